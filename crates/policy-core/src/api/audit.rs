@@ -1,0 +1,90 @@
+//! `PolicyAuditResult`: a verdict as it was at one moment.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_derive::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::score::Classification;
+use crate::severity::Severity;
+
+/// A verdict of a policy at the moment when it changed. Never changed once made.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "devops.stochastic.io",
+    version = "v1",
+    kind = "PolicyAuditResult",
+    plural = "policyauditresults",
+    shortname = "par",
+    category = "governance",
+    namespaced,
+    doc = "A PolicyAuditResult records the verdict of a DevOpsPolicy at the moment when it changed. It is owned by its policy and never changes.",
+    derive = "PartialEq",
+    crates(kube_core = "::kube_core"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyName"),
+    printcolumn(name = "Score", type_ = "integer", json_path = ".spec.healthScore"),
+    printcolumn(name = "Class", type_ = "string", json_path = ".spec.classification"),
+    printcolumn(
+        name = "Violations",
+        type_ = "integer",
+        json_path = ".spec.totalViolations"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = Rule::new("self == oldSelf").message("an audit result cannot be changed"))]
+pub struct PolicyAuditResultSpec {
+    /// The name of the policy, in the namespace of this object.
+    #[schemars(length(max = 253))]
+    pub policy_name: String,
+    /// The name of the cluster, where one is configured. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub cluster_name: Option<String>,
+    /// When the verdict was found.
+    pub timestamp: Time,
+    /// Health of the namespace under the policy, 0 (worst) to 100.
+    #[schemars(range(min = 0, max = 100))]
+    pub health_score: i32,
+    /// The class of the score.
+    pub classification: Classification,
+    /// How many pods were counted.
+    #[schemars(range(min = 0))]
+    pub total_pods: i64,
+    /// How many findings there are, also those that `violations` leaves out.
+    #[schemars(range(min = 0))]
+    pub total_violations: i64,
+    /// The findings, most severe first, at most 100 and 32 KiB.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub violations: Vec<AuditViolation>,
+    /// Whether `violations` leaves findings out. Default: false.
+    #[serde(default)]
+    pub truncated: bool,
+}
+
+/// One finding in an audit result.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditViolation {
+    /// The name of the pod.
+    #[schemars(length(max = 253))]
+    pub pod_name: String,
+    /// The name of the container; left out where the finding is about the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub container_name: Option<String>,
+    /// What was found, such as `latest_tag`.
+    #[schemars(length(max = 64))]
+    pub violation_type: String,
+    /// How severe the finding is under the policy.
+    pub severity: Severity,
+    /// The finding as a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}

@@ -1,0 +1,301 @@
+//! `DevOpsPolicy`: what is wanted of the workloads of one namespace.
+
+use kube_derive::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Quantity;
+use super::status::DevOpsPolicyStatus;
+use crate::severity::Severity;
+
+/// What is wanted of the workloads of a namespace. Every field is optional; a check whose field
+/// is left out is not run.
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "devops.stochastic.io",
+    version = "v1",
+    kind = "DevOpsPolicy",
+    plural = "devopspolicies",
+    shortname = "dop",
+    category = "governance",
+    namespaced,
+    doc = "A DevOpsPolicy says what is wanted of the workloads of its namespace: which checks run, how severe their findings are, and whether missing settings are filled in.",
+    status = "DevOpsPolicyStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    crates(kube_core = "::kube_core"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcementMode"),
+    printcolumn(name = "Score", type_ = "integer", json_path = ".status.healthScore"),
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.classification"),
+    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.podsEvaluated"),
+    printcolumn(
+        name = "Violations",
+        type_ = "integer",
+        json_path = ".status.totalViolations"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Last evaluated",
+        type_ = "date",
+        json_path = ".status.lastEvaluated",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DevOpsPolicySpec {
+    /// Flag containers whose image is not pinned: it has no digest, and its tag is missing or
+    /// `latest`. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbid_latest_tag: Option<bool>,
+
+    /// Flag containers without a liveness probe. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_liveness_probe: Option<bool>,
+
+    /// Flag containers without a readiness probe. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_readiness_probe: Option<bool>,
+
+    /// Flag containers without a CPU request, memory request or memory limit; a CPU limit is not
+    /// demanded. Default: true in enforce mode with defaultResources, else false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_resources: Option<bool>,
+
+    /// Flag containers that restarted more often than this. Unit: restarts. Default: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub max_restart_count: Option<i32>,
+
+    /// Flag pods that are Pending for longer than this, counted from their creation.
+    /// Unit: seconds. Default: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub forbid_pending_duration: Option<i32>,
+
+    /// `audit` only reports; `enforce` also fills missing probes and resources into Deployments,
+    /// StatefulSets and DaemonSets. Default: audit.
+    #[serde(default)]
+    pub enforcement_mode: EnforcementMode,
+
+    /// The probe that enforce mode fills in. Default: none, so probes are only reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_probe: Option<DefaultProbe>,
+
+    /// The requests and limits that enforce mode fills in. Default: none, so missing ones are
+    /// only reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_resources: Option<DefaultResources>,
+
+    /// How severe the findings of a check are. Default: medium for every check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity_overrides: Option<SeverityOverrides>,
+
+    /// How many points a finding of a check takes from the score. Default: latestTag 5,
+    /// missingLiveness 3, missingReadiness 2, missingResources 0, highRestarts 6, pending 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+
+    /// What the admission webhook does under this policy. Independent of enforcementMode, which
+    /// is about changing workloads. Default: deny findings of severity high and above, warn below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
+}
+
+/// Whether a policy only reports or also repairs.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum EnforcementMode {
+    /// Report findings, change nothing.
+    #[default]
+    Audit,
+    /// Report findings and fill in what is missing.
+    Enforce,
+}
+
+/// A TCP probe, filled in as liveness or readiness probe where one is missing.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultProbe {
+    /// The port to connect to, where the container declares it or declares no TCP port.
+    /// Range: 1 to 65535. Required.
+    #[schemars(range(min = 1, max = 65535))]
+    pub tcp_port: i32,
+
+    /// How long after the start of the container the first probe is sent. Unit: seconds.
+    /// Default: 5.
+    #[serde(default = "DefaultProbe::default_initial_delay")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub initial_delay_seconds: i32,
+
+    /// How often the probe is sent. Unit: seconds. Default: 10.
+    #[serde(default = "DefaultProbe::default_period")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub period_seconds: i32,
+}
+
+impl DefaultProbe {
+    fn default_initial_delay() -> i32 {
+        5
+    }
+
+    fn default_period() -> i32 {
+        10
+    }
+}
+
+/// Requests and limits, filled in where a container has none.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.cpuRequest) || !has(self.cpuLimit) || !isQuantity(string(self.cpuRequest)) || !isQuantity(string(self.cpuLimit)) || quantity(string(self.cpuRequest)).compareTo(quantity(string(self.cpuLimit))) <= 0"
+).message("cpuRequest must not be above cpuLimit").field_path(".cpuRequest"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.memoryRequest) || !has(self.memoryLimit) || !isQuantity(string(self.memoryRequest)) || !isQuantity(string(self.memoryLimit)) || quantity(string(self.memoryRequest)).compareTo(quantity(string(self.memoryLimit))) <= 0"
+).message("memoryRequest must not be above memoryLimit").field_path(".memoryRequest"))]
+pub struct DefaultResources {
+    /// CPU request. Unit: cores as a quantity, such as `100m`. Default: none is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 100m"))]
+    pub cpu_request: Option<Quantity>,
+
+    /// CPU limit. Unit: cores as a quantity, such as `500m`. Default: none is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 500m"))]
+    pub cpu_limit: Option<Quantity>,
+
+    /// Memory request. Unit: bytes as a quantity, such as `128Mi`. Default: none is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 128Mi"))]
+    pub memory_request: Option<Quantity>,
+
+    /// Memory limit. Unit: bytes as a quantity, such as `256Mi`. Default: none is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 256Mi"))]
+    pub memory_limit: Option<Quantity>,
+}
+
+/// How severe the findings of each check are. Severities never change the score.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SeverityOverrides {
+    /// Severity of images that are not pinned. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_tag: Option<Severity>,
+    /// Severity of missing liveness probes. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_liveness: Option<Severity>,
+    /// Severity of missing readiness probes. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_readiness: Option<Severity>,
+    /// Severity of missing requests and limits. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_resources: Option<Severity>,
+    /// Severity of frequent restarts. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_restarts: Option<Severity>,
+    /// Severity of pods that stay Pending. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Severity>,
+}
+
+/// How many points a finding of each check takes from the score; 0 reports without scoring.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Weights {
+    /// Points for an image that is not pinned, 0 to 100. Default: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub latest_tag: Option<i32>,
+    /// Points for a missing liveness probe, 0 to 100. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub missing_liveness: Option<i32>,
+    /// Points for a missing readiness probe, 0 to 100. Default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub missing_readiness: Option<i32>,
+    /// Points for missing requests or limits of a container, 0 to 100. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub missing_resources: Option<i32>,
+    /// Points for each restart (at most 5 a container) of a container over the limit, 0 to 100.
+    /// Default: 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub high_restarts: Option<i32>,
+    /// Points for a pod that stays Pending, 0 to 100. Default: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub pending: Option<i32>,
+}
+
+/// What the admission webhook does under a policy.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Admission {
+    /// `deny` refuses findings at or above denySeverity and warns below it; `warn` only ever
+    /// warns, for a staged start; `off` answers nothing. Default: deny.
+    #[serde(default)]
+    pub mode: AdmissionMode,
+
+    /// The severity from which a finding denies. Default: high.
+    #[serde(default = "Admission::default_deny_severity")]
+    pub deny_severity: Severity,
+
+    /// Whether pods that the cluster's own workload controllers make may be denied. `allow` lets
+    /// them in with an audit annotation, since their template was judged already; `deny` judges
+    /// them again. Default: allow.
+    #[serde(default)]
+    pub controller_pods: ControllerPods,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            mode: AdmissionMode::default(),
+            deny_severity: Self::default_deny_severity(),
+            controller_pods: ControllerPods::default(),
+        }
+    }
+}
+
+impl Admission {
+    fn default_deny_severity() -> Severity {
+        Severity::High
+    }
+}
+
+/// Whether findings at admission deny, warn, or are not looked for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AdmissionMode {
+    /// Refuse findings at or above the severity, warn below it.
+    #[default]
+    Deny,
+    /// Only ever warn.
+    Warn,
+    /// Answer nothing.
+    Off,
+}
+
+/// Whether pods made by the cluster's own workload controllers may be denied.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ControllerPods {
+    /// Let them in with an audit annotation.
+    #[default]
+    Allow,
+    /// Judge them as any other pod.
+    Deny,
+}

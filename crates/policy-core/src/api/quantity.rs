@@ -1,0 +1,176 @@
+//! Kubernetes quantities (`100m`, `128Mi`, `2`), as
+//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/> defines them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A quantity as it stands in a manifest: a string or a whole number. Not validated; see
+/// [`Quantity::parse`].
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Quantity {
+    /// A bare number, such as `2` or `134217728`.
+    Number(i64),
+    /// A number with an optional suffix, such as `100m`.
+    Text(String),
+}
+
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "anyOf": [{ "type": "integer" }, { "type": "string" }],
+            "maxLength": 64,
+        })
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Quantity {
+    /// The value of the quantity; `None` where it is not one (unknown suffix, no digits) or is
+    /// too large to compare (from about 10²⁰).
+    #[must_use]
+    pub fn parse(&self) -> Option<ParsedQuantity> {
+        match self {
+            Self::Number(number) => i128::from(*number)
+                .checked_mul(NANOS_PER_UNIT)
+                .map(ParsedQuantity),
+            Self::Text(text) => parse(text).map(ParsedQuantity),
+        }
+    }
+}
+
+/// The value of a [`Quantity`], for comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ParsedQuantity(i128);
+
+impl ParsedQuantity {
+    /// Whether the value is below zero; no request or limit may be.
+    #[must_use]
+    pub fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+}
+
+/// Kubernetes rounds up to the next nano-unit, the smallest it keeps.
+const NANOS_PER_UNIT: i128 = 1_000_000_000;
+
+fn parse(text: &str) -> Option<i128> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let digits_end = unsigned
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(digits_end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let (multiplier, mut exponent) = suffix_value(suffix)?;
+    exponent -= i32::try_from(fraction.len()).ok()?;
+    let mut value: i128 = 0;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        value = value
+            .checked_mul(10)?
+            .checked_add(i128::from(digit - b'0'))?;
+    }
+    value = value.checked_mul(multiplier)?.checked_mul(NANOS_PER_UNIT)?;
+    let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+    value = if exponent < 0 {
+        (value + power - 1) / power
+    } else {
+        value.checked_mul(power)?
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// The suffix as a factor and a power of ten.
+fn suffix_value(suffix: &str) -> Option<(i128, i32)> {
+    let decimal = |exponent| Some((1, exponent));
+    let binary = |shift: u32| Some((1_i128 << shift, 0));
+    match suffix {
+        "" => decimal(0),
+        "n" => decimal(-9),
+        "u" => decimal(-6),
+        "m" => decimal(-3),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "P" => decimal(15),
+        "E" => decimal(18),
+        "Ki" => binary(10),
+        "Mi" => binary(20),
+        "Gi" => binary(30),
+        "Ti" => binary(40),
+        "Pi" => binary(50),
+        "Ei" => binary(60),
+        _ => {
+            let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+            (-18..=18).contains(&exponent).then_some((1, exponent))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Option<ParsedQuantity> {
+        Quantity::Text(text.to_owned()).parse()
+    }
+
+    #[test]
+    fn equal_amounts_compare_equal_however_they_are_written() {
+        for (left, right) in [
+            ("1", "1000m"),
+            ("0.5", "500m"),
+            (".5", "500m"),
+            ("1.", "1"),
+            ("128Mi", "134217728"),
+            ("1Gi", "1024Mi"),
+            ("1e3", "1k"),
+            ("1E3", "1000"),
+            ("+1", "1"),
+            ("12E", "12000000000000000000"),
+        ] {
+            assert_eq!(value(left), value(right), "{left} and {right}");
+            assert!(value(left).is_some(), "{left}");
+        }
+        assert_eq!(Quantity::Number(2).parse(), value("2"));
+    }
+
+    #[test]
+    fn order_follows_the_amount() {
+        assert!(value("100m") < value("0.2"));
+        assert!(value("1G") < value("1Gi"));
+        assert!(value("-1").unwrap().is_negative());
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in [
+            "", "-", ".", "Mi", "1mi", "1 Gi", "1..2", "1.2.3", "1e", "1e99", "lots", "１",
+        ] {
+            assert_eq!(value(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Containers that restart again and again.
+
+use super::{Check, CheckMeta, Setting};
+use crate::api::DevOpsPolicySpec;
+use crate::evaluate::Sink;
+use crate::facts::{ContainerFacts, PodFacts};
+
+pub(super) struct HighRestarts;
+
+/// More restarts of one container make it no worse: else one crash loop would drown the rest.
+const MAX_COUNTED: u32 = 5;
+
+static META: CheckMeta = CheckMeta {
+    id: "high-restarts",
+    field: "maxRestartCount",
+    severity_key: "highRestarts",
+    violation_type: "high_restarts",
+    title: "Container restarts too often",
+    summary_label: "Restart severity score",
+    text: "restarted more than the limit",
+    what: "A regular, sidecar or init container that restarted more often than `maxRestartCount`. It counts with all its restarts, but at most 5.",
+    why: "A container that restarts is down each time, loses what it held in memory, and often hides a crash loop or a memory limit that is too low.",
+    fix: "Read why it ended: `kubectl logs POD -c CONTAINER --previous`, and the last state in `kubectl describe pod POD`.",
+    weight: 6,
+    at_admission: false,
+    patchable: false,
+    weight_override: |weights| weights.high_restarts,
+    severity_override: |severities| severities.high_restarts,
+};
+
+impl Check for HighRestarts {
+    fn meta(&self) -> &'static CheckMeta {
+        &META
+    }
+
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
+        Setting::limit(spec.max_restart_count)
+    }
+
+    fn evaluate(&self, pod: &PodFacts, limit: u32, _now: i64, sink: &mut Sink<'_>) {
+        for (index, container) in pod.containers.iter().enumerate() {
+            if container.restarts > limit {
+                sink.container(index, container.restarts.min(MAX_COUNTED));
+            }
+        }
+    }
+
+    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> String {
+        format!("restarted more than {limit} times")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checks::testing::findings;
+
+    fn counts(limit: i32, restarts: i64) -> Vec<u32> {
+        let status =
+            format!(r#"{{"containerStatuses": [{{"name": "c", "restartCount": {restarts}}}]}}"#);
+        let found = findings(
+            "high-restarts",
+            limit,
+            r#"{"containers": [{"name": "c"}]}"#,
+            &status,
+        );
+        found.into_iter().map(|(_, count)| count).collect()
+    }
+
+    #[test]
+    fn over_the_limit_all_restarts_count_up_to_five() {
+        for (limit, restarts, expected) in [
+            (3, 3, None),
+            (3, 4, Some(4)),
+            (3, 5, Some(5)),
+            (3, 6, Some(5)),
+            (3, 1_000_000, Some(5)),
+            (0, 0, None),
+            (0, 1, Some(1)),
+            (10, 11, Some(5)),
+        ] {
+            assert_eq!(
+                counts(limit, restarts).first().copied(),
+                expected,
+                "{restarts} over {limit}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_sort_but_the_ephemeral_is_looked_at() {
+        let spec = crate::checks::testing::one_of_each(r#""image": "a:1""#);
+        let restarted = |name: &str| format!(r#"{{"name": "{name}", "restartCount": 4}}"#);
+        let status = format!(
+            r#"{{"containerStatuses": [{}], "initContainerStatuses": [{}, {}], "ephemeralContainerStatuses": [{}]}}"#,
+            restarted("regular"),
+            restarted("init"),
+            restarted("sidecar"),
+            restarted("ephemeral"),
+        );
+        let texts: Vec<_> = findings("high-restarts", 3, &spec, &status)
+            .into_iter()
+            .map(|f| f.0)
+            .collect();
+        let words = |name: &str| format!("{name}: restarted more than 3 times");
+        assert_eq!(texts, [words("regular"), words("init"), words("sidecar")]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Containers without a readiness probe.
+
+use super::{Check, CheckMeta, Setting};
+use crate::api::DevOpsPolicySpec;
+use crate::evaluate::Sink;
+use crate::facts::PodFacts;
+
+pub(super) struct MissingReadiness;
+
+static META: CheckMeta = CheckMeta {
+    id: "missing-readiness",
+    field: "requireReadinessProbe",
+    severity_key: "missingReadiness",
+    violation_type: "missing_readiness",
+    title: "No readiness probe",
+    summary_label: "Missing readiness probes",
+    text: "missing readiness probe",
+    what: "A container that serves for the pod's whole life (regular or native sidecar) without a readiness probe. A probe without a way of probing counts as missing. Pods whose restartPolicy is not Always are skipped.",
+    why: "A pod gets traffic from the moment when its process starts: each rollout and each restart loses requests.",
+    fix: "Add a probe that succeeds once requests can be served: `readinessProbe: {httpGet: {path: /readyz, port: 8080}}`.",
+    weight: 2,
+    at_admission: true,
+    patchable: true,
+    weight_override: |weights| weights.missing_readiness,
+    severity_override: |severities| severities.missing_readiness,
+};
+
+impl Check for MissingReadiness {
+    fn meta(&self) -> &'static CheckMeta {
+        &META
+    }
+
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
+        Setting::switch(spec.require_readiness_probe)
+    }
+
+    fn evaluate(&self, pod: &PodFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+        if !pod.restarts_always {
+            return;
+        }
+        for (index, container) in pod.containers.iter().enumerate() {
+            if container.role.is_long_running() && !container.has_readiness_probe {
+                sink.container(index, 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checks::testing::assert_probe_check;
+
+    #[test]
+    fn long_running_containers_of_long_running_pods_need_one() {
+        assert_probe_check(
+            "missing-readiness",
+            "readinessProbe",
+            "missing readiness probe",
+        );
+    }
+}

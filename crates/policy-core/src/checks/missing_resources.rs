@@ -1,0 +1,123 @@
+//! Containers without requests or a memory limit.
+
+use super::{Check, CheckMeta, Setting};
+use crate::api::{DevOpsPolicySpec, EnforcementMode};
+use crate::evaluate::Sink;
+use crate::facts::{ContainerFacts, PodFacts};
+
+pub(super) struct MissingResources;
+
+static META: CheckMeta = CheckMeta {
+    id: "missing-resources",
+    field: "requireResources",
+    severity_key: "missingResources",
+    violation_type: "missing_resources",
+    title: "Requests or limits are missing",
+    summary_label: "Missing resource limits",
+    text: "missing resource requests or limits",
+    what: "A container that serves for the pod's whole life (regular or native sidecar) without a CPU request, a memory request or a memory limit. A CPU limit is not demanded. A limit without a request sets the request, and the pod's own `spec.resources` count for every container.",
+    why: "Without requests the scheduler places the pod blindly; without a memory limit one leak takes the whole node down with it.",
+    fix: "Say what the container needs: `resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 256Mi}}`.",
+    weight: 0,
+    at_admission: true,
+    patchable: true,
+    weight_override: |weights| weights.missing_resources,
+    severity_override: |severities| severities.missing_resources,
+};
+
+impl Check for MissingResources {
+    fn meta(&self) -> &'static CheckMeta {
+        &META
+    }
+
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
+        // A policy that fills resources in wants them, unless it says otherwise.
+        let fills_in =
+            spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
+        Setting::switch(spec.require_resources.or(Some(fills_in)))
+    }
+
+    fn evaluate(&self, pod: &PodFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+        for (index, container) in pod.containers.iter().enumerate() {
+            if container.role.is_long_running() && container.missing_resources.any() {
+                sink.container(index, 1);
+            }
+        }
+    }
+
+    fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> String {
+        let missing = container
+            .map(|container| container.missing_resources)
+            .unwrap_or_default();
+        let names: Vec<&str> = [
+            (missing.cpu_request, "cpu request"),
+            (missing.memory_request, "memory request"),
+            (missing.memory_limit, "memory limit"),
+        ]
+        .into_iter()
+        .filter_map(|(is_missing, name)| is_missing.then_some(name))
+        .collect();
+        format!("{} ({})", META.text, names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::testing::{containers, findings, one_of_each};
+
+    #[test]
+    fn regular_containers_and_sidecars_need_them() {
+        let found = containers("missing-resources", &one_of_each(r#""image": "a:1""#));
+        assert_eq!(found, ["regular", "sidecar"]);
+        let full = r#""resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}"#;
+        assert!(
+            containers("missing-resources", &one_of_each(full)).is_empty(),
+            "no CPU limit"
+        );
+    }
+
+    #[test]
+    fn one_shot_pods_need_them_too() {
+        let spec = r#"{"restartPolicy": "Never", "containers": [{"name": "c"}]}"#;
+        assert_eq!(containers("missing-resources", spec), ["c"]);
+    }
+
+    #[test]
+    fn the_words_say_which() {
+        let text = |resources: &str| {
+            let spec = format!(r#"{{"containers": [{{"name": "c", "resources": {resources}}}]}}"#);
+            let found = findings("missing-resources", true, &spec, "{}");
+            found.into_iter().next().map(|(text, _)| text)
+        };
+        let words = |which: &str| Some(format!("c: missing resource requests or limits ({which})"));
+        assert_eq!(
+            text("{}"),
+            words("cpu request, memory request, memory limit")
+        );
+        assert_eq!(
+            text(r#"{"limits": {"cpu": "1"}}"#),
+            words("memory request, memory limit")
+        );
+        assert_eq!(text(r#"{"limits": {"memory": 1}}"#), words("cpu request"));
+    }
+
+    #[test]
+    fn filling_in_implies_wanting() {
+        let setting = |text: &str| MissingResources.configure(&serde_json::from_str(text).unwrap());
+        let resources = r#""defaultResources": {"cpuRequest": "1"}"#;
+        assert_eq!(
+            setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)),
+            Setting::On
+        );
+        assert_eq!(
+            setting(&format!("{{{resources}}}")),
+            Setting::Off,
+            "audit mode"
+        );
+        assert_eq!(setting(r#"{"enforcementMode": "enforce"}"#), Setting::Off);
+        let refused =
+            format!(r#"{{"enforcementMode": "enforce", "requireResources": false, {resources}}}"#);
+        assert_eq!(setting(&refused), Setting::Off);
+    }
+}

@@ -1,0 +1,83 @@
+//! Pods that wait too long.
+
+use super::{Check, CheckMeta, Setting};
+use crate::api::DevOpsPolicySpec;
+use crate::evaluate::Sink;
+use crate::facts::{ContainerFacts, Lifecycle, PodFacts};
+
+pub(super) struct Pending;
+
+static META: CheckMeta = CheckMeta {
+    id: "pending",
+    field: "forbidPendingDuration",
+    severity_key: "pending",
+    violation_type: "pending",
+    title: "Pod is pending for too long",
+    summary_label: "Pending pods",
+    text: "pending longer than the limit",
+    what: "A pod that is Pending for longer than `forbidPendingDuration` seconds, counted from its creation. A pod held back by scheduling gates is not Pending in this sense.",
+    why: "The workload runs with fewer replicas than wanted, or not at all: no node has room, a volume is missing, or an image cannot be pulled.",
+    fix: "Read the events at the end of `kubectl describe pod POD`: they name what is missing.",
+    weight: 4,
+    at_admission: false,
+    patchable: false,
+    weight_override: |weights| weights.pending,
+    severity_override: |severities| severities.pending,
+};
+
+impl Check for Pending {
+    fn meta(&self) -> &'static CheckMeta {
+        &META
+    }
+
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
+        Setting::limit(spec.forbid_pending_duration)
+    }
+
+    fn evaluate(&self, pod: &PodFacts, limit: u32, now: i64, sink: &mut Sink<'_>) {
+        let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
+            return;
+        };
+        let last_allowed = since.saturating_add(i64::from(limit));
+        if now > last_allowed {
+            sink.pod(1);
+        } else {
+            sink.due_at(last_allowed.saturating_add(1));
+        }
+    }
+
+    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> String {
+        format!("pending longer than {limit} s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checks::testing::findings;
+
+    /// The pods of these tests are ten minutes old.
+    fn found(limit: i32, spec: &str, phase: &str) -> Vec<(String, u32)> {
+        findings(
+            "pending",
+            limit,
+            spec,
+            &format!(r#"{{"phase": "{phase}"}}"#),
+        )
+    }
+
+    #[test]
+    fn the_limit_itself_is_allowed() {
+        assert!(found(600, "{}", "Pending").is_empty());
+        assert_eq!(
+            found(599, "{}", "Pending"),
+            [(": pending longer than 599 s".to_owned(), 1)]
+        );
+        assert_eq!(found(0, "{}", "Pending").len(), 1);
+    }
+
+    #[test]
+    fn only_pods_that_wait_for_the_cluster_count() {
+        assert!(found(0, "{}", "Running").is_empty());
+        assert!(found(0, r#"{"schedulingGates": [{"name": "quota"}]}"#, "Pending").is_empty());
+    }
+}

@@ -1,0 +1,177 @@
+//! The engine: facts, policy and time in, findings out. The same function answers everywhere.
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::checks::CheckId;
+use crate::facts::{ContainerFacts, Lifecycle, PodFacts};
+use crate::policy::CompiledPolicy;
+use crate::score::PodTally;
+use crate::severity::Severity;
+
+/// Judges one pod or pod template. Cannot fail; costs some tens of nanoseconds.
+///
+/// Times are compared in whole seconds, as the API server keeps them.
+#[must_use]
+pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
+    let mut evaluation = Evaluation::default();
+    if pod.lifecycle == Lifecycle::Ended {
+        return evaluation;
+    }
+    evaluation.is_counted = true;
+    for (check, enabled) in policy.enabled() {
+        let mut sink = Sink {
+            check,
+            severity: enabled.severity,
+            evaluation: &mut evaluation,
+        };
+        check
+            .check()
+            .evaluate(pod, enabled.limit, now.as_second(), &mut sink);
+    }
+    evaluation
+}
+
+/// What was found in one pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Whether the pod counts for the score; one that ended does not, and has no findings.
+    pub is_counted: bool,
+    /// The findings, by check in the registry's order, then by container.
+    pub findings: Vec<Finding>,
+    /// What becomes a finding by the passing of time alone, and when.
+    pub due: Option<Due>,
+}
+
+impl Evaluation {
+    /// What the pod adds to a tally.
+    #[must_use]
+    pub fn tally(&self) -> PodTally {
+        let mut tally = PodTally::default();
+        for finding in &self.findings {
+            tally.add(finding.check, finding.count);
+        }
+        tally
+    }
+}
+
+/// One check on one container, or on the pod as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The check that found it.
+    pub check: CheckId,
+    /// How severe it is under the policy.
+    pub severity: Severity,
+    /// Its place in [`PodFacts::containers`]; `None` where it is about the pod.
+    pub container: Option<usize>,
+    /// What the check's weight is multiplied by.
+    pub count: u32,
+}
+
+impl Finding {
+    /// The container found, in the pod that was evaluated.
+    #[must_use]
+    pub fn container<'a>(&self, pod: &'a PodFacts) -> Option<&'a ContainerFacts> {
+        self.container.and_then(|index| pod.containers.get(index))
+    }
+
+    /// The finding as words, without the container's name. Holds nothing that moves by itself.
+    #[must_use]
+    pub fn message(&self, pod: &PodFacts, policy: &CompiledPolicy) -> String {
+        self.check
+            .check()
+            .message(self.container(pod), policy.limit(self.check))
+    }
+}
+
+/// A finding about the pod, of count 1, that comes by the passing of time alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The first second (since 1970) at which it is a finding.
+    pub at: i64,
+    /// The check whose finding it will be.
+    pub check: CheckId,
+}
+
+/// Where a check leaves what it finds.
+pub struct Sink<'a> {
+    check: CheckId,
+    severity: Severity,
+    evaluation: &'a mut Evaluation,
+}
+
+impl Sink<'_> {
+    /// A finding about the container at that place.
+    pub fn container(&mut self, index: usize, count: u32) {
+        self.push(Some(index), count);
+    }
+
+    /// A finding about the pod.
+    pub fn pod(&mut self, count: u32) {
+        self.push(None, count);
+    }
+
+    /// No finding yet, but one about the pod from that second (since 1970) on.
+    pub fn due_at(&mut self, second: i64) {
+        let due = Due {
+            at: second,
+            check: self.check,
+        };
+        if self
+            .evaluation
+            .due
+            .is_none_or(|earlier| due.at < earlier.at)
+        {
+            self.evaluation.due = Some(due);
+        }
+    }
+
+    fn push(&mut self, container: Option<usize>, count: u32) {
+        let Self {
+            check, severity, ..
+        } = *self;
+        self.evaluation.findings.push(Finding {
+            check,
+            severity,
+            container,
+            count,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluated(text: &str, second: i64) -> Evaluation {
+        let pod = PodFacts::of_pod(&serde_json::from_str(text).unwrap(), "default");
+        let now = Timestamp::from_second(second).unwrap();
+        evaluate(&pod, &CompiledPolicy::default_profile(), now)
+    }
+
+    #[test]
+    fn a_pod_that_ended_is_not_counted_at_all() {
+        for phase in ["Succeeded", "Failed"] {
+            let text = format!(
+                r#"{{"spec": {{"containers": [{{"image": "nginx"}}]}}, "status": {{"phase": "{phase}"}}}}"#
+            );
+            assert_eq!(evaluated(&text, 0), Evaluation::default());
+        }
+    }
+
+    #[test]
+    fn metadata_that_anybody_may_write_skips_no_check() {
+        let text = r#"{"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"skip": "all"},
+            "annotations": {"kubernetes.io/config.mirror": "x", "devops.stochastic.io/remediation": "disabled"}},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}]}}"#;
+        assert_eq!(evaluated(text, 0).findings.len(), 4);
+    }
+
+    #[test]
+    fn a_pending_pod_says_when_it_will_be_found() {
+        let text = r#"{"metadata": {"creationTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Pending"}}"#;
+        let due = evaluated(text, 310).due.unwrap();
+        assert_eq!((due.at, due.check.as_str()), (311, "pending"));
+        let late = evaluated(text, due.at);
+        assert_eq!((late.due, late.findings.len()), (None, 1));
+    }
+}

@@ -1,0 +1,213 @@
+use super::*;
+
+fn pod(text: &str) -> PodFacts {
+    PodFacts::of_pod(&serde_json::from_str(text).unwrap(), "default")
+}
+
+fn only_container(text: &str) -> ContainerFacts {
+    let facts = pod(&format!(r#"{{"spec": {{"containers": [{text}]}}}}"#));
+    facts.containers.into_iter().next().unwrap()
+}
+
+#[test]
+fn containers_are_told_apart_by_list_and_restart_policy() {
+    let facts = pod(r#"{"spec": {
+        "containers": [{"name": "web"}],
+        "initContainers": [{"name": "proxy", "restartPolicy": "Always"}, {"name": "setup"}, {}],
+        "ephemeralContainers": [{"name": "debug"}]}}"#);
+    let roles: Vec<_> = facts
+        .containers
+        .iter()
+        .map(|c| (&*c.name, c.role))
+        .collect();
+    use ContainerRole::{Ephemeral, Init, Regular, Sidecar};
+    assert_eq!(
+        roles,
+        [
+            ("web", Regular),
+            ("proxy", Sidecar),
+            ("setup", Init),
+            ("initContainers[2]", Init),
+            ("debug", Ephemeral)
+        ]
+    );
+}
+
+#[test]
+fn each_way_of_probing_counts_and_an_empty_probe_does_not() {
+    for way in ["httpGet", "tcpSocket", "exec", "grpc"] {
+        let container = only_container(&format!(
+            r#"{{"livenessProbe": {{"{way}": {{}}}}, "readinessProbe": {{"{way}": {{"port": 1}}}}}}"#
+        ));
+        assert!(
+            container.has_liveness_probe && container.has_readiness_probe,
+            "{way}"
+        );
+    }
+    for probe in [
+        "{}",
+        "null",
+        r#"{"periodSeconds": 5}"#,
+        r#"{"httpGet": null}"#,
+    ] {
+        let container = only_container(&format!(r#"{{"livenessProbe": {probe}}}"#));
+        assert!(
+            !container.has_liveness_probe && !container.has_readiness_probe,
+            "{probe}"
+        );
+    }
+}
+
+#[test]
+fn a_limit_sets_the_request_and_the_pods_resources_count_for_all() {
+    let missing = |container: &str, pod_level: &str| {
+        let facts = pod(&format!(
+            r#"{{"spec": {{"resources": {pod_level}, "containers": [{{"resources": {container}}}]}}}}"#
+        ));
+        let missing = facts.containers[0].missing_resources;
+        (
+            missing.cpu_request,
+            missing.memory_request,
+            missing.memory_limit,
+        )
+    };
+    assert_eq!(missing("null", "null"), (true, true, true));
+    assert_eq!(
+        missing(r#"{"requests": {"cpu": null}}"#, "{}"),
+        (true, true, true)
+    );
+    assert_eq!(
+        missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"),
+        (false, false, true)
+    );
+    assert_eq!(
+        missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"),
+        (false, true, true)
+    );
+    assert_eq!(
+        missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"),
+        (true, false, false)
+    );
+    let memory = r#"{"limits": {"memory": "1Gi"}}"#;
+    assert_eq!(
+        missing(r#"{"requests": {"cpu": "1"}}"#, memory),
+        (false, false, false)
+    );
+}
+
+#[test]
+fn images_are_absent_pinned_or_not() {
+    for (image, fact) in [
+        ("null", ImageFact::Absent),
+        (r#""""#, ImageFact::Absent),
+        (r#""nginx""#, ImageFact::NotPinned),
+        (r#""nginx:1.27""#, ImageFact::Pinned),
+        (r#""{{ image }}""#, ImageFact::NotPinned),
+    ] {
+        assert_eq!(
+            only_container(&format!(r#"{{"image": {image}}}"#)).image,
+            fact,
+            "{image}"
+        );
+    }
+}
+
+#[test]
+fn the_phase_decides_unless_a_gate_holds_the_pod() {
+    let lifecycle = |phase: &str, gates: &str| {
+        pod(&format!(
+            r#"{{"metadata": {{"creationTimestamp": "1970-01-01T00:01:00Z"}},
+                "spec": {{"schedulingGates": {gates}}}, "status": {{"phase": {phase}}}}}"#
+        ))
+        .lifecycle
+    };
+    assert_eq!(
+        lifecycle(r#""Pending""#, "[]"),
+        Lifecycle::Pending { since: Some(60) }
+    );
+    assert_eq!(
+        lifecycle(r#""Pending""#, r#"[{"name": "quota"}]"#),
+        Lifecycle::Active
+    );
+    assert_eq!(lifecycle(r#""Succeeded""#, "[]"), Lifecycle::Ended);
+    assert_eq!(lifecycle(r#""Failed""#, "null"), Lifecycle::Ended);
+    for phase in [r#""Running""#, r#""Unknown""#, "null"] {
+        assert_eq!(lifecycle(phase, "[]"), Lifecycle::Active, "{phase}");
+    }
+}
+
+#[test]
+fn restarts_are_found_by_name_in_the_right_list() {
+    let facts = pod(r#"{"spec": {
+            "containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}],
+            "ephemeralContainers": [{"name": "e"}]},
+        "status": {
+            "containerStatuses": [{"name": "b", "restartCount": 7}, {"name": "i", "restartCount": 1},
+                {"name": "a", "restartCount": -1}],
+            "initContainerStatuses": [{"name": "i", "restartCount": 99999999999}],
+            "ephemeralContainerStatuses": [{"name": "e", "restartCount": 5}]}}"#);
+    let restarts: Vec<_> = facts.containers.iter().map(|c| c.restarts).collect();
+    assert_eq!(restarts, [0, 7, u32::MAX, 0]);
+    let at_admission = facts.without_status();
+    assert!(at_admission.containers.iter().all(|c| c.restarts == 0));
+}
+
+#[test]
+fn one_shot_pods_and_mirrors_are_known() {
+    for (policy, expected) in [
+        ("null", true),
+        (r#""Always""#, true),
+        (r#""Never""#, false),
+        (r#""OnFailure""#, false),
+    ] {
+        let facts = pod(&format!(r#"{{"spec": {{"restartPolicy": {policy}}}}}"#));
+        assert_eq!(facts.restarts_always, expected, "{policy}");
+    }
+    let mirror = r#"{"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}"#;
+    assert!(pod(mirror).is_mirror && !pod("{}").is_mirror);
+}
+
+#[test]
+fn names_fall_back_to_what_is_there() {
+    let named = |metadata: &str| {
+        let facts = pod(&format!(r#"{{"metadata": {metadata}}}"#));
+        format!("{}/{}", facts.namespace, facts.name)
+    };
+    assert_eq!(named(r#"{"name": "web", "namespace": "shop"}"#), "shop/web");
+    assert_eq!(
+        named(r#"{"generateName": "web-", "namespace": ""}"#),
+        "default/web-"
+    );
+    assert_eq!(named("null"), "default/(unnamed)");
+}
+
+#[test]
+fn templates_are_found_where_each_kind_keeps_them() {
+    let template = r#"{"spec": {"containers": [{"name": "web"}], "restartPolicy": "Always"}}"#;
+    for kind in ObjectKind::ALL {
+        let spec = match kind {
+            ObjectKind::Pod => r#"{"containers": [{"name": "web"}]}"#.to_owned(),
+            ObjectKind::CronJob => {
+                format!(r#"{{"jobTemplate": {{"spec": {{"template": {template}}}}}}}"#)
+            }
+            _ => format!(r#"{{"template": {template}}}"#),
+        };
+        let text = format!(r#"{{"spec": {spec}, "status": {{"phase": "Failed"}}}}"#);
+        let object: ObjectView = serde_json::from_str(&text).unwrap();
+        let facts = PodFacts::of_object(kind, &object, "default").unwrap();
+        assert_eq!(&*facts.containers[0].name, "web", "{kind}");
+        assert_eq!(facts.restarts_always, !kind.runs_to_completion(), "{kind}");
+        let is_pod = kind == ObjectKind::Pod;
+        assert_eq!(
+            facts.lifecycle == Lifecycle::Ended,
+            is_pod,
+            "only a pod's status is looked at"
+        );
+        let empty: ObjectView = serde_json::from_str(r#"{"spec": {"replicas": 2}}"#).unwrap();
+        assert_eq!(
+            PodFacts::of_object(kind, &empty, "default"),
+            None,
+            "{kind} without containers"
+        );
+    }
+}

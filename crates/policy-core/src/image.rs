@@ -1,0 +1,278 @@
+//! Image references, as the distribution project's grammar has them:
+//! <https://github.com/distribution/reference/blob/main/reference.go>.
+
+/// A parsed image reference, `[registry/]repository[:tag][@digest]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageReference<'a> {
+    /// Host and optional port; `None` where the runtime's default registry is meant.
+    pub registry: Option<&'a str>,
+    /// The path below the registry, such as `library/nginx`.
+    pub repository: &'a str,
+    /// The tag, where there is one.
+    pub tag: Option<&'a str>,
+    /// The digest with its algorithm, such as `sha256:…`, where there is one.
+    pub digest: Option<&'a str>,
+}
+
+/// Longest name (registry and repository) that a registry takes.
+const MAX_NAME: usize = 255;
+const MAX_TAG: usize = 128;
+
+impl<'a> ImageReference<'a> {
+    /// Reads a reference; `None` where the text is not one.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let last_component = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match rest[last_component..].rfind(':') {
+            Some(colon) => {
+                let colon = last_component + colon;
+                (&rest[..colon], Some(&rest[colon + 1..]))
+            }
+            None => (rest, None),
+        };
+        let (registry, repository) = split_registry(name);
+        let valid = name.len() <= MAX_NAME
+            && registry.is_none_or(is_registry)
+            && repository.split('/').all(is_path_component)
+            && tag.is_none_or(is_tag)
+            && digest.is_none_or(is_digest)
+            // 64 hexadecimal digits are an image id, which no runtime takes for a name.
+            && !(name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+        valid.then_some(Self {
+            registry,
+            repository,
+            tag,
+            digest,
+        })
+    }
+
+    /// Whether the reference names one image for good: it has a digest, or a tag other than
+    /// `latest`.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.digest.is_some() || self.tag.is_some_and(|tag| tag != "latest")
+    }
+}
+
+/// The first component is a registry when it cannot be part of a path: it has a dot, a port or
+/// a capital letter, or is `localhost`.
+fn split_registry(name: &str) -> (Option<&str>, &str) {
+    match name.split_once('/') {
+        Some((first, rest))
+            if first == "localhost"
+                || first
+                    .bytes()
+                    .any(|b| matches!(b, b'.' | b':' | b'[') || b.is_ascii_uppercase()) =>
+        {
+            (Some(first), rest)
+        }
+        _ => (None, name),
+    }
+}
+
+fn is_registry(text: &str) -> bool {
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else {
+            return false;
+        };
+        let is_address =
+            !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+        return is_address && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    port.is_none_or(is_port) && host.split('.').all(is_domain_component)
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_domain_component(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    edge(bytes.first())
+        && edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+}
+
+/// Runs of lower-case letters and digits, held together by `.`, `_`, `__` or any number of `-`.
+fn is_path_component(text: &str) -> bool {
+    let is_word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    if !bytes.first().is_some_and(is_word) || !bytes.last().is_some_and(is_word) {
+        return false;
+    }
+    bytes.split(is_word).all(|separator| {
+        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
+    })
+}
+
+fn is_tag(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.len() <= MAX_TAG
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|b| is_word(b) || b == b'.' || b == b'-')
+}
+
+fn is_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else {
+        return false;
+    };
+    let registered_length = match algorithm {
+        "sha256" => Some(64),
+        "sha384" => Some(96),
+        "sha512" => Some(128),
+        _ => None,
+    };
+    let is_algorithm = algorithm.split(['+', '.', '-', '_']).all(|part| {
+        part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    is_algorithm
+        && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        && registered_length.map_or(hex.len() >= 32, |length| {
+            hex.len() == length && !hex.bytes().any(|b| b.is_ascii_uppercase())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn pinned(image: &str) -> Option<bool> {
+        ImageReference::parse(image).map(|reference| reference.is_pinned())
+    }
+
+    #[test]
+    fn a_digest_or_a_tag_other_than_latest_pins() {
+        for image in [
+            "nginx",
+            "reg:5000/nginx",
+            "reg:5000/nginx:latest",
+            "nginx:latest",
+        ] {
+            assert_eq!(pinned(image), Some(false), "{image}");
+        }
+        let with_digest = [format!("nginx@{SHA}"), format!("nginx:latest@{SHA}")];
+        let with_tag = [
+            "nginx:1.27",
+            "reg:5000/a/b:v1",
+            "nginx:Latest",
+            "localhost:5000",
+        ];
+        for image in with_tag
+            .iter()
+            .copied()
+            .chain(with_digest.iter().map(String::as_str))
+        {
+            assert_eq!(pinned(image), Some(true), "{image}");
+        }
+    }
+
+    #[test]
+    fn the_parts_are_told_apart() {
+        let image = format!("ghcr.io:443/org/app__x/y-z:v1.2@{SHA}");
+        assert_eq!(
+            ImageReference::parse(&image),
+            Some(ImageReference {
+                registry: Some("ghcr.io:443"),
+                repository: "org/app__x/y-z",
+                tag: Some("v1.2"),
+                digest: Some(SHA),
+            })
+        );
+        for (image, registry, repository) in [
+            ("nginx", None, "nginx"),
+            ("library/nginx", None, "library/nginx"),
+            ("localhost/nginx", Some("localhost"), "nginx"),
+            ("REG/nginx", Some("REG"), "nginx"),
+            (
+                "[2001:db8::1]:5000/nginx",
+                Some("[2001:db8::1]:5000"),
+                "nginx",
+            ),
+            ("10.0.0.1/a", Some("10.0.0.1"), "a"),
+        ] {
+            let reference = ImageReference::parse(image).unwrap();
+            assert_eq!(
+                (reference.registry, reference.repository),
+                (registry, repository)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_is_none() {
+        let long_tag = format!("nginx:{}", "a".repeat(129));
+        let long_name = "a".repeat(256);
+        let id = "0123456789abcdef".repeat(4);
+        for image in [
+            "",
+            " nginx",
+            "nginx ",
+            ":tag",
+            "nginx:",
+            "nginx@",
+            "NGINX",
+            "a//b",
+            "/nginx",
+            "nginx/",
+            "nginx@sha256:abc",
+            "nginx@sha256",
+            "a___b",
+            "a..b",
+            "-a",
+            "a-",
+            "nginx:-x",
+            "é",
+            "{{ .Values.image }}",
+            "$(IMAGE)",
+            "https://x/y",
+            "reg:x/nginx",
+            "[::1/nginx",
+            &long_tag,
+            &long_name,
+            &id,
+        ] {
+            assert_eq!(ImageReference::parse(image), None, "{image}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = ImageReference::parse(&text);
+        }
+
+        #[test]
+        fn reference_like_text_keeps_every_character(text in "[a-zA-Z0-9.:/@_\\[\\]-]{0,80}") {
+            if let Some(reference) = ImageReference::parse(&text) {
+                let mut again = String::new();
+                if let Some(registry) = reference.registry {
+                    again = format!("{registry}/");
+                }
+                again += reference.repository;
+                if let Some(tag) = reference.tag {
+                    again = format!("{again}:{tag}");
+                }
+                if let Some(digest) = reference.digest {
+                    again = format!("{again}@{digest}");
+                }
+                prop_assert_eq!(again, text);
+            }
+        }
+    }
+}

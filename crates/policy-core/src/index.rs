@@ -1,0 +1,313 @@
+//! Pods by namespace with running totals: each event costs the one pod, whatever the cluster's
+//! size.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::evaluate::{Due, Evaluation};
+use crate::score::{PodTally, Tally};
+
+/// What an [`Index`] keeps of a pod.
+pub trait Record: PartialEq {
+    /// What the records of a namespace, and of all namespaces, add up to.
+    type Total: Default;
+
+    /// Counts the record.
+    fn add_to(&self, total: &mut Self::Total);
+
+    /// Takes back a record that was counted.
+    fn subtract_from(&self, total: &mut Self::Total);
+
+    /// The second (since 1970) at which [`Record::come_due`] is to be called, if ever.
+    fn due_at(&self) -> Option<i64> {
+        None
+    }
+
+    /// Changes the record by the passing of time alone.
+    fn come_due(&mut self) {}
+}
+
+/// A pod as a scorer keeps it: what it adds to the tally, and the moment when that changes by
+/// itself. The facts themselves are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScoredPod {
+    tally: PodTally,
+    due: Option<Due>,
+}
+
+impl ScoredPod {
+    /// The record of an evaluated pod; `None` where the pod is not counted.
+    #[must_use]
+    pub fn of(evaluation: &Evaluation) -> Option<Self> {
+        evaluation.is_counted.then(|| Self {
+            tally: evaluation.tally(),
+            due: evaluation.due,
+        })
+    }
+}
+
+impl Record for ScoredPod {
+    type Total = Tally;
+
+    fn add_to(&self, total: &mut Tally) {
+        total.add(&self.tally);
+    }
+
+    fn subtract_from(&self, total: &mut Tally) {
+        total.subtract(&self.tally);
+    }
+
+    fn due_at(&self) -> Option<i64> {
+        self.due.map(|due| due.at)
+    }
+
+    fn come_due(&mut self) {
+        if let Some(due) = self.due.take() {
+            self.tally.add(due.check, 1);
+        }
+    }
+}
+
+/// Pods by namespace and name, with totals that are always those of a recount.
+#[derive(Debug)]
+pub struct Index<R: Record> {
+    namespaces: BTreeMap<Arc<str>, Namespace<R>>,
+    total: R::Total,
+    len: usize,
+    /// The pods that change by the passing of time, the next one first.
+    due: BTreeSet<(i64, Arc<str>, Box<str>)>,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Namespace<R: Record> {
+    name: Arc<str>,
+    pods: BTreeMap<Box<str>, Entry<R>>,
+    total: R::Total,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    record: R,
+    /// The relist in which the pod was last seen.
+    generation: u32,
+}
+
+impl<R: Record> Default for Index<R> {
+    fn default() -> Self {
+        Self {
+            namespaces: BTreeMap::new(),
+            total: R::Total::default(),
+            len: 0,
+            due: BTreeSet::new(),
+            generation: 0,
+        }
+    }
+}
+
+impl<R: Record> Index<R> {
+    /// Adds or replaces a pod. Says whether anything changed, so that its namespace is to be
+    /// looked at anew.
+    pub fn apply(&mut self, namespace: &str, name: &str, record: R) -> bool {
+        let namespace = match self.namespaces.get_mut(namespace) {
+            Some(namespace) => namespace,
+            None => {
+                let name: Arc<str> = namespace.into();
+                self.namespaces
+                    .entry(Arc::clone(&name))
+                    .or_insert(Namespace {
+                        name,
+                        pods: BTreeMap::new(),
+                        total: R::Total::default(),
+                    })
+            }
+        };
+        let generation = self.generation;
+        let new_due = record.due_at();
+        let old_due = if let Some(entry) = namespace.pods.get_mut(name) {
+            entry.generation = generation;
+            if entry.record == record {
+                return false;
+            }
+            entry.record.subtract_from(&mut namespace.total);
+            entry.record.subtract_from(&mut self.total);
+            record.add_to(&mut namespace.total);
+            record.add_to(&mut self.total);
+            std::mem::replace(&mut entry.record, record).due_at()
+        } else {
+            record.add_to(&mut namespace.total);
+            record.add_to(&mut self.total);
+            namespace
+                .pods
+                .insert(name.into(), Entry { record, generation });
+            self.len += 1;
+            None
+        };
+        reschedule(&mut self.due, &namespace.name, name, old_due, new_due);
+        true
+    }
+
+    /// Takes a pod out; one that is not there is no error. Says whether anything changed. A
+    /// namespace goes with its last pod.
+    pub fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let Some(found) = self.namespaces.get_mut(namespace) else {
+            return false;
+        };
+        let Some(Entry { record, .. }) = found.pods.remove(name) else {
+            return false;
+        };
+        record.subtract_from(&mut found.total);
+        record.subtract_from(&mut self.total);
+        self.len -= 1;
+        reschedule(&mut self.due, &found.name, name, record.due_at(), None);
+        if found.pods.is_empty() {
+            self.namespaces.remove(namespace);
+        }
+        true
+    }
+
+    /// Starts a relist: pods applied from now on are marked in place. Until
+    /// [`Index::finish_relist`] the index stays whole, so nothing flashes empty.
+    pub fn begin_relist(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Ends a relist: takes out the pods that were not applied since it began. Gives the
+    /// namespaces that lost any. A relist that broke off is started anew with no harm done.
+    pub fn finish_relist(&mut self) -> BTreeSet<Arc<str>> {
+        let mut changed = BTreeSet::new();
+        let generation = self.generation;
+        for namespace in self.namespaces.values_mut() {
+            let Namespace {
+                name: namespace_name,
+                pods,
+                total,
+            } = namespace;
+            pods.retain(|name, entry| {
+                let is_live = entry.generation == generation;
+                if !is_live {
+                    entry.record.subtract_from(total);
+                    entry.record.subtract_from(&mut self.total);
+                    self.len -= 1;
+                    let due = entry.record.due_at();
+                    reschedule(&mut self.due, namespace_name, name, due, None);
+                    changed.insert(Arc::clone(namespace_name));
+                }
+                is_live
+            });
+        }
+        self.namespaces
+            .retain(|_, namespace| !namespace.pods.is_empty());
+        changed
+    }
+
+    /// Makes the index hold exactly these pods, `(namespace, name, record)`. Gives the namespaces
+    /// that changed.
+    pub fn replace_all<'a>(
+        &mut self,
+        live: impl IntoIterator<Item = (&'a str, &'a str, R)>,
+    ) -> BTreeSet<Arc<str>> {
+        self.begin_relist();
+        let mut changed = BTreeSet::new();
+        for (namespace, name, record) in live {
+            if self.apply(namespace, name, record) && !changed.contains(namespace) {
+                changed.insert(namespace.into());
+            }
+        }
+        changed.extend(self.finish_relist());
+        changed
+    }
+
+    /// The second (since 1970) at which [`Index::advance`] has something to do, if ever.
+    #[must_use]
+    pub fn next_due(&self) -> Option<i64> {
+        self.due.first().map(|(second, ..)| *second)
+    }
+
+    /// Lets time pass up to that second. Gives the namespaces that changed by it.
+    pub fn advance(&mut self, now: i64) -> BTreeSet<Arc<str>> {
+        let mut changed = BTreeSet::new();
+        while self.next_due().is_some_and(|second| second <= now) {
+            let Some((_, namespace, name)) = self.due.pop_first() else {
+                break;
+            };
+            let Some(found) = self.namespaces.get_mut(&namespace) else {
+                continue;
+            };
+            let Some(Entry { record, .. }) = found.pods.get_mut(&name) else {
+                continue;
+            };
+            record.subtract_from(&mut found.total);
+            record.subtract_from(&mut self.total);
+            record.come_due();
+            record.add_to(&mut found.total);
+            record.add_to(&mut self.total);
+            reschedule(&mut self.due, &found.name, &name, None, record.due_at());
+            changed.insert(namespace);
+        }
+        changed
+    }
+
+    /// What all pods add up to.
+    #[must_use]
+    pub fn total(&self) -> &R::Total {
+        &self.total
+    }
+
+    /// What each namespace's pods add up to, by name. Namespaces without pods are not there.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &R::Total)> {
+        self.namespaces
+            .iter()
+            .map(|(name, namespace)| (name, &namespace.total))
+    }
+
+    /// What the pods of a namespace add up to; `None` where it has no pods.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<&R::Total> {
+        self.namespaces.get(name).map(|namespace| &namespace.total)
+    }
+
+    /// The pods of a namespace, by name.
+    pub fn pods(&self, namespace: &str) -> impl Iterator<Item = (&str, &R)> {
+        let pods = self
+            .namespaces
+            .get(namespace)
+            .into_iter()
+            .flat_map(|found| &found.pods);
+        pods.map(|(name, entry)| (&**name, &entry.record))
+    }
+
+    /// How many pods there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no pods.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+fn reschedule(
+    due: &mut BTreeSet<(i64, Arc<str>, Box<str>)>,
+    namespace: &Arc<str>,
+    name: &str,
+    old: Option<i64>,
+    new: Option<i64>,
+) {
+    if old == new {
+        return;
+    }
+    let key = |second| (second, Arc::clone(namespace), name.into());
+    if let Some(second) = old {
+        due.remove(&key(second));
+    }
+    if let Some(second) = new {
+        due.insert(key(second));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Timestamp;
+use crate::evaluate::evaluate;
+use crate::facts::{
+    ContainerFacts, ContainerRole, ImageFact, Lifecycle, MissingResources, PodFacts,
+};
+use crate::policy::CompiledPolicy;
+use crate::workload::{ObjectKind, Workload};
+
+/// What happens to a cluster. Few names, so that events meet.
+#[derive(Clone, Debug)]
+enum Event {
+    Apply(u8, u8, PodFacts),
+    Remove(u8, u8),
+    Relist(BTreeMap<(u8, u8), PodFacts>),
+    /// A relist that lists some pods and breaks off.
+    BrokenRelist(BTreeMap<(u8, u8), PodFacts>),
+    Wait(i64),
+}
+
+fn facts() -> impl Strategy<Value = PodFacts> {
+    let lifecycle = prop_oneof![
+        3 => Just(Lifecycle::Active),
+        1 => Just(Lifecycle::Ended),
+        3 => (0_i64..1000).prop_map(|since| Lifecycle::Pending { since: Some(since) }),
+        1 => Just(Lifecycle::Pending { since: None }),
+    ];
+    let container =
+        (any::<bool>(), any::<bool>(), 0_u32..9).prop_map(|(pinned, probe, restarts)| {
+            ContainerFacts {
+                name: "c".into(),
+                role: ContainerRole::Regular,
+                image: if pinned {
+                    ImageFact::Pinned
+                } else {
+                    ImageFact::NotPinned
+                },
+                has_liveness_probe: probe,
+                has_readiness_probe: true,
+                missing_resources: MissingResources {
+                    memory_limit: !probe,
+                    ..Default::default()
+                },
+                restarts,
+            }
+        });
+    (lifecycle, proptest::collection::vec(container, 0..3)).prop_map(|(lifecycle, containers)| {
+        PodFacts {
+            namespace: "n".into(),
+            kind: ObjectKind::Pod,
+            name: "p".into(),
+            workload: Workload {
+                kind: "Pod".into(),
+                name: "p".into(),
+            },
+            restarts_always: true,
+            is_mirror: false,
+            lifecycle,
+            containers,
+        }
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let pods = || proptest::collection::btree_map((0_u8..3, 0_u8..4), facts(), 0..8);
+    prop_oneof![
+        6 => (0_u8..3, 0_u8..4, facts()).prop_map(|(ns, name, pod)| Event::Apply(ns, name, pod)),
+        3 => (0_u8..3, 0_u8..4).prop_map(|(ns, name)| Event::Remove(ns, name)),
+        1 => pods().prop_map(Event::Relist),
+        1 => pods().prop_map(Event::BrokenRelist),
+        2 => (0_i64..400).prop_map(Event::Wait),
+    ]
+}
+
+/// The index beside the plain truth: the live pods, counted afresh.
+#[derive(Default)]
+struct World {
+    index: Index<ScoredPod>,
+    live: BTreeMap<(u8, u8), PodFacts>,
+    now: i64,
+}
+
+fn namespace(number: u8) -> String {
+    format!("ns-{number}")
+}
+
+impl World {
+    fn scored(&self, pod: &PodFacts) -> Option<ScoredPod> {
+        let now = Timestamp::from_second(self.now).unwrap();
+        ScoredPod::of(&evaluate(pod, &CompiledPolicy::default_profile(), now))
+    }
+
+    fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {
+        match self.scored(pod) {
+            Some(record) => self.index.apply(&namespace(ns), &name.to_string(), record),
+            None => self.index.remove(&namespace(ns), &name.to_string()),
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), TestCaseError> {
+        let before = self.recount();
+        let changed: BTreeSet<String> = match event {
+            Event::Apply(ns, name, pod) => {
+                let changed = self.apply((ns, name), &pod);
+                self.live.insert((ns, name), pod);
+                changed.then(|| namespace(ns)).into_iter().collect()
+            }
+            Event::Remove(ns, name) => {
+                self.live.remove(&(ns, name));
+                let changed = self.index.remove(&namespace(ns), &name.to_string());
+                changed.then(|| namespace(ns)).into_iter().collect()
+            }
+            Event::Relist(pods) => {
+                let records: Vec<_> = pods
+                    .iter()
+                    .filter_map(|((ns, name), pod)| {
+                        Some((namespace(*ns), name.to_string(), self.scored(pod)?))
+                    })
+                    .collect();
+                self.live = pods;
+                let live = records
+                    .iter()
+                    .map(|(ns, name, record)| (&**ns, &**name, *record));
+                self.index
+                    .replace_all(live)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            }
+            Event::BrokenRelist(pods) => {
+                self.index.begin_relist();
+                let mut changed = BTreeSet::new();
+                for (key, pod) in pods {
+                    if self.apply(key, &pod) {
+                        changed.insert(namespace(key.0));
+                    }
+                    self.live.insert(key, pod);
+                }
+                changed
+            }
+            Event::Wait(seconds) => {
+                self.now += seconds;
+                self.index
+                    .advance(self.now)
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            }
+        };
+        let after = self.recount();
+        prop_assert_eq!(self.incremental(), after.clone());
+        for name in (0..3).map(namespace) {
+            if before.0.get(&name) != after.0.get(&name) {
+                prop_assert!(changed.contains(&name), "{} changed without a word", name);
+            }
+        }
+        prop_assert!(self.index.next_due().is_none_or(|second| second > self.now));
+        Ok(())
+    }
+
+    fn incremental(&self) -> (BTreeMap<String, Tally>, Tally, usize) {
+        let namespaces = self
+            .index
+            .namespaces()
+            .map(|(name, t)| (name.to_string(), *t))
+            .collect();
+        (namespaces, *self.index.total(), self.index.len())
+    }
+
+    fn recount(&self) -> (BTreeMap<String, Tally>, Tally, usize) {
+        let mut namespaces: BTreeMap<String, Tally> = BTreeMap::new();
+        let (mut total, mut len) = (Tally::default(), 0);
+        for ((ns, _), pod) in &self.live {
+            if let Some(record) = self.scored(pod) {
+                total.add(&record.tally);
+                namespaces
+                    .entry(namespace(*ns))
+                    .or_default()
+                    .add(&record.tally);
+                len += 1;
+            }
+        }
+        (namespaces, total, len)
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_events_gives_what_a_recount_gives(
+        events in proptest::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::default();
+        for event in events {
+            world.happen(event)?;
+        }
+    }
+}
+
+#[test]
+fn the_same_record_again_is_no_change() {
+    let policy = CompiledPolicy::default_profile();
+    let pod = PodFacts::of_pod(
+        &serde_json::from_str(r#"{"spec": {"containers": [{"image": "nginx"}]}}"#).unwrap(),
+        "default",
+    );
+    let record = ScoredPod::of(&evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
+    let mut index = Index::default();
+    assert!(index.apply("shop", "web", record));
+    assert!(!index.apply("shop", "web", record));
+    assert!(!index.remove("shop", "other") && !index.remove("other", "web"));
+    assert_eq!(index.pods("shop").count(), 1);
+    assert!(index.replace_all([("shop", "web", record)]).is_empty());
+    assert!(index.remove("shop", "web"));
+    assert!(index.namespace("shop").is_none() && index.is_empty());
+}

@@ -1,0 +1,281 @@
+//! Reading users' manifests: bytes in, facts with their lines out, and everything that was not
+//! read is counted or named.
+
+mod parse;
+mod policy_file;
+mod split;
+
+use std::fmt;
+
+use serde::Deserialize;
+
+pub use policy_file::read_policy;
+pub use split::{Document, documents};
+
+use crate::facts::{PodFacts, all_containers, pod_spec};
+use crate::view::{ObjectView, Spanned};
+use crate::workload::ObjectKind;
+use parse::{ParseError, parse};
+
+/// What a document holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DocumentContent {
+    /// The pods and workloads.
+    pub objects: Vec<ManifestObject>,
+    /// Objects of other kinds, each with its line and kind.
+    pub skipped: Vec<SkippedObject>,
+    /// What could not be read.
+    pub failures: Vec<Failure>,
+}
+
+/// A pod or workload of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestObject {
+    /// Its facts.
+    pub facts: PodFacts,
+    /// The line of the file on which its document (in a List: the object) starts.
+    pub line: u32,
+    /// The line of each container, in the order of the facts.
+    pub container_lines: Vec<u32>,
+}
+
+/// An object that is not analysed, since it makes no pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedObject {
+    /// The line of the file on which it starts.
+    pub line: u32,
+    /// `apiVersion` and kind, as far as it has them.
+    pub kind: String,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The line of the file.
+    pub line: u32,
+    /// What is wrong, as the end of a sentence that begins with the position.
+    pub reason: String,
+}
+
+impl Document<'_> {
+    /// Reads the document. Objects without a namespace belong to `namespace`. Cannot fail: what
+    /// is wrong is among the failures. Time and memory are bounded by the document's size.
+    #[must_use]
+    pub fn read(&self, namespace: &str) -> DocumentContent {
+        let content = DocumentContent::default();
+        let mut reader = Reader {
+            first_line: self.first_line,
+            namespace,
+            content,
+        };
+        match parse::<Spanned<ObjectView>>(self.bytes) {
+            Ok(None) => {}
+            Ok(Some(root)) => reader.object(&root.value, reader.file_line(&root), None),
+            Err(error) => reader.mismatch(self.bytes, error),
+        }
+        reader.content
+    }
+}
+
+struct Reader<'a> {
+    first_line: u32,
+    namespace: &'a str,
+    content: DocumentContent,
+}
+
+impl Reader<'_> {
+    /// An object, or a List and its members. A member of a `PodList` need not say that it is a
+    /// Pod: `list` is the type that it has by its place.
+    fn object(&mut self, object: &ObjectView, line: u32, list: Option<&ObjectType>) {
+        let own = ObjectType::of(object.api_version.as_deref(), object.kind.as_deref());
+        let object_type = own.or_else(|| list.cloned()).unwrap_or_default();
+        if object_type.is_list() {
+            let member = object_type.member();
+            for item in &object.items {
+                self.object(&item.value, self.file_line(item), member.as_ref());
+            }
+            return;
+        }
+        match object_type.classify() {
+            Ok(Some(kind)) => self.workload(kind, object, line),
+            Ok(None) => self.skip(line, &object_type),
+            Err(reason) => self.fail(line, reason),
+        }
+    }
+
+    fn workload(&mut self, kind: ObjectKind, object: &ObjectView, line: u32) {
+        let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            self.fail(
+                line,
+                format!("{kind} {name} has no containers").replace("  ", " "),
+            );
+            return;
+        };
+        let containers = pod_spec(kind, &object.spec)
+            .into_iter()
+            .flat_map(all_containers);
+        let container_lines = containers
+            .map(|(_, _, container)| match container.defined.line() {
+                0 => line,
+                _ => self.file_line(container),
+            })
+            .collect();
+        self.content.objects.push(ManifestObject {
+            facts,
+            line,
+            container_lines,
+        });
+    }
+
+    /// A document that is well-formed but not of the shape of a workload: another kind is
+    /// skipped, a List is read member by member, and anything else is a failure.
+    fn mismatch(&mut self, bytes: &[u8], error: ParseError) {
+        let header = if error.is_mismatch {
+            parse::<Spanned<Header>>(bytes)
+        } else {
+            Ok(None)
+        };
+        if let Ok(Some(header)) = header {
+            let Header { api_version, kind } = &header.value;
+            if let Some(found) = ObjectType::of(api_version.as_deref(), kind.as_deref()) {
+                if found.is_list() {
+                    return self.list_by_members(bytes, &found, error);
+                }
+                if found.classify() == Ok(None) {
+                    let line = self.file_line(&header);
+                    return self.skip(line, &found);
+                }
+            }
+        }
+        self.fail(self.to_file_line(error.line), error.reason);
+    }
+
+    /// Reads a List with a member of the wrong shape: the other members are read, though their
+    /// containers only know the member's line.
+    fn list_by_members(&mut self, bytes: &[u8], list: &ObjectType, error: ParseError) {
+        let Ok(Some(Members { items })) = parse::<Members>(bytes) else {
+            return self.fail(self.to_file_line(error.line), error.reason);
+        };
+        let member = list.member();
+        for item in items {
+            let line = self.file_line(&item);
+            match serde_json::from_value::<ObjectView>(item.value.clone()) {
+                Ok(object) => self.object(&object, line, member.as_ref()),
+                Err(error) => {
+                    match serde_json::from_value::<Header>(item.value).map(Header::into) {
+                        Ok(Some(found)) if ObjectType::classify(&found) == Ok(None) => {
+                            self.skip(line, &found);
+                        }
+                        _ => self.fail(line, error.to_string()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, line: u32, object_type: &ObjectType) {
+        let kind = object_type.to_string();
+        self.content.skipped.push(SkippedObject { line, kind });
+    }
+
+    fn fail(&mut self, line: u32, reason: String) {
+        self.content.failures.push(Failure { line, reason });
+    }
+
+    /// The line of the file on which something of the document was written. What an alias
+    /// brings in counts where it was defined: that is where it is changed.
+    fn file_line<T>(&self, place: &Spanned<T>) -> u32 {
+        self.to_file_line(u32::try_from(place.defined.line()).unwrap_or(u32::MAX))
+    }
+
+    fn to_file_line(&self, line: u32) -> u32 {
+        self.first_line.saturating_add(line.max(1) - 1)
+    }
+}
+
+/// What every object begins with.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    #[serde(default)]
+    api_version: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+}
+
+impl From<Header> for Option<ObjectType> {
+    fn from(header: Header) -> Self {
+        ObjectType::of(header.api_version.as_deref(), header.kind.as_deref())
+    }
+}
+
+#[derive(Deserialize)]
+struct Members {
+    items: Vec<Spanned<serde_json::Value>>,
+}
+
+/// The type that an object claims.
+#[derive(Clone, Debug, Default)]
+struct ObjectType {
+    api_version: String,
+    kind: String,
+}
+
+impl ObjectType {
+    /// `None` where the object claims nothing at all.
+    fn of(api_version: Option<&str>, kind: Option<&str>) -> Option<Self> {
+        let [api_version, kind] =
+            [api_version, kind].map(|text| text.unwrap_or_default().to_owned());
+        (!api_version.is_empty() || !kind.is_empty()).then_some(Self { api_version, kind })
+    }
+
+    /// `List`, or the list of an analysed kind. Any kind may end in `List` without being one.
+    fn is_list(&self) -> bool {
+        let Some(member) = self.kind.strip_suffix("List") else {
+            return false;
+        };
+        let is_core = !self.api_version.contains('/');
+        (member.is_empty() && is_core) || ObjectKind::of(&self.api_version, member).is_some()
+    }
+
+    /// The type of a member that does not say its own; a plain `List` has none.
+    fn member(&self) -> Option<Self> {
+        let kind = self
+            .kind
+            .strip_suffix("List")
+            .filter(|kind| !kind.is_empty())?
+            .to_owned();
+        Some(Self {
+            api_version: self.api_version.clone(),
+            kind,
+        })
+    }
+
+    /// The kind to analyse; `None` for any other object; an error where half of the type is
+    /// missing, so that nobody can tell.
+    fn classify(&self) -> Result<Option<ObjectKind>, String> {
+        match (self.api_version.as_str(), self.kind.as_str()) {
+            ("", kind) if ObjectKind::named(kind).is_some() => {
+                Err(format!("{kind} without apiVersion"))
+            }
+            (api_version, "") if !api_version.is_empty() => {
+                Err(format!("object of {api_version} without kind"))
+            }
+            (api_version, kind) => Ok(ObjectKind::of(api_version, kind)),
+        }
+    }
+}
+
+impl fmt::Display for ObjectType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.api_version.as_str(), self.kind.as_str()) {
+            ("", "") => f.write_str("object without apiVersion and kind"),
+            ("", kind) => f.write_str(kind),
+            (api_version, kind) => write!(f, "{api_version} {kind}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Parsing one YAML (or JSON) document under limits that fit its size.
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, MessageFormatter as _, Options, UserMessageFormatter};
+
+/// Deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
+/// fit into the 2 MiB of a thread also without optimisation.
+const MAX_DEPTH: usize = 64;
+/// Most scalars, lists and maps of a document. The API server's JSON of 64 MiB has some 3 million.
+const MAX_NODES: usize = 4_000_000;
+/// How much aliases may blow a document up, and the size below which they may as well.
+const MAX_EXPANSION: usize = 4;
+const SMALL_DOCUMENT: usize = 1024;
+
+/// Why a document could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ParseError {
+    /// The line in the document, from 1.
+    pub(super) line: u32,
+    /// What is wrong, without the position.
+    pub(super) reason: String,
+    /// Whether the text is well-formed, only not of the wanted shape.
+    pub(super) is_mismatch: bool,
+}
+
+/// Reads a document; `None` where it is empty or `null`.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    let text = text(bytes)?;
+    Ok(serde_saphyr::from_str_with_options(
+        text,
+        options(text.len()),
+    )?)
+}
+
+/// Reads a document and gives the paths of the fields that its type does not know.
+pub(super) fn parse_strictly<T: DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(T, Vec<String>), ParseError> {
+    let text = text(bytes)?;
+    let mut unknown = Vec::new();
+    let value = serde_saphyr::with_deserializer_from_str_with_options(
+        text,
+        options(text.len()),
+        |deserializer| {
+            serde_ignored::deserialize(deserializer, |path| {
+                // A `?` stands for an optional field on the way.
+                unknown.push(path.to_string().replace(".?", ""));
+            })
+        },
+    )?;
+    Ok((value, unknown))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, ParseError> {
+    std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error))
+}
+
+impl From<Error> for ParseError {
+    fn from(error: Error) -> Self {
+        Self {
+            line: error
+                .location()
+                .map_or(1, |place| u32::try_from(place.line()).unwrap_or(u32::MAX)),
+            reason: reason(&error),
+            is_mismatch: is_mismatch(&error),
+        }
+    }
+}
+
+fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> ParseError {
+    let lines = bytes[..error.valid_up_to()]
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count();
+    ParseError {
+        line: u32::try_from(lines + 1).unwrap_or(u32::MAX),
+        reason: "is not UTF-8 text".to_owned(),
+        is_mismatch: false,
+    }
+}
+
+/// Time and memory stay in proportion to the size of the text, aliases included.
+fn options(size: usize) -> Options {
+    let expanded = size.max(SMALL_DOCUMENT).saturating_mul(MAX_EXPANSION);
+    serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: expanded },
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_events: 4 * MAX_NODES,
+            max_total_scalar_bytes: expanded,
+            max_recorded_anchor_events: expanded,
+            max_recorded_anchor_bytes: expanded,
+        },
+    }
+}
+
+fn is_mismatch(error: &Error) -> bool {
+    match error {
+        Error::AliasError { error, .. } => is_mismatch(error),
+        Error::Unexpected { .. }
+        | Error::InvalidScalar { .. }
+        | Error::NullIntoString { .. }
+        | Error::TaggedScalarCannotDeserializeIntoString { .. }
+        | Error::SerdeInvalidType { .. }
+        | Error::SerdeInvalidValue { .. }
+        | Error::Message { .. } => true,
+        _ => false,
+    }
+}
+
+fn reason(error: &Error) -> String {
+    match error {
+        Error::AliasError { error, .. } => reason(error),
+        Error::Unexpected {
+            expected: "mapping start",
+            ..
+        } => "expected an object".to_owned(),
+        Error::Unexpected {
+            expected: "sequence start",
+            ..
+        } => "expected a list".to_owned(),
+        Error::Unexpected {
+            expected: "string scalar",
+            ..
+        } => "expected a string".to_owned(),
+        Error::Budget { breach, .. } => over_budget(breach),
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => TOO_MANY_ALIASES.to_owned(),
+        _ => match UserMessageFormatter.format_message(error).lines().next() {
+            Some("recursion limit exceeded") => too_deep(),
+            Some(text) => text.to_owned(),
+            None => "cannot be read".to_owned(),
+        },
+    }
+}
+
+const TOO_MANY_ALIASES: &str = "its aliases expand to far more than its text";
+
+fn too_deep() -> String {
+    format!("is nested deeper than {MAX_DEPTH} levels")
+}
+
+fn over_budget(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => too_deep(),
+        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
+            format!("has more than {MAX_NODES} values")
+        }
+        _ => TOO_MANY_ALIASES.to_owned(),
+    }
+}

@@ -1,0 +1,236 @@
+//! Cutting a manifest into its documents before any of them is parsed, so that a document that
+//! cannot be read harms no other.
+
+use serde::de::IgnoredAny;
+
+/// One document of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Document<'a> {
+    /// Its place in the file, from 1.
+    pub number: u32,
+    /// The line of the file on which it starts, from 1.
+    pub first_line: u32,
+    /// Its bytes, the separator before it included.
+    pub bytes: &'a [u8],
+}
+
+/// The documents of a manifest: JSON objects one after the other, as `kubectl` takes them, or
+/// YAML documents between `---` and `...`.
+///
+/// YAML forbids both markers at the start of a line inside a document (`c-forbidden`,
+/// <https://yaml.org/spec/1.2.2/#912-document-markers>), so looking at the starts of the lines
+/// is exact, also where the document between them is broken.
+#[must_use]
+pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
+    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let mut documents = Documents {
+        found: Vec::new(),
+        line: 1,
+    };
+    let rest = documents.take_json(bytes);
+    documents.take_yaml(rest);
+    documents.found
+}
+
+struct Documents<'a> {
+    found: Vec<Document<'a>>,
+    /// The line on which the next byte stands.
+    line: usize,
+}
+
+impl<'a> Documents<'a> {
+    fn push(&mut self, first_line: usize, bytes: &'a [u8]) {
+        let number = self.found.len() + 1;
+        self.found.push(Document {
+            number: saturate(number),
+            first_line: saturate(first_line),
+            bytes,
+        });
+    }
+
+    /// Takes the JSON objects at the start and gives what follows them.
+    fn take_json(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        loop {
+            let text = rest.trim_ascii_start();
+            let mut stream = serde_json::Deserializer::from_slice(text).into_iter();
+            let object = match text.first() {
+                Some(b'{') => stream.next(),
+                _ => None,
+            };
+            let Some(Ok(IgnoredAny)) = object else {
+                // Space at the start may be indentation that YAML needs.
+                return if self.found.is_empty() {
+                    rest
+                } else {
+                    self.skip(rest, text)
+                };
+            };
+            let (object, after) = text.split_at(stream.byte_offset());
+            self.skip(rest, text);
+            self.push(self.line, object);
+            rest = self.skip(text, after);
+        }
+    }
+
+    /// Goes on from one place to a later one.
+    fn skip(&mut self, from: &[u8], to: &'a [u8]) -> &'a [u8] {
+        self.line += newlines(&from[..from.len() - to.len()]);
+        to
+    }
+
+    fn take_yaml(&mut self, bytes: &'a [u8]) {
+        let mut start = 0;
+        let mut first_line = self.line;
+        let mut offset = 0;
+        // A document exists once it has a marker or a line that is more than a comment or a
+        // directive; directives (`%YAML 1.2`) belong to the marker after them.
+        let (mut has_marker, mut has_content) = (false, false);
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            let end = offset + line.len();
+            if is_marker(line, b"---") {
+                if has_marker || has_content {
+                    self.push(first_line, &bytes[start..offset]);
+                    (start, first_line, has_content) = (offset, self.line, false);
+                }
+                has_marker = true;
+            } else if is_marker(line, b"...") {
+                if has_marker || has_content {
+                    self.push(first_line, &bytes[start..offset]);
+                }
+                (start, first_line) = (end, self.line + 1);
+                (has_marker, has_content) = (false, false);
+            } else {
+                has_content |= is_content(line);
+            }
+            offset = end;
+            self.line += 1;
+        }
+        if has_marker || has_content {
+            self.push(first_line, &bytes[start..]);
+        }
+    }
+}
+
+/// Whether a line starts with the marker, and the marker ends there.
+fn is_marker(line: &[u8], marker: &[u8]) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| {
+        rest.first()
+            .is_none_or(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
+    })
+}
+
+/// Whether a line is more than a blank line, a comment or a directive.
+fn is_content(line: &[u8]) -> bool {
+    let text = line.trim_ascii();
+    !text.is_empty() && text[0] != b'#' && line[0] != b'%'
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|b| **b == b'\n').count()
+}
+
+fn saturate(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(number, first line, text)` of each document.
+    fn split(text: &str) -> Vec<(u32, u32, &str)> {
+        documents(text.as_bytes())
+            .into_iter()
+            .map(|d| {
+                (
+                    d.number,
+                    d.first_line,
+                    std::str::from_utf8(d.bytes).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn documents_keep_their_lines() {
+        assert_eq!(
+            split("a: 1\n---\nb: 2\n--- # named\nc: 3\n"),
+            [
+                (1, 1, "a: 1\n"),
+                (2, 2, "---\nb: 2\n"),
+                (3, 4, "--- # named\nc: 3\n")
+            ]
+        );
+        assert_eq!(
+            split("a: 1\r\n---\r\nb: 2"),
+            [(1, 1, "a: 1\r\n"), (2, 2, "---\r\nb: 2")]
+        );
+    }
+
+    #[test]
+    fn comments_and_directives_before_a_marker_are_no_document() {
+        assert_eq!(split("# licence\n\n---\na: 1\n").len(), 1);
+        assert_eq!(
+            split("%YAML 1.2\n---\na: 1\n"),
+            [(1, 1, "%YAML 1.2\n---\na: 1\n")]
+        );
+        assert_eq!(split("---\n# nothing\n---\na: 1\n").len(), 2);
+        assert!(split("").is_empty() && split("# only\n\n").is_empty());
+    }
+
+    #[test]
+    fn an_end_marker_ends_a_document() {
+        assert_eq!(
+            split("a: 1\n...\n# x\nb: 2\n"),
+            [(1, 1, "a: 1\n"), (2, 3, "# x\nb: 2\n")]
+        );
+        assert!(split("...\n...\n").is_empty());
+    }
+
+    #[test]
+    fn only_whole_markers_at_the_start_of_a_line_count() {
+        for text in [
+            "a: |\n  ---\n  b\n",
+            "a: 1\n----\n",
+            "a: 1\n---b\n",
+            "a: 1\n ---\n",
+            "a: ...\n",
+        ] {
+            assert_eq!(split(text).len(), 1, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_objects_may_follow_each_other() {
+        assert_eq!(
+            split("{\"a\":\n1}\n\n{\"b\": 2}{\"c\": 3}\n"),
+            [
+                (1, 1, "{\"a\":\n1}"),
+                (2, 4, "{\"b\": 2}"),
+                (3, 4, "{\"c\": 3}")
+            ]
+        );
+        assert_eq!(
+            split("{\"a\": 1}\n---\nb: 2\n"),
+            [(1, 1, "{\"a\": 1}"), (2, 2, "---\nb: 2\n")]
+        );
+    }
+
+    #[test]
+    fn what_only_looks_like_json_is_yaml() {
+        for text in ["{a: b}\n", "{{ .Values.x }}\n", "{\"a\": 1", "{"] {
+            assert_eq!(split(text), [(1, 1, text)]);
+        }
+        assert_eq!(
+            split("{\"a\": 1}\n{\"b\": \n"),
+            [(1, 1, "{\"a\": 1}"), (2, 2, "{\"b\": \n")]
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_content() {
+        assert_eq!(split("\u{feff}a: 1\n"), [(1, 1, "a: 1\n")]);
+    }
+}

@@ -1,0 +1,252 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a whole file holds, as text: `kind namespace/name @line [container lines]`, skipped
+/// objects after `-`, failures after `!`.
+fn read(text: &str) -> Vec<String> {
+    read_bytes(text.as_bytes())
+}
+
+fn read_bytes(bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for document in documents(bytes) {
+        let content = document.read("default");
+        lines.extend(content.objects.iter().map(|object| {
+            let ManifestObject {
+                facts,
+                line,
+                container_lines,
+            } = object;
+            format!(
+                "{} {}/{} @{line} {container_lines:?}",
+                facts.kind, facts.namespace, facts.name
+            )
+        }));
+        lines.extend(
+            content
+                .skipped
+                .iter()
+                .map(|skip| format!("- {} @{}", skip.kind, skip.line)),
+        );
+        lines.extend(
+            content
+                .failures
+                .iter()
+                .map(|fail| format!("! {}: {}", fail.line, fail.reason)),
+        );
+    }
+    lines
+}
+
+const POD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  containers:\n  - name: c\n";
+
+#[test]
+fn objects_and_containers_know_their_lines() {
+    let text = "# head\n---\n# Source: x\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n\
+                spec:\n  template:\n    spec:\n      initContainers:\n      - name: i\n      containers:\n      - image: a\n        name: c\n\
+                      # two\n      -\n        name: d\n";
+    assert_eq!(read(text), ["Deployment shop/web @4 [13, 17, 11]"]);
+}
+
+#[test]
+fn one_bad_document_hides_no_other() {
+    let text =
+        format!("{POD}---\na: [1, 2\n---\n{POD}---\nkind: {{{{ .x }}}}\n---\n- a\n---\n{POD}");
+    let result = read(&text);
+    assert_eq!(
+        result.iter().filter(|line| line.starts_with("Pod")).count(),
+        3,
+        "{result:#?}"
+    );
+    assert_eq!(
+        result.iter().filter(|line| line.starts_with('!')).count(),
+        3,
+        "{result:#?}"
+    );
+    assert!(
+        result.contains(&"! 21: expected an object".to_owned()),
+        "{result:#?}"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_harm_their_document_only() {
+    let mut bytes = format!("{POD}---\na: 1\nb: ").into_bytes();
+    bytes.extend(b"\xff\n---\n");
+    bytes.extend(POD.as_bytes());
+    assert_eq!(
+        read_bytes(&bytes),
+        [
+            "Pod default/a @1 [7]",
+            "! 10: is not UTF-8 text",
+            "Pod default/a @12 [18]"
+        ]
+    );
+}
+
+#[test]
+fn other_kinds_are_skipped_whatever_they_hold() {
+    assert_eq!(
+        read(
+            "apiVersion: v1\nkind: Service\nspec: {containers: nonsense}\n---\na: 1\n---\n---\nnull\n"
+        ),
+        ["- v1 Service @1", "- object without apiVersion and kind @5"]
+    );
+    let foreign = POD.replace("v1", "metrics.k8s.io/v1");
+    assert_eq!(read(&foreign), ["- metrics.k8s.io/v1 Pod @1"]);
+    assert_eq!(
+        read("apiVersion: x/v1\nkind: AllowList\nitems: 5\n"),
+        ["- x/v1 AllowList @1"]
+    );
+}
+
+#[test]
+fn half_a_type_is_an_error() {
+    assert_eq!(
+        read("kind: Pod\nspec: {containers: [{}]}\n"),
+        ["! 1: Pod without apiVersion"]
+    );
+    assert_eq!(
+        read("\napiVersion: v1\nspec: {}\n"),
+        ["! 2: object of v1 without kind"]
+    );
+}
+
+#[test]
+fn a_workload_of_the_wrong_shape_is_an_error_at_its_line() {
+    for (spec, expected) in [
+        ("containers: nginx", "! 5: expected a list"),
+        ("containers: [nginx]", "! 5: expected an object"),
+        ("containers: []", "! 1: Pod a has no containers"),
+        ("template: {}", "! 1: Pod a has no containers"),
+        ("{containers: [{name: [a]}]}", "! 5: expected a string"),
+    ] {
+        let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  {spec}\n");
+        assert_eq!(read(&text), [expected], "{spec}");
+    }
+}
+
+#[test]
+fn null_and_missing_fields_are_the_same() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\nspec:\n  initContainers:\n  containers:\n  - image:\n    livenessProbe:\n    resources:\n      limits:\nstatus:\n";
+    assert_eq!(read(text), ["Pod default/(unnamed) @1 [7]"]);
+}
+
+#[test]
+fn lists_are_read_member_by_member() {
+    let json = r#"{"apiVersion": "v1", "items": [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [
+            {"name": "c"}]}},
+        {"apiVersion": "v1", "kind": "Service"}
+    ], "kind": "List"}"#;
+    assert_eq!(read(json), ["Pod default/a @2 [3]", "- v1 Service @4"]);
+    let typed = "apiVersion: apps/v1\nkind: DeploymentList\nitems:\n- metadata: {name: a}\n  spec: {template: {spec: {containers: [{name: c}]}}}\n";
+    assert_eq!(read(typed), ["Deployment default/a @4 [5]"]);
+}
+
+#[test]
+fn a_bad_member_hides_no_other() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c}]}}\n\
+                - {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: 5}}\n\
+                - {apiVersion: v1, kind: Secret, metadata: 5}\n\
+                - {apiVersion: v1, kind: Pod, metadata: {name: d}, spec: {containers: [{name: c}]}}\n";
+    let result = read(text);
+    assert_eq!(result.len(), 4, "{result:#?}");
+    assert!(
+        result.contains(&"Pod default/a @4 [4]".to_owned()),
+        "{result:#?}"
+    );
+    assert!(
+        result.contains(&"Pod default/d @7 [7]".to_owned()),
+        "{result:#?}"
+    );
+    assert!(result.contains(&"- v1 Secret @6".to_owned()), "{result:#?}");
+    assert!(
+        result
+            .iter()
+            .any(|line| line.starts_with("! 5: invalid type")),
+        "{result:#?}"
+    );
+}
+
+#[test]
+fn aliases_point_to_where_the_container_is_written() {
+    let text = "x:\n  - &c\n    name: c\napiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - *c\n";
+    assert_eq!(read(text), ["Pod default/(unnamed) @1 [3]"]);
+}
+
+#[test]
+fn duplicate_keys_are_named_with_their_line() {
+    let text = POD.replace("  - name: c\n", "  - name: c\n    name: d\n");
+    let result = read(&text);
+    assert!(
+        result[0].starts_with("! 8: ") && result[0].contains("name"),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn bombs_are_refused_in_no_time() {
+    use std::fmt::Write as _;
+    let mut laughs = String::from("a0: &a0 lol\n");
+    for i in 1..12 {
+        let refs = vec![format!("*a{}", i - 1); 10].join(", ");
+        writeln!(laughs, "a{i}: &a{i} [{refs}]").unwrap();
+    }
+    let long = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(65_536),
+        "*a,".repeat(8000)
+    );
+    let block: String = (0..5000)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    for (what, text) in [
+        ("billion laughs", laughs),
+        ("long scalar", long),
+        ("brackets", "[".repeat(100_000)),
+        ("braces", "{\"a\":".repeat(100_000)),
+        ("blocks", block),
+        ("dashes", "- ".repeat(100_000)),
+        (
+            "items",
+            "{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":[".repeat(1000),
+        ),
+        ("self", "a: &a [*a]\n".to_owned()),
+        ("many nodes", format!("a: [{}]", "1,".repeat(5_000_000))),
+    ] {
+        let result = read(&text);
+        assert_eq!(result.len(), 1, "{what}: {:?}", result.first());
+        assert!(result[0].starts_with("! "), "{what}: {result:?}");
+        assert!(result[0].len() < 200, "{what}: {result:?}");
+        println!("{what}: {}", result[0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_give_a_result(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        read_bytes(&bytes);
+    }
+
+    #[test]
+    fn any_yaml_like_text_gives_a_result(
+        text in "(apiVersion|kind|spec|containers|items|List|Pod|v1|[\\[\\]{}:,*&!|>'\"#%@`\n\t -]|---|a0){0,60}",
+    ) {
+        read(&text);
+    }
+
+    #[test]
+    fn a_damaged_document_harms_only_itself(at in 0..80_usize, byte in any::<u8>()) {
+        let mut damaged = POD.as_bytes().to_vec();
+        let at = at % damaged.len();
+        damaged[at] = byte;
+        let whole = [POD.as_bytes(), b"---\n", &damaged, b"\n---\n", POD.as_bytes()].concat();
+        let pods = read_bytes(&whole).iter().filter(|line| line.starts_with("Pod default/a ")).count();
+        prop_assert!(pods >= 2);
+    }
+}

@@ -1,0 +1,68 @@
+//! Namespaces that are never scored, enforced or denied.
+
+use std::collections::BTreeSet;
+
+/// Named one by one; any name that ends in `-system` is left out as well.
+const SYSTEM: [&str; 5] = [
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    "cert-manager",
+    "istio-system",
+];
+
+/// The namespaces that are left out: those of the system, and those that configuration adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExcludedNamespaces {
+    added: BTreeSet<String>,
+}
+
+impl ExcludedNamespaces {
+    /// The system's namespaces and these.
+    pub fn with(added: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            added: added.into_iter().collect(),
+        }
+    }
+
+    /// Whether the namespace is left out.
+    #[must_use]
+    pub fn contains(&self, namespace: &str) -> bool {
+        is_system_namespace(namespace) || self.added.contains(namespace)
+    }
+}
+
+/// Whether the namespace belongs to the cluster itself.
+#[must_use]
+pub fn is_system_namespace(namespace: &str) -> bool {
+    SYSTEM.contains(&namespace) || namespace.ends_with("-system")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_namespaces_and_added_ones_are_left_out() {
+        let excluded = ExcludedNamespaces::with(["sandbox".to_owned()]);
+        for name in [
+            "kube-system",
+            "cert-manager",
+            "gatekeeper-system",
+            "-system",
+            "sandbox",
+        ] {
+            assert!(excluded.contains(name), "{name}");
+        }
+        for name in [
+            "default",
+            "kube-devops",
+            "system",
+            "my-system-2",
+            "sandbox-2",
+            "",
+        ] {
+            assert!(!excluded.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! A policy made ready for evaluation: validated, with every default filled in.
+
+use crate::api::{
+    Admission, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode, ParsedQuantity,
+    Quantity,
+};
+use crate::checks::{CHECK_COUNT, CheckId, Setting};
+use crate::severity::Severity;
+
+/// A policy as the engine takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledPolicy {
+    enabled: [Option<EnabledCheck>; CHECK_COUNT],
+    weights: [u8; CHECK_COUNT],
+    mode: EnforcementMode,
+    admission: Admission,
+}
+
+/// What a policy says of a check that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnabledCheck {
+    /// How severe its findings are.
+    pub severity: Severity,
+    /// Its limit; 0 for a check without one.
+    pub limit: u32,
+}
+
+/// A value that no policy may have. The custom resource's schema refuses the same, so this is
+/// for policies from files and for API servers whose schema is another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct InvalidField {
+    /// The field, such as `spec.weights.pending`.
+    pub path: String,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+impl CompiledPolicy {
+    /// Makes a policy ready, or says everything that is wrong with it.
+    ///
+    /// # Errors
+    /// Each value outside its range, and each request above its limit.
+    pub fn compile(spec: &DevOpsPolicySpec) -> Result<Self, Vec<InvalidField>> {
+        let invalid = validate(spec);
+        if !invalid.is_empty() {
+            return Err(invalid);
+        }
+        Ok(Self::of_valid(spec))
+    }
+
+    fn of_valid(spec: &DevOpsPolicySpec) -> Self {
+        let severities = spec.severity_overrides.clone().unwrap_or_default();
+        let weights = spec.weights.clone().unwrap_or_default();
+        let mut policy = Self {
+            enabled: [None; CHECK_COUNT],
+            weights: [0; CHECK_COUNT],
+            mode: spec.enforcement_mode,
+            admission: spec.admission.clone().unwrap_or_default(),
+        };
+        for check in CheckId::all() {
+            let meta = check.meta();
+            let limit = match check.check().configure(spec) {
+                Setting::Off => None,
+                Setting::On => Some(0),
+                Setting::Limit(limit) => Some(limit),
+            };
+            let severity = (meta.severity_override)(&severities).unwrap_or_default();
+            policy.enabled[check.index()] = limit.map(|limit| EnabledCheck { severity, limit });
+            policy.weights[check.index()] = (meta.weight_override)(&weights)
+                .and_then(|weight| u8::try_from(weight).ok())
+                .unwrap_or(meta.weight);
+        }
+        policy
+    }
+
+    /// What holds where nobody says otherwise: all checks, at most 3 restarts, at most 300 s
+    /// Pending.
+    #[must_use]
+    pub fn default_profile() -> Self {
+        Self::of_valid(&default_profile_spec())
+    }
+
+    /// The checks that run, in the registry's order.
+    pub fn enabled(&self) -> impl Iterator<Item = (CheckId, EnabledCheck)> {
+        CheckId::all().filter_map(|check| Some((check, self.enabled[check.index()]?)))
+    }
+
+    /// Whether a check runs.
+    #[must_use]
+    pub fn is_enabled(&self, check: CheckId) -> bool {
+        self.enabled[check.index()].is_some()
+    }
+
+    /// How severe the findings of a check are; medium where it does not run.
+    #[must_use]
+    pub fn severity(&self, check: CheckId) -> Severity {
+        self.enabled[check.index()]
+            .map(|enabled| enabled.severity)
+            .unwrap_or_default()
+    }
+
+    /// The limit of a check; 0 where it has none.
+    #[must_use]
+    pub fn limit(&self, check: CheckId) -> u32 {
+        self.enabled[check.index()].map_or(0, |enabled| enabled.limit)
+    }
+
+    /// How many points a finding takes from the score.
+    #[must_use]
+    pub fn weight(&self, check: CheckId) -> u8 {
+        self.weights[check.index()]
+    }
+
+    /// Whether the policy also repairs.
+    #[must_use]
+    pub fn mode(&self) -> EnforcementMode {
+        self.mode
+    }
+
+    /// What the webhook does under the policy.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+}
+
+/// The spec behind [`CompiledPolicy::default_profile`].
+#[must_use]
+pub fn default_profile_spec() -> DevOpsPolicySpec {
+    DevOpsPolicySpec {
+        forbid_latest_tag: Some(true),
+        require_liveness_probe: Some(true),
+        require_readiness_probe: Some(true),
+        require_resources: Some(true),
+        max_restart_count: Some(3),
+        forbid_pending_duration: Some(300),
+        ..DevOpsPolicySpec::default()
+    }
+}
+
+/// Collects what is wrong, field by field.
+#[derive(Default)]
+struct Problems(Vec<InvalidField>);
+
+impl Problems {
+    fn add(&mut self, path: &str, problem: String) {
+        self.0.push(InvalidField {
+            path: format!("spec.{path}"),
+            problem,
+        });
+    }
+
+    fn range(&mut self, path: &str, value: Option<i32>, min: i32, max: i32) {
+        if let Some(value) = value.filter(|value| !(min..=max).contains(value)) {
+            let allowed = if max == i32::MAX {
+                format!("must be {min} or more")
+            } else {
+                format!("must be {min} to {max}")
+            };
+            self.add(path, format!("{allowed}, not {value}"));
+        }
+    }
+
+    fn resources(&mut self, resources: &DefaultResources) {
+        for (name, request, limit) in [
+            ("cpu", &resources.cpu_request, &resources.cpu_limit),
+            ("memory", &resources.memory_request, &resources.memory_limit),
+        ] {
+            let at = |what: &str| format!("defaultResources.{name}{what}");
+            let parsed_request = self.quantity(&at("Request"), request.as_ref());
+            let parsed_limit = self.quantity(&at("Limit"), limit.as_ref());
+            if let (Some(request), Some(limit)) = (parsed_request, parsed_limit)
+                && request > limit
+            {
+                self.add(&at("Request"), format!("must not be above {name}Limit"));
+            }
+        }
+    }
+
+    fn quantity(&mut self, path: &str, quantity: Option<&Quantity>) -> Option<ParsedQuantity> {
+        let quantity = quantity?;
+        let parsed = quantity.parse().filter(|parsed| !parsed.is_negative());
+        if parsed.is_none() {
+            let problem =
+                format!("must be a quantity of 0 or more, such as 100m or 128Mi, not `{quantity}`");
+            self.add(path, problem);
+        }
+        parsed
+    }
+
+    fn probe(&mut self, probe: &DefaultProbe) {
+        const DAY: i32 = 86_400;
+        self.range("defaultProbe.tcpPort", Some(probe.tcp_port), 1, 65_535);
+        let delay = Some(probe.initial_delay_seconds);
+        self.range("defaultProbe.initialDelaySeconds", delay, 0, DAY);
+        self.range(
+            "defaultProbe.periodSeconds",
+            Some(probe.period_seconds),
+            1,
+            DAY,
+        );
+    }
+}
+
+fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
+    let mut problems = Problems::default();
+    problems.range("maxRestartCount", spec.max_restart_count, 0, i32::MAX);
+    problems.range(
+        "forbidPendingDuration",
+        spec.forbid_pending_duration,
+        0,
+        i32::MAX,
+    );
+    if let Some(probe) = &spec.default_probe {
+        problems.probe(probe);
+    }
+    if let Some(resources) = &spec.default_resources {
+        problems.resources(resources);
+    }
+    if let Some(weights) = &spec.weights {
+        for check in CheckId::all() {
+            let meta = check.meta();
+            let path = format!("weights.{}", meta.severity_key);
+            problems.range(&path, (meta.weight_override)(weights), 0, 100);
+        }
+    }
+    problems.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{AdmissionMode, ControllerPods};
+
+    fn compile(json: &str) -> Result<CompiledPolicy, Vec<String>> {
+        CompiledPolicy::compile(&serde_json::from_str(json).unwrap())
+            .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_omitted_check_is_skipped_and_the_default_profile_has_all() {
+        assert_eq!(compile("{}").unwrap().enabled().count(), 0);
+        let profile = CompiledPolicy::default_profile();
+        assert_eq!(
+            CompiledPolicy::compile(&default_profile_spec()),
+            Ok(profile.clone())
+        );
+        assert_eq!(profile.enabled().count(), CHECK_COUNT);
+        let limit = |id| profile.limit(CheckId::from_name(id).unwrap());
+        assert_eq!((limit("high-restarts"), limit("pending")), (3, 300));
+        assert!(
+            profile
+                .enabled()
+                .all(|(_, enabled)| enabled.severity == Severity::Medium)
+        );
+    }
+
+    #[test]
+    fn overrides_reach_their_check_only() {
+        let policy = compile(
+            r#"{"forbidLatestTag": true, "maxRestartCount": 0, "severityOverrides": {"latestTag": "low"}, "weights": {"highRestarts": 0}}"#,
+        )
+        .unwrap();
+        let [latest, restarts] =
+            ["latest-tag", "high-restarts"].map(|id| CheckId::from_name(id).unwrap());
+        assert_eq!(
+            (policy.severity(latest), policy.weight(latest)),
+            (Severity::Low, 5)
+        );
+        assert_eq!(
+            (policy.severity(restarts), policy.weight(restarts)),
+            (Severity::Medium, 0)
+        );
+    }
+
+    #[test]
+    fn admission_denies_high_unless_told_otherwise() {
+        let admission = |json: &str| compile(json).unwrap().admission().clone();
+        let default = Admission {
+            mode: AdmissionMode::Deny,
+            deny_severity: Severity::High,
+            controller_pods: ControllerPods::Allow,
+        };
+        assert_eq!(admission("{}"), default);
+        assert_eq!(admission(r#"{"admission": {}}"#), default);
+        let warn = admission(r#"{"admission": {"mode": "warn"}}"#);
+        assert_eq!(
+            warn,
+            Admission {
+                mode: AdmissionMode::Warn,
+                ..default
+            }
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let problems = compile(
+            r#"{"maxRestartCount": -1, "forbidPendingDuration": -5,
+                "defaultProbe": {"tcpPort": 65536, "initialDelaySeconds": -1, "periodSeconds": 0},
+                "defaultResources": {"cpuRequest": 2, "cpuLimit": "500m", "memoryRequest": "lots", "memoryLimit": "-1"},
+                "weights": {"pending": 101, "latestTag": -1}}"#,
+        )
+        .unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "spec.maxRestartCount: must be 0 or more, not -1",
+                "spec.forbidPendingDuration: must be 0 or more, not -5",
+                "spec.defaultProbe.tcpPort: must be 1 to 65535, not 65536",
+                "spec.defaultProbe.initialDelaySeconds: must be 0 to 86400, not -1",
+                "spec.defaultProbe.periodSeconds: must be 1 to 86400, not 0",
+                "spec.defaultResources.cpuRequest: must not be above cpuLimit",
+                "spec.defaultResources.memoryRequest: must be a quantity of 0 or more, such as 100m or 128Mi, not `lots`",
+                "spec.defaultResources.memoryLimit: must be a quantity of 0 or more, such as 100m or 128Mi, not `-1`",
+                "spec.weights.latestTag: must be 0 to 100, not -1",
+                "spec.weights.pending: must be 0 to 100, not 101",
+            ]
+        );
+    }
+
+    #[test]
+    fn equal_requests_and_limits_are_fine_however_written() {
+        assert!(compile(r#"{"defaultResources": {"cpuRequest": 1, "cpuLimit": "1000m"}}"#).is_ok());
+    }
+}

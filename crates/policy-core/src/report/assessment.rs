@@ -1,0 +1,199 @@
+//! Collecting a report: pods in any order, from any number of threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    Coverage, NamespaceSummary, NotRead, Report, ReportFinding, ReportWorkload, SCHEMA_VERSION,
+    Source, Summary,
+};
+use crate::evaluate::evaluate;
+use crate::facts::{Lifecycle, PodFacts};
+use crate::manifest::DocumentContent;
+use crate::namespaces::ExcludedNamespaces;
+use crate::policy::CompiledPolicy;
+use crate::score::Tally;
+
+/// A report under way. What was assessed apart can be merged in any order.
+#[derive(Debug)]
+pub struct Assessment<'a> {
+    policy: &'a CompiledPolicy,
+    excluded: &'a ExcludedNamespaces,
+    now: Timestamp,
+    namespaces: BTreeMap<Arc<str>, Tally>,
+    findings: Vec<ReportFinding>,
+    coverage: Coverage,
+}
+
+/// Where in the user's files an object was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The file as people are to see it.
+    pub file: &'a Arc<str>,
+    /// The place of the document in the file, from 1.
+    pub document: u32,
+    /// The line of the object.
+    pub line: u32,
+    /// The line of each of its containers.
+    pub container_lines: &'a [u32],
+}
+
+impl<'a> Assessment<'a> {
+    /// An empty report.
+    #[must_use]
+    pub fn new(
+        policy: &'a CompiledPolicy,
+        excluded: &'a ExcludedNamespaces,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            policy,
+            excluded,
+            now,
+            namespaces: BTreeMap::new(),
+            findings: Vec::new(),
+            coverage: Coverage::default(),
+        }
+    }
+
+    /// Judges a pod or pod template.
+    pub fn pod(&mut self, pod: &PodFacts, place: Option<Place<'_>>) {
+        if self.excluded.contains(&pod.namespace) {
+            self.coverage.excluded_namespaces += 1;
+            return;
+        }
+        if pod.lifecycle == Lifecycle::Ended {
+            self.coverage.ended += 1;
+            return;
+        }
+        self.coverage.evaluated += 1;
+        let evaluation = evaluate(pod, self.policy, self.now);
+        if !self.namespaces.contains_key(&pod.namespace) {
+            self.namespaces
+                .insert(Arc::clone(&pod.namespace), Tally::default());
+        }
+        if let Some(tally) = self.namespaces.get_mut(&pod.namespace) {
+            tally.add(&evaluation.tally());
+        }
+        if evaluation.findings.is_empty() {
+            return;
+        }
+        let name: Arc<str> = (&*pod.name).into();
+        let workload = ReportWorkload {
+            kind: (&*pod.workload.kind).into(),
+            name: (&*pod.workload.name).into(),
+        };
+        self.findings
+            .extend(evaluation.findings.iter().map(|finding| {
+                let container_line = |place: Place<'_>| {
+                    let index = finding.container?;
+                    place.container_lines.get(index).copied()
+                };
+                ReportFinding {
+                    check: finding.check,
+                    severity: finding.severity,
+                    namespace: Arc::clone(&pod.namespace),
+                    kind: pod.kind.as_str(),
+                    name: Arc::clone(&name),
+                    workload: workload.clone(),
+                    container: finding
+                        .container(pod)
+                        .map(|container| container.name.clone()),
+                    message: finding.message(pod, self.policy),
+                    count: finding.count,
+                    file: place.map(|place| Arc::clone(place.file)),
+                    document: place.map(|place| place.document),
+                    line: place.map(|place| container_line(place).unwrap_or(place.line)),
+                    object_line: place.map(|place| place.line),
+                }
+            }));
+    }
+
+    /// Takes in what a document of a file holds.
+    pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
+        for object in &content.objects {
+            let place = Place {
+                file,
+                document: number,
+                line: object.line,
+                container_lines: &object.container_lines,
+            };
+            self.pod(&object.facts, Some(place));
+        }
+        self.coverage.other_kinds += content.skipped.len() as u64;
+        for failure in &content.failures {
+            self.not_read(format!("{file}:{}", failure.line), failure.reason.clone());
+        }
+    }
+
+    /// Tells of something that could not be read.
+    pub fn not_read(&mut self, source: String, reason: String) {
+        self.coverage.failed.push(NotRead { source, reason });
+    }
+
+    /// Takes in what was assessed apart, under the same policy.
+    pub fn merge(&mut self, other: Self) {
+        for (namespace, tally) in other.namespaces {
+            self.namespaces.entry(namespace).or_default().merge(&tally);
+        }
+        self.findings.extend(other.findings);
+        self.coverage.evaluated += other.coverage.evaluated;
+        self.coverage.other_kinds += other.coverage.other_kinds;
+        self.coverage.excluded_namespaces += other.coverage.excluded_namespaces;
+        self.coverage.ended += other.coverage.ended;
+        self.coverage.failed.extend(other.coverage.failed);
+    }
+
+    /// The report, sorted.
+    #[must_use]
+    pub fn finish(mut self, source: Source) -> Report {
+        self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        let coverage = &mut self.coverage;
+        coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
+        let mut total = Tally::default();
+        self.namespaces
+            .values()
+            .for_each(|tally| total.merge(tally));
+        Report {
+            schema_version: SCHEMA_VERSION,
+            source,
+            summary: Summary::of(&total, self.policy),
+            namespaces: self
+                .namespaces
+                .into_iter()
+                .map(|(namespace, tally)| NamespaceSummary {
+                    namespace,
+                    summary: Summary::of(&tally, self.policy),
+                })
+                .collect(),
+            findings: self.findings,
+            coverage: self.coverage,
+        }
+    }
+}
+
+/// Total up to findings that cannot be told apart at all.
+fn sort_key(finding: &ReportFinding) -> impl Ord {
+    (
+        (
+            &finding.namespace,
+            finding.kind,
+            &finding.name,
+            &finding.file,
+        ),
+        (
+            finding.document,
+            finding.object_line,
+            finding.check,
+            finding.line,
+        ),
+        (
+            &finding.container,
+            finding.count,
+            &finding.message,
+            &finding.workload.name,
+        ),
+    )
+}

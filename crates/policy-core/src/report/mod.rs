@@ -1,0 +1,270 @@
+//! The report: one model, rendered as table, JSON, YAML, SARIF and JUnit. The same input gives
+//! the same bytes.
+
+mod assessment;
+mod junit;
+mod sarif;
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+pub use assessment::{Assessment, Place};
+pub use table::Colours;
+
+use crate::api::ViolationsBySeverity;
+use crate::checks::CheckId;
+use crate::policy::CompiledPolicy;
+use crate::score::{Classification, Tally};
+use crate::severity::Severity;
+
+/// The version of the JSON output; it changes when a field goes away or changes its meaning.
+pub const SCHEMA_VERSION: &str = "1";
+
+/// What was found, where, and what could not be looked at.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "policyctl analyze")]
+pub struct Report {
+    /// The version of this format: `1`.
+    schema_version: &'static str,
+    /// Where the pods came from.
+    pub source: Source,
+    /// All pods together.
+    pub summary: Summary,
+    /// The same for each namespace that has pods, by name.
+    pub namespaces: Vec<NamespaceSummary>,
+    /// Every finding, by namespace, kind, name, place, check and container.
+    pub findings: Vec<ReportFinding>,
+    /// What was looked at, and what was not.
+    pub coverage: Coverage,
+}
+
+/// Where the pods of a report came from.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Source {
+    /// Manifests.
+    Files {
+        /// The files, folders and patterns as they were given; `-` is standard input.
+        paths: Vec<String>,
+    },
+}
+
+/// Numbers about a set of pods.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// How many pods were counted; a pod template counts as one.
+    pub pods: u64,
+    /// Health from 0 (worst) to 100; 100 where there are no pods.
+    #[schemars(range(max = 100))]
+    pub score: u8,
+    /// The class of the score.
+    pub classification: Classification,
+    /// How many findings there are.
+    pub total_violations: u64,
+    /// How many pods have no finding.
+    pub compliant_pods: u64,
+    /// All restarts of containers over the limit, at most 5 for each.
+    pub restart_severity: u64,
+    /// The number of findings of each check that ran, by the check's id.
+    pub violations_by_check: BTreeMap<&'static str, u64>,
+    /// The number of findings of each severity.
+    pub violations_by_severity: ViolationsBySeverity,
+}
+
+/// Numbers about the pods of a namespace.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct NamespaceSummary {
+    /// The name.
+    pub namespace: Arc<str>,
+    /// The numbers.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+/// One check on one container, or on a pod as a whole.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportFinding {
+    /// The id of the check.
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub check: CheckId,
+    /// How severe the finding is under the policy.
+    pub severity: Severity,
+    /// The namespace of the object.
+    pub namespace: Arc<str>,
+    /// The kind of the object that was read.
+    pub kind: &'static str,
+    /// The name of the object that was read.
+    pub name: Arc<str>,
+    /// What is to be changed: the pod's controller, else the object itself.
+    pub workload: ReportWorkload,
+    /// The container; `null` where the finding is about the pod.
+    pub container: Option<Box<str>>,
+    /// The finding as words.
+    pub message: String,
+    /// What the check's weight is multiplied by.
+    pub count: u32,
+    /// The file; `null` where the pod came from a cluster.
+    pub file: Option<Arc<str>>,
+    /// The place of the document in its file, from 1; `null` where there is no file.
+    pub document: Option<u32>,
+    /// The line of the container, or of the object where the finding is about the pod, from 1;
+    /// `null` where there is no file.
+    pub line: Option<u32>,
+    /// The line of the object.
+    #[serde(skip)]
+    object_line: Option<u32>,
+}
+
+/// What is to be changed to change a pod.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct ReportWorkload {
+    /// Its kind.
+    pub kind: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// What was looked at, and what was not.
+#[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// How many pods and pod templates were evaluated.
+    pub evaluated: u64,
+    /// How many objects were left out: other kinds, system namespaces, pods that ended.
+    pub skipped: u64,
+    /// What could not be read.
+    pub failed: Vec<NotRead>,
+    /// The parts of `skipped`, for people.
+    #[serde(skip)]
+    other_kinds: u64,
+    #[serde(skip)]
+    excluded_namespaces: u64,
+    #[serde(skip)]
+    ended: u64,
+}
+
+/// Something that could not be read.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotRead {
+    /// The file, with the line where one is known.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn as_text<S: serde::Serializer>(check: &CheckId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(check.as_str())
+}
+
+impl Summary {
+    /// The numbers of a tally that was counted under the policy.
+    #[must_use]
+    pub fn of(tally: &Tally, policy: &CompiledPolicy) -> Self {
+        let score = tally.score(policy);
+        let mut by_severity = ViolationsBySeverity::default();
+        for (check, enabled) in policy.enabled() {
+            let number = match enabled.severity {
+                Severity::Critical => &mut by_severity.critical,
+                Severity::High => &mut by_severity.high,
+                Severity::Medium => &mut by_severity.medium,
+                Severity::Low => &mut by_severity.low,
+            };
+            *number += i64::try_from(tally.findings(check)).unwrap_or(i64::MAX);
+        }
+        Self {
+            pods: tally.pods(),
+            score: score.value(),
+            classification: score.classification(),
+            total_violations: tally.total_findings(),
+            compliant_pods: tally.compliant_pods(),
+            restart_severity: CheckId::from_name("high-restarts").map_or(0, |id| tally.count(id)),
+            violations_by_check: policy
+                .enabled()
+                .map(|(check, _)| (check.as_str(), tally.findings(check)))
+                .collect(),
+            violations_by_severity: by_severity,
+        }
+    }
+}
+
+impl Report {
+    /// How severe the worst finding is; `None` without findings.
+    #[must_use]
+    pub fn worst_severity(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// The summary, then the findings by object, for people.
+    #[must_use]
+    pub fn to_table(&self, colours: Colours) -> String {
+        table::render(self, colours)
+    }
+
+    /// JSON, as [`json_schema`] describes it.
+    ///
+    /// # Errors
+    /// None that input can cause; the serializer's own otherwise.
+    pub fn to_json(&self) -> Result<String, RenderError> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The same as YAML.
+    ///
+    /// # Errors
+    /// As [`Report::to_json`].
+    pub fn to_yaml(&self) -> Result<String, RenderError> {
+        Ok(serde_saphyr::to_string(self).map_err(Box::new)?)
+    }
+
+    /// SARIF 2.1.0 for code scanning, with at most 5 000 results; the cut is told.
+    ///
+    /// # Errors
+    /// As [`Report::to_json`].
+    pub fn to_sarif(&self) -> Result<String, RenderError> {
+        Ok(serde_json::to_string_pretty(&sarif::render(self))? + "\n")
+    }
+
+    /// `JUnit` XML: a suite for each namespace, a case for each check.
+    ///
+    /// # Errors
+    /// As [`Report::to_json`].
+    pub fn to_junit(&self) -> Result<String, RenderError> {
+        Ok(junit::render(self)?)
+    }
+}
+
+/// A report that could not be written as text.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// As JSON.
+    #[error("cannot write the report as JSON")]
+    Json(#[from] serde_json::Error),
+    /// As YAML.
+    #[error("cannot write the report as YAML")]
+    Yaml(#[from] Box<serde_saphyr::SerializeError>),
+    /// As XML.
+    #[error("cannot write the report as XML")]
+    Xml(#[from] std::io::Error),
+}
+
+/// The JSON schema of the JSON output.
+#[must_use]
+pub fn json_schema() -> Schema {
+    schema_for!(Report)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What the renderers for people share.
+
+use std::borrow::Cow;
+
+/// Text from a manifest as it may be shown: a name can hold anything, also sequences that move
+/// the cursor or are not allowed in XML.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    if text.contains(is_odd) {
+        text.replace(is_odd, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
+/// The text, cut to so many characters.
+pub(super) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        None => text.into(),
+        Some(_) => {
+            let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+            format!("{kept}…").into()
+        }
+    }
+}
+
+/// `1 pod`, `2 pods`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_not_shown() {
+        assert_eq!(printable("web"), "web");
+        assert_eq!(printable("\u{1b}[2Jweb\0"), "\u{fffd}[2Jweb\u{fffd}");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert_eq!(
+            (shortened("abcd", 4), shortened("abcde", 4)),
+            ("abcd".into(), "abc…".into())
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! Counting findings and turning the counts into a score. Integers only.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::checks::{CHECK_COUNT, CheckId};
+use crate::policy::CompiledPolicy;
+
+/// What one pod adds to a [`Tally`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodTally {
+    findings: [u32; CHECK_COUNT],
+    counts: [u32; CHECK_COUNT],
+}
+
+impl PodTally {
+    /// Counts one finding; `count` is what its weight is multiplied by.
+    pub fn add(&mut self, check: CheckId, count: u32) {
+        self.findings[check.index()] = self.findings[check.index()].saturating_add(1);
+        self.counts[check.index()] = self.counts[check.index()].saturating_add(count);
+    }
+
+    /// Whether the pod has no finding.
+    #[must_use]
+    pub fn is_compliant(&self) -> bool {
+        self.findings.iter().all(|n| *n == 0)
+    }
+}
+
+/// Pods and their findings by check, of a namespace or a cluster. Adding and subtracting pods
+/// in any order gives the same as counting afresh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pods: u64,
+    compliant_pods: u64,
+    findings: [u64; CHECK_COUNT],
+    counts: [u64; CHECK_COUNT],
+}
+
+impl Tally {
+    /// Counts a pod.
+    pub fn add(&mut self, pod: &PodTally) {
+        self.pods += 1;
+        self.compliant_pods += u64::from(pod.is_compliant());
+        for i in 0..CHECK_COUNT {
+            self.findings[i] += u64::from(pod.findings[i]);
+            self.counts[i] += u64::from(pod.counts[i]);
+        }
+    }
+
+    /// Takes back a pod that was counted before.
+    pub fn subtract(&mut self, pod: &PodTally) {
+        self.pods -= 1;
+        self.compliant_pods -= u64::from(pod.is_compliant());
+        for i in 0..CHECK_COUNT {
+            self.findings[i] -= u64::from(pod.findings[i]);
+            self.counts[i] -= u64::from(pod.counts[i]);
+        }
+    }
+
+    /// Counts all pods of another tally, for a cluster or several.
+    pub fn merge(&mut self, other: &Self) {
+        self.pods += other.pods;
+        self.compliant_pods += other.compliant_pods;
+        for i in 0..CHECK_COUNT {
+            self.findings[i] += other.findings[i];
+            self.counts[i] += other.counts[i];
+        }
+    }
+
+    /// How many pods are counted.
+    #[must_use]
+    pub fn pods(&self) -> u64 {
+        self.pods
+    }
+
+    /// How many of the pods have no finding.
+    #[must_use]
+    pub fn compliant_pods(&self) -> u64 {
+        self.compliant_pods
+    }
+
+    /// How many findings a check has.
+    #[must_use]
+    pub fn findings(&self, check: CheckId) -> u64 {
+        self.findings[check.index()]
+    }
+
+    /// What the weight of a check is multiplied by: the sum of its findings' counts.
+    #[must_use]
+    pub fn count(&self, check: CheckId) -> u64 {
+        self.counts[check.index()]
+    }
+
+    /// How many findings there are in all.
+    #[must_use]
+    pub fn total_findings(&self) -> u64 {
+        self.findings.iter().sum()
+    }
+
+    /// `100 − min(⌊Σ weight × count / pods⌋, 100)`; 100 without pods.
+    #[must_use]
+    pub fn score(&self, policy: &CompiledPolicy) -> Score {
+        let points: u128 = CheckId::all()
+            .map(|check| u128::from(policy.weight(check)) * u128::from(self.count(check)))
+            .sum();
+        let mean = points.checked_div(u128::from(self.pods)).unwrap_or(0);
+        Score(100 - u8::try_from(mean.min(100)).unwrap_or(100))
+    }
+}
+
+/// Health from 0 (worst) to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Score(u8);
+
+impl Score {
+    /// The number, 0 to 100.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+
+    /// The class that the number falls into.
+    #[must_use]
+    pub const fn classification(self) -> Classification {
+        match self.0 {
+            80.. => Classification::Healthy,
+            60..=79 => Classification::Stable,
+            40..=59 => Classification::Degraded,
+            _ => Classification::Critical,
+        }
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The class of a score.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
+pub enum Classification {
+    /// 0 to 39.
+    Critical,
+    /// 40 to 59.
+    Degraded,
+    /// 60 to 79.
+    Stable,
+    /// 80 to 100.
+    Healthy,
+}
+
+impl Classification {
+    /// The name as it stands in reports and columns.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "Critical",
+            Self::Degraded => "Degraded",
+            Self::Stable => "Stable",
+            Self::Healthy => "Healthy",
+        }
+    }
+}
+
+impl fmt::Display for Classification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tally(pods: u64, counts: &[(&str, u64)]) -> Tally {
+        let mut tally = Tally {
+            pods,
+            ..Tally::default()
+        };
+        for (id, count) in counts {
+            tally.counts[CheckId::from_name(id).unwrap().index()] = *count;
+        }
+        tally
+    }
+
+    fn score(pods: u64, counts: &[(&str, u64)]) -> u8 {
+        tally(pods, counts)
+            .score(&CompiledPolicy::default_profile())
+            .value()
+    }
+
+    #[test]
+    fn each_weight_is_the_contracts() {
+        for (id, points) in [
+            ("latest-tag", 5),
+            ("missing-liveness", 3),
+            ("missing-readiness", 2),
+            ("missing-resources", 0),
+            ("high-restarts", 6),
+            ("pending", 4),
+        ] {
+            assert_eq!(score(1, &[(id, 1)]), 100 - points, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_mean_is_rounded_down_before_it_is_subtracted() {
+        assert_eq!(score(2, &[("latest-tag", 1)]), 98, "5/2 is 2");
+        assert_eq!(score(6, &[("latest-tag", 1)]), 100, "5/6 is 0");
+        assert_eq!(
+            score(3, &[("latest-tag", 1), ("pending", 1)]),
+            97,
+            "9/3 is 3"
+        );
+        // The example of the printed summary: 2, 5, 3, restarts 4, pending 1 on 12 pods.
+        let counts = [
+            ("latest-tag", 2),
+            ("missing-liveness", 5),
+            ("missing-readiness", 3),
+            ("high-restarts", 4),
+            ("pending", 1),
+        ];
+        assert_eq!(score(12, &counts), 96, "59/12 is 4");
+    }
+
+    #[test]
+    fn no_pods_are_100_and_many_findings_0() {
+        assert_eq!(score(0, &[]), 100);
+        assert_eq!(score(1, &[("high-restarts", 17)]), 0);
+        assert_eq!(score(1, &[("high-restarts", u64::MAX / 2)]), 0);
+    }
+
+    #[test]
+    fn the_classes_meet_at_80_60_40() {
+        use Classification::{Critical, Degraded, Healthy, Stable};
+        for (number, class) in [
+            (100, Healthy),
+            (80, Healthy),
+            (79, Stable),
+            (60, Stable),
+            (59, Degraded),
+            (40, Degraded),
+            (39, Critical),
+            (0, Critical),
+        ] {
+            assert_eq!(Score(number).classification(), class, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_score_is_bounded_and_falls_with_each_finding(
+            pods in 0_u64..1000, counts in proptest::array::uniform6(0_u64..100_000), more in 0..6_usize,
+        ) {
+            let policy = CompiledPolicy::default_profile();
+            let mut tally = Tally { pods, counts, ..Tally::default() };
+            let before = tally.score(&policy);
+            prop_assert!(before.value() <= 100);
+            tally.counts[more] += 1;
+            prop_assert!(tally.score(&policy) <= before);
+        }
+    }
+}

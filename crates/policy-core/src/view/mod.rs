@@ -1,0 +1,202 @@
+//! Slim, lenient views of Kubernetes objects: only the fields that facts come from.
+//!
+//! One set of types reads the API server's JSON (live pods, admission requests) and users'
+//! manifests. Unknown fields are skipped without being stored, a missing field and `null` mean
+//! the same, and from a manifest each container keeps its line ([`Spanned`]; without a position
+//! where the input is JSON from the API server).
+
+mod lenient;
+mod metadata;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+pub use serde_saphyr::Spanned;
+
+use lenient::nullable;
+use metadata::slim_metadata;
+pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
+
+/// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
+#[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]
+#[resource(
+    inherit = "Pod",
+    crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi")
+)]
+#[serde(default)]
+pub struct PodView {
+    /// Name, namespace, owners, and what watches need; labels and annotations only as far as
+    /// facts come from them.
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: SpecView,
+    /// What is.
+    #[serde(deserialize_with = "nullable")]
+    pub status: PodStatusView,
+}
+
+/// An object of any kind, as far as a workload or pod would have the fields.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ObjectView {
+    /// Group and version.
+    pub api_version: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// As in [`PodView::metadata`].
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: SpecView,
+    /// What is; only a pod's is looked at.
+    #[serde(deserialize_with = "nullable")]
+    pub status: PodStatusView,
+    /// The members of a List.
+    #[serde(deserialize_with = "nullable")]
+    pub items: Vec<Spanned<ObjectView>>,
+}
+
+/// The spec of a pod, or of an object that holds a pod template.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SpecView {
+    /// Regular containers.
+    #[serde(deserialize_with = "nullable")]
+    pub containers: Vec<Spanned<ContainerView>>,
+    /// Containers that run before the regular ones, or beside them with restartPolicy Always.
+    #[serde(deserialize_with = "nullable")]
+    pub init_containers: Vec<Spanned<ContainerView>>,
+    /// Containers added to a running pod for debugging.
+    #[serde(deserialize_with = "nullable")]
+    pub ephemeral_containers: Vec<Spanned<ContainerView>>,
+    /// `Always` where left out.
+    pub restart_policy: Option<String>,
+    /// What keeps the pod from being scheduled on purpose.
+    #[serde(deserialize_with = "nullable")]
+    pub scheduling_gates: Vec<IgnoredAny>,
+    /// Requests and limits of the pod as a whole.
+    #[serde(deserialize_with = "nullable")]
+    pub resources: ResourcesView,
+    /// The pod template of a workload.
+    pub template: Option<Box<PodTemplateView>>,
+    /// The job template of a `CronJob`.
+    pub job_template: Option<Box<JobTemplateView>>,
+}
+
+/// A pod template.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct PodTemplateView {
+    /// What the pods of this template are to be.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: SpecView,
+}
+
+/// The job template of a `CronJob`.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct JobTemplateView {
+    /// What the jobs of this template are to be.
+    #[serde(deserialize_with = "nullable")]
+    pub spec: JobSpecView,
+}
+
+/// The spec of a job.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct JobSpecView {
+    /// The pod template.
+    #[serde(deserialize_with = "nullable")]
+    pub template: PodTemplateView,
+}
+
+/// A container of any sort.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerView {
+    /// The name, unique in its pod.
+    pub name: Option<String>,
+    /// The image reference as written.
+    pub image: Option<String>,
+    /// `Always` on an init container makes it a native sidecar (KEP-753).
+    pub restart_policy: Option<String>,
+    /// The liveness probe.
+    #[serde(deserialize_with = "nullable")]
+    pub liveness_probe: ProbeView,
+    /// The readiness probe.
+    #[serde(deserialize_with = "nullable")]
+    pub readiness_probe: ProbeView,
+    /// Requests and limits.
+    #[serde(deserialize_with = "nullable")]
+    pub resources: ResourcesView,
+}
+
+/// A probe: which way of probing it has.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ProbeView {
+    http_get: Option<IgnoredAny>,
+    tcp_socket: Option<IgnoredAny>,
+    exec: Option<IgnoredAny>,
+    grpc: Option<IgnoredAny>,
+}
+
+impl ProbeView {
+    /// Whether the probe probes anything; `livenessProbe: {}` does not.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        [&self.http_get, &self.tcp_socket, &self.exec, &self.grpc]
+            .iter()
+            .any(|way| way.is_some())
+    }
+}
+
+/// Requests and limits: which of them are set.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct ResourcesView {
+    /// What is set aside.
+    #[serde(deserialize_with = "nullable")]
+    pub requests: AmountsView,
+    /// What may be used.
+    #[serde(deserialize_with = "nullable")]
+    pub limits: AmountsView,
+}
+
+/// Amounts of CPU and memory: whether they are set.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct AmountsView {
+    /// CPU.
+    pub cpu: Option<IgnoredAny>,
+    /// Memory.
+    pub memory: Option<IgnoredAny>,
+}
+
+/// The status of a pod.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatusView {
+    /// Pending, Running, Succeeded, Failed or Unknown.
+    pub phase: Option<String>,
+    /// Statuses of the regular containers.
+    #[serde(deserialize_with = "nullable")]
+    pub container_statuses: Vec<ContainerStatusView>,
+    /// Statuses of the init containers.
+    #[serde(deserialize_with = "nullable")]
+    pub init_container_statuses: Vec<ContainerStatusView>,
+}
+
+/// The status of a container.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerStatusView {
+    /// The container's name.
+    pub name: Option<String>,
+    /// How often it restarted.
+    pub restart_count: Option<i64>,
+}
