@@ -56,9 +56,7 @@ impl Bundle {
         Self::all()
             .iter()
             .find(|bundle| bundle.name == name)
-            .ok_or_else(|| UnknownBundle {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownBundle { name: name.to_owned() })
     }
 
     /// The bundle as an object to apply.
@@ -75,10 +73,7 @@ impl Bundle {
         }
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "the text is compiled in, and a test reads all of them"
-    )]
+    #[expect(clippy::expect_used, reason = "the text is compiled in, and a test reads all of them")]
     fn read((name, text): (&'static str, &str)) -> Self {
         let BundleFile { title, spec } =
             serde_saphyr::from_str(text).expect("a bundle's data file is a policy");
@@ -103,10 +98,7 @@ mod tests {
     }
 
     fn checks(name: &str) -> Vec<(String, Severity, u32)> {
-        compiled(name)
-            .enabled()
-            .map(|(id, e)| (id.to_string(), e.severity, e.limit))
-            .collect()
+        compiled(name).enabled().map(|(id, e)| (id.to_string(), e.severity, e.limit)).collect()
     }
 
     fn row(check: &str, severity: Severity, limit: u32) -> (String, Severity, u32) {
@@ -118,10 +110,7 @@ mod tests {
         use Severity::{Critical, High, Low, Medium};
         assert_eq!(
             checks("baseline"),
-            [
-                row("latest-tag", Medium, 0),
-                row("missing-readiness", Medium, 0)
-            ]
+            [row("latest-tag", Medium, 0), row("missing-readiness", Medium, 0)]
         );
         assert_eq!(
             checks("restricted"),
@@ -160,9 +149,6 @@ mod tests {
     #[test]
     fn an_unknown_bundle_is_told_which_exist() {
         let error = Bundle::named("strict").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no bundle `strict`; choose baseline, restricted, permissive"
-        );
+        assert_eq!(error, "there is no bundle `strict`; choose baseline, restricted, permissive");
     }
 }

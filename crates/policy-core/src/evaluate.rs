@@ -19,14 +19,8 @@ pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Eval
     }
     evaluation.is_counted = true;
     for (check, enabled) in policy.enabled() {
-        let mut sink = Sink {
-            check,
-            severity: enabled.severity,
-            evaluation: &mut evaluation,
-        };
-        check
-            .check()
-            .evaluate(pod, enabled.limit, now.as_second(), &mut sink);
+        let mut sink = Sink { check, severity: enabled.severity, evaluation: &mut evaluation };
+        check.check().evaluate(pod, enabled.limit, now.as_second(), &mut sink);
     }
     evaluation
 }
@@ -77,9 +71,7 @@ impl Finding {
     /// The finding as words, without the container's name. Holds nothing that moves by itself.
     #[must_use]
     pub fn message(&self, pod: &PodFacts, policy: &CompiledPolicy) -> String {
-        self.check
-            .check()
-            .message(self.container(pod), policy.limit(self.check))
+        self.check.check().message(self.container(pod), policy.limit(self.check))
     }
 }
 
@@ -112,29 +104,15 @@ impl Sink<'_> {
 
     /// No finding yet, but one about the pod from that second (since 1970) on.
     pub fn due_at(&mut self, second: i64) {
-        let due = Due {
-            at: second,
-            check: self.check,
-        };
-        if self
-            .evaluation
-            .due
-            .is_none_or(|earlier| due.at < earlier.at)
-        {
+        let due = Due { at: second, check: self.check };
+        if self.evaluation.due.is_none_or(|earlier| due.at < earlier.at) {
             self.evaluation.due = Some(due);
         }
     }
 
     fn push(&mut self, container: Option<usize>, count: u32) {
-        let Self {
-            check, severity, ..
-        } = *self;
-        self.evaluation.findings.push(Finding {
-            check,
-            severity,
-            container,
-            count,
-        });
+        let Self { check, severity, .. } = *self;
+        self.evaluation.findings.push(Finding { check, severity, container, count });
     }
 }
 

@@ -127,10 +127,6 @@ impl ImageFact {
 
 /// The requests and limits that a container lacks. A CPU limit is not demanded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the fields are named as the API names them"
-)]
 pub struct MissingResources {
     /// No CPU request.
     pub cpu_request: bool,
@@ -163,13 +159,7 @@ impl PodFacts {
     /// The facts of a pod. `namespace` is used where the pod names none.
     #[must_use]
     pub fn of_pod(pod: &PodView, namespace: &str) -> Self {
-        facts(
-            ObjectKind::Pod,
-            &pod.metadata,
-            &pod.spec,
-            Some(&pod.status),
-            namespace,
-        )
+        facts(ObjectKind::Pod, &pod.metadata, &pod.spec, Some(&pod.status), namespace)
     }
 
     /// The facts of an object of that kind: of the pod itself, or of the pods of its template.
@@ -196,10 +186,7 @@ impl PodFacts {
 pub(crate) fn pod_spec(kind: ObjectKind, spec: &SpecView) -> Option<&SpecView> {
     match kind {
         ObjectKind::Pod => Some(spec),
-        ObjectKind::CronJob => spec
-            .job_template
-            .as_ref()
-            .map(|job| &job.spec.template.spec),
+        ObjectKind::CronJob => spec.job_template.as_ref().map(|job| &job.spec.template.spec),
         _ => spec.template.as_ref().map(|template| &template.spec),
     }
 }
@@ -209,24 +196,10 @@ pub(crate) fn pod_spec(kind: ObjectKind, spec: &SpecView) -> Option<&SpecView> {
 pub(crate) fn all_containers(
     spec: &SpecView,
 ) -> impl Iterator<Item = (ContainerRole, usize, &Spanned<ContainerView>)> {
-    let regular = spec
-        .containers
-        .iter()
-        .map(|c| (ContainerRole::Regular, c))
-        .enumerate();
-    let init = spec
-        .init_containers
-        .iter()
-        .map(|c| (init_role(&c.value), c))
-        .enumerate();
-    let ephemeral = spec
-        .ephemeral_containers
-        .iter()
-        .map(|c| (ContainerRole::Ephemeral, c));
-    regular
-        .chain(init)
-        .chain(ephemeral.enumerate())
-        .map(|(index, (role, c))| (role, index, c))
+    let regular = spec.containers.iter().map(|c| (ContainerRole::Regular, c)).enumerate();
+    let init = spec.init_containers.iter().map(|c| (init_role(&c.value), c)).enumerate();
+    let ephemeral = spec.ephemeral_containers.iter().map(|c| (ContainerRole::Ephemeral, c));
+    regular.chain(init).chain(ephemeral.enumerate()).map(|(index, (role, c))| (role, index, c))
 }
 
 fn init_role(container: &ContainerView) -> ContainerRole {
@@ -259,14 +232,8 @@ fn facts(
         name: name.into(),
         workload: Workload::of(kind, name, metadata),
         restarts_always: !kind.runs_to_completion()
-            && spec
-                .restart_policy
-                .as_deref()
-                .is_none_or(|policy| policy == "Always"),
-        is_mirror: metadata
-            .annotations
-            .as_ref()
-            .is_some_and(|a| a.contains_key(MIRROR_POD)),
+            && spec.restart_policy.as_deref().is_none_or(|policy| policy == "Always"),
+        is_mirror: metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_POD)),
         lifecycle: lifecycle(metadata, spec, status),
         containers: all_containers(spec)
             .map(|(role, index, container)| {
@@ -280,10 +247,7 @@ fn lifecycle(metadata: &ObjectMeta, spec: &SpecView, status: Option<&PodStatusVi
     match status.and_then(|status| status.phase.as_deref()) {
         Some("Succeeded" | "Failed") => Lifecycle::Ended,
         Some("Pending") if spec.scheduling_gates.is_empty() => Lifecycle::Pending {
-            since: metadata
-                .creation_timestamp
-                .as_ref()
-                .map(|time| Timestamp::as_second(time.0)),
+            since: metadata.creation_timestamp.as_ref().map(|time| Timestamp::as_second(time.0)),
         },
         _ => Lifecycle::Active,
     }

@@ -42,12 +42,7 @@ impl<'a> ImageReference<'a> {
             && digest.is_none_or(is_digest)
             // 64 hexadecimal digits are an image id, which no runtime takes for a name.
             && !(name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()));
-        valid.then_some(Self {
-            registry,
-            repository,
-            tag,
-            digest,
-        })
+        valid.then_some(Self { registry, repository, tag, digest })
     }
 
     /// Whether the reference names one image for good: it has a digest, or a tag other than
@@ -99,9 +94,7 @@ fn is_domain_component(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     edge(bytes.first())
         && edge(bytes.last())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }
 
 /// Runs of lower-case letters and digits, held together by `.`, `_`, `__` or any number of `-`.
@@ -158,26 +151,12 @@ mod tests {
 
     #[test]
     fn a_digest_or_a_tag_other_than_latest_pins() {
-        for image in [
-            "nginx",
-            "reg:5000/nginx",
-            "reg:5000/nginx:latest",
-            "nginx:latest",
-        ] {
+        for image in ["nginx", "reg:5000/nginx", "reg:5000/nginx:latest", "nginx:latest"] {
             assert_eq!(pinned(image), Some(false), "{image}");
         }
         let with_digest = [format!("nginx@{SHA}"), format!("nginx:latest@{SHA}")];
-        let with_tag = [
-            "nginx:1.27",
-            "reg:5000/a/b:v1",
-            "nginx:Latest",
-            "localhost:5000",
-        ];
-        for image in with_tag
-            .iter()
-            .copied()
-            .chain(with_digest.iter().map(String::as_str))
-        {
+        let with_tag = ["nginx:1.27", "reg:5000/a/b:v1", "nginx:Latest", "localhost:5000"];
+        for image in with_tag.iter().copied().chain(with_digest.iter().map(String::as_str)) {
             assert_eq!(pinned(image), Some(true), "{image}");
         }
     }
@@ -199,18 +178,11 @@ mod tests {
             ("library/nginx", None, "library/nginx"),
             ("localhost/nginx", Some("localhost"), "nginx"),
             ("REG/nginx", Some("REG"), "nginx"),
-            (
-                "[2001:db8::1]:5000/nginx",
-                Some("[2001:db8::1]:5000"),
-                "nginx",
-            ),
+            ("[2001:db8::1]:5000/nginx", Some("[2001:db8::1]:5000"), "nginx"),
             ("10.0.0.1/a", Some("10.0.0.1"), "a"),
         ] {
             let reference = ImageReference::parse(image).unwrap();
-            assert_eq!(
-                (reference.registry, reference.repository),
-                (registry, repository)
-            );
+            assert_eq!((reference.registry, reference.repository), (registry, repository));
         }
     }
 

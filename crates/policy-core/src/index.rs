@@ -39,10 +39,7 @@ impl ScoredPod {
     /// The record of an evaluated pod; `None` where the pod is not counted.
     #[must_use]
     pub fn of(evaluation: &Evaluation) -> Option<Self> {
-        evaluation.is_counted.then(|| Self {
-            tally: evaluation.tally(),
-            due: evaluation.due,
-        })
+        evaluation.is_counted.then(|| Self { tally: evaluation.tally(), due: evaluation.due })
     }
 }
 
@@ -109,18 +106,15 @@ impl<R: Record> Index<R> {
     /// Adds or replaces a pod. Says whether anything changed, so that its namespace is to be
     /// looked at anew.
     pub fn apply(&mut self, namespace: &str, name: &str, record: R) -> bool {
-        let namespace = match self.namespaces.get_mut(namespace) {
-            Some(namespace) => namespace,
-            None => {
-                let name: Arc<str> = namespace.into();
-                self.namespaces
-                    .entry(Arc::clone(&name))
-                    .or_insert(Namespace {
-                        name,
-                        pods: BTreeMap::new(),
-                        total: R::Total::default(),
-                    })
-            }
+        let namespace = if let Some(known) = self.namespaces.get_mut(namespace) {
+            known
+        } else {
+            let name: Arc<str> = namespace.into();
+            self.namespaces.entry(Arc::clone(&name)).or_insert(Namespace {
+                name,
+                pods: BTreeMap::new(),
+                total: R::Total::default(),
+            })
         };
         let generation = self.generation;
         let new_due = record.due_at();
@@ -137,9 +131,7 @@ impl<R: Record> Index<R> {
         } else {
             record.add_to(&mut namespace.total);
             record.add_to(&mut self.total);
-            namespace
-                .pods
-                .insert(name.into(), Entry { record, generation });
+            namespace.pods.insert(name.into(), Entry { record, generation });
             self.len += 1;
             None
         };
@@ -178,11 +170,7 @@ impl<R: Record> Index<R> {
         let mut changed = BTreeSet::new();
         let generation = self.generation;
         for namespace in self.namespaces.values_mut() {
-            let Namespace {
-                name: namespace_name,
-                pods,
-                total,
-            } = namespace;
+            let Namespace { name: namespace_name, pods, total } = namespace;
             pods.retain(|name, entry| {
                 let is_live = entry.generation == generation;
                 if !is_live {
@@ -196,8 +184,7 @@ impl<R: Record> Index<R> {
                 is_live
             });
         }
-        self.namespaces
-            .retain(|_, namespace| !namespace.pods.is_empty());
+        self.namespaces.retain(|_, namespace| !namespace.pods.is_empty());
         changed
     }
 
@@ -256,9 +243,7 @@ impl<R: Record> Index<R> {
 
     /// What each namespace's pods add up to, by name. Namespaces without pods are not there.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &R::Total)> {
-        self.namespaces
-            .iter()
-            .map(|(name, namespace)| (name, &namespace.total))
+        self.namespaces.iter().map(|(name, namespace)| (name, &namespace.total))
     }
 
     /// What the pods of a namespace add up to; `None` where it has no pods.
@@ -269,11 +254,7 @@ impl<R: Record> Index<R> {
 
     /// The pods of a namespace, by name.
     pub fn pods(&self, namespace: &str) -> impl Iterator<Item = (&str, &R)> {
-        let pods = self
-            .namespaces
-            .get(namespace)
-            .into_iter()
-            .flat_map(|found| &found.pods);
+        let pods = self.namespaces.get(namespace).into_iter().flat_map(|found| &found.pods);
         pods.map(|(name, entry)| (&**name, &entry.record))
     }
 

@@ -3,13 +3,8 @@
 use std::collections::BTreeSet;
 
 /// Named one by one; any name that ends in `-system` is left out as well.
-const SYSTEM: [&str; 5] = [
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-    "cert-manager",
-    "istio-system",
-];
+const SYSTEM: [&str; 5] =
+    ["kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system"];
 
 /// The namespaces that are left out: those of the system, and those that configuration adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,9 +15,7 @@ pub struct ExcludedNamespaces {
 impl ExcludedNamespaces {
     /// The system's namespaces and these.
     pub fn with(added: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            added: added.into_iter().collect(),
-        }
+        Self { added: added.into_iter().collect() }
     }
 
     /// Whether the namespace is left out.
@@ -45,23 +38,10 @@ mod tests {
     #[test]
     fn system_namespaces_and_added_ones_are_left_out() {
         let excluded = ExcludedNamespaces::with(["sandbox".to_owned()]);
-        for name in [
-            "kube-system",
-            "cert-manager",
-            "gatekeeper-system",
-            "-system",
-            "sandbox",
-        ] {
+        for name in ["kube-system", "cert-manager", "gatekeeper-system", "-system", "sandbox"] {
             assert!(excluded.contains(name), "{name}");
         }
-        for name in [
-            "default",
-            "kube-devops",
-            "system",
-            "my-system-2",
-            "sandbox-2",
-            "",
-        ] {
+        for name in ["default", "kube-devops", "system", "my-system-2", "sandbox-2", ""] {
             assert!(!excluded.contains(name), "{name}");
         }
     }

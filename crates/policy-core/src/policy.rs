@@ -95,9 +95,7 @@ impl CompiledPolicy {
     /// How severe the findings of a check are; medium where it does not run.
     #[must_use]
     pub fn severity(&self, check: CheckId) -> Severity {
-        self.enabled[check.index()]
-            .map(|enabled| enabled.severity)
-            .unwrap_or_default()
+        self.enabled[check.index()].map(|enabled| enabled.severity).unwrap_or_default()
     }
 
     /// The limit of a check; 0 where it has none.
@@ -145,10 +143,7 @@ struct Problems(Vec<InvalidField>);
 
 impl Problems {
     fn add(&mut self, path: &str, problem: String) {
-        self.0.push(InvalidField {
-            path: format!("spec.{path}"),
-            problem,
-        });
+        self.0.push(InvalidField { path: format!("spec.{path}"), problem });
     }
 
     fn range(&mut self, path: &str, value: Option<i32>, min: i32, max: i32) {
@@ -194,24 +189,14 @@ impl Problems {
         self.range("defaultProbe.tcpPort", Some(probe.tcp_port), 1, 65_535);
         let delay = Some(probe.initial_delay_seconds);
         self.range("defaultProbe.initialDelaySeconds", delay, 0, DAY);
-        self.range(
-            "defaultProbe.periodSeconds",
-            Some(probe.period_seconds),
-            1,
-            DAY,
-        );
+        self.range("defaultProbe.periodSeconds", Some(probe.period_seconds), 1, DAY);
     }
 }
 
 fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
     let mut problems = Problems::default();
     problems.range("maxRestartCount", spec.max_restart_count, 0, i32::MAX);
-    problems.range(
-        "forbidPendingDuration",
-        spec.forbid_pending_duration,
-        0,
-        i32::MAX,
-    );
+    problems.range("forbidPendingDuration", spec.forbid_pending_duration, 0, i32::MAX);
     if let Some(probe) = &spec.default_probe {
         problems.probe(probe);
     }
@@ -234,7 +219,8 @@ mod tests {
     use crate::api::{AdmissionMode, ControllerPods};
 
     fn compile(json: &str) -> Result<CompiledPolicy, Vec<String>> {
-        CompiledPolicy::compile(&serde_json::from_str(json).unwrap())
+        let spec = serde_json::from_str(json).map_err(|error| vec![error.to_string()])?;
+        CompiledPolicy::compile(&spec)
             .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
     }
 
@@ -242,18 +228,11 @@ mod tests {
     fn an_omitted_check_is_skipped_and_the_default_profile_has_all() {
         assert_eq!(compile("{}").unwrap().enabled().count(), 0);
         let profile = CompiledPolicy::default_profile();
-        assert_eq!(
-            CompiledPolicy::compile(&default_profile_spec()),
-            Ok(profile.clone())
-        );
+        assert_eq!(CompiledPolicy::compile(&default_profile_spec()), Ok(profile.clone()));
         assert_eq!(profile.enabled().count(), CHECK_COUNT);
         let limit = |id| profile.limit(CheckId::from_name(id).unwrap());
         assert_eq!((limit("high-restarts"), limit("pending")), (3, 300));
-        assert!(
-            profile
-                .enabled()
-                .all(|(_, enabled)| enabled.severity == Severity::Medium)
-        );
+        assert!(profile.enabled().all(|(_, enabled)| enabled.severity == Severity::Medium));
     }
 
     #[test]
@@ -264,14 +243,8 @@ mod tests {
         .unwrap();
         let [latest, restarts] =
             ["latest-tag", "high-restarts"].map(|id| CheckId::from_name(id).unwrap());
-        assert_eq!(
-            (policy.severity(latest), policy.weight(latest)),
-            (Severity::Low, 5)
-        );
-        assert_eq!(
-            (policy.severity(restarts), policy.weight(restarts)),
-            (Severity::Medium, 0)
-        );
+        assert_eq!((policy.severity(latest), policy.weight(latest)), (Severity::Low, 5));
+        assert_eq!((policy.severity(restarts), policy.weight(restarts)), (Severity::Medium, 0));
     }
 
     #[test]
@@ -285,13 +258,7 @@ mod tests {
         assert_eq!(admission("{}"), default);
         assert_eq!(admission(r#"{"admission": {}}"#), default);
         let warn = admission(r#"{"admission": {"mode": "warn"}}"#);
-        assert_eq!(
-            warn,
-            Admission {
-                mode: AdmissionMode::Warn,
-                ..default
-            }
-        );
+        assert_eq!(warn, Admission { mode: AdmissionMode::Warn, ..default });
     }
 
     #[test]

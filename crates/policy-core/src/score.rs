@@ -181,10 +181,7 @@ mod tests {
     use super::*;
 
     fn tally(pods: u64, counts: &[(&str, u64)]) -> Tally {
-        let mut tally = Tally {
-            pods,
-            ..Tally::default()
-        };
+        let mut tally = Tally { pods, ..Tally::default() };
         for (id, count) in counts {
             tally.counts[CheckId::from_name(id).unwrap().index()] = *count;
         }
@@ -192,9 +189,7 @@ mod tests {
     }
 
     fn score(pods: u64, counts: &[(&str, u64)]) -> u8 {
-        tally(pods, counts)
-            .score(&CompiledPolicy::default_profile())
-            .value()
+        tally(pods, counts).score(&CompiledPolicy::default_profile()).value()
     }
 
     #[test]
@@ -215,11 +210,7 @@ mod tests {
     fn the_mean_is_rounded_down_before_it_is_subtracted() {
         assert_eq!(score(2, &[("latest-tag", 1)]), 98, "5/2 is 2");
         assert_eq!(score(6, &[("latest-tag", 1)]), 100, "5/6 is 0");
-        assert_eq!(
-            score(3, &[("latest-tag", 1), ("pending", 1)]),
-            97,
-            "9/3 is 3"
-        );
+        assert_eq!(score(3, &[("latest-tag", 1), ("pending", 1)]), 97, "9/3 is 3");
         // The example of the printed summary: 2, 5, 3, restarts 4, pending 1 on 12 pods.
         let counts = [
             ("latest-tag", 2),

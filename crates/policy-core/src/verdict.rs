@@ -43,26 +43,16 @@ impl Verdict {
     ) -> Self {
         let mut tally = Tally::default();
         let mut violations = BTreeSet::new();
-        for (pod, evaluation) in pods
-            .into_iter()
-            .filter(|(_, evaluation)| evaluation.is_counted)
-        {
+        for (pod, evaluation) in pods.into_iter().filter(|(_, evaluation)| evaluation.is_counted) {
             tally.add(&evaluation.tally());
-            violations.extend(evaluation.findings.iter().map(|finding| {
-                Violation {
-                    check: finding.check,
-                    severity: finding.severity,
-                    workload: pod.workload.clone(),
-                    container: finding
-                        .container(pod)
-                        .map(|container| container.name.clone()),
-                }
+            violations.extend(evaluation.findings.iter().map(|finding| Violation {
+                check: finding.check,
+                severity: finding.severity,
+                workload: pod.workload.clone(),
+                container: finding.container(pod).map(|container| container.name.clone()),
             }));
         }
-        Self {
-            score: tally.score(policy),
-            violations,
-        }
+        Self { score: tally.score(policy), violations }
     }
 }
 
@@ -85,10 +75,8 @@ mod tests {
                 PodFacts::of_pod(&serde_json::from_str(&text).unwrap(), "default")
             })
             .collect();
-        let evaluations: Vec<_> = facts
-            .iter()
-            .map(|pod| evaluate(pod, &policy, Timestamp::UNIX_EPOCH))
-            .collect();
+        let evaluations: Vec<_> =
+            facts.iter().map(|pod| evaluate(pod, &policy, Timestamp::UNIX_EPOCH)).collect();
         Verdict::of(facts.iter().zip(&evaluations), &policy)
     }
 

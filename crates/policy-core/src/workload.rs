@@ -77,9 +77,7 @@ impl ObjectKind {
     /// The kind of that name, whatever its group.
     #[must_use]
     pub fn named(kind: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|candidate| candidate.as_str() == kind)
+        Self::ALL.into_iter().find(|candidate| candidate.as_str() == kind)
     }
 
     /// Whether the pods of this kind run to their end by the kind's nature.
@@ -109,10 +107,7 @@ impl Workload {
     /// The workload of an object with that metadata.
     #[must_use]
     pub fn of(kind: ObjectKind, name: &str, metadata: &ObjectMeta) -> Self {
-        let hash = metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(POD_TEMPLATE_HASH));
+        let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH));
         let controller = match kind {
             ObjectKind::Pod => metadata
                 .owner_references
@@ -121,18 +116,11 @@ impl Workload {
                 .find(|owner| owner.controller == Some(true)),
             _ => None,
         };
-        let (kind, name) = controller.map_or((kind.as_str(), name), |owner| {
-            (owner.kind.as_str(), owner.name.as_str())
-        });
+        let (kind, name) = controller
+            .map_or((kind.as_str(), name), |owner| (owner.kind.as_str(), owner.name.as_str()));
         match deployment_name(kind, name, hash.map(String::as_str)) {
-            Some(deployment) => Self {
-                kind: "Deployment".into(),
-                name: deployment.into(),
-            },
-            None => Self {
-                kind: kind.into(),
-                name: name.into(),
-            },
+            Some(deployment) => Self { kind: "Deployment".into(), name: deployment.into() },
+            None => Self { kind: kind.into(), name: name.into() },
         }
     }
 }
@@ -140,9 +128,7 @@ impl Workload {
 /// A Deployment names its `ReplicaSets` `<deployment>-<pod-template-hash>`.
 fn deployment_name<'a>(kind: &str, name: &'a str, hash: Option<&str>) -> Option<&'a str> {
     let hash = hash.filter(|hash| kind == "ReplicaSet" && !hash.is_empty())?;
-    name.strip_suffix(hash)?
-        .strip_suffix('-')
-        .filter(|deployment| !deployment.is_empty())
+    name.strip_suffix(hash)?.strip_suffix('-').filter(|deployment| !deployment.is_empty())
 }
 
 impl fmt::Display for Workload {
@@ -168,11 +154,7 @@ mod tests {
             ("batch/v1", "Job"),
             ("batch/v2alpha1", "CronJob"),
         ] {
-            assert_eq!(
-                ObjectKind::of(api_version, kind),
-                ObjectKind::named(kind),
-                "{kind}"
-            );
+            assert_eq!(ObjectKind::of(api_version, kind), ObjectKind::named(kind), "{kind}");
         }
         for (api_version, kind) in [
             ("v1", "Deployment"),
@@ -182,11 +164,7 @@ mod tests {
             ("v1", "Service"),
             ("", ""),
         ] {
-            assert_eq!(
-                ObjectKind::of(api_version, kind),
-                None,
-                "{api_version} {kind}"
-            );
+            assert_eq!(ObjectKind::of(api_version, kind), None, "{api_version} {kind}");
         }
     }
 
@@ -205,25 +183,11 @@ mod tests {
         };
         let replica_set = r#"{"kind": "ReplicaSet", "name": "web-5d8", "controller": true}"#;
         assert_eq!(owned(replica_set, "5d8"), "Deployment/web");
-        assert_eq!(
-            owned(replica_set, "d8"),
-            "ReplicaSet/web-5d8",
-            "not its hash"
-        );
+        assert_eq!(owned(replica_set, "d8"), "ReplicaSet/web-5d8", "not its hash");
         assert_eq!(owned(replica_set, ""), "ReplicaSet/web-5d8");
-        assert_eq!(
-            owned(r#"{"kind": "Job", "name": "j", "controller": true}"#, ""),
-            "Job/j"
-        );
-        assert_eq!(
-            owned(r#"{"kind": "Node", "name": "n", "controller": true}"#, ""),
-            "Node/n"
-        );
-        assert_eq!(
-            owned(r#"{"kind": "Foo", "name": "n"}"#, ""),
-            "Pod/web-5d8-x",
-            "no controller"
-        );
+        assert_eq!(owned(r#"{"kind": "Job", "name": "j", "controller": true}"#, ""), "Job/j");
+        assert_eq!(owned(r#"{"kind": "Node", "name": "n", "controller": true}"#, ""), "Node/n");
+        assert_eq!(owned(r#"{"kind": "Foo", "name": "n"}"#, ""), "Pod/web-5d8-x", "no controller");
         assert_eq!(workload(ObjectKind::Pod, "{}"), "Pod/web-5d8-x");
     }
 
@@ -234,9 +198,6 @@ mod tests {
         assert_eq!(workload(ObjectKind::Job, owner), "Job/web-5d8-x");
         let hash = r#"{"labels": {"pod-template-hash": "x"}}"#;
         assert_eq!(workload(ObjectKind::ReplicaSet, hash), "Deployment/web-5d8");
-        assert_eq!(
-            workload(ObjectKind::Deployment, hash),
-            "Deployment/web-5d8-x"
-        );
+        assert_eq!(workload(ObjectKind::Deployment, hash), "Deployment/web-5d8-x");
     }
 }

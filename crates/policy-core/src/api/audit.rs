@@ -24,16 +24,8 @@ use crate::severity::Severity;
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyName"),
     printcolumn(name = "Score", type_ = "integer", json_path = ".spec.healthScore"),
     printcolumn(name = "Class", type_ = "string", json_path = ".spec.classification"),
-    printcolumn(
-        name = "Violations",
-        type_ = "integer",
-        json_path = ".spec.totalViolations"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Violations", type_ = "integer", json_path = ".spec.totalViolations"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(crates(kube_core = "::kube_core"))]

@@ -28,28 +28,15 @@ use crate::severity::Severity;
     printcolumn(name = "Score", type_ = "integer", json_path = ".status.healthScore"),
     printcolumn(name = "Class", type_ = "string", json_path = ".status.classification"),
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.podsEvaluated"),
-    printcolumn(
-        name = "Violations",
-        type_ = "integer",
-        json_path = ".status.totalViolations"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Violations", type_ = "integer", json_path = ".status.totalViolations"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Last evaluated",
         type_ = "date",
         json_path = ".status.lastEvaluated",
         priority = 1
     ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.message",
-        priority = 1
-    )
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DevOpsPolicySpec {
@@ -166,22 +153,22 @@ impl DefaultProbe {
 pub struct DefaultResources {
     /// CPU request. Unit: cores as a quantity, such as `100m`. Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 100m"))]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 100m"))]
     pub cpu_request: Option<Quantity>,
 
     /// CPU limit. Unit: cores as a quantity, such as `500m`. Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 500m"))]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 500m"))]
     pub cpu_limit: Option<Quantity>,
 
     /// Memory request. Unit: bytes as a quantity, such as `128Mi`. Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 128Mi"))]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 128Mi"))]
     pub memory_request: Option<Quantity>,
 
     /// Memory limit. Unit: bytes as a quantity, such as `256Mi`. Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).sign() >= 0").message("must be a quantity of 0 or more, such as 256Mi"))]
+    #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 256Mi"))]
     pub memory_limit: Option<Quantity>,
 }
 
@@ -245,7 +232,8 @@ pub struct Weights {
 #[serde(rename_all = "camelCase")]
 pub struct Admission {
     /// `deny` refuses findings at or above denySeverity and warns below it; `warn` only ever
-    /// warns, for a staged start; `off` answers nothing. Default: deny.
+    /// warns, for a staged start; `off` answers nothing (in quotes: a bare off is a boolean in
+    /// YAML). Default: deny.
     #[serde(default)]
     pub mode: AdmissionMode,
 

@@ -47,9 +47,9 @@ impl Quantity {
     #[must_use]
     pub fn parse(&self) -> Option<ParsedQuantity> {
         match self {
-            Self::Number(number) => i128::from(*number)
-                .checked_mul(NANOS_PER_UNIT)
-                .map(ParsedQuantity),
+            Self::Number(number) => {
+                i128::from(*number).checked_mul(NANOS_PER_UNIT).map(ParsedQuantity)
+            }
             Self::Text(text) => parse(text).map(ParsedQuantity),
         }
     }
@@ -76,9 +76,8 @@ fn parse(text: &str) -> Option<i128> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let digits_end = unsigned
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(unsigned.len());
+    let digits_end =
+        unsigned.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(digits_end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -88,17 +87,11 @@ fn parse(text: &str) -> Option<i128> {
     exponent -= i32::try_from(fraction.len()).ok()?;
     let mut value: i128 = 0;
     for digit in whole.bytes().chain(fraction.bytes()) {
-        value = value
-            .checked_mul(10)?
-            .checked_add(i128::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
     }
     value = value.checked_mul(multiplier)?.checked_mul(NANOS_PER_UNIT)?;
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    value = if exponent < 0 {
-        (value + power - 1) / power
-    } else {
-        value.checked_mul(power)?
-    };
+    value = if exponent < 0 { (value + power - 1) / power } else { value.checked_mul(power)? };
     Some(if negative { -value } else { value })
 }
 
@@ -167,9 +160,8 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for text in [
-            "", "-", ".", "Mi", "1mi", "1 Gi", "1..2", "1.2.3", "1e", "1e99", "lots", "１",
-        ] {
+        for text in ["", "-", ".", "Mi", "1mi", "1 Gi", "1..2", "1.2.3", "1e", "1e99", "lots", "１"]
+        {
             assert_eq!(value(text), None, "{text}");
         }
     }

@@ -57,12 +57,7 @@ mod tests {
     fn counts(limit: i32, restarts: i64) -> Vec<u32> {
         let status =
             format!(r#"{{"containerStatuses": [{{"name": "c", "restartCount": {restarts}}}]}}"#);
-        let found = findings(
-            "high-restarts",
-            limit,
-            r#"{"containers": [{"name": "c"}]}"#,
-            &status,
-        );
+        let found = findings("high-restarts", limit, r#"{"containers": [{"name": "c"}]}"#, &status);
         found.into_iter().map(|(_, count)| count).collect()
     }
 
@@ -97,10 +92,8 @@ mod tests {
             restarted("sidecar"),
             restarted("ephemeral"),
         );
-        let texts: Vec<_> = findings("high-restarts", 3, &spec, &status)
-            .into_iter()
-            .map(|f| f.0)
-            .collect();
+        let texts: Vec<_> =
+            findings("high-restarts", 3, &spec, &status).into_iter().map(|f| f.0).collect();
         let words = |name: &str| format!("{name}: restarted more than 3 times");
         assert_eq!(texts, [words("regular"), words("init"), words("sidecar")]);
     }

@@ -50,10 +50,7 @@ mod tests {
     #[test]
     fn every_sort_of_container_is_looked_at() {
         let all = ["regular", "init", "sidecar", "ephemeral"];
-        assert_eq!(
-            containers("latest-tag", &one_of_each(r#""image": "nginx""#)),
-            all
-        );
+        assert_eq!(containers("latest-tag", &one_of_each(r#""image": "nginx""#)), all);
         assert!(containers("latest-tag", &one_of_each(r#""image": "nginx:1.27""#)).is_empty());
     }
 

@@ -52,10 +52,6 @@ mod tests {
 
     #[test]
     fn long_running_containers_of_long_running_pods_need_one() {
-        assert_probe_check(
-            "missing-readiness",
-            "readinessProbe",
-            "missing readiness probe",
-        );
+        assert_probe_check("missing-readiness", "readinessProbe", "missing readiness probe");
     }
 }

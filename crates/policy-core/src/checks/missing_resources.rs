@@ -46,9 +46,7 @@ impl Check for MissingResources {
     }
 
     fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> String {
-        let missing = container
-            .map(|container| container.missing_resources)
-            .unwrap_or_default();
+        let missing = container.map(|container| container.missing_resources).unwrap_or_default();
         let names: Vec<&str> = [
             (missing.cpu_request, "cpu request"),
             (missing.memory_request, "memory request"),
@@ -71,10 +69,7 @@ mod tests {
         let found = containers("missing-resources", &one_of_each(r#""image": "a:1""#));
         assert_eq!(found, ["regular", "sidecar"]);
         let full = r#""resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}"#;
-        assert!(
-            containers("missing-resources", &one_of_each(full)).is_empty(),
-            "no CPU limit"
-        );
+        assert!(containers("missing-resources", &one_of_each(full)).is_empty(), "no CPU limit");
     }
 
     #[test]
@@ -91,14 +86,8 @@ mod tests {
             found.into_iter().next().map(|(text, _)| text)
         };
         let words = |which: &str| Some(format!("c: missing resource requests or limits ({which})"));
-        assert_eq!(
-            text("{}"),
-            words("cpu request, memory request, memory limit")
-        );
-        assert_eq!(
-            text(r#"{"limits": {"cpu": "1"}}"#),
-            words("memory request, memory limit")
-        );
+        assert_eq!(text("{}"), words("cpu request, memory request, memory limit"));
+        assert_eq!(text(r#"{"limits": {"cpu": "1"}}"#), words("memory request, memory limit"));
         assert_eq!(text(r#"{"limits": {"memory": 1}}"#), words("cpu request"));
     }
 
@@ -110,11 +99,7 @@ mod tests {
             setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)),
             Setting::On
         );
-        assert_eq!(
-            setting(&format!("{{{resources}}}")),
-            Setting::Off,
-            "audit mode"
-        );
+        assert_eq!(setting(&format!("{{{resources}}}")), Setting::Off, "audit mode");
         assert_eq!(setting(r#"{"enforcementMode": "enforce"}"#), Setting::Off);
         let refused =
             format!(r#"{{"enforcementMode": "enforce", "requireResources": false, {resources}}}"#);

@@ -63,18 +63,12 @@ pub enum Setting {
 
 impl Setting {
     fn switch(field: Option<bool>) -> Self {
-        if field == Some(true) {
-            Self::On
-        } else {
-            Self::Off
-        }
+        if field == Some(true) { Self::On } else { Self::Off }
     }
 
     /// A number below zero never reaches a check: compiling the policy refuses it.
     fn limit(field: Option<i32>) -> Self {
-        field
-            .and_then(|limit| u32::try_from(limit).ok())
-            .map_or(Self::Off, Self::Limit)
+        field.and_then(|limit| u32::try_from(limit).ok()).map_or(Self::Off, Self::Limit)
     }
 }
 
@@ -120,6 +114,7 @@ pub struct CheckId(u8);
 
 impl CheckId {
     /// All checks, in order.
+    #[must_use]
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         // There are fewer checks than a byte can count; the registry's tests say so.
         (0..CHECK_COUNT).map(|index| Self(u8::try_from(index).unwrap_or(u8::MAX)))
@@ -200,18 +195,12 @@ mod tests {
         for check in CheckId::all() {
             let meta = check.meta();
             assert_eq!(meta.violation_type, meta.id.replace('-', "_"));
-            assert!(
-                meta.summary_label.len() <= 27,
-                "{check}: the summary's column is full"
-            );
+            assert!(meta.summary_label.len() <= 27, "{check}: the summary's column is full");
             for text in [meta.title, meta.text, meta.what, meta.why, meta.fix] {
                 assert!(!text.is_empty() && text.trim() == text, "{check}: {text:?}");
             }
             for text in [meta.what, meta.why, meta.fix] {
-                assert!(
-                    text.ends_with(['.', '`']),
-                    "{check}: {text:?} is no sentence"
-                );
+                assert!(text.ends_with(['.', '`']), "{check}: {text:?} is no sentence");
             }
             assert!(meta.weight <= 100);
         }
@@ -225,16 +214,9 @@ mod tests {
         for check in CheckId::all() {
             let meta = check.meta();
             let kind = spec[meta.field]["type"].as_str().unwrap_or_default();
-            assert!(
-                matches!(kind, "boolean" | "integer"),
-                "{check}: no field {}",
-                meta.field
-            );
-            let value = if kind == "boolean" {
-                serde_json::json!(true)
-            } else {
-                serde_json::json!(7)
-            };
+            assert!(matches!(kind, "boolean" | "integer"), "{check}: no field {}", meta.field);
+            let value =
+                if kind == "boolean" { serde_json::json!(true) } else { serde_json::json!(7) };
             let policy: DevOpsPolicySpec = serde_json::from_value(serde_json::json!({
                 meta.field: value,
                 "severityOverrides": { meta.severity_key: "critical" },
@@ -249,18 +231,10 @@ mod tests {
             );
             let severity = (meta.severity_override)(&policy.severity_overrides.unwrap());
             assert_eq!(severity, Some(Severity::Critical), "{check}");
-            assert_eq!(
-                (meta.weight_override)(&policy.weights.unwrap()),
-                Some(42),
-                "{check}"
-            );
+            assert_eq!((meta.weight_override)(&policy.weights.unwrap()), Some(42), "{check}");
             for table in ["severityOverrides", "weights"] {
                 let described = &spec[table]["properties"][meta.severity_key]["description"];
-                assert!(
-                    described.is_string(),
-                    "{check}: {table} lacks {}",
-                    meta.severity_key
-                );
+                assert!(described.is_string(), "{check}: {table} lacks {}", meta.severity_key);
             }
         }
     }

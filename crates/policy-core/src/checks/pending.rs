@@ -57,21 +57,13 @@ mod tests {
 
     /// The pods of these tests are ten minutes old.
     fn found(limit: i32, spec: &str, phase: &str) -> Vec<(String, u32)> {
-        findings(
-            "pending",
-            limit,
-            spec,
-            &format!(r#"{{"phase": "{phase}"}}"#),
-        )
+        findings("pending", limit, spec, &format!(r#"{{"phase": "{phase}"}}"#))
     }
 
     #[test]
     fn the_limit_itself_is_allowed() {
         assert!(found(600, "{}", "Pending").is_empty());
-        assert_eq!(
-            found(599, "{}", "Pending"),
-            [(": pending longer than 599 s".to_owned(), 1)]
-        );
+        assert_eq!(found(599, "{}", "Pending"), [(": pending longer than 599 s".to_owned(), 1)]);
         assert_eq!(found(0, "{}", "Pending").len(), 1);
     }
 

@@ -32,13 +32,8 @@ pub(super) fn findings(
         .iter()
         .map(|finding| {
             assert_eq!(finding.check, check);
-            let container = finding
-                .container(&pod)
-                .map_or("", |container| &*container.name);
-            (
-                format!("{container}: {}", finding.message(&pod, &policy)),
-                finding.count,
-            )
+            let container = finding.container(&pod).map_or("", |container| &*container.name);
+            (format!("{container}: {}", finding.message(&pod, &policy)), finding.count)
         })
         .collect()
 }

@@ -1,3 +1,4 @@
+use super::ContainerRole::{Ephemeral, Init, Regular, Sidecar};
 use super::*;
 
 fn pod(text: &str) -> PodFacts {
@@ -15,12 +16,7 @@ fn containers_are_told_apart_by_list_and_restart_policy() {
         "containers": [{"name": "web"}],
         "initContainers": [{"name": "proxy", "restartPolicy": "Always"}, {"name": "setup"}, {}],
         "ephemeralContainers": [{"name": "debug"}]}}"#);
-    let roles: Vec<_> = facts
-        .containers
-        .iter()
-        .map(|c| (&*c.name, c.role))
-        .collect();
-    use ContainerRole::{Ephemeral, Init, Regular, Sidecar};
+    let roles: Vec<_> = facts.containers.iter().map(|c| (&*c.name, c.role)).collect();
     assert_eq!(
         roles,
         [
@@ -39,22 +35,11 @@ fn each_way_of_probing_counts_and_an_empty_probe_does_not() {
         let container = only_container(&format!(
             r#"{{"livenessProbe": {{"{way}": {{}}}}, "readinessProbe": {{"{way}": {{"port": 1}}}}}}"#
         ));
-        assert!(
-            container.has_liveness_probe && container.has_readiness_probe,
-            "{way}"
-        );
+        assert!(container.has_liveness_probe && container.has_readiness_probe, "{way}");
     }
-    for probe in [
-        "{}",
-        "null",
-        r#"{"periodSeconds": 5}"#,
-        r#"{"httpGet": null}"#,
-    ] {
+    for probe in ["{}", "null", r#"{"periodSeconds": 5}"#, r#"{"httpGet": null}"#] {
         let container = only_container(&format!(r#"{{"livenessProbe": {probe}}}"#));
-        assert!(
-            !container.has_liveness_probe && !container.has_readiness_probe,
-            "{probe}"
-        );
+        assert!(!container.has_liveness_probe && !container.has_readiness_probe, "{probe}");
     }
 }
 
@@ -65,34 +50,15 @@ fn a_limit_sets_the_request_and_the_pods_resources_count_for_all() {
             r#"{{"spec": {{"resources": {pod_level}, "containers": [{{"resources": {container}}}]}}}}"#
         ));
         let missing = facts.containers[0].missing_resources;
-        (
-            missing.cpu_request,
-            missing.memory_request,
-            missing.memory_limit,
-        )
+        (missing.cpu_request, missing.memory_request, missing.memory_limit)
     };
     assert_eq!(missing("null", "null"), (true, true, true));
-    assert_eq!(
-        missing(r#"{"requests": {"cpu": null}}"#, "{}"),
-        (true, true, true)
-    );
-    assert_eq!(
-        missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"),
-        (false, false, true)
-    );
-    assert_eq!(
-        missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"),
-        (false, true, true)
-    );
-    assert_eq!(
-        missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"),
-        (true, false, false)
-    );
+    assert_eq!(missing(r#"{"requests": {"cpu": null}}"#, "{}"), (true, true, true));
+    assert_eq!(missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"), (false, false, true));
+    assert_eq!(missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"), (false, true, true));
+    assert_eq!(missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"), (true, false, false));
     let memory = r#"{"limits": {"memory": "1Gi"}}"#;
-    assert_eq!(
-        missing(r#"{"requests": {"cpu": "1"}}"#, memory),
-        (false, false, false)
-    );
+    assert_eq!(missing(r#"{"requests": {"cpu": "1"}}"#, memory), (false, false, false));
 }
 
 #[test]
@@ -104,11 +70,7 @@ fn images_are_absent_pinned_or_not() {
         (r#""nginx:1.27""#, ImageFact::Pinned),
         (r#""{{ image }}""#, ImageFact::NotPinned),
     ] {
-        assert_eq!(
-            only_container(&format!(r#"{{"image": {image}}}"#)).image,
-            fact,
-            "{image}"
-        );
+        assert_eq!(only_container(&format!(r#"{{"image": {image}}}"#)).image, fact, "{image}");
     }
 }
 
@@ -121,14 +83,8 @@ fn the_phase_decides_unless_a_gate_holds_the_pod() {
         ))
         .lifecycle
     };
-    assert_eq!(
-        lifecycle(r#""Pending""#, "[]"),
-        Lifecycle::Pending { since: Some(60) }
-    );
-    assert_eq!(
-        lifecycle(r#""Pending""#, r#"[{"name": "quota"}]"#),
-        Lifecycle::Active
-    );
+    assert_eq!(lifecycle(r#""Pending""#, "[]"), Lifecycle::Pending { since: Some(60) });
+    assert_eq!(lifecycle(r#""Pending""#, r#"[{"name": "quota"}]"#), Lifecycle::Active);
     assert_eq!(lifecycle(r#""Succeeded""#, "[]"), Lifecycle::Ended);
     assert_eq!(lifecycle(r#""Failed""#, "null"), Lifecycle::Ended);
     for phase in [r#""Running""#, r#""Unknown""#, "null"] {
@@ -154,12 +110,9 @@ fn restarts_are_found_by_name_in_the_right_list() {
 
 #[test]
 fn one_shot_pods_and_mirrors_are_known() {
-    for (policy, expected) in [
-        ("null", true),
-        (r#""Always""#, true),
-        (r#""Never""#, false),
-        (r#""OnFailure""#, false),
-    ] {
+    for (policy, expected) in
+        [("null", true), (r#""Always""#, true), (r#""Never""#, false), (r#""OnFailure""#, false)]
+    {
         let facts = pod(&format!(r#"{{"spec": {{"restartPolicy": {policy}}}}}"#));
         assert_eq!(facts.restarts_always, expected, "{policy}");
     }
@@ -174,10 +127,7 @@ fn names_fall_back_to_what_is_there() {
         format!("{}/{}", facts.namespace, facts.name)
     };
     assert_eq!(named(r#"{"name": "web", "namespace": "shop"}"#), "shop/web");
-    assert_eq!(
-        named(r#"{"generateName": "web-", "namespace": ""}"#),
-        "default/web-"
-    );
+    assert_eq!(named(r#"{"generateName": "web-", "namespace": ""}"#), "default/web-");
     assert_eq!(named("null"), "default/(unnamed)");
 }
 
@@ -198,16 +148,8 @@ fn templates_are_found_where_each_kind_keeps_them() {
         assert_eq!(&*facts.containers[0].name, "web", "{kind}");
         assert_eq!(facts.restarts_always, !kind.runs_to_completion(), "{kind}");
         let is_pod = kind == ObjectKind::Pod;
-        assert_eq!(
-            facts.lifecycle == Lifecycle::Ended,
-            is_pod,
-            "only a pod's status is looked at"
-        );
+        assert_eq!(facts.lifecycle == Lifecycle::Ended, is_pod, "only a pod's status is looked at");
         let empty: ObjectView = serde_json::from_str(r#"{"spec": {"replicas": 2}}"#).unwrap();
-        assert_eq!(
-            PodFacts::of_object(kind, &empty, "default"),
-            None,
-            "{kind} without containers"
-        );
+        assert_eq!(PodFacts::of_object(kind, &empty, "default"), None, "{kind} without containers");
     }
 }

@@ -34,17 +34,10 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             ContainerFacts {
                 name: "c".into(),
                 role: ContainerRole::Regular,
-                image: if pinned {
-                    ImageFact::Pinned
-                } else {
-                    ImageFact::NotPinned
-                },
+                image: if pinned { ImageFact::Pinned } else { ImageFact::NotPinned },
                 has_liveness_probe: probe,
                 has_readiness_probe: true,
-                missing_resources: MissingResources {
-                    memory_limit: !probe,
-                    ..Default::default()
-                },
+                missing_resources: MissingResources { memory_limit: !probe, ..Default::default() },
                 restarts,
             }
         });
@@ -53,10 +46,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             namespace: "n".into(),
             kind: ObjectKind::Pod,
             name: "p".into(),
-            workload: Workload {
-                kind: "Pod".into(),
-                name: "p".into(),
-            },
+            workload: Workload { kind: "Pod".into(), name: "p".into() },
             restarts_always: true,
             is_mirror: false,
             lifecycle,
@@ -122,14 +112,8 @@ impl World {
                     })
                     .collect();
                 self.live = pods;
-                let live = records
-                    .iter()
-                    .map(|(ns, name, record)| (&**ns, &**name, *record));
-                self.index
-                    .replace_all(live)
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect()
+                let live = records.iter().map(|(ns, name, record)| (&**ns, &**name, *record));
+                self.index.replace_all(live).iter().map(ToString::to_string).collect()
             }
             Event::BrokenRelist(pods) => {
                 self.index.begin_relist();
@@ -144,11 +128,7 @@ impl World {
             }
             Event::Wait(seconds) => {
                 self.now += seconds;
-                self.index
-                    .advance(self.now)
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect()
+                self.index.advance(self.now).iter().map(ToString::to_string).collect()
             }
         };
         let after = self.recount();
@@ -163,11 +143,7 @@ impl World {
     }
 
     fn incremental(&self) -> (BTreeMap<String, Tally>, Tally, usize) {
-        let namespaces = self
-            .index
-            .namespaces()
-            .map(|(name, t)| (name.to_string(), *t))
-            .collect();
+        let namespaces = self.index.namespaces().map(|(name, t)| (name.to_string(), *t)).collect();
         (namespaces, *self.index.total(), self.index.len())
     }
 
@@ -177,10 +153,7 @@ impl World {
         for ((ns, _), pod) in &self.live {
             if let Some(record) = self.scored(pod) {
                 total.add(&record.tally);
-                namespaces
-                    .entry(namespace(*ns))
-                    .or_default()
-                    .add(&record.tally);
+                namespaces.entry(namespace(*ns)).or_default().add(&record.tally);
                 len += 1;
             }
         }

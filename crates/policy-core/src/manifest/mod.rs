@@ -57,17 +57,19 @@ pub struct Failure {
     pub reason: String,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.reason)
+    }
+}
+
 impl Document<'_> {
     /// Reads the document. Objects without a namespace belong to `namespace`. Cannot fail: what
     /// is wrong is among the failures. Time and memory are bounded by the document's size.
     #[must_use]
     pub fn read(&self, namespace: &str) -> DocumentContent {
         let content = DocumentContent::default();
-        let mut reader = Reader {
-            first_line: self.first_line,
-            namespace,
-            content,
-        };
+        let mut reader = Reader { first_line: self.first_line, namespace, content };
         match parse::<Spanned<ObjectView>>(self.bytes) {
             Ok(None) => {}
             Ok(Some(root)) => reader.object(&root.value, reader.file_line(&root), None),
@@ -106,36 +108,23 @@ impl Reader<'_> {
     fn workload(&mut self, kind: ObjectKind, object: &ObjectView, line: u32) {
         let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
             let name = object.metadata.name.as_deref().unwrap_or_default();
-            self.fail(
-                line,
-                format!("{kind} {name} has no containers").replace("  ", " "),
-            );
+            self.fail(line, format!("{kind} {name} has no containers").replace("  ", " "));
             return;
         };
-        let containers = pod_spec(kind, &object.spec)
-            .into_iter()
-            .flat_map(all_containers);
+        let containers = pod_spec(kind, &object.spec).into_iter().flat_map(all_containers);
         let container_lines = containers
             .map(|(_, _, container)| match container.defined.line() {
                 0 => line,
                 _ => self.file_line(container),
             })
             .collect();
-        self.content.objects.push(ManifestObject {
-            facts,
-            line,
-            container_lines,
-        });
+        self.content.objects.push(ManifestObject { facts, line, container_lines });
     }
 
     /// A document that is well-formed but not of the shape of a workload: another kind is
     /// skipped, a List is read member by member, and anything else is a failure.
     fn mismatch(&mut self, bytes: &[u8], error: ParseError) {
-        let header = if error.is_mismatch {
-            parse::<Spanned<Header>>(bytes)
-        } else {
-            Ok(None)
-        };
+        let header = if error.is_mismatch { parse::<Spanned<Header>>(bytes) } else { Ok(None) };
         if let Ok(Some(header)) = header {
             let Header { api_version, kind } = &header.value;
             if let Some(found) = ObjectType::of(api_version.as_deref(), kind.as_deref()) {
@@ -241,15 +230,8 @@ impl ObjectType {
 
     /// The type of a member that does not say its own; a plain `List` has none.
     fn member(&self) -> Option<Self> {
-        let kind = self
-            .kind
-            .strip_suffix("List")
-            .filter(|kind| !kind.is_empty())?
-            .to_owned();
-        Some(Self {
-            api_version: self.api_version.clone(),
-            kind,
-        })
+        let kind = self.kind.strip_suffix("List").filter(|kind| !kind.is_empty())?.to_owned();
+        Some(Self { api_version: self.api_version.clone(), kind })
     }
 
     /// The kind to analyse; `None` for any other object; an error where half of the type is

@@ -27,10 +27,7 @@ pub(super) struct ParseError {
 /// Reads a document; `None` where it is empty or `null`.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
     let text = text(bytes)?;
-    Ok(serde_saphyr::from_str_with_options(
-        text,
-        options(text.len()),
-    )?)
+    Ok(serde_saphyr::from_str_with_options(text, options(text.len()))?)
 }
 
 /// Reads a document and gives the paths of the fields that its type does not know.
@@ -69,10 +66,7 @@ impl From<Error> for ParseError {
 }
 
 fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> ParseError {
-    let lines = bytes[..error.valid_up_to()]
-        .iter()
-        .filter(|b| **b == b'\n')
-        .count();
+    let lines = memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count();
     ParseError {
         line: u32::try_from(lines + 1).unwrap_or(u32::MAX),
         reason: "is not UTF-8 text".to_owned(),
@@ -116,18 +110,9 @@ fn is_mismatch(error: &Error) -> bool {
 fn reason(error: &Error) -> String {
     match error {
         Error::AliasError { error, .. } => reason(error),
-        Error::Unexpected {
-            expected: "mapping start",
-            ..
-        } => "expected an object".to_owned(),
-        Error::Unexpected {
-            expected: "sequence start",
-            ..
-        } => "expected a list".to_owned(),
-        Error::Unexpected {
-            expected: "string scalar",
-            ..
-        } => "expected a string".to_owned(),
+        Error::Unexpected { expected: "mapping start", .. } => "expected an object".to_owned(),
+        Error::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
+        Error::Unexpected { expected: "string scalar", .. } => "expected a string".to_owned(),
         Error::Budget { breach, .. } => over_budget(breach),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }

@@ -31,16 +31,10 @@ pub fn read_policy(bytes: &[u8]) -> Result<DevOpsPolicy, Vec<Failure>> {
     }
     match policies.as_slice() {
         [(document, header)] => read_document(document, header.api_version.as_deref()),
-        [] => Err(vec![Failure {
-            line: 1,
-            reason: "holds no DevOpsPolicy".to_owned(),
-        }]),
+        [] => Err(vec![Failure { line: 1, reason: "holds no DevOpsPolicy".to_owned() }]),
         [_, (second, _), ..] => {
             let reason = "holds a second DevOpsPolicy; give one".to_owned();
-            Err(vec![Failure {
-                line: second.first_line,
-                reason,
-            }])
+            Err(vec![Failure { line: second.first_line, reason }])
         }
     }
 }
@@ -52,10 +46,7 @@ fn read_document(
     if api_version != Some(API_VERSION) {
         let found = api_version.unwrap_or("nothing");
         let reason = format!("apiVersion of a DevOpsPolicy is {API_VERSION}, not {found}");
-        return Err(vec![Failure {
-            line: document.first_line,
-            reason,
-        }]);
+        return Err(vec![Failure { line: document.first_line, reason }]);
     }
     let (policy, unknown) = parse_strictly::<DevOpsPolicy>(document.bytes)
         .map_err(|error| vec![failure(document, error)])?;
@@ -67,26 +58,22 @@ fn read_document(
             (path, reason)
         })
         .collect();
+    if bare_off(document) {
+        let path = "spec.admission.mode".to_owned();
+        let reason = format!("{path}: a bare off is a boolean in YAML; write \"off\"");
+        problems.push((path, reason));
+    }
     if let Err(invalid) = CompiledPolicy::compile(&policy.spec) {
-        problems.extend(
-            invalid
-                .into_iter()
-                .map(|field| (field.path.clone(), field.to_string())),
-        );
+        problems.extend(invalid.into_iter().map(|field| (field.path.clone(), field.to_string())));
     }
     if problems.is_empty() {
         return Ok(policy);
     }
-    let lines = parse::<FieldLines>(document.bytes)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let lines = parse::<FieldLines>(document.bytes).ok().flatten().unwrap_or_default();
     let mut failures: Vec<Failure> = problems
         .into_iter()
         .map(|(path, reason)| {
-            let line = document
-                .first_line
-                .saturating_add(lines.line(&path).saturating_sub(1));
+            let line = document.first_line.saturating_add(lines.line(&path).saturating_sub(1));
             Failure { line, reason }
         })
         .collect();
@@ -94,14 +81,15 @@ fn read_document(
     Err(failures)
 }
 
+/// Whether the admission mode is a bare `off`, which `kubectl` sends as `false`.
+fn bare_off(document: &Document<'_>) -> bool {
+    let value = parse::<serde_json::Value>(document.bytes).ok().flatten().unwrap_or_default();
+    value["spec"]["admission"]["mode"].is_boolean()
+}
+
 fn failure(document: &Document<'_>, error: ParseError) -> Failure {
-    let line = document
-        .first_line
-        .saturating_add(error.line.saturating_sub(1));
-    Failure {
-        line,
-        reason: error.reason,
-    }
+    let line = document.first_line.saturating_add(error.line.saturating_sub(1));
+    Failure { line, reason: error.reason }
 }
 
 /// The line of each field of a document, whatever its values are.
@@ -185,10 +173,7 @@ mod tests {
     fn problems(text: &str) -> Vec<String> {
         match read_policy(text.as_bytes()) {
             Ok(_) => Vec::new(),
-            Err(found) => found
-                .iter()
-                .map(|f| format!("{}: {}", f.line, f.reason))
-                .collect(),
+            Err(found) => found.iter().map(|f| format!("{}: {}", f.line, f.reason)).collect(),
         }
     }
 
@@ -197,12 +182,7 @@ mod tests {
         for bundle in Bundle::all() {
             let policy = bundle.policy("shop", "p");
             let text = serde_saphyr::to_string(&policy).unwrap();
-            assert_eq!(
-                read_policy(text.as_bytes()).unwrap(),
-                policy,
-                "{}",
-                bundle.name
-            );
+            assert_eq!(read_policy(text.as_bytes()).unwrap(), policy, "{}", bundle.name);
         }
     }
 
@@ -235,11 +215,16 @@ mod tests {
             ("defaultProbe: {}", "tcpPort"),
         ] {
             let found = with(spec);
-            assert!(
-                found[0].starts_with("7: ") && found[0].contains(words),
-                "{spec}: {found:?}"
-            );
+            assert!(found[0].starts_with("7: ") && found[0].contains(words), "{spec}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_bare_off_is_refused_as_the_api_server_does() {
+        let mode = |mode: &str| problems(&format!("{HEAD}spec:\n  admission:\n    mode: {mode}\n"));
+        assert!(mode("\"off\"").is_empty() && mode("warn").is_empty());
+        let expected = "7: spec.admission.mode: a bare off is a boolean in YAML; write \"off\"";
+        assert_eq!(mode("off"), [expected]);
     }
 
     #[test]

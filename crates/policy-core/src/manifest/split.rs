@@ -24,10 +24,7 @@ pub struct Document<'a> {
 pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut documents = Documents {
-        found: Vec::new(),
-        line: 1,
-    };
+    let mut documents = Documents { found: Vec::new(), line: 1 };
     let rest = documents.take_json(bytes);
     documents.take_yaml(rest);
     documents.found
@@ -61,11 +58,7 @@ impl<'a> Documents<'a> {
             };
             let Some(Ok(IgnoredAny)) = object else {
                 // Space at the start may be indentation that YAML needs.
-                return if self.found.is_empty() {
-                    rest
-                } else {
-                    self.skip(rest, text)
-                };
+                return if self.found.is_empty() { rest } else { self.skip(rest, text) };
             };
             let (object, after) = text.split_at(stream.byte_offset());
             self.skip(rest, text);
@@ -115,10 +108,8 @@ impl<'a> Documents<'a> {
 
 /// Whether a line starts with the marker, and the marker ends there.
 fn is_marker(line: &[u8], marker: &[u8]) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| {
-        rest.first()
-            .is_none_or(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
-    })
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.first().is_none_or(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')))
 }
 
 /// Whether a line is more than a blank line, a comment or a directive.
@@ -128,7 +119,7 @@ fn is_content(line: &[u8]) -> bool {
 }
 
 fn newlines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|b| **b == b'\n').count()
+    memchr::memchr_iter(b'\n', bytes).count()
 }
 
 fn saturate(number: usize) -> u32 {
@@ -143,13 +134,7 @@ mod tests {
     fn split(text: &str) -> Vec<(u32, u32, &str)> {
         documents(text.as_bytes())
             .into_iter()
-            .map(|d| {
-                (
-                    d.number,
-                    d.first_line,
-                    std::str::from_utf8(d.bytes).unwrap(),
-                )
-            })
+            .map(|d| (d.number, d.first_line, std::str::from_utf8(d.bytes).unwrap()))
             .collect()
     }
 
@@ -157,47 +142,30 @@ mod tests {
     fn documents_keep_their_lines() {
         assert_eq!(
             split("a: 1\n---\nb: 2\n--- # named\nc: 3\n"),
-            [
-                (1, 1, "a: 1\n"),
-                (2, 2, "---\nb: 2\n"),
-                (3, 4, "--- # named\nc: 3\n")
-            ]
+            [(1, 1, "a: 1\n"), (2, 2, "---\nb: 2\n"), (3, 4, "--- # named\nc: 3\n")]
         );
-        assert_eq!(
-            split("a: 1\r\n---\r\nb: 2"),
-            [(1, 1, "a: 1\r\n"), (2, 2, "---\r\nb: 2")]
-        );
+        assert_eq!(split("a: 1\r\n---\r\nb: 2"), [(1, 1, "a: 1\r\n"), (2, 2, "---\r\nb: 2")]);
     }
 
     #[test]
     fn comments_and_directives_before_a_marker_are_no_document() {
         assert_eq!(split("# licence\n\n---\na: 1\n").len(), 1);
-        assert_eq!(
-            split("%YAML 1.2\n---\na: 1\n"),
-            [(1, 1, "%YAML 1.2\n---\na: 1\n")]
-        );
+        assert_eq!(split("%YAML 1.2\n---\na: 1\n"), [(1, 1, "%YAML 1.2\n---\na: 1\n")]);
         assert_eq!(split("---\n# nothing\n---\na: 1\n").len(), 2);
         assert!(split("").is_empty() && split("# only\n\n").is_empty());
     }
 
     #[test]
     fn an_end_marker_ends_a_document() {
-        assert_eq!(
-            split("a: 1\n...\n# x\nb: 2\n"),
-            [(1, 1, "a: 1\n"), (2, 3, "# x\nb: 2\n")]
-        );
+        assert_eq!(split("a: 1\n...\n# x\nb: 2\n"), [(1, 1, "a: 1\n"), (2, 3, "# x\nb: 2\n")]);
         assert!(split("...\n...\n").is_empty());
     }
 
     #[test]
     fn only_whole_markers_at_the_start_of_a_line_count() {
-        for text in [
-            "a: |\n  ---\n  b\n",
-            "a: 1\n----\n",
-            "a: 1\n---b\n",
-            "a: 1\n ---\n",
-            "a: ...\n",
-        ] {
+        for text in
+            ["a: |\n  ---\n  b\n", "a: 1\n----\n", "a: 1\n---b\n", "a: 1\n ---\n", "a: ...\n"]
+        {
             assert_eq!(split(text).len(), 1, "{text:?}");
         }
     }
@@ -206,16 +174,9 @@ mod tests {
     fn json_objects_may_follow_each_other() {
         assert_eq!(
             split("{\"a\":\n1}\n\n{\"b\": 2}{\"c\": 3}\n"),
-            [
-                (1, 1, "{\"a\":\n1}"),
-                (2, 4, "{\"b\": 2}"),
-                (3, 4, "{\"c\": 3}")
-            ]
+            [(1, 1, "{\"a\":\n1}"), (2, 4, "{\"b\": 2}"), (3, 4, "{\"c\": 3}")]
         );
-        assert_eq!(
-            split("{\"a\": 1}\n---\nb: 2\n"),
-            [(1, 1, "{\"a\": 1}"), (2, 2, "---\nb: 2\n")]
-        );
+        assert_eq!(split("{\"a\": 1}\n---\nb: 2\n"), [(1, 1, "{\"a\": 1}"), (2, 2, "---\nb: 2\n")]);
     }
 
     #[test]
@@ -223,10 +184,7 @@ mod tests {
         for text in ["{a: b}\n", "{{ .Values.x }}\n", "{\"a\": 1", "{"] {
             assert_eq!(split(text), [(1, 1, text)]);
         }
-        assert_eq!(
-            split("{\"a\": 1}\n{\"b\": \n"),
-            [(1, 1, "{\"a\": 1}"), (2, 2, "{\"b\": \n")]
-        );
+        assert_eq!(split("{\"a\": 1}\n{\"b\": \n"), [(1, 1, "{\"a\": 1}"), (2, 2, "{\"b\": \n")]);
     }
 
     #[test]

@@ -71,8 +71,7 @@ impl<'a> Assessment<'a> {
         self.coverage.evaluated += 1;
         let evaluation = evaluate(pod, self.policy, self.now);
         if !self.namespaces.contains_key(&pod.namespace) {
-            self.namespaces
-                .insert(Arc::clone(&pod.namespace), Tally::default());
+            self.namespaces.insert(Arc::clone(&pod.namespace), Tally::default());
         }
         if let Some(tally) = self.namespaces.get_mut(&pod.namespace) {
             tally.add(&evaluation.tally());
@@ -85,30 +84,27 @@ impl<'a> Assessment<'a> {
             kind: (&*pod.workload.kind).into(),
             name: (&*pod.workload.name).into(),
         };
-        self.findings
-            .extend(evaluation.findings.iter().map(|finding| {
-                let container_line = |place: Place<'_>| {
-                    let index = finding.container?;
-                    place.container_lines.get(index).copied()
-                };
-                ReportFinding {
-                    check: finding.check,
-                    severity: finding.severity,
-                    namespace: Arc::clone(&pod.namespace),
-                    kind: pod.kind.as_str(),
-                    name: Arc::clone(&name),
-                    workload: workload.clone(),
-                    container: finding
-                        .container(pod)
-                        .map(|container| container.name.clone()),
-                    message: finding.message(pod, self.policy),
-                    count: finding.count,
-                    file: place.map(|place| Arc::clone(place.file)),
-                    document: place.map(|place| place.document),
-                    line: place.map(|place| container_line(place).unwrap_or(place.line)),
-                    object_line: place.map(|place| place.line),
-                }
-            }));
+        self.findings.extend(evaluation.findings.iter().map(|finding| {
+            let container_line = |place: Place<'_>| {
+                let index = finding.container?;
+                place.container_lines.get(index).copied()
+            };
+            ReportFinding {
+                check: finding.check,
+                severity: finding.severity,
+                namespace: Arc::clone(&pod.namespace),
+                kind: pod.kind.as_str(),
+                name: Arc::clone(&name),
+                workload: workload.clone(),
+                container: finding.container(pod).map(|container| container.name.clone()),
+                message: finding.message(pod, self.policy),
+                count: finding.count,
+                file: place.map(|place| Arc::clone(place.file)),
+                document: place.map(|place| place.document),
+                line: place.map(|place| container_line(place).unwrap_or(place.line)),
+                object_line: place.map(|place| place.line),
+            }
+        }));
     }
 
     /// Takes in what a document of a file holds.
@@ -153,9 +149,7 @@ impl<'a> Assessment<'a> {
         let coverage = &mut self.coverage;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
         let mut total = Tally::default();
-        self.namespaces
-            .values()
-            .for_each(|tally| total.merge(tally));
+        self.namespaces.values().for_each(|tally| total.merge(tally));
         Report {
             schema_version: SCHEMA_VERSION,
             source,
@@ -177,23 +171,8 @@ impl<'a> Assessment<'a> {
 /// Total up to findings that cannot be told apart at all.
 fn sort_key(finding: &ReportFinding) -> impl Ord {
     (
-        (
-            &finding.namespace,
-            finding.kind,
-            &finding.name,
-            &finding.file,
-        ),
-        (
-            finding.document,
-            finding.object_line,
-            finding.check,
-            finding.line,
-        ),
-        (
-            &finding.container,
-            finding.count,
-            &finding.message,
-            &finding.workload.name,
-        ),
+        (&finding.namespace, finding.kind, &finding.name, &finding.file),
+        (finding.document, finding.object_line, finding.check, finding.line),
+        (&finding.container, finding.count, &finding.message, &finding.workload.name),
     )
 }

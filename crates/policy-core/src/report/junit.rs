@@ -18,61 +18,34 @@ pub(super) fn render(report: &Report) -> io::Result<String> {
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let failed = report.coverage.failed.len();
-    let cases: usize = report
-        .namespaces
-        .iter()
-        .map(|n| n.summary.violations_by_check.len())
-        .sum();
+    let cases: usize = report.namespaces.iter().map(|n| n.summary.violations_by_check.len()).sum();
     let failures: usize = report.namespaces.iter().map(failing_checks).sum();
     let mut findings = Findings::new();
     for finding in &report.findings {
-        findings
-            .entry((&finding.namespace, finding.check.as_str()))
-            .or_default()
-            .push(finding);
+        findings.entry((&finding.namespace, finding.check.as_str())).or_default().push(finding);
     }
-    let (tests, failures, errors) = (
-        (cases + failed).to_string(),
-        failures.to_string(),
-        failed.to_string(),
-    );
+    let (tests, failures, errors) =
+        ((cases + failed).to_string(), failures.to_string(), failed.to_string());
     xml.create_element("testsuites")
         .with_attribute(("name", "policyctl"))
         .with_attribute(("tests", tests.as_str()))
         .with_attribute(("failures", failures.as_str()))
         .with_attribute(("errors", errors.as_str()))
         .write_inner_content(|xml| {
-            report
-                .namespaces
-                .iter()
-                .try_for_each(|namespace| suite(xml, namespace, &findings))?;
-            if failed > 0 {
-                coverage(xml, report)
-            } else {
-                Ok(())
-            }
+            report.namespaces.iter().try_for_each(|namespace| suite(xml, namespace, &findings))?;
+            if failed > 0 { coverage(xml, report) } else { Ok(()) }
         })?;
-    String::from_utf8(xml.into_inner())
-        .map(|text| text + "\n")
-        .map_err(io::Error::other)
+    String::from_utf8(xml.into_inner()).map(|text| text + "\n").map_err(io::Error::other)
 }
 
 fn failing_checks(namespace: &NamespaceSummary) -> usize {
-    namespace
-        .summary
-        .violations_by_check
-        .values()
-        .filter(|number| **number > 0)
-        .count()
+    namespace.summary.violations_by_check.values().filter(|number| **number > 0).count()
 }
 
 fn suite(xml: &mut Xml, namespace: &NamespaceSummary, findings: &Findings<'_>) -> io::Result<()> {
     let checks = &namespace.summary.violations_by_check;
     let name = printable(&namespace.namespace);
-    let (tests, failures) = (
-        checks.len().to_string(),
-        failing_checks(namespace).to_string(),
-    );
+    let (tests, failures) = (checks.len().to_string(), failing_checks(namespace).to_string());
     xml.create_element("testsuite")
         .with_attribute(("name", &*name))
         .with_attribute(("tests", tests.as_str()))
@@ -101,32 +74,20 @@ fn case(
         element.write_empty()?;
         return Ok(());
     }
-    let lines: Vec<String> = findings
-        .iter()
-        .map(|finding| finding_line(finding))
-        .collect();
+    let lines: Vec<String> = findings.iter().map(|finding| finding_line(finding)).collect();
     let message = format!("{} findings of {check} in {namespace}", findings.len());
     element.write_inner_content(|xml| failure(xml, "failure", &message, &lines.join("\n")))?;
     Ok(())
 }
 
 fn finding_line(finding: &ReportFinding) -> String {
-    let ReportFinding {
-        severity,
-        kind,
-        name,
-        message,
-        ..
-    } = finding;
+    let ReportFinding { severity, kind, name, message, .. } = finding;
     let place = match (&finding.file, finding.line) {
         (Some(file), Some(line)) => format!("{file}:{line}: "),
         _ => String::new(),
     };
-    let container = finding
-        .container
-        .as_ref()
-        .map(|name| format!("container {name} "))
-        .unwrap_or_default();
+    let container =
+        finding.container.as_ref().map(|name| format!("container {name} ")).unwrap_or_default();
     format!("{place}{severity}: {kind}/{name}: {container}{message}")
 }
 

@@ -161,10 +161,7 @@ pub struct NotRead {
     pub reason: String,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks for a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn as_text<S: serde::Serializer>(check: &CheckId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(check.as_str())
 }

@@ -3,6 +3,7 @@
 //! <https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning>.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -17,12 +18,7 @@ const SCHEMA: &str =
 
 pub(super) fn render(report: &Report) -> Value {
     let rules: Vec<CheckId> = CheckId::all()
-        .filter(|check| {
-            report
-                .summary
-                .violations_by_check
-                .contains_key(check.as_str())
-        })
+        .filter(|check| report.summary.violations_by_check.contains_key(check.as_str()))
         .collect();
     let mut seen = BTreeMap::new();
     let results: Vec<Value> = by_severity(&report.findings)
@@ -74,14 +70,7 @@ fn rule(check: CheckId) -> Value {
 }
 
 fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, usize>) -> Value {
-    let ReportFinding {
-        namespace,
-        kind,
-        name,
-        container,
-        message,
-        ..
-    } = finding;
+    let ReportFinding { namespace, kind, name, container, message, .. } = finding;
     let object = format!("{kind} {namespace}/{name}");
     let text = match container {
         Some(container) => format!("{object}: container {container} {message}"),
@@ -135,7 +124,8 @@ fn uri(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            // Writing into a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
         }
     }
     uri
@@ -152,12 +142,9 @@ fn fingerprint(finding: &ReportFinding) -> u64 {
         finding.container.as_deref().unwrap_or_default(),
         finding.file.as_deref().unwrap_or_default(),
     ];
-    parts
-        .join("\0")
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    parts.join("\0").bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

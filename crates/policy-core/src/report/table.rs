@@ -99,11 +99,7 @@ fn summary(out: &mut String, summary: &Summary, colours: Colours) {
         row(out, "Cluster Status", NO_PODS);
     } else {
         let class = summary.classification;
-        row(
-            out,
-            "Cluster Health Score",
-            colours.class(summary.score, class),
-        );
+        row(out, "Cluster Health Score", colours.class(summary.score, class));
         row(out, "Cluster Status", colours.class(class, class));
     }
     line(out, "=".repeat(38));
@@ -119,10 +115,7 @@ fn compliant(summary: &Summary) -> String {
 fn coverage(coverage: &Coverage) -> String {
     let parts: Vec<String> = [
         (coverage.other_kinds, "of other kinds"),
-        (
-            coverage.excluded_namespaces,
-            "in system or excluded namespaces",
-        ),
+        (coverage.excluded_namespaces, "in system or excluded namespaces"),
         (coverage.ended, "ended"),
     ]
     .into_iter()
@@ -150,12 +143,7 @@ fn namespaces(out: &mut String, report: &Report, colours: Colours) {
         .iter()
         .map(|found| shortened(&printable(&found.namespace), MOST).into_owned())
         .collect();
-    let width = names
-        .iter()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max(9);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(9);
     line(out, "");
     let head = format!(
         "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}",
@@ -163,17 +151,8 @@ fn namespaces(out: &mut String, report: &Report, colours: Colours) {
     );
     line(out, colours.bold(head));
     for (name, found) in names.iter().zip(&report.namespaces) {
-        let Summary {
-            score,
-            classification: class,
-            pods,
-            ..
-        } = &found.summary;
-        let Summary {
-            compliant_pods,
-            total_violations,
-            ..
-        } = &found.summary;
+        let Summary { score, classification: class, pods, .. } = &found.summary;
+        let Summary { compliant_pods, total_violations, .. } = &found.summary;
         let status = colours.class(format_args!("{class:<9}"), *class);
         line(
             out,
@@ -191,51 +170,23 @@ fn not_read(out: &mut String, coverage: &Coverage, colours: Colours) {
     line(out, "");
     line(out, colours.bold("Not read:"));
     for failed in &coverage.failed {
-        line(
-            out,
-            format_args!(
-                "  {}: {}",
-                printable(&failed.source),
-                printable(&failed.reason)
-            ),
-        );
+        line(out, format_args!("  {}: {}", printable(&failed.source), printable(&failed.reason)));
     }
 }
 
 fn findings(out: &mut String, report: &Report, colours: Colours) {
     let object = |finding: &ReportFinding| {
-        let ReportFinding {
-            namespace,
-            kind,
-            name,
-            file,
-            object_line,
-            document,
-            ..
-        } = finding;
-        (
-            namespace.clone(),
-            *kind,
-            name.clone(),
-            file.clone(),
-            *object_line,
-            *document,
-        )
+        let ReportFinding { namespace, kind, name, file, object_line, document, .. } = finding;
+        (namespace.clone(), *kind, name.clone(), file.clone(), *object_line, *document)
     };
-    let objects: Vec<&[ReportFinding]> = report
-        .findings
-        .chunk_by(|a, b| object(a) == object(b))
-        .collect();
+    let objects: Vec<&[ReportFinding]> =
+        report.findings.chunk_by(|a, b| object(a) == object(b)).collect();
     if objects.is_empty() {
         return;
     }
     line(out, "");
     let severities = Severity::ALL.into_iter().filter_map(|severity| {
-        let number = report
-            .findings
-            .iter()
-            .filter(|f| f.severity == severity)
-            .count();
+        let number = report.findings.iter().filter(|f| f.severity == severity).count();
         (number > 0).then(|| colours.severity(format_args!("{number} {severity}"), severity))
     });
     line(
@@ -260,21 +211,10 @@ fn findings(out: &mut String, report: &Report, colours: Colours) {
 
 /// `shop  Deployment/web  app.yaml:12`, and the workload where it is another object.
 fn object_title(finding: &ReportFinding) -> String {
-    let ReportFinding {
-        namespace,
-        kind,
-        name,
-        workload,
-        ..
-    } = finding;
+    let ReportFinding { namespace, kind, name, workload, .. } = finding;
     let mut title = format!("{}  {kind}/{}", printable(namespace), printable(name));
     if *workload.kind != **kind || workload.name != *name {
-        let _ = write!(
-            title,
-            " of {}/{}",
-            printable(&workload.kind),
-            printable(&workload.name)
-        );
+        let _ = write!(title, " of {}/{}", printable(&workload.kind), printable(&workload.name));
     }
     if let (Some(file), Some(line)) = (&finding.file, finding.object_line) {
         let _ = write!(title, "  {}:{line}", printable(file));
@@ -283,15 +223,10 @@ fn object_title(finding: &ReportFinding) -> String {
 }
 
 fn finding(out: &mut String, finding: &ReportFinding, colours: Colours) {
-    let place = finding
-        .line
-        .map(|line| line.to_string())
-        .unwrap_or_default();
+    let place = finding.line.map(|line| line.to_string()).unwrap_or_default();
     let severity = finding.severity;
-    let prefix = format!(
-        "{place:>7}  {}  ",
-        colours.severity(format_args!("{severity:<8}"), severity)
-    );
+    let prefix =
+        format!("{place:>7}  {}  ", colours.severity(format_args!("{severity:<8}"), severity));
     let indent = " ".repeat(19);
     let message = match &finding.container {
         Some(container) => format!("{}: {}", printable(container), finding.message),

@@ -6,22 +6,16 @@ use std::borrow::Cow;
 /// the cursor or are not allowed in XML.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     let is_odd = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    if text.contains(is_odd) {
-        text.replace(is_odd, "\u{fffd}").into()
-    } else {
-        text.into()
-    }
+    if text.contains(is_odd) { text.replace(is_odd, "\u{fffd}").into() } else { text.into() }
 }
 
 /// The text, cut to so many characters.
 pub(super) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(most) {
-        None => text.into(),
-        Some(_) => {
-            let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-            format!("{kept}…").into()
-        }
+    if text.chars().nth(most).is_none() {
+        return text.into();
     }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…").into()
 }
 
 /// `1 pod`, `2 pods`.
@@ -42,9 +36,6 @@ mod tests {
 
     #[test]
     fn long_text_is_cut() {
-        assert_eq!(
-            (shortened("abcd", 4), shortened("abcde", 4)),
-            ("abcd".into(), "abc…".into())
-        );
+        assert_eq!((shortened("abcd", 4), shortened("abcde", 4)), ("abcd".into(), "abc…".into()));
     }
 }

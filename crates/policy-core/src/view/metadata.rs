@@ -32,12 +32,8 @@ pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
             .creation_timestamp
             .and_then(|text| text.parse::<Timestamp>().ok())
             .map(Time),
-        owner_references: (!slim.owner_references.is_empty()).then(|| {
-            slim.owner_references
-                .into_iter()
-                .map(OwnerReference::from)
-                .collect()
-        }),
+        owner_references: (!slim.owner_references.is_empty())
+            .then(|| slim.owner_references.into_iter().map(OwnerReference::from).collect()),
         labels: slim.labels.into_map(),
         annotations: slim.annotations.into_map(),
         ..ObjectMeta::default()
@@ -111,17 +107,13 @@ struct OneEntry<K> {
 
 impl<K> Default for OneEntry<K> {
     fn default() -> Self {
-        Self {
-            value: None,
-            key: PhantomData,
-        }
+        Self { value: None, key: PhantomData }
     }
 }
 
 impl<K: Key> OneEntry<K> {
     fn into_map(self) -> Option<BTreeMap<String, String>> {
-        self.value
-            .map(|value| BTreeMap::from([(K::NAME.to_owned(), value)]))
+        self.value.map(|value| BTreeMap::from([(K::NAME.to_owned(), value)]))
     }
 }
 
@@ -192,10 +184,7 @@ mod tests {
         assert_eq!(metadata.annotations.unwrap().len(), 1);
         assert_eq!(metadata.managed_fields, None);
         assert_eq!(metadata.owner_references.unwrap()[0].name, "web-abc");
-        assert_eq!(
-            metadata.creation_timestamp.unwrap().0.as_second(),
-            1_767_323_045
-        );
+        assert_eq!(metadata.creation_timestamp.unwrap().0.as_second(), 1_767_323_045);
     }
 
     #[test]

@@ -20,10 +20,7 @@ pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]
-#[resource(
-    inherit = "Pod",
-    crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi")
-)]
+#[resource(inherit = "Pod", crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi"))]
 #[serde(default)]
 pub struct PodView {
     /// Name, namespace, owners, and what watches need; labels and annotations only as far as
@@ -149,9 +146,7 @@ impl ProbeView {
     /// Whether the probe probes anything; `livenessProbe: {}` does not.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        [&self.http_get, &self.tcp_socket, &self.exec, &self.grpc]
-            .iter()
-            .any(|way| way.is_some())
+        [&self.http_get, &self.tcp_socket, &self.exec, &self.grpc].iter().any(|way| way.is_some())
     }
 }
 

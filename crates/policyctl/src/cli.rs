@@ -1,0 +1,84 @@
+//! The command tree.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd;
+use crate::exit::Exit;
+use crate::output::{self, Console};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  fine
+  1  findings over a threshold (--fail-below, --fail-on)
+  2  error in use or input";
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl analyze -f deploy/                     score the manifests of a folder
+  helm template my-chart | policyctl analyze -f -  score what a chart renders
+  policyctl bundle list                            the ready-made policies";
+
+/// Says how healthy Kubernetes workloads are, before they reach a cluster.
+#[derive(Parser)]
+#[command(name = "policyctl", version, disable_version_flag = true, arg_required_else_help = true)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Never colour the output; the same as setting `NO_COLOR`
+    #[arg(long, global = true)]
+    no_color: bool,
+
+    /// Print results and errors only: no progress, no notes
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the version
+    Version,
+    /// Score manifests and list what is wrong with them
+    Analyze(cmd::analyze::Args),
+    /// Ready-made policies
+    #[command(subcommand)]
+    Bundle(cmd::bundle::Command),
+    /// The custom resource definitions
+    #[command(subcommand)]
+    Crd(cmd::crd::Command),
+    /// Print the completion script of a shell
+    Completions(cmd::completions::Args),
+}
+
+impl Cli {
+    /// Runs the command; what went wrong is one line on standard error.
+    pub(crate) fn run(self) -> ExitCode {
+        let console = Console { no_color: self.no_color, quiet: self.quiet };
+        let result = match self.command {
+            Command::Version => cmd::version::run(),
+            Command::Analyze(args) => cmd::analyze::run(&args, console),
+            Command::Bundle(command) => cmd::bundle::run(&command),
+            Command::Crd(command) => cmd::crd::run(&command),
+            Command::Completions(args) => cmd::completions::run(&args),
+        };
+        result
+            .unwrap_or_else(|error| {
+                output::error(format_args!("{error:#}"));
+                Exit::Error
+            })
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

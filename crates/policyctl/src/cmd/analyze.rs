@@ -1,0 +1,211 @@
+//! `policyctl analyze`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::{ArgAction, ValueEnum};
+use policy_core::Timestamp;
+use policy_core::api::DevOpsPolicy;
+use policy_core::bundle::Bundle;
+use policy_core::manifest::{documents, read_policy};
+use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::policy::CompiledPolicy;
+use policy_core::report::{Assessment, Report, Source};
+use policy_core::severity::Severity;
+use rayon::prelude::*;
+
+use crate::exit::Exit;
+use crate::input::{Input, Inputs};
+use crate::output::{self, Console};
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl analyze -f app.yaml                    one file
+  policyctl analyze -f deploy/ -f 'more/*.yaml'    folders (recursive) and patterns
+  kustomize build . | policyctl analyze -f -       standard input
+  policyctl analyze -f deploy/ --bundle restricted --fail-on high
+  policyctl analyze -f deploy/ -o sarif > policyctl.sarif
+
+Without --bundle or --policy all six checks run: at most 3 restarts, at most 300 s Pending.";
+
+/// The parser recurses with the nesting of a document; see `policy_core::manifest`.
+const STACK: usize = 8 << 20;
+/// Documents to a piece of work: less is more trouble than it is worth.
+const SMALLEST_BATCH: usize = 16;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Manifests: a file, a folder (*.yaml, *.yml, *.json, recursive), a pattern, or - for
+    /// standard input
+    #[arg(short, long = "filename", value_name = "FILE", required = true, action = ArgAction::Append)]
+    filename: Vec<String>,
+
+    /// Judge by a ready-made policy: baseline, restricted or permissive
+    #[arg(long, value_name = "NAME", conflicts_with = "policy")]
+    bundle: Option<String>,
+
+    /// Judge by the DevOpsPolicy of a file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// The namespace of objects that name none
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+
+    /// Leave out a namespace, beside the system's; may be given more than once
+    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    exclude_namespace: Vec<String>,
+
+    /// Exit with 1 when the score is below this
+    #[arg(long, value_name = "SCORE", value_parser = clap::value_parser!(u8).range(0..=100))]
+    fail_below: Option<u8>,
+
+    /// Exit with 1 on a finding of this severity or worse: critical, high, medium or low
+    #[arg(long, value_name = "SEVERITY")]
+    fail_on: Option<Severity>,
+
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+
+    /// Refuse files larger than this, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    max_file_size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Summary and findings for people
+    Table,
+    /// JSON, as docs/analysis.schema.json describes it
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// SARIF 2.1.0 for code scanning
+    Sarif,
+    /// JUnit XML for CI systems
+    Junit,
+}
+
+pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
+    let policy = policy(args)?;
+    let report = analyze(args, &policy, console)?;
+    let text = match args.output {
+        Format::Table => report.to_table(console.colours()),
+        Format::Json => report.to_json()?,
+        Format::Yaml => report.to_yaml()?,
+        Format::Sarif => report.to_sarif()?,
+        Format::Junit => report.to_junit()?,
+    };
+    output::result(&text)?;
+    if args.output != Format::Table {
+        for failed in &report.coverage.failed {
+            output::error(format_args!("{}: {}", failed.source, failed.reason));
+        }
+    }
+    let input = if report.coverage.failed.is_empty() { Exit::Fine } else { Exit::Error };
+    Ok(input.max(thresholds(args, &report, console)))
+}
+
+fn policy(args: &Args) -> anyhow::Result<CompiledPolicy> {
+    let spec = match (&args.bundle, &args.policy) {
+        (Some(name), _) => Bundle::named(name)?.spec.clone(),
+        (None, Some(file)) => policy_file(file)?.spec,
+        (None, None) => return Ok(CompiledPolicy::default_profile()),
+    };
+    CompiledPolicy::compile(&spec).map_err(|invalid| problems("the policy is invalid", &invalid))
+}
+
+fn policy_file(file: &Path) -> anyhow::Result<DevOpsPolicy> {
+    let name = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read the policy {name}"))?;
+    read_policy(&bytes).map_err(|failures| {
+        let places = failures.iter().map(|failure| format!("{name}:{failure}"));
+        problems("the policy cannot be used", &places.collect::<Vec<_>>())
+    })
+}
+
+fn problems(what: &str, found: &[impl ToString]) -> anyhow::Error {
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    anyhow!("{what}:\n  {}", lines.join("\n  "))
+}
+
+/// Reads and judges all inputs, several at a time.
+fn analyze(args: &Args, policy: &CompiledPolicy, console: Console) -> anyhow::Result<Report> {
+    let now = Timestamp::now();
+    let excluded = ExcludedNamespaces::with(args.exclude_namespace.iter().cloned());
+    let empty = || Assessment::new(policy, &excluded, now);
+    let inputs = Inputs::find(&args.filename);
+    let progress = console.progress(inputs.found.len() as u64, "files");
+    let threads = rayon::ThreadPoolBuilder::new().stack_size(STACK).build()?;
+    let mut assessment = threads.install(|| {
+        inputs
+            .found
+            .par_iter()
+            .map(|input| {
+                let assessed = assess(input, args, &empty);
+                progress.inc(1);
+                assessed
+            })
+            .reduce(&empty, merged)
+    });
+    progress.finish_and_clear();
+    for (name, error) in &inputs.failed {
+        assessment.not_read(name.clone(), error.to_string());
+    }
+    Ok(assessment.finish(Source::Files { paths: args.filename.clone() }))
+}
+
+/// One file, its documents in parallel as well: a single file may be all there is.
+fn assess<'a>(
+    input: &Input,
+    args: &Args,
+    empty: &(impl Fn() -> Assessment<'a> + Sync),
+) -> Assessment<'a> {
+    let bytes = match input.read(args.max_file_size) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let mut assessment = empty();
+            assessment.not_read(input.name.to_string(), error.to_string());
+            return assessment;
+        }
+    };
+    let documents = documents(&bytes);
+    if documents.is_empty() && input.is_explicit {
+        let mut assessment = empty();
+        assessment.not_read(input.name.to_string(), "holds no document".to_owned());
+        return assessment;
+    }
+    documents
+        .par_iter()
+        .with_min_len(SMALLEST_BATCH)
+        .fold(empty, |mut assessment, document| {
+            assessment.document(&input.name, document.number, &document.read(&args.namespace));
+            assessment
+        })
+        .reduce(empty, merged)
+}
+
+fn merged<'a>(mut left: Assessment<'a>, right: Assessment<'a>) -> Assessment<'a> {
+    left.merge(right);
+    left
+}
+
+/// Whether a threshold was crossed. Without pods there is no score to be too low.
+fn thresholds(args: &Args, report: &Report, console: Console) -> Exit {
+    let mut exit = Exit::Fine;
+    let score = report.summary.score;
+    if let Some(threshold) = args.fail_below.filter(|threshold| score < *threshold) {
+        console.note(format_args!("the score {score} is below {threshold} (--fail-below)"));
+        exit = Exit::Findings;
+    }
+    if let Some(threshold) = args.fail_on
+        && let Some(worst) = report.worst_severity().filter(|worst| *worst >= threshold)
+    {
+        console
+            .note(format_args!("there are findings of severity {worst} (--fail-on {threshold})"));
+        exit = Exit::Findings;
+    }
+    exit
+}

@@ -1,0 +1,173 @@
+//! `cargo xtask bench core`: the engine, the index, decoding, and policyctl on files.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use policy_core::Timestamp;
+use policy_core::evaluate::evaluate;
+use policy_core::facts::{ImageFact, PodFacts};
+use policy_core::index::{Index, ScoredPod};
+use policy_core::policy::CompiledPolicy;
+use policy_core::view::PodView;
+use serde::de::IgnoredAny;
+
+use super::manifests;
+use super::measure::{Measured, nanoseconds_each, print, ratio};
+use super::sample::{pod_json, pod_name};
+
+const PODS: usize = 100_000;
+
+pub(super) fn run(json: bool) -> Result<()> {
+    let results = [
+        Measured {
+            key: "evaluate_ns_per_pod",
+            value: evaluate_nanoseconds()?,
+            at_most: 200.0,
+            what: "2 containers, six checks",
+        },
+        Measured {
+            key: "decode_ratio",
+            value: decode_ratio()?,
+            at_most: 1.6,
+            what: "14.5 KB pod to facts / IgnoredAny",
+        },
+        Measured {
+            key: "index_bytes_per_pod",
+            value: index_bytes_in_own_process()?,
+            at_most: 200.0,
+            what: "resident, 100 000 pods",
+        },
+        Measured {
+            key: "index_apply_ns",
+            value: index_apply_nanoseconds()?,
+            at_most: 500.0,
+            what: "a changed pod among 100 000",
+        },
+        Measured {
+            key: "analyze_ratio",
+            value: manifests::analyze_ratio()?,
+            at_most: 0.7,
+            what: "100 MB: policyctl / parsing, 1 thread",
+        },
+        Measured {
+            key: "policyctl_cold_ms",
+            value: manifests::cold_milliseconds()?,
+            at_most: 15.0,
+            what: "whole process, a small file",
+        },
+    ];
+    print(&results, json)
+}
+
+fn pod() -> Result<PodFacts> {
+    let view: PodView = serde_json::from_str(&pod_json())?;
+    let mut facts = PodFacts::of_pod(&view, "default");
+    // The init container is there for the size of the JSON.
+    facts.containers.truncate(2);
+    Ok(facts)
+}
+
+/// Pods without findings, with some, and with all.
+fn pods() -> Result<[PodFacts; 3]> {
+    let healthy = pod()?;
+    let mut some = healthy.clone();
+    some.containers[1].has_liveness_probe = false;
+    let mut all = healthy.clone();
+    for container in &mut all.containers {
+        container.image = ImageFact::NotPinned;
+        container.has_liveness_probe = false;
+        container.has_readiness_probe = false;
+        container.missing_resources.memory_limit = true;
+        container.restarts = 9;
+    }
+    Ok([healthy, some, all])
+}
+
+fn evaluate_nanoseconds() -> Result<f64> {
+    const ROUNDS: usize = 200_000;
+    let (policy, pods) = (CompiledPolicy::default_profile(), pods()?);
+    let now = Timestamp::now();
+    Ok(nanoseconds_each(9, ROUNDS * pods.len(), || {
+        for _ in 0..ROUNDS {
+            for pod in &pods {
+                std::hint::black_box(evaluate(std::hint::black_box(pod), &policy, now));
+            }
+        }
+    }))
+}
+
+fn decode_ratio() -> Result<f64> {
+    const ROUNDS: usize = 2000;
+    let text = pod_json();
+    pod().context("the sample is no pod")?;
+    let decode = || {
+        for _ in 0..ROUNDS {
+            let view = serde_json::from_str::<PodView>(std::hint::black_box(&text));
+            let facts = view.map(|view| PodFacts::of_pod(&view, "default"));
+            std::hint::black_box(facts.is_ok());
+        }
+    };
+    let skip = || {
+        for _ in 0..ROUNDS {
+            std::hint::black_box(
+                serde_json::from_str::<IgnoredAny>(std::hint::black_box(&text)).is_ok(),
+            );
+        }
+    };
+    Ok(ratio(15, decode, skip))
+}
+
+fn records() -> Result<Vec<ScoredPod>> {
+    let (policy, now) = (CompiledPolicy::default_profile(), Timestamp::now());
+    Ok(pods()?.iter().filter_map(|pod| ScoredPod::of(&evaluate(pod, &policy, now))).collect())
+}
+
+fn filled(records: &[ScoredPod]) -> Index<ScoredPod> {
+    let mut index = Index::default();
+    for number in 0..PODS {
+        let (namespace, name) = pod_name(number);
+        index.apply(&namespace, &name, records[number % records.len()]);
+    }
+    index
+}
+
+fn index_apply_nanoseconds() -> Result<f64> {
+    let records = records()?;
+    let mut index = filled(&records);
+    // Far apart, so that no cache helps more than it would in life.
+    let names: Vec<_> = (0..PODS).map(|i| pod_name(i * 7919 % PODS)).collect();
+    let mut round = 0;
+    Ok(nanoseconds_each(9, PODS, || {
+        round += 1;
+        for (i, (namespace, name)) in names.iter().enumerate() {
+            let record = records[(i + round) % records.len()];
+            std::hint::black_box(index.apply(namespace, name, record));
+        }
+    }))
+}
+
+/// What the process grows by when the index is filled, for each pod.
+#[expect(clippy::cast_precision_loss, reason = "bytes of memory are far below 2^52")]
+pub(super) fn index_bytes_per_pod() -> Result<f64> {
+    let records = records()?;
+    let before = resident_bytes()?;
+    let index = filled(&records);
+    let grown = resident_bytes()?.saturating_sub(before);
+    Ok(grown as f64 / index.len() as f64)
+}
+
+/// Memory that another measurement freed would hide what the index takes.
+fn index_bytes_in_own_process() -> Result<f64> {
+    let output = Command::new(std::env::current_exe()?).args(["bench", "index-memory"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    text.trim().parse().with_context(|| format!("no number of bytes: {text:?}"))
+}
+
+/// Linux only: the resident set, as /proc/self/status has it.
+fn resident_bytes() -> Result<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("resident memory is read from /proc, which Linux has")?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = kilobytes.and_then(|rest| rest.split_whitespace().next());
+    Ok(number.context("no VmRSS in /proc/self/status")?.parse::<usize>()? * 1024)
+}

@@ -1,0 +1,62 @@
+//! Timing, and the table of results.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// How long something takes.
+pub(super) fn time<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    std::hint::black_box(work());
+    start.elapsed()
+}
+
+/// The one in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The median time of one of `count` units of work, in nanoseconds, over so many repeats.
+#[expect(clippy::cast_precision_loss, reason = "counts of work are far below 2^52")]
+pub(super) fn nanoseconds_each(repeats: usize, count: usize, mut work: impl FnMut()) -> f64 {
+    let each = (0..repeats).map(|_| time(&mut work).as_secs_f64() * 1e9 / count as f64);
+    median(each.collect())
+}
+
+/// The median of a/b, each pair measured one right after the other.
+pub(super) fn ratio(repeats: usize, mut a: impl FnMut(), mut b: impl FnMut()) -> f64 {
+    let ratios = (0..repeats).map(|_| time(&mut a).as_secs_f64() / time(&mut b).as_secs_f64());
+    median(ratios.collect())
+}
+
+/// One number, and what it is to reach.
+pub(super) struct Measured {
+    pub(super) key: &'static str,
+    pub(super) value: f64,
+    pub(super) at_most: f64,
+    pub(super) what: &'static str,
+}
+
+/// Prints the numbers as a table or as one JSON object.
+pub(super) fn print(results: &[Measured], json: bool) -> Result<()> {
+    if json {
+        let object: serde_json::Map<String, serde_json::Value> = results
+            .iter()
+            .map(|measured| (measured.key.to_owned(), rounded(measured.value).into()))
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&object)?);
+        return Ok(());
+    }
+    println!("{:<22} {:>9} {:>9}  {:<5} WHAT", "KEY", "MEASURED", "TO REACH", "");
+    for Measured { key, value, at_most, what } in results {
+        let verdict = if value <= at_most { "ok" } else { "MISS" };
+        println!("{key:<22} {:>9} {at_most:>9}  {verdict:<5} {what}", rounded(*value));
+    }
+    Ok(())
+}
+
+fn rounded(value: f64) -> f64 {
+    let digits = if value < 10.0 { 100.0 } else { 10.0 };
+    (value * digits).round() / digits
+}

@@ -1,0 +1,63 @@
+//! Calling cargo, and where the project is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The project's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
+}
+
+/// The cargo that runs this program, in the project's root.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs cargo with its output shown.
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let line = format!("cargo {}", arguments.join(" "));
+    let status =
+        command().args(arguments).status().with_context(|| format!("cannot start {line}"))?;
+    ensure!(status.success(), "{line} failed ({status})");
+    Ok(())
+}
+
+/// Runs cargo and gives what it printed.
+pub(crate) fn output(arguments: &[&str]) -> Result<String> {
+    let line = format!("cargo {}", arguments.join(" "));
+    let output =
+        command().args(arguments).output().with_context(|| format!("cannot start {line}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{line} failed ({})\n{errors}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The names of the workspace's crates.
+pub(crate) fn members() -> Result<Vec<String>> {
+    let metadata: serde_json::Value =
+        serde_json::from_str(&output(&["metadata", "--no-deps", "--format-version=1"])?)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    Ok(packages.iter().filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
+}
+
+/// Builds a program of the workspace with optimisation and gives its path.
+pub(crate) fn build_release(program: &str) -> Result<PathBuf> {
+    let messages = output(&[
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        program,
+        "--message-format=json-render-diagnostics",
+    ])?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|message| message["target"]["name"] == program && message["executable"].is_string())
+        .and_then(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .with_context(|| format!("cargo built no program {program}"))
+}

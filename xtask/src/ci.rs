@@ -1,0 +1,61 @@
+//! `cargo xtask ci`: what a change has to pass beside the tests.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::{cargo, generate, purity, tidy};
+
+pub(crate) fn run() -> Result<()> {
+    step("formatting", || cargo::run(&["fmt", "--all", "--check"]))?;
+    step("lints", || {
+        cargo::run(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"])
+    })?;
+    step("generated files", || generate::run(true))?;
+    step("shape of the tree", tidy::run)?;
+    step("purity", purity::run)?;
+    step("each crate alone", each_crate_alone)?;
+    step("licences and sources of dependencies", deny)?;
+    println!("\nall checks passed");
+    Ok(())
+}
+
+fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n=== {name}");
+    check()
+}
+
+/// A crate that compiles only with a feature that another one switches on is found here.
+fn each_crate_alone() -> Result<()> {
+    cargo::members()?
+        .iter()
+        .try_for_each(|member| cargo::run(&["check", "--quiet", "--locked", "--package", member]))
+}
+
+fn deny() -> Result<()> {
+    if cargo::output(&["deny", "--version"]).is_err() {
+        let how = "install it by `cargo install cargo-deny --locked`";
+        if env::var_os("CI").is_some() {
+            bail!("cargo-deny is missing; {how}");
+        }
+        println!("NOT CHECKED: cargo-deny is missing; {how}");
+        return Ok(());
+    }
+    cargo::run(&["deny", "--offline", "check", "licenses", "bans", "sources"])?;
+    if advisory_database().is_some_and(|folder| folder.is_dir()) {
+        cargo::run(&["deny", "--offline", "check", "advisories"])
+    } else {
+        println!(
+            "NOT CHECKED: advisories; there is no copy of the database, make one by `cargo deny fetch`"
+        );
+        Ok(())
+    }
+}
+
+/// Where cargo-deny keeps its copy.
+fn advisory_database() -> Option<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;
+    Some(home.join("advisory-dbs"))
+}
