@@ -1,7 +1,7 @@
 //! Pods by namespace with running totals: each event costs the one pod, whatever the cluster's
 //! size.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::evaluate::{Due, Evaluation};
@@ -29,7 +29,7 @@ pub trait Record: PartialEq {
 
 /// A pod as a scorer keeps it: what it adds to the tally, and the moment when that changes by
 /// itself. The facts themselves are dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoredPod {
     tally: PodTally,
     due: Option<Due>,
@@ -79,7 +79,8 @@ pub struct Index<R: Record> {
 #[derive(Debug)]
 struct Namespace<R: Record> {
     name: Arc<str>,
-    pods: BTreeMap<Box<str>, Entry<R>>,
+    /// Hashed: in order, each look-up would compare some sixteen names all over the memory.
+    pods: HashMap<Box<str>, Entry<R>>,
     total: R::Total,
 }
 
@@ -112,7 +113,7 @@ impl<R: Record> Index<R> {
             let name: Arc<str> = namespace.into();
             self.namespaces.entry(Arc::clone(&name)).or_insert(Namespace {
                 name,
-                pods: BTreeMap::new(),
+                pods: HashMap::new(),
                 total: R::Total::default(),
             })
         };
@@ -252,7 +253,7 @@ impl<R: Record> Index<R> {
         self.namespaces.get(name).map(|namespace| &namespace.total)
     }
 
-    /// The pods of a namespace, by name.
+    /// The pods of a namespace, in no order.
     pub fn pods(&self, namespace: &str) -> impl Iterator<Item = (&str, &R)> {
         let pods = self.namespaces.get(namespace).into_iter().flat_map(|found| &found.pods);
         pods.map(|(name, entry)| (&**name, &entry.record))

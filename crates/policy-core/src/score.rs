@@ -8,24 +8,53 @@ use serde::{Deserialize, Serialize};
 use crate::checks::{CHECK_COUNT, CheckId};
 use crate::policy::CompiledPolicy;
 
-/// What one pod adds to a [`Tally`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodTally {
-    findings: [u32; CHECK_COUNT],
-    counts: [u32; CHECK_COUNT],
+/// What one pod adds to a [`Tally`]. Small, since an index holds one for each pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodTally(Numbers);
+
+/// Findings and counts by check. The large form is used only where a number needs it, so equal
+/// numbers are equal values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Numbers {
+    Small([[u8; CHECK_COUNT]; 2]),
+    Large(Box<[[u32; CHECK_COUNT]; 2]>),
+}
+
+impl Default for PodTally {
+    fn default() -> Self {
+        Self(Numbers::Small([[0; CHECK_COUNT]; 2]))
+    }
 }
 
 impl PodTally {
     /// Counts one finding; `count` is what its weight is multiplied by.
     pub fn add(&mut self, check: CheckId, count: u32) {
-        self.findings[check.index()] = self.findings[check.index()].saturating_add(1);
-        self.counts[check.index()] = self.counts[check.index()].saturating_add(count);
+        let i = check.index();
+        if let Numbers::Small([findings, counts]) = &mut self.0 {
+            let more = u8::try_from(count).ok().and_then(|count| counts[i].checked_add(count));
+            if let (Some(one_more), Some(more)) = (findings[i].checked_add(1), more) {
+                (findings[i], counts[i]) = (one_more, more);
+                return;
+            }
+        }
+        let mut large = self.numbers();
+        large[0][i] = large[0][i].saturating_add(1);
+        large[1][i] = large[1][i].saturating_add(count);
+        self.0 = Numbers::Large(Box::new(large));
     }
 
     /// Whether the pod has no finding.
     #[must_use]
     pub fn is_compliant(&self) -> bool {
-        self.findings.iter().all(|n| *n == 0)
+        self.numbers()[0].iter().all(|n| *n == 0)
+    }
+
+    /// Findings, then counts, by check.
+    fn numbers(&self) -> [[u32; CHECK_COUNT]; 2] {
+        match &self.0 {
+            Numbers::Small(small) => small.map(|row| row.map(u32::from)),
+            Numbers::Large(large) => **large,
+        }
     }
 }
 
@@ -44,9 +73,10 @@ impl Tally {
     pub fn add(&mut self, pod: &PodTally) {
         self.pods += 1;
         self.compliant_pods += u64::from(pod.is_compliant());
+        let [findings, counts] = pod.numbers();
         for i in 0..CHECK_COUNT {
-            self.findings[i] += u64::from(pod.findings[i]);
-            self.counts[i] += u64::from(pod.counts[i]);
+            self.findings[i] += u64::from(findings[i]);
+            self.counts[i] += u64::from(counts[i]);
         }
     }
 
@@ -54,9 +84,10 @@ impl Tally {
     pub fn subtract(&mut self, pod: &PodTally) {
         self.pods -= 1;
         self.compliant_pods -= u64::from(pod.is_compliant());
+        let [findings, counts] = pod.numbers();
         for i in 0..CHECK_COUNT {
-            self.findings[i] -= u64::from(pod.findings[i]);
-            self.counts[i] -= u64::from(pod.counts[i]);
+            self.findings[i] -= u64::from(findings[i]);
+            self.counts[i] -= u64::from(counts[i]);
         }
     }
 
@@ -247,6 +278,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_pods_numbers_are_exact_however_large(
+            adds in proptest::collection::vec((0..CHECK_COUNT, 0_u32..400), 0..600),
+        ) {
+            let checks: Vec<CheckId> = CheckId::all().collect();
+            let (mut pod, mut tally) = (PodTally::default(), Tally::default());
+            for (check, count) in &adds {
+                pod.add(checks[*check], *count);
+            }
+            tally.add(&pod);
+            for (i, check) in checks.iter().enumerate() {
+                let of_check = adds.iter().filter(|add| add.0 == i);
+                prop_assert_eq!(tally.findings(*check), of_check.clone().count() as u64);
+                prop_assert_eq!(tally.count(*check), of_check.map(|add| u64::from(add.1)).sum::<u64>());
+            }
+            prop_assert_eq!(pod.is_compliant(), adds.is_empty());
+            tally.subtract(&pod);
+            prop_assert_eq!(tally, Tally::default());
+        }
+
         #[test]
         fn a_score_is_bounded_and_falls_with_each_finding(
             pods in 0_u64..1000, counts in proptest::array::uniform6(0_u64..100_000), more in 0..6_usize,

@@ -126,7 +126,7 @@ fn filled(records: &[ScoredPod]) -> Index<ScoredPod> {
     let mut index = Index::default();
     for number in 0..PODS {
         let (namespace, name) = pod_name(number);
-        index.apply(&namespace, &name, records[number % records.len()]);
+        index.apply(&namespace, &name, records[number % records.len()].clone());
     }
     index
 }
@@ -140,7 +140,7 @@ fn index_apply_nanoseconds() -> Result<f64> {
     Ok(nanoseconds_each(9, PODS, || {
         round += 1;
         for (i, (namespace, name)) in names.iter().enumerate() {
-            let record = records[(i + round) % records.len()];
+            let record = records[(i + round) % records.len()].clone();
             std::hint::black_box(index.apply(namespace, name, record));
         }
     }))

@@ -112,7 +112,8 @@ impl World {
                     })
                     .collect();
                 self.live = pods;
-                let live = records.iter().map(|(ns, name, record)| (&**ns, &**name, *record));
+                let live =
+                    records.iter().map(|(ns, name, record)| (&**ns, &**name, record.clone()));
                 self.index.replace_all(live).iter().map(ToString::to_string).collect()
             }
             Event::BrokenRelist(pods) => {
@@ -182,8 +183,8 @@ fn the_same_record_again_is_no_change() {
     );
     let record = ScoredPod::of(&evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
     let mut index = Index::default();
-    assert!(index.apply("shop", "web", record));
-    assert!(!index.apply("shop", "web", record));
+    assert!(index.apply("shop", "web", record.clone()));
+    assert!(!index.apply("shop", "web", record.clone()));
     assert!(!index.remove("shop", "other") && !index.remove("other", "web"));
     assert_eq!(index.pods("shop").count(), 1);
     assert!(index.replace_all([("shop", "web", record)]).is_empty());

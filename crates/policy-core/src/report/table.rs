@@ -64,7 +64,7 @@ pub(super) fn render(report: &Report, colours: Colours) -> String {
     let mut out = String::new();
     summary(&mut out, &report.summary, colours);
     row(&mut out, "Compliant pods", compliant(&report.summary));
-    row(&mut out, "Coverage", coverage(&report.coverage));
+    coverage(&mut out, &report.coverage);
     namespaces(&mut out, report, colours);
     not_read(&mut out, &report.coverage, colours);
     findings(&mut out, report, colours);
@@ -112,25 +112,26 @@ fn compliant(summary: &Summary) -> String {
     format!("{} of {}", summary.compliant_pods, summary.pods)
 }
 
-fn coverage(coverage: &Coverage) -> String {
+fn coverage(out: &mut String, coverage: &Coverage) {
+    let Coverage { evaluated, skipped, failed, .. } = coverage;
+    let failed = failed.len();
+    row(
+        out,
+        "Coverage",
+        format_args!("{evaluated} evaluated, {skipped} skipped, {failed} not read"),
+    );
     let parts: Vec<String> = [
         (coverage.other_kinds, "of other kinds"),
-        (coverage.excluded_namespaces, "in system or excluded namespaces"),
+        (coverage.excluded_namespaces, "in excluded namespaces"),
         (coverage.ended, "ended"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
     .map(|(number, why)| format!("{number} {why}"))
     .collect();
-    let skipped = match parts.as_slice() {
-        [] => String::new(),
-        parts => format!(" ({})", parts.join(", ")),
-    };
-    let failed = coverage.failed.len();
-    format!(
-        "{} evaluated, {} skipped{skipped}, {failed} not read",
-        coverage.evaluated, coverage.skipped
-    )
+    if !parts.is_empty() {
+        row(out, "Skipped", parts.join(", "));
+    }
 }
 
 fn namespaces(out: &mut String, report: &Report, colours: Colours) {
