@@ -120,13 +120,14 @@ impl<'a> Assessment<'a> {
         }
         self.coverage.other_kinds += content.skipped.len() as u64;
         for failure in &content.failures {
-            self.not_read(format!("{file}:{}", failure.line), failure.reason.clone());
+            self.not_read(file, Some(failure.line), failure.reason.clone());
         }
     }
 
-    /// Tells of something that could not be read.
-    pub fn not_read(&mut self, source: String, reason: String) {
-        self.coverage.failed.push(NotRead { source, reason });
+    /// Tells of something that could not be read, with the line where one is known.
+    pub fn not_read(&mut self, file: &Arc<str>, line: Option<u32>, reason: String) {
+        let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
+        self.coverage.failed.push(NotRead { file: Arc::clone(file), line, source, reason });
     }
 
     /// Takes in what was assessed apart, under the same policy.
@@ -146,6 +147,7 @@ impl<'a> Assessment<'a> {
     #[must_use]
     pub fn finish(mut self, source: Source) -> Report {
         self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        self.coverage.failed.sort();
         let coverage = &mut self.coverage;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
         let mut total = Tally::default();

@@ -155,6 +155,10 @@ pub struct Coverage {
 /// Something that could not be read.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NotRead {
+    #[serde(skip)]
+    file: Arc<str>,
+    #[serde(skip)]
+    line: Option<u32>,
     /// The file, with the line where one is known.
     pub source: String,
     /// Why.

@@ -204,8 +204,10 @@ fn findings(out: &mut String, report: &Report, colours: Colours) {
             line(out, "");
             line(out, colours.bold(object_title(first)));
         }
-        for found in findings {
-            finding(out, found, colours);
+        for severity in Severity::ALL {
+            for found in findings.iter().filter(|found| found.severity == severity) {
+                finding(out, found, colours);
+            }
         }
     }
 }

@@ -152,7 +152,7 @@ fn analyze(args: &Args, policy: &CompiledPolicy, console: Console) -> anyhow::Re
     });
     progress.finish_and_clear();
     for (name, error) in &inputs.failed {
-        assessment.not_read(name.clone(), error.to_string());
+        assessment.not_read(&name.as_str().into(), None, error.to_string());
     }
     Ok(assessment.finish(Source::Files { paths: args.filename.clone() }))
 }
@@ -167,14 +167,14 @@ fn assess<'a>(
         Ok(bytes) => bytes,
         Err(error) => {
             let mut assessment = empty();
-            assessment.not_read(input.name.to_string(), error.to_string());
+            assessment.not_read(&input.name, None, error.to_string());
             return assessment;
         }
     };
     let documents = documents(&bytes);
     if documents.is_empty() && input.is_explicit {
         let mut assessment = empty();
-        assessment.not_read(input.name.to_string(), "holds no document".to_owned());
+        assessment.not_read(&input.name, None, "holds no document".to_owned());
         return assessment;
     }
     documents

@@ -1,0 +1,226 @@
+//! What people and pipelines give to `policyctl analyze`: each bad input is told in one sentence,
+//! and the rest is still analysed.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: nginx}]}\n";
+
+fn policyctl(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_policyctl"));
+    command.current_dir(folder).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn analyze(folder: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
+    let mut child = policyctl(folder)
+        .arg("analyze")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its input may be gone before it has read all of it.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// The JSON report, and what was not read as `source: reason`, also on standard error.
+fn report(folder: &Path, arguments: &[&str], stdin: &[u8]) -> (Value, Vec<String>, i32) {
+    let output = analyze(folder, &[arguments, &["-o", "json"]].concat(), stdin);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failed: Vec<String> = json["coverage"]["failed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| format!("{}: {}", f["source"].as_str().unwrap(), f["reason"].as_str().unwrap()))
+        .collect();
+    let expected: String = failed.iter().map(|line| format!("error: {line}\n")).collect();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    (json, failed, output.status.code().unwrap())
+}
+
+#[test]
+fn each_bad_input_is_named_and_the_rest_is_analysed() {
+    let folder = folder(&[
+        ("good.yaml", POD.as_bytes()),
+        ("broken/syntax.yaml", b"a: [1, 2\nb: 3\n"),
+        ("broken/list.yml", b"- a\n"),
+        ("broken/twice.yaml", b"kind: Pod\nkind: Pod\n"),
+        ("broken/bytes.yaml", b"a: 1\nb: \xff\xfe\n"),
+        ("broken/shape.json", br#"{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": 5}}"#),
+        ("broken/empty.yaml", b""),
+        ("broken/notes.txt", b"not looked at"),
+        ("no-manifests/readme.md", b"# nothing"),
+        ("empty.yaml", b"# nothing\n"),
+    ]);
+    let arguments = [
+        "-f",
+        "good.yaml",
+        "-f",
+        "broken",
+        "-f",
+        "no-manifests",
+        "-f",
+        "empty.yaml",
+        "-f",
+        "gone.yaml",
+    ];
+    let (json, failed, code) = report(folder.path(), &arguments, b"");
+    assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(1), 2));
+    assert_eq!(
+        failed,
+        [
+            "broken/bytes.yaml:2: is not UTF-8 text",
+            "broken/list.yml:1: expected an object",
+            "broken/shape.json:1: expected a list",
+            "broken/syntax.yaml:2: illegal placement of ':' indicator",
+            "broken/twice.yaml:2: duplicate mapping key `kind` is not allowed here",
+            "empty.yaml: holds no document",
+            "gone.yaml: no such file or folder",
+            "no-manifests: has no manifests (*.yaml, *.yml, *.json)",
+        ]
+    );
+}
+
+#[test]
+fn files_over_the_limit_are_refused_before_they_are_read() {
+    let folder = folder(&[("good.yaml", POD.as_bytes())]);
+    for (name, size) in [("large.yaml", 65 << 20), ("huge.yaml", 3 << 30)] {
+        File::create(folder.path().join(name)).unwrap().set_len(size).unwrap();
+    }
+    let (json, failed, code) = report(folder.path(), &["-f", "."], b"");
+    assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(1), 2));
+    let sentence = "is larger than 64 MiB; raise the limit with --max-file-size";
+    assert_eq!(failed, [format!("huge.yaml: {sentence}"), format!("large.yaml: {sentence}")]);
+    let small = report(folder.path(), &["-f", "-", "--max-file-size", "1"], &vec![b'#'; 2 << 20]);
+    assert_eq!(small.1, ["stdin: is larger than 1 MiB; raise the limit with --max-file-size"]);
+}
+
+#[test]
+fn standard_input_is_a_file_named_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, failed, code) = report(folder.path(), &["-f", "-", "-n", "shop"], POD.as_bytes());
+    assert_eq!((failed, code), (Vec::new(), 0));
+    assert_eq!(json["findings"][0]["file"], "stdin");
+    assert_eq!(json["findings"][0]["namespace"], "shop");
+    let (_, failed, code) = report(folder.path(), &["-f", "-"], b"");
+    assert_eq!((failed, code), (vec!["stdin: holds no document".to_owned()], 2));
+}
+
+#[test]
+fn a_file_named_in_several_ways_counts_once() {
+    let folder = folder(&[("a/web.yaml", POD.as_bytes()), ("a/b/api.json", POD.as_bytes())]);
+    let arguments = ["-f", "a", "-f", "a/web.yaml", "-f", "a/*.yaml", "-f", "./a/b"];
+    let (json, failed, code) = report(folder.path(), &arguments, b"");
+    assert_eq!((json["summary"]["pods"].as_u64(), failed.len(), code), (Some(2), 0, 0));
+    let absolute = folder.path().join("a/web.yaml");
+    let (json, ..) = report(folder.path(), &["-f", absolute.to_str().unwrap()], b"");
+    assert_eq!(json["findings"][0]["file"], "a/web.yaml", "relative below the current folder");
+}
+
+#[test]
+fn excluded_namespaces_are_counted_and_left_out() {
+    let manifests = POD.replace("{name: web}", "{name: web, namespace: sandbox}");
+    let folder = folder(&[("a.yaml", manifests.as_bytes())]);
+    let arguments = ["-f", "a.yaml", "--exclude-namespace", "sandbox"];
+    let (json, _, code) = report(folder.path(), &arguments, b"");
+    assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(0), 0));
+    assert_eq!(json["coverage"]["skipped"], 1);
+}
+
+#[test]
+fn thresholds_and_errors_decide_the_exit_code() {
+    let folder =
+        folder(&[("a.yaml", POD.as_bytes()), ("service.yaml", b"apiVersion: v1\nkind: Service\n")]);
+    // One pod with an unpinned image and no probes scores 90; its findings are medium.
+    for (arguments, expected) in [
+        (&["-f", "a.yaml"] as &[&str], 0),
+        (&["-f", "a.yaml", "--fail-below", "90"], 0),
+        (&["-f", "a.yaml", "--fail-below", "91"], 1),
+        (&["-f", "a.yaml", "--fail-on", "high"], 0),
+        (&["-f", "a.yaml", "--fail-on", "medium"], 1),
+        (&["-f", "a.yaml", "--fail-on", "low"], 1),
+        (&["-f", "a.yaml", "--fail-on", "critical", "--bundle", "restricted"], 1),
+        (&["-f", "a.yaml", "-f", "gone.yaml", "--fail-on", "low"], 2),
+        (&["-f", "service.yaml", "--fail-below", "100"], 0),
+    ] {
+        let code = analyze(folder.path(), arguments, b"").status.code();
+        assert_eq!(code, Some(expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_bad_policy_file_is_told_line_by_line() {
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {}\nspec:\n  forbidLatestTga: true\n  maxRestartCount: -1\n";
+    let folder = folder(&[("a.yaml", POD.as_bytes()), ("policy.yaml", policy.as_bytes())]);
+    let output = analyze(folder.path(), &["-f", "a.yaml", "--policy", "policy.yaml"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: the policy cannot be used:\n  policy.yaml:5: unknown field spec.forbidLatestTga\n  policy.yaml:6: spec.maxRestartCount: must be 0 or more, not -1\n"
+    );
+}
+
+#[test]
+fn colour_is_for_terminals_and_can_be_refused() {
+    let folder = folder(&[("a.yaml", POD.as_bytes())]);
+    let is_coloured = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = policyctl(folder.path());
+        command.args(["analyze", "-f", "a.yaml"]).args(arguments).envs(variables.iter().copied());
+        command.output().unwrap().stdout.contains(&0x1b)
+    };
+    let force = ("CLICOLOR_FORCE", "1");
+    assert!(!is_coloured(&[], &[]), "no terminal");
+    assert!(is_coloured(&[force], &[]));
+    assert!(!is_coloured(&[force], &["--no-color"]));
+    assert!(!is_coloured(&[force, ("NO_COLOR", "1")], &[]));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    // More than a pipe holds, so that the writer meets the closed end.
+    let many = vec![POD; 2000].join("---\n");
+    let folder = folder(&[("a.yaml", many.as_bytes())]);
+    let mut child = policyctl(folder.path())
+        .args(["analyze", "-f", "a.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..50 {
+        let pod = POD.replace("web", &format!("web-{i}"));
+        fs::write(folder.path().join(format!("{i}.yaml")), [&*pod; 20].join("---\n")).unwrap();
+    }
+    for format in ["table", "json", "yaml", "sarif", "junit"] {
+        let run = || analyze(folder.path(), &["-f", ".", "-o", format], b"").stdout;
+        let first = run();
+        assert!((0..3).all(|_| run() == first), "{format}");
+    }
+}
