@@ -44,16 +44,11 @@ pub(crate) fn members() -> Result<Vec<String>> {
     Ok(packages.iter().filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }
 
-/// Builds a program of the workspace with optimisation and gives its path.
-pub(crate) fn build_release(program: &str) -> Result<PathBuf> {
-    let messages = output(&[
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        program,
-        "--message-format=json-render-diagnostics",
-    ])?;
+/// Builds a program of the workspace and gives its path.
+pub(crate) fn build(program: &str, options: &[&str]) -> Result<PathBuf> {
+    let format = "--message-format=json-render-diagnostics";
+    let messages =
+        output(&[&["build", "--locked", "--package", program, format], options].concat())?;
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())

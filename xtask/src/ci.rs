@@ -42,7 +42,7 @@ fn deny() -> Result<()> {
         println!("NOT CHECKED: cargo-deny is missing; {how}");
         return Ok(());
     }
-    cargo::run(&["deny", "--offline", "check", "licenses", "bans", "sources"])?;
+    cargo::run(&["deny", "--locked", "check", "licenses", "bans", "sources"])?;
     if advisory_database().is_some_and(|folder| folder.is_dir()) {
         cargo::run(&["deny", "--offline", "check", "advisories"])
     } else {

@@ -106,6 +106,24 @@ fn sarif_has_what_code_scanning_needs() {
 }
 
 #[test]
+fn sarif_is_cut_at_what_code_scanning_shows_and_says_so() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: nginx}]}\n";
+    let policy = CompiledPolicy::default_profile();
+    let excluded = ExcludedNamespaces::default();
+    let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
+    for document in documents(vec![pod; 1300].join("---\n").as_bytes()) {
+        assessment.document(&"many.yaml".into(), document.number, &document.read("default"));
+    }
+    let report = assessment.finish(Source::Files { paths: vec!["many.yaml".to_owned()] });
+    let sarif: Value = serde_json::from_str(&report.to_sarif().unwrap()).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!(run["results"].as_array().unwrap().len(), 5000);
+    assert_eq!(run["properties"]["resultsCut"], 200);
+    let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
+    assert!(told.as_str().unwrap().starts_with("200 results"), "{told}");
+}
+
+#[test]
 fn junit_is_well_formed_and_its_numbers_add_up() {
     each_case(|path, report| {
         let text = report.to_junit().unwrap();

@@ -19,7 +19,7 @@ const COLD_STARTS: usize = 41;
 /// policyctl on 100 MB of manifests in many files, as a whole process, against only parsing the
 /// same files with the same YAML crate on one thread.
 pub(super) fn analyze_ratio() -> Result<f64> {
-    let policyctl = cargo::build_release("policyctl")?;
+    let policyctl = cargo::build("policyctl", &["--release"])?;
     let folder = tempfile::tempdir()?;
     let files = write_manifests(folder.path())?;
     analyze(&policyctl, folder.path())?;
@@ -32,7 +32,7 @@ pub(super) fn analyze_ratio() -> Result<f64> {
 
 /// policyctl on a small file, from start to end of the process.
 pub(super) fn cold_milliseconds() -> Result<f64> {
-    let policyctl = cargo::build_release("policyctl")?;
+    let policyctl = cargo::build("policyctl", &["--release"])?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("app.yaml");
     fs::write(&file, document(0))?;

@@ -74,3 +74,88 @@ fn tidy_schema(
         tidy_schema(values);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields below a schema that describe nothing, or leave something of it out.
+    fn undescribed(path: &str, schema: &Value, problems: &mut Vec<String>) {
+        let description = schema["description"].as_str().unwrap_or_default();
+        let is_typed = schema["type"].is_string() || schema["x-kubernetes-int-or-string"] == true;
+        if !is_typed || !description.ends_with('.') || description.contains('\n') {
+            problems.push(format!("{path}: {description:?}"));
+        }
+        assert!(schema["nullable"].is_null(), "{path} is nullable");
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            undescribed(&format!("{path}.{name}"), below, problems);
+        }
+        if schema["items"]["properties"].is_object() {
+            undescribed(&format!("{path}[]"), &schema["items"], problems);
+        }
+    }
+
+    /// `kubectl explain` shows descriptions and types, and nothing else helps its reader.
+    #[test]
+    fn every_field_is_typed_and_described() {
+        for crd in crds() {
+            let crd = serde_json::to_value(&crd).unwrap();
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let mut problems = Vec::new();
+            for part in ["spec", "status"] {
+                let schema = &schema["properties"][part];
+                for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+                    undescribed(&format!("{part}.{name}"), below, &mut problems);
+                }
+            }
+            // The conditions are Kubernetes' own type, with its own texts.
+            problems.retain(|problem| !problem.starts_with("status.conditions"));
+            assert!(problems.is_empty(), "{}: {problems:#?}", crd["metadata"]["name"]);
+            assert!(schema["description"].is_string());
+        }
+    }
+
+    #[test]
+    fn every_setting_says_its_default() {
+        let crd = serde_json::to_value(&crds()[0]).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        for (name, field) in spec["properties"].as_object().unwrap() {
+            let fields = field["properties"].as_object();
+            for (below, field) in fields.into_iter().flatten().chain([(&String::new(), field)]) {
+                let text = field["description"].as_str().unwrap();
+                let says = text.contains("Default: ") || text.contains("Required.");
+                assert!(says, "{name}.{below}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_what_the_contract_names() {
+        let [policy, audit] = crds().map(|crd| serde_json::to_value(&crd).unwrap());
+        for (crd, plural, short) in
+            [(&policy, "devopspolicies", "dop"), (&audit, "policyauditresults", "par")]
+        {
+            assert_eq!(crd["metadata"]["name"], format!("{plural}.{GROUP}"));
+            assert_eq!(crd["spec"]["names"]["shortNames"], serde_json::json!([short]));
+            assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["governance"]));
+            assert_eq!(crd["spec"]["scope"], "Namespaced");
+            assert_eq!(
+                format!("{GROUP}/{}", crd["spec"]["versions"][0]["name"].as_str().unwrap()),
+                API_VERSION
+            );
+        }
+        let columns = |crd: &Value| {
+            let columns =
+                crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
+            columns.iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let expected =
+            ["Mode", "Score", "Class", "Pods", "Violations", "Age", "Last evaluated", "Message"];
+        assert_eq!(columns(&policy), expected);
+        assert_eq!(columns(&audit), ["Policy", "Score", "Class", "Violations", "Age"]);
+        assert!(!policy["spec"]["versions"][0]["subresources"]["status"].is_null());
+        let audit_spec =
+            &audit["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        assert_eq!(audit_spec["x-kubernetes-validations"][0]["rule"], "self == oldSelf");
+    }
+}

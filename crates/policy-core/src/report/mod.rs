@@ -30,7 +30,8 @@ pub const SCHEMA_VERSION: &str = "1";
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "policyctl analyze")]
 pub struct Report {
-    /// The version of this format: `1`.
+    /// The version of this format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     schema_version: &'static str,
     /// Where the pods came from.
     pub source: Source,

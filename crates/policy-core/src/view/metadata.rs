@@ -169,6 +169,22 @@ impl<K: Key> Visitor<'_> for KeyVisitor<K> {
 mod tests {
     use super::super::PodView;
 
+    /// What `kube::Api` and watches ask of a type.
+    fn is_watchable<K>() -> String
+    where
+        K: kube_core::Resource<DynamicType = ()>
+            + serde::de::DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        K::url_path(&(), Some("shop"))
+    }
+
+    #[test]
+    fn the_view_of_a_pod_can_be_watched() {
+        assert_eq!(is_watchable::<PodView>(), "/api/v1/namespaces/shop/pods");
+    }
+
     #[test]
     fn only_what_facts_need_is_kept() {
         let pod: PodView = serde_json::from_str(
