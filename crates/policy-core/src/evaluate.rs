@@ -1,5 +1,7 @@
 //! The engine: facts, policy and time in, findings out. The same function answers everywhere.
 
+use std::borrow::Cow;
+
 use k8s_openapi::jiff::Timestamp;
 
 use crate::checks::CheckId;
@@ -70,7 +72,7 @@ impl Finding {
 
     /// The finding as words, without the container's name. Holds nothing that moves by itself.
     #[must_use]
-    pub fn message(&self, pod: &PodFacts, policy: &CompiledPolicy) -> String {
+    pub fn message(&self, pod: &PodFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
         self.check.check().message(self.container(pod), policy.limit(self.check))
     }
 }

@@ -8,13 +8,21 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::image::ImageReference;
 use crate::view::{
-    ContainerStatusView, ContainerView, MIRROR_POD, ObjectView, PodStatusView, PodView,
+    Amount, ContainerStatusView, ContainerView, MIRROR_POD, ObjectView, PodStatusView, PodView,
     ResourcesView, Spanned, SpecView,
 };
 use crate::workload::{ObjectKind, Workload};
 
 /// The name shown for an object that has none; the API server would refuse it.
 const UNNAMED: &str = "(unnamed)";
+/// The longest name that Kubernetes takes of anything. A longer one is cut: it stands in every
+/// finding of its object.
+const MAX_NAME: usize = 253;
+
+/// The name as far as it may be kept.
+pub(crate) fn bounded_name(name: &str) -> &str {
+    name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
+}
 
 /// The facts of one pod or pod template: the engine's whole input beside policy and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,11 +148,12 @@ impl MissingResources {
     /// A limit without a request sets the request, as the API server does; the pod's own
     /// resources (KEP-2837) count for every container.
     fn of(container: &ResourcesView, pod: &ResourcesView) -> Self {
+        use Amount::{Positive, Unset};
         let unset = |is_set: fn(&ResourcesView) -> bool| !is_set(container) && !is_set(pod);
         Self {
-            cpu_request: unset(|r| r.requests.cpu.is_some() || r.limits.cpu.is_some()),
-            memory_request: unset(|r| r.requests.memory.is_some() || r.limits.memory.is_some()),
-            memory_limit: unset(|r| r.limits.memory.is_some()),
+            cpu_request: unset(|r| r.requests.cpu != Unset || r.limits.cpu == Positive),
+            memory_request: unset(|r| r.requests.memory != Unset || r.limits.memory == Positive),
+            memory_limit: unset(|r| r.limits.memory == Positive),
         }
     }
 
@@ -219,14 +228,14 @@ fn facts(
     let name = [&metadata.name, &metadata.generate_name]
         .into_iter()
         .find_map(|name| name.as_deref().filter(|name| !name.is_empty()))
-        .unwrap_or(UNNAMED);
+        .map_or(UNNAMED, bounded_name);
     let restarts = Restarts::of(status);
     PodFacts {
         namespace: metadata
             .namespace
             .as_deref()
             .filter(|name| !name.is_empty())
-            .unwrap_or(namespace)
+            .map_or(namespace, bounded_name)
             .into(),
         kind,
         name: name.into(),
@@ -294,7 +303,7 @@ fn container_facts(
     restarts: &Restarts<'_>,
 ) -> ContainerFacts {
     let name: Box<str> = match container.name.as_deref() {
-        Some(name) if !name.is_empty() => name.into(),
+        Some(name) if !name.is_empty() => bounded_name(name).into(),
         _ => format!("{}[{index}]", role.field()).into(),
     };
     ContainerFacts {

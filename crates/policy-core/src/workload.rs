@@ -4,6 +4,7 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::facts::bounded_name;
 use crate::view::POD_TEMPLATE_HASH;
 
 /// A kind that is analysed: a pod, or a kind with a pod template.
@@ -119,8 +120,10 @@ impl Workload {
         let (kind, name) = controller
             .map_or((kind.as_str(), name), |owner| (owner.kind.as_str(), owner.name.as_str()));
         match deployment_name(kind, name, hash.map(String::as_str)) {
-            Some(deployment) => Self { kind: "Deployment".into(), name: deployment.into() },
-            None => Self { kind: kind.into(), name: name.into() },
+            Some(deployment) => {
+                Self { kind: "Deployment".into(), name: bounded_name(deployment).into() }
+            }
+            None => Self { kind: bounded_name(kind).into(), name: bounded_name(name).into() },
         }
     }
 }

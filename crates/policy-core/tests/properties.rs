@@ -10,7 +10,7 @@ use policy_core::checks::CheckId;
 use policy_core::manifest::documents;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Colours, Report, Source};
+use policy_core::report::{Assessment, Colours, Format, Report, Source};
 use proptest::prelude::*;
 
 /// A pod manifest; few names, so that objects collide.
@@ -33,13 +33,19 @@ fn pod() -> impl Strategy<Value = String> {
     )
 }
 
+fn text(report: &Report, format: Format) -> String {
+    let mut text = Vec::new();
+    report.write(format, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 fn render(report: &Report) -> Vec<String> {
     vec![
-        report.to_table(Colours::On),
-        report.to_json().unwrap(),
-        report.to_yaml().unwrap(),
-        report.to_sarif().unwrap(),
-        report.to_junit().unwrap(),
+        text(report, Format::Table(Colours::On)),
+        text(report, Format::Json),
+        text(report, Format::Yaml),
+        text(report, Format::Sarif),
+        text(report, Format::Junit),
     ]
 }
 

@@ -73,6 +73,21 @@ impl Cli {
     }
 }
 
+/// A name as Kubernetes takes it for a namespace (RFC 1123 label).
+pub(crate) fn label(text: &str) -> Result<String, &'static str> {
+    let is_word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let is_label = bytes.len() <= 63
+        && bytes.first().is_some_and(is_word)
+        && bytes.last().is_some_and(is_word)
+        && bytes.iter().all(|b| is_word(b) || *b == b'-');
+    if is_label {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has at most 63 lower-case letters, digits and dashes, no dash at its ends")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -33,10 +33,21 @@ pub(crate) enum InputError {
     Pattern(#[from] glob::PatternError),
     #[error("has no manifests (*.yaml, *.yml, *.json)")]
     NoManifests,
+    #[error("is not a regular file")]
+    NotRegular,
     #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("is larger than {limit} MiB; raise the limit with --max-file-size")]
     TooLarge { limit: u64 },
+}
+
+impl From<io::Error> for InputError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// The inputs, each once, and what was named but is not there.
@@ -44,6 +55,7 @@ pub(crate) enum InputError {
 pub(crate) struct Inputs {
     pub(crate) found: Vec<Input>,
     pub(crate) failed: Vec<(String, InputError)>,
+    /// Files by their true paths, however they were reached.
     seen: BTreeSet<PathBuf>,
 }
 
@@ -63,65 +75,113 @@ impl Inputs {
             if self.seen.insert(PathBuf::from("-")) {
                 self.found.push(Input { name: STDIN.into(), is_explicit: true, path: None });
             }
-        } else if path.exists() {
-            self.path(path, true);
-        } else if argument.contains(['*', '?', '[']) {
-            self.pattern(argument);
-        } else {
-            self.fail(argument, InputError::Missing);
+            return;
         }
-    }
-
-    fn path(&mut self, path: &Path, is_explicit: bool) {
-        if path.is_dir() { self.folder(path) } else { self.file(path, is_explicit) }
-    }
-
-    fn pattern(&mut self, pattern: &str) {
-        let matches = match glob::glob(pattern) {
-            Ok(matches) => matches,
-            Err(error) => return self.fail(pattern, error.into()),
-        };
-        let mut is_empty = true;
-        for found in matches {
-            is_empty = false;
-            match found {
-                Ok(path) => self.path(&path, false),
-                Err(error) => {
-                    let name = error.path().display().to_string();
-                    self.fail(&name, io::Error::from(error).into());
-                }
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => self.folder(path),
+            // A pipe, as in `-f <(helm template chart)`, is read like a file.
+            Ok(_) => self.file(path, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(argument) => {
+                self.pattern(argument);
             }
-        }
-        if is_empty {
-            self.fail(pattern, InputError::NoMatch);
+            Err(error) => self.fail(argument, error.into()),
         }
     }
 
+    /// The manifests of a folder and of all folders below, links included.
     fn folder(&mut self, folder: &Path) {
-        let mut is_empty = true;
-        for entry in WalkDir::new(folder).sort_by_file_name() {
-            match entry {
-                Ok(entry) if is_manifest(entry.path()) => {
-                    is_empty = false;
-                    self.file(entry.path(), false);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    is_empty = false;
-                    let name = error.path().unwrap_or(folder).display().to_string();
-                    self.fail(&name, io::Error::from(error).into());
-                }
-            }
-        }
-        if is_empty {
+        let found = self.walk(folder, usize::MAX, &|path| has_extension(path));
+        if !found {
             self.fail(&folder.display().to_string(), InputError::NoManifests);
         }
     }
 
+    /// The files that match, and what is below the folders that match.
+    fn pattern(&mut self, argument: &str) {
+        let pattern = match glob::Pattern::new(argument) {
+            Ok(pattern) => pattern,
+            Err(error) => return self.fail(argument, error.into()),
+        };
+        let parts = Path::new(argument).components();
+        let base: PathBuf = parts
+            .clone()
+            .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
+            .collect();
+        let depth = if argument.contains("**") {
+            usize::MAX
+        } else {
+            parts.count() - base.components().count()
+        };
+        let start = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+        };
+        let matches = |path: &Path| {
+            let path = path.strip_prefix(".").unwrap_or(path);
+            pattern.matches_path_with(path, options)
+        };
+        let found = self.walk(start, depth, &matches);
+        if !found {
+            self.fail(argument, InputError::NoMatch);
+        }
+    }
+
+    /// Takes what is wanted below a folder; says whether there was anything, readable or not.
+    fn walk(&mut self, folder: &Path, depth: usize, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
+        let mut is_found = false;
+        // Links may lead to the same folder in very many ways.
+        let mut visited = BTreeSet::new();
+        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().max_depth(depth);
+        let entries = walk.into_iter().filter_entry(|entry| {
+            !entry.file_type().is_dir() || visited.insert(identity(entry.path()))
+        });
+        for entry in entries {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {
+                    // `deploy/*` names the folders in it as well.
+                    if depth != usize::MAX && is_wanted(entry.path()) {
+                        is_found = true;
+                        self.folder(entry.path());
+                    }
+                }
+                Ok(entry) if is_wanted(entry.path()) => {
+                    is_found = true;
+                    if entry.file_type().is_file() {
+                        self.file(entry.path(), false);
+                    } else {
+                        self.fail(&display_name(entry.path()), InputError::NotRegular);
+                    }
+                }
+                Ok(_) => {}
+                // A folder that links to one around it holds nothing new.
+                Err(error) if error.loop_ancestor().is_some() => {}
+                Err(error) => is_found |= self.unreadable(error, folder, is_wanted),
+            }
+        }
+        is_found
+    }
+
+    /// Names what a walk could not look at, but for links to nothing that nobody asked for.
+    fn unreadable(
+        &mut self,
+        error: walkdir::Error,
+        folder: &Path,
+        is_wanted: &dyn Fn(&Path) -> bool,
+    ) -> bool {
+        let path = error.path().unwrap_or(folder).to_owned();
+        if path.is_symlink() && !is_wanted(&path) {
+            return false;
+        }
+        let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+        self.fail(&display_name(&path), error.into());
+        true
+    }
+
     /// Takes a file, unless another argument named it before: a pod counts once.
     fn file(&mut self, path: &Path, is_explicit: bool) {
-        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if self.seen.insert(identity) {
+        if self.seen.insert(identity(path)) {
             let name = display_name(path).into();
             self.found.push(Input { name, is_explicit, path: Some(path.to_owned()) });
         }
@@ -132,9 +192,18 @@ impl Inputs {
     }
 }
 
-fn is_manifest(path: &Path) -> bool {
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+fn has_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| EXTENSIONS.contains(&found)) && path.is_file()
+    extension.is_some_and(|found| EXTENSIONS.contains(&found))
+}
+
+/// The true path, whatever links lead to it.
+fn identity(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn display_name(path: &Path) -> String {
@@ -148,13 +217,16 @@ impl Input {
     pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, InputError> {
         match &self.path {
             None => read_up_to(io::stdin().lock(), 0, limit),
-            Some(path) => {
-                let file = File::open(path)?;
-                let length = file.metadata()?.len();
-                read_up_to(file, length, limit)
-            }
+            Some(path) => read_file(path, limit),
         }
     }
+}
+
+/// Reads a file whole, unless it is over the limit (in MiB).
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    read_up_to(file, length, limit)
 }
 
 /// `length` is what the file system says; a pipe says 0.

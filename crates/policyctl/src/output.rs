@@ -1,11 +1,11 @@
 //! Everything that is printed: results to standard output, the rest to standard error.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use policy_core::report::Colours;
+use policy_core::report::{Colours, printable};
 use serde::Serialize;
 
 /// How the user wants to be talked to.
@@ -48,25 +48,66 @@ impl Console {
     }
 }
 
-/// Prints a result. A reader that went away (`| head`) is no error.
+/// Prints a result.
 pub(crate) fn result(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
+    stream(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// Prints a result piece by piece. A reader that went away (`| head`) is no error.
+pub(crate) fn stream(
+    write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let stdout = UntilClosed { stdout: io::stdout().lock(), is_closed: false };
+    let mut out = BufWriter::new(stdout);
+    write(&mut out)?;
+    out.flush().context("cannot write to standard output")
+}
+
+/// Standard output; once its reader went away, nothing more is written.
+struct UntilClosed<'a> {
+    stdout: io::StdoutLock<'a>,
+    is_closed: bool,
+}
+
+impl UntilClosed<'_> {
+    fn unless_closed<T>(
+        &mut self,
+        instead: T,
+        write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.is_closed {
+            return Ok(instead);
         }
-        _ => Ok(()),
+        match write(&mut self.stdout) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(instead)
+            }
+            result => result,
+        }
     }
 }
 
-/// Prints an error.
+impl io::Write for UntilClosed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |stdout| stdout.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), |stdout| stdout.flush())
+    }
+}
+
+/// Prints an error, each line of it as text that cannot pass for anything else.
 pub(crate) fn error(text: impl Display) {
     to_stderr(format_args!("error: {text}"));
 }
 
 fn to_stderr(text: impl Display) {
-    // Where standard error is gone, there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    for line in text.to_string().lines() {
+        // Where standard error is gone, there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}", printable(line));
+    }
 }
 
 /// A value as YAML that `kubectl` reads.

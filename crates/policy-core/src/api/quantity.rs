@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A quantity as it stands in a manifest: a string or a whole number. Not validated; see
 /// [`Quantity::parse`].
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(untagged)]
 pub enum Quantity {
     /// A bare number, such as `2` or `134217728`.
@@ -32,6 +33,35 @@ impl JsonSchema for Quantity {
     }
 }
 
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(QuantityVisitor)
+    }
+}
+
+struct QuantityVisitor;
+
+impl Visitor<'_> for QuantityVisitor {
+    type Value = Quantity;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quantity: a whole number, or a string such as 100m")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Quantity, E> {
+        Ok(Quantity::Number(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Quantity, E> {
+        let out_of_range = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+        i64::try_from(number).map(Quantity::Number).map_err(out_of_range)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Quantity, E> {
+        Ok(Quantity::Text(text.to_owned()))
+    }
+}
+
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,7 +80,7 @@ impl Quantity {
             Self::Number(number) => {
                 i128::from(*number).checked_mul(NANOS_PER_UNIT).map(ParsedQuantity)
             }
-            Self::Text(text) => parse(text).map(ParsedQuantity),
+            Self::Text(text) => ParsedQuantity::parse(text),
         }
     }
 }
@@ -60,6 +90,18 @@ impl Quantity {
 pub struct ParsedQuantity(i128);
 
 impl ParsedQuantity {
+    /// The value of a quantity's text; `None` as with [`Quantity::parse`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parse(text).map(Self)
+    }
+
+    /// Whether the value is zero, which as a limit means none.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether the value is below zero; no request or limit may be.
     #[must_use]
     pub fn is_negative(self) -> bool {

@@ -1,5 +1,7 @@
 //! Containers that restart again and again.
 
+use std::borrow::Cow;
+
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
@@ -45,8 +47,8 @@ impl Check for HighRestarts {
         }
     }
 
-    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> String {
-        format!("restarted more than {limit} times")
+    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
+        format!("restarted more than {limit} times").into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Containers without requests or a memory limit.
 
+use std::borrow::Cow;
+
 use super::{Check, CheckMeta, Setting};
 use crate::api::{DevOpsPolicySpec, EnforcementMode};
 use crate::evaluate::Sink;
@@ -45,7 +47,7 @@ impl Check for MissingResources {
         }
     }
 
-    fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> String {
+    fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> Cow<'static, str> {
         let missing = container.map(|container| container.missing_resources).unwrap_or_default();
         let names: Vec<&str> = [
             (missing.cpu_request, "cpu request"),
@@ -55,7 +57,7 @@ impl Check for MissingResources {
         .into_iter()
         .filter_map(|(is_missing, name)| is_missing.then_some(name))
         .collect();
-        format!("{} ({})", META.text, names.join(", "))
+        format!("{} ({})", META.text, names.join(", ")).into()
     }
 }
 

@@ -11,6 +11,7 @@ mod missing_readiness;
 mod missing_resources;
 mod pending;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
@@ -44,9 +45,9 @@ pub trait Check: Sync {
     fn evaluate(&self, pod: &PodFacts, limit: u32, now: i64, sink: &mut Sink<'_>);
 
     /// The finding as words. `container` is the one found, `None` for a finding about the pod.
-    fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> String {
+    fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
         let _ = (container, limit);
-        self.meta().text.to_owned()
+        self.meta().text.into()
     }
 }
 

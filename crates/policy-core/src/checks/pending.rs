@@ -1,5 +1,7 @@
 //! Pods that wait too long.
 
+use std::borrow::Cow;
+
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
@@ -46,8 +48,8 @@ impl Check for Pending {
         }
     }
 
-    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> String {
-        format!("pending longer than {limit} s")
+    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
+        format!("pending longer than {limit} s").into()
     }
 }
 

@@ -57,6 +57,11 @@ fn a_limit_sets_the_request_and_the_pods_resources_count_for_all() {
     assert_eq!(missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"), (false, false, true));
     assert_eq!(missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"), (false, true, true));
     assert_eq!(missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"), (true, false, false));
+    let zero = r#"{"requests": {"cpu": 0, "memory": "0"}, "limits": {"memory": 0}}"#;
+    assert_eq!(missing(zero, "{}"), (false, false, true), "a limit of 0 is none");
+    let nonsense =
+        r#"{"requests": {"cpu": "", "memory": -5}, "limits": {"memory": "lots", "cpu": true}}"#;
+    assert_eq!(missing(nonsense, "{}"), (true, true, true), "no API server takes these");
     let memory = r#"{"limits": {"memory": "1Gi"}}"#;
     assert_eq!(missing(r#"{"requests": {"cpu": "1"}}"#, memory), (false, false, false));
 }
@@ -118,6 +123,23 @@ fn one_shot_pods_and_mirrors_are_known() {
     }
     let mirror = r#"{"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}"#;
     assert!(pod(mirror).is_mirror && !pod("{}").is_mirror);
+}
+
+#[test]
+fn names_longer_than_any_cluster_takes_are_cut() {
+    let long = "ä".repeat(1000);
+    let facts = pod(&format!(
+        r#"{{"metadata": {{"name": "{long}", "namespace": "{long}", "ownerReferences": [{{"kind": "{long}", "name": "{long}", "controller": true}}]}},
+            "spec": {{"containers": [{{"name": "{long}"}}]}}}}"#
+    ));
+    let names = [
+        &*facts.name,
+        &*facts.namespace,
+        &*facts.workload.kind,
+        &*facts.workload.name,
+        &*facts.containers[0].name,
+    ];
+    assert!(names.iter().all(|name| *name == "ä".repeat(253)));
 }
 
 #[test]

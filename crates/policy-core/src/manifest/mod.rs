@@ -13,7 +13,7 @@ pub use policy_file::read_policy;
 pub use split::{Document, documents};
 
 use crate::facts::{PodFacts, all_containers, pod_spec};
-use crate::view::{ObjectView, Spanned};
+use crate::view::{ObjectView, Spanned, items};
 use crate::workload::ObjectKind;
 use parse::{ParseError, parse};
 
@@ -46,6 +46,8 @@ pub struct SkippedObject {
     pub line: u32,
     /// `apiVersion` and kind, as far as it has them.
     pub kind: String,
+    /// Whether its kind is the one of a workload but for the group or the case.
+    pub looks_like_a_workload: bool,
 }
 
 /// Something that could not be read.
@@ -69,7 +71,8 @@ impl Document<'_> {
     #[must_use]
     pub fn read(&self, namespace: &str) -> DocumentContent {
         let content = DocumentContent::default();
-        let mut reader = Reader { first_line: self.first_line, namespace, content };
+        let mut reader =
+            Reader { first_line: self.first_line, only_line: None, namespace, content };
         match parse::<Spanned<ObjectView>>(self.bytes) {
             Ok(None) => {}
             Ok(Some(root)) => reader.object(&root.value, reader.file_line(&root), None),
@@ -81,6 +84,8 @@ impl Document<'_> {
 
 struct Reader<'a> {
     first_line: u32,
+    /// The line of everything, where the parser's positions are not those of the file.
+    only_line: Option<u32>,
     namespace: &'a str,
     content: DocumentContent,
 }
@@ -112,12 +117,8 @@ impl Reader<'_> {
             return;
         };
         let containers = pod_spec(kind, &object.spec).into_iter().flat_map(all_containers);
-        let container_lines = containers
-            .map(|(_, _, container)| match container.defined.line() {
-                0 => line,
-                _ => self.file_line(container),
-            })
-            .collect();
+        let container_lines =
+            containers.map(|(_, _, container)| self.file_line(container)).collect();
         self.content.objects.push(ManifestObject { facts, line, container_lines });
     }
 
@@ -126,13 +127,12 @@ impl Reader<'_> {
     fn mismatch(&mut self, bytes: &[u8], error: ParseError) {
         let header = if error.is_mismatch { parse::<Spanned<Header>>(bytes) } else { Ok(None) };
         if let Ok(Some(header)) = header {
-            let Header { api_version, kind } = &header.value;
-            if let Some(found) = ObjectType::of(api_version.as_deref(), kind.as_deref()) {
+            let line = self.file_line(&header);
+            if let Some(found) = Header::object_type(Some(header.value)) {
                 if found.is_list() {
                     return self.list_by_members(bytes, &found, error);
                 }
                 if found.classify() == Ok(None) {
-                    let line = self.file_line(&header);
                     return self.skip(line, &found);
                 }
             }
@@ -149,23 +149,28 @@ impl Reader<'_> {
         let member = list.member();
         for item in items {
             let line = self.file_line(&item);
-            match serde_json::from_value::<ObjectView>(item.value.clone()) {
-                Ok(object) => self.object(&object, line, member.as_ref()),
-                Err(error) => {
-                    match serde_json::from_value::<Header>(item.value).map(Header::into) {
-                        Ok(Some(found)) if ObjectType::classify(&found) == Ok(None) => {
-                            self.skip(line, &found);
-                        }
-                        _ => self.fail(line, error.to_string()),
-                    }
+            // Written down again, it is read by the same rules as any other object.
+            let text = item.value.to_string();
+            match parse::<ObjectView>(text.as_bytes()) {
+                Ok(object) => {
+                    self.only_line = Some(line);
+                    self.object(&object.unwrap_or_default(), line, member.as_ref());
+                    self.only_line = None;
                 }
+                Err(error) => match parse::<Header>(text.as_bytes()).map(Header::object_type) {
+                    Ok(Some(found)) if found.classify() == Ok(None) => self.skip(line, &found),
+                    _ => self.fail(line, error.reason),
+                },
             }
         }
     }
 
     fn skip(&mut self, line: u32, object_type: &ObjectType) {
+        let looks_like_a_workload = ObjectKind::ALL
+            .iter()
+            .any(|kind| kind.as_str().eq_ignore_ascii_case(&object_type.kind));
         let kind = object_type.to_string();
-        self.content.skipped.push(SkippedObject { line, kind });
+        self.content.skipped.push(SkippedObject { line, kind, looks_like_a_workload });
     }
 
     fn fail(&mut self, line: u32, reason: String) {
@@ -175,6 +180,9 @@ impl Reader<'_> {
     /// The line of the file on which something of the document was written. What an alias
     /// brings in counts where it was defined: that is where it is changed.
     fn file_line<T>(&self, place: &Spanned<T>) -> u32 {
+        if let Some(line) = self.only_line {
+            return line;
+        }
         self.to_file_line(u32::try_from(place.defined.line()).unwrap_or(u32::MAX))
     }
 
@@ -193,14 +201,16 @@ struct Header {
     kind: Option<String>,
 }
 
-impl From<Header> for Option<ObjectType> {
-    fn from(header: Header) -> Self {
+impl Header {
+    fn object_type(header: Option<Self>) -> Option<ObjectType> {
+        let header = header?;
         ObjectType::of(header.api_version.as_deref(), header.kind.as_deref())
     }
 }
 
 #[derive(Deserialize)]
 struct Members {
+    #[serde(deserialize_with = "items")]
     items: Vec<Spanned<serde_json::Value>>,
 }
 

@@ -7,11 +7,12 @@ use serde_saphyr::{Error, MessageFormatter as _, Options, UserMessageFormatter};
 /// Deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
 /// fit into the 2 MiB of a thread also without optimisation.
 const MAX_DEPTH: usize = 64;
-/// Most scalars, lists and maps of a document. The API server's JSON of 64 MiB has some 3 million.
-const MAX_NODES: usize = 4_000_000;
-/// How much aliases may blow a document up, and the size below which they may as well.
+/// Most keys and values of a document. The API server's JSON of 64 MiB has some 5 million.
+const MAX_NODES: usize = 16_000_000;
+/// How many times its own text the aliases of a document may bring in.
 const MAX_EXPANSION: usize = 4;
-const SMALL_DOCUMENT: usize = 1024;
+/// Aliases may do as much in a smaller document.
+const SMALL_DOCUMENT: usize = 256;
 
 /// Why a document could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,25 +29,6 @@ pub(super) struct ParseError {
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
     let text = text(bytes)?;
     Ok(serde_saphyr::from_str_with_options(text, options(text.len()))?)
-}
-
-/// Reads a document and gives the paths of the fields that its type does not know.
-pub(super) fn parse_strictly<T: DeserializeOwned>(
-    bytes: &[u8],
-) -> Result<(T, Vec<String>), ParseError> {
-    let text = text(bytes)?;
-    let mut unknown = Vec::new();
-    let value = serde_saphyr::with_deserializer_from_str_with_options(
-        text,
-        options(text.len()),
-        |deserializer| {
-            serde_ignored::deserialize(deserializer, |path| {
-                // A `?` stands for an optional field on the way.
-                unknown.push(path.to_string().replace(".?", ""));
-            })
-        },
-    )?;
-    Ok((value, unknown))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, ParseError> {
@@ -76,16 +58,20 @@ fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> ParseError {
 
 /// Time and memory stay in proportion to the size of the text, aliases included.
 fn options(size: usize) -> Options {
-    let expanded = size.max(SMALL_DOCUMENT).saturating_mul(MAX_EXPANSION);
+    let size = size.max(SMALL_DOCUMENT);
+    let expanded = size.saturating_mul(MAX_EXPANSION);
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         with_snippet: false,
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: expanded },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: size },
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,
+            max_aliases: size,
+            max_anchors: size,
+            enforce_alias_anchor_ratio: false,
             max_total_scalar_bytes: expanded,
             max_recorded_anchor_events: expanded,
             max_recorded_anchor_bytes: expanded,
@@ -113,6 +99,10 @@ fn reason(error: &Error) -> String {
         Error::Unexpected { expected: "mapping start", .. } => "expected an object".to_owned(),
         Error::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
         Error::Unexpected { expected: "string scalar", .. } => "expected a string".to_owned(),
+        Error::InvalidScalar { ty: "bool" | "boolean", .. } => "expected true or false".to_owned(),
+        Error::InvalidScalar { ty, .. } if ty.starts_with(['i', 'u']) => {
+            "expected a whole number".to_owned()
+        }
         Error::Budget { breach, .. } => over_budget(breach),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -135,7 +125,7 @@ fn over_budget(breach: &BudgetBreach) -> String {
     match breach {
         BudgetBreach::Depth { .. } => too_deep(),
         BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
-            format!("has more than {MAX_NODES} values")
+            format!("has more than {MAX_NODES} keys and values")
         }
         _ => TOO_MANY_ALIASES.to_owned(),
     }

@@ -6,8 +6,10 @@ use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_path_to_error::Track;
 
-use super::parse::{ParseError, parse, parse_strictly};
+use super::parse::{ParseError, parse};
 use super::{Document, Failure, Header, documents};
 use crate::api::{API_VERSION, DevOpsPolicy};
 use crate::policy::CompiledPolicy;
@@ -48,25 +50,15 @@ fn read_document(
         let reason = format!("apiVersion of a DevOpsPolicy is {API_VERSION}, not {found}");
         return Err(vec![Failure { line: document.first_line, reason }]);
     }
-    let (policy, unknown) = parse_strictly::<DevOpsPolicy>(document.bytes)
-        .map_err(|error| vec![failure(document, error)])?;
-    let mut problems: Vec<(String, String)> = unknown
-        .into_iter()
-        .filter(|path| !matches!(path.as_str(), "apiVersion" | "kind"))
-        .map(|path| {
-            let reason = format!("unknown field {path}");
-            (path, reason)
-        })
-        .collect();
-    if bare_off(document) {
-        let path = "spec.admission.mode".to_owned();
-        let reason = format!("{path}: a bare off is a boolean in YAML; write \"off\"");
-        problems.push((path, reason));
+    let value = parse::<Value>(document.bytes).map_err(|error| vec![failure(document, error)])?;
+    let mut problems = Vec::new();
+    let policy = decode(without_nulls(value.unwrap_or_default()), &mut problems);
+    if let Some(policy) = &policy
+        && let Err(invalid) = CompiledPolicy::compile(&policy.spec)
+    {
+        problems.extend(invalid.into_iter().map(|field| (field.path, field.problem)));
     }
-    if let Err(invalid) = CompiledPolicy::compile(&policy.spec) {
-        problems.extend(invalid.into_iter().map(|field| (field.path.clone(), field.to_string())));
-    }
-    if problems.is_empty() {
+    if let Some(policy) = policy.filter(|_| problems.is_empty()) {
         return Ok(policy);
     }
     let lines = parse::<FieldLines>(document.bytes).ok().flatten().unwrap_or_default();
@@ -74,17 +66,50 @@ fn read_document(
         .into_iter()
         .map(|(path, reason)| {
             let line = document.first_line.saturating_add(lines.line(&path).saturating_sub(1));
-            Failure { line, reason }
+            Failure { line, reason: format!("{path}: {reason}") }
         })
         .collect();
     failures.sort_by_key(|failure| failure.line);
     Err(failures)
 }
 
-/// Whether the admission mode is a bare `off`, which `kubectl` sends as `false`.
-fn bare_off(document: &Document<'_>) -> bool {
-    let value = parse::<serde_json::Value>(document.bytes).ok().flatten().unwrap_or_default();
-    value["spec"]["admission"]["mode"].is_boolean()
+/// Decodes with the types that the API server insists on: a `"true"` is no boolean. Leaves the
+/// paths of what is unknown or of the wrong type, and what is wrong with them.
+fn decode(value: Value, problems: &mut Vec<(String, String)>) -> Option<DevOpsPolicy> {
+    let mut track = Track::new();
+    let mut unknown = Vec::new();
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let decoded = serde_ignored::deserialize(tracked, |path| {
+        // A `?` stands for an optional field on the way.
+        unknown.push(path.to_string().replace(".?", ""));
+    });
+    unknown.retain(|path| !matches!(path.as_str(), "apiVersion" | "kind"));
+    problems.extend(unknown.into_iter().map(|path| (path, "unknown field".to_owned())));
+    decoded.map_err(|error| problems.push((track.path().to_string(), wrong_type(&error)))).ok()
+}
+
+fn wrong_type(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("invalid type: boolean") && text.contains("string") {
+        return format!("{text}; bare words such as off and yes are booleans in YAML, quote them");
+    }
+    ["i32", "i64"].iter().fold(text, |text, integer| {
+        text.replace(&format!("expected {integer}"), "expected a whole number that fits")
+    })
+}
+
+/// The API server drops a `null` that the schema does not ask for.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name, without_nulls(value)))
+                .collect(),
+        ),
+        other => other,
+    }
 }
 
 fn failure(document: &Document<'_>, error: ParseError) -> Failure {
@@ -165,6 +190,7 @@ impl<'de> Visitor<'de> for FieldLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::DevOpsPolicySpec;
     use crate::bundle::Bundle;
 
     const HEAD: &str =
@@ -194,10 +220,10 @@ mod tests {
         assert_eq!(
             problems(&text),
             [
-                "7: unknown field metadata.labls",
-                "9: unknown field spec.forbidLatestTga",
+                "7: metadata.labls: unknown field",
+                "9: spec.forbidLatestTga: unknown field",
                 "11: spec.weights.pending: must be 0 to 100, not 101",
-                "12: unknown field spec.weights.other",
+                "12: spec.weights.other: unknown field",
                 "13: spec.maxRestartCount: must be 0 or more, not -1",
             ]
         );
@@ -208,23 +234,29 @@ mod tests {
         let with =
             |spec: &str| problems(&format!("{HEAD}spec:\n  forbidLatestTag: true\n  {spec}\n"));
         for (spec, words) in [
-            ("requireResources: maybe", "boolean"),
-            ("enforcementMode: strict", "strict"),
-            ("severityOverrides: {pending: urgent}", "urgent"),
-            ("maxRestartCount: 99999999999", ""),
-            ("defaultProbe: {}", "tcpPort"),
+            ("requireResources: maybe", "spec.requireResources: invalid type: string"),
+            ("requireResources: \"true\"", "spec.requireResources: invalid type: string"),
+            ("enforcementMode: strict", "spec.enforcementMode: unknown variant `strict`"),
+            ("severityOverrides: {pending: urgent}", "spec.severityOverrides.pending: unknown"),
+            ("maxRestartCount: 99999999999", "expected a whole number that fits"),
+            ("maxRestartCount: \"3\"", "spec.maxRestartCount: invalid type: string"),
+            ("defaultProbe: {}", "spec.defaultProbe: missing field `tcpPort`"),
+            ("defaultResources: {cpuLimit: [1]}", "expected a quantity"),
+            ("defaultResources: {cpuLimit: 1.5}", "expected a quantity"),
+            ("admission: {mode: off}", "quote them"),
         ] {
             let found = with(spec);
+            assert_eq!(found.len(), 1, "{spec}: {found:?}");
             assert!(found[0].starts_with("7: ") && found[0].contains(words), "{spec}: {found:?}");
         }
+        assert!(with("admission: {mode: \"off\"}").is_empty());
     }
 
     #[test]
-    fn a_bare_off_is_refused_as_the_api_server_does() {
-        let mode = |mode: &str| problems(&format!("{HEAD}spec:\n  admission:\n    mode: {mode}\n"));
-        assert!(mode("\"off\"").is_empty() && mode("warn").is_empty());
-        let expected = "7: spec.admission.mode: a bare off is a boolean in YAML; write \"off\"";
-        assert_eq!(mode("off"), [expected]);
+    fn null_is_a_field_that_is_not_there() {
+        let text =
+            format!("{HEAD}spec:\n  enforcementMode: null\n  weights:\n  forbidLatestTag: ~\n");
+        assert_eq!(read_policy(text.as_bytes()).unwrap().spec, DevOpsPolicySpec::default());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Document<'a> {
 pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut documents = Documents { found: Vec::new(), line: 1 };
+    let mut documents = Documents { found: Vec::new(), count: 0, line: 1 };
     let rest = documents.take_json(bytes);
     documents.take_yaml(rest);
     documents.found
@@ -32,15 +32,17 @@ pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
 
 struct Documents<'a> {
     found: Vec<Document<'a>>,
+    /// Documents so far, empty ones included.
+    count: usize,
     /// The line on which the next byte stands.
     line: usize,
 }
 
 impl<'a> Documents<'a> {
     fn push(&mut self, first_line: usize, bytes: &'a [u8]) {
-        let number = self.found.len() + 1;
+        self.count += 1;
         self.found.push(Document {
-            number: saturate(number),
+            number: saturate(self.count),
             first_line: saturate(first_line),
             bytes,
         });
@@ -82,15 +84,15 @@ impl<'a> Documents<'a> {
         let (mut has_marker, mut has_content) = (false, false);
         for line in bytes.split_inclusive(|b| *b == b'\n') {
             let end = offset + line.len();
-            if is_marker(line, b"---") {
+            if let Some(rest) = after_marker(line, b"---") {
                 if has_marker || has_content {
-                    self.push(first_line, &bytes[start..offset]);
-                    (start, first_line, has_content) = (offset, self.line, false);
+                    self.end_document(first_line, &bytes[start..offset], has_content);
+                    (start, first_line) = (offset, self.line);
                 }
-                has_marker = true;
-            } else if is_marker(line, b"...") {
+                (has_marker, has_content) = (true, is_content(rest));
+            } else if after_marker(line, b"...").is_some() {
                 if has_marker || has_content {
-                    self.push(first_line, &bytes[start..offset]);
+                    self.end_document(first_line, &bytes[start..offset], has_content);
                 }
                 (start, first_line) = (end, self.line + 1);
                 (has_marker, has_content) = (false, false);
@@ -101,15 +103,24 @@ impl<'a> Documents<'a> {
             self.line += 1;
         }
         if has_marker || has_content {
-            self.push(first_line, &bytes[start..]);
+            self.end_document(first_line, &bytes[start..], has_content);
+        }
+    }
+
+    /// An empty document has a number, and nothing to read.
+    fn end_document(&mut self, first_line: usize, bytes: &'a [u8], has_content: bool) {
+        if has_content {
+            self.push(first_line, bytes);
+        } else {
+            self.count += 1;
         }
     }
 }
 
-/// Whether a line starts with the marker, and the marker ends there.
-fn is_marker(line: &[u8], marker: &[u8]) -> bool {
-    line.strip_prefix(marker)
-        .is_some_and(|rest| rest.first().is_none_or(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')))
+/// What follows the marker, where the line starts with it and the marker ends there.
+fn after_marker<'a>(line: &'a [u8], marker: &[u8]) -> Option<&'a [u8]> {
+    let rest = line.strip_prefix(marker)?;
+    rest.first().is_none_or(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).then_some(rest)
 }
 
 /// Whether a line is more than a blank line, a comment or a directive.
@@ -151,7 +162,8 @@ mod tests {
     fn comments_and_directives_before_a_marker_are_no_document() {
         assert_eq!(split("# licence\n\n---\na: 1\n").len(), 1);
         assert_eq!(split("%YAML 1.2\n---\na: 1\n"), [(1, 1, "%YAML 1.2\n---\na: 1\n")]);
-        assert_eq!(split("---\n# nothing\n---\na: 1\n").len(), 2);
+        assert_eq!(split("---\n# nothing\n---\na: 1\n"), [(2, 3, "---\na: 1\n")]);
+        assert_eq!(split("--- {a: 1}\n--- # b\n").len(), 1);
         assert!(split("").is_empty() && split("# only\n\n").is_empty());
     }
 

@@ -16,6 +16,11 @@ use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 
+/// Most findings that a report lists; a cluster of 100 000 pods has fewer. All are counted.
+const MAX_FINDINGS: usize = 1_000_000;
+/// How many more may gather before they are sorted and cut.
+const SLACK: usize = MAX_FINDINGS / 2;
+
 /// A report under way. What was assessed apart can be merged in any order.
 #[derive(Debug)]
 pub struct Assessment<'a> {
@@ -24,6 +29,8 @@ pub struct Assessment<'a> {
     now: Timestamp,
     namespaces: BTreeMap<Arc<str>, Tally>,
     findings: Vec<ReportFinding>,
+    /// Findings that are counted, but no longer listed.
+    cut: u64,
     coverage: Coverage,
 }
 
@@ -54,6 +61,7 @@ impl<'a> Assessment<'a> {
             now,
             namespaces: BTreeMap::new(),
             findings: Vec::new(),
+            cut: 0,
             coverage: Coverage::default(),
         }
     }
@@ -105,6 +113,17 @@ impl<'a> Assessment<'a> {
                 object_line: place.map(|place| place.line),
             }
         }));
+        self.cut_above(MAX_FINDINGS + SLACK);
+    }
+
+    /// Keeps the first findings in the order of the report. Which ones these are does not depend
+    /// on the order in which they came.
+    fn cut_above(&mut self, most: usize) {
+        if self.findings.len() > most {
+            self.findings.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+            self.cut += (self.findings.len() - MAX_FINDINGS) as u64;
+            self.findings.truncate(MAX_FINDINGS);
+        }
     }
 
     /// Takes in what a document of a file holds.
@@ -119,6 +138,13 @@ impl<'a> Assessment<'a> {
             self.pod(&object.facts, Some(place));
         }
         self.coverage.other_kinds += content.skipped.len() as u64;
+        for skipped in content.skipped.iter().filter(|skipped| skipped.looks_like_a_workload) {
+            self.coverage.look_alikes.push(NotRead::new(
+                file,
+                Some(skipped.line),
+                skipped.kind.clone(),
+            ));
+        }
         for failure in &content.failures {
             self.not_read(file, Some(failure.line), failure.reason.clone());
         }
@@ -126,8 +152,7 @@ impl<'a> Assessment<'a> {
 
     /// Tells of something that could not be read, with the line where one is known.
     pub fn not_read(&mut self, file: &Arc<str>, line: Option<u32>, reason: String) {
-        let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
-        self.coverage.failed.push(NotRead { file: Arc::clone(file), line, source, reason });
+        self.coverage.failed.push(NotRead::new(file, line, reason));
     }
 
     /// Takes in what was assessed apart, under the same policy.
@@ -136,6 +161,9 @@ impl<'a> Assessment<'a> {
             self.namespaces.entry(namespace).or_default().merge(&tally);
         }
         self.findings.extend(other.findings);
+        self.cut += other.cut;
+        self.cut_above(MAX_FINDINGS + SLACK);
+        self.coverage.look_alikes.extend(other.coverage.look_alikes);
         self.coverage.evaluated += other.coverage.evaluated;
         self.coverage.other_kinds += other.coverage.other_kinds;
         self.coverage.excluded_namespaces += other.coverage.excluded_namespaces;
@@ -146,8 +174,14 @@ impl<'a> Assessment<'a> {
     /// The report, sorted.
     #[must_use]
     pub fn finish(mut self, source: Source) -> Report {
+        self.cut_above(MAX_FINDINGS);
         self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        if self.cut > 0 {
+            let reason = format!("{} findings are counted, but not listed", self.cut);
+            self.not_read(&"findings".into(), None, reason);
+        }
         self.coverage.failed.sort();
+        self.coverage.look_alikes.sort();
         let coverage = &mut self.coverage;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
         let mut total = Tally::default();
@@ -167,6 +201,13 @@ impl<'a> Assessment<'a> {
             findings: self.findings,
             coverage: self.coverage,
         }
+    }
+}
+
+impl NotRead {
+    fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
+        let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
+        Self { file: Arc::clone(file), line, source, reason }
     }
 }
 

@@ -10,12 +10,12 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use super::text::printable;
 use super::{NamespaceSummary, Report, ReportFinding};
 
-type Xml = Writer<Vec<u8>>;
+type Xml<'a> = Writer<&'a mut dyn io::Write>;
 /// Findings by namespace and check.
 type Findings<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a ReportFinding>>;
 
-pub(super) fn render(report: &Report) -> io::Result<String> {
-    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut xml = Writer::new_with_indent(out, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let failed = report.coverage.failed.len();
     let cases: usize = report.namespaces.iter().map(|n| n.summary.violations_by_check.len()).sum();
@@ -35,14 +35,18 @@ pub(super) fn render(report: &Report) -> io::Result<String> {
             report.namespaces.iter().try_for_each(|namespace| suite(xml, namespace, &findings))?;
             if failed > 0 { coverage(xml, report) } else { Ok(()) }
         })?;
-    String::from_utf8(xml.into_inner()).map(|text| text + "\n").map_err(io::Error::other)
+    writeln!(xml.into_inner())
 }
 
 fn failing_checks(namespace: &NamespaceSummary) -> usize {
     namespace.summary.violations_by_check.values().filter(|number| **number > 0).count()
 }
 
-fn suite(xml: &mut Xml, namespace: &NamespaceSummary, findings: &Findings<'_>) -> io::Result<()> {
+fn suite(
+    xml: &mut Xml<'_>,
+    namespace: &NamespaceSummary,
+    findings: &Findings<'_>,
+) -> io::Result<()> {
     let checks = &namespace.summary.violations_by_check;
     let name = printable(&namespace.namespace);
     let (tests, failures) = (checks.len().to_string(), failing_checks(namespace).to_string());
@@ -61,7 +65,7 @@ fn suite(xml: &mut Xml, namespace: &NamespaceSummary, findings: &Findings<'_>) -
 }
 
 fn case(
-    xml: &mut Xml,
+    xml: &mut Xml<'_>,
     namespace: &str,
     check: &str,
     findings: &[&ReportFinding],
@@ -91,7 +95,7 @@ fn finding_line(finding: &ReportFinding) -> String {
     format!("{place}{severity}: {kind}/{name}: {container}{message}")
 }
 
-fn coverage(xml: &mut Xml, report: &Report) -> io::Result<()> {
+fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {
     let errors = report.coverage.failed.len().to_string();
     xml.create_element("testsuite")
         .with_attribute(("name", "coverage"))
@@ -110,7 +114,7 @@ fn coverage(xml: &mut Xml, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn failure(xml: &mut Xml, element: &str, message: &str, text: &str) -> io::Result<()> {
+fn failure(xml: &mut Xml<'_>, element: &str, message: &str, text: &str) -> io::Result<()> {
     let text: Vec<_> = text.lines().map(printable).collect();
     xml.create_element(element)
         .with_attribute(("message", &*printable(message)))

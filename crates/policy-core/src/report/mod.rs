@@ -7,7 +7,9 @@ mod sarif;
 mod table;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
@@ -15,6 +17,7 @@ use serde::Serialize;
 
 pub use assessment::{Assessment, Place};
 pub use table::Colours;
+pub use text::printable;
 
 use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
@@ -110,7 +113,7 @@ pub struct ReportFinding {
     /// The container; `null` where the finding is about the pod.
     pub container: Option<Box<str>>,
     /// The finding as words.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// What the check's weight is multiplied by.
     pub count: u32,
     /// The file; `null` where the pod came from a cluster.
@@ -151,6 +154,9 @@ pub struct Coverage {
     excluded_namespaces: u64,
     #[serde(skip)]
     ended: u64,
+    /// Objects of other kinds whose names are those of workloads, for people.
+    #[serde(skip)]
+    look_alikes: Vec<NotRead>,
 }
 
 /// Something that could not be read.
@@ -209,46 +215,46 @@ impl Report {
         self.findings.iter().map(|finding| finding.severity).max()
     }
 
-    /// The summary, then the findings by object, for people.
-    #[must_use]
-    pub fn to_table(&self, colours: Colours) -> String {
-        table::render(self, colours)
-    }
-
-    /// JSON, as [`json_schema`] describes it.
+    /// Writes the report. The whole text is never held in memory: it is many times the size of
+    /// the report.
     ///
     /// # Errors
-    /// None that input can cause; the serializer's own otherwise.
-    pub fn to_json(&self) -> Result<String, RenderError> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
-
-    /// The same as YAML.
-    ///
-    /// # Errors
-    /// As [`Report::to_json`].
-    pub fn to_yaml(&self) -> Result<String, RenderError> {
-        Ok(serde_saphyr::to_string(self).map_err(Box::new)?)
-    }
-
-    /// SARIF 2.1.0 for code scanning, with at most 5 000 results; the cut is told.
-    ///
-    /// # Errors
-    /// As [`Report::to_json`].
-    pub fn to_sarif(&self) -> Result<String, RenderError> {
-        Ok(serde_json::to_string_pretty(&sarif::render(self))? + "\n")
-    }
-
-    /// `JUnit` XML: a suite for each namespace, a case for each check.
-    ///
-    /// # Errors
-    /// As [`Report::to_json`].
-    pub fn to_junit(&self) -> Result<String, RenderError> {
-        Ok(junit::render(self)?)
+    /// Those of writing, and none that input can cause.
+    pub fn write(&self, format: Format, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        let mut out = out;
+        match format {
+            Format::Table(colours) => table::write(self, colours, out)?,
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut out, self)?;
+                writeln!(out)?;
+            }
+            Format::Yaml => serde_saphyr::to_io_writer(&mut out, self).map_err(Box::new)?,
+            Format::Sarif => {
+                serde_json::to_writer_pretty(&mut out, &sarif::render(self))?;
+                writeln!(out)?;
+            }
+            Format::Junit => junit::write(self, out)?,
+        }
+        Ok(())
     }
 }
 
-/// A report that could not be written as text.
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The summary, then the findings by object, for people.
+    Table(Colours),
+    /// JSON, as [`json_schema`] describes it.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// SARIF 2.1.0 for code scanning, with at most 5 000 results; the cut is told.
+    Sarif,
+    /// `JUnit` XML: a suite for each namespace, a case for each check.
+    Junit,
+}
+
+/// A report that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// As JSON.
@@ -257,9 +263,9 @@ pub enum RenderError {
     /// As YAML.
     #[error("cannot write the report as YAML")]
     Yaml(#[from] Box<serde_saphyr::SerializeError>),
-    /// As XML.
-    #[error("cannot write the report as XML")]
-    Xml(#[from] std::io::Error),
+    /// As anything.
+    #[error("cannot write the report")]
+    Write(#[from] io::Error),
 }
 
 /// The JSON schema of the JSON output.
@@ -267,6 +273,3 @@ pub enum RenderError {
 pub fn json_schema() -> Schema {
     schema_for!(Report)
 }
-
-#[cfg(test)]
-mod tests;

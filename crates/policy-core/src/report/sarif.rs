@@ -83,11 +83,16 @@ fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, u
         "ruleId": finding.check.as_str(),
         "ruleIndex": rules.iter().position(|check| *check == finding.check),
         "level": level(finding.severity),
-        "message": { "text": text },
+        "message": { "text": plain(&text) },
         "locations": [location(finding.file.as_deref(), finding.line)],
         "partialFingerprints": { "primaryLocationLineHash": format!("{fingerprint:016x}:{times}") },
         "properties": { "severity": finding.severity },
     })
+}
+
+/// Brackets in a message are links (section 3.11.6), which a name must not be able to plant.
+fn plain(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
 }
 
 fn location(file: Option<&str>, line: Option<u32>) -> Value {

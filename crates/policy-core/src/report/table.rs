@@ -1,7 +1,8 @@
 //! The report for people: the summary, the namespaces, what was not read, and the findings
-//! grouped by object. Fits 100 columns.
+//! grouped by object. Fits 100 columns, but for the headings of objects with long names.
 
 use std::fmt::{Display, Write as _};
+use std::io;
 
 use anstyle::{AnsiColor, Style};
 
@@ -60,155 +61,189 @@ impl Colours {
     }
 }
 
-pub(super) fn render(report: &Report, colours: Colours) -> String {
-    let mut out = String::new();
-    summary(&mut out, &report.summary, colours);
-    row(&mut out, "Compliant pods", compliant(&report.summary));
-    coverage(&mut out, &report.coverage);
-    namespaces(&mut out, report, colours);
-    not_read(&mut out, &report.coverage, colours);
-    findings(&mut out, report, colours);
-    out
+pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut table = Table { out, colours };
+    table.summary(&report.summary)?;
+    table.coverage(report)?;
+    table.namespaces(report)?;
+    table.not_read(&report.coverage)?;
+    table.look_alikes(&report.coverage)?;
+    table.findings(report)
 }
 
-fn line(out: &mut String, text: impl Display) {
-    // Writing into a String cannot fail.
-    let _ = writeln!(out, "{text}");
+struct Table<'a> {
+    out: &'a mut dyn io::Write,
+    colours: Colours,
 }
 
-fn row(out: &mut String, label: &str, value: impl Display) {
-    line(out, format_args!("{label:<27}: {value}"));
-}
+impl Table<'_> {
+    fn line(&mut self, text: impl Display) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
 
-fn summary(out: &mut String, summary: &Summary, colours: Colours) {
-    line(out, "===== DevOps Governance Summary =====");
-    row(out, "Workload Pods Analyzed", summary.pods);
-    for check in CheckId::all() {
-        let label = check.meta().summary_label;
-        match summary.violations_by_check.get(check.as_str()) {
-            None => row(out, label, "not checked"),
-            Some(_) if check.as_str() == "high-restarts" => {
-                row(out, label, summary.restart_severity);
+    /// A heading, after an empty line.
+    fn heading(&mut self, text: impl Display) -> io::Result<()> {
+        let heading = self.colours.bold(text);
+        self.line(format_args!("\n{heading}"))
+    }
+
+    fn row(&mut self, label: &str, value: impl Display) -> io::Result<()> {
+        self.line(format_args!("{label:<27}: {value}"))
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.line("===== DevOps Governance Summary =====")?;
+        self.row("Workload Pods Analyzed", summary.pods)?;
+        for check in CheckId::all() {
+            let label = check.meta().summary_label;
+            match summary.violations_by_check.get(check.as_str()) {
+                None => self.row(label, "not checked")?,
+                Some(_) if check.as_str() == "high-restarts" => {
+                    self.row(label, summary.restart_severity)?;
+                }
+                Some(findings) => self.row(label, findings)?,
             }
-            Some(findings) => row(out, label, findings),
         }
+        self.line("-".repeat(38))?;
+        if summary.pods == 0 {
+            self.row("Cluster Health Score", NO_PODS)?;
+            self.row("Cluster Status", NO_PODS)?;
+        } else {
+            let class = summary.classification;
+            self.row("Cluster Health Score", self.colours.class(summary.score, class))?;
+            self.row("Cluster Status", self.colours.class(class, class))?;
+        }
+        self.line("=".repeat(38))
     }
-    line(out, "-".repeat(38));
-    if summary.pods == 0 {
-        row(out, "Cluster Health Score", NO_PODS);
-        row(out, "Cluster Status", NO_PODS);
-    } else {
-        let class = summary.classification;
-        row(out, "Cluster Health Score", colours.class(summary.score, class));
-        row(out, "Cluster Status", colours.class(class, class));
-    }
-    line(out, "=".repeat(38));
-}
 
-fn compliant(summary: &Summary) -> String {
-    if summary.pods == 0 {
-        return NO_PODS.to_owned();
-    }
-    format!("{} of {}", summary.compliant_pods, summary.pods)
-}
-
-fn coverage(out: &mut String, coverage: &Coverage) {
-    let Coverage { evaluated, skipped, failed, .. } = coverage;
-    let failed = failed.len();
-    row(
-        out,
-        "Coverage",
-        format_args!("{evaluated} evaluated, {skipped} skipped, {failed} not read"),
-    );
-    let parts: Vec<String> = [
-        (coverage.other_kinds, "of other kinds"),
-        (coverage.excluded_namespaces, "in excluded namespaces"),
-        (coverage.ended, "ended"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, why)| format!("{number} {why}"))
-    .collect();
-    if !parts.is_empty() {
-        row(out, "Skipped", parts.join(", "));
-    }
-}
-
-fn namespaces(out: &mut String, report: &Report, colours: Colours) {
-    const MOST: usize = 48;
-    if report.namespaces.len() < 2 {
-        return;
-    }
-    let names: Vec<String> = report
-        .namespaces
-        .iter()
-        .map(|found| shortened(&printable(&found.namespace), MOST).into_owned())
+    fn coverage(&mut self, report: &Report) -> io::Result<()> {
+        match report.summary.pods {
+            0 => self.row("Compliant pods", NO_PODS)?,
+            pods => {
+                let compliant = report.summary.compliant_pods;
+                self.row("Compliant pods", format_args!("{compliant} of {pods}"))?;
+            }
+        }
+        let Coverage { evaluated, skipped, failed, .. } = &report.coverage;
+        let failed = failed.len();
+        self.row(
+            "Coverage",
+            format_args!("{evaluated} evaluated, {skipped} skipped, {failed} not read"),
+        )?;
+        let parts: Vec<String> = [
+            (report.coverage.other_kinds, "of other kinds"),
+            (report.coverage.excluded_namespaces, "in excluded namespaces"),
+            (report.coverage.ended, "ended"),
+        ]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, why)| format!("{number} {why}"))
         .collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(9);
-    line(out, "");
-    let head = format!(
-        "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}",
-        "NAMESPACE", "SCORE", "STATUS", "PODS", "COMPLIANT", "VIOLATIONS"
-    );
-    line(out, colours.bold(head));
-    for (name, found) in names.iter().zip(&report.namespaces) {
-        let Summary { score, classification: class, pods, .. } = &found.summary;
-        let Summary { compliant_pods, total_violations, .. } = &found.summary;
-        let status = colours.class(format_args!("{class:<9}"), *class);
-        line(
-            out,
-            format_args!(
-                "{name:<width$}  {score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
-            ),
-        );
+        if parts.is_empty() { Ok(()) } else { self.row("Skipped", parts.join(", ")) }
     }
-}
 
-fn not_read(out: &mut String, coverage: &Coverage, colours: Colours) {
-    if coverage.failed.is_empty() {
-        return;
-    }
-    line(out, "");
-    line(out, colours.bold("Not read:"));
-    for failed in &coverage.failed {
-        line(out, format_args!("  {}: {}", printable(&failed.source), printable(&failed.reason)));
-    }
-}
-
-fn findings(out: &mut String, report: &Report, colours: Colours) {
-    let object = |finding: &ReportFinding| {
-        let ReportFinding { namespace, kind, name, file, object_line, document, .. } = finding;
-        (namespace.clone(), *kind, name.clone(), file.clone(), *object_line, *document)
-    };
-    let objects: Vec<&[ReportFinding]> =
-        report.findings.chunk_by(|a, b| object(a) == object(b)).collect();
-    if objects.is_empty() {
-        return;
-    }
-    line(out, "");
-    let severities = Severity::ALL.into_iter().filter_map(|severity| {
-        let number = report.findings.iter().filter(|f| f.severity == severity).count();
-        (number > 0).then(|| colours.severity(format_args!("{number} {severity}"), severity))
-    });
-    line(
-        out,
-        format_args!(
-            "{} in {}: {}",
-            counted(report.findings.len() as u64, "finding"),
-            counted(objects.len() as u64, "object"),
-            severities.collect::<Vec<_>>().join(", ")
-        ),
-    );
-    for findings in objects {
-        if let Some(first) = findings.first() {
-            line(out, "");
-            line(out, colours.bold(object_title(first)));
+    fn namespaces(&mut self, report: &Report) -> io::Result<()> {
+        const MOST: usize = 48;
+        if report.namespaces.len() < 2 {
+            return Ok(());
         }
-        for severity in Severity::ALL {
-            for found in findings.iter().filter(|found| found.severity == severity) {
-                finding(out, found, colours);
+        let names: Vec<String> = report
+            .namespaces
+            .iter()
+            .map(|found| shortened(&printable(&found.namespace), MOST).into_owned())
+            .collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(9);
+        self.heading(format_args!(
+            "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}",
+            "NAMESPACE", "SCORE", "STATUS", "PODS", "COMPLIANT", "VIOLATIONS"
+        ))?;
+        for (name, found) in names.iter().zip(&report.namespaces) {
+            let Summary { score, classification: class, pods, .. } = &found.summary;
+            let Summary { compliant_pods, total_violations, .. } = &found.summary;
+            let status = self.colours.class(format_args!("{class:<9}"), *class);
+            self.line(format_args!(
+                "{name:<width$}  {score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn not_read(&mut self, coverage: &Coverage) -> io::Result<()> {
+        if !coverage.failed.is_empty() {
+            self.heading("Not read:")?;
+        }
+        coverage.failed.iter().try_for_each(|failed| {
+            self.line(format_args!(
+                "  {}: {}",
+                printable(&failed.source),
+                printable(&failed.reason)
+            ))
+        })
+    }
+
+    /// A misspelt group makes a workload an object of another kind, which nobody looks at.
+    fn look_alikes(&mut self, coverage: &Coverage) -> io::Result<()> {
+        const MOST: usize = 10;
+        if !coverage.look_alikes.is_empty() {
+            self.heading("Skipped, though named like a workload:")?;
+        }
+        for skipped in coverage.look_alikes.iter().take(MOST) {
+            self.line(format_args!(
+                "  {}: {}",
+                printable(&skipped.source),
+                printable(&skipped.reason)
+            ))?;
+        }
+        match coverage.look_alikes.len().saturating_sub(MOST) {
+            0 => Ok(()),
+            more => self.line(format_args!("  and {more} more")),
+        }
+    }
+
+    fn findings(&mut self, report: &Report) -> io::Result<()> {
+        let object = |finding: &ReportFinding| {
+            let ReportFinding { namespace, kind, name, file, object_line, document, .. } = finding;
+            (namespace.clone(), *kind, name.clone(), file.clone(), *object_line, *document)
+        };
+        let objects = || report.findings.chunk_by(|a, b| object(a) == object(b));
+        if report.findings.is_empty() {
+            return Ok(());
+        }
+        let severities = Severity::ALL.into_iter().filter_map(|severity| {
+            let number = report.findings.iter().filter(|f| f.severity == severity).count();
+            let text = format_args!("{number} {severity}").to_string();
+            (number > 0).then(|| self.colours.severity(text, severity))
+        });
+        let severities = severities.collect::<Vec<_>>().join(", ");
+        self.line(format_args!(
+            "\n{} in {}: {severities}",
+            counted(report.findings.len() as u64, "finding"),
+            counted(objects().count() as u64, "object"),
+        ))?;
+        for findings in objects() {
+            if let Some(first) = findings.first() {
+                self.heading(object_title(first))?;
+            }
+            for severity in Severity::ALL {
+                let found = findings.iter().filter(|found| found.severity == severity);
+                found.into_iter().try_for_each(|found| self.finding(found))?;
             }
         }
+        Ok(())
+    }
+
+    fn finding(&mut self, finding: &ReportFinding) -> io::Result<()> {
+        let place = finding.line.map(|line| line.to_string()).unwrap_or_default();
+        let severity = finding.severity;
+        let indent = " ".repeat(19);
+        let message = match &finding.container {
+            Some(container) => format!("{}: {}", printable(container), finding.message),
+            None => finding.message.to_string(),
+        };
+        let lines = textwrap::wrap(&message, WIDTH - indent.len());
+        let severity = self.colours.severity(format_args!("{severity:<8}"), severity);
+        let text = lines.join(&format!("\n{indent}"));
+        self.line(format_args!("{place:>7}  {severity}  {text}"))
     }
 }
 
@@ -223,18 +258,4 @@ fn object_title(finding: &ReportFinding) -> String {
         let _ = write!(title, "  {}:{line}", printable(file));
     }
     title
-}
-
-fn finding(out: &mut String, finding: &ReportFinding, colours: Colours) {
-    let place = finding.line.map(|line| line.to_string()).unwrap_or_default();
-    let severity = finding.severity;
-    let prefix =
-        format!("{place:>7}  {}  ", colours.severity(format_args!("{severity:<8}"), severity));
-    let indent = " ".repeat(19);
-    let message = match &finding.container {
-        Some(container) => format!("{}: {}", printable(container), finding.message),
-        None => finding.message.clone(),
-    };
-    let lines = textwrap::wrap(&message, WIDTH - indent.len());
-    line(out, prefix + &lines.join(&format!("\n{indent}")));
 }

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
-/// Text from a manifest as it may be shown: a name can hold anything, also sequences that move
-/// the cursor or are not allowed in XML.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+/// Text from a manifest or of a file name as it may be shown: it can hold anything, also what
+/// moves the cursor, reorders the line, begins a line of its own, or is not allowed in XML.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| {
+        let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || reorders || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
     if text.contains(is_odd) { text.replace(is_odd, "\u{fffd}").into() } else { text.into() }
 }
 
@@ -32,6 +36,7 @@ mod tests {
     fn control_characters_are_not_shown() {
         assert_eq!(printable("web"), "web");
         assert_eq!(printable("\u{1b}[2Jweb\0"), "\u{fffd}[2Jweb\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{2028}\u{feff}"), "a\u{fffd}b\u{fffd}\u{fffd}");
     }
 
     #[test]

@@ -9,13 +9,16 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::lenient::nullable;
+use super::lenient::{bounded, nullable};
 
 /// The label by which a `ReplicaSet` and its pods carry the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 /// The annotation of a static pod's mirror; the kubelet sets it, and the API server refuses it
 /// from others.
 pub(crate) const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+
+/// More owners than an object can have by any sense.
+const MAX_OWNERS: usize = 10_000;
 
 /// Reads what facts, watches and preconditions need of an object's metadata.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
@@ -49,7 +52,7 @@ struct SlimMetadata {
     uid: Option<String>,
     resource_version: Option<String>,
     creation_timestamp: Option<String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_OWNERS>")]
     owner_references: Vec<SlimOwner>,
     #[serde(deserialize_with = "nullable")]
     labels: OneEntry<TemplateHash>,

@@ -5,8 +5,10 @@
 //! the same, and from a manifest each container keeps its line ([`Spanned`]; without a position
 //! where the input is JSON from the API server).
 
+mod amount;
 mod lenient;
 mod metadata;
+mod object;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,9 +16,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 pub use serde_saphyr::Spanned;
 
-use lenient::nullable;
+pub use amount::Amount;
+use lenient::{bounded, nullable};
 use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
+pub use object::ObjectView;
+pub(crate) use object::items;
+
+/// More than an API server can store of one pod: etcd takes 1.5 MiB, a container some 50 bytes.
+const MAX_CONTAINERS: usize = 65_536;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]
@@ -35,40 +43,18 @@ pub struct PodView {
     pub status: PodStatusView,
 }
 
-/// An object of any kind, as far as a workload or pod would have the fields.
-#[derive(Deserialize, Clone, Debug, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ObjectView {
-    /// Group and version.
-    pub api_version: Option<String>,
-    /// The kind.
-    pub kind: Option<String>,
-    /// As in [`PodView::metadata`].
-    #[serde(deserialize_with = "slim_metadata")]
-    pub metadata: ObjectMeta,
-    /// What is wanted.
-    #[serde(deserialize_with = "nullable")]
-    pub spec: SpecView,
-    /// What is; only a pod's is looked at.
-    #[serde(deserialize_with = "nullable")]
-    pub status: PodStatusView,
-    /// The members of a List.
-    #[serde(deserialize_with = "nullable")]
-    pub items: Vec<Spanned<ObjectView>>,
-}
-
 /// The spec of a pod, or of an object that holds a pod template.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SpecView {
     /// Regular containers.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub containers: Vec<Spanned<ContainerView>>,
     /// Containers that run before the regular ones, or beside them with restartPolicy Always.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub init_containers: Vec<Spanned<ContainerView>>,
     /// Containers added to a running pod for debugging.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub ephemeral_containers: Vec<Spanned<ContainerView>>,
     /// `Always` where left out.
     pub restart_policy: Option<String>,
@@ -162,14 +148,14 @@ pub struct ResourcesView {
     pub limits: AmountsView,
 }
 
-/// Amounts of CPU and memory: whether they are set.
+/// Amounts of CPU and memory.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct AmountsView {
     /// CPU.
-    pub cpu: Option<IgnoredAny>,
+    pub cpu: Amount,
     /// Memory.
-    pub memory: Option<IgnoredAny>,
+    pub memory: Amount,
 }
 
 /// The status of a pod.
@@ -179,10 +165,10 @@ pub struct PodStatusView {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: Option<String>,
     /// Statuses of the regular containers.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub container_statuses: Vec<ContainerStatusView>,
     /// Statuses of the init containers.
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub init_container_statuses: Vec<ContainerStatusView>,
 }
 

@@ -10,12 +10,13 @@ use policy_core::bundle::Bundle;
 use policy_core::manifest::{documents, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Report, Source};
+use policy_core::report::{Assessment, Format, Report, Source, printable};
 use policy_core::severity::Severity;
 use rayon::prelude::*;
 
+use crate::cli;
 use crate::exit::Exit;
-use crate::input::{Input, Inputs};
+use crate::input::{self, Input, Inputs};
 use crate::output::{self, Console};
 
 const EXAMPLES: &str = "\
@@ -50,11 +51,11 @@ pub(crate) struct Args {
     policy: Option<PathBuf>,
 
     /// The namespace of objects that name none
-    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = cli::label)]
     namespace: String,
 
     /// Leave out a namespace, beside the system's; may be given more than once
-    #[arg(long, value_name = "NAME", action = ArgAction::Append)]
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = cli::label)]
     exclude_namespace: Vec<String>,
 
     /// Exit with 1 when the score is below this
@@ -66,8 +67,8 @@ pub(crate) struct Args {
     fail_on: Option<Severity>,
 
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 
     /// Refuse files larger than this, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64)]
@@ -75,7 +76,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum Output {
     /// Summary and findings for people
     Table,
     /// JSON, as docs/analysis.schema.json describes it
@@ -91,17 +92,18 @@ enum Format {
 pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
     let policy = policy(args)?;
     let report = analyze(args, &policy, console)?;
-    let text = match args.output {
-        Format::Table => report.to_table(console.colours()),
-        Format::Json => report.to_json()?,
-        Format::Yaml => report.to_yaml()?,
-        Format::Sarif => report.to_sarif()?,
-        Format::Junit => report.to_junit()?,
+    let format = match args.output {
+        Output::Table => Format::Table(console.colours()),
+        Output::Json => Format::Json,
+        Output::Yaml => Format::Yaml,
+        Output::Sarif => Format::Sarif,
+        Output::Junit => Format::Junit,
     };
-    output::result(&text)?;
-    if args.output != Format::Table {
+    output::stream(|out| Ok(report.write(format, out)?))?;
+    if args.output != Output::Table {
         for failed in &report.coverage.failed {
-            output::error(format_args!("{}: {}", failed.source, failed.reason));
+            let (source, reason) = (printable(&failed.source), printable(&failed.reason));
+            output::error(format_args!("{source}: {reason}"));
         }
     }
     let input = if report.coverage.failed.is_empty() { Exit::Fine } else { Exit::Error };
@@ -111,15 +113,17 @@ pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
 fn policy(args: &Args) -> anyhow::Result<CompiledPolicy> {
     let spec = match (&args.bundle, &args.policy) {
         (Some(name), _) => Bundle::named(name)?.spec.clone(),
-        (None, Some(file)) => policy_file(file)?.spec,
+        (None, Some(file)) => policy_file(file, args.max_file_size)?.spec,
         (None, None) => return Ok(CompiledPolicy::default_profile()),
     };
     CompiledPolicy::compile(&spec).map_err(|invalid| problems("the policy is invalid", &invalid))
 }
 
-fn policy_file(file: &Path) -> anyhow::Result<DevOpsPolicy> {
-    let name = file.display();
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read the policy {name}"))?;
+fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DevOpsPolicy> {
+    let name = file.display().to_string();
+    let name = printable(&name);
+    let bytes =
+        input::read_file(file, max_file_size).with_context(|| format!("the policy {name}"))?;
     read_policy(&bytes).map_err(|failures| {
         let places = failures.iter().map(|failure| format!("{name}:{failure}"));
         problems("the policy cannot be used", &places.collect::<Vec<_>>())
@@ -127,7 +131,8 @@ fn policy_file(file: &Path) -> anyhow::Result<DevOpsPolicy> {
 }
 
 fn problems(what: &str, found: &[impl ToString]) -> anyhow::Error {
-    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> =
+        found.iter().map(|problem| printable(&problem.to_string()).into_owned()).collect();
     anyhow!("{what}:\n  {}", lines.join("\n  "))
 }
 

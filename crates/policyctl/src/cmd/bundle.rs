@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use policy_core::bundle::Bundle;
 
+use crate::cli;
 use crate::exit::Exit;
 use crate::output;
 
@@ -31,10 +32,10 @@ pub(crate) enum Command {
         /// The bundle: baseline, restricted or permissive
         name: String,
         /// The namespace of the policy
-        #[arg(long, short, default_value = "default")]
+        #[arg(long, short, default_value = "default", value_parser = cli::label)]
         namespace: String,
         /// The name of the policy
-        #[arg(long, default_value = "devops-policy")]
+        #[arg(long, default_value = "devops-policy", value_parser = cli::label)]
         policy_name: String,
     },
 }

@@ -1,0 +1,109 @@
+//! Objects of any kind, as manifests hold them.
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::lenient::bounded;
+use super::metadata::slim_metadata;
+use super::{PodStatusView, Spanned, SpecView};
+use crate::workload::ObjectKind;
+
+/// More than a file of reasonable size can hold in real objects.
+const MAX_ITEMS: usize = 500_000;
+
+/// An object of any kind, as far as a pod or workload would have the fields. What an object of
+/// another kind has in their places is skipped, whatever its type.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectView {
+    /// Group and version.
+    pub api_version: Option<String>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// As in [`PodView::metadata`](super::PodView::metadata).
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    pub spec: SpecView,
+    /// What is; only a pod's is looked at.
+    pub status: PodStatusView,
+    /// The members of a List.
+    pub items: Vec<Spanned<ObjectView>>,
+}
+
+impl ObjectView {
+    /// Whether kind and group, as far as they have been read, are of something else.
+    fn is_of_another_kind(&self) -> bool {
+        match (&self.api_version, &self.kind) {
+            (Some(api_version), Some(kind)) => ObjectKind::of(api_version, kind).is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// Reads the members of a List.
+pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    bounded::<D, T, MAX_ITEMS>(deserializer)
+}
+
+impl<'de> Deserialize<'de> for ObjectView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status", "items"];
+        deserializer.deserialize_struct("ObjectView", FIELDS, ObjectVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    ApiVersion,
+    Kind,
+    Metadata,
+    Spec,
+    Status,
+    Items,
+    #[serde(other)]
+    Other,
+}
+
+/// Fields in the form that their own functions read.
+#[derive(Deserialize)]
+struct Metadata(#[serde(deserialize_with = "slim_metadata")] ObjectMeta);
+#[derive(Deserialize)]
+struct Items(#[serde(deserialize_with = "items")] Vec<Spanned<ObjectView>>);
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = ObjectView;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectView, A::Error> {
+        let mut object = ObjectView::default();
+        while let Some(field) = map.next_key::<Field>()? {
+            match field {
+                Field::ApiVersion => object.api_version = map.next_value()?,
+                Field::Kind => object.kind = map.next_value()?,
+                Field::Items => object.items = map.next_value::<Items>()?.0,
+                Field::Metadata | Field::Spec | Field::Status if object.is_of_another_kind() => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Field::Metadata => object.metadata = map.next_value::<Metadata>()?.0,
+                Field::Spec => object.spec = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                Field::Status => object.status = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                Field::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(object)
+    }
+}
