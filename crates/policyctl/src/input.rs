@@ -131,12 +131,14 @@ impl Inputs {
     /// Takes what is wanted below a folder; says whether there was anything, readable or not.
     fn walk(&mut self, folder: &Path, depth: usize, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
         let mut is_found = false;
-        // Links may lead to the same folder in very many ways.
+        // Links may lead to the same folder in very many ways; a limit ends that as well, and may
+        // be reached on one way and not on another.
         let mut visited = BTreeSet::new();
+        let mut is_new = |path: &Path| depth != usize::MAX || visited.insert(identity(path));
         let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().max_depth(depth);
-        let entries = walk.into_iter().filter_entry(|entry| {
-            !entry.file_type().is_dir() || visited.insert(identity(entry.path()))
-        });
+        let entries = walk
+            .into_iter()
+            .filter_entry(|entry| !entry.file_type().is_dir() || is_new(entry.path()));
         for entry in entries {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {
