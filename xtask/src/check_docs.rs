@@ -51,8 +51,9 @@ fn section(check: CheckId) -> String {
         limit => format!(" The built-in profile's limit is {limit}."),
     };
     format!(
-        "\n## {id}\n\n{title}: \"{text}\".\n\n**What.** {what}\n\n**Why.** {why}\n\n**Fix.** {fix}\n\n\
+        "\n## {id}\n\n{title}: \"{}\".\n\n**What.** {what}\n\n**Why.** {why}\n\n**Fix.** {fix}\n\n\
          Switched on by `spec.{field}`; severity by `spec.severityOverrides.{severity_key}`, weight \
-         by `spec.weights.{severity_key}`.{limit}\n"
+         by `spec.weights.{severity_key}`.{limit}\n",
+        text.replace("{limit}", "M")
     )
 }

@@ -23,7 +23,7 @@ const NOTES: [(&str, &str); 21] = [
     ("NAMESPACE", "the same numbers for each namespace"),
     ("7 findings", "severities do not change the score; policies set them"),
     ("billing  CronJob", "the workload to change, and where it is written"),
-    ("    105", "line 105: the container; it has requests but no memory limit"),
+    ("    105", "line 105: the container has no memory limit; weight 0, so it costs nothing"),
     ("    118", "from the pod's status, which a manifest rarely has"),
     ("    134", "about the pod, so the line is the object's"),
     ("     50", "nginx:latest is whatever the registry has today"),
@@ -45,10 +45,15 @@ pub(crate) fn run() -> Result<()> {
     println!("Building policyctl (the first time this takes a minute or two) ...");
     let policyctl = cargo::build("policyctl", &[])?;
     println!("\nA small shop in three namespaces, judged by the built-in profile:\n");
-    for line in policyctl_output(&policyctl, &["analyze", "-f", "deploy/examples"], 0)?.lines() {
-        match NOTES.iter().find(|(beginning, _)| line.starts_with(beginning)) {
-            Some((_, note)) => println!("{line}\n{:>12}^ {note}", ""),
-            None => println!("{line}"),
+    let analysis = policyctl_output(&policyctl, &["analyze", "-f", "deploy/examples"], 0)?;
+    for (beginning, _) in NOTES {
+        let is_there = analysis.lines().any(|line| line.starts_with(beginning));
+        ensure!(is_there, "the demo explains a line that is not printed: {beginning}");
+    }
+    for line in analysis.lines() {
+        println!("{line}");
+        if let Some((_, note)) = NOTES.iter().find(|(beginning, _)| line.starts_with(beginning)) {
+            println!("  {:>27}# {note}", "");
         }
     }
     for (explanation, arguments, code) in MORE {

@@ -17,6 +17,7 @@ const FORBIDDEN: [(&str, &[&str]); 2] = [
             "kube",
             "metrics",
             "figment",
+            "tracing",
             "tracing-subscriber",
             "clap",
             "policy-runtime",

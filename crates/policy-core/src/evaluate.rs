@@ -104,7 +104,8 @@ impl Sink<'_> {
         self.push(None, count);
     }
 
-    /// No finding yet, but one about the pod from that second (since 1970) on.
+    /// No finding yet, but one about the pod, of count 1, from that second (since 1970) on. For
+    /// the one check whose `comes_with_time` is set.
     pub fn due_at(&mut self, second: i64) {
         let due = Due { at: second, check: self.check };
         if self.evaluation.due.is_none_or(|earlier| due.at < earlier.at) {

@@ -74,7 +74,7 @@ pub struct ContainerFacts {
     /// Whether it has a readiness probe that probes something.
     pub has_readiness_probe: bool,
     /// Which requests and limits it lacks, after the pod's own and the API's defaults.
-    pub missing_resources: MissingResources,
+    pub missing_resources: ResourceGaps,
     /// How often it restarted.
     pub restarts: u32,
 }
@@ -135,7 +135,7 @@ impl ImageFact {
 
 /// The requests and limits that a container lacks. A CPU limit is not demanded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MissingResources {
+pub struct ResourceGaps {
     /// No CPU request.
     pub cpu_request: bool,
     /// No memory request.
@@ -144,7 +144,7 @@ pub struct MissingResources {
     pub memory_limit: bool,
 }
 
-impl MissingResources {
+impl ResourceGaps {
     /// A limit without a request sets the request, as the API server does; the pod's own
     /// resources (KEP-2837) count for every container.
     fn of(container: &ResourcesView, pod: &ResourcesView) -> Self {
@@ -241,7 +241,7 @@ fn facts(
         name: name.into(),
         workload: Workload::of(kind, name, metadata),
         restarts_always: !kind.runs_to_completion()
-            && spec.restart_policy.as_deref().is_none_or(|policy| policy == "Always"),
+            && spec.restart_policy.as_deref().is_none_or(|policy| matches!(policy, "" | "Always")),
         is_mirror: metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_POD)),
         lifecycle: lifecycle(metadata, spec, status),
         containers: all_containers(spec)
@@ -311,7 +311,7 @@ fn container_facts(
         image: ImageFact::of(container.image.as_deref()),
         has_liveness_probe: container.liveness_probe.is_set(),
         has_readiness_probe: container.readiness_probe.is_set(),
-        missing_resources: MissingResources::of(&container.resources, pod_resources),
+        missing_resources: ResourceGaps::of(&container.resources, pod_resources),
         restarts: restarts.count(role, &name),
         name,
     }

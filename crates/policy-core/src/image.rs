@@ -40,8 +40,8 @@ impl<'a> ImageReference<'a> {
             && repository.split('/').all(is_path_component)
             && tag.is_none_or(is_tag)
             && digest.is_none_or(is_digest)
-            // 64 hexadecimal digits are an image id, which no runtime takes for a name.
-            && !(name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+            // 64 hexadecimal digits alone are an image id, which no runtime takes for a name.
+            && !(text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
         valid.then_some(Self { registry, repository, tag, digest })
     }
 
@@ -155,6 +155,8 @@ mod tests {
             assert_eq!(pinned(image), Some(false), "{image}");
         }
         let with_digest = [format!("nginx@{SHA}"), format!("nginx:latest@{SHA}")];
+        let hexadecimal = format!("{}:v1", "0123456789abcdef".repeat(4));
+        assert_eq!(pinned(&hexadecimal), Some(true), "only alone it is an image id");
         let with_tag = ["nginx:1.27", "reg:5000/a/b:v1", "nginx:Latest", "localhost:5000"];
         for image in with_tag.iter().copied().chain(with_digest.iter().map(String::as_str)) {
             assert_eq!(pinned(image), Some(true), "{image}");

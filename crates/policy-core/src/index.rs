@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::evaluate::{Due, Evaluation};
+use crate::facts::PodFacts;
 use crate::score::{PodTally, Tally};
 
 /// What an [`Index`] keeps of a pod.
@@ -62,6 +63,20 @@ impl Record for ScoredPod {
         if let Some(due) = self.due.take() {
             self.tally.add(due.check, 1);
         }
+    }
+}
+
+/// The facts themselves, for whoever evaluates several policies: the total is the number of
+/// pods, and what comes due is for the evaluations to say ([`Evaluation::due`]).
+impl Record for PodFacts {
+    type Total = usize;
+
+    fn add_to(&self, total: &mut usize) {
+        *total += 1;
+    }
+
+    fn subtract_from(&self, total: &mut usize) {
+        *total -= 1;
     }
 }
 
@@ -138,6 +153,22 @@ impl<R: Record> Index<R> {
         };
         reschedule(&mut self.due, &namespace.name, name, old_due, new_due);
         true
+    }
+
+    /// Adds or replaces a pod, or takes it out where there is nothing to keep of it.
+    pub fn set(&mut self, namespace: &str, name: &str, record: Option<R>) -> bool {
+        match record {
+            Some(record) => self.apply(namespace, name, record),
+            None => self.remove(namespace, name),
+        }
+    }
+
+    /// Keeps a pod that a relist shows, but that cannot be read: what was known of it stays.
+    pub fn keep(&mut self, namespace: &str, name: &str) {
+        let pods = self.namespaces.get_mut(namespace).map(|namespace| &mut namespace.pods);
+        if let Some(entry) = pods.and_then(|pods| pods.get_mut(name)) {
+            entry.generation = self.generation;
+        }
     }
 
     /// Takes a pod out; one that is not there is no error. Says whether anything changed. A

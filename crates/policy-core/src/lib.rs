@@ -24,6 +24,7 @@ pub mod index;
 pub mod manifest;
 pub mod namespaces;
 pub mod policy;
+pub mod quantity;
 pub mod report;
 pub mod score;
 pub mod severity;

@@ -26,8 +26,7 @@ impl ExcludedNamespaces {
 }
 
 /// Whether the namespace belongs to the cluster itself.
-#[must_use]
-pub fn is_system_namespace(namespace: &str) -> bool {
+fn is_system_namespace(namespace: &str) -> bool {
     SYSTEM.contains(&namespace) || namespace.ends_with("-system")
 }
 

@@ -1,10 +1,8 @@
 //! A policy made ready for evaluation: validated, with every default filled in.
 
-use crate::api::{
-    Admission, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode, ParsedQuantity,
-    Quantity,
-};
+use crate::api::{Admission, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode};
 use crate::checks::{CHECK_COUNT, CheckId, Setting};
+use crate::quantity::{ParsedQuantity, Quantity};
 use crate::severity::Severity;
 
 /// A policy as the engine takes it.
@@ -13,6 +11,8 @@ pub struct CompiledPolicy {
     enabled: [Option<EnabledCheck>; CHECK_COUNT],
     weights: [u8; CHECK_COUNT],
     mode: EnforcementMode,
+    default_probe: Option<DefaultProbe>,
+    default_resources: Option<DefaultResources>,
     admission: Admission,
 }
 
@@ -56,6 +56,8 @@ impl CompiledPolicy {
             enabled: [None; CHECK_COUNT],
             weights: [0; CHECK_COUNT],
             mode: spec.enforcement_mode,
+            default_probe: spec.default_probe.clone(),
+            default_resources: spec.default_resources.clone(),
             admission: spec.admission.clone().unwrap_or_default(),
         };
         for check in CheckId::all() {
@@ -114,6 +116,19 @@ impl CompiledPolicy {
     #[must_use]
     pub fn mode(&self) -> EnforcementMode {
         self.mode
+    }
+
+    /// The probe that enforce mode fills in, if any.
+    #[must_use]
+    pub fn default_probe(&self) -> Option<&DefaultProbe> {
+        self.default_probe.as_ref()
+    }
+
+    /// The requests and limits that enforce mode fills in, if any; each a valid quantity, no
+    /// request above its limit.
+    #[must_use]
+    pub fn default_resources(&self) -> Option<&DefaultResources> {
+        self.default_resources.as_ref()
     }
 
     /// What the webhook does under the policy.
@@ -285,6 +300,41 @@ mod tests {
                 "spec.weights.pending: must be 0 to 100, not 101",
             ]
         );
+    }
+
+    /// The bounds of the custom resource, each with the least that a policy needs around it.
+    fn bounds(path: &str, schema: &serde_json::Value, found: &mut Vec<(String, i64, i64)>) {
+        if let (Some(min), Some(max)) = (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
+            #[expect(clippy::cast_possible_truncation, reason = "the bounds are whole numbers")]
+            found.push((path.to_owned(), min as i64, max as i64));
+        }
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            bounds(&format!("{path}.{name}"), below, found);
+        }
+    }
+
+    /// Range and rules stand twice, in the schema and in `validate`: they have to say the same.
+    #[test]
+    fn what_the_schema_refuses_is_refused_here() {
+        let crd = serde_json::to_value(&crate::api::crds()[0]).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let mut found = Vec::new();
+        bounds("", spec, &mut found);
+        assert_eq!(found.len(), 2 + 3 + CHECK_COUNT, "{found:?}");
+        for (path, min, max) in found {
+            let with = |value: i64| {
+                let mut spec =
+                    serde_json::json!({ "defaultProbe": { "tcpPort": 1 }, "weights": {} });
+                let (parent, name) = path.rsplit_once('.').unwrap();
+                spec.pointer_mut(&parent.replace('.', "/")).unwrap()[name] = value.into();
+                compile(&spec.to_string())
+            };
+            assert!(with(min).is_ok() && with(max).is_ok(), "{path}: {min} to {max}");
+            assert!(with(min - 1).is_err() && with(max + 1).is_err(), "{path}: {min} to {max}");
+        }
+        let rules = spec["properties"]["defaultResources"]["x-kubernetes-validations"].to_string();
+        assert!(rules.contains("cpuRequest must not be above cpuLimit"), "{rules}");
+        assert!(rules.contains("memoryRequest must not be above memoryLimit"), "{rules}");
     }
 
     #[test]

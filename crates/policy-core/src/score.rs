@@ -1,8 +1,9 @@
 //! Counting findings and turning the counts into a score. Integers only.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::checks::{CHECK_COUNT, CheckId};
@@ -12,17 +13,23 @@ use crate::policy::CompiledPolicy;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTally(Numbers);
 
-/// Findings and counts by check. The large form is used only where a number needs it, so equal
-/// numbers are equal values.
+/// The large form is used only where a number needs it, so equal numbers are equal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Numbers {
-    Small([[u8; CHECK_COUNT]; 2]),
-    Large(Box<[[u32; CHECK_COUNT]; 2]>),
+    Small(Rows<u8>),
+    Large(Box<Rows<u32>>),
+}
+
+/// Numbers by check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rows<T> {
+    findings: [T; CHECK_COUNT],
+    counts: [T; CHECK_COUNT],
 }
 
 impl Default for PodTally {
     fn default() -> Self {
-        Self(Numbers::Small([[0; CHECK_COUNT]; 2]))
+        Self(Numbers::Small(Rows { findings: [0; CHECK_COUNT], counts: [0; CHECK_COUNT] }))
     }
 }
 
@@ -30,30 +37,31 @@ impl PodTally {
     /// Counts one finding; `count` is what its weight is multiplied by.
     pub fn add(&mut self, check: CheckId, count: u32) {
         let i = check.index();
-        if let Numbers::Small([findings, counts]) = &mut self.0 {
+        if let Numbers::Small(Rows { findings, counts }) = &mut self.0 {
             let more = u8::try_from(count).ok().and_then(|count| counts[i].checked_add(count));
             if let (Some(one_more), Some(more)) = (findings[i].checked_add(1), more) {
                 (findings[i], counts[i]) = (one_more, more);
                 return;
             }
         }
-        let mut large = self.numbers();
-        large[0][i] = large[0][i].saturating_add(1);
-        large[1][i] = large[1][i].saturating_add(count);
+        let mut large = self.rows();
+        large.findings[i] = large.findings[i].saturating_add(1);
+        large.counts[i] = large.counts[i].saturating_add(count);
         self.0 = Numbers::Large(Box::new(large));
     }
 
     /// Whether the pod has no finding.
     #[must_use]
     pub fn is_compliant(&self) -> bool {
-        self.numbers()[0].iter().all(|n| *n == 0)
+        self.rows().findings.iter().all(|n| *n == 0)
     }
 
-    /// Findings, then counts, by check.
-    fn numbers(&self) -> [[u32; CHECK_COUNT]; 2] {
+    fn rows(&self) -> Rows<u32> {
         match &self.0 {
-            Numbers::Small(small) => small.map(|row| row.map(u32::from)),
-            Numbers::Large(large) => **large,
+            Numbers::Small(Rows { findings, counts }) => {
+                Rows { findings: findings.map(u32::from), counts: counts.map(u32::from) }
+            }
+            Numbers::Large(rows) => **rows,
         }
     }
 }
@@ -73,7 +81,7 @@ impl Tally {
     pub fn add(&mut self, pod: &PodTally) {
         self.pods += 1;
         self.compliant_pods += u64::from(pod.is_compliant());
-        let [findings, counts] = pod.numbers();
+        let Rows { findings, counts } = pod.rows();
         for i in 0..CHECK_COUNT {
             self.findings[i] += u64::from(findings[i]);
             self.counts[i] += u64::from(counts[i]);
@@ -84,7 +92,7 @@ impl Tally {
     pub fn subtract(&mut self, pod: &PodTally) {
         self.pods -= 1;
         self.compliant_pods -= u64::from(pod.is_compliant());
-        let [findings, counts] = pod.numbers();
+        let Rows { findings, counts } = pod.rows();
         for i in 0..CHECK_COUNT {
             self.findings[i] -= u64::from(findings[i]);
             self.counts[i] -= u64::from(counts[i]);
@@ -172,9 +180,7 @@ impl fmt::Display for Score {
 }
 
 /// The class of a score.
-#[derive(
-    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Classification {
     /// 0 to 39.
     Critical,
@@ -196,6 +202,18 @@ impl Classification {
             Self::Stable => "Stable",
             Self::Healthy => "Healthy",
         }
+    }
+}
+
+/// Without a description of its own, as with [`Severity`](crate::severity::Severity).
+impl JsonSchema for Classification {
+    fn schema_name() -> Cow<'static, str> {
+        "Classification".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let all = [Self::Healthy, Self::Stable, Self::Degraded, Self::Critical];
+        json_schema!({ "type": "string", "enum": all.map(Self::as_str) })
     }
 }
 
@@ -300,10 +318,11 @@ mod tests {
 
         #[test]
         fn a_score_is_bounded_and_falls_with_each_finding(
-            pods in 0_u64..1000, counts in proptest::array::uniform6(0_u64..100_000), more in 0..6_usize,
+            pods in 0_u64..1000, counts in proptest::collection::vec(0_u64..100_000, CHECK_COUNT), more in 0..CHECK_COUNT,
         ) {
             let policy = CompiledPolicy::default_profile();
-            let mut tally = Tally { pods, counts, ..Tally::default() };
+            let mut tally = Tally { pods, ..Tally::default() };
+            tally.counts.copy_from_slice(&counts);
             let before = tally.score(&policy);
             prop_assert!(before.value() <= 100);
             tally.counts[more] += 1;

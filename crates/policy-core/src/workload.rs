@@ -1,8 +1,11 @@
 //! Kinds that make pods, and the workload that a pod belongs to.
 
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::facts::bounded_name;
 use crate::view::POD_TEMPLATE_HASH;
@@ -71,8 +74,7 @@ impl ObjectKind {
     /// group does not matter.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        Self::named(kind).filter(|found| found.groups().contains(&group))
+        Self::named(kind).filter(|found| found.groups().contains(&group(api_version)))
     }
 
     /// The kind of that name, whatever its group.
@@ -95,13 +97,17 @@ impl fmt::Display for ObjectKind {
 }
 
 /// What a user would change to change a pod: its controller, through a `ReplicaSet` to the
-/// Deployment; else the pod itself. The kind is free text, since any kind may own pods.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Deployment; else the pod itself. Any kind of any group may own pods.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
+    /// The API group; empty for the core group, and where an owner does not say it. Tells an
+    /// `apps` `StatefulSet` from another project's.
+    #[serde(skip)]
+    pub group: Arc<str>,
     /// The kind.
-    pub kind: Box<str>,
+    pub kind: Arc<str>,
     /// The name, in the namespace of the pod.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl Workload {
@@ -117,21 +123,33 @@ impl Workload {
                 .find(|owner| owner.controller == Some(true)),
             _ => None,
         };
-        let (kind, name) = controller
-            .map_or((kind.as_str(), name), |owner| (owner.kind.as_str(), owner.name.as_str()));
-        match deployment_name(kind, name, hash.map(String::as_str)) {
-            Some(deployment) => {
-                Self { kind: "Deployment".into(), name: bounded_name(deployment).into() }
-            }
-            None => Self { kind: bounded_name(kind).into(), name: bounded_name(name).into() },
+        let (group, kind, name) = match controller {
+            Some(owner) => (group(&owner.api_version), owner.kind.as_str(), owner.name.as_str()),
+            None => (kind.groups()[0], kind.as_str(), name),
+        };
+        let is_replica_set = kind == ObjectKind::ReplicaSet.as_str()
+            && (group.is_empty() || ObjectKind::ReplicaSet.groups().contains(&group));
+        let (kind, name) = hash
+            .filter(|_| is_replica_set)
+            .and_then(|hash| deployment_name(name, hash))
+            .map_or((kind, name), |deployment| (ObjectKind::Deployment.as_str(), deployment));
+        Self {
+            group: bounded_name(group).into(),
+            kind: bounded_name(kind).into(),
+            name: bounded_name(name).into(),
         }
     }
 }
 
 /// A Deployment names its `ReplicaSets` `<deployment>-<pod-template-hash>`.
-fn deployment_name<'a>(kind: &str, name: &'a str, hash: Option<&str>) -> Option<&'a str> {
-    let hash = hash.filter(|hash| kind == "ReplicaSet" && !hash.is_empty())?;
-    name.strip_suffix(hash)?.strip_suffix('-').filter(|deployment| !deployment.is_empty())
+fn deployment_name<'a>(replica_set: &'a str, hash: &str) -> Option<&'a str> {
+    let name = replica_set.strip_suffix(hash).filter(|_| !hash.is_empty())?;
+    name.strip_suffix('-').filter(|deployment| !deployment.is_empty())
+}
+
+/// The group of an `apiVersion`; the core group is the empty one.
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 impl fmt::Display for Workload {
@@ -188,6 +206,9 @@ mod tests {
         assert_eq!(owned(replica_set, "5d8"), "Deployment/web");
         assert_eq!(owned(replica_set, "d8"), "ReplicaSet/web-5d8", "not its hash");
         assert_eq!(owned(replica_set, ""), "ReplicaSet/web-5d8");
+        let of = |group: &str| replica_set.replace('{', &format!(r#"{{"apiVersion": "{group}", "#));
+        assert_eq!(owned(&of("apps/v1"), "5d8"), "Deployment/web");
+        assert_eq!(owned(&of("apps.kruise.io/v1"), "5d8"), "ReplicaSet/web-5d8", "not ours");
         assert_eq!(owned(r#"{"kind": "Job", "name": "j", "controller": true}"#, ""), "Job/j");
         assert_eq!(owned(r#"{"kind": "Node", "name": "n", "controller": true}"#, ""), "Node/n");
         assert_eq!(owned(r#"{"kind": "Foo", "name": "n"}"#, ""), "Pod/web-5d8-x", "no controller");

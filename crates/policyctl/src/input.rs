@@ -90,7 +90,7 @@ impl Inputs {
 
     /// The manifests of a folder and of all folders below, links included.
     fn folder(&mut self, folder: &Path) {
-        let found = self.walk(folder, usize::MAX, &|path| has_extension(path));
+        let found = self.walk(folder, Reach::Everything, &|path| has_extension(path));
         if !found {
             self.fail(&folder.display().to_string(), InputError::NoManifests);
         }
@@ -107,10 +107,10 @@ impl Inputs {
             .clone()
             .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
             .collect();
-        let depth = if argument.contains("**") {
-            usize::MAX
+        let reach = if argument.contains("**") {
+            Reach::WithoutLinks
         } else {
-            parts.count() - base.components().count()
+            Reach::Levels(parts.count() - base.components().count())
         };
         let start = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
         let options = glob::MatchOptions {
@@ -122,38 +122,41 @@ impl Inputs {
             let path = path.strip_prefix(".").unwrap_or(path);
             pattern.matches_path_with(path, options)
         };
-        let found = self.walk(start, depth, &matches);
+        let found = self.walk(start, reach, &matches);
         if !found {
             self.fail(argument, InputError::NoMatch);
         }
     }
 
     /// Takes what is wanted below a folder; says whether there was anything, readable or not.
-    fn walk(&mut self, folder: &Path, depth: usize, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
+    fn walk(&mut self, folder: &Path, reach: Reach, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
         let mut is_found = false;
-        // Links may lead to the same folder in very many ways; a limit ends that as well, and may
-        // be reached on one way and not on another.
         let mut visited = BTreeSet::new();
-        let mut is_new = |path: &Path| depth != usize::MAX || visited.insert(identity(path));
-        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().max_depth(depth);
-        let entries = walk
-            .into_iter()
-            .filter_entry(|entry| !entry.file_type().is_dir() || is_new(entry.path()));
+        let walk = WalkDir::new(folder).sort_by_file_name();
+        let walk = match reach {
+            Reach::Everything => walk.follow_links(true),
+            Reach::WithoutLinks => walk,
+            Reach::Levels(levels) => walk.follow_links(true).max_depth(levels),
+        };
+        let entries = walk.into_iter().filter_entry(|entry| {
+            let is_folder = entry.file_type().is_dir() && matches!(reach, Reach::Everything);
+            !is_folder || visited.insert(identity(entry.path()))
+        });
         for entry in entries {
             match entry {
-                Ok(entry) if entry.file_type().is_dir() => {
+                Ok(entry) if entry.path().is_dir() => {
                     // `deploy/*` names the folders in it as well.
-                    if depth != usize::MAX && is_wanted(entry.path()) {
+                    if matches!(reach, Reach::Levels(_)) && is_wanted(entry.path()) {
                         is_found = true;
                         self.folder(entry.path());
                     }
                 }
                 Ok(entry) if is_wanted(entry.path()) => {
                     is_found = true;
-                    if entry.file_type().is_file() {
-                        self.file(entry.path(), false);
-                    } else {
-                        self.fail(&display_name(entry.path()), InputError::NotRegular);
+                    match entry.path().metadata() {
+                        Ok(metadata) if metadata.is_file() => self.file(entry.path(), false),
+                        Ok(_) => self.fail(&display_name(entry.path()), InputError::NotRegular),
+                        Err(error) => self.fail(&display_name(entry.path()), error.into()),
                     }
                 }
                 Ok(_) => {}
@@ -192,6 +195,18 @@ impl Inputs {
     fn fail(&mut self, name: &str, error: InputError) {
         self.failed.push((name.to_owned(), error));
     }
+}
+
+/// How far a walk goes.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Each folder below, links followed, but no folder twice: links may lead to the same one in
+    /// very many ways.
+    Everything,
+    /// Each folder below, links to folders left alone, as shells have it for `**`.
+    WithoutLinks,
+    /// So many levels, links followed.
+    Levels(usize),
 }
 
 fn is_pattern(text: &str) -> bool {

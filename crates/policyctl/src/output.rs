@@ -98,6 +98,11 @@ impl io::Write for UntilClosed<'_> {
     }
 }
 
+/// Prints why the result is what it is.
+pub(crate) fn reason(text: impl Display) {
+    to_stderr(text);
+}
+
 /// Prints an error, each line of it as text that cannot pass for anything else.
 pub(crate) fn error(text: impl Display) {
     to_stderr(format_args!("error: {text}"));

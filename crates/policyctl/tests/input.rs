@@ -158,11 +158,14 @@ fn links_and_pipes_are_followed_refused_or_named() {
     assert!(status.success());
     let expected =
         ["d/dangling.yaml: no such file or folder", "d/pipe.yaml: is not a regular file"];
-    for argument in ["d", "d/**/*.yaml", "./d/", "d/[!n]*"] {
+    for (argument, pods) in [("d", 2), ("d/**/*.yaml", 1), ("./d/", 2), ("d/[!n]*", 2)] {
         let (json, failed, code) = report(path, &["-f", argument], b"");
-        assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(2), 2), "{argument}: {json}");
+        assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(pods), 2), "{argument}: {json}");
         assert_eq!(failed, expected, "{argument}");
     }
+    symlink("elsewhere", path.join("a-link")).unwrap();
+    let (json, _, code) = report(path, &["-f", "**/elsewhere/*.yaml"], b"");
+    assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(1), 0), "by its own name");
     let (json, _, code) = report(path, &["-f", "*/b.yaml", "-f", "elsewhere"], b"");
     assert_eq!((json["summary"]["pods"].as_u64(), code), (Some(1), 0));
 }

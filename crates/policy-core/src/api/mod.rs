@@ -6,7 +6,6 @@ mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod policy;
-mod quantity;
 mod status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -18,7 +17,6 @@ pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
     DevOpsPolicySpec, EnforcementMode, SeverityOverrides, Weights,
 };
-pub use quantity::{ParsedQuantity, Quantity};
 pub use status::{DevOpsPolicyStatus, ViolationsBySeverity};
 
 /// The API group of both kinds.

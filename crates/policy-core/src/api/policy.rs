@@ -4,8 +4,8 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
 use super::status::DevOpsPolicyStatus;
+use crate::quantity::Quantity;
 use crate::severity::Severity;
 
 /// What is wanted of the workloads of a namespace. Every field is optional; a check whose field

@@ -1,11 +1,9 @@
 //! Containers that restart again and again.
 
-use std::borrow::Cow;
-
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::{ContainerFacts, PodFacts};
+use crate::facts::PodFacts;
 
 pub(super) struct HighRestarts;
 
@@ -19,7 +17,9 @@ static META: CheckMeta = CheckMeta {
     violation_type: "high_restarts",
     title: "Container restarts too often",
     summary_label: "Restart severity score",
-    text: "restarted more than the limit",
+    counts_restarts: true,
+    comes_with_time: false,
+    text: "restarted more than {limit} times",
     what: "A regular, sidecar or init container that restarted more often than `maxRestartCount`. It counts with all its restarts, but at most 5.",
     why: "A container that restarts is down each time, loses what it held in memory, and often hides a crash loop or a memory limit that is too low.",
     fix: "Read why it ended: `kubectl logs POD -c CONTAINER --previous`, and the last state in `kubectl describe pod POD`.",
@@ -45,10 +45,6 @@ impl Check for HighRestarts {
                 sink.container(index, container.restarts.min(MAX_COUNTED));
             }
         }
-    }
-
-    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        format!("restarted more than {limit} times").into()
     }
 }
 

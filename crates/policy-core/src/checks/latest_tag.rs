@@ -14,6 +14,8 @@ static META: CheckMeta = CheckMeta {
     violation_type: "latest_tag",
     title: "Image is not pinned",
     summary_label: "Images using :latest",
+    counts_restarts: false,
+    comes_with_time: false,
     text: "uses :latest image tag",
     what: "A container of any sort (regular, init, sidecar, ephemeral) whose image has no digest and whose tag is missing or `latest`. A reference that cannot be parsed counts as well. A container without an image, filled in by something else, is skipped.",
     why: "The registry decides at each pull what runs: two replicas may differ, a rollback may bring nothing back, and a restart can be an unnoticed upgrade.",

@@ -14,6 +14,8 @@ static META: CheckMeta = CheckMeta {
     violation_type: "missing_liveness",
     title: "No liveness probe",
     summary_label: "Missing liveness probes",
+    counts_restarts: false,
+    comes_with_time: false,
     text: "missing liveness probe",
     what: "A container that serves for the pod's whole life (regular or native sidecar) without a liveness probe. A probe without a way of probing counts as missing. Pods whose restartPolicy is not Always are skipped.",
     why: "A process that hangs keeps its pod Running for ever: nothing restarts it, and nobody is told.",

@@ -14,6 +14,8 @@ static META: CheckMeta = CheckMeta {
     violation_type: "missing_readiness",
     title: "No readiness probe",
     summary_label: "Missing readiness probes",
+    counts_restarts: false,
+    comes_with_time: false,
     text: "missing readiness probe",
     what: "A container that serves for the pod's whole life (regular or native sidecar) without a readiness probe. A probe without a way of probing counts as missing. Pods whose restartPolicy is not Always are skipped.",
     why: "A pod gets traffic from the moment when its process starts: each rollout and each restart loses requests.",

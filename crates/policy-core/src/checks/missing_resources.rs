@@ -16,6 +16,8 @@ static META: CheckMeta = CheckMeta {
     violation_type: "missing_resources",
     title: "Requests or limits are missing",
     summary_label: "Missing resource limits",
+    counts_restarts: false,
+    comes_with_time: false,
     text: "missing resource requests or limits",
     what: "A container that serves for the pod's whole life (regular or native sidecar) without a CPU request, a memory request or a memory limit. A CPU limit is not demanded. A limit without a request sets the request, and the pod's own `spec.resources` count for every container.",
     why: "Without requests the scheduler places the pod blindly; without a memory limit one leak takes the whole node down with it.",

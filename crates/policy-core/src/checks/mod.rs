@@ -46,8 +46,11 @@ pub trait Check: Sync {
 
     /// The finding as words. `container` is the one found, `None` for a finding about the pod.
     fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        let _ = (container, limit);
-        self.meta().text.into()
+        let _ = container;
+        match self.meta().text {
+            text if text.contains("{limit}") => text.replace("{limit}", &limit.to_string()).into(),
+            text => text.into(),
+        }
     }
 }
 
@@ -75,6 +78,7 @@ impl Setting {
 
 /// What is fixed about a check, and what people are told about it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a cell of the table of checks")]
 pub struct CheckMeta {
     /// The id in reports, status and metrics, in kebab case.
     pub id: &'static str,
@@ -88,7 +92,12 @@ pub struct CheckMeta {
     pub title: &'static str,
     /// The row of the printed summary.
     pub summary_label: &'static str,
-    /// The words of a finding, or their beginning.
+    /// Whether that row shows restarts, as the weight counts them, rather than findings.
+    pub counts_restarts: bool,
+    /// Whether a finding may come by the passing of time alone ([`Sink::due_at`]). One check at
+    /// most: of a pod, only one such moment is kept.
+    pub comes_with_time: bool,
+    /// The words of a finding; `{limit}` stands for the policy's limit.
     pub text: &'static str,
     /// What exactly is found.
     pub what: &'static str,
@@ -204,6 +213,68 @@ mod tests {
                 assert!(text.ends_with(['.', '`']), "{check}: {text:?} is no sentence");
             }
             assert!(meta.weight <= 100);
+        }
+        assert!(CheckId::all().filter(|check| check.meta().comes_with_time).count() <= 1);
+    }
+
+    /// The contract's table, cell by cell; enforcement and admission hang on the last two.
+    #[test]
+    fn every_check_is_what_the_contract_says() {
+        type Row = [&'static str; 4];
+        const ROWS: [(Row, u8, &str, bool, bool); CHECK_COUNT] = [
+            (
+                ["latest-tag", "forbidLatestTag", "latestTag", "latest_tag"],
+                5,
+                "uses :latest image tag",
+                true,
+                false,
+            ),
+            (
+                ["missing-liveness", "requireLivenessProbe", "missingLiveness", "missing_liveness"],
+                3,
+                "missing liveness probe",
+                true,
+                true,
+            ),
+            (
+                [
+                    "missing-readiness",
+                    "requireReadinessProbe",
+                    "missingReadiness",
+                    "missing_readiness",
+                ],
+                2,
+                "missing readiness probe",
+                true,
+                true,
+            ),
+            (
+                ["missing-resources", "requireResources", "missingResources", "missing_resources"],
+                0,
+                "missing resource requests or limits",
+                true,
+                true,
+            ),
+            (
+                ["high-restarts", "maxRestartCount", "highRestarts", "high_restarts"],
+                6,
+                "restarted more than {limit} times",
+                false,
+                false,
+            ),
+            (
+                ["pending", "forbidPendingDuration", "pending", "pending"],
+                4,
+                "pending longer than {limit} s",
+                false,
+                false,
+            ),
+        ];
+        for (check, row) in CheckId::all().zip(ROWS) {
+            let CheckMeta { id, field, severity_key, violation_type, .. } = check.meta();
+            let CheckMeta { weight, text, at_admission, patchable, .. } = check.meta();
+            let names = [*id, *field, *severity_key, *violation_type];
+            assert_eq!((names, *weight, *text, *at_admission, *patchable), row);
         }
     }
 

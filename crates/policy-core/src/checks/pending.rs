@@ -1,11 +1,9 @@
 //! Pods that wait too long.
 
-use std::borrow::Cow;
-
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::{ContainerFacts, Lifecycle, PodFacts};
+use crate::facts::{Lifecycle, PodFacts};
 
 pub(super) struct Pending;
 
@@ -16,7 +14,9 @@ static META: CheckMeta = CheckMeta {
     violation_type: "pending",
     title: "Pod is pending for too long",
     summary_label: "Pending pods",
-    text: "pending longer than the limit",
+    counts_restarts: false,
+    comes_with_time: true,
+    text: "pending longer than {limit} s",
     what: "A pod that is Pending for longer than `forbidPendingDuration` seconds, counted from its creation. A pod held back by scheduling gates is not Pending in this sense.",
     why: "The workload runs with fewer replicas than wanted, or not at all: no node has room, a volume is missing, or an image cannot be pulled.",
     fix: "Read the events at the end of `kubectl describe pod POD`: they name what is missing.",
@@ -46,10 +46,6 @@ impl Check for Pending {
         } else {
             sink.due_at(last_allowed.saturating_add(1));
         }
-    }
-
-    fn message(&self, _container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        format!("pending longer than {limit} s").into()
     }
 }
 

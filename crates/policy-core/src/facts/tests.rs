@@ -115,9 +115,13 @@ fn restarts_are_found_by_name_in_the_right_list() {
 
 #[test]
 fn one_shot_pods_and_mirrors_are_known() {
-    for (policy, expected) in
-        [("null", true), (r#""Always""#, true), (r#""Never""#, false), (r#""OnFailure""#, false)]
-    {
+    for (policy, expected) in [
+        ("null", true),
+        (r#""""#, true),
+        (r#""Always""#, true),
+        (r#""Never""#, false),
+        (r#""OnFailure""#, false),
+    ] {
         let facts = pod(&format!(r#"{{"spec": {{"restartPolicy": {policy}}}}}"#));
         assert_eq!(facts.restarts_always, expected, "{policy}");
     }

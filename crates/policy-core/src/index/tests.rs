@@ -5,9 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Timestamp;
 use crate::evaluate::evaluate;
-use crate::facts::{
-    ContainerFacts, ContainerRole, ImageFact, Lifecycle, MissingResources, PodFacts,
-};
+use crate::facts::{ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGaps};
 use crate::policy::CompiledPolicy;
 use crate::workload::{ObjectKind, Workload};
 
@@ -37,7 +35,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
                 image: if pinned { ImageFact::Pinned } else { ImageFact::NotPinned },
                 has_liveness_probe: probe,
                 has_readiness_probe: true,
-                missing_resources: MissingResources { memory_limit: !probe, ..Default::default() },
+                missing_resources: ResourceGaps { memory_limit: !probe, ..Default::default() },
                 restarts,
             }
         });
@@ -46,7 +44,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             namespace: "n".into(),
             kind: ObjectKind::Pod,
             name: "p".into(),
-            workload: Workload { kind: "Pod".into(), name: "p".into() },
+            workload: Workload { group: "".into(), kind: "Pod".into(), name: "p".into() },
             restarts_always: true,
             is_mirror: false,
             lifecycle,
@@ -85,10 +83,8 @@ impl World {
     }
 
     fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {
-        match self.scored(pod) {
-            Some(record) => self.index.apply(&namespace(ns), &name.to_string(), record),
-            None => self.index.remove(&namespace(ns), &name.to_string()),
-        }
+        let record = self.scored(pod);
+        self.index.set(&namespace(ns), &name.to_string(), record)
     }
 
     fn happen(&mut self, event: Event) -> Result<(), TestCaseError> {
@@ -190,4 +186,24 @@ fn the_same_record_again_is_no_change() {
     assert!(index.replace_all([("shop", "web", record)]).is_empty());
     assert!(index.remove("shop", "web"));
     assert!(index.namespace("shop").is_none() && index.is_empty());
+}
+
+#[test]
+fn facts_are_kept_and_a_pod_that_cannot_be_read_survives_a_relist() {
+    let facts = |name: &str| {
+        let text = format!(r#"{{"metadata": {{"name": "{name}"}}}}"#);
+        PodFacts::of_pod(&serde_json::from_str(&text).unwrap(), "shop")
+    };
+    let mut index = Index::default();
+    for name in ["a", "b", "c"] {
+        assert!(index.apply("shop", name, facts(name)));
+    }
+    index.begin_relist();
+    assert!(!index.apply("shop", "a", facts("a")));
+    index.keep("shop", "b");
+    index.keep("shop", "never-seen");
+    assert_eq!(index.finish_relist(), BTreeSet::from(["shop".into()]));
+    let names: BTreeSet<&str> = index.pods("shop").map(|(name, _)| name).collect();
+    assert_eq!(names, BTreeSet::from(["a", "b"]));
+    assert_eq!((index.total(), index.namespace("shop")), (&2, Some(&2)));
 }

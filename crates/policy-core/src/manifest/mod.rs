@@ -137,7 +137,9 @@ impl Reader<'_> {
                 }
             }
         }
-        self.fail(self.to_file_line(error.line), error.reason);
+        let is_template = memchr::memmem::find(bytes, b"{{").is_some();
+        let hint = if is_template { " (a template? render it first)" } else { "" };
+        self.fail(self.to_file_line(error.line), error.reason + hint);
     }
 
     /// Reads a List with a member of the wrong shape: the other members are read, though their
@@ -149,19 +151,14 @@ impl Reader<'_> {
         let member = list.member();
         for item in items {
             let line = self.file_line(&item);
-            // Written down again, it is read by the same rules as any other object.
+            // Written down again, it is read by the same types; of numbers only the value is left.
             let text = item.value.to_string();
+            let outer = self.only_line.replace(line);
             match parse::<ObjectView>(text.as_bytes()) {
-                Ok(object) => {
-                    self.only_line = Some(line);
-                    self.object(&object.unwrap_or_default(), line, member.as_ref());
-                    self.only_line = None;
-                }
-                Err(error) => match parse::<Header>(text.as_bytes()).map(Header::object_type) {
-                    Ok(Some(found)) if found.classify() == Ok(None) => self.skip(line, &found),
-                    _ => self.fail(line, error.reason),
-                },
+                Ok(object) => self.object(&object.unwrap_or_default(), line, member.as_ref()),
+                Err(error) => self.mismatch(text.as_bytes(), error),
             }
+            self.only_line = outer;
         }
     }
 
@@ -180,14 +177,11 @@ impl Reader<'_> {
     /// The line of the file on which something of the document was written. What an alias
     /// brings in counts where it was defined: that is where it is changed.
     fn file_line<T>(&self, place: &Spanned<T>) -> u32 {
-        if let Some(line) = self.only_line {
-            return line;
-        }
         self.to_file_line(u32::try_from(place.defined.line()).unwrap_or(u32::MAX))
     }
 
     fn to_file_line(&self, line: u32) -> u32 {
-        self.first_line.saturating_add(line.max(1) - 1)
+        self.only_line.unwrap_or_else(|| self.first_line.saturating_add(line.max(1) - 1))
     }
 }
 

@@ -85,7 +85,13 @@ fn decode(value: Value, problems: &mut Vec<(String, String)>) -> Option<DevOpsPo
     });
     unknown.retain(|path| !matches!(path.as_str(), "apiVersion" | "kind"));
     problems.extend(unknown.into_iter().map(|path| (path, "unknown field".to_owned())));
-    decoded.map_err(|error| problems.push((track.path().to_string(), wrong_type(&error)))).ok()
+    decoded
+        .map_err(|error| {
+            let path = track.path().to_string();
+            let path = if path == "." { "policy".to_owned() } else { path };
+            problems.push((path, wrong_type(&error)));
+        })
+        .ok()
 }
 
 fn wrong_type(error: &serde_json::Error) -> String {

@@ -127,6 +127,13 @@ fn a_bad_member_hides_no_other() {
 }
 
 #[test]
+fn a_bad_member_of_a_list_in_a_list_hides_no_other() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c}]}}\n\
+                \x20 - {apiVersion: v1, kind: Pod, spec: {containers: 5}}\n";
+    assert_eq!(read(text), ["Pod default/a @4 [4]", "! 4: expected a list"]);
+}
+
+#[test]
 fn an_odd_object_of_another_kind_costs_its_neighbours_nothing() {
     let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    containers:\n    - name: c\n\
                 - {apiVersion: example.com/v1, kind: Foo, metadata: 5, spec: {template: text}, status: []}\n";

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Coverage, NamespaceSummary, NotRead, Report, ReportFinding, ReportWorkload, SCHEMA_VERSION,
-    Source, Summary,
+    Coverage, LookAlike, NamespaceSummary, NotRead, Report, ReportFinding, SCHEMA_VERSION, Source,
+    Summary,
 };
 use crate::evaluate::evaluate;
 use crate::facts::{Lifecycle, PodFacts};
@@ -88,10 +88,6 @@ impl<'a> Assessment<'a> {
             return;
         }
         let name: Arc<str> = (&*pod.name).into();
-        let workload = ReportWorkload {
-            kind: (&*pod.workload.kind).into(),
-            name: (&*pod.workload.name).into(),
-        };
         self.findings.extend(evaluation.findings.iter().map(|finding| {
             let container_line = |place: Place<'_>| {
                 let index = finding.container?;
@@ -103,7 +99,7 @@ impl<'a> Assessment<'a> {
                 namespace: Arc::clone(&pod.namespace),
                 kind: pod.kind.as_str(),
                 name: Arc::clone(&name),
-                workload: workload.clone(),
+                workload: pod.workload.clone(),
                 container: finding.container(pod).map(|container| container.name.clone()),
                 message: finding.message(pod, self.policy),
                 count: finding.count,
@@ -139,11 +135,8 @@ impl<'a> Assessment<'a> {
         }
         self.coverage.other_kinds += content.skipped.len() as u64;
         for skipped in content.skipped.iter().filter(|skipped| skipped.looks_like_a_workload) {
-            self.coverage.look_alikes.push(NotRead::new(
-                file,
-                Some(skipped.line),
-                skipped.kind.clone(),
-            ));
+            let (file, kind) = (Arc::clone(file), skipped.kind.clone());
+            self.coverage.look_alikes.push(LookAlike { file, line: skipped.line, kind });
         }
         for failure in &content.failures {
             self.not_read(file, Some(failure.line), failure.reason.clone());
@@ -176,10 +169,6 @@ impl<'a> Assessment<'a> {
     pub fn finish(mut self, source: Source) -> Report {
         self.cut_above(MAX_FINDINGS);
         self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        if self.cut > 0 {
-            let reason = format!("{} findings are counted, but not listed", self.cut);
-            self.not_read(&"findings".into(), None, reason);
-        }
         self.coverage.failed.sort();
         self.coverage.look_alikes.sort();
         let coverage = &mut self.coverage;
@@ -200,6 +189,7 @@ impl<'a> Assessment<'a> {
                 .collect(),
             findings: self.findings,
             coverage: self.coverage,
+            findings_cut: self.cut,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::checks::CheckId;
 use crate::policy::CompiledPolicy;
 use crate::score::{Classification, Tally};
 use crate::severity::Severity;
+use crate::workload::Workload;
 
 /// The version of the JSON output; it changes when a field goes away or changes its meaning.
 pub const SCHEMA_VERSION: &str = "1";
@@ -46,6 +47,9 @@ pub struct Report {
     pub findings: Vec<ReportFinding>,
     /// What was looked at, and what was not.
     pub coverage: Coverage,
+    /// How many findings are counted, but not listed: a report lists a million.
+    #[serde(skip)]
+    pub findings_cut: u64,
 }
 
 /// Where the pods of a report came from.
@@ -109,7 +113,7 @@ pub struct ReportFinding {
     /// The name of the object that was read.
     pub name: Arc<str>,
     /// What is to be changed: the pod's controller, else the object itself.
-    pub workload: ReportWorkload,
+    pub workload: Workload,
     /// The container; `null` where the finding is about the pod.
     pub container: Option<Box<str>>,
     /// The finding as words.
@@ -126,15 +130,6 @@ pub struct ReportFinding {
     /// The line of the object.
     #[serde(skip)]
     object_line: Option<u32>,
-}
-
-/// What is to be changed to change a pod.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-pub struct ReportWorkload {
-    /// Its kind.
-    pub kind: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
 }
 
 /// What was looked at, and what was not.
@@ -156,7 +151,18 @@ pub struct Coverage {
     ended: u64,
     /// Objects of other kinds whose names are those of workloads, for people.
     #[serde(skip)]
-    look_alikes: Vec<NotRead>,
+    pub look_alikes: Vec<LookAlike>,
+}
+
+/// An object of another kind whose name is the one of a workload: a misspelt group, perhaps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookAlike {
+    /// The file.
+    pub file: Arc<str>,
+    /// The line of the object.
+    pub line: u32,
+    /// Its `apiVersion` and kind.
+    pub kind: String,
 }
 
 /// Something that could not be read.
@@ -198,7 +204,10 @@ impl Summary {
             classification: score.classification(),
             total_violations: tally.total_findings(),
             compliant_pods: tally.compliant_pods(),
-            restart_severity: CheckId::from_name("high-restarts").map_or(0, |id| tally.count(id)),
+            restart_severity: CheckId::all()
+                .filter(|check| check.meta().counts_restarts)
+                .map(|check| tally.count(check))
+                .sum(),
             violations_by_check: policy
                 .enabled()
                 .map(|(check, _)| (check.as_str(), tally.findings(check)))
@@ -212,7 +221,11 @@ impl Report {
     /// How severe the worst finding is; `None` without findings.
     #[must_use]
     pub fn worst_severity(&self) -> Option<Severity> {
-        self.findings.iter().map(|finding| finding.severity).max()
+        let ViolationsBySeverity { critical, high, medium, low } =
+            self.summary.violations_by_severity;
+        let numbers = [critical, high, medium, low];
+        let worst = Severity::ALL.into_iter().zip(numbers).find(|(_, number)| *number > 0);
+        worst.map(|(severity, _)| severity)
     }
 
     /// Writes the report. The whole text is never held in memory: it is many times the size of

@@ -25,7 +25,7 @@ pub(super) fn render(report: &Report) -> Value {
         .take(MAX_RESULTS)
         .map(|finding| result(finding, &rules, &mut seen))
         .collect();
-    let cut = report.findings.len() - results.len();
+    let cut = (report.findings.len() - results.len()) as u64 + report.findings_cut;
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -111,7 +111,7 @@ fn level(severity: Severity) -> &'static str {
 }
 
 /// What could not be read, and what was cut.
-fn notifications(report: &Report, cut: usize) -> Vec<Value> {
+fn notifications(report: &Report, cut: u64) -> Vec<Value> {
     let failed = report.coverage.failed.iter().map(|failed| {
         json!({ "level": "error", "message": { "text": format!("{}: {}", failed.source, failed.reason) } })
     });

@@ -7,7 +7,8 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 use super::text::{counted, printable, shortened};
-use super::{Coverage, Report, ReportFinding, Summary};
+use super::{Coverage, LookAlike, Report, ReportFinding, Summary};
+use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
 use crate::score::Classification;
 use crate::severity::Severity;
@@ -98,7 +99,7 @@ impl Table<'_> {
             let label = check.meta().summary_label;
             match summary.violations_by_check.get(check.as_str()) {
                 None => self.row(label, "not checked")?,
-                Some(_) if check.as_str() == "high-restarts" => {
+                Some(_) if check.meta().counts_restarts => {
                     self.row(label, summary.restart_severity)?;
                 }
                 Some(findings) => self.row(label, findings)?,
@@ -188,11 +189,8 @@ impl Table<'_> {
             self.heading("Skipped, though named like a workload:")?;
         }
         for skipped in coverage.look_alikes.iter().take(MOST) {
-            self.line(format_args!(
-                "  {}: {}",
-                printable(&skipped.source),
-                printable(&skipped.reason)
-            ))?;
+            let LookAlike { file, line, kind } = skipped;
+            self.line(format_args!("  {}:{line}: {}", printable(file), printable(kind)))?;
         }
         match coverage.look_alikes.len().saturating_sub(MOST) {
             0 => Ok(()),
@@ -209,15 +207,17 @@ impl Table<'_> {
         if report.findings.is_empty() {
             return Ok(());
         }
-        let severities = Severity::ALL.into_iter().filter_map(|severity| {
-            let number = report.findings.iter().filter(|f| f.severity == severity).count();
+        let ViolationsBySeverity { critical, high, medium, low } =
+            report.summary.violations_by_severity;
+        let numbers = Severity::ALL.into_iter().zip([critical, high, medium, low]);
+        let severities = numbers.filter_map(|(severity, number)| {
             let text = format_args!("{number} {severity}").to_string();
             (number > 0).then(|| self.colours.severity(text, severity))
         });
         let severities = severities.collect::<Vec<_>>().join(", ");
         self.line(format_args!(
             "\n{} in {}: {severities}",
-            counted(report.findings.len() as u64, "finding"),
+            counted(report.summary.total_violations, "finding"),
             counted(objects().count() as u64, "object"),
         ))?;
         for findings in objects() {
@@ -229,7 +229,10 @@ impl Table<'_> {
                 found.into_iter().try_for_each(|found| self.finding(found))?;
             }
         }
-        Ok(())
+        match report.findings_cut {
+            0 => Ok(()),
+            cut => self.heading(format_args!("{cut} more findings are counted, but not listed")),
+        }
     }
 
     fn finding(&mut self, finding: &ReportFinding) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::api::ParsedQuantity;
+use crate::quantity::ParsedQuantity;
 
 /// A request or limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use policy_core::bundle::Bundle;
 use policy_core::manifest::{documents, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Format, Report, Source, printable};
+use policy_core::report::{Assessment, Format, LookAlike, Report, Source, printable};
 use policy_core::severity::Severity;
 use rayon::prelude::*;
 
@@ -50,9 +50,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// The namespace of objects that name none
-    #[arg(short, long, value_name = "NAME", default_value = "default", value_parser = cli::label)]
-    namespace: String,
+    /// The namespace of objects that name none [default: default]
+    #[arg(short, long, value_name = "NAME", value_parser = cli::label)]
+    namespace: Option<String>,
 
     /// Leave out a namespace, beside the system's; may be given more than once
     #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = cli::label)]
@@ -91,6 +91,9 @@ enum Output {
 
 pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
     let policy = policy(args)?;
+    if policy.enabled().next().is_none() {
+        output::reason("the policy switches no check on, so there is nothing to find");
+    }
     let report = analyze(args, &policy, console)?;
     let format = match args.output {
         Output::Table => Format::Table(console.colours()),
@@ -106,8 +109,16 @@ pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
             output::error(format_args!("{source}: {reason}"));
         }
     }
+    if args.output != Output::Table {
+        for LookAlike { file, line, kind } in &report.coverage.look_alikes {
+            console.note(format_args!("{}:{line}: skipped {}", printable(file), printable(kind)));
+        }
+    }
+    if report.findings_cut > 0 {
+        console.note(format_args!("{} findings are counted, but not listed", report.findings_cut));
+    }
     let input = if report.coverage.failed.is_empty() { Exit::Fine } else { Exit::Error };
-    Ok(input.max(thresholds(args, &report, console)))
+    Ok(input.max(thresholds(args, &report)))
 }
 
 fn policy(args: &Args) -> anyhow::Result<CompiledPolicy> {
@@ -176,6 +187,7 @@ fn assess<'a>(
             return assessment;
         }
     };
+    let namespace = args.namespace.as_deref().unwrap_or("default");
     let documents = documents(&bytes);
     if documents.is_empty() && input.is_explicit {
         let mut assessment = empty();
@@ -186,7 +198,7 @@ fn assess<'a>(
         .par_iter()
         .with_min_len(SMALLEST_BATCH)
         .fold(empty, |mut assessment, document| {
-            assessment.document(&input.name, document.number, &document.read(&args.namespace));
+            assessment.document(&input.name, document.number, &document.read(namespace));
             assessment
         })
         .reduce(empty, merged)
@@ -197,20 +209,25 @@ fn merged<'a>(mut left: Assessment<'a>, right: Assessment<'a>) -> Assessment<'a>
     left
 }
 
-/// Whether a threshold was crossed. Without pods there is no score to be too low.
-fn thresholds(args: &Args, report: &Report, console: Console) -> Exit {
+/// Whether a threshold was crossed; why is told also to the quiet. Without pods there is no score
+/// to be too low, and nobody should take that for a pass without knowing it.
+fn thresholds(args: &Args, report: &Report) -> Exit {
     let mut exit = Exit::Fine;
     let score = report.summary.score;
     if let Some(threshold) = args.fail_below.filter(|threshold| score < *threshold) {
-        console.note(format_args!("the score {score} is below {threshold} (--fail-below)"));
+        output::reason(format_args!("the score {score} is below {threshold} (--fail-below)"));
         exit = Exit::Findings;
     }
     if let Some(threshold) = args.fail_on
         && let Some(worst) = report.worst_severity().filter(|worst| *worst >= threshold)
     {
-        console
-            .note(format_args!("there are findings of severity {worst} (--fail-on {threshold})"));
+        output::reason(format_args!(
+            "there are findings of severity {worst} (--fail-on {threshold})"
+        ));
         exit = Exit::Findings;
+    }
+    if report.summary.pods == 0 && (args.fail_below.is_some() || args.fail_on.is_some()) {
+        output::reason("nothing was evaluated, so no threshold could be crossed");
     }
     exit
 }

@@ -35,7 +35,7 @@ pub(crate) enum Command {
         #[arg(long, short, default_value = "default", value_parser = cli::label)]
         namespace: String,
         /// The name of the policy
-        #[arg(long, default_value = "devops-policy", value_parser = cli::label)]
+        #[arg(long, default_value = "devops-policy", value_parser = cli::subdomain)]
         policy_name: String,
     },
 }

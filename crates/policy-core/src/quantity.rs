@@ -27,7 +27,6 @@ impl JsonSchema for Quantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "maxLength": 64,
         })
     }
@@ -133,7 +132,11 @@ fn parse(text: &str) -> Option<i128> {
     }
     value = value.checked_mul(multiplier)?.checked_mul(NANOS_PER_UNIT)?;
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    value = if exponent < 0 { (value + power - 1) / power } else { value.checked_mul(power)? };
+    value = if exponent < 0 {
+        value / power + i128::from(value % power != 0)
+    } else {
+        value.checked_mul(power)?
+    };
     Some(if negative { -value } else { value })
 }
 
@@ -167,6 +170,8 @@ fn suffix_value(suffix: &str) -> Option<(i128, i32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn value(text: &str) -> Option<ParsedQuantity> {
@@ -191,6 +196,25 @@ mod tests {
             assert!(value(left).is_some(), "{left}");
         }
         assert_eq!(Quantity::Number(2).parse(), value("2"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_is_read_or_refused(
+            text in "[+-]?[0-9]{0,42}(\\.[0-9]{0,42})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|e-?[0-9]{1,3})?",
+        ) {
+            if let Some(parsed) = value(&text) {
+                prop_assert!(!parsed.is_negative() || text.starts_with('-'), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
+        let close_to_the_limit = value("0.170141183460469231731687303715").unwrap();
+        assert!(!close_to_the_limit.is_negative());
+        assert!(close_to_the_limit < value("0.2").unwrap());
+        assert_eq!(value("0.0000000001"), value("1n"), "rounded up");
     }
 
     #[test]
