@@ -24,7 +24,7 @@ pub trait Record: PartialEq {
         None
     }
 
-    /// Changes the record by the passing of time alone.
+    /// Changes the record by the passing of time alone. What comes due next is later.
     fn come_due(&mut self) {}
 }
 
@@ -247,7 +247,7 @@ impl<R: Record> Index<R> {
     pub fn advance(&mut self, now: i64) -> BTreeSet<Arc<str>> {
         let mut changed = BTreeSet::new();
         while self.next_due().is_some_and(|second| second <= now) {
-            let Some((_, namespace, name)) = self.due.pop_first() else {
+            let Some((second, namespace, name)) = self.due.pop_first() else {
                 break;
             };
             let Some(found) = self.namespaces.get_mut(&namespace) else {
@@ -261,7 +261,9 @@ impl<R: Record> Index<R> {
             record.come_due();
             record.add_to(&mut found.total);
             record.add_to(&mut self.total);
-            reschedule(&mut self.due, &found.name, &name, None, record.due_at());
+            // A record that stays due would keep this loop from ending.
+            let next = record.due_at().filter(|next| *next > second);
+            reschedule(&mut self.due, &found.name, &name, None, next);
             changed.insert(namespace);
         }
         changed
