@@ -128,7 +128,7 @@ impl Reader<'_> {
         let header = if error.is_mismatch { parse::<Spanned<Header>>(bytes) } else { Ok(None) };
         if let Ok(Some(header)) = header {
             let line = self.file_line(&header);
-            if let Some(found) = Header::object_type(Some(header.value)) {
+            if let Some(found) = header.value.object_type() {
                 if found.is_list() {
                     return self.list_by_members(bytes, &found, error);
                 }
@@ -196,9 +196,8 @@ struct Header {
 }
 
 impl Header {
-    fn object_type(header: Option<Self>) -> Option<ObjectType> {
-        let header = header?;
-        ObjectType::of(header.api_version.as_deref(), header.kind.as_deref())
+    fn object_type(&self) -> Option<ObjectType> {
+        ObjectType::of(self.api_version.as_deref(), self.kind.as_deref())
     }
 }
 

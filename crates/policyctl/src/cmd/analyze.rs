@@ -104,21 +104,24 @@ pub(crate) fn run(args: &Args, console: Console) -> anyhow::Result<Exit> {
     };
     output::stream(|out| Ok(report.write(format, out)?))?;
     if args.output != Output::Table {
-        for failed in &report.coverage.failed {
-            let (source, reason) = (printable(&failed.source), printable(&failed.reason));
-            output::error(format_args!("{source}: {reason}"));
-        }
+        tell_what_the_table_shows(&report, console);
     }
-    if args.output != Output::Table {
-        for LookAlike { file, line, kind } in &report.coverage.look_alikes {
-            console.note(format_args!("{}:{line}: skipped {}", printable(file), printable(kind)));
-        }
+    let input = if report.coverage.failed.is_empty() { Exit::Fine } else { Exit::Error };
+    Ok(input.max(thresholds(args, &report)))
+}
+
+/// What a machine's format has no place for, or nobody may look for.
+fn tell_what_the_table_shows(report: &Report, console: Console) {
+    for failed in &report.coverage.failed {
+        let (source, reason) = (printable(&failed.source), printable(&failed.reason));
+        output::error(format_args!("{source}: {reason}"));
+    }
+    for LookAlike { file, line, kind } in &report.coverage.look_alikes {
+        console.note(format_args!("{}:{line}: skipped {}", printable(file), printable(kind)));
     }
     if report.findings_cut > 0 {
         console.note(format_args!("{} findings are counted, but not listed", report.findings_cut));
     }
-    let input = if report.coverage.failed.is_empty() { Exit::Fine } else { Exit::Error };
-    Ok(input.max(thresholds(args, &report)))
 }
 
 fn policy(args: &Args) -> anyhow::Result<CompiledPolicy> {
