@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use walkdir::WalkDir;
@@ -98,11 +98,14 @@ impl Inputs {
 
     /// The files that match, and what is below the folders that match.
     fn pattern(&mut self, argument: &str) {
-        let pattern = match glob::Pattern::new(argument) {
+        // As the walk will name the files: without `./`, `//` and a slash at the end.
+        let written: PathBuf =
+            Path::new(argument).components().filter(|part| *part != Component::CurDir).collect();
+        let pattern = match glob::Pattern::new(&written.to_string_lossy()) {
             Ok(pattern) => pattern,
             Err(error) => return self.fail(argument, error.into()),
         };
-        let parts = Path::new(argument).components();
+        let parts = written.components();
         let base: PathBuf = parts
             .clone()
             .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()))
@@ -146,7 +149,7 @@ impl Inputs {
             match entry {
                 Ok(entry) if entry.path().is_dir() => {
                     // `deploy/*` names the folders in it as well.
-                    if matches!(reach, Reach::Levels(_)) && is_wanted(entry.path()) {
+                    if !matches!(reach, Reach::Everything) && is_wanted(entry.path()) {
                         is_found = true;
                         self.folder(entry.path());
                     }

@@ -134,6 +134,11 @@ fn a_file_named_in_several_ways_counts_once() {
     let arguments = ["-f", "a", "-f", "a/web.yaml", "-f", "a/*.yaml", "-f", "./a/b"];
     let (json, failed, code) = report(folder.path(), &arguments, b"");
     assert_eq!((json["summary"]["pods"].as_u64(), failed.len(), code), (Some(2), 0, 0));
+    for pattern in ["./a/*.yaml", "a//*.yaml", "a/./*.yaml", "./**/web.yaml", "?/*.yaml", "**/b"] {
+        let (json, failed, code) = report(folder.path(), &["-f", pattern], b"");
+        let pods = json["summary"]["pods"].as_u64();
+        assert_eq!((pods, failed, code), (Some(1), Vec::new(), 0), "{pattern}");
+    }
     let absolute = folder.path().join("a/web.yaml");
     let (json, ..) = report(folder.path(), &["-f", absolute.to_str().unwrap()], b"");
     assert_eq!(json["findings"][0]["file"], "a/web.yaml", "relative below the current folder");

@@ -9,6 +9,8 @@ use serde_saphyr::{Error, MessageFormatter as _, Options, UserMessageFormatter};
 const MAX_DEPTH: usize = 64;
 /// Most keys and values of a document. The API server's JSON of 64 MiB has some 5 million.
 const MAX_NODES: usize = 16_000_000;
+/// Longest key. YAML stops at 1024 characters, JSON nowhere.
+const MAX_KEY: usize = 65_536;
 /// How many times its own text the aliases of a document may bring in.
 const MAX_EXPANSION: usize = 4;
 /// Aliases may do as much in a smaller document.
@@ -66,6 +68,7 @@ fn options(size: usize) -> Options {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: size },
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
+            simple_key_max_lookahead: MAX_KEY,
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,

@@ -150,6 +150,15 @@ fn many_aliases_of_short_values_are_fine() {
 }
 
 #[test]
+fn json_keys_may_be_longer_than_those_of_yaml() {
+    let json = format!(
+        r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"annotations": {{"{}": "x"}}}}, "spec": {{"containers": [{{}}]}}}}"#,
+        "k".repeat(5000)
+    );
+    assert_eq!(read(&json), ["Pod default/(unnamed) @1 [1]"]);
+}
+
+#[test]
 fn aliases_point_to_where_the_container_is_written() {
     let text = "x:\n  - &c\n    name: c\napiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - *c\n";
     assert_eq!(read(text), ["Pod default/(unnamed) @1 [3]"]);

@@ -18,6 +18,8 @@ use crate::score::Tally;
 
 /// Most findings that a report lists; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
+/// Most failures that a report names; the rest is counted.
+const MAX_FAILED: usize = 10_000;
 /// How many more may gather before they are sorted and cut.
 const SLACK: usize = MAX_FINDINGS / 2;
 
@@ -31,6 +33,8 @@ pub struct Assessment<'a> {
     findings: Vec<ReportFinding>,
     /// Findings that are counted, but no longer listed.
     cut: u64,
+    /// Failures that are counted, but no longer named.
+    failed_cut: u64,
     coverage: Coverage,
 }
 
@@ -62,6 +66,7 @@ impl<'a> Assessment<'a> {
             namespaces: BTreeMap::new(),
             findings: Vec::new(),
             cut: 0,
+            failed_cut: 0,
             coverage: Coverage::default(),
         }
     }
@@ -146,6 +151,17 @@ impl<'a> Assessment<'a> {
     /// Tells of something that could not be read, with the line where one is known.
     pub fn not_read(&mut self, file: &Arc<str>, line: Option<u32>, reason: String) {
         self.coverage.failed.push(NotRead::new(file, line, reason));
+        self.cut_failed_above(2 * MAX_FAILED);
+    }
+
+    /// As [`Self::cut_above`], for failures.
+    fn cut_failed_above(&mut self, most: usize) {
+        let failed = &mut self.coverage.failed;
+        if failed.len() > most {
+            failed.sort();
+            self.failed_cut += (failed.len() - MAX_FAILED) as u64;
+            failed.truncate(MAX_FAILED);
+        }
     }
 
     /// Takes in what was assessed apart, under the same policy.
@@ -162,6 +178,8 @@ impl<'a> Assessment<'a> {
         self.coverage.excluded_namespaces += other.coverage.excluded_namespaces;
         self.coverage.ended += other.coverage.ended;
         self.coverage.failed.extend(other.coverage.failed);
+        self.failed_cut += other.failed_cut;
+        self.cut_failed_above(2 * MAX_FAILED);
     }
 
     /// The report, sorted.
@@ -169,7 +187,12 @@ impl<'a> Assessment<'a> {
     pub fn finish(mut self, source: Source) -> Report {
         self.cut_above(MAX_FINDINGS);
         self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        self.cut_failed_above(MAX_FAILED);
         self.coverage.failed.sort();
+        if self.failed_cut > 0 {
+            let reason = format!("{} more could not be read", self.failed_cut);
+            self.coverage.failed.push(NotRead::new(&"and".into(), None, reason));
+        }
         self.coverage.look_alikes.sort();
         let coverage = &mut self.coverage;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
