@@ -37,17 +37,21 @@ impl PodTally {
     /// Counts one finding; `count` is what its weight is multiplied by.
     pub fn add(&mut self, check: CheckId, count: u32) {
         let i = check.index();
-        if let Numbers::Small(Rows { findings, counts }) = &mut self.0 {
-            let more = u8::try_from(count).ok().and_then(|count| counts[i].checked_add(count));
-            if let (Some(one_more), Some(more)) = (findings[i].checked_add(1), more) {
-                (findings[i], counts[i]) = (one_more, more);
-                return;
+        match &mut self.0 {
+            Numbers::Small(Rows { findings, counts }) => {
+                let more = u8::try_from(count).ok().and_then(|count| counts[i].checked_add(count));
+                if let (Some(one_more), Some(more)) = (findings[i].checked_add(1), more) {
+                    (findings[i], counts[i]) = (one_more, more);
+                    return;
+                }
+                self.0 = Numbers::Large(Box::new(self.rows()));
+                self.add(check, count);
+            }
+            Numbers::Large(rows) => {
+                rows.findings[i] = rows.findings[i].saturating_add(1);
+                rows.counts[i] = rows.counts[i].saturating_add(count);
             }
         }
-        let mut large = self.rows();
-        large.findings[i] = large.findings[i].saturating_add(1);
-        large.counts[i] = large.counts[i].saturating_add(count);
-        self.0 = Numbers::Large(Box::new(large));
     }
 
     /// Whether the pod has no finding.

@@ -14,10 +14,12 @@ use serde::de::IgnoredAny;
 use super::manifests;
 use super::measure::{Measured, nanoseconds_each, print, ratio};
 use super::sample::{pod_json, pod_name};
+use crate::cargo;
 
 const PODS: usize = 100_000;
 
 pub(super) fn run(json: bool) -> Result<()> {
+    let policyctl = cargo::build("policyctl", &["--release"])?;
     let results = [
         Measured {
             key: "evaluate_ns_per_pod",
@@ -45,13 +47,13 @@ pub(super) fn run(json: bool) -> Result<()> {
         },
         Measured {
             key: "analyze_ratio",
-            value: manifests::analyze_ratio()?,
+            value: manifests::analyze_ratio(&policyctl)?,
             at_most: 0.7,
             what: "100 MB: policyctl / parsing, 1 thread",
         },
         Measured {
             key: "policyctl_cold_ms",
-            value: manifests::cold_milliseconds()?,
+            value: manifests::cold_milliseconds(&policyctl)?,
             at_most: 15.0,
             what: "whole process, a small file",
         },

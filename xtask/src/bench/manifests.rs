@@ -9,8 +9,6 @@ use anyhow::{Result, ensure};
 use serde::de::IgnoredAny;
 
 use super::measure::{median, ratio, time};
-use crate::cargo;
-
 const TOTAL_BYTES: usize = 100_000_000;
 const DOCUMENTS_PER_FILE: usize = 40;
 const REPEATS: usize = 3;
@@ -18,26 +16,24 @@ const COLD_STARTS: usize = 41;
 
 /// policyctl on 100 MB of manifests in many files, as a whole process, against only parsing the
 /// same files with the same YAML crate on one thread.
-pub(super) fn analyze_ratio() -> Result<f64> {
-    let policyctl = cargo::build("policyctl", &["--release"])?;
+pub(super) fn analyze_ratio(policyctl: &Path) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let files = write_manifests(folder.path())?;
-    analyze(&policyctl, folder.path())?;
+    analyze(policyctl, folder.path())?;
     let analysis = || {
         // Checked once above; a run that fails would only be faster.
-        let _ = analyze(&policyctl, folder.path());
+        let _ = analyze(policyctl, folder.path());
     };
     Ok(ratio(REPEATS, analysis, || parse_only(&files)))
 }
 
 /// policyctl on a small file, from start to end of the process.
-pub(super) fn cold_milliseconds() -> Result<f64> {
-    let policyctl = cargo::build("policyctl", &["--release"])?;
+pub(super) fn cold_milliseconds(policyctl: &Path) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("app.yaml");
     fs::write(&file, document(0))?;
-    analyze(&policyctl, &file)?;
-    let starts = (0..COLD_STARTS).map(|_| time(|| analyze(&policyctl, &file)).as_secs_f64() * 1e3);
+    analyze(policyctl, &file)?;
+    let starts = (0..COLD_STARTS).map(|_| time(|| analyze(policyctl, &file)).as_secs_f64() * 1e3);
     Ok(median(starts.collect()))
 }
 

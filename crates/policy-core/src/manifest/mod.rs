@@ -71,8 +71,7 @@ impl Document<'_> {
     #[must_use]
     pub fn read(&self, namespace: &str) -> DocumentContent {
         let content = DocumentContent::default();
-        let mut reader =
-            Reader { first_line: self.first_line, only_line: None, namespace, content };
+        let mut reader = Reader { document: self, only_line: None, namespace, content };
         match parse::<Spanned<ObjectView>>(self.bytes) {
             Ok(None) => {}
             Ok(Some(root)) => reader.object(&root.value, reader.file_line(&root), None),
@@ -83,7 +82,7 @@ impl Document<'_> {
 }
 
 struct Reader<'a> {
-    first_line: u32,
+    document: &'a Document<'a>,
     /// The line of everything, where the parser's positions are not those of the file.
     only_line: Option<u32>,
     namespace: &'a str,
@@ -181,7 +180,7 @@ impl Reader<'_> {
     }
 
     fn to_file_line(&self, line: u32) -> u32 {
-        self.only_line.unwrap_or_else(|| self.first_line.saturating_add(line.max(1) - 1))
+        self.only_line.unwrap_or_else(|| self.document.file_line(line))
     }
 }
 

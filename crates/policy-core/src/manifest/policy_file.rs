@@ -65,7 +65,7 @@ fn read_document(
     let mut failures: Vec<Failure> = problems
         .into_iter()
         .map(|(path, reason)| {
-            let line = document.first_line.saturating_add(lines.line(&path).saturating_sub(1));
+            let line = document.file_line(lines.line(&path));
             Failure { line, reason: format!("{path}: {reason}") }
         })
         .collect();
@@ -119,8 +119,7 @@ fn without_nulls(value: Value) -> Value {
 }
 
 fn failure(document: &Document<'_>, error: ParseError) -> Failure {
-    let line = document.first_line.saturating_add(error.line.saturating_sub(1));
-    Failure { line, reason: error.reason }
+    Failure { line: document.file_line(error.line), reason: error.reason }
 }
 
 /// The line of each field of a document, whatever its values are.

@@ -14,6 +14,13 @@ pub struct Document<'a> {
     pub bytes: &'a [u8],
 }
 
+impl Document<'_> {
+    /// The line of the file on which a line of the document stands; both count from 1.
+    pub(super) fn file_line(&self, line: u32) -> u32 {
+        self.first_line.saturating_add(line.saturating_sub(1))
+    }
+}
+
 /// The documents of a manifest: JSON objects one after the other, as `kubectl` takes them, or
 /// YAML documents between `---` and `...`.
 ///

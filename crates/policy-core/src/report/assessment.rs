@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::capped::Capped;
 use super::{
     Coverage, LookAlike, NamespaceSummary, NotRead, Report, ReportFinding, SCHEMA_VERSION, Source,
     Summary,
@@ -20,8 +21,6 @@ use crate::score::Tally;
 const MAX_FINDINGS: usize = 1_000_000;
 /// Most failures that a report names; the rest is counted.
 const MAX_FAILED: usize = 10_000;
-/// How many more may gather before they are sorted and cut.
-const SLACK: usize = MAX_FINDINGS / 2;
 
 /// A report under way. What was assessed apart can be merged in any order.
 #[derive(Debug)]
@@ -30,11 +29,9 @@ pub struct Assessment<'a> {
     excluded: &'a ExcludedNamespaces,
     now: Timestamp,
     namespaces: BTreeMap<Arc<str>, Tally>,
-    findings: Vec<ReportFinding>,
-    /// Findings that are counted, but no longer listed.
-    cut: u64,
-    /// Failures that are counted, but no longer named.
-    failed_cut: u64,
+    findings: Capped<ReportFinding>,
+    failed: Capped<NotRead>,
+    /// All of it but what failed.
     coverage: Coverage,
 }
 
@@ -64,9 +61,8 @@ impl<'a> Assessment<'a> {
             excluded,
             now,
             namespaces: BTreeMap::new(),
-            findings: Vec::new(),
-            cut: 0,
-            failed_cut: 0,
+            findings: Capped::new(MAX_FINDINGS, |a, b| sort_key(a).cmp(&sort_key(b))),
+            failed: Capped::new(MAX_FAILED, NotRead::cmp),
             coverage: Coverage::default(),
         }
     }
@@ -83,12 +79,8 @@ impl<'a> Assessment<'a> {
         }
         self.coverage.evaluated += 1;
         let evaluation = evaluate(pod, self.policy, self.now);
-        if !self.namespaces.contains_key(&pod.namespace) {
-            self.namespaces.insert(Arc::clone(&pod.namespace), Tally::default());
-        }
-        if let Some(tally) = self.namespaces.get_mut(&pod.namespace) {
-            tally.add(&evaluation.tally());
-        }
+        let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
+        tally.add(&evaluation.tally());
         if evaluation.findings.is_empty() {
             return;
         }
@@ -114,17 +106,6 @@ impl<'a> Assessment<'a> {
                 object_line: place.map(|place| place.line),
             }
         }));
-        self.cut_above(MAX_FINDINGS + SLACK);
-    }
-
-    /// Keeps the first findings in the order of the report. Which ones these are does not depend
-    /// on the order in which they came.
-    fn cut_above(&mut self, most: usize) {
-        if self.findings.len() > most {
-            self.findings.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-            self.cut += (self.findings.len() - MAX_FINDINGS) as u64;
-            self.findings.truncate(MAX_FINDINGS);
-        }
     }
 
     /// Takes in what a document of a file holds.
@@ -150,18 +131,7 @@ impl<'a> Assessment<'a> {
 
     /// Tells of something that could not be read, with the line where one is known.
     pub fn not_read(&mut self, file: &Arc<str>, line: Option<u32>, reason: String) {
-        self.coverage.failed.push(NotRead::new(file, line, reason));
-        self.cut_failed_above(2 * MAX_FAILED);
-    }
-
-    /// As [`Self::cut_above`], for failures.
-    fn cut_failed_above(&mut self, most: usize) {
-        let failed = &mut self.coverage.failed;
-        if failed.len() > most {
-            failed.sort();
-            self.failed_cut += (failed.len() - MAX_FAILED) as u64;
-            failed.truncate(MAX_FAILED);
-        }
+        self.failed.extend([NotRead::new(file, line, reason)]);
     }
 
     /// Takes in what was assessed apart, under the same policy.
@@ -169,32 +139,27 @@ impl<'a> Assessment<'a> {
         for (namespace, tally) in other.namespaces {
             self.namespaces.entry(namespace).or_default().merge(&tally);
         }
-        self.findings.extend(other.findings);
-        self.cut += other.cut;
-        self.cut_above(MAX_FINDINGS + SLACK);
+        self.findings.merge(other.findings);
+        self.failed.merge(other.failed);
         self.coverage.look_alikes.extend(other.coverage.look_alikes);
         self.coverage.evaluated += other.coverage.evaluated;
         self.coverage.other_kinds += other.coverage.other_kinds;
         self.coverage.excluded_namespaces += other.coverage.excluded_namespaces;
         self.coverage.ended += other.coverage.ended;
-        self.coverage.failed.extend(other.coverage.failed);
-        self.failed_cut += other.failed_cut;
-        self.cut_failed_above(2 * MAX_FAILED);
     }
 
     /// The report, sorted.
     #[must_use]
     pub fn finish(mut self, source: Source) -> Report {
-        self.cut_above(MAX_FINDINGS);
-        self.findings.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        self.cut_failed_above(MAX_FAILED);
-        self.coverage.failed.sort();
-        if self.failed_cut > 0 {
-            let reason = format!("{} more could not be read", self.failed_cut);
-            self.coverage.failed.push(NotRead::new(&"and".into(), None, reason));
+        let (findings, findings_cut) = self.findings.finish();
+        let (mut failed, failed_cut) = self.failed.finish();
+        if failed_cut > 0 {
+            let reason = format!("{failed_cut} more could not be read");
+            failed.push(NotRead::new(&"and".into(), None, reason));
         }
         self.coverage.look_alikes.sort();
         let coverage = &mut self.coverage;
+        coverage.failed = failed;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
         let mut total = Tally::default();
         self.namespaces.values().for_each(|tally| total.merge(tally));
@@ -210,9 +175,9 @@ impl<'a> Assessment<'a> {
                     summary: Summary::of(&tally, self.policy),
                 })
                 .collect(),
-            findings: self.findings,
+            findings,
             coverage: self.coverage,
-            findings_cut: self.cut,
+            findings_cut,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the same bytes.
 
 mod assessment;
+mod capped;
 mod junit;
 mod sarif;
 mod table;
@@ -217,15 +218,19 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// The number of findings of each severity, the worst first.
+    fn by_severity(&self) -> impl Iterator<Item = (Severity, i64)> {
+        let ViolationsBySeverity { critical, high, medium, low } = self.violations_by_severity;
+        Severity::ALL.into_iter().zip([critical, high, medium, low])
+    }
+}
+
 impl Report {
     /// How severe the worst finding is; `None` without findings.
     #[must_use]
     pub fn worst_severity(&self) -> Option<Severity> {
-        let ViolationsBySeverity { critical, high, medium, low } =
-            self.summary.violations_by_severity;
-        let numbers = [critical, high, medium, low];
-        let worst = Severity::ALL.into_iter().zip(numbers).find(|(_, number)| *number > 0);
-        worst.map(|(severity, _)| severity)
+        self.summary.by_severity().find(|(_, number)| *number > 0).map(|(severity, _)| severity)
     }
 
     /// Writes the report. The whole text is never held in memory: it is many times the size of

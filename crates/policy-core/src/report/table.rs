@@ -8,7 +8,6 @@ use anstyle::{AnsiColor, Style};
 
 use super::text::{counted, printable, shortened};
 use super::{Coverage, LookAlike, Report, ReportFinding, Summary};
-use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
 use crate::score::Classification;
 use crate::severity::Severity;
@@ -207,10 +206,7 @@ impl Table<'_> {
         if report.findings.is_empty() {
             return Ok(());
         }
-        let ViolationsBySeverity { critical, high, medium, low } =
-            report.summary.violations_by_severity;
-        let numbers = Severity::ALL.into_iter().zip([critical, high, medium, low]);
-        let severities = numbers.filter_map(|(severity, number)| {
+        let severities = report.summary.by_severity().filter_map(|(severity, number)| {
             let text = format_args!("{number} {severity}").to_string();
             (number > 0).then(|| self.colours.severity(text, severity))
         });

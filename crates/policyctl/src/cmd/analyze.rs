@@ -182,20 +182,19 @@ fn assess<'a>(
     args: &Args,
     empty: &(impl Fn() -> Assessment<'a> + Sync),
 ) -> Assessment<'a> {
+    let not_read = |reason: String| {
+        let mut assessment = empty();
+        assessment.not_read(&input.name, None, reason);
+        assessment
+    };
     let bytes = match input.read(args.max_file_size) {
         Ok(bytes) => bytes,
-        Err(error) => {
-            let mut assessment = empty();
-            assessment.not_read(&input.name, None, error.to_string());
-            return assessment;
-        }
+        Err(error) => return not_read(error.to_string()),
     };
     let namespace = args.namespace.as_deref().unwrap_or("default");
     let documents = documents(&bytes);
     if documents.is_empty() && input.is_explicit {
-        let mut assessment = empty();
-        assessment.not_read(&input.name, None, "holds no document".to_owned());
-        return assessment;
+        return not_read("holds no document".to_owned());
     }
     documents
         .par_iter()
