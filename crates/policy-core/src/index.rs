@@ -1,7 +1,7 @@
 //! Pods by namespace with running totals: each event costs the one pod, whatever the cluster's
 //! size.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::evaluate::{Due, Evaluation};
@@ -83,7 +83,9 @@ impl Record for PodFacts {
 /// Pods by namespace and name, with totals that are always those of a recount.
 #[derive(Debug)]
 pub struct Index<R: Record> {
-    namespaces: BTreeMap<Arc<str>, Namespace<R>>,
+    /// Hashed, as the pods are: in order, each look-up would compare some names all over the
+    /// memory.
+    namespaces: HashMap<Arc<str>, Namespace<R>>,
     total: R::Total,
     len: usize,
     /// The pods that change by the passing of time, the next one first.
@@ -94,7 +96,6 @@ pub struct Index<R: Record> {
 #[derive(Debug)]
 struct Namespace<R: Record> {
     name: Arc<str>,
-    /// Hashed: in order, each look-up would compare some sixteen names all over the memory.
     pods: HashMap<Box<str>, Entry<R>>,
     total: R::Total,
 }
@@ -109,7 +110,7 @@ struct Entry<R> {
 impl<R: Record> Default for Index<R> {
     fn default() -> Self {
         Self {
-            namespaces: BTreeMap::new(),
+            namespaces: HashMap::new(),
             total: R::Total::default(),
             len: 0,
             due: BTreeSet::new(),
@@ -200,23 +201,21 @@ impl<R: Record> Index<R> {
     /// namespaces that lost any. A relist that broke off is started anew with no harm done.
     pub fn finish_relist(&mut self) -> BTreeSet<Arc<str>> {
         let mut changed = BTreeSet::new();
-        let generation = self.generation;
-        for namespace in self.namespaces.values_mut() {
-            let Namespace { name: namespace_name, pods, total } = namespace;
+        let Self { namespaces, total: all, len, due, generation } = self;
+        namespaces.retain(|_, Namespace { name: namespace, pods, total }| {
             pods.retain(|name, entry| {
-                let is_live = entry.generation == generation;
+                let is_live = entry.generation == *generation;
                 if !is_live {
                     entry.record.subtract_from(total);
-                    entry.record.subtract_from(&mut self.total);
-                    self.len -= 1;
-                    let due = entry.record.due_at();
-                    reschedule(&mut self.due, namespace_name, name, due, None);
-                    changed.insert(Arc::clone(namespace_name));
+                    entry.record.subtract_from(all);
+                    *len -= 1;
+                    reschedule(due, namespace, name, entry.record.due_at(), None);
+                    changed.insert(Arc::clone(namespace));
                 }
                 is_live
             });
-        }
-        self.namespaces.retain(|_, namespace| !namespace.pods.is_empty());
+            !pods.is_empty()
+        });
         changed
     }
 
@@ -275,9 +274,13 @@ impl<R: Record> Index<R> {
         &self.total
     }
 
-    /// What each namespace's pods add up to, by name. Namespaces without pods are not there.
+    /// What each namespace's pods add up to, sorted by name. Namespaces without pods are not
+    /// there.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &R::Total)> {
-        self.namespaces.iter().map(|(name, namespace)| (name, &namespace.total))
+        let mut sorted: Vec<_> =
+            self.namespaces.iter().map(|(name, namespace)| (name, &namespace.total)).collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        sorted.into_iter()
     }
 
     /// What the pods of a namespace add up to; `None` where it has no pods.
