@@ -19,10 +19,14 @@ struct Generated {
 pub(crate) fn run(check: bool) -> Result<()> {
     let mut files = crd_files()?;
     files.push(Generated { path: "docs/checks.md".to_owned(), text: check_docs::page() });
-    files.push(Generated {
-        path: "docs/analysis.schema.json".to_owned(),
-        text: serde_json::to_string_pretty(&report::json_schema())? + "\n",
-    });
+    for (name, schema) in
+        [("analysis", report::json_schema()), ("clusters", report::clusters_json_schema())]
+    {
+        files.push(Generated {
+            path: format!("docs/{name}.schema.json"),
+            text: serde_json::to_string_pretty(&schema)? + "\n",
+        });
+    }
     if check { compare(&files) } else { write(&files) }
 }
 

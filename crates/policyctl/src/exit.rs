@@ -2,15 +2,26 @@
 
 use std::process::ExitCode;
 
+use crate::cluster::ClusterError;
+
 /// What a command found, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// Nothing to complain of.
     Fine,
-    /// Findings over a threshold.
+    /// Findings over a threshold, or differences.
     Findings,
+    /// A cluster that could not be reached, or refused something.
+    Cluster,
     /// An error in use or input.
     Error,
+}
+
+impl Exit {
+    /// What an error that ends the program means.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if error.is::<ClusterError>() { Self::Cluster } else { Self::Error }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -19,6 +30,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Findings => Self::from(1),
             Exit::Error => Self::from(2),
+            Exit::Cluster => Self::from(3),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The command line of kube-devops: see `policyctl --help`.
 
 mod cli;
+mod cluster;
 mod cmd;
 mod exit;
 mod input;
+mod judgement;
 mod output;
+mod policies;
 
 use std::process::ExitCode;
 

@@ -3,10 +3,27 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use policy_core::report::{Colours, printable};
 use serde::Serialize;
+
+/// The forms of a result; each command has some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For people, with more columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// SARIF 2.1.0 for code scanning
+    Sarif,
+    /// JUnit XML for CI systems
+    Junit,
+}
 
 /// How the user wants to be talked to.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +32,8 @@ pub(crate) struct Console {
     pub(crate) no_color: bool,
     /// No progress, no notes.
     pub(crate) quiet: bool,
+    /// Also what is only of interest when something is wrong.
+    pub(crate) verbose: bool,
 }
 
 impl Console {
@@ -38,6 +57,13 @@ impl Console {
             ProgressStyle::with_template(&template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         )
+    }
+
+    /// What `-v` asks for, on standard error.
+    pub(crate) fn detail(self, text: impl Display) {
+        if self.verbose {
+            to_stderr(text);
+        }
     }
 
     /// A remark on standard error.
@@ -96,6 +122,31 @@ impl io::Write for UntilClosed<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.unless_closed((), |stdout| stdout.flush())
     }
+}
+
+/// Lines of cells, each column as wide as its longest cell.
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = width(column);
+            format!("{cell:<width$}")
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// What is wrong with the input, as one error.
+pub(crate) fn problems(what: &str, found: &[impl ToString]) -> anyhow::Error {
+    let lines: Vec<String> =
+        found.iter().map(|problem| printable(&problem.to_string()).into_owned()).collect();
+    anyhow!("{what}:\n  {}", lines.join("\n  "))
 }
 
 /// Prints why the result is what it is.

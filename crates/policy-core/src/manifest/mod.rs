@@ -4,6 +4,7 @@
 mod parse;
 mod policy_file;
 mod split;
+mod written;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub use policy_file::read_policy;
 pub use split::{Document, documents};
+pub use written::{WrittenPolicies, WrittenPolicy, written_policies};
 
 use crate::facts::{PodFacts, all_containers, pod_spec};
 use crate::view::{ObjectView, Spanned, items};

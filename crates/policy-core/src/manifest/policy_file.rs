@@ -105,7 +105,7 @@ fn wrong_type(error: &serde_json::Error) -> String {
 }
 
 /// The API server drops a `null` that the schema does not ask for.
-fn without_nulls(value: Value) -> Value {
+pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
             fields
@@ -118,7 +118,7 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
-fn failure(document: &Document<'_>, error: ParseError) -> Failure {
+pub(super) fn failure(document: &Document<'_>, error: ParseError) -> Failure {
     Failure { line: document.file_line(error.line), reason: error.reason }
 }
 

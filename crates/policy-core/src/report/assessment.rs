@@ -28,6 +28,8 @@ pub struct Assessment<'a> {
     policy: &'a CompiledPolicy,
     excluded: &'a ExcludedNamespaces,
     now: Timestamp,
+    /// Whether findings are listed, or only counted.
+    lists_findings: bool,
     namespaces: BTreeMap<Arc<str>, Tally>,
     findings: Capped<ReportFinding>,
     failed: Capped<NotRead>,
@@ -60,11 +62,19 @@ impl<'a> Assessment<'a> {
             policy,
             excluded,
             now,
+            lists_findings: true,
             namespaces: BTreeMap::new(),
             findings: Capped::new(MAX_FINDINGS, |a, b| sort_key(a).cmp(&sort_key(b))),
             failed: Capped::new(MAX_FAILED, NotRead::cmp),
             coverage: Coverage::default(),
         }
+    }
+
+    /// The same, for who needs no list of findings: they are counted and not kept.
+    #[must_use]
+    pub fn counting_only(mut self) -> Self {
+        self.lists_findings = false;
+        self
     }
 
     /// Judges a pod or pod template.
@@ -81,7 +91,7 @@ impl<'a> Assessment<'a> {
         let evaluation = evaluate(pod, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
-        if evaluation.findings.is_empty() {
+        if evaluation.findings.is_empty() || !self.lists_findings {
             return;
         }
         let name: Arc<str> = (&*pod.name).into();
@@ -151,39 +161,56 @@ impl<'a> Assessment<'a> {
     /// The report, sorted.
     #[must_use]
     pub fn finish(mut self, source: Source) -> Report {
-        let (findings, findings_cut) = self.findings.finish();
+        let none = Capped::new(0, |_, _| std::cmp::Ordering::Equal);
+        let (findings, findings_cut) = std::mem::replace(&mut self.findings, none).finish();
+        let (policy, namespaces) = (self.policy, std::mem::take(&mut self.namespaces));
+        let total = total(&namespaces);
+        Report {
+            schema_version: SCHEMA_VERSION,
+            source,
+            summary: Summary::of(&total, policy),
+            namespaces: namespaces
+                .into_iter()
+                .map(|(namespace, tally)| NamespaceSummary {
+                    namespace,
+                    summary: Summary::of(&tally, policy),
+                })
+                .collect(),
+            findings,
+            coverage: self.finish_coverage(),
+            findings_cut,
+        }
+    }
+
+    /// The counts alone.
+    pub(super) fn finish_counts(self) -> (Tally, Coverage) {
+        (total(&self.namespaces), self.finish_coverage())
+    }
+
+    fn finish_coverage(self) -> Coverage {
         let (mut failed, failed_cut) = self.failed.finish();
         if failed_cut > 0 {
             let reason = format!("{failed_cut} more could not be read");
             failed.push(NotRead::new(&"and".into(), None, reason));
         }
-        self.coverage.look_alikes.sort();
-        let coverage = &mut self.coverage;
+        let mut coverage = self.coverage;
+        coverage.look_alikes.sort();
         coverage.failed = failed;
         coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
-        let mut total = Tally::default();
-        self.namespaces.values().for_each(|tally| total.merge(tally));
-        Report {
-            schema_version: SCHEMA_VERSION,
-            source,
-            summary: Summary::of(&total, self.policy),
-            namespaces: self
-                .namespaces
-                .into_iter()
-                .map(|(namespace, tally)| NamespaceSummary {
-                    namespace,
-                    summary: Summary::of(&tally, self.policy),
-                })
-                .collect(),
-            findings,
-            coverage: self.coverage,
-            findings_cut,
-        }
+        coverage
     }
 }
 
+fn total(namespaces: &BTreeMap<Arc<str>, Tally>) -> Tally {
+    let mut total = Tally::default();
+    for tally in namespaces.values() {
+        total.merge(tally);
+    }
+    total
+}
+
 impl NotRead {
-    fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
+    pub(super) fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
         let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
         Self { file: Arc::clone(file), line, source, reason }
     }

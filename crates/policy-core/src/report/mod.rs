@@ -3,6 +3,7 @@
 
 mod assessment;
 mod capped;
+mod clusters;
 mod junit;
 mod sarif;
 mod table;
@@ -17,6 +18,10 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 pub use assessment::{Assessment, Place};
+pub use clusters::{
+    AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
+    clusters_json_schema,
+};
 pub use table::Colours;
 pub use text::printable;
 
@@ -61,6 +66,15 @@ pub enum Source {
     Files {
         /// The files, folders and patterns as they were given; `-` is standard input.
         paths: Vec<String>,
+    },
+    /// The pods of a live cluster.
+    Cluster {
+        /// The context of the kubeconfig.
+        context: String,
+        /// The URL of the API server.
+        server: String,
+        /// The one namespace that was asked for; `null` where all were.
+        namespace: Option<String>,
     },
 }
 
@@ -219,6 +233,12 @@ impl Summary {
 }
 
 impl Summary {
+    /// How severe the worst finding is; `None` without findings.
+    #[must_use]
+    pub fn worst_severity(&self) -> Option<Severity> {
+        self.by_severity().find(|(_, number)| *number > 0).map(|(severity, _)| severity)
+    }
+
     /// The number of findings of each severity, the worst first.
     fn by_severity(&self) -> impl Iterator<Item = (Severity, i64)> {
         let ViolationsBySeverity { critical, high, medium, low } = self.violations_by_severity;
@@ -227,12 +247,6 @@ impl Summary {
 }
 
 impl Report {
-    /// How severe the worst finding is; `None` without findings.
-    #[must_use]
-    pub fn worst_severity(&self) -> Option<Severity> {
-        self.summary.by_severity().find(|(_, number)| *number > 0).map(|(severity, _)| severity)
-    }
-
     /// Writes the report. The whole text is never held in memory: it is many times the size of
     /// the report.
     ///

@@ -7,7 +7,7 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 use super::text::{counted, printable, shortened};
-use super::{Coverage, LookAlike, Report, ReportFinding, Summary};
+use super::{ClusterSummary, ClustersReport, Coverage, LookAlike, Report, ReportFinding, Summary};
 use crate::checks::CheckId;
 use crate::score::Classification;
 use crate::severity::Severity;
@@ -64,11 +64,42 @@ impl Colours {
 pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
     let mut table = Table { out, colours };
     table.summary(&report.summary)?;
-    table.coverage(report)?;
+    table.compliant(&report.summary)?;
+    table.coverage(&report.coverage)?;
     table.namespaces(report)?;
     table.not_read(&report.coverage)?;
     table.look_alikes(&report.coverage)?;
     table.findings(report)
+}
+
+/// The report on several clusters.
+pub(super) fn write_clusters(
+    report: &ClustersReport,
+    colours: Colours,
+    per_cluster: bool,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let mut table = Table { out, colours };
+    table.summary(&report.summary)?;
+    table.compliant(&report.summary)?;
+    table.clusters(&report.clusters)?;
+    if per_cluster {
+        for cluster in &report.clusters {
+            table.heading(format_args!("cluster {}", printable(&cluster.context)))?;
+            match (&cluster.summary, &cluster.same_cluster_as) {
+                (Some(summary), _) => {
+                    table.summary(summary)?;
+                    table.compliant(summary)?;
+                    table.coverage(&cluster.coverage)?;
+                }
+                (None, Some(other)) => {
+                    table.line(format_args!("  the same cluster as {}", printable(other)))?;
+                }
+                (None, None) => table.line("  not read")?,
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Table<'a> {
@@ -116,30 +147,74 @@ impl Table<'_> {
         self.line("=".repeat(38))
     }
 
-    fn coverage(&mut self, report: &Report) -> io::Result<()> {
-        match report.summary.pods {
-            0 => self.row("Compliant pods", NO_PODS)?,
+    fn compliant(&mut self, summary: &Summary) -> io::Result<()> {
+        match summary.pods {
+            0 => self.row("Compliant pods", NO_PODS),
             pods => {
-                let compliant = report.summary.compliant_pods;
-                self.row("Compliant pods", format_args!("{compliant} of {pods}"))?;
+                let compliant = summary.compliant_pods;
+                self.row("Compliant pods", format_args!("{compliant} of {pods}"))
             }
         }
-        let Coverage { evaluated, skipped, failed, .. } = &report.coverage;
+    }
+
+    fn coverage(&mut self, coverage: &Coverage) -> io::Result<()> {
+        let Coverage { evaluated, skipped, failed, .. } = coverage;
         let failed = failed.len();
         self.row(
             "Coverage",
             format_args!("{evaluated} evaluated, {skipped} skipped, {failed} not read"),
         )?;
         let parts: Vec<String> = [
-            (report.coverage.other_kinds, "of other kinds"),
-            (report.coverage.excluded_namespaces, "in excluded namespaces"),
-            (report.coverage.ended, "ended"),
+            (coverage.other_kinds, "of other kinds"),
+            (coverage.excluded_namespaces, "in excluded namespaces"),
+            (coverage.ended, "ended"),
         ]
         .into_iter()
         .filter(|(number, _)| *number > 0)
         .map(|(number, why)| format!("{number} {why}"))
         .collect();
         if parts.is_empty() { Ok(()) } else { self.row("Skipped", parts.join(", ")) }
+    }
+
+    fn clusters(&mut self, clusters: &[ClusterSummary]) -> io::Result<()> {
+        const MOST: usize = 36;
+        let names: Vec<String> = clusters
+            .iter()
+            .map(|cluster| shortened(&printable(&cluster.context), MOST).into_owned())
+            .collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
+        self.heading(format_args!(
+            "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}  READ",
+            "CONTEXT", "SCORE", "STATUS", "PODS", "COMPLIANT", "VIOLATIONS"
+        ))?;
+        for (name, cluster) in names.iter().zip(clusters) {
+            let state = cluster.state.as_str();
+            let row = match &cluster.summary {
+                Some(summary) if summary.pods > 0 => {
+                    let Summary { score, classification: class, pods, .. } = summary;
+                    let Summary { compliant_pods, total_violations, .. } = summary;
+                    let status = self.colours.class(format_args!("{class:<9}"), *class);
+                    format!(
+                        "{score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
+                    )
+                }
+                Some(_) => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "no pods", 0, 0, 0),
+                None => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "n/a", "-", "-", "-"),
+            };
+            self.line(format_args!("{name:<width$}  {row}  {state}"))?;
+        }
+        for cluster in clusters {
+            let context = printable(&cluster.context);
+            if let Some(other) = &cluster.same_cluster_as {
+                let other = printable(other);
+                self.heading(format_args!("{context}: the same cluster as {other}, counted once"))?;
+            }
+            if !cluster.coverage.failed.is_empty() {
+                self.heading(format_args!("Not read of {context}:"))?;
+                self.failures(&cluster.coverage)?;
+            }
+        }
+        Ok(())
     }
 
     fn namespaces(&mut self, report: &Report) -> io::Result<()> {
@@ -172,6 +247,10 @@ impl Table<'_> {
         if !coverage.failed.is_empty() {
             self.heading("Not read:")?;
         }
+        self.failures(coverage)
+    }
+
+    fn failures(&mut self, coverage: &Coverage) -> io::Result<()> {
         coverage.failed.iter().try_for_each(|failed| {
             self.line(format_args!(
                 "  {}: {}",

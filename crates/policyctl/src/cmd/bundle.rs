@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use policy_core::bundle::Bundle;
 
-use crate::cli;
+use crate::cli::{self, Global};
 use crate::exit::Exit;
 use crate::output;
 
@@ -26,28 +26,26 @@ pub(crate) enum Command {
         /// The bundle: baseline, restricted or permissive
         name: String,
     },
-    /// Print a bundle as a DevOpsPolicy, for `kubectl apply -f -`
+    /// Print a bundle as a DevOpsPolicy of a namespace (-n, else `default`), for `kubectl apply -f -`
     #[command(after_help = APPLY_EXAMPLES)]
     Apply {
         /// The bundle: baseline, restricted or permissive
         name: String,
-        /// The namespace of the policy
-        #[arg(long, short, default_value = "default", value_parser = cli::label)]
-        namespace: String,
         /// The name of the policy
         #[arg(long, default_value = "devops-policy", value_parser = cli::subdomain)]
         policy_name: String,
     },
 }
 
-pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     let text = match command {
         Command::List => list(),
         Command::Show { name } => {
             let bundle = Bundle::named(name)?;
             format!("# {}: {}\n{}", bundle.name, bundle.title, output::yaml(&bundle.spec)?)
         }
-        Command::Apply { name, namespace, policy_name } => {
+        Command::Apply { name, policy_name } => {
+            let namespace = global.target.namespace.as_deref().unwrap_or("default");
             output::yaml(&Bundle::named(name)?.policy(namespace, policy_name))?
         }
     };

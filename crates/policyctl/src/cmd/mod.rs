@@ -2,6 +2,12 @@
 
 pub(crate) mod analyze;
 pub(crate) mod bundle;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod crd;
+pub(crate) mod diff;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod list;
+pub(crate) mod multi_cluster;
 pub(crate) mod version;

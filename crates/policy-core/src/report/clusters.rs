@@ -1,0 +1,183 @@
+//! The report on several clusters: a row for each, and all their pods in the one formula.
+
+use std::io;
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+use super::assessment::Assessment;
+use super::table::{self, Colours};
+use super::{Coverage, NotRead, RenderError, SCHEMA_VERSION, Summary};
+use crate::policy::CompiledPolicy;
+use crate::score::Tally;
+
+/// What was found in several clusters.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "policyctl multi-cluster analyze")]
+pub struct ClustersReport {
+    /// The version of this format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    schema_version: &'static str,
+    /// All pods that could be read, of all clusters together. A cluster counts once, however many
+    /// contexts lead to it.
+    pub summary: Summary,
+    /// The clusters, in the order they were asked for.
+    pub clusters: Vec<ClusterSummary>,
+}
+
+/// What was found in one cluster.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSummary {
+    /// The context of the kubeconfig.
+    pub context: String,
+    /// The URL of the API server.
+    pub server: String,
+    /// The context by which the same cluster was read, where it is another one; this row then has
+    /// no numbers of its own.
+    pub same_cluster_as: Option<String>,
+    /// How much of the cluster was read.
+    pub state: ClusterState,
+    /// Its numbers, of what was read; `null` where nothing was.
+    pub summary: Option<Summary>,
+    /// What was looked at, and what was not.
+    pub coverage: Coverage,
+}
+
+/// How much of a cluster was read.
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterState {
+    /// Everything.
+    Complete,
+    /// A part; the coverage says what is missing.
+    Partial,
+    /// Nothing: it could not be reached, or allowed nothing.
+    Unread,
+    /// Nothing, since another context leads to the same cluster.
+    Duplicate,
+}
+
+impl ClusterState {
+    /// The word that reports have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Unread => "unread",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// A cluster that was asked for, with what came of it.
+#[derive(Debug)]
+pub struct AssessedCluster<'a> {
+    /// The context of the kubeconfig.
+    pub context: String,
+    /// The URL of the API server.
+    pub server: String,
+    /// What came of it.
+    pub outcome: ClusterOutcome<'a>,
+}
+
+/// What came of a cluster.
+#[derive(Debug)]
+pub enum ClusterOutcome<'a> {
+    /// It answered; parts of it may have failed.
+    Read(Box<Assessment<'a>>),
+    /// It did not answer, for that reason.
+    Failed(String),
+    /// That context leads to the same cluster.
+    SameAs(String),
+}
+
+impl ClustersReport {
+    /// The report on clusters that were judged by the same policy.
+    #[must_use]
+    pub fn new(policy: &CompiledPolicy, clusters: Vec<AssessedCluster<'_>>) -> Self {
+        let mut total = Tally::default();
+        let clusters = clusters
+            .into_iter()
+            .map(|AssessedCluster { context, server, outcome }| {
+                let mut row = ClusterSummary {
+                    context,
+                    server,
+                    same_cluster_as: None,
+                    state: ClusterState::Unread,
+                    summary: None,
+                    coverage: Coverage::default(),
+                };
+                match outcome {
+                    ClusterOutcome::SameAs(other) => {
+                        row.state = ClusterState::Duplicate;
+                        row.same_cluster_as = Some(other);
+                    }
+                    ClusterOutcome::Failed(reason) => {
+                        row.coverage.failed.push(NotRead::new(&"cluster".into(), None, reason));
+                    }
+                    ClusterOutcome::Read(assessment) => {
+                        let (tally, coverage) = assessment.finish_counts();
+                        total.merge(&tally);
+                        let is_empty = coverage.evaluated + coverage.skipped == 0;
+                        row.state = match coverage.failed.is_empty() {
+                            true => ClusterState::Complete,
+                            false if is_empty => ClusterState::Unread,
+                            false => ClusterState::Partial,
+                        };
+                        row.summary = (row.state != ClusterState::Unread)
+                            .then(|| Summary::of(&tally, policy));
+                        row.coverage = coverage;
+                    }
+                }
+                row
+            })
+            .collect();
+        Self { schema_version: SCHEMA_VERSION, summary: Summary::of(&total, policy), clusters }
+    }
+
+    /// Whether every cluster was read whole.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.clusters.iter().all(|cluster| cluster.coverage.failed.is_empty())
+    }
+
+    /// Writes the report for people: all clusters together, a row for each, what was not read,
+    /// and on demand the summary of each.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_table(
+        &self,
+        colours: Colours,
+        per_cluster: bool,
+        out: &mut dyn io::Write,
+    ) -> Result<(), RenderError> {
+        Ok(table::write_clusters(self, colours, per_cluster, out)?)
+    }
+
+    /// Writes the report as JSON, as [`clusters_json_schema`] describes it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_json(&self, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
+        serde_json::to_writer_pretty(&mut out, self)?;
+        Ok(writeln!(out)?)
+    }
+
+    /// Writes the same as YAML.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_yaml(&self, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
+        Ok(serde_saphyr::to_io_writer(&mut out, self).map_err(Box::new)?)
+    }
+}
+
+/// The JSON schema of the JSON output.
+#[must_use]
+pub fn clusters_json_schema() -> Schema {
+    schema_for!(ClustersReport)
+}

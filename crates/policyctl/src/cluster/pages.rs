@@ -1,0 +1,195 @@
+//! Reading long lists in pages, each decoded straight into the type that is wanted.
+
+use std::time::Duration;
+
+use futures::AsyncReadExt as _;
+use kube::api::ListParams;
+use kube::core::Request;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::{CALL, Cluster, ClusterError, Kind, deadline};
+
+/// As many objects to a page as the API server's own clients take.
+const PAGE: u32 = 500;
+/// How often a list that the server forgot is gone on with; each time is a page's worth of luck.
+const MAX_RESUMPTIONS: u32 = 10;
+
+/// A part of a list.
+#[derive(Debug)]
+pub(crate) struct Page<T> {
+    pub(crate) objects: Vec<T>,
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// How many objects follow, as the server estimates.
+    pub(crate) remaining: u64,
+    next: Option<String>,
+}
+
+/// An object of a list that is not of the type that was wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    /// `namespace/name`, as far as it has them.
+    pub(crate) object: String,
+    pub(crate) reason: String,
+}
+
+/// Reads all pages of the list at a path of the API, such as `/api/v1/pods`.
+///
+/// A list that takes longer than the server remembers its version (some five minutes) is gone on
+/// with at the version of then: no object comes twice, and what was made meanwhile may be missing.
+pub(crate) async fn read<T: DeserializeOwned>(
+    cluster: &Cluster,
+    path: &str,
+    operation: &str,
+    mut take: impl FnMut(Page<T>),
+) -> Result<(), ClusterError> {
+    let mut body = Vec::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    let mut resumptions = 0;
+    loop {
+        let token = match fetch(cluster, path, &parameters, operation, &mut body).await {
+            Ok(()) => {
+                let mut page = decode(&body).map_err(|error| {
+                    let reason = format!("the answer is no list: {error}");
+                    ClusterError::configuration(operation, reason)
+                })?;
+                let token = page.next.take();
+                take(page);
+                token
+            }
+            Err(Failed::Forgotten(token)) if resumptions < MAX_RESUMPTIONS => {
+                resumptions += 1;
+                Some(token)
+            }
+            Err(Failed::Forgotten(_)) => {
+                return Err(ClusterError::timeout(operation, Duration::from_secs(300)));
+            }
+            Err(Failed::Cluster(error)) => return Err(error),
+        };
+        match token {
+            None => return Ok(()),
+            Some(token) => parameters.continue_token = Some(token),
+        }
+    }
+}
+
+enum Failed {
+    /// The version of the list is gone (410); the token goes on at the present one.
+    Forgotten(String),
+    Cluster(ClusterError),
+}
+
+/// One page, into a buffer that the pages share.
+async fn fetch(
+    cluster: &Cluster,
+    path: &str,
+    parameters: &ListParams,
+    operation: &str,
+    body: &mut Vec<u8>,
+) -> Result<(), Failed> {
+    let request = Request::new(path).list(parameters).map_err(|error| {
+        Failed::Cluster(ClusterError::configuration(operation, error.to_string()))
+    })?;
+    body.clear();
+    let mut forgotten = None;
+    let call = async {
+        let mut stream = cluster.client.request_stream(request).await.inspect_err(|error| {
+            if let kube::Error::Api(status) = error {
+                forgotten =
+                    status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone());
+            }
+        })?;
+        Ok(stream.read_to_end(body).await)
+    };
+    match deadline(CALL, operation, call).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(broken)) => Err(Failed::Cluster(ClusterError::interrupted(operation, &broken))),
+        Err(error) => match forgotten.filter(|_| error.kind == Kind::Expired) {
+            Some(token) => Err(Failed::Forgotten(token)),
+            None => Err(Failed::Cluster(error)),
+        },
+    }
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    items: Option<Vec<T>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+    remaining_item_count: Option<u64>,
+}
+
+/// Reads a page; objects of another shape harm only themselves.
+fn decode<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<Page<T>> {
+    if let Ok(list) = serde_json::from_slice::<List<T>>(body) {
+        return Ok(page(list.metadata, list.items.unwrap_or_default(), Vec::new()));
+    }
+    let list = serde_json::from_slice::<List<&RawValue>>(body)?;
+    let (mut objects, mut unreadable) = (Vec::new(), Vec::new());
+    for item in list.items.unwrap_or_default() {
+        match serde_json::from_str(item.get()) {
+            Ok(object) => objects.push(object),
+            Err(error) => unreadable.push(Unreadable::of(item, &error)),
+        }
+    }
+    Ok(page(list.metadata, objects, unreadable))
+}
+
+fn page<T>(metadata: ListMetadata, objects: Vec<T>, unreadable: Vec<Unreadable>) -> Page<T> {
+    Page {
+        objects,
+        unreadable,
+        remaining: metadata.remaining_item_count.unwrap_or(0),
+        next: metadata.next.filter(|token| !token.is_empty()),
+    }
+}
+
+impl Unreadable {
+    fn of(item: &RawValue, error: &serde_json::Error) -> Self {
+        let object: serde_json::Value = serde_json::from_str(item.get()).unwrap_or_default();
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or("?");
+        let object = format!("{}/{}", text("namespace"), text("name"));
+        // The position is one in the API server's answer, which nobody sees.
+        let reason = error.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
+        Self { object, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_core::view::PodView;
+
+    use super::*;
+
+    #[test]
+    fn a_page_says_what_follows() {
+        let body = br#"{"metadata": {"continue": "t", "remainingItemCount": 7}, "items": [{}]}"#;
+        let page: Page<PodView> = decode(body).unwrap();
+        assert_eq!((page.objects.len(), page.remaining, page.next.as_deref()), (1, 7, Some("t")));
+        let last: Page<PodView> =
+            decode(br#"{"metadata": {"continue": ""}, "items": null}"#).unwrap();
+        assert_eq!((last.objects.len(), last.next), (0, None));
+    }
+
+    #[test]
+    fn an_unreadable_object_harms_no_other() {
+        let body = br#"{"items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b", "namespace": "shop"}, "spec": 7}]}"#;
+        let page: Page<PodView> = decode(body).unwrap();
+        assert_eq!(page.objects.len(), 1);
+        assert_eq!(page.unreadable[0].object, "shop/b");
+        assert_eq!(
+            page.unreadable[0].reason,
+            "invalid type: integer `7`, expected struct SpecView"
+        );
+        assert!(decode::<PodView>(b"<html>").is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Writing by server-side apply (KEP-555): only the fields that an object names, under our own
+//! field manager, and nobody else's fields without being told to.
+
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use serde_json::Value;
+
+use super::{Cluster, ClusterError, Kind};
+
+/// The name under which the API server remembers what policyctl set.
+const FIELD_MANAGER: &str = "policyctl";
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apply {
+    /// Let the API server judge, but store nothing.
+    pub(crate) dry_run: bool,
+    /// Take over fields that others set.
+    pub(crate) force: bool,
+}
+
+impl Apply {
+    /// Applies an object; gives it as the server has it then.
+    pub(crate) async fn apply(
+        self,
+        cluster: &Cluster,
+        api: &Api<DynamicObject>,
+        name: &str,
+        object: &Value,
+        operation: &str,
+    ) -> Result<DynamicObject, ClusterError> {
+        let mut parameters = PatchParams::apply(FIELD_MANAGER).validation_strict();
+        parameters.force = self.force;
+        parameters.dry_run = self.dry_run;
+        cluster.call(operation, api.patch(name, &parameters, &Patch::Apply(object))).await
+    }
+}
+
+/// The object, or `None` where there is none of that name.
+pub(crate) async fn get(
+    cluster: &Cluster,
+    api: &Api<DynamicObject>,
+    name: &str,
+    operation: &str,
+) -> Result<Option<DynamicObject>, ClusterError> {
+    match cluster.call(operation, api.get(name)).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

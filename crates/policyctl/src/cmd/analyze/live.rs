@@ -1,0 +1,68 @@
+//! The pods of a live cluster.
+
+use std::time::Instant;
+
+use policy_core::Timestamp;
+use policy_core::facts::PodFacts;
+use policy_core::policy::CompiledPolicy;
+use policy_core::report::{Assessment, Report, Source};
+use policy_core::view::PodView;
+
+use crate::cli::Global;
+use crate::cluster::pods::Event;
+use crate::cluster::{self, Cluster, pods};
+use crate::judgement::Judgement;
+
+/// Reads and judges the pods of a namespace or of the whole cluster.
+pub(super) fn analyze(
+    judgement: &Judgement,
+    policy: &CompiledPolicy,
+    global: &Global,
+) -> anyhow::Result<Report> {
+    cluster::run(async {
+        let console = global.console();
+        let start = Instant::now();
+        let cluster = global.target.connect().await?;
+        console.detail(format_args!("{cluster} answered in {:.1?}", start.elapsed()));
+        let excluded = judgement.excluded();
+        let namespace = global.target.namespace.as_deref();
+        let progress = console.progress(0, "pods");
+        let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
+        pods::read(&cluster, namespace, Some(&excluded), &mut |event| {
+            if let Event::Page(page) = &event {
+                progress.inc(page.objects.len() as u64);
+                progress.set_length(progress.position() + page.remaining);
+            }
+            assess(&mut assessment, event);
+        })
+        .await;
+        progress.finish_and_clear();
+        console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
+        Ok(assessment.finish(source(&cluster, namespace)))
+    })
+}
+
+/// Takes in what reading the pods of a cluster brings.
+pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
+    match event {
+        Event::Page(page) => {
+            for pod in &page.objects {
+                assessment.pod(&PodFacts::of_pod(pod, ""), None);
+            }
+            for pod in page.unreadable {
+                assessment.not_read(&format!("pod {}", pod.object).into(), None, pod.reason);
+            }
+        }
+        Event::NotRead { part, error } => {
+            assessment.not_read(&part.into(), None, error.reason().to_owned());
+        }
+    }
+}
+
+fn source(cluster: &Cluster, namespace: Option<&str>) -> Source {
+    Source::Cluster {
+        context: cluster.context.clone(),
+        server: cluster.server.clone(),
+        namespace: namespace.map(str::to_owned),
+    }
+}

@@ -1,0 +1,252 @@
+//! `policyctl multi-cluster`
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use policy_core::Timestamp;
+use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome, ClustersReport, printable};
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::cluster::{self, Cluster, Context, Contexts, pods};
+use crate::cmd::analyze::assess;
+use crate::exit::Exit;
+use crate::judgement::Judgement;
+use crate::output::{self, Output};
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  policyctl multi-cluster list-contexts
+  policyctl multi-cluster list-contexts --probe   say which answer, and why others do not
+
+Output: table (default), json, yaml.";
+
+const ANALYZE_EXAMPLES: &str = "\
+Examples:
+  policyctl multi-cluster analyze
+  policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
+
+All contexts of the kubeconfig, several at a time. A cluster that cannot be read keeps its row,
+with the reason, and does not change the score of the others; the exit code is then 3. Contexts
+that lead to the same server count once.
+Output: table (default), json and yaml (docs/clusters.schema.json).";
+
+/// So many clusters at a time: each may hold a page of 7 MB.
+const PARALLEL: usize = 8;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the contexts of the kubeconfig
+    #[command(after_help = LIST_EXAMPLES)]
+    ListContexts {
+        /// Try to reach each of them
+        #[arg(long)]
+        probe: bool,
+    },
+    /// Score the pods of several clusters, each and all together
+    #[command(after_help = ANALYZE_EXAMPLES)]
+    Analyze(AnalyzeArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AnalyzeArgs {
+    /// The contexts, separated by commas; else all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    contexts: Vec<String>,
+
+    /// Show the summary of each cluster as well
+    #[arg(long)]
+    per_cluster: bool,
+
+    /// The longest time that a cluster may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+
+    #[command(flatten)]
+    judgement: Judgement,
+}
+
+pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
+    match command {
+        Command::ListContexts { probe } => list(*probe, global),
+        Command::Analyze(args) => analyze(args, global),
+    }
+}
+
+/// A row of the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    cluster: String,
+    server: String,
+    is_current: bool,
+    /// The version, or why the cluster was not reached; `null` where nobody tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Probe>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    is_reachable: bool,
+    /// The version of the server, or the reason.
+    message: String,
+}
+
+fn list(probe: bool, global: &Global) -> anyhow::Result<Exit> {
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
+    let rows = cluster::run(async {
+        let contexts = &contexts;
+        let rows = stream::iter(contexts.all()).map(|context| async move {
+            let Context { name, cluster, server, is_current } = context;
+            let probe = if probe { Some(probed(contexts, &name).await) } else { None };
+            Row { name, cluster, server, is_current, probe }
+        });
+        Ok(rows.buffered(PARALLEL).collect::<Vec<_>>().await)
+    })?;
+    match form {
+        Output::Json => output::result(&(serde_json::to_string_pretty(&rows)? + "\n"))?,
+        Output::Yaml => output::result(&output::yaml(&rows)?)?,
+        _ => output::result(&table(&rows))?,
+    }
+    let is_dead = |row: &Row| row.probe.as_ref().is_some_and(|probe| !probe.is_reachable);
+    Ok(if rows.iter().any(is_dead) { Exit::Cluster } else { Exit::Fine })
+}
+
+async fn probed(contexts: &Contexts, name: &str) -> Probe {
+    match Cluster::connect(contexts, name).await {
+        Ok(cluster) => {
+            let message = cluster.version.unwrap_or_else(|| "reachable".to_owned());
+            Probe { is_reachable: true, message }
+        }
+        Err(error) => Probe { is_reachable: false, message: error.reason().to_owned() },
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let is_probed = rows.iter().any(|row| row.probe.is_some());
+    let mut cells = vec![["CURRENT", "NAME", "CLUSTER", "SERVER"].map(str::to_owned).to_vec()];
+    if is_probed {
+        cells[0].push("REACHABLE".to_owned());
+    }
+    for row in rows {
+        let current = if row.is_current { "*" } else { "" };
+        let mut line: Vec<String> = [current, &row.name, &row.cluster, &row.server]
+            .map(|text| printable(text).into_owned())
+            .to_vec();
+        if let Some(Probe { is_reachable, message }) = &row.probe {
+            let message = printable(message);
+            line.push(if *is_reachable {
+                format!("yes: {message}")
+            } else {
+                format!("no: {message}")
+            });
+        }
+        cells.push(line);
+    }
+    output::columns(&cells)
+}
+
+fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let policy = args.judgement.policy()?;
+    let excluded = args.judgement.excluded();
+    let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
+    let chosen = chosen(&contexts, &args.contexts)?;
+    let now = Timestamp::now();
+    let progress = global.console().progress(chosen.len() as u64, "clusters");
+    let limit = Duration::from_secs(args.timeout);
+    let clusters = cluster::run(async {
+        let clusters = stream::iter(&chosen).map(|context| async {
+            let empty = Assessment::new(&policy, &excluded, now).counting_only();
+            let outcome = match duplicate(&chosen, context) {
+                Some(other) => ClusterOutcome::SameAs(other),
+                None => read(&contexts, context, empty, &excluded, limit, global).await,
+            };
+            progress.inc(1);
+            AssessedCluster {
+                context: context.name.clone(),
+                server: context.server.clone(),
+                outcome,
+            }
+        });
+        Ok(clusters.buffered(PARALLEL).collect::<Vec<_>>().await)
+    })?;
+    progress.finish_and_clear();
+    let report = ClustersReport::new(&policy, clusters);
+    output::stream(|out| {
+        let colours = global.console().colours();
+        Ok(match form {
+            Output::Json => report.write_json(out),
+            Output::Yaml => report.write_yaml(out),
+            _ => report.write_table(colours, args.per_cluster, out),
+        }?)
+    })?;
+    if form != Output::Table {
+        for cluster in &report.clusters {
+            for failed in &cluster.coverage.failed {
+                let (source, reason) = (printable(&failed.source), printable(&failed.reason));
+                let context = printable(&cluster.context);
+                output::error(format_args!("{context}: {source}: {reason}"));
+            }
+        }
+    }
+    let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
+    Ok(exit.max(args.judgement.exit(&report.summary)))
+}
+
+/// The contexts that were named, else all; the current one first, so that of contexts of the same
+/// cluster it is the one that is read.
+fn chosen(contexts: &Contexts, names: &[String]) -> anyhow::Result<Vec<Context>> {
+    let mut all = contexts.all();
+    if names.is_empty() {
+        all.sort_by_key(|context| !context.is_current);
+        return Ok(all);
+    }
+    let mut chosen: Vec<Context> = Vec::new();
+    for name in names {
+        contexts.choose(Some(name))?;
+        let is_new = chosen.iter().all(|context| context.name != *name);
+        chosen.extend(all.iter().find(|context| context.name == *name && is_new).cloned());
+    }
+    Ok(chosen)
+}
+
+/// An earlier context with the same server.
+fn duplicate(chosen: &[Context], context: &Context) -> Option<String> {
+    let first = chosen.iter().find(|other| other.server == context.server)?;
+    (first.name != context.name && !context.server.is_empty()).then(|| first.name.clone())
+}
+
+/// Reads a cluster as far as its deadline lets it.
+async fn read<'a>(
+    contexts: &Contexts,
+    context: &Context,
+    mut assessment: Assessment<'a>,
+    excluded: &ExcludedNamespaces,
+    limit: Duration,
+    global: &Global,
+) -> ClusterOutcome<'a> {
+    let namespace = global.target.namespace.as_deref();
+    let work = async {
+        let cluster = Cluster::connect(contexts, &context.name).await?;
+        global.console().detail(format_args!("{cluster} answered"));
+        pods::read(&cluster, namespace, Some(excluded), &mut |event| {
+            assess(&mut assessment, event);
+        })
+        .await;
+        Ok::<(), cluster::ClusterError>(())
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return ClusterOutcome::Failed(error.reason().to_owned()),
+        Err(_) => {
+            let reason = format!("not read to its end within {} s (--timeout)", limit.as_secs());
+            assessment.not_read(&"cluster".into(), None, reason);
+        }
+    }
+    ClusterOutcome::Read(Box::new(assessment))
+}

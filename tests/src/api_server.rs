@@ -1,0 +1,133 @@
+//! etcd and kube-apiserver: their flags, their start.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::Program;
+use crate::audit;
+use crate::keys::Keys;
+use crate::poll::wait_for;
+use crate::processes::Processes;
+
+/// A start takes four seconds; a busy machine may need many times that.
+const START: Duration = Duration::from_secs(120);
+
+/// An API server with its store; the same each time it is started.
+pub(crate) struct ApiServer {
+    url: String,
+    port: u16,
+    store_port: u16,
+    arguments: Vec<String>,
+}
+
+impl ApiServer {
+    /// Chooses ports and flags, and starts nothing. Without controllers nobody makes the
+    /// `ServiceAccount` that admission demands of a pod: so that plugin is off then.
+    pub(crate) fn new(
+        folder: &Path,
+        keys: &Keys,
+        token_file: &Path,
+        controllers: bool,
+    ) -> Result<Self> {
+        let (port, store_port) = free_ports()?;
+        let audit_policy = folder.join("audit-policy.yaml");
+        fs::write(&audit_policy, audit::POLICY)?;
+        let audit_log = folder.join(audit::LOG);
+        let files: [(&str, &Path); 7] = [
+            ("tls-cert-file", &keys.certificate),
+            ("tls-private-key-file", &keys.certificate_key),
+            ("token-auth-file", token_file),
+            ("service-account-key-file", &keys.token_public_key),
+            ("service-account-signing-key-file", &keys.token_key),
+            ("audit-policy-file", &audit_policy),
+            ("audit-log-path", &audit_log),
+        ];
+        let mut arguments = vec![
+            format!("--etcd-servers=http://127.0.0.1:{store_port}"),
+            format!("--secure-port={port}"),
+        ];
+        arguments.extend(FLAGS.map(str::to_owned));
+        arguments.extend(files.map(|(flag, file)| format!("--{flag}={}", file.display())));
+        if !controllers {
+            arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
+        Ok(Self { url: format!("https://127.0.0.1:{port}"), port, store_port, arguments })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Starts etcd, and returns once it listens.
+    pub(crate) fn start_store(&self, processes: &Processes) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}", self.store_port);
+        let data: PathBuf = processes.folder().join("etcd");
+        let arguments = [
+            format!("--data-dir={}", data.display()),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+            "--log-level=warn".to_owned(),
+            // Nothing here has to outlive a power failure.
+            "--unsafe-no-fsync".to_owned(),
+        ];
+        processes.start(Program::Etcd.name(), &Program::Etcd.path()?, &arguments)?;
+        wait_for("etcd", START, || {
+            processes.check(Program::Etcd.name())?;
+            Ok(listens(self.store_port).then_some(()))
+        })
+        .map_err(|error| processes.explain(Program::Etcd.name(), &error))
+    }
+
+    /// Starts kube-apiserver, and does not wait for it.
+    pub(crate) fn start(&self, processes: &Processes) -> Result<()> {
+        processes.start(Program::ApiServer.name(), &Program::ApiServer.path()?, &self.arguments)
+    }
+
+    /// Waits until kube-apiserver listens and `ready` says yes.
+    pub(crate) fn wait_until_ready(
+        &self,
+        processes: &Processes,
+        ready: impl Fn() -> Result<bool>,
+    ) -> Result<()> {
+        let name = Program::ApiServer.name();
+        wait_for("the API server to be ready", START, || {
+            processes.check(name)?;
+            // The knock on the port costs nothing, asking through kubectl 100 ms of a core.
+            Ok((listens(self.port) && ready()?).then_some(()))
+        })
+        .map_err(|error| processes.explain(name, &error))
+    }
+}
+
+const FLAGS: [&str; 10] = [
+    "--bind-address=127.0.0.1",
+    "--advertise-address=127.0.0.1",
+    // Else it would publish the loopback address as the endpoint of its own Service, and refuse.
+    "--endpoint-reconciler-type=none",
+    "--authorization-mode=RBAC",
+    "--service-account-issuer=https://kubernetes.default.svc",
+    "--service-cluster-ip-range=10.0.0.0/24",
+    "--allow-privileged=true",
+    "--profiling=false",
+    // MB until the log starts anew: suites read it from its beginning.
+    "--audit-log-maxsize=4000",
+    // The first lines of the log stay readable.
+    "--v=0",
+];
+
+/// Two different ports of the loopback address that nobody has at the moment.
+fn free_ports() -> Result<(u16, u16)> {
+    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free");
+    // Both are held until both are known.
+    let (first, second) = (any()?, any()?);
+    Ok((first.local_addr()?.port(), second.local_addr()?.port()))
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}

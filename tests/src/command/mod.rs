@@ -1,0 +1,4 @@
+//! One module for each subcommand.
+
+pub(crate) mod build;
+pub(crate) mod up;

@@ -1,0 +1,121 @@
+//! Identities with exactly the rights that a suite gives them.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::Testbed;
+use crate::tokens::{LIMITED, limited};
+
+/// How far rights reach.
+#[derive(Clone, Copy)]
+enum Scope<'a> {
+    Cluster,
+    Namespace(&'a str),
+}
+
+impl Testbed {
+    /// Makes a `ServiceAccount` with these rights in the whole cluster, and gives its kubeconfig.
+    ///
+    /// `rules` is YAML as under `rules:` of a `ClusterRole`. The token is a real one, by
+    /// `TokenRequest`, for an hour. The kubeconfig's namespace is that of the account.
+    pub fn service_account(&self, namespace: &str, name: &str, rules: &str) -> Result<PathBuf> {
+        self.account(namespace, name, rules, Scope::Cluster)
+    }
+
+    /// Like [`Testbed::service_account`], with rights in the account's own namespace only.
+    pub fn service_account_in(&self, namespace: &str, name: &str, rules: &str) -> Result<PathBuf> {
+        self.account(namespace, name, rules, Scope::Namespace(namespace))
+    }
+
+    /// Makes a plain user, `limited-0` and so on, with these rights in one namespace and none
+    /// elsewhere, and gives its kubeconfig, whose context has that namespace.
+    ///
+    /// Fails after 32 users of one testbed: the API server reads its users at its start.
+    pub fn limited_user(&self, namespace: &str, rules: &str) -> Result<PathBuf> {
+        let number = self.limited.fetch_add(1, Ordering::Relaxed);
+        ensure!(number < LIMITED, "all {LIMITED} limited users of the testbed are taken");
+        let user = limited(number);
+        let subject = json!({
+            "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io",
+        });
+        self.apply(&list(&rights(&user, &subject, rules, Scope::Namespace(namespace))?))?;
+        self.user_kubeconfig(&user, Some(namespace))
+    }
+
+    fn account(
+        &self,
+        namespace: &str,
+        name: &str,
+        rules: &str,
+        scope: Scope<'_>,
+    ) -> Result<PathBuf> {
+        let account = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "namespace": namespace, "name": name },
+        });
+        let subject = json!({ "kind": "ServiceAccount", "name": name, "namespace": namespace });
+        // A ClusterRole has no namespace to keep apart two accounts of one name.
+        let role = format!("{namespace}:{name}");
+        let mut objects = vec![account];
+        objects.extend(rights(&role, &subject, rules, scope)?);
+        self.apply(&list(&objects))?;
+        let create = ["create", "token", name, "--namespace", namespace, "--duration=1h"];
+        let token = self.kubectl(&create)?.succeeded()?;
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        self.write_kubeconfig(&user, token.trim(), Some(namespace))
+    }
+}
+
+/// A role and its binding.
+fn rights(name: &str, subject: &Value, rules: &str, scope: Scope<'_>) -> Result<[Value; 2]> {
+    let rules: Value = serde_saphyr::from_str(rules).context("the rules are no YAML list")?;
+    ensure!(rules.is_array(), "the rules are no YAML list");
+    let (role, metadata) = match scope {
+        Scope::Cluster => ("ClusterRole", json!({ "name": name })),
+        Scope::Namespace(namespace) => ("Role", json!({ "name": name, "namespace": namespace })),
+    };
+    let group = "rbac.authorization.k8s.io";
+    let version = format!("{group}/v1");
+    Ok([
+        json!({ "apiVersion": version, "kind": role, "metadata": metadata, "rules": rules }),
+        json!({
+            "apiVersion": version,
+            "kind": format!("{role}Binding"),
+            "metadata": metadata,
+            "roleRef": { "apiGroup": group, "kind": role, "name": name },
+            "subjects": [subject],
+        }),
+    ])
+}
+
+fn list(objects: &[Value]) -> String {
+    json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "- apiGroups: ['']\n  resources: [pods]\n  verbs: [get, list]\n";
+
+    #[test]
+    fn rights_keep_to_their_scope() {
+        let subject = json!({ "kind": "User", "name": "a" });
+        let [role, binding] = rights("a", &subject, RULES, Scope::Namespace("n")).unwrap();
+        assert_eq!(role["kind"], "Role");
+        assert_eq!(role["metadata"]["namespace"], "n");
+        assert_eq!(role["rules"][0]["verbs"], json!(["get", "list"]));
+        assert_eq!(binding["kind"], "RoleBinding");
+        let [role, binding] = rights("a", &subject, RULES, Scope::Cluster).unwrap();
+        assert_eq!(
+            (&role["kind"], &binding["kind"]),
+            (&json!("ClusterRole"), &json!("ClusterRoleBinding"))
+        );
+        assert_eq!(binding["roleRef"]["kind"], "ClusterRole");
+        rights("a", &subject, "pods", Scope::Cluster).unwrap_err();
+    }
+}

@@ -1,0 +1,62 @@
+//! Keys and certificates of one control plane.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// The files, all PEM.
+pub(crate) struct Keys {
+    /// What clients trust.
+    pub(crate) authority: PathBuf,
+    /// The API server's certificate, for 127.0.0.1.
+    pub(crate) certificate: PathBuf,
+    pub(crate) certificate_key: PathBuf,
+    /// Signs the tokens of `ServiceAccounts`.
+    pub(crate) token_key: PathBuf,
+    pub(crate) token_public_key: PathBuf,
+}
+
+impl Keys {
+    /// New ones, written into `folder`. Elliptic curves: an RSA key would cost half a second.
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok::<_, anyhow::Error>(path)
+        };
+        let mut params = named("kube-devops testbed", Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let authority = write("ca.pem", params.self_signed(&key)?.pem())?;
+        let issuer = Issuer::new(params, key);
+
+        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
+        let mut params = named("kube-apiserver", names.to_vec())?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = write("server.pem", params.signed_by(&key, &issuer)?.pem())?;
+        let certificate_key = write("server-key.pem", key.serialize_pem())?;
+
+        let key = KeyPair::generate()?;
+        Ok(Self {
+            authority,
+            certificate,
+            certificate_key,
+            token_key: write("token-key.pem", key.serialize_pem())?,
+            token_public_key: write("token-public-key.pem", key.public_key_pem())?,
+        })
+    }
+}
+
+fn named(common_name: &str, names: Vec<String>) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    Ok(params)
+}

@@ -1,0 +1,49 @@
+//! Kubeconfig files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+/// How to reach one control plane.
+pub(crate) struct Access<'a> {
+    /// Name of the context and of the cluster.
+    pub(crate) name: &'a str,
+    pub(crate) server: &'a str,
+    /// By path: the file lives as long as the server.
+    pub(crate) authority: &'a Path,
+}
+
+/// Writes a kubeconfig with one context for a user.
+pub(crate) fn write(
+    path: &Path,
+    access: &Access<'_>,
+    user: &str,
+    token: &str,
+    namespace: Option<&str>,
+) -> Result<PathBuf> {
+    let name = access.name;
+    // Files with users of the same name can stand side by side in KUBECONFIG.
+    let entry = format!("{user}@{name}");
+    let mut context = json!({ "cluster": name, "user": entry });
+    if let Some(namespace) = namespace {
+        context["namespace"] = json!(namespace);
+    }
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "contexts": [{ "name": name, "context": context }],
+        "clusters": [{ "name": name, "cluster": {
+            "server": access.server,
+            "certificate-authority": access.authority,
+            // Compressing for the loopback only costs time.
+            "disable-compression": true,
+        }}],
+        "users": [{ "name": entry, "user": { "token": token } }],
+    });
+    let text = serde_saphyr::to_string(&config)?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_owned())
+}

@@ -1,0 +1,36 @@
+//! Control planes from the command line: `e2e --help`.
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "e2e", about = "A Kubernetes control plane on this machine, without containers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build what a control plane consists of, where the cache lacks it
+    Build,
+    /// Start a control plane with controllers and nodes, until standard input ends or Ctrl+C
+    Up(command::up::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Build => command::build::run(),
+        Command::Up(options) => command::up::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            e2e::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

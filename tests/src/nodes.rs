@@ -1,0 +1,49 @@
+//! Nodes and their kubelets, played by kwok.
+
+use std::fs;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::tokens::KWOK;
+use crate::{Program, Testbed};
+
+/// What becomes of nodes and pods.
+const STAGES: &str = include_str!("stages.yaml");
+
+/// Starts kwok, makes the Nodes, and returns once all are ready.
+pub(crate) fn start(testbed: &Testbed, count: u32) -> Result<()> {
+    let stages = testbed.folder().join("stages.yaml");
+    fs::write(&stages, STAGES)?;
+    let kubeconfig = testbed.user_kubeconfig(KWOK, None)?;
+    let arguments = [
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--config={}", stages.display()),
+        "--manage-all-nodes=true".to_owned(),
+        "--server-address=127.0.0.1:0".to_owned(),
+        // Without a lease that is renewed, the controllers give a node up after 50 s.
+        "--node-lease-duration-seconds=40".to_owned(),
+        // Where nobody is, so that `kubectl logs` is refused at once.
+        "--node-ip=127.0.0.1".to_owned(),
+    ];
+    let nodes: Vec<Value> = (0..count).map(node).collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": nodes });
+    testbed.apply(&list.to_string())?;
+    testbed.processes.start(Program::Kwok.name(), &Program::Kwok.path()?, &arguments)?;
+    let wait = ["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"];
+    let ready = testbed.kubectl(&wait)?.succeeded();
+    ready.map_err(|error| testbed.processes.explain(Program::Kwok.name(), &error))?;
+    Ok(())
+}
+
+fn node(number: u32) -> Value {
+    let name = format!("node-{number}");
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" },
+        },
+    })
+}

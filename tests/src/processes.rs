@@ -1,0 +1,245 @@
+//! Programs that end with their testbed, however that ends.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+
+/// Lines of a log in an error.
+const TAIL: usize = 20;
+
+/// Reads which process groups there are until the other end of its input is gone: closed by us,
+/// or by the kernel after our death of any kind. Then it ends them and removes the folder. A
+/// process that is just being killed may still write: so the removal is tried again.
+const WATCHDOG: &str = r#"
+trap '' HUP INT TERM
+groups=
+while read -r verb group; do
+  case $verb in
+    start) groups="$groups $group" ;;
+    end)
+      kept=
+      for each in $groups; do [ "$each" = "$group" ] || kept="$kept $each"; done
+      groups=$kept
+      ;;
+  esac
+done
+for each in $groups; do kill -s KILL -- "-$each"; done
+tries=0
+until rm -rf -- "$1" || [ "$tries" -ge 50 ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
+"#;
+
+/// Becomes the program once told to: until then the watchdog may not know of it, and it ends by
+/// itself when we die.
+const STARTER: &str = r#"read -r go && exec "$@" </dev/null"#;
+
+/// A folder, and the programs that run in it. All are gone once this is dropped or this process
+/// has died, also by SIGKILL.
+pub(crate) struct Processes {
+    folder: PathBuf,
+    watchdog: Child,
+    /// None only while it is dropped.
+    input: Option<Mutex<ChildStdin>>,
+    running: Mutex<Vec<Process>>,
+}
+
+struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Processes {
+    /// A new temporary folder, readable by this user only, with no programs yet.
+    pub(crate) fn new() -> Result<Self> {
+        // The keys in it are nobody else's business.
+        let mode = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("kube-devops-").permissions(mode).tempdir();
+        let folder = folder.context("cannot create a temporary folder")?;
+        fs::create_dir(folder.path().join("logs"))?;
+        let mut watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(folder.path())
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start sh")?;
+        let input = watchdog.stdin.take().map(Mutex::new);
+        Ok(Self { folder: folder.keep(), watchdog, input, running: Mutex::default() })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a program in a process group of its own, with its output in its log.
+    pub(crate) fn start(&self, name: &str, program: &Path, arguments: &[String]) -> Result<()> {
+        // Appended, as an API server that comes back goes on in the same log.
+        let log = OpenOptions::new().create(true).append(true).open(self.log(name))?;
+        let mut child = Command::new("sh")
+            .args(["-c", STARTER, "sh"])
+            .arg(program)
+            .args(arguments)
+            .current_dir(&self.folder)
+            // Nobody's settings: kwok, for one, reads a file in the home folder.
+            .env("HOME", &self.folder)
+            .env_remove("KUBECONFIG")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let told = self.tell("start", child.id());
+        let go = child.stdin.take().map(|mut stdin| stdin.write_all(b"go\n"));
+        lock(&self.running).push(Process { name: name.to_owned(), child });
+        told?;
+        go.transpose().with_context(|| format!("{name} ended while it started"))?;
+        Ok(())
+    }
+
+    /// Kills a program, without a chance for it to tidy up, and waits until it is gone.
+    pub(crate) fn kill(&self, name: &str) -> Result<()> {
+        let mut running = lock(&self.running);
+        let Some(at) = running.iter().position(|process| process.name == name) else {
+            bail!("{name} is not running");
+        };
+        let mut process = running.swap_remove(at);
+        process.child.kill()?;
+        // Before the wait: after it the number may be another process's.
+        self.tell("end", process.child.id())?;
+        process.child.wait()?;
+        Ok(())
+    }
+
+    /// Fails where a program has ended.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        match self.ended(name)? {
+            None => Ok(()),
+            Some(status) => bail!("{name} ended ({status})"),
+        }
+    }
+
+    fn ended(&self, name: &str) -> Result<Option<ExitStatus>> {
+        let mut running = lock(&self.running);
+        match running.iter_mut().find(|process| process.name == name) {
+            Some(process) => Ok(process.child.try_wait()?),
+            None => bail!("{name} is not running"),
+        }
+    }
+
+    /// Process number and name of each program, the watchdog included.
+    pub(crate) fn list(&self) -> Vec<(u32, String)> {
+        let running = lock(&self.running);
+        let programs = running.iter().map(|process| (process.child.id(), process.name.clone()));
+        [(self.watchdog.id(), "watchdog".to_owned())].into_iter().chain(programs).collect()
+    }
+
+    /// An error, with the end of the log of the program that is to blame.
+    pub(crate) fn explain(&self, name: &str, error: &Error) -> Error {
+        anyhow!("{error:#}\nThe end of the log of {name}:\n{}", self.log_tail(name))
+    }
+
+    /// The last lines of a program's log.
+    pub(crate) fn log_tail(&self, name: &str) -> String {
+        let bytes = fs::read(self.log(name)).unwrap_or_default();
+        tail(&String::from_utf8_lossy(&bytes), TAIL)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join("logs").join(format!("{name}.log"))
+    }
+
+    fn tell(&self, verb: &str, group: u32) -> Result<()> {
+        let Some(input) = &self.input else { return Ok(()) };
+        writeln!(lock(input), "{verb} {group}").context("the watchdog is gone")
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.input = None;
+        // Nothing is left to do about an error here.
+        let _: io::Result<ExitStatus> = self.watchdog.wait();
+        for process in lock(&self.running).iter_mut() {
+            let _: io::Result<ExitStatus> = process.child.wait();
+        }
+    }
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+}
+
+/// A test that failed while it held the lock leaves nothing half-done behind it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::poll::wait_for;
+
+    fn sleep_for_long(processes: &Processes, name: &str) -> u32 {
+        processes.start(name, Path::new("sleep"), &["1000".to_owned()]).unwrap();
+        let listed = processes.list();
+        listed.iter().find(|(_, listed)| listed == name).unwrap().0
+    }
+
+    fn gone(pid: u32) {
+        wait_for("the process's end", Duration::from_secs(5), || {
+            Ok((!Path::new(&format!("/proc/{pid}")).exists()).then_some(()))
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn programs_and_folder_end_with_their_owner() {
+        let processes = Processes::new().unwrap();
+        let folder = processes.folder().to_owned();
+        let first = sleep_for_long(&processes, "first");
+        let second = sleep_for_long(&processes, "second");
+        processes.check("first").unwrap();
+        processes.kill("first").unwrap();
+        gone(first);
+        processes.check("first").unwrap_err();
+        let third = sleep_for_long(&processes, "first");
+        drop(processes);
+        gone(second);
+        gone(third);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn the_log_says_why_a_program_ended() {
+        let processes = Processes::new().unwrap();
+        let script = ["-c", "echo no more tea >&2; exit 4"].map(str::to_owned);
+        processes.start("kettle", Path::new("sh"), &script).unwrap();
+        let error =
+            wait_for("the end", Duration::from_secs(5), || Ok(processes.check("kettle").err()));
+        let text = processes.explain("kettle", &error.unwrap()).to_string();
+        assert!(text.starts_with("kettle ended (exit status: 4)\nThe end of"), "{text}");
+        assert!(text.ends_with("no more tea"), "{text}");
+    }
+
+    #[test]
+    fn a_tail_is_the_last_lines() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+    }
+}

@@ -1,0 +1,3 @@
+//! Suites on a real control plane, one for all of them: see [`e2e::shared`].
+
+mod testbed;
