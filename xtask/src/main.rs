@@ -5,7 +5,7 @@ mod bench;
 mod cargo;
 mod check_docs;
 mod ci;
-mod demo;
+mod e2e;
 mod generate;
 mod purity;
 mod tidy;
@@ -22,10 +22,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show the product on the example application
-    Demo,
-    /// Run all tests
-    Test,
+    /// Show the product on a Kubernetes control plane of its own, without containers
+    Demo {
+        /// End after the last step, instead of keeping the cluster until Ctrl+C
+        #[arg(long)]
+        once: bool,
+    },
+    /// Run all tests: those of the crates, then the suites on a real control plane
+    Test {
+        /// Leave the control plane out
+        #[arg(long)]
+        quick: bool,
+    },
     /// Run all checks that a change has to pass, except the tests
     Ci,
     /// Write all generated files
@@ -43,8 +51,8 @@ enum Task {
 
 fn main() -> Result<()> {
     match Cli::parse().task {
-        Task::Demo => demo::run(),
-        Task::Test => cargo::run(&["test", "--workspace", "--locked"]),
+        Task::Demo { once } => e2e::demo(once),
+        Task::Test { quick } => e2e::test(quick),
         Task::Ci => ci::run(),
         Task::Gen { check } => generate::run(check),
         Task::GenCrds => generate::crds(),

@@ -1,0 +1,135 @@
+//! `e2e demo`: the product on a control plane with an example application, step by step.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use e2e::{Parts, Program, Run, Testbed, policyctl};
+
+/// Three namespaces: `shop` is well kept, `billing` is not, `kube-system` belongs to the cluster.
+const APPLICATION: &str = include_str!("demo.yaml");
+/// How many pods of the application run in the end; one stays Pending.
+const RUNNING: usize = 9;
+const STEPS: u32 = 6;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// End after the last step, instead of keeping the cluster until Ctrl+C
+    #[arg(long)]
+    once: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut demo = Demo::start()?;
+    demo.step("The example application: shop, billing and kube-system")?;
+    demo.testbed.apply(APPLICATION)?;
+    demo.testbed.wait_for("the application's pods", Duration::from_secs(120), || {
+        let pods = ["get", "pods", "--all-namespaces", "--no-headers"];
+        let pods = demo.testbed.kubectl(&pods)?.succeeded()?;
+        let running = pods.lines().filter(|line| line.contains("Running")).count();
+        Ok(running == RUNNING && pods.lines().count() > RUNNING)
+    })?;
+    demo.step("The definitions of policies and audit results")?;
+    demo.show("policyctl crd install", 0)?;
+    demo.step("A policy for each namespace, from the three bundles")?;
+    for (bundle, namespace) in
+        [("restricted", "shop"), ("baseline", "billing"), ("permissive", "default")]
+    {
+        let apply = format!("policyctl bundle apply {bundle} -n {namespace} | kubectl apply -f -");
+        demo.show(&apply, 0)?;
+    }
+    demo.show("kubectl get devopspolicies --all-namespaces", 0)?;
+    demo.step("What policyctl says of the cluster")?;
+    demo.show("policyctl check", 0)?;
+    demo.show("policyctl list pods", 0)?;
+    demo.show("policyctl analyze", 0)?;
+    demo.show(
+        "policyctl analyze -n billing --bundle baseline --fail-on medium -o json > /dev/null",
+        1,
+    )?;
+    demo.end(options.once)
+}
+
+struct Demo {
+    testbed: Testbed,
+    /// Where `kubectl` and `policyctl` are, for the demo and for its user.
+    programs: PathBuf,
+    step: u32,
+    start: Instant,
+}
+
+impl Demo {
+    fn start() -> Result<Self> {
+        let start = Instant::now();
+        print(&format!("\n[1/{STEPS}] policyctl and the programs of a control plane\n"))?;
+        let policyctl = policyctl()?;
+        let kubectl = Program::Kubectl.path()?;
+        print(&format!(
+            "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
+        ))?;
+        let testbed = Testbed::start(&Parts::new("demo").with_controllers().with_nodes(3))?;
+        print(&format!("ready at {}\n", testbed.server_url()))?;
+        let programs = testbed.folder().join("bin");
+        fs::create_dir(&programs).context("cannot make the folder of the programs")?;
+        for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl")] {
+            symlink(program, programs.join(name)).with_context(|| format!("cannot link {name}"))?;
+        }
+        Ok(Self { testbed, programs, step: 2, start })
+    }
+
+    fn step(&mut self, what: &str) -> Result<()> {
+        self.step += 1;
+        print(&format!("\n[{}/{STEPS}] {what}\n", self.step))
+    }
+
+    /// Runs a command line as a user would, and shows it with what it prints.
+    fn show(&self, line: &str, code: i32) -> Result<()> {
+        print(&format!("\n$ {line}\n"))?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [self.programs.clone()].into_iter().chain(std::env::split_paths(&path));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("KUBECONFIG", self.testbed.kubeconfig());
+        shell.env("PATH", std::env::join_paths(path)?).env("KUBERC", "off");
+        let run = Run::of(&mut shell, None)?;
+        print(&format!("{}{}", run.stdout, run.stderr))?;
+        ensure!(run.code == Some(code), "{line}: exit code {:?}, not {code}", run.code);
+        if code != 0 {
+            print(&format!("(exit code {code})\n"))?;
+        }
+        Ok(())
+    }
+
+    fn end(self, once: bool) -> Result<()> {
+        let seconds = self.start.elapsed().as_secs();
+        if once {
+            return print(&format!(
+                "\nThe demo took {seconds} s. Without --once the cluster stays until Ctrl+C.\n"
+            ));
+        }
+        let kubeconfig = self.testbed.kubeconfig().display();
+        let programs = self.programs.display();
+        print(&format!(
+            "\nThe cluster is yours until Ctrl+C. In another terminal:\n\n  \
+             export KUBECONFIG={kubeconfig} PATH={programs}:$PATH\n\n  \
+             kubectl explain devopspolicy.spec\n  \
+             policyctl analyze -n shop --bundle restricted\n  \
+             policyctl export -A > policies.yaml; policyctl diff policies.yaml\n\n"
+        ))?;
+        loop {
+            // The watchdog ends the control plane with this process.
+            std::thread::park();
+        }
+    }
+}
+
+/// Shown at once, in one order with what commands print.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
