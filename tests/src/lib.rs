@@ -34,7 +34,7 @@ mod toolchain;
 pub use audit::AuditedCall;
 pub use go::Program;
 pub use poll::wait_for;
-pub use programs::policyctl;
+pub use programs::{policyctl, released_policyctl};
 pub use progress::say;
 pub use run::Run;
 pub use testbed::{Parts, Testbed, shared};

@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Build what a control plane consists of, where the cache lacks it
     Build,
+    /// Measure policyctl on 20 000 pods; prints one JSON object
+    BenchLive,
     /// Show the product on a control plane with an example application
     Demo(command::demo::Options),
     /// Start a control plane with controllers and nodes, until standard input ends or Ctrl+C
@@ -26,6 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build => command::build::run(),
+        Command::BenchLive => command::bench_live::run(),
         Command::Demo(options) => command::demo::run(&options),
         Command::Up(options) => command::up::run(&options),
     };

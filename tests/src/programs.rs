@@ -11,14 +11,19 @@ use crate::run::Run;
 /// The path of `policyctl`, built by cargo's dev profile once per process.
 pub fn policyctl() -> Result<PathBuf> {
     static BUILT: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| build("policyctl").map_err(|error| format!("{error:#}")));
+        LazyLock::new(|| build("policyctl", "dev").map_err(|error| format!("{error:#}")));
     BUILT.clone().map_err(|error| anyhow!(error))
 }
 
-fn build(program: &str) -> Result<PathBuf> {
+/// The path of `policyctl` as it is released, for measurements.
+pub fn released_policyctl() -> Result<PathBuf> {
+    build("policyctl", "release")
+}
+
+fn build(program: &str, profile: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--locked", "--package", program]);
+    cargo.current_dir(root).args(["build", "--locked", "--package", program, "--profile", profile]);
     cargo.arg("--message-format=json-render-diagnostics");
     let messages = Run::of(&mut cargo, None)?.succeeded()?;
     messages

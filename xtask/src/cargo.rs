@@ -1,7 +1,7 @@
 //! Calling cargo, and where the project is.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -33,6 +33,15 @@ pub(crate) fn output(arguments: &[&str]) -> Result<String> {
         command().args(arguments).output().with_context(|| format!("cannot start {line}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{line} failed ({})\n{errors}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs cargo with its progress shown, and gives what it printed.
+pub(crate) fn shown_output(arguments: &[&str]) -> Result<String> {
+    let line = format!("cargo {}", arguments.join(" "));
+    let output = command().args(arguments).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start {line}"))?;
+    ensure!(output.status.success(), "{line} failed ({})", output.status);
     Ok(String::from_utf8(output.stdout)?)
 }
 

@@ -25,6 +25,21 @@ pub(crate) fn demo(once: bool) -> Result<()> {
     if once { run(&["demo", "--once"]) } else { run(&["demo"]) }
 }
 
+/// What a measurement prints, one JSON object; its progress is shown.
+pub(crate) fn measure(what: &str) -> Result<String> {
+    run(&["build"])?;
+    cargo::shown_output(&[
+        "run",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        PACKAGE,
+        "--",
+        what,
+    ])
+}
+
 fn run(arguments: &[&str]) -> Result<()> {
     let cargo = ["run", "--quiet", "--locked", "--package", PACKAGE, "--"];
     cargo::run(&[&cargo, arguments].concat())

@@ -1,5 +1,6 @@
 //! One module for each subcommand.
 
+pub(crate) mod bench_live;
 pub(crate) mod build;
 pub(crate) mod demo;
 pub(crate) mod up;

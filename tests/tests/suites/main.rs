@@ -1,3 +1,8 @@
 //! Suites on a real control plane, one for all of them: see [`e2e::shared`].
 
+mod cli;
+mod crds;
+mod live;
+mod policies;
+mod rights;
 mod testbed;

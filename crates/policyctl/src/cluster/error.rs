@@ -75,8 +75,16 @@ fn kind(status: &Status) -> Kind {
         409 => Kind::Conflict,
         400 | 422 => Kind::Invalid,
         410 => Kind::Expired,
+        500 if untyped(status).is_some() => Kind::Invalid,
         _ => Kind::Other,
     }
+}
+
+/// What server-side apply says of an object that does not fit its schema: the API server answers
+/// 500 where it means 422 (kubernetes/kubernetes, `managedfields/internal/structuredmerge.go`).
+fn untyped(status: &Status) -> Option<&str> {
+    let rest = status.message.strip_prefix("failed to create typed patch object (")?;
+    rest.split_once("): ").map(|(_, problem)| problem)
 }
 
 fn api_reason(status: &Status) -> String {
@@ -87,7 +95,11 @@ fn api_reason(status: &Status) -> String {
         }
         code if status.message.is_empty() => format!("the server answered with status {code}"),
         // The server's own sentences, on one line.
-        _ => status.message.split_whitespace().collect::<Vec<_>>().join(" "),
+        _ => untyped(status)
+            .unwrap_or(&status.message)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 

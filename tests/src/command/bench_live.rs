@@ -1,0 +1,190 @@
+//! `e2e bench-live`: what `policyctl analyze` costs beside merely reading the same pages.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Parts, Testbed, released_policyctl, say};
+use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Request;
+use kube::{Api, Client, Config};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+const PODS: usize = 20_000;
+const NAMESPACES: usize = 40;
+/// One pod in so many has an image that is not pinned.
+const VIOLATIONS: usize = 5;
+/// Writes at a time: more only wait inside the API server.
+const WRITERS: usize = 16;
+const PAGE: u32 = 500;
+const REPEATS: usize = 7;
+
+#[expect(clippy::cast_precision_loss, reason = "bytes and pods are far below 2^52")]
+pub(crate) fn run() -> Result<()> {
+    let policyctl = released_policyctl()?;
+    let start = Instant::now();
+    let testbed = Testbed::start(&Parts::new("bench"))?;
+    let ready = start.elapsed().as_secs_f64();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let client = runtime.block_on(client(testbed.kubeconfig()))?;
+    say(&format!("making {PODS} pods ..."));
+    runtime.block_on(fill(&client))?;
+    let (mut ratios, mut peak, mut bytes) = (Vec::new(), 0, 0);
+    for repeat in 0..=REPEATS {
+        let read = Instant::now();
+        bytes = runtime.block_on(read_only(&client))?;
+        let read = read.elapsed();
+        let (analysed, memory) = analyze(&policyctl, testbed.kubeconfig())?;
+        say(&format!("reading {read:.2?}, policyctl analyze {analysed:.2?}"));
+        // The first pair fills the API server's caches.
+        if repeat > 0 {
+            ratios.push(analysed.as_secs_f64() / read.as_secs_f64());
+            peak = peak.max(memory);
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    let results = json!({
+        "analyze_ratio": ratios[REPEATS / 2],
+        "analyze_rss_mib": peak as f64 / 1024.0,
+        "pod_kb": bytes as f64 / PODS as f64 / 1000.0,
+        "testbed_start_s": ready,
+    });
+    writeln!(io::stdout(), "{results}")?;
+    Ok(())
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+async fn fill(client: &Client) -> Result<()> {
+    for number in 0..NAMESPACES {
+        let namespace = json!({ "metadata": { "name": format!("team-{number}") } });
+        let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
+    }
+    stream::iter(0..PODS)
+        .map(|number| async move {
+            let api: Api<Pod> =
+                Api::namespaced(client.clone(), &format!("team-{}", number % NAMESPACES));
+            let pod: Pod = serde_json::from_value(pod(number))?;
+            let created = api.create(&PostParams::default(), &pod).await;
+            created.with_context(|| format!("cannot make pod {number}"))?;
+            anyhow::Ok(())
+        })
+        .buffer_unordered(WRITERS)
+        .try_collect::<()>()
+        .await
+}
+
+/// Some 14 KB as the API server sends it. A gate keeps it from being scheduled, so that it never
+/// counts as pending too long.
+fn pod(number: usize) -> Value {
+    let tag = if number.is_multiple_of(VIOLATIONS) { "latest" } else { "v1.24.3" };
+    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": 8080 } });
+    let container = |name: &str| {
+        let environment = (0..33).map(|i| {
+            json!({ "name": format!("SERVICE_SETTING_{i}"),
+                    "value": format!("http://backend-{i}.shop.svc.cluster.local:8080") })
+        });
+        json!({
+            "name": name, "image": format!("registry.example.com/shop/{name}:{tag}"),
+            "ports": [{ "name": "http", "containerPort": 8080 }],
+            "env": environment.collect::<Vec<_>>(),
+            "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
+            "livenessProbe": probe("/healthz"), "readinessProbe": probe("/readyz"),
+        })
+    };
+    let sidecar = |name: &str| {
+        let mut container = container(name);
+        container["image"] = json!(format!("registry.example.com/shop/{name}:v2.0.0"));
+        container
+    };
+    json!({
+        "metadata": { "name": format!("payment-service-7d4b9c6f58-{number:05}"),
+            "labels": { "app.kubernetes.io/name": "payment-service", "pod-template-hash": "7d4b9c6f58" } },
+        "spec": { "containers": [container("payment-service"), sidecar("envoy-proxy")],
+            "schedulingGates": [{ "name": "example.com/held" }] },
+    })
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: Metadata,
+    #[serde(rename = "items")]
+    _items: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "continue", default)]
+    next: String,
+}
+
+/// The floor: the same pages by the same client into nothing. Gives the number of bytes.
+async fn read_only(client: &Client) -> Result<usize> {
+    let (mut body, mut bytes) = (Vec::new(), 0);
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let request = Request::new("/api/v1/pods").list(&parameters)?;
+        let mut answer = client.request_stream(request).await?;
+        body.clear();
+        bytes += answer.read_to_end(&mut body).await?;
+        let page: Page = serde_json::from_slice(&body)?;
+        if page.metadata.next.is_empty() {
+            return Ok(bytes);
+        }
+        parameters.continue_token = Some(page.metadata.next);
+    }
+}
+
+/// The whole process; its time, and its peak of resident memory in KiB.
+fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
+    let start = Instant::now();
+    let mut child = Command::new(policyctl)
+        .args(["analyze", "-o", "json"])
+        .env("KUBECONFIG", kubeconfig)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut output = child.stdout.take().context("no standard output")?;
+    let report = std::thread::spawn(move || {
+        let mut report = Vec::new();
+        io::Read::read_to_end(&mut output, &mut report).map(|_| report)
+    });
+    let peak = watch(&mut child)?;
+    let elapsed = start.elapsed();
+    let report = report.join().map_err(|_| anyhow::anyhow!("the reader ended early"))??;
+    let report: Value = serde_json::from_slice(&report)?;
+    let summary = &report["summary"];
+    ensure!(summary["pods"] == PODS, "{} pods were analysed", summary["pods"]);
+    let expected = PODS / VIOLATIONS;
+    ensure!(summary["totalViolations"] == expected, "{} findings", summary["totalViolations"]);
+    Ok((elapsed, peak))
+}
+
+/// Waits for the end; Linux keeps the peak in `/proc/PID/status` as long as the process is there.
+fn watch(child: &mut Child) -> Result<u64> {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        peak = peak.max(number.unwrap_or(0));
+        if let Some(status) = child.try_wait()? {
+            ensure!(status.success(), "policyctl ended with {status}");
+            ensure!(peak > 0, "no VmHWM in /proc, which Linux has");
+            return Ok(peak);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

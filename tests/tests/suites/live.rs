@@ -1,0 +1,200 @@
+//! Pods of a live cluster: listed, judged, and judged as their manifests are.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+use std::time::Duration;
+
+use e2e::{Testbed, shared};
+use serde_json::Value;
+
+use crate::cli;
+
+/// One pod for each kind of finding, one that ended, one that nothing is wrong with.
+const PODS: &str = r#"
+{name: tidy, image: "r.example.com/a:v1"}
+{name: latest, image: nginx}
+{name: bare, image: "r.example.com/a:v1", probes: false, resources: false}
+{name: restless, image: "r.example.com/a:v1", annotations: {testbed/restarts: "9"}}
+{name: waiting, image: "r.example.com/a:v1", annotations: {testbed/phase: Pending}}
+{name: ended, image: nginx, annotations: {testbed/phase: Succeeded}, once: true}
+"#;
+
+fn manifests(namespace: &str) -> String {
+    let pod = |line: &str| {
+        let pod: Value = serde_saphyr::from_str(line).unwrap();
+        let is = |field: &str| pod[field] != false;
+        let mut container = serde_json::json!({ "name": "c", "image": pod["image"] });
+        if is("probes") {
+            for probe in ["livenessProbe", "readinessProbe"] {
+                container[probe] = serde_json::json!({ "tcpSocket": { "port": 8080 } });
+            }
+        }
+        if is("resources") {
+            container["resources"] = serde_json::json!({
+                "requests": { "cpu": "10m", "memory": "8Mi" }, "limits": { "memory": "8Mi" } });
+        }
+        let policy = if pod["once"] == true { "Never" } else { "Always" };
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": pod["name"], "namespace": namespace, "annotations": pod["annotations"] },
+            "spec": { "containers": [container], "restartPolicy": policy },
+        })
+        .to_string()
+    };
+    PODS.trim().lines().map(pod).collect::<Vec<_>>().join("\n---\n")
+}
+
+/// A namespace in which each pod has become what its annotations ask for.
+fn namespace(testbed: &Testbed) -> String {
+    let namespace = testbed.namespace("live").unwrap();
+    testbed.apply(&manifests(&namespace)).unwrap();
+    let wanted = ["Pending", "Running", "Running", "Running", "Running", "Succeeded"];
+    testbed
+        .wait_for("the pods", Duration::from_secs(60), || {
+            let columns = "jsonpath={range .items[*]}{.status.phase} {end}";
+            let get = ["get", "pods", "-n", &namespace, "-o", columns];
+            let phases = testbed.kubectl(&get)?.succeeded()?;
+            let mut phases: Vec<&str> = phases.split_whitespace().collect();
+            phases.sort_unstable();
+            Ok(phases == wanted)
+        })
+        .unwrap();
+    namespace
+}
+
+/// The findings as `pod check count`.
+fn findings(analysis: &Value) -> Vec<String> {
+    let row = |finding: &Value| {
+        let text = |field: &str| finding[field].as_str().unwrap().to_owned();
+        format!("{} {} {}", text("name"), text("check"), finding["count"])
+    };
+    analysis["findings"].as_array().unwrap().iter().map(row).collect()
+}
+
+#[test]
+fn each_kind_of_finding_is_found_in_a_live_namespace() {
+    let testbed = shared();
+    let namespace = namespace(testbed);
+    let analysis = cli::analysis(testbed, &["-n", &namespace]);
+    assert_eq!(
+        findings(&analysis),
+        [
+            "bare missing-liveness 1",
+            "bare missing-readiness 1",
+            "bare missing-resources 1",
+            "latest latest-tag 1",
+            "restless high-restarts 5",
+        ]
+    );
+    assert_eq!(analysis["summary"]["pods"], 5, "the ended one is not counted");
+    // (3 + 2 + 0 + 5 + 6 * 5) / 5 is 8.
+    assert_eq!(analysis["summary"]["score"], 92);
+    assert_eq!(
+        analysis["coverage"],
+        serde_json::json!({ "evaluated": 5, "skipped": 1, "failed": [] })
+    );
+    let source = &analysis["source"];
+    assert_eq!(source["type"], "cluster");
+    assert_eq!(source["context"], testbed.name());
+    assert_eq!(source["namespace"], namespace.as_str());
+    cli::expect(testbed, 1, &["analyze", "-n", &namespace, "--fail-below", "93"], "");
+    cli::expect(testbed, 1, &["analyze", "-n", &namespace, "--fail-on", "medium"], "");
+}
+
+#[test]
+fn live_pods_and_their_manifests_get_the_same_verdict_byte_for_byte() {
+    let testbed = shared();
+    let namespace = namespace(testbed);
+    let file = testbed.folder().join(format!("{namespace}.yaml"));
+    let get = ["get", "pods", "-n", &namespace, "-o", "yaml"];
+    std::fs::write(&file, testbed.kubectl(&get).unwrap().succeeded().unwrap()).unwrap();
+    // At the restart limit, over it, under a bundle, and with a Pending pod that is late at once.
+    let strict = testbed.folder().join(format!("{namespace}-strict.yaml"));
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: strict}\n\
+                  spec: {forbidPendingDuration: 0, maxRestartCount: 0, forbidLatestTag: true}\n";
+    std::fs::write(&strict, policy).unwrap();
+    let strict = strict.to_str().unwrap();
+    for judgement in [&[][..], &["--bundle", "restricted"], &["--policy", strict]] {
+        let live = cli::analysis(testbed, &[&["-n", &namespace], judgement].concat());
+        let filed = cli::analysis(testbed, &[&["-f", file.to_str().unwrap()], judgement].concat());
+        assert!(filed["findings"][0]["line"].is_u64() && live["findings"][0]["line"].is_null());
+        assert_eq!(comparable(live), comparable(filed), "{judgement:?}");
+    }
+    let late = cli::analysis(testbed, &["-n", &namespace, "--policy", strict]);
+    assert!(findings(&late).contains(&"waiting pending 1".to_owned()), "{late}");
+}
+
+/// The text of a report without what says where it came from.
+fn comparable(mut report: Value) -> String {
+    report.as_object_mut().unwrap().remove("source");
+    for finding in report["findings"].as_array_mut().unwrap() {
+        for place in ["file", "document", "line"] {
+            finding.as_object_mut().unwrap().remove(place);
+        }
+    }
+    serde_json::to_string_pretty(&report).unwrap()
+}
+
+#[test]
+fn pods_are_listed_in_columns_those_of_the_system_included() {
+    let testbed = shared();
+    let namespace = namespace(testbed);
+    let system = "{apiVersion: v1, kind: Pod, metadata: {name: list-me, namespace: kube-system}, \
+                  spec: {containers: [{name: c, image: nginx}]}}";
+    testbed.apply(system).unwrap();
+    let all = cli::expect(testbed, 0, &["list", "pods"], "");
+    let row = |text: &str, name: &str| {
+        let row = text.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
+        row.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row(&all, "list-me")[0], "kube-system");
+    assert_eq!(row(&all, "tidy")[2], "Running");
+    let own = cli::expect(testbed, 0, &["list", "pods", "-n", &namespace, "-o", "wide"], "");
+    assert_eq!(own.lines().count(), 7, "{own}");
+    assert_eq!(row(&own, "restless")[3..5], ["1/1", "9"]);
+    let json = cli::expect(testbed, 0, &["list", "pods", "-n", &namespace, "-o", "json"], "");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["name"], "bare");
+    // Not scored, but counted as left out.
+    let system = cli::analysis(testbed, &["-n", "kube-system"]);
+    assert_eq!(system["summary"]["pods"], 0);
+    assert!(system["coverage"]["skipped"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn check_tells_version_and_rights() {
+    let testbed = shared();
+    let text = cli::expect(testbed, 0, &["check"], "");
+    assert!(text.contains("supported (1.33 and newer)"), "{text}");
+    let json = cli::expect(testbed, 0, &["check", "-o", "json"], "");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let permissions = json["permissions"].as_array().unwrap();
+    assert!(permissions.iter().all(|permission| permission["isAllowed"] == true), "{json}");
+    // Who may do nothing is told so, and the exit code says it.
+    let namespace = testbed.namespace("nobody").unwrap();
+    let nobody = testbed.limited_user(&namespace, "[]").unwrap();
+    let run = cli::run(&nobody, &["check", "-o", "json"], "");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let permissions = json["permissions"].as_array().unwrap();
+    assert!(permissions.iter().all(|permission| permission["isAllowed"] == false), "{json}");
+}
+
+#[test]
+fn a_list_of_several_pages_is_read_to_its_end() {
+    let testbed = shared();
+    let namespace = testbed.namespace("pages").unwrap();
+    let pod = |i: usize| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p-{i:04}, namespace: {namespace}}}, \
+                 spec: {{containers: [{{name: c, image: 'r.example.com/a:v1'}}], schedulingGates: [{{name: hold.me/here}}]}}}}"
+        )
+    };
+    // One more than two pages.
+    let pods: Vec<String> = (0..1001).map(pod).collect();
+    let create = ["create", "-f", "-"];
+    testbed.kubectl_stdin(&create, &pods.join("\n---\n")).unwrap().succeeded().unwrap();
+    let analysis = cli::analysis(testbed, &["-n", &namespace]);
+    assert_eq!(analysis["summary"]["pods"], 1001);
+    let list = cli::expect(testbed, 0, &["list", "pods", "-n", &namespace], "");
+    assert_eq!(list.lines().count(), 1002);
+}

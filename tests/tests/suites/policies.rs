@@ -1,0 +1,250 @@
+//! Policies between files and a cluster: export, import, diff.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+use std::sync::Once;
+
+use e2e::{Run, Testbed, shared};
+use serde_json::Value;
+
+use crate::cli;
+
+/// The shared control plane with the definitions of policies.
+fn testbed() -> &'static Testbed {
+    static INSTALLED: Once = Once::new();
+    let testbed = shared();
+    INSTALLED.call_once(|| drop(cli::expect(testbed, 0, &["crd", "install"], "")));
+    testbed
+}
+
+fn policy(namespace: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
+    )
+}
+
+/// The policies of a namespace, by name, with their resource versions.
+fn versions(testbed: &Testbed, namespace: &str) -> Vec<String> {
+    let columns =
+        r#"jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#;
+    let get = ["get", "devopspolicies", "-n", namespace, "-o", columns];
+    let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn spec(testbed: &Testbed, namespace: &str, name: &str) -> Value {
+    let get = ["get", "devopspolicies", name, "-n", namespace, "-o", "jsonpath={.spec}"];
+    serde_json::from_str(&testbed.kubectl(&get).unwrap().succeeded().unwrap()).unwrap()
+}
+
+#[test]
+fn importing_an_export_writes_nothing() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("export").unwrap();
+    // Made in three ways, so that three managers own the fields.
+    let created =
+        policy(&namespace, "created", "{maxRestartCount: 3, defaultProbe: {tcpPort: 80}}");
+    testbed.kubectl_stdin(&["create", "-f", "-"], &created).unwrap().succeeded().unwrap();
+    let applied = policy(&namespace, "applied", "{weights: {pending: 7}, requireResources: false}");
+    testbed.kubectl_stdin(&["apply", "-f", "-"], &applied).unwrap().succeeded().unwrap();
+    let label = ["label", "devopspolicy", "applied", "team=a", "-n", &namespace];
+    testbed.kubectl(&label).unwrap().succeeded().unwrap();
+    cli::expect(
+        testbed,
+        0,
+        &["import", "-"],
+        &policy(&namespace, "imported", "{forbidLatestTag: true}"),
+    );
+    let status = [
+        "patch",
+        "dop",
+        "created",
+        "-n",
+        &namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"healthScore":50}}"#,
+    ];
+    testbed.kubectl(&status).unwrap().succeeded().unwrap();
+
+    let before = versions(testbed, &namespace);
+    let export = cli::expect(testbed, 0, &["export", "-n", &namespace], "");
+    for absent in
+        ["status", "resourceVersion", "managedFields", "last-applied", "uid", "generation"]
+    {
+        assert!(!export.contains(absent), "{absent} in {export}");
+    }
+    assert!(export.contains("team: a"), "{export}");
+    assert_eq!(export, cli::expect(testbed, 0, &["export", "-n", &namespace], ""));
+    let import = cli::expect(testbed, 0, &["import", "-"], &export);
+    let lines: Vec<&str> = import.lines().collect();
+    let unchanged =
+        ["applied", "created", "imported"].map(|name| format!("unchanged    {namespace}/{name}"));
+    assert_eq!(lines, unchanged);
+    assert_eq!(versions(testbed, &namespace), before);
+    assert_eq!(cli::expect(testbed, 0, &["diff", "-"], &export), "");
+    // What kubectl prints is as good: a List, with everything the server keeps for itself.
+    let get = ["get", "dop", "-n", &namespace, "-o", "yaml", "--show-managed-fields"];
+    let list = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    cli::expect(testbed, 0, &["import", "-"], &list);
+    assert_eq!(versions(testbed, &namespace), before);
+}
+
+#[test]
+fn a_dry_run_lets_the_server_judge_and_stores_nothing() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("dry").unwrap();
+    let good = policy(&namespace, "good", "{maxRestartCount: 3}");
+    let text = cli::expect(testbed, 0, &["import", "-", "--dry-run"], &good);
+    assert_eq!(text, format!("would be created  {namespace}/good\n"));
+    assert!(versions(testbed, &namespace).is_empty());
+    let text = cli::expect(testbed, 0, &["import", "-"], &good);
+    assert_eq!(text, format!("created      {namespace}/good\n"));
+    let other = policy(&namespace, "good", "{maxRestartCount: 4}");
+    let text = cli::expect(testbed, 0, &["import", "-", "--dry-run"], &other);
+    assert_eq!(text, format!("would be changed  {namespace}/good\n"));
+    assert_eq!(spec(testbed, &namespace, "good")["maxRestartCount"], 3);
+    assert_eq!(
+        cli::expect(testbed, 0, &["import", "-"], &other),
+        format!("changed      {namespace}/good\n")
+    );
+    assert_eq!(spec(testbed, &namespace, "good")["maxRestartCount"], 4);
+}
+
+#[test]
+fn one_policy_that_is_refused_keeps_all_of_them_out() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("broken").unwrap();
+    let good = policy(&namespace, "good", "{maxRestartCount: 3}");
+    for (bad, code, sentence) in [
+        (
+            policy(&namespace, "bad", "{maxRestartCount: -1}"),
+            2,
+            "spec.maxRestartCount: Invalid value: -1",
+        ),
+        (
+            policy(&namespace, "bad", "{maxRestarts: 1}"),
+            2,
+            ".spec.maxRestarts: field not declared in schema",
+        ),
+        (
+            policy("no-such-namespace", "bad", "{}"),
+            3,
+            r#"namespaces "no-such-namespace" not found"#,
+        ),
+        (policy(&namespace, "good", "{}"), 2, "is already in stdin:2"),
+        ("---\nspec: [\n".to_owned(), 2, "stdin:"),
+        (policy(&namespace, "''", "{}"), 2, "the policy has no name"),
+        (
+            "---\napiVersion: devops.stochastic.io/v9\nkind: DevOpsPolicy\n".to_owned(),
+            2,
+            "only devops.stochastic.io/v1",
+        ),
+    ] {
+        let run = cli::run(testbed.kubeconfig(), &["import", "-"], &format!("{good}{bad}"));
+        let Run { stdout, stderr, .. } = &run;
+        assert_eq!(run.code, Some(code), "{bad}: {stdout}\n{stderr}");
+        assert!(stderr.contains(sentence), "{sentence} in {stderr}");
+        assert!(stderr.contains("nothing was applied"), "{stderr}");
+        assert!(versions(testbed, &namespace).is_empty(), "{bad}");
+    }
+    // Another namespace than the one that was asked for is a mistake, as with kubectl.
+    let run = cli::run(testbed.kubeconfig(), &["import", "-", "-n", "default"], &good);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.stderr.contains(&format!("of namespace {namespace}, not of default")), "{run:?}");
+}
+
+#[test]
+fn another_managers_field_is_a_conflict_until_it_is_taken_over() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("conflict").unwrap();
+    let apply = ["apply", "--server-side", "--field-manager=somebody", "-f", "-"];
+    let theirs = policy(&namespace, "p", "{maxRestartCount: 3, forbidLatestTag: true}");
+    testbed.kubectl_stdin(&apply, &theirs).unwrap().succeeded().unwrap();
+    let before = versions(testbed, &namespace);
+    let ours = policy(&namespace, "p", "{maxRestartCount: 5}");
+    let run = cli::run(testbed.kubeconfig(), &["import", "-"], &ours);
+    assert_eq!(run.code, Some(3), "{run:?}");
+    for part in ["conflict with \"somebody\"", ".spec.maxRestartCount", "--force-conflicts"] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    assert_eq!(versions(testbed, &namespace), before);
+    let run = cli::run(testbed.kubeconfig(), &["import", "-", "--force-conflicts"], &ours);
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (Some(0), format!("changed      {namespace}/p\n").as_str())
+    );
+    assert!(run.stderr.contains("spec.forbidLatestTag"), "what stays is told: {}", run.stderr);
+    let spec = spec(testbed, &namespace, "p");
+    assert_eq!((&spec["maxRestartCount"], &spec["forbidLatestTag"]), (&5.into(), &true.into()));
+}
+
+#[test]
+fn diff_shows_each_kind_of_difference() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("diff").unwrap();
+    let same = policy(&namespace, "same", "{maxRestartCount: 3}");
+    let live = [
+        &same,
+        &policy(&namespace, "changed", "{maxRestartCount: 3}"),
+        &policy(&namespace, "live-only", "{}"),
+    ];
+    cli::expect(testbed, 0, &["import", "-"], &live.map(String::as_str).concat());
+    let label = ["label", "dop", "same", "argocd.argoproj.io/instance=shop", "-n", &namespace];
+    testbed.kubectl(&label).unwrap().succeeded().unwrap();
+    let files = [
+        &same,
+        &policy(&namespace, "changed", "{maxRestartCount: 4}"),
+        &policy(&namespace, "file-only", "{}"),
+    ];
+    let files = files.map(String::as_str).concat();
+    let run = cli::run(testbed.kubeconfig(), &["diff", "-"], &files);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let expected = format!(
+        "--- cluster: {namespace}/changed
++++ stdin:7
+@@ -5,4 +5,4 @@
+   namespace: {namespace}
+ spec:
+   enforcementMode: audit
+-  maxRestartCount: 3
++  maxRestartCount: 4
+--- /dev/null
++++ stdin:12
+@@ -0,0 +1,7 @@
++apiVersion: devops.stochastic.io/v1
++kind: DevOpsPolicy
++metadata:
++  name: file-only
++  namespace: {namespace}
++spec:
++  enforcementMode: audit
+--- cluster: {namespace}/live-only
++++ /dev/null
+@@ -1,7 +0,0 @@
+-apiVersion: devops.stochastic.io/v1
+-kind: DevOpsPolicy
+-metadata:
+-  name: live-only
+-  namespace: {namespace}
+-spec:
+-  enforcementMode: audit
+"
+    );
+    assert_eq!(run.stdout, expected);
+    assert_eq!(run.stderr, "4 compared: 1 different, 1 only in files, 1 only in the cluster\n");
+    let run = cli::run(testbed.kubeconfig(), &["diff", "-"], &live.map(String::as_str).concat());
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn bundles_are_applied_by_kubectl() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("bundle").unwrap();
+    for bundle in ["baseline", "restricted", "permissive"] {
+        let apply = ["bundle", "apply", bundle, "-n", &namespace, "--policy-name", bundle];
+        let policy = cli::expect(testbed, 0, &apply, "");
+        testbed.kubectl_stdin(&["apply", "-f", "-"], &policy).unwrap().succeeded().unwrap();
+    }
+    assert_eq!(versions(testbed, &namespace).len(), 3);
+}

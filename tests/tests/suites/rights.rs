@@ -1,0 +1,149 @@
+//! policyctl works with exactly the rights that docs/policyctl.md names: nothing is refused, and
+//! no rule is there for nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use e2e::{AuditedCall, Parts, Testbed};
+use serde_json::Value;
+
+use crate::cli;
+
+/// Definitions are installed by somebody without any other right, so no suite may have done so.
+static TESTBED: LazyLock<Testbed> =
+    LazyLock::new(|| Testbed::start(&Parts::new("rights")).unwrap());
+
+/// The rules of a `ClusterRole` of the documentation.
+fn documented(role: &str) -> Vec<Value> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policyctl.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut roles = blocks.map(|block| serde_saphyr::from_str::<Value>(block).unwrap());
+    let found = roles.find(|found| found["metadata"]["name"] == role).unwrap();
+    found["rules"].as_array().unwrap().clone()
+}
+
+/// `verb resource` of each of the rules.
+fn rights(rules: &[Value]) -> BTreeSet<String> {
+    let texts = |rule: &Value, field: &str| {
+        let list = rule[field].as_array().unwrap().clone();
+        list.into_iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let of_rule = |rule: &Value| {
+        let resources = texts(rule, "resources");
+        let verbs = texts(rule, "verbs");
+        let pairs = resources.iter().flat_map(|r| verbs.iter().map(move |v| format!("{v} {r}")));
+        pairs.collect::<Vec<_>>()
+    };
+    rules.iter().flat_map(of_rule).collect()
+}
+
+fn text(rules: &[Value]) -> String {
+    serde_json::to_string(rules).unwrap()
+}
+
+/// Runs the commands, all of which have to succeed; then compares what the API server saw with
+/// what was allowed.
+fn uses_exactly(kubeconfig: &Path, user: &str, rules: &[Value], commands: &[(&[&str], &str)]) {
+    for (arguments, stdin) in commands {
+        let run = cli::run(kubeconfig, arguments, stdin);
+        assert_eq!(run.code, Some(0), "policyctl {arguments:?}: {run:?}");
+    }
+    let user = format!("system:serviceaccount:{user}");
+    let used = || -> anyhow::Result<BTreeSet<String>> {
+        let calls = TESTBED.audit(&user)?;
+        let refused: Vec<&AuditedCall> = calls.iter().filter(|call| call.code == 403).collect();
+        assert!(refused.is_empty(), "{refused:?}");
+        // What every user may do is not in any role of ours.
+        let is_granted = |call: &&AuditedCall| {
+            !call.resource.is_empty() && call.resource != "selfsubjectaccessreviews"
+        };
+        let rights = |call: &AuditedCall| {
+            // Server-side apply is logged as what it is; where it made the object, it took the
+            // right to create as well.
+            let verbs: &[&str] = match (call.verb.as_str(), call.code) {
+                ("patch", 201) => &["patch", "create"],
+                (verb, _) => &[verb][..],
+            };
+            verbs.iter().map(|verb| format!("{verb} {}", call.resource)).collect::<Vec<_>>()
+        };
+        Ok(calls.iter().filter(is_granted).flat_map(rights).collect())
+    };
+    // The log is written a moment after the answer.
+    let wanted = rights(rules);
+    let written = TESTBED
+        .wait_for("the audit log", Duration::from_secs(10), || Ok(used()?.is_superset(&wanted)));
+    let found = used().unwrap();
+    assert_eq!(found, wanted, "used and allowed, {written:?}");
+}
+
+#[test]
+fn readers_and_writers_need_exactly_what_the_documentation_names() {
+    let testbed = &*TESTBED;
+    let namespace = testbed.namespace("shop").unwrap();
+    let policy = cli::expect(testbed, 0, &["bundle", "apply", "restricted", "-n", &namespace], "");
+    let strict = policy.replace("maxRestartCount: 3", "maxRestartCount: 2");
+    let write = documented("policyctl-write");
+    let writer = testbed.service_account(&namespace, "writer", &text(&write)).unwrap();
+    let commands: [(&[&str], &str); 4] = [
+        (&["crd", "install"], ""),
+        (&["crd", "install"], ""),
+        (&["import", "-"], &policy),
+        (&["import", "-"], &strict),
+    ];
+    uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
+    let read = documented("policyctl-read");
+    let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
+    let commands: [(&[&str], &str); 7] = [
+        (&["check"], ""),
+        (&["analyze"], ""),
+        (&["list", "pods"], ""),
+        (&["analyze", "-n", &namespace], ""),
+        (&["export", "-A"], ""),
+        (&["diff", "-"], &strict),
+        (&["multi-cluster", "analyze"], ""),
+    ];
+    uses_exactly(&reader, &format!("{namespace}:reader"), &read, &commands);
+}
+
+#[test]
+fn several_namespaces_are_read_by_who_may_list_them() {
+    let testbed = &*TESTBED;
+    let namespaces = documented("policyctl-namespaces");
+    let pods: Vec<Value> = documented("policyctl-read")
+        .into_iter()
+        .filter(|rule| rule["resources"][0] == "pods")
+        .collect();
+    let open = testbed.namespace("open").unwrap();
+    let closed = testbed.namespace("closed").unwrap();
+    let user = testbed.service_account(&open, "some", &text(&namespaces)).unwrap();
+    let role = serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "pods", "namespace": open }, "rules": pods,
+    });
+    testbed.apply(&role.to_string()).unwrap();
+    let account = format!("--serviceaccount={open}:some");
+    let bind = ["create", "rolebinding", "pods", "--role=pods", &account, "-n", &open];
+    testbed.kubectl(&bind).unwrap().succeeded().unwrap();
+    for name in ["a", "b"] {
+        let pod = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {open}}}, spec: {{containers: [{{name: c, image: nginx}}]}}}}"
+        );
+        testbed.apply(&pod).unwrap();
+    }
+    let run = cli::run(&user, &["analyze", "-o", "json"], "");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["summary"]["pods"], 2);
+    let failed = report["coverage"]["failed"].as_array().unwrap();
+    let refused: Vec<&str> = failed.iter().map(|f| f["source"].as_str().unwrap()).collect();
+    assert!(refused.contains(&format!("namespace {closed}").as_str()), "{refused:?}");
+    assert!(!refused.iter().any(|part| part.contains("kube-system")), "never scored: {refused:?}");
+    assert!(!refused.contains(&format!("namespace {open}").as_str()), "{refused:?}");
+    // Nothing is missing from what was asked for here.
+    let run = cli::run(&user, &["analyze", "-n", &open], "");
+    assert_eq!(run.code, Some(0), "{run:?}");
+}
