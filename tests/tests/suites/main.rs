@@ -1,7 +1,9 @@
 //! Suites on a real control plane, one for all of them: see [`e2e::shared`].
 
 mod cli;
+mod clusters;
 mod crds;
+mod failures;
 mod live;
 mod policies;
 mod rights;
