@@ -53,7 +53,7 @@ fn uses_exactly(kubeconfig: &Path, user: &str, rules: &[Value], commands: &[(&[&
         assert_eq!(run.code, Some(0), "policyctl {arguments:?}: {run:?}");
     }
     let user = format!("system:serviceaccount:{user}");
-    let used = || -> anyhow::Result<BTreeSet<String>> {
+    let seen = || -> anyhow::Result<BTreeSet<String>> {
         let calls = TESTBED.audit(&user)?;
         let refused: Vec<&AuditedCall> = calls.iter().filter(|call| call.code == 403).collect();
         assert!(refused.is_empty(), "{refused:?}");
@@ -75,8 +75,8 @@ fn uses_exactly(kubeconfig: &Path, user: &str, rules: &[Value], commands: &[(&[&
     // The log is written a moment after the answer.
     let wanted = rights(rules);
     let written = TESTBED
-        .wait_for("the audit log", Duration::from_secs(10), || Ok(used()?.is_superset(&wanted)));
-    let found = used().unwrap();
+        .wait_for("the audit log", Duration::from_secs(10), || Ok(seen()?.is_superset(&wanted)));
+    let found = seen().unwrap();
     assert_eq!(found, wanted, "used and allowed, {written:?}");
 }
 
