@@ -84,6 +84,8 @@ struct Event {
 
 #[derive(Deserialize)]
 struct User {
+    /// Nobody, where who asked could not be told.
+    #[serde(default)]
     username: String,
 }
 

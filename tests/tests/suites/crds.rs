@@ -14,7 +14,7 @@ use e2e::{Parts, Run, Testbed};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const KINDS: [&str; 2] = ["devopspolicies", "policyauditresults"];
 const GROUP: &str = "devops.stochastic.io";
 
@@ -30,8 +30,8 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
     // The API server publishes its documentation of new kinds a moment later.
     testbed
         .wait_for("the documentation of the kinds", SOON, || {
-            let all = KINDS.map(|kind| testbed.kubectl(&["explain", kind]));
-            Ok(all.into_iter().all(|run| run.is_ok_and(|run| run.code == Some(0))))
+            let [policies, results] = KINDS.map(|kind| testbed.kubectl(&["explain", kind]));
+            Ok(policies?.code == Some(0) && results?.code == Some(0))
         })
         .unwrap();
     Bench { testbed, installs }
@@ -79,9 +79,9 @@ impl Namespace {
         text.lines().map(cells).collect()
     }
 
-    /// Changes the status as the operator does, through its subresource.
-    fn patch_status(&self, policy: &str, status: &Value) {
-        let patch = format!("--patch={}", json!({ "status": status }));
+    /// Changes a policy through the subresource for its status, as the operator does.
+    fn patch_status(&self, policy: &str, patch: &Value) {
+        let patch = format!("--patch={patch}");
         let arguments = ["patch", "dop", policy, "--subresource=status", "--type=merge", &patch];
         self.kubectl(&arguments).succeeded().unwrap();
     }
@@ -221,14 +221,11 @@ fn kubectl_get_shows_the_columns() {
     // Nothing is known yet.
     assert_eq!((row.len(), &row[..2]), (3, &["strict".to_owned(), "enforce".to_owned()][..]));
 
-    namespace.patch_status(
-        "strict",
-        &json!({
-            "healthScore": 72, "classification": "Stable", "podsEvaluated": 4,
-            "totalViolations": 9, "lastEvaluated": "2020-02-02T02:02:02Z",
-            "message": "9 findings in 4 pods",
-        }),
-    );
+    let status = json!({
+        "healthScore": 72, "classification": "Stable", "podsEvaluated": 4, "totalViolations": 9,
+        "lastEvaluated": "2020-02-02T02:02:02Z", "message": "9 findings in 4 pods",
+    });
+    namespace.patch_status("strict", &json!({ "status": status }));
     let [head, row] = namespace.table(&["devopspolicy"]).try_into().unwrap();
     assert_eq!((head.len(), row.len()), (7, 7));
     assert_eq!(head, titles);

@@ -102,7 +102,7 @@ fn a_server_that_is_not_what_it_should_be_is_named() {
     };
     let closing = fake_server(|_| Some(Vec::new()));
     let foreign = fake_server(|_| Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
-    let late = ["timed out", "no answer within 8 s"];
+    let late = ["timed out", "no usable answer within 8 s"];
     let cases: [(&str, String, &[&str]); 13] = [
         ("refuses", "https://127.0.0.1:1".into(), &["Connection refused"]),
         ("silent, https", format!("https://{silent_address}"), &late[..1]),
@@ -112,7 +112,8 @@ fn a_server_that_is_not_what_it_should_be_is_named() {
         ("HTML, 200", format!("http://{}", respond("200 OK")), &["not", "Kubernetes"]),
         ("HTML, 404", format!("http://{}", respond("404 Not Found")), &["404"]),
         ("HTML, 502", format!("http://{}", respond("502 Bad Gateway")), &["502"]),
-        ("HTML, 503", format!("http://{}", respond("503 Unavailable")), &["503"]),
+        // 503 is tried again, until the time is over.
+        ("HTML, 503", format!("http://{}", respond("503 Unavailable")), &["no usable answer"]),
         ("another protocol", format!("http://{foreign}"), &["HTTP"]),
         ("http for https", format!("https://{}", respond("400 Bad Request")), &["TLS"]),
         ("https for http", shared().server_url().replace("https", "http"), &["HTTPS"]),

@@ -118,6 +118,14 @@ impl<'a> Assessment<'a> {
         }));
     }
 
+    /// Whether something was not read, and nothing was.
+    #[must_use]
+    pub fn read_nothing(&self) -> bool {
+        let Coverage { evaluated, other_kinds, excluded_namespaces, ended, .. } = self.coverage;
+        let is_whole = self.failed.is_empty();
+        evaluated + other_kinds + excluded_namespaces + ended == 0 && !is_whole
+    }
+
     /// Takes in what a document of a file holds.
     pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
         for object in &content.objects {

@@ -31,6 +31,10 @@ impl<T> Capped<T> {
         self.extend(other.kept);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.cut == 0
+    }
+
     /// The members kept, sorted, and how many were cut.
     pub(super) fn finish(mut self) -> (Vec<T>, u64) {
         self.cut();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use secrecy::ExposeSecret;
 
 use super::ClusterError;
 
@@ -91,7 +92,8 @@ impl Contexts {
         };
         let server = |cluster: &str| {
             let found = kubeconfig.clusters.iter().find(|named| named.name == cluster);
-            found.and_then(|named| named.cluster.as_ref()?.server.clone()).unwrap_or_default()
+            let server = found.and_then(|named| named.cluster.as_ref()?.server.clone());
+            server.unwrap_or_default().trim_end_matches('/').to_owned()
         };
         let mut contexts: Vec<Context> = kubeconfig
             .contexts
@@ -113,21 +115,47 @@ impl Contexts {
 
     /// How to reach the cluster of a context.
     pub(super) async fn config(&self, context: &str) -> Result<Config, ClusterError> {
-        let operation = || format!("context `{context}` cannot be used");
+        let unusable = |reason| {
+            ClusterError::configuration(format!("context `{context}` cannot be used"), reason)
+        };
         match self {
-            Self::InCluster => Config::incluster()
-                .map_err(|error| ClusterError::configuration(operation(), error.to_string())),
+            Self::InCluster => Config::incluster().map_err(|error| unusable(error.to_string())),
             Self::Files(kubeconfig) => {
                 let options = KubeConfigOptions {
                     context: Some(context.to_owned()),
                     ..KubeConfigOptions::default()
                 };
-                Config::from_custom_kubeconfig((**kubeconfig).clone(), &options)
-                    .await
-                    .map_err(|error| ClusterError::configuration(operation(), error.to_string()))
+                let config = Config::from_custom_kubeconfig((**kubeconfig).clone(), &options);
+                let config = config.await.map_err(|error| unusable(error.to_string()))?;
+                problem(kubeconfig, context, &config)
+                    .map_or(Ok(config), |reason| Err(unusable(reason)))
             }
         }
     }
+}
+
+/// What the client library would take without a word, or panic at.
+fn problem(kubeconfig: &Kubeconfig, context: &str, config: &Config) -> Option<String> {
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context);
+    let context = named.and_then(|named| named.context.as_ref())?;
+    let user = context.user.as_deref().filter(|user| !user.is_empty());
+    if let Some(user) = user.filter(|user| kubeconfig.auth_infos.iter().all(|a| a.name != *user)) {
+        return Some(format!("the kubeconfig has no user `{user}`"));
+    }
+    if !matches!(config.cluster_url.scheme_str(), Some("http" | "https")) {
+        return Some(format!("its server `{}` has no https:// before it", config.cluster_url));
+    }
+    if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+        let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster);
+        let file = cluster.and_then(|named| named.cluster.as_ref()?.certificate_authority.clone());
+        let file = file.unwrap_or_else(|| "certificate-authority-data".to_owned());
+        return Some(format!("{file} holds no certificate in PEM"));
+    }
+    let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
+    if token.is_some_and(|token| token.bytes().any(|byte| !(b' '..=b'~').contains(&byte))) {
+        return Some("its token has characters that no token can have".to_owned());
+    }
+    None
 }
 
 fn default_paths() -> Vec<PathBuf> {

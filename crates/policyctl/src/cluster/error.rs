@@ -1,8 +1,10 @@
 //! What can go wrong with a cluster, each in one sentence.
 
 use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
+use kube::client::AuthError;
 use kube::core::Status;
 
 /// Something that a cluster did not do, and why.
@@ -44,7 +46,7 @@ impl ClusterError {
 
     /// No answer in time.
     pub(crate) fn timeout(operation: impl Into<String>, after: Duration) -> Self {
-        Self::configuration(operation, format!("no answer within {} s", after.as_secs()))
+        Self::configuration(operation, format!("no usable answer within {} s", after.as_secs()))
     }
 
     /// A request that failed.
@@ -61,14 +63,30 @@ impl ClusterError {
         Self::configuration(operation, format!("the connection broke off: {}", root_cause(error)))
     }
 
+    /// The same, with what it is about.
+    pub(super) fn within(mut self, subject: impl fmt::Display) -> Self {
+        self.operation = format!("{}: {subject}", self.operation);
+        self
+    }
+
     /// Why, without what was tried.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
     }
 }
 
+/// A plain sentence of a server that is none of Kubernetes is shown up to this length.
+const LONGEST_FOREIGN: usize = 100;
+
+/// Whether something else than an API server gave the answer: a proxy, say. A path that an API
+/// server does not have gets a plain text of its own.
+fn is_foreign(status: &Status) -> bool {
+    status.reason == "Failed to parse error data" && status.message != "404 page not found"
+}
+
 fn kind(status: &Status) -> Kind {
     match status.code {
+        _ if is_foreign(status) => Kind::Other,
         401 => Kind::Unauthorized,
         403 => Kind::Forbidden,
         404 => Kind::NotFound,
@@ -93,6 +111,14 @@ fn api_reason(status: &Status) -> String {
             "the server does not accept the credentials (401 Unauthorized); they may have expired"
                 .to_owned()
         }
+        code if is_foreign(status) => {
+            let first = status.message.lines().next().unwrap_or_default();
+            if first.contains('<') || first.len() > LONGEST_FOREIGN {
+                format!("the server answers with status {code}, and not as Kubernetes does")
+            } else {
+                format!("the server answers with status {code}: {first}")
+            }
+        }
         code if status.message.is_empty() => format!("the server answered with status {code}"),
         // The server's own sentences, on one line.
         _ => untyped(status)
@@ -103,8 +129,17 @@ fn api_reason(status: &Status) -> String {
     }
 }
 
-/// The innermost error says what happened; those around it only where.
+/// The innermost error says what happened; those around it only where. Texts that would show what
+/// a credential plugin printed are not taken over: that may be a token.
 fn connection_reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Auth(error) => return credentials_reason(error),
+        kube::Error::SerdeError(_) => {
+            return "the server answers, but not as Kubernetes does".to_owned();
+        }
+        kube::Error::InferKubeconfig(error) => return error.to_string(),
+        _ => {}
+    }
     let cause = match error.source() {
         Some(source) => root_cause(source),
         None => error.to_string(),
@@ -115,7 +150,35 @@ fn connection_reason(error: &kube::Error) -> String {
             .to_owned(),
         Some(problem) => format!("the server's certificate is not valid: {problem}"),
         None if cause == "deadline has elapsed" => "the connection timed out".to_owned(),
+        None if cause == "tls handshake eof" => {
+            "the connection was closed during the TLS handshake".to_owned()
+        }
+        None if cause.contains("InvalidContentType") => {
+            "the server does not speak TLS; does it want http:// instead?".to_owned()
+        }
         None => cause,
+    }
+}
+
+/// Why there are no credentials. What a plugin wrote to standard error is meant for the user.
+fn credentials_reason(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { out, .. } => {
+            let text = String::from_utf8_lossy(&out.stderr);
+            let last = text.lines().rev().find(|line| !line.trim().is_empty());
+            match last {
+                Some(line) => format!("failed ({}): {line}", out.status),
+                None => format!("failed ({})", out.status),
+            }
+        }
+        AuthError::AuthExecStart(error) => format!("does not start: {error}"),
+        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+            "printed no ExecCredential".to_owned()
+        }
+        AuthError::ReadTokenFile(error, path) => {
+            format!("the token file {} cannot be read: {error}", path.display())
+        }
+        other => other.to_string(),
     }
 }
 

@@ -83,7 +83,11 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let operation = format!("cannot use cluster `{context}` at {server}");
         let namespace = config.default_namespace.clone();
-        let client = authenticate(config, &operation).await?;
+        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+        let client = authenticate(config, &operation).await.map_err(|error| match plugin {
+            Some(plugin) => error.within(format_args!("credential plugin `{plugin}`")),
+            None => error,
+        })?;
         let mut cluster =
             Self { client, context: context.to_owned(), server, namespace, version: None };
         let version = cluster.client.apiserver_version();

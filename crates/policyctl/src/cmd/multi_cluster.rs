@@ -160,20 +160,27 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     let progress = global.console().progress(chosen.len() as u64, "clusters");
     let limit = Duration::from_secs(args.timeout);
     let clusters = cluster::run(async {
-        let clusters = stream::iter(&chosen).map(|context| async {
-            let empty = Assessment::new(&policy, &excluded, now).counting_only();
-            let outcome = match duplicate(&chosen, context) {
-                Some(other) => ClusterOutcome::SameAs(other),
-                None => read(&contexts, context, empty, &excluded, limit, global).await,
-            };
-            progress.inc(1);
-            AssessedCluster {
-                context: context.name.clone(),
-                server: context.server.clone(),
-                outcome,
+        let groups = stream::iter(by_server(&chosen)).map(|group| async {
+            let mut rows = Vec::new();
+            let mut read_by: Option<&Context> = None;
+            for (place, context) in group {
+                let empty = Assessment::new(&policy, &excluded, now).counting_only();
+                let outcome = match read_by {
+                    Some(other) => ClusterOutcome::SameAs(other.name.clone()),
+                    None => read(&contexts, context, empty, &excluded, limit, global).await,
+                };
+                if matches!(&outcome, ClusterOutcome::Read(found) if !found.read_nothing()) {
+                    read_by = Some(context);
+                }
+                progress.inc(1);
+                let (context, server) = (context.name.clone(), context.server.clone());
+                rows.push((place, AssessedCluster { context, server, outcome }));
             }
+            rows
         });
-        Ok(clusters.buffered(PARALLEL).collect::<Vec<_>>().await)
+        let mut rows = groups.buffered(PARALLEL).concat().await;
+        rows.sort_by_key(|(place, _)| *place);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
     })?;
     progress.finish_and_clear();
     let report = ClustersReport::new(&policy, clusters);
@@ -215,10 +222,22 @@ fn chosen(contexts: &Contexts, names: &[String]) -> anyhow::Result<Vec<Context>>
     Ok(chosen)
 }
 
-/// An earlier context with the same server.
-fn duplicate(chosen: &[Context], context: &Context) -> Option<String> {
-    let first = chosen.iter().find(|other| other.server == context.server)?;
-    (first.name != context.name && !context.server.is_empty()).then(|| first.name.clone())
+/// The contexts, each with its place, those of one server together: they are tried one after the
+/// other until one of them is let in.
+fn by_server(chosen: &[Context]) -> Vec<Vec<(usize, &Context)>> {
+    let mut groups: Vec<Vec<(usize, &Context)>> = Vec::new();
+    for (place, context) in chosen.iter().enumerate() {
+        let is_same = |group: &&mut Vec<(usize, &Context)>| {
+            group
+                .first()
+                .is_some_and(|(_, first)| first.server.eq_ignore_ascii_case(&context.server))
+        };
+        match groups.iter_mut().find(is_same).filter(|_| !context.server.is_empty()) {
+            Some(group) => group.push((place, context)),
+            None => groups.push(vec![(place, context)]),
+        }
+    }
+    groups
 }
 
 /// Reads a cluster as far as its deadline lets it.

