@@ -25,6 +25,18 @@ fn build(program: &str, profile: &str) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--locked", "--package", program, "--profile", profile]);
     cargo.arg("--message-format=json-render-diagnostics");
+    // What cargo tells the program that it runs about its package is not meant for the next cargo:
+    // build scripts (ring's) run again when it changes, and all that depends on them.
+    for (name, _) in std::env::vars_os() {
+        let is_about_us = |text: &str| {
+            ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"]
+                .iter()
+                .any(|part| text.starts_with(part))
+        };
+        if name.to_str().is_some_and(is_about_us) {
+            cargo.env_remove(&name);
+        }
+    }
     let messages = Run::of(&mut cargo, None)?.succeeded()?;
     messages
         .lines()
