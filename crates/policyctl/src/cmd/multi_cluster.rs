@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use futures::{StreamExt as _, stream};
 use policy_core::Timestamp;
 use policy_core::namespaces::ExcludedNamespaces;
@@ -154,8 +155,16 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let policy = args.judgement.policy()?;
     let excluded = args.judgement.excluded();
+    if global.target.context.is_some() {
+        bail!("several clusters are chosen by --contexts, not by --context");
+    }
     let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
-    let chosen = chosen(&contexts, &args.contexts)?;
+    let names: Vec<&str> = args.contexts.iter().map(|name| name.trim()).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    if names.is_empty() && !args.contexts.is_empty() {
+        bail!("--contexts names no context");
+    }
+    let chosen = chosen(&contexts, &names)?;
     let now = Timestamp::now();
     let progress = global.console().progress(chosen.len() as u64, "clusters");
     let limit = Duration::from_secs(args.timeout);
@@ -207,7 +216,7 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
 
 /// The contexts that were named, else all; the current one first, so that of contexts of the same
 /// cluster it is the one that is read.
-fn chosen(contexts: &Contexts, names: &[String]) -> anyhow::Result<Vec<Context>> {
+fn chosen(contexts: &Contexts, names: &[&str]) -> anyhow::Result<Vec<Context>> {
     let mut all = contexts.all();
     if names.is_empty() {
         all.sort_by_key(|context| !context.is_current);
