@@ -168,10 +168,9 @@ impl<'a> Assessment<'a> {
 
     /// The report, sorted.
     #[must_use]
-    pub fn finish(mut self, source: Source) -> Report {
-        let none = Capped::new(0, |_, _| std::cmp::Ordering::Equal);
-        let (findings, findings_cut) = std::mem::replace(&mut self.findings, none).finish();
-        let (policy, namespaces) = (self.policy, std::mem::take(&mut self.namespaces));
+    pub fn finish(self, source: Source) -> Report {
+        let Self { policy, namespaces, findings, failed, coverage, .. } = self;
+        let (findings, findings_cut) = findings.finish();
         let total = total(&namespaces);
         Report {
             schema_version: SCHEMA_VERSION,
@@ -185,28 +184,28 @@ impl<'a> Assessment<'a> {
                 })
                 .collect(),
             findings,
-            coverage: self.finish_coverage(),
+            coverage: finished(coverage, failed),
             findings_cut,
         }
     }
 
     /// The counts alone.
     pub(super) fn finish_counts(self) -> (Tally, Coverage) {
-        (total(&self.namespaces), self.finish_coverage())
+        (total(&self.namespaces), finished(self.coverage, self.failed))
     }
+}
 
-    fn finish_coverage(self) -> Coverage {
-        let (mut failed, failed_cut) = self.failed.finish();
-        if failed_cut > 0 {
-            let reason = format!("{failed_cut} more could not be read");
-            failed.push(NotRead::new(&"and".into(), None, reason));
-        }
-        let mut coverage = self.coverage;
-        coverage.look_alikes.sort();
-        coverage.failed = failed;
-        coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
-        coverage
+/// The coverage with what failed and its sum.
+fn finished(mut coverage: Coverage, failed: Capped<NotRead>) -> Coverage {
+    let (mut failed, failed_cut) = failed.finish();
+    if failed_cut > 0 {
+        let reason = format!("{failed_cut} more could not be read");
+        failed.push(NotRead::new(&"and".into(), None, reason));
     }
+    coverage.look_alikes.sort();
+    coverage.failed = failed;
+    coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
+    coverage
 }
 
 fn total(namespaces: &BTreeMap<Arc<str>, Tally>) -> Tally {

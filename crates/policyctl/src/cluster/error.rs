@@ -69,6 +69,12 @@ impl ClusterError {
         self
     }
 
+    /// The same, with what the user can do about it.
+    pub(super) fn and(mut self, advice: &str) -> Self {
+        self.reason = format!("{}; {advice}", self.reason);
+        self
+    }
+
     /// Why, without what was tried.
     pub(crate) fn reason(&self) -> &str {
         &self.reason

@@ -32,7 +32,12 @@ impl Apply {
         let mut parameters = PatchParams::apply(FIELD_MANAGER).validation_strict();
         parameters.force = self.force;
         parameters.dry_run = self.dry_run;
-        cluster.call(operation, api.patch(name, &parameters, &Patch::Apply(object))).await
+        let patch = Patch::Apply(object);
+        let applied = cluster.call(operation, api.patch(name, &parameters, &patch));
+        applied.await.map_err(|error| match error.kind {
+            Kind::Conflict => error.and("--force-conflicts takes it over"),
+            _ => error,
+        })
     }
 }
 

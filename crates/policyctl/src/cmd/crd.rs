@@ -83,16 +83,7 @@ async fn apply(
     let before = get(cluster, api, name, &format!("cannot read {name}")).await?;
     let operation = format!("cannot apply {name}");
     let apply = Apply { dry_run: false, force };
-    let after = apply.apply(cluster, api, name, object, &operation).await.map_err(|error| {
-        if error.kind == Kind::Conflict {
-            ClusterError::configuration(
-                operation,
-                format!("{}; --force-conflicts takes it over", error.reason()),
-            )
-        } else {
-            error
-        }
-    })?;
+    let after = apply.apply(cluster, api, name, object, &operation).await?;
     let version = |object: &DynamicObject| object.metadata.resource_version.clone();
     Ok(match before {
         None => "created",

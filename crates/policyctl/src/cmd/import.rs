@@ -119,12 +119,12 @@ impl Importer<'_> {
         let name = format!("{}/{}", policy.namespace, policy.name);
         if !dry_run && accepted.action != Action::Nothing {
             let api = self.api.namespaced(&policy.namespace);
-            let apply = Apply { dry_run, force: self.force };
+            let apply = Apply { dry_run: false, force: self.force };
             let object = policy.object();
             let applied = apply.apply(self.cluster, &api, &policy.name, &object, "refused").await;
             if let Err(error) = applied {
                 output::result(&format!("NOT APPLIED  {name}  ({place})\n"))?;
-                output::error(format_args!("{place}: {name}: {}", sentence(&error)));
+                output::error(format_args!("{place}: {name}: {error}"));
                 return Ok(exit_of(&error));
             }
         }
@@ -159,7 +159,7 @@ fn refused(
         let name = format!("{}/{}", policy.namespace, policy.name);
         rows.push(format!("not applied  {name}  ({place})\n"));
         if let Err(error) = judgement {
-            output::error(format_args!("{place}: {name}: {}", sentence(error)));
+            output::error(format_args!("{place}: {name}: {error}"));
             exit = exit.max(exit_of(error));
         }
     }
@@ -169,13 +169,6 @@ fn refused(
     output::result(&rows.concat())?;
     output::reason("nothing was applied, since a policy would be refused");
     Ok(Some(exit))
-}
-
-fn sentence(error: &ClusterError) -> String {
-    match error.kind {
-        Kind::Conflict => format!("{error}; --force-conflicts takes the field over"),
-        _ => error.to_string(),
-    }
 }
 
 /// A policy that is refused for what it says is an error of the input.

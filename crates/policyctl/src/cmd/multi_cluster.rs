@@ -159,8 +159,8 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
         bail!("several clusters are chosen by --contexts, not by --context");
     }
     let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
-    let names: Vec<&str> = args.contexts.iter().map(|name| name.trim()).collect();
-    let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    let names = args.contexts.iter().map(|name| name.trim());
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
     if names.is_empty() && !args.contexts.is_empty() {
         bail!("--contexts names no context");
     }
