@@ -12,9 +12,11 @@ use e2e::{Parts, Testbed};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failures::fake_server;
+use crate::failures::{READ_PODS, fake_server};
 use trio::{ALL, EAST, NONE, SHOP, SURELY, WEST};
-use trio::{assert_trio, assert_unread, join, report, row, states, trio, trio_and, variant};
+use trio::{
+    assert_trio, assert_unread, join, report, row, states, trio, trio_and, variant, variant_of,
+};
 
 #[test]
 fn every_cluster_has_its_own_numbers_and_all_together_one_formula() {
@@ -277,13 +279,14 @@ fn refused_namespaces_are_named_and_lower_the_coverage_only() {
 }
 
 #[test]
-fn contexts_of_one_server_count_once() {
+fn contexts_of_one_cluster_count_once() {
     let [east, ..] = trio();
     let url = east.server_url();
     let again = variant(east, "again", url);
     let slash = variant(east, "slash", &format!("{url}/"));
     let letters = variant(east, "letters", &url.replace("https", "HTTPS"));
-    for other in [&again, &slash, &letters] {
+    let alias = variant(east, "alias", &url.replace("127.0.0.1", "localhost"));
+    for other in [&again, &slash, &letters, &alias] {
         let name = other.file_stem().unwrap().to_str().unwrap();
         let kubeconfig = join(&[east.kubeconfig(), other]);
         let (first, _) = report(&kubeconfig, 0, &[]);
@@ -306,6 +309,17 @@ fn contexts_of_one_server_count_once() {
     ] {
         assert!(table.contains(text), "{text:?} is not in\n{table}");
     }
+}
+
+#[test]
+fn a_context_that_reads_a_part_hides_no_other_of_its_cluster() {
+    let [east, ..] = trio();
+    let limited = east.limited_user("default", READ_PODS).unwrap();
+    let part = variant_of(&limited, east, "part", east.server_url());
+    let kubeconfig = join(&[&part, east.kubeconfig()]);
+    let (report, _) = report(&kubeconfig, 0, &["--contexts", "part,east"]);
+    assert_eq!(states(&report), ["part duplicate", "east complete"]);
+    EAST.assert(&report["summary"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) use user::fake_server;
 use user::{User, assert_all, complaints, kubeconfig, owned, real};
 
 const SURELY: Duration = Duration::from_secs(60);
-const READ_PODS: &str = "[{apiGroups: [''], resources: [pods], verbs: [get, list]}]";
+pub(crate) const READ_PODS: &str = "[{apiGroups: [''], resources: [pods], verbs: [get, list]}]";
 const ANALYZE: [&str; 3] = ["analyze", "-o", "json"];
 
 #[test]
@@ -112,8 +112,7 @@ fn a_server_that_is_not_what_it_should_be_is_named() {
         ("HTML, 200", format!("http://{}", respond("200 OK")), &["not", "Kubernetes"]),
         ("HTML, 404", format!("http://{}", respond("404 Not Found")), &["404"]),
         ("HTML, 502", format!("http://{}", respond("502 Bad Gateway")), &["502"]),
-        // 503 is tried again, until the time is over.
-        ("HTML, 503", format!("http://{}", respond("503 Unavailable")), &["no usable answer"]),
+        ("HTML, 503", format!("http://{}", respond("503 Unavailable")), &["503"]),
         ("another protocol", format!("http://{foreign}"), &["HTTP"]),
         ("http for https", format!("https://{}", respond("400 Bad Request")), &["TLS"]),
         ("https for http", shared().server_url().replace("https", "http"), &["HTTPS"]),
@@ -159,13 +158,15 @@ fn credentials_that_do_not_work_are_named() {
     };
     let mut missing = plugin("");
     missing["exec"]["command"] = "no-such-plugin".into();
+    missing["exec"]["installHint"] = "See the handbook\nof operations.".into();
     let key = json!({ "client-certificate": "/nowhere/crt", "client-key": "/nowhere/key" });
-    let cases: [(&str, Value, &[&str]); 9] = [
+    let cases: [(&str, Value, &[&str]); 10] = [
         ("garbage", json!({ "token": "garbage" }), &["credentials", "401"]),
         ("no line", json!({ "token": "two\nlines" }), &["token"]),
         ("no token file", json!({ "tokenFile": "/nowhere/token" }), &["/nowhere/token"]),
         ("no certificate file", key, &["/nowhere/"]),
-        ("no plugin", missing, &["no-such-plugin", "No such file"]),
+        ("no plugin", missing, &["no-such-plugin", "; See the handbook of operations."]),
+        ("the plugin hangs", plugin("exec sleep 30"), &["`sh`", "no usable answer within 8 s"]),
         (
             "the plugin fails",
             plugin("echo please run: aws sso login >&2; echo hush-hush; exit 1"),
@@ -199,16 +200,32 @@ fn a_deleted_service_account_is_nobody() {
 }
 
 #[test]
-fn a_proxy_is_not_asked_for_hosts_that_need_none() {
+fn a_proxy_is_asked_for_those_hosts_that_need_one() {
     let user = User::new();
-    let config = user.path("kubeconfig");
-    fs::copy(shared().kubeconfig(), &config).unwrap();
-    let arguments = ["list", "pods", "--kubeconfig", "kubeconfig"];
-    let variables = ["HTTPS_PROXY", "NO_PROXY"].map(Path::new);
-    let values = ["http://127.0.0.1:1", "127.0.0.1,.internal"].map(Path::new);
-    let names = variables.map(|name| name.to_str().unwrap());
-    let run = user.run(&arguments, &[(names[0], values[0]), (names[1], values[1])]);
-    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let live = user.path("live");
+    fs::copy(shared().kubeconfig(), &live).unwrap();
+    let far = json!({ "server": "https://cluster.invalid:6443" });
+    let far = user.write("far", &kubeconfig(&far, &json!({ "token": "t" })).to_string());
+    let proxy = Path::new("http://user:hush-hush@127.0.0.1:1");
+    let run = |config: &Path, no_proxy: &str| {
+        let arguments = ["list", "pods", "--kubeconfig", config.to_str().unwrap()];
+        user.run(&arguments, &[("HTTPS_PROXY", proxy), ("NO_PROXY", Path::new(no_proxy))])
+    };
+    // This machine needs no proxy, whatever NO_PROXY says; kubectl has it so as well.
+    for no_proxy in ["", "127.0.0.1,.internal"] {
+        let run = run(&live, no_proxy);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{no_proxy}");
+    }
+    // Who refuses is the proxy, and its password is nobody's business.
+    for no_proxy in ["", "127.0.0.1,.internal"] {
+        let says = ["`prod`", "cluster.invalid", "through the proxy 127.0.0.1:1", "refused"];
+        assert_eq!(complaints(&run(&far, no_proxy), &says), Vec::<String>::new(), "{no_proxy}");
+    }
+    for no_proxy in ["cluster.invalid", ".invalid", "*"] {
+        let run = run(&far, no_proxy);
+        assert_eq!(complaints(&run, &["`prod`", "lookup"]), Vec::<String>::new(), "{no_proxy}");
+        assert!(!run.stderr.contains("proxy"), "{}", run.stderr);
+    }
 }
 
 #[test]

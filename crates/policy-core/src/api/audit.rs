@@ -32,7 +32,7 @@ use crate::severity::Severity;
 #[x_kube(validation = Rule::new("self == oldSelf").message("an audit result cannot be changed"))]
 pub struct PolicyAuditResultSpec {
     /// The name of the policy, in the namespace of this object.
-    #[schemars(length(max = 253))]
+    #[schemars(length(min = 1, max = 253))]
     pub policy_name: String,
     /// The name of the cluster, where one is configured. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

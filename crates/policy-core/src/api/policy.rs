@@ -151,12 +151,14 @@ impl DefaultProbe {
     "!has(self.memoryRequest) || !has(self.memoryLimit) || !isQuantity(string(self.memoryRequest)) || !isQuantity(string(self.memoryLimit)) || quantity(string(self.memoryRequest)).compareTo(quantity(string(self.memoryLimit))) <= 0"
 ).message("memoryRequest must not be above memoryLimit").field_path(".memoryRequest"))]
 pub struct DefaultResources {
-    /// CPU request. Unit: cores as a quantity, such as `100m`. Default: none is filled in.
+    /// CPU request. Unit: cores as a quantity, such as `100m`; a fraction needs quotes, `"0.5"`.
+    /// Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 100m"))]
     pub cpu_request: Option<Quantity>,
 
-    /// CPU limit. Unit: cores as a quantity, such as `500m`. Default: none is filled in.
+    /// CPU limit. Unit: cores as a quantity, such as `500m`; a fraction needs quotes, `"0.5"`.
+    /// Default: none is filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))").message("must be a quantity of 0 or more, such as 500m"))]
     pub cpu_limit: Option<Quantity>,

@@ -118,12 +118,17 @@ impl<'a> Assessment<'a> {
         }));
     }
 
-    /// Whether something was not read, and nothing was.
+    /// How many objects were looked at so far, those that are not judged included.
     #[must_use]
-    pub fn read_nothing(&self) -> bool {
+    pub fn read(&self) -> u64 {
         let Coverage { evaluated, other_kinds, excluded_namespaces, ended, .. } = self.coverage;
-        let is_whole = self.failed.is_empty();
-        evaluated + other_kinds + excluded_namespaces + ended == 0 && !is_whole
+        evaluated + other_kinds + excluded_namespaces + ended
+    }
+
+    /// Whether so far nothing is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty()
     }
 
     /// Takes in what a document of a file holds.

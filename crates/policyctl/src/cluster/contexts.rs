@@ -3,10 +3,13 @@
 
 use std::env;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
 use secrecy::ExposeSecret;
 
 use super::ClusterError;
@@ -126,7 +129,10 @@ impl Contexts {
                     ..KubeConfigOptions::default()
                 };
                 let config = Config::from_custom_kubeconfig((**kubeconfig).clone(), &options);
-                let config = config.await.map_err(|error| unusable(error.to_string()))?;
+                let mut config = config.await.map_err(|error| unusable(plain(&error)))?;
+                if proxy_of(kubeconfig, context).is_none() {
+                    config.proxy_url = proxy_of_environment(&config.cluster_url);
+                }
                 problem(kubeconfig, context, &config)
                     .map_or(Ok(config), |reason| Err(unusable(reason)))
             }
@@ -134,9 +140,38 @@ impl Contexts {
     }
 }
 
+fn cluster_of<'a>(kubeconfig: &'a Kubeconfig, context: &str) -> Option<&'a kube::config::Cluster> {
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
+    let cluster = &named.context.as_ref()?.cluster;
+    kubeconfig.clusters.iter().find(|named| named.name == *cluster)?.cluster.as_ref()
+}
+
+/// The proxy that the kubeconfig itself names.
+fn proxy_of<'a>(kubeconfig: &'a Kubeconfig, context: &str) -> Option<&'a str> {
+    let proxy = cluster_of(kubeconfig, context)?.proxy_url.as_deref();
+    proxy.filter(|proxy| !proxy.is_empty())
+}
+
+/// The proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` give a server, by kubectl's rules
+/// (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>): this machine needs none. The
+/// client library compares `NO_PROXY` with the proxy in place of the server.
+fn proxy_of_environment(server: &Uri) -> Option<Uri> {
+    let host = server.host()?.trim_matches(['[', ']']);
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if host == "localhost" || is_loopback {
+        return None;
+    }
+    Matcher::from_env().intercept(server)?;
+    let scheme = server.scheme_str()?;
+    let names = [format!("{}_PROXY", scheme.to_uppercase()), format!("{scheme}_proxy")];
+    let proxy = names.iter().find_map(|name| env::var(name).ok().filter(|url| !url.is_empty()))?;
+    let proxy = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
+    proxy.parse().ok()
+}
+
 /// What the client library would take without a word, or panic at.
-fn problem(kubeconfig: &Kubeconfig, context: &str, config: &Config) -> Option<String> {
-    let named = kubeconfig.contexts.iter().find(|named| named.name == context);
+fn problem(kubeconfig: &Kubeconfig, name: &str, config: &Config) -> Option<String> {
+    let named = kubeconfig.contexts.iter().find(|named| named.name == name);
     let context = named.and_then(|named| named.context.as_ref())?;
     let user = context.user.as_deref().filter(|user| !user.is_empty());
     if let Some(user) = user.filter(|user| kubeconfig.auth_infos.iter().all(|a| a.name != *user)) {
@@ -146,8 +181,7 @@ fn problem(kubeconfig: &Kubeconfig, context: &str, config: &Config) -> Option<St
         return Some(format!("its server `{}` has no https:// before it", config.cluster_url));
     }
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
-        let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster);
-        let file = cluster.and_then(|named| named.cluster.as_ref()?.certificate_authority.clone());
+        let file = cluster_of(kubeconfig, name).and_then(|c| c.certificate_authority.clone());
         let file = file.unwrap_or_else(|| "certificate-authority-data".to_owned());
         return Some(format!("{file} holds no certificate in PEM"));
     }
@@ -166,6 +200,25 @@ fn default_paths() -> Vec<PathBuf> {
         return from_environment;
     }
     env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect()
+}
+
+/// The client library's reasons, in which paths stand in two pairs of quotes.
+fn plain(error: &KubeconfigError) -> String {
+    let (what, error) = match error {
+        KubeconfigError::LoadClusterOfContext(cluster) => {
+            return format!("the kubeconfig has no cluster `{cluster}`");
+        }
+        KubeconfigError::LoadCertificateAuthority(error) => ("certificate authority", error),
+        KubeconfigError::LoadClientCertificate(error) => ("client certificate", error),
+        KubeconfigError::LoadClientKey(error) => ("client key", error),
+        other => return other.to_string(),
+    };
+    match error {
+        LoadDataError::ReadFile(error, path) => {
+            format!("the {what} {} cannot be read: {error}", path.display())
+        }
+        other => format!("the {what} cannot be used: {other}"),
+    }
 }
 
 fn unusable(path: &Path, error: &KubeconfigError) -> ClusterError {

@@ -1,7 +1,6 @@
 //! What can go wrong with a cluster, each in one sentence.
 
 use std::error::Error as _;
-use std::fmt;
 use std::time::Duration;
 
 use kube::client::AuthError;
@@ -63,16 +62,20 @@ impl ClusterError {
         Self::configuration(operation, format!("the connection broke off: {}", root_cause(error)))
     }
 
-    /// The same, with what it is about.
-    pub(super) fn within(mut self, subject: impl fmt::Display) -> Self {
-        self.operation = format!("{}: {subject}", self.operation);
-        self
-    }
-
     /// The same, with what the user can do about it.
     pub(super) fn and(mut self, advice: &str) -> Self {
         self.reason = format!("{}; {advice}", self.reason);
         self
+    }
+
+    /// The same, with how to get a credential plugin that is not there, where the kubeconfig says.
+    pub(super) fn or_install(self, error: &kube::Error, hint: Option<&str>) -> Self {
+        match (error, hint) {
+            (kube::Error::Auth(AuthError::AuthExecStart(_)), Some(hint)) => {
+                self.and(&hint.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
+            _ => self,
+        }
     }
 
     /// Why, without what was tried.
@@ -154,10 +157,17 @@ fn connection_reason(error: &kube::Error) -> String {
         Some("UnknownIssuer") => "the server's certificate is from an unknown issuer; \
              check certificate-authority in the kubeconfig"
             .to_owned(),
-        Some(problem) => format!("the server's certificate is not valid: {problem}"),
+        Some(problem) => {
+            // `DnsName("a.example")` and `IpAddress(127.0.0.1)` are plain names to everybody else.
+            let problem = problem.replace("DnsName(", "").replace("IpAddress(", "");
+            format!("the server's certificate is not valid: {}", problem.replace(')', ""))
+        }
         None if cause == "deadline has elapsed" => "the connection timed out".to_owned(),
         None if cause == "tls handshake eof" => {
             "the connection was closed during the TLS handshake".to_owned()
+        }
+        None if cause == "invalid HTTP version parsed" => {
+            "the server does not speak HTTP".to_owned()
         }
         None if cause.contains("InvalidContentType") => {
             "the server does not speak TLS; does it want http:// instead?".to_owned()

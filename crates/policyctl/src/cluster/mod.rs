@@ -1,5 +1,6 @@
 //! Talking to live clusters: who they are, deadlines, and errors that people understand.
 
+mod client;
 mod contexts;
 mod error;
 pub(crate) mod pages;
@@ -12,17 +13,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::{Client, Config};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
 
 pub(crate) use contexts::{Context, Contexts};
 pub(crate) use error::{ClusterError, Kind};
 
-/// For a TCP connection with its TLS handshake.
-const CONNECT: Duration = Duration::from_secs(5);
 /// For the first answer of a server: who waits longer takes it for dead.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
-/// For a credential plugin, which may ask the user something.
-const CREDENTIALS: Duration = Duration::from_secs(60);
 /// For one call; a page of 500 pods is some 7 MB.
 const CALL: Duration = Duration::from_secs(60);
 
@@ -78,16 +76,19 @@ impl Cluster {
     /// Connects, and asks for the version: whatever is wrong with address, certificates or
     /// credentials comes to light here, within ten seconds.
     pub(crate) async fn connect(contexts: &Contexts, context: &str) -> Result<Self, ClusterError> {
-        let mut config = contexts.config(context).await?;
-        config.connect_timeout = Some(CONNECT);
+        let config = contexts.config(context).await?;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let operation = format!("cannot use cluster `{context}` at {server}");
+        let proxy = config.proxy_url.as_ref().and_then(|proxy| proxy.authority());
+        let operation = match proxy.map(http::uri::Authority::as_str) {
+            // Before an @ stands a password.
+            Some(proxy) => {
+                let proxy = proxy.rsplit('@').next().unwrap_or_default();
+                format!("cannot use cluster `{context}` at {server} through the proxy {proxy}")
+            }
+            None => format!("cannot use cluster `{context}` at {server}"),
+        };
         let namespace = config.default_namespace.clone();
-        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-        let client = authenticate(config, &operation).await.map_err(|error| match plugin {
-            Some(plugin) => error.within(format_args!("credential plugin `{plugin}`")),
-            None => error,
-        })?;
+        let client = client::make(config, &operation).await?;
         let mut cluster =
             Self { client, context: context.to_owned(), server, namespace, version: None };
         let version = cluster.client.apiserver_version();
@@ -98,6 +99,14 @@ impl Cluster {
             Err(error) => return Err(error),
         };
         Ok(cluster)
+    }
+
+    /// Who the cluster is, whatever name and address somebody has for it: by custom the uid of its
+    /// namespace kube-system. `None` for who may not read that.
+    pub(crate) async fn uid(&self) -> Option<String> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let found = namespaces.get_metadata("kube-system");
+        self.call("cannot tell which cluster it is", found).await.ok()?.metadata.uid
     }
 
     /// A call under its deadline. `operation` says what was tried, such as `cannot list pods`.
@@ -112,21 +121,6 @@ impl Cluster {
     /// The client, for calls under [`Cluster::call`].
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
-    }
-}
-
-/// Makes the client. Credential plugins run here, and nobody else has to wait for them.
-async fn authenticate(config: Config, operation: &str) -> Result<Client, ClusterError> {
-    let client = tokio::task::spawn_blocking(move || {
-        // Only a handle is wanted: the client's own task starts on the runtime around it.
-        Client::try_from(config)
-    });
-    match tokio::time::timeout(CREDENTIALS, client).await {
-        Err(_) => {
-            Err(ClusterError::timeout(format!("{operation}: credential plugin"), CREDENTIALS))
-        }
-        Ok(Err(panicked)) => Err(ClusterError::configuration(operation, panicked.to_string())),
-        Ok(Ok(client)) => client.map_err(|error| ClusterError::of(operation, &error)),
     }
 }
 

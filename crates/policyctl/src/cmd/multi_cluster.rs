@@ -29,8 +29,8 @@ Examples:
   policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
 
 All contexts of the kubeconfig, several at a time. A cluster that cannot be read keeps its row,
-with the reason, and does not change the score of the others; the exit code is then 3. Contexts
-that lead to the same server count once.
+with the reason, and does not change the score of the others; the exit code is then 3. A cluster
+that several contexts lead to counts once.
 Output: table (default), json and yaml (docs/clusters.schema.json).";
 
 /// So many clusters at a time: each may hold a page of 7 MB.
@@ -171,25 +171,24 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     let clusters = cluster::run(async {
         let groups = stream::iter(by_server(&chosen)).map(|group| async {
             let mut rows = Vec::new();
-            let mut read_by: Option<&Context> = None;
+            let mut whole: Option<&Context> = None;
             for (place, context) in group {
                 let empty = Assessment::new(&policy, &excluded, now).counting_only();
-                let outcome = match read_by {
-                    Some(other) => ClusterOutcome::SameAs(other.name.clone()),
+                let found = match whole {
+                    Some(other) => Found::new(ClusterOutcome::SameAs(other.name.clone())),
                     None => read(&contexts, context, empty, &excluded, limit, global).await,
                 };
-                if matches!(&outcome, ClusterOutcome::Read(found) if !found.read_nothing()) {
-                    read_by = Some(context);
+                if found.assessment().is_some_and(Assessment::is_complete) {
+                    whole = Some(context);
                 }
                 progress.inc(1);
-                let (context, server) = (context.name.clone(), context.server.clone());
-                rows.push((place, AssessedCluster { context, server, outcome }));
+                rows.push((place, context, found));
             }
             rows
         });
         let mut rows = groups.buffered(PARALLEL).concat().await;
-        rows.sort_by_key(|(place, _)| *place);
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
+        rows.sort_by_key(|(place, ..)| *place);
+        Ok(once_each(rows.into_iter().map(|(_, context, found)| (context, found)).collect()))
     })?;
     progress.finish_and_clear();
     let report = ClustersReport::new(&policy, clusters);
@@ -232,7 +231,7 @@ fn chosen(contexts: &Contexts, names: &[&str]) -> anyhow::Result<Vec<Context>> {
 }
 
 /// The contexts, each with its place, those of one server together: they are tried one after the
-/// other until one of them is let in.
+/// other until one of them reads everything.
 fn by_server(chosen: &[Context]) -> Vec<Vec<(usize, &Context)>> {
     let mut groups: Vec<Vec<(usize, &Context)>> = Vec::new();
     for (place, context) in chosen.iter().enumerate() {
@@ -249,6 +248,55 @@ fn by_server(chosen: &[Context]) -> Vec<Vec<(usize, &Context)>> {
     groups
 }
 
+/// What came of a context.
+struct Found<'a> {
+    outcome: ClusterOutcome<'a>,
+    /// Who the cluster is, whatever address it has; `None` where it does not tell.
+    uid: Option<String>,
+}
+
+impl<'a> Found<'a> {
+    fn new(outcome: ClusterOutcome<'a>) -> Self {
+        Self { outcome, uid: None }
+    }
+
+    fn assessment(&self) -> Option<&Assessment<'a>> {
+        match &self.outcome {
+            ClusterOutcome::Read(assessment) => Some(assessment),
+            _ => None,
+        }
+    }
+}
+
+/// A cluster counts once, however many contexts and addresses it has: of those that read of it,
+/// the one that read most stays, and of equals the first.
+fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> {
+    let read = |(_, found): &(&Context, Found<'_>)| {
+        let assessment = found.assessment().filter(|assessment| assessment.read() > 0)?;
+        // Whole is whole, whatever came or went between two readings.
+        Some(if assessment.is_complete() { u64::MAX } else { assessment.read() })
+    };
+    let is_same = |(a, a_found): &(&Context, Found<'_>), (b, b_found): &(&Context, Found<'_>)| {
+        let is_one = a_found.uid.is_some() && a_found.uid == b_found.uid;
+        is_one || !a.server.is_empty() && a.server.eq_ignore_ascii_case(&b.server)
+    };
+    let best = |row: &(&Context, Found<'_>)| {
+        read(row)?;
+        let rivals = found.iter().filter(|rival| read(rival).is_some() && is_same(row, rival));
+        // The last of equals is the one that `max_by_key` finds.
+        rivals.rev().max_by_key(|rival| read(rival)).map(|(context, _)| context.name.clone())
+    };
+    let best: Vec<Option<String>> = found.iter().map(best).collect();
+    let row = |((context, found), best): ((&Context, Found<'a>), Option<String>)| {
+        let outcome = match best.filter(|best| *best != context.name) {
+            Some(best) => ClusterOutcome::SameAs(best),
+            None => found.outcome,
+        };
+        AssessedCluster { context: context.name.clone(), server: context.server.clone(), outcome }
+    };
+    found.into_iter().zip(best).map(row).collect()
+}
+
 /// Reads a cluster as far as its deadline lets it.
 async fn read<'a>(
     contexts: &Contexts,
@@ -257,11 +305,13 @@ async fn read<'a>(
     excluded: &ExcludedNamespaces,
     limit: Duration,
     global: &Global,
-) -> ClusterOutcome<'a> {
+) -> Found<'a> {
+    let mut uid = None;
     let namespace = global.target.namespace.as_deref();
     let work = async {
         let cluster = Cluster::connect(contexts, &context.name).await?;
         global.console().detail(format_args!("{cluster} answered"));
+        uid = cluster.uid().await;
         pods::read(&cluster, namespace, Some(excluded), &mut |event| {
             assess(&mut assessment, event);
         })
@@ -270,11 +320,11 @@ async fn read<'a>(
     };
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return ClusterOutcome::Failed(error.reason().to_owned()),
+        Ok(Err(error)) => return Found::new(ClusterOutcome::Failed(error.reason().to_owned())),
         Err(_) => {
             let reason = format!("not read to its end within {} s (--timeout)", limit.as_secs());
             assessment.not_read(&"cluster".into(), None, reason);
         }
     }
-    ClusterOutcome::Read(Box::new(assessment))
+    Found { outcome: ClusterOutcome::Read(Box::new(assessment)), uid }
 }

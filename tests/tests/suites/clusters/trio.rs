@@ -143,7 +143,17 @@ pub(super) fn trio_and(more: &[&Path]) -> PathBuf {
 
 /// A kubeconfig like the testbed's own, but for the name of its context and for its server.
 pub(super) fn variant(testbed: &Testbed, name: &str, server: &str) -> PathBuf {
-    let text = fs::read_to_string(testbed.kubeconfig()).unwrap();
+    variant_of(testbed.kubeconfig(), testbed, name, server)
+}
+
+/// The same of another kubeconfig.
+pub(super) fn variant_of(
+    kubeconfig: &Path,
+    testbed: &Testbed,
+    name: &str,
+    server: &str,
+) -> PathBuf {
+    let text = fs::read_to_string(kubeconfig).unwrap();
     let mut config: Value = serde_saphyr::from_str(&text).unwrap();
     for list in ["contexts", "clusters"] {
         config[list][0]["name"] = name.into();
