@@ -124,6 +124,7 @@ fn an_audit_result_keeps_to_its_limits() {
         ("/classification", json!("stable"), classes),
         ("/timestamp", json!("2020-02-02"), "must be of type date-time: \"2020-02-02\""),
         ("/truncated", json!("yes"), "must be of type boolean: \"string\""),
+        ("/policyName", json!(""), "should be at least 1 chars long"),
         ("/policyName", text(254), &format!("{too_long} 253 bytes")),
         ("/clusterName", text(254), &format!("{too_long} 253 bytes")),
         ("/violations", findings(101), "Too many: 101: must have at most 100 items"),
