@@ -5,16 +5,18 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::Program;
-use crate::audit;
 use crate::keys::Keys;
 use crate::poll::wait_for;
 use crate::processes::Processes;
+use crate::testbed::Parts;
+use crate::{Program, audit, http};
 
 /// A start takes four seconds; a busy machine may need many times that.
 const START: Duration = Duration::from_secs(120);
+/// For one answer of the store.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// An API server with its store; the same each time it is started.
 pub(crate) struct ApiServer {
@@ -31,7 +33,7 @@ impl ApiServer {
         folder: &Path,
         keys: &Keys,
         token_file: &Path,
-        controllers: bool,
+        parts: &Parts,
     ) -> Result<Self> {
         let (port, store_port) = free_ports()?;
         let audit_policy = folder.join("audit-policy.yaml");
@@ -52,8 +54,11 @@ impl ApiServer {
         ];
         arguments.extend(FLAGS.map(str::to_owned));
         arguments.extend(files.map(|(flag, file)| format!("--{flag}={}", file.display())));
-        if !controllers {
+        if !parts.controllers {
             arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
+        if !parts.streamed_lists {
+            arguments.push("--feature-gates=WatchList=false".to_owned());
         }
         Ok(Self { url: format!("https://127.0.0.1:{port}"), port, store_port, arguments })
     }
@@ -81,6 +86,23 @@ impl ApiServer {
             Ok(listens(self.store_port).then_some(()))
         })
         .map_err(|error| processes.explain(Program::Etcd.name(), &error))
+    }
+
+    /// Makes the store forget every version but the present one.
+    pub(crate) fn compact(&self) -> Result<()> {
+        let ask = |path: &str, json: &str| {
+            let addr = (Ipv4Addr::LOCALHOST, self.store_port).into();
+            let (status, body) = http::post(addr, path, json, ANSWER)?;
+            ensure!(status == 200, "etcd answers {path} with {status}: {body}");
+            Ok(serde_json::from_str::<serde_json::Value>(&body)?)
+        };
+        // A gateway of gRPC: numbers of 64 bits are texts
+        // (<https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>).
+        let status = ask("/v3/maintenance/status", "{}")?;
+        let revision = &status["header"]["revision"];
+        let compaction = serde_json::json!({ "revision": revision, "physical": true });
+        ask("/v3/kv/compaction", &compaction.to_string())?;
+        Ok(())
     }
 
     /// Starts kube-apiserver, and does not wait for it.

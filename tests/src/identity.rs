@@ -45,6 +45,15 @@ impl Testbed {
         self.user_kubeconfig(&user, Some(namespace))
     }
 
+    /// The kubeconfig of a `ServiceAccount` that exists, with the rights that it has, such as one
+    /// of [`Testbed::install_base`]. The token is a real one, for an hour.
+    pub fn account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let create = ["create", "token", name, "--namespace", namespace, "--duration=1h"];
+        let token = self.kubectl(&create)?.succeeded()?;
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        self.write_kubeconfig(&user, token.trim(), Some(namespace))
+    }
+
     fn account(
         &self,
         namespace: &str,
@@ -63,10 +72,7 @@ impl Testbed {
         let mut objects = vec![account];
         objects.extend(rights(&role, &subject, rules, scope)?);
         self.apply(&list(&objects))?;
-        let create = ["create", "token", name, "--namespace", namespace, "--duration=1h"];
-        let token = self.kubectl(&create)?.succeeded()?;
-        let user = format!("system:serviceaccount:{namespace}:{name}");
-        self.write_kubeconfig(&user, token.trim(), Some(namespace))
+        self.account_kubeconfig(namespace, name)
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+use crate::programs::root;
 use crate::{Run, Testbed};
 
 impl Testbed {
@@ -28,6 +29,16 @@ impl Testbed {
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         self.kubectl_stdin(&arguments, yaml)?.succeeded()?;
+        Ok(())
+    }
+
+    /// Installs what every installation has, `deploy/kustomize/base`, as a user would. Again is
+    /// no change; whoever else has changed one of its fields meanwhile makes it fail.
+    pub fn install_base(&self) -> Result<()> {
+        let base = root().join("deploy/kustomize/base");
+        let base = base.to_str().context("the path of the checkout is no UTF-8")?;
+        let manager = ["--server-side", "--field-manager=testbed-install"];
+        self.kubectl(&[&["apply", "--kustomize", base][..], &manager].concat())?.succeeded()?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Programs that end with their testbed, however that ends.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,6 +10,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
+
+use crate::run::Run;
 
 /// Lines of a log in an error.
 const TAIL: usize = 20;
@@ -53,7 +56,44 @@ pub(crate) struct Processes {
 
 struct Process {
     name: String,
+    /// Not waited for as long as it is listed: its number cannot be another process's.
     child: Child,
+}
+
+/// A signal that a service has to live with, or to die of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// The request to end, as a kubelet sends it.
+    Term,
+    /// Ctrl+C.
+    Int,
+    /// The end, without a chance to tidy up.
+    Kill,
+    /// A standstill, such as of a machine that swaps or a virtual machine that moves.
+    Stop,
+    /// The end of a standstill.
+    Cont,
+}
+
+impl Signal {
+    /// As the shell knows it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Term => "TERM",
+            Self::Int => "INT",
+            Self::Kill => "KILL",
+            Self::Stop => "STOP",
+            Self::Cont => "CONT",
+        }
+    }
+}
+
+/// What a program finds in its environment, beside a home folder that is empty of settings.
+pub(crate) enum Environment<'a> {
+    /// What we found in ours.
+    Ours,
+    /// The search path, and these.
+    Only(&'a [(String, OsString)]),
 }
 
 impl Processes {
@@ -84,16 +124,33 @@ impl Processes {
 
     /// Starts a program in a process group of its own, with its output in its log.
     pub(crate) fn start(&self, name: &str, program: &Path, arguments: &[String]) -> Result<()> {
+        self.start_in(&Environment::Ours, name, program, arguments)
+    }
+
+    /// Like [`Processes::start`], with a choice of the environment.
+    pub(crate) fn start_in(
+        &self,
+        environment: &Environment<'_>,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+    ) -> Result<()> {
+        // Held to the end: two programs of one name would share a log, and die for each other.
+        let mut running = lock(&self.running);
+        if running.iter().any(|process| process.name == name) {
+            bail!("{name} is already running");
+        }
         // Appended, as an API server that comes back goes on in the same log.
         let log = OpenOptions::new().create(true).append(true).open(self.log(name))?;
-        let mut child = Command::new("sh")
+        let mut command = Command::new("sh");
+        environment.give(&mut command);
+        let mut child = command
             .args(["-c", STARTER, "sh"])
             .arg(program)
             .args(arguments)
             .current_dir(&self.folder)
             // Nobody's settings: kwok, for one, reads a file in the home folder.
             .env("HOME", &self.folder)
-            .env_remove("KUBECONFIG")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
@@ -102,7 +159,7 @@ impl Processes {
             .with_context(|| format!("cannot start {name}"))?;
         let told = self.tell("start", child.id());
         let go = child.stdin.take().map(|mut stdin| stdin.write_all(b"go\n"));
-        lock(&self.running).push(Process { name: name.to_owned(), child });
+        running.push(Process { name: name.to_owned(), child });
         told?;
         go.transpose().with_context(|| format!("{name} ended while it started"))?;
         Ok(())
@@ -130,12 +187,31 @@ impl Processes {
         }
     }
 
-    fn ended(&self, name: &str) -> Result<Option<ExitStatus>> {
+    /// How a program ended, if it has. From then on it is not known any more.
+    pub(crate) fn ended(&self, name: &str) -> Result<Option<ExitStatus>> {
         let mut running = lock(&self.running);
-        match running.iter_mut().find(|process| process.name == name) {
-            Some(process) => Ok(process.child.try_wait()?),
-            None => bail!("{name} is not running"),
-        }
+        let Some(at) = running.iter().position(|process| process.name == name) else {
+            bail!("{name} is not running");
+        };
+        let child = &mut running[at].child;
+        let Some(status) = child.try_wait()? else { return Ok(None) };
+        // At once: its number is free for others now.
+        let told = self.tell("end", child.id());
+        running.swap_remove(at);
+        told?;
+        Ok(Some(status))
+    }
+
+    /// Sends a signal to a program and whatever it has started.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        let running = lock(&self.running);
+        let Some(process) = running.iter().find(|process| process.name == name) else {
+            bail!("{name} is not running");
+        };
+        let mut kill = Command::new("sh");
+        kill.args(["-c", r#"kill -s "$1" -- "-$2""#, "sh", signal.name()]);
+        Run::of(kill.arg(process.child.id().to_string()), None)?.succeeded()?;
+        Ok(())
     }
 
     /// Process number and name of each program, the watchdog included.
@@ -156,13 +232,30 @@ impl Processes {
         tail(&String::from_utf8_lossy(&bytes), TAIL)
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// The file with all that programs of this name have written.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder.join("logs").join(format!("{name}.log"))
     }
 
     fn tell(&self, verb: &str, group: u32) -> Result<()> {
         let Some(input) = &self.input else { return Ok(()) };
         writeln!(lock(input), "{verb} {group}").context("the watchdog is gone")
+    }
+}
+
+impl Environment<'_> {
+    fn give(&self, command: &mut Command) {
+        match self {
+            Self::Ours => {
+                command.env_remove("KUBECONFIG");
+            }
+            Self::Only(variables) => {
+                let path = std::env::var_os("PATH").map(|path| ("PATH".to_owned(), path));
+                let variables = variables.iter().map(|(name, value)| (name, value));
+                command.env_clear();
+                command.envs(path.iter().map(|(name, value)| (name, value)).chain(variables));
+            }
+        }
     }
 }
 
@@ -235,6 +328,19 @@ mod tests {
         let text = processes.explain("kettle", &error.unwrap()).to_string();
         assert!(text.starts_with("kettle ended (exit status: 4)\nThe end of"), "{text}");
         assert!(text.ends_with("no more tea"), "{text}");
+    }
+
+    #[test]
+    fn an_ended_program_makes_room_for_another_of_its_name() {
+        let processes = Processes::new().unwrap();
+        let pid = sleep_for_long(&processes, "clock");
+        let again = processes.start("clock", Path::new("sleep"), &["1000".to_owned()]);
+        assert_eq!(again.unwrap_err().to_string(), "clock is already running");
+        processes.signal("clock", Signal::Int).unwrap();
+        wait_for("the end", Duration::from_secs(5), || processes.ended("clock")).unwrap();
+        gone(pid);
+        processes.signal("clock", Signal::Cont).unwrap_err();
+        sleep_for_long(&processes, "clock");
     }
 
     #[test]

@@ -22,8 +22,9 @@ const TRIES: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Parts {
     name: String,
-    controllers: bool,
+    pub(crate) controllers: bool,
     nodes: u32,
+    pub(crate) streamed_lists: bool,
 }
 
 impl Parts {
@@ -31,13 +32,19 @@ impl Parts {
     /// `name` is that of the context and the cluster in every kubeconfig.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), controllers: false, nodes: 0 }
+        Self { name: name.to_owned(), controllers: false, nodes: 0, streamed_lists: true }
     }
 
     /// Adds controller manager and scheduler.
     #[must_use]
     pub fn with_controllers(self) -> Self {
         Self { controllers: true, ..self }
+    }
+
+    /// Lists come in pages only, as from servers before 1.34.
+    #[must_use]
+    pub fn without_streamed_lists(self) -> Self {
+        Self { streamed_lists: false, ..self }
     }
 
     /// Adds Nodes, named `node-0` and so on, and kwok to play their kubelets. See `stages.yaml`
@@ -114,7 +121,7 @@ impl Testbed {
         let keys = Keys::create(folder)?;
         let tokens = Tokens::new()?;
         let token_file = tokens.write(folder)?;
-        let api_server = ApiServer::new(folder, &keys, &token_file, parts.controllers)?;
+        let api_server = ApiServer::new(folder, &keys, &token_file, parts)?;
         let testbed = Self {
             parts: parts.clone(),
             kubeconfig: folder.join("admin.kubeconfig"),
@@ -183,6 +190,12 @@ impl Testbed {
     #[must_use]
     pub fn log_tail(&self, program: &str) -> String {
         self.processes.log_tail(program)
+    }
+
+    /// Makes etcd forget every version but the present one. Who goes on from an older one is told
+    /// so (410), once the API server does not remember it either.
+    pub fn compact(&self) -> Result<()> {
+        self.api_server.compact()
     }
 
     /// Kills the API server as a crash would: no connection is closed in good order.

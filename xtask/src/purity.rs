@@ -1,11 +1,12 @@
-//! The arrows between the crates, read from `cargo tree`: the engine stays free of I/O.
+//! The arrows between the crates, read from `cargo tree`: the engine stays free of I/O, and no
+//! service knows another.
 
 use anyhow::{Result, ensure};
 
 use crate::cargo;
 
 /// What a crate may not depend on, directly or not.
-const FORBIDDEN: [(&str, &[&str]); 2] = [
+const FORBIDDEN: [(&str, &[&str]); 4] = [
     (
         "policy-core",
         &[
@@ -21,27 +22,56 @@ const FORBIDDEN: [(&str, &[&str]); 2] = [
             "tracing-subscriber",
             "clap",
             "policy-runtime",
+            "policy-manifests",
         ],
     ),
-    // One provider of cryptography, and none that is not Rust.
-    ("policyctl", &["aws-lc-rs", "openssl-sys", "policy-runtime", "serde_yaml"]),
+    ("policy-manifests", &["tokio", "hyper", "kube-client", "kube-runtime", "rustls"]),
+    // How a service lives, not what it is about.
+    ("policy-runtime", &["policy-core", "policy-manifests"]),
+    ("policyctl", &["policy-runtime", "serde_yaml"]),
 ];
+
+/// Each may be stopped, replaced and understood without the others.
+const SERVICES: [&str; 3] = ["policy-watcher", "policy-operator", "policy-webhook"];
+/// A service neither installs itself nor has a command line to call.
+const NOT_FOR_SERVICES: [&str; 2] = ["policyctl", "policy-manifests"];
+
+/// One provider of cryptography, and none that is not Rust; on no platform, in no test.
+const NOWHERE: [&str; 2] = ["aws-lc-rs", "openssl-sys"];
 
 pub(crate) fn run() -> Result<()> {
     for (package, forbidden) in FORBIDDEN {
-        let tree = cargo::output(&[
-            "tree",
-            "--locked",
-            "--package",
-            package,
-            "--edges=normal",
-            "--prefix=none",
-            "--format={p}",
-        ])?;
-        let broken = found(&tree, forbidden);
-        ensure!(broken.is_empty(), "{package} depends on {}", broken.join(", "));
-        println!("{package} depends on none of {}", forbidden.join(", "));
+        check(package, forbidden)?;
     }
+    let members = cargo::members()?;
+    for service in SERVICES.into_iter().filter(|service| members.iter().any(|m| m == service)) {
+        check(service, &forbidden_for(service))?;
+    }
+    let all = ["--workspace", "--edges=normal,build,dev", "--target=all"];
+    refuse("something", &tree(&all)?, &NOWHERE)?;
+    println!("nothing depends on {}", NOWHERE.join(" or "));
+    Ok(())
+}
+
+/// A service's own list: all other services too.
+fn forbidden_for(service: &str) -> Vec<&'static str> {
+    let others = SERVICES.into_iter().filter(|other| *other != service);
+    NOT_FOR_SERVICES.into_iter().chain(others).collect()
+}
+
+fn check(package: &str, forbidden: &[&str]) -> Result<()> {
+    refuse(package, &tree(&["--package", package, "--edges=normal"])?, forbidden)?;
+    println!("{package} depends on none of {}", forbidden.join(", "));
+    Ok(())
+}
+
+fn tree(options: &[&str]) -> Result<String> {
+    cargo::output(&[&["tree", "--locked", "--prefix=none", "--format={p}"], options].concat())
+}
+
+fn refuse(who: &str, tree: &str, forbidden: &[&str]) -> Result<()> {
+    let broken = found(tree, forbidden);
+    ensure!(broken.is_empty(), "{who} depends on {}", broken.join(", "));
     Ok(())
 }
 
@@ -58,5 +88,17 @@ mod tests {
     fn a_forbidden_crate_is_found_and_a_longer_name_is_not() {
         let tree = "policy-core v0.1.0\nkube-core v5.0.0\ntokio v1.54.0\nhyper-util v0.1.0\n";
         assert_eq!(found(tree, &["kube", "tokio", "hyper"]), ["tokio"]);
+    }
+
+    #[test]
+    fn a_service_may_know_itself_and_no_other() {
+        let forbidden = forbidden_for("policy-watcher");
+        assert_eq!(
+            forbidden,
+            ["policyctl", "policy-manifests", "policy-operator", "policy-webhook"]
+        );
+        refuse("a", "policy-watcher v0.1.0\n", &forbidden).unwrap();
+        let error = refuse("a", "b v1.0.0\npolicy-webhook v0.1.0\n", &forbidden).unwrap_err();
+        assert_eq!(error.to_string(), "a depends on policy-webhook");
     }
 }

@@ -1,0 +1,33 @@
+//! The watcher: it looks at pods, and writes nothing but its Lease.
+
+use super::Component;
+use crate::Rule;
+
+/// Scores pods as they change.
+pub const WATCHER: Component = Component {
+    name: "policy-watcher",
+    // Pods come by list and watch alone: nobody asks for a single one.
+    cluster: &[Rule::new("", &["pods"], &["list", "watch"])],
+    own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-watcher"])],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_exactly_these() {
+        let pods = Rule { group: "", resources: &["pods"], names: &[], verbs: &["list", "watch"] };
+        let lease = Rule {
+            group: "coordination.k8s.io",
+            resources: &["leases"],
+            names: &["policy-watcher"],
+            verbs: &["get", "update"],
+        };
+        let create = Rule { names: &[], verbs: &["create"], ..lease };
+        assert_eq!(WATCHER.cluster, [pods]);
+        assert_eq!(WATCHER.own_namespace, [create, lease]);
+        // The election goes by the component's name.
+        assert_eq!(lease.names, [WATCHER.name]);
+    }
+}

@@ -1,0 +1,111 @@
+//! Objects of several kinds in one list, and their YAML.
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+use serde_saphyr::ser::Error;
+
+/// An object of a kind that the platform is installed with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "each variant is the kind of its name")]
+pub enum Object {
+    Namespace(Namespace),
+    ServiceAccount(ServiceAccount),
+    ClusterRole(ClusterRole),
+    ClusterRoleBinding(ClusterRoleBinding),
+    Role(Role),
+    RoleBinding(RoleBinding),
+}
+
+/// Gives each kind its conversion, and all of them their metadata.
+macro_rules! kinds {
+    ($($kind:ident),+ $(,)?) => {
+        $(impl From<$kind> for Object {
+            fn from(object: $kind) -> Self {
+                Self::$kind(object)
+            }
+        })+
+
+        impl Object {
+            /// Name, namespace and labels.
+            #[must_use]
+            pub fn metadata(&self) -> &ObjectMeta {
+                match self {
+                    $(Self::$kind(object) => &object.metadata,)+
+                }
+            }
+        }
+    };
+}
+
+kinds!(Namespace, ServiceAccount, ClusterRole, ClusterRoleBinding, Role, RoleBinding);
+
+/// The objects as one YAML stream, a document each, in their order.
+///
+/// # Errors
+/// None is known: it is the serializer's way to refuse what YAML cannot say.
+pub fn yaml(objects: &[Object]) -> Result<String, Error> {
+    let documents: Result<Vec<String>, Error> =
+        objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(documents?.join("---\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{COMPONENTS, namespace};
+
+    fn all() -> Vec<Object> {
+        let objects = COMPONENTS.iter().flat_map(crate::Component::objects);
+        std::iter::once(namespace()).chain(objects).collect()
+    }
+
+    #[test]
+    fn the_stream_holds_every_object_and_its_kind_first() {
+        let objects = all();
+        let text = yaml(&objects).unwrap();
+        let documents: Vec<&str> = text.split("---\n").collect();
+        assert_eq!(documents.len(), objects.len());
+        for (document, object) in documents.iter().zip(&objects) {
+            assert!(document.starts_with("apiVersion: "), "{document}");
+            assert!(document.ends_with('\n'), "{document}");
+            let value: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+            assert_eq!(value, serde_json::to_value(object).unwrap());
+        }
+    }
+
+    #[test]
+    fn names_and_labels_are_within_the_limits_of_kubernetes() {
+        // A label of DNS: stricter than what roles need, and fit for everything.
+        let is_label = |text: &str| {
+            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            text.len() <= 63
+                && text.bytes().all(inner)
+                && !text.is_empty()
+                && !text.starts_with('-')
+                && !text.ends_with('-')
+        };
+        for object in all() {
+            let metadata = object.metadata();
+            assert!(is_label(metadata.name.as_deref().unwrap()), "{metadata:?}");
+            assert!(metadata.namespace.as_deref().is_none_or(is_label), "{metadata:?}");
+            let labels = metadata.labels.as_ref().unwrap();
+            let keys: Vec<&str> = labels.keys().map(String::as_str).collect();
+            assert_eq!(keys, ["app.kubernetes.io/name", "app.kubernetes.io/part-of"]);
+            assert!(labels.values().all(|value| is_label(value)), "{labels:?}");
+            assert_eq!(labels["app.kubernetes.io/part-of"], "kube-devops");
+        }
+    }
+
+    #[test]
+    fn no_two_objects_are_the_same_one() {
+        let mut seen = std::collections::BTreeSet::new();
+        for object in all() {
+            let value = serde_json::to_value(&object).unwrap();
+            let key = (value["kind"].to_string(), value["metadata"]["namespace"].to_string());
+            assert!(seen.insert((key, value["metadata"]["name"].to_string())), "{object:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Prometheus' text format, for series that come and go with objects.
+
+use std::fmt::{Display, Write as _};
+
+/// A text of metric families that grows.
+#[derive(Debug, Default)]
+pub struct Exposition(String);
+
+/// What the numbers of a family are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up.
+    Counter,
+}
+
+/// A metric, to which series are added.
+#[derive(Debug)]
+pub struct Family<'a> {
+    text: &'a mut String,
+    name: &'a str,
+}
+
+impl Exposition {
+    pub(super) fn after(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+
+    /// Adds all of another text.
+    pub fn append(&mut self, other: &Self) {
+        self.0.push_str(&other.0);
+    }
+
+    /// Begins a metric. Each name may come once in a text.
+    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        push(&mut self.0, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        Family { text: &mut self.0, name }
+    }
+}
+
+impl Family<'_> {
+    /// Adds a series.
+    pub fn series(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.name);
+        for (place, (name, value)) in labels.iter().enumerate() {
+            self.text.push(if place == 0 { '{' } else { ',' });
+            push(self.text, format_args!("{name}=\""));
+            escape(self.text, value);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        push(self.text, format_args!(" {value}\n"));
+    }
+}
+
+fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = text.write_fmt(what);
+}
+
+fn escape(text: &mut String, value: &str) {
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_written_as_prometheus_reads_them() {
+        let mut exposition = Exposition::default();
+        exposition.family("up", Kind::Gauge, "Whether it is up.").series(&[], 1);
+        let mut family = exposition.family("seen_total", Kind::Counter, "How many.");
+        family.series(&[("a", "x"), ("b", "quote \" slash \\ line \n end")], 2);
+        assert_eq!(
+            exposition.finish(),
+            "# HELP up Whether it is up.\n# TYPE up gauge\nup 1\n\
+             # HELP seen_total How many.\n# TYPE seen_total counter\n\
+             seen_total{a=\"x\",b=\"quote \\\" slash \\\\ line \\n end\"} 2\n"
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! The life of a service, from its command line to its exit code.
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{error, info, warn};
+
+use crate::config::{self, About, Args, Configuration, Loaded};
+use crate::endpoints::Endpoints;
+use crate::lease::{self, Election, Gate, Timing};
+use crate::metrics::{Kind, Metrics};
+use crate::readiness::Readiness;
+use crate::server;
+use crate::stop::Signals;
+use crate::telemetry::{self, Logs};
+
+/// What is left of the grace period for the last words.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// A service that is being set up.
+pub struct Service<C> {
+    /// Its configuration.
+    pub config: C,
+    /// What it waits for before it is ready.
+    pub readiness: Readiness,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Its paths.
+    pub endpoints: Endpoints,
+    /// Told when work has to end. Leadership and the server go on until it has.
+    pub stop: CancellationToken,
+    work: Tasks,
+    elections: Tasks,
+    work_ended: CancellationToken,
+}
+
+/// Tasks that run until the service stops. One that ends earlier ends the process: half a service
+/// is worse than a restart.
+#[derive(Default)]
+struct Tasks {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+}
+
+/// Runs a service: reads the command line and the configuration, lets `start` set up its tasks and
+/// paths, and serves until SIGTERM or SIGINT.
+///
+/// Exit codes: 0 after a stop that was asked for, 1 where something failed, 2 where the command
+/// line or the configuration is wrong, 128 and the signal's number where a second signal cut the
+/// stop short.
+pub fn main<C: Configuration + 'static>(
+    about: About,
+    start: impl AsyncFnOnce(&mut Service<C>) -> anyhow::Result<()>,
+) -> ExitCode {
+    let loaded = match config::open::<C>(Args::parse::<C>(about)) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let logs = match Logs::start(&loaded.config.runtime().log) {
+        Ok(logs) => logs,
+        Err(problem) => {
+            // Nobody else is there yet to be told by.
+            let _ = writeln!(io::stderr(), "{}: {problem}", about.name);
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(about.name)
+        .enable_all()
+        .build();
+    let lived = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(live(about, loaded, logs, start)));
+    lived.unwrap_or_else(|problem| {
+        error!("{problem:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn live<C: Configuration + 'static>(
+    about: About,
+    loaded: Loaded<C>,
+    logs: Logs,
+    start: impl AsyncFnOnce(&mut Service<C>) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::catch().context("cannot catch signals")?;
+    let Loaded { config, warnings, origin } = loaded;
+    let effective = serde_json::to_string(&config).unwrap_or_default();
+    info!(service = about.name, version = about.version, config = effective, "starting");
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let (addr, grace) = (config.runtime().addr, config.runtime().shutdown.grace());
+    let listener =
+        TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
+    let mut service = Service::new(about, config)?;
+    service.spawn_until_stop("log level", telemetry::follow_level::<C>(logs, origin));
+    start(&mut service).await?;
+    let addr = listener.local_addr().context("cannot tell where it listens")?;
+    info!(%addr, "listening");
+    service.serve(listener, &mut signals, grace).await
+}
+
+impl<C: Configuration> Service<C> {
+    fn new(about: About, config: C) -> anyhow::Result<Self> {
+        let metrics = Metrics::install(&[]).context("cannot record metrics")?;
+        let readiness = Readiness::default();
+        let (name, version) = (about.name, about.version);
+        metrics.write_at_scrape(move |to| {
+            to.family("kube_devops_build_info", Kind::Gauge, "What runs here.")
+                .series(&[("service", name), ("version", version)], 1);
+        });
+        let mut service = Self {
+            config,
+            endpoints: Endpoints::standard(&readiness, &metrics),
+            metrics: metrics.clone(),
+            readiness,
+            stop: CancellationToken::new(),
+            work: Tasks::default(),
+            elections: Tasks::default(),
+            work_ended: CancellationToken::new(),
+        };
+        service.spawn_until_stop("upkeep of metrics", metrics.upkeep());
+        Ok(service)
+    }
+
+    /// Runs what would never end by itself.
+    fn spawn_until_stop(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.stop.clone();
+        self.spawn(name, async move {
+            stop.run_until_cancelled_owned(task).await;
+        });
+    }
+
+    /// Runs a task that ends when [`Service::stop`] is told; one that ends earlier ends the
+    /// process.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.work.spawn(name, task);
+    }
+
+    /// Stands for election by the Lease that the configuration names. Leadership is given back
+    /// once all work has ended.
+    ///
+    /// # Errors
+    /// The configuration's times do not fit together.
+    pub fn elect(&mut self, client: Client) -> anyhow::Result<Gate> {
+        let config = &self.config.runtime().lease;
+        let identity = lease::identity(&hostname());
+        let timing = Timing::new(config.duration(), config.renew_deadline(), config.retry());
+        let timing = timing.context("the times of the Lease")?;
+        let (election, gate) =
+            Election::new(client, &config.namespace, &config.name, &identity, timing);
+        self.elections.spawn("election", election.run(self.work_ended.clone()));
+        Ok(gate)
+    }
+
+    async fn serve(
+        mut self,
+        listener: TcpListener,
+        signals: &mut Signals,
+        grace: Duration,
+    ) -> anyhow::Result<ExitCode> {
+        let stop_serving = CancellationToken::new();
+        let routes = std::mem::take(&mut self.endpoints).routes();
+        let routes = ServiceBuilder::new().layer(CatchPanicLayer::new()).service(routes);
+        let mut server = Tasks::default();
+        server.spawn("server", server::serve(listener, routes, stop_serving.clone()));
+        let failed = tokio::select! {
+            (signal, _) = signals.next() => {
+                info!(signal, "stopping");
+                false
+            }
+            died = self.work.next() => died_early(died),
+            died = self.elections.next() => died_early(died),
+            died = server.next() => died_early(died),
+        };
+        let deadline = Instant::now() + grace.saturating_sub(MARGIN);
+        let stopped = self.stop_all(&mut server, &stop_serving, deadline);
+        tokio::select! {
+            stopped = stopped => Ok(match stopped {
+                Ok(()) if !failed => ExitCode::SUCCESS,
+                Ok(()) => ExitCode::FAILURE,
+                Err(late) => {
+                    error!("did not stop within {grace:?}: {late}");
+                    ExitCode::FAILURE
+                }
+            }),
+            (signal, code) = signals.next() => {
+                warn!(signal, "stopping at once");
+                Ok(ExitCode::from(code))
+            }
+        }
+    }
+
+    /// Ends all there is, each part after those that need it; else says what does not end.
+    async fn stop_all(
+        &mut self,
+        server: &mut Tasks,
+        stop_serving: &CancellationToken,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        // Held for good: who asks is told to go elsewhere.
+        let _ = self.readiness.hold("the end of the process");
+        self.stop.cancel();
+        self.work.end(deadline).await?;
+        self.work_ended.cancel();
+        self.elections.end(deadline).await?;
+        stop_serving.cancel();
+        server.end(deadline).await
+    }
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits until one of them ends; for ever where there is none.
+    async fn next(&mut self) -> &'static str {
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(panicked) => panicked.id(),
+        };
+        self.names.remove(&id).unwrap_or("?")
+    }
+
+    /// Waits until all have ended; else names those that have not.
+    async fn end(&mut self, deadline: Instant) -> Result<(), String> {
+        let all = async {
+            while !self.names.is_empty() {
+                self.next().await;
+            }
+        };
+        match timeout_at(deadline, all).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.names.values().copied().collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+/// Tells of a task that ended before it was told to.
+fn died_early(name: &str) -> bool {
+    error!("the task `{name}` ended, and so does the process");
+    true
+}
+
+/// The pod's name, where this runs in one.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = std::env::var("HOSTNAME").unwrap_or(name);
+    let name = name.trim();
+    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,214 @@
+//! One list-and-watch: it ends by the server's will, by a failure, or because what was asked for
+//! is forgotten.
+
+use std::time::Duration;
+
+use futures::AsyncBufRead;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::lines::{Line, Lines};
+use super::wire::{Loose, Named, WireEvent};
+use super::{Sink, Target, WatchStatus, list};
+use crate::client::reason;
+use crate::readiness::Hold;
+
+/// For the head of an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A server with nothing to tell sends a bookmark each minute; who is silent for longer is gone,
+/// and asking again at the same version costs little where it was not.
+const SILENCE: Duration = Duration::from_secs(90);
+/// The server ends a watch after so many seconds, and some more at random, so that the watches of
+/// all replicas do not come back at once.
+const LONGEST: u32 = 270;
+const SPREAD: u32 = 60;
+
+/// Why a session ended.
+pub(super) enum Ended {
+    /// The server closed the stream, as it does from time to time.
+    ByServer,
+    /// The server no longer has the version to go on from (410).
+    VersionGone,
+    Failed(String),
+}
+
+/// What is kept from session to session.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) target: Target,
+    pub(super) status: WatchStatus,
+    /// The last version that was seen; `None` before the first whole list.
+    version: Option<String>,
+    /// Whether the server can stream lists, as far as is known.
+    streams_lists: bool,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, target: Target, status: WatchStatus) -> Self {
+        Self { client, target, status, version: None, streams_lists: true }
+    }
+
+    /// Lists where there is no version to go on from, and watches from there.
+    pub(super) async fn run<T, S>(&mut self, sink: &mut S, ready: &mut Option<Hold>) -> Ended
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned,
+        S: Sink<T>,
+    {
+        if self.version.is_none() && !self.streams_lists {
+            self.status.list_begins();
+            sink.list_begins();
+            match list::read(self, sink).await {
+                Ok(version) => self.list_completed(sink, version, ready),
+                Err(reason) => return Ended::Failed(reason),
+            }
+        }
+        let is_list = self.version.is_none();
+        let stream = match timeout(ANSWER, self.open(is_list)).await {
+            Err(_) => return Ended::Failed(format!("no answer within {ANSWER:?}")),
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.refused(is_list, &error),
+        };
+        if is_list {
+            self.status.list_begins();
+            sink.list_begins();
+        }
+        let mut lines = Lines::new(stream, SILENCE);
+        loop {
+            let line = match lines.next().await {
+                Ok(line) => line,
+                Err(error) => return Ended::Failed(format!("the watch broke off: {error}")),
+            };
+            let ended = match line {
+                Line::Whole(line) => self.take(line, sink, ready),
+                Line::TooLong => {
+                    self.status.undecodable("?", "the event is too long");
+                    None
+                }
+                Line::End if self.version.is_none() => {
+                    Some(Ended::Failed("the list broke off".to_owned()))
+                }
+                Line::End => Some(Ended::ByServer),
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    async fn open(&self, is_list: bool) -> kube::Result<impl AsyncBufRead + use<>> {
+        let seconds = LONGEST + fastrand::u32(..SPREAD);
+        let from = match &self.version {
+            Some(version) => format!("&resourceVersion={version}"),
+            None if is_list => {
+                "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_owned()
+            }
+            None => String::new(),
+        };
+        let path = &self.target.path;
+        let uri =
+            format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}{from}");
+        let request = http::Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        self.client.request_stream(request).await
+    }
+
+    /// What the server says before it streams anything.
+    fn refused(&mut self, is_list: bool, error: &kube::Error) -> Ended {
+        match error {
+            kube::Error::Api(status) if status.code == 410 => self.forgotten(),
+            // A server without streaming lists finds fault with the question.
+            kube::Error::Api(status) if is_list && matches!(status.code, 400 | 422) => {
+                self.streams_lists = false;
+                Ended::Failed(format!("{}; taking pages from now on", reason(error)))
+            }
+            error => Ended::Failed(reason(error)),
+        }
+    }
+
+    fn forgotten(&mut self) -> Ended {
+        self.version = None;
+        Ended::VersionGone
+    }
+
+    fn list_completed<T, S: Sink<T>>(
+        &mut self,
+        sink: &mut S,
+        version: String,
+        ready: &mut Option<Hold>,
+    ) {
+        self.version = Some(version);
+        sink.list_completes();
+        self.status.list_completes();
+        if let Some(ready) = ready.take() {
+            ready.release();
+        }
+    }
+
+    /// Takes an event. `Some` where the session is over.
+    fn take<T, S>(&mut self, line: &[u8], sink: &mut S, ready: &mut Option<Hold>) -> Option<Ended>
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned,
+        S: Sink<T>,
+    {
+        match serde_json::from_slice::<WireEvent<T>>(line) {
+            Ok(WireEvent::Added(object) | WireEvent::Modified(object)) => {
+                self.saw(object.meta().resource_version.as_deref().unwrap_or_default());
+                sink.applied(object);
+            }
+            Ok(WireEvent::Deleted(named)) => {
+                self.saw(&named.metadata.resource_version);
+                sink.deleted(&named.metadata.namespace, &named.metadata.name);
+            }
+            Ok(WireEvent::Bookmark(named)) => {
+                let version = named.metadata.resource_version.clone();
+                if self.version.is_none() && named.ends_list() {
+                    self.list_completed(sink, version, ready);
+                } else {
+                    self.saw(&version);
+                }
+            }
+            Ok(WireEvent::Error(status)) if status.code == 410 => return Some(self.forgotten()),
+            Ok(WireEvent::Error(status)) => {
+                return Some(Ended::Failed(reason(&kube::Error::Api(status))));
+            }
+            Err(error) => self.take_undecodable(line, &error, sink),
+        }
+        self.status.heard();
+        None
+    }
+
+    /// Goes on from that version. Not before the list is whole: a list cannot be gone on with.
+    fn saw(&mut self, version: &str) {
+        if let Some(last) = self.version.as_mut().filter(|_| !version.is_empty()) {
+            version.clone_into(last);
+        }
+    }
+
+    fn take_undecodable<T, S: Sink<T>>(
+        &mut self,
+        line: &[u8],
+        error: &serde_json::Error,
+        sink: &mut S,
+    ) {
+        let Ok(Loose { kind, object }) = serde_json::from_slice(line) else {
+            self.status.undecodable("?", &error.to_string());
+            return;
+        };
+        self.saw(&object.metadata.resource_version);
+        self.skip(&object, error, sink);
+        if kind == "DELETED" {
+            sink.deleted(&object.metadata.namespace, &object.metadata.name);
+        }
+    }
+
+    /// Passes over an object that is no `T`.
+    pub(super) fn skip<T, S: Sink<T>>(
+        &self,
+        object: &Named,
+        error: &serde_json::Error,
+        sink: &mut S,
+    ) {
+        self.status.undecodable(&object.full_name(), &error.to_string());
+        sink.undecodable(&object.metadata.namespace, &object.metadata.name);
+    }
+}

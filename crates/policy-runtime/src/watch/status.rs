@@ -1,0 +1,154 @@
+//! How a watch is doing: for metrics, and for people who look into a running service.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use serde::Serialize;
+use tracing::warn;
+
+/// An undecodable object is logged at most so often; all are counted.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The state of one watch, shared between it and who shows it.
+#[derive(Clone)]
+pub struct WatchStatus(Arc<Inner>);
+
+struct Inner {
+    kind: &'static str,
+    errors: Counter,
+    restarts: Counter,
+    undecodable: Counter,
+    last_event: Gauge,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lists: u64,
+    is_listed: bool,
+    errors: u64,
+    undecodable: u64,
+    last_error: Option<String>,
+    heard: Option<SystemTime>,
+    logged: Option<Instant>,
+}
+
+/// What `/debug` endpoints show of a watch.
+#[derive(Serialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchReport {
+    /// What is watched.
+    pub kind: &'static str,
+    /// Whether a list was ever complete.
+    pub is_listed: bool,
+    /// Lists begun after the first one.
+    pub restarts: u64,
+    /// Sessions that failed.
+    pub errors: u64,
+    /// Objects that could not be decoded.
+    pub undecodable: u64,
+    /// The last failure, until the server is heard again.
+    pub last_error: Option<String>,
+    /// Seconds since the server was last heard: an object, or a sign that there is none.
+    pub last_event_age_seconds: Option<u64>,
+}
+
+impl WatchStatus {
+    /// The state of a watch that has not begun.
+    #[must_use]
+    pub fn new(kind: &'static str) -> Self {
+        describe_counter!("watch_errors_total", "Watches that failed.");
+        describe_counter!("watch_restarts_total", "Lists begun after the first one.");
+        describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
+        describe_gauge!("watch_last_event_timestamp_seconds", "When the server was last heard.");
+        let inner = Inner {
+            kind,
+            errors: counter!("watch_errors_total", "kind" => kind),
+            restarts: counter!("watch_restarts_total", "kind" => kind),
+            undecodable: counter!("watch_undecodable_total", "kind" => kind),
+            last_event: gauge!("watch_last_event_timestamp_seconds", "kind" => kind),
+            state: Mutex::default(),
+        };
+        // Series that are there from the start: who counts from nothing misses the first.
+        for counter in [&inner.errors, &inner.restarts, &inner.undecodable] {
+            counter.increment(0);
+        }
+        Self(Arc::new(inner))
+    }
+
+    /// Whether a list was ever complete.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.update(|state| state.is_listed)
+    }
+
+    /// The state as people are shown it.
+    #[must_use]
+    pub fn report(&self) -> WatchReport {
+        self.update(|state| WatchReport {
+            kind: self.0.kind,
+            is_listed: state.is_listed,
+            restarts: state.lists.saturating_sub(1),
+            errors: state.errors,
+            undecodable: state.undecodable,
+            last_error: state.last_error.clone(),
+            last_event_age_seconds: state
+                .heard
+                .map(|heard| heard.elapsed().map_or(0, |age| age.as_secs())),
+        })
+    }
+
+    pub(super) fn list_begins(&self) {
+        let is_again = self.update(|state| {
+            state.lists += 1;
+            state.lists > 1
+        });
+        if is_again {
+            self.0.restarts.increment(1);
+        }
+    }
+
+    pub(super) fn list_completes(&self) {
+        self.update(|state| state.is_listed = true);
+        self.heard();
+    }
+
+    pub(super) fn heard(&self) {
+        let now = SystemTime::now();
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.last_event.set(since_epoch.as_secs_f64());
+        self.update(|state| {
+            state.heard = Some(now);
+            state.last_error = None;
+        });
+    }
+
+    pub(super) fn failed(&self, reason: String) {
+        self.0.errors.increment(1);
+        self.update(|state| {
+            state.errors += 1;
+            state.last_error = Some(reason);
+        });
+    }
+
+    pub(super) fn undecodable(&self, object: &str, error: &str) {
+        self.0.undecodable.increment(1);
+        let is_to_be_logged = self.update(|state| {
+            state.undecodable += 1;
+            let is_due = state.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY);
+            if is_due {
+                state.logged = Some(Instant::now());
+            }
+            is_due
+        });
+        if is_to_be_logged {
+            let kind = self.0.kind;
+            warn!(kind, object, error, "skipping an object that cannot be decoded");
+        }
+    }
+
+    fn update<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

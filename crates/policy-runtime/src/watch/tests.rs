@@ -1,0 +1,256 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::readiness::Readiness;
+use crate::testing::{Script, status_json};
+
+/// What a sink was told.
+#[derive(Default, Debug)]
+struct Seen {
+    /// The objects as of the last whole list and the changes since.
+    objects: BTreeMap<String, String>,
+    /// Those of a list that is not complete.
+    listing: Option<BTreeMap<String, String>>,
+    lists: usize,
+    undecodable: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Seen>>);
+
+impl Sink<ConfigMap> for Shared {
+    fn list_begins(&mut self) {
+        self.0.lock().unwrap().listing = Some(BTreeMap::new());
+    }
+
+    fn list_completes(&mut self) {
+        let mut seen = self.0.lock().unwrap();
+        seen.lists += 1;
+        seen.objects = seen.listing.take().expect("a list that completes has begun");
+    }
+
+    fn applied(&mut self, object: ConfigMap) {
+        let mut seen = self.0.lock().unwrap();
+        let seen = &mut *seen;
+        let data = object.data.unwrap_or_default().remove("is").unwrap_or_default();
+        let objects = seen.listing.as_mut().unwrap_or(&mut seen.objects);
+        objects.insert(object.metadata.name.unwrap_or_default(), data);
+    }
+
+    fn undecodable(&mut self, namespace: &str, name: &str) {
+        self.0.lock().unwrap().undecodable.push(format!("{namespace}/{name}"));
+    }
+
+    fn deleted(&mut self, _: &str, name: &str) {
+        self.0.lock().unwrap().objects.remove(name);
+    }
+}
+
+/// A watch on a script.
+struct Running {
+    script: Script,
+    sink: Shared,
+    readiness: Readiness,
+    status: WatchStatus,
+    stop: CancellationToken,
+}
+
+fn start(script: Script) -> Running {
+    let (sink, readiness) = (Shared::default(), Readiness::default());
+    let (status, stop) = (WatchStatus::new("ConfigMap"), CancellationToken::new());
+    let target = Target { kind: "ConfigMap", path: "/api/v1/configmaps".to_owned() };
+    let hold = readiness.hold("the list");
+    tokio::spawn(run::<ConfigMap, _>(
+        script.client(),
+        target,
+        sink.clone(),
+        status.clone(),
+        hold,
+        stop.clone(),
+    ));
+    Running { script, sink, readiness, status, stop }
+}
+
+impl Running {
+    fn is_ready(&self) -> bool {
+        self.readiness.pending().is_empty()
+    }
+
+    fn objects(&self) -> Vec<String> {
+        let seen = self.sink.0.lock().unwrap();
+        seen.objects.iter().map(|(name, data)| format!("{name}={data}")).collect()
+    }
+
+    /// The parts of the queries that differ from session to session.
+    fn calls(&self) -> Vec<String> {
+        let call = |call: String| {
+            let parts = ["sendInitialEvents", "resourceVersion=", "continue", "limit"];
+            let (_, query) = call.split_once('?').expect("a query");
+            query.split('&').filter(|p| parts.iter().any(|part| p.starts_with(part))).collect()
+        };
+        self.script.calls().into_iter().map(call).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn object(name: &str, version: u32, data: &str) -> Value {
+    json!({ "metadata": { "name": name, "namespace": "n", "resourceVersion": version.to_string() },
+            "data": { "is": data } })
+}
+
+fn line(kind: &str, object: &Value) -> String {
+    // As the server writes it: the kind first.
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn list_ends(version: u32) -> String {
+    let annotations = json!({ "k8s.io/initial-events-end": "true" });
+    let metadata = json!({ "resourceVersion": version.to_string(), "annotations": annotations });
+    line("BOOKMARK", &json!({ "metadata": metadata }))
+}
+
+fn broken(name: &str, version: u32) -> Value {
+    let mut broken = object(name, version, "");
+    broken["data"] = json!(7);
+    broken
+}
+
+async fn wait(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_list_is_whole_at_its_mark_and_then_changes_follow() {
+    let script = Script::default()
+        .stream_that_ends([
+            line("ADDED", &object("a", 1, "one")),
+            line("ADDED", &object("b", 2, "two")),
+            list_ends(5),
+            line("MODIFIED", &object("a", 6, "uno")),
+            line("DELETED", &object("b", 7, "two")),
+        ])
+        .stream([line("ADDED", &object("c", 9, "three"))]);
+    let watch = start(script);
+    wait(5).await;
+    assert!(watch.is_ready());
+    assert_eq!(watch.objects(), ["a=uno", "c=three"]);
+    assert_eq!(watch.calls(), ["sendInitialEvents=true", "resourceVersion=7"]);
+    assert_eq!(watch.status.report().restarts, 0, "it went on where it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_streams_no_lists_is_asked_for_pages() {
+    let refused = status_json(422, "Invalid", "sendInitialEvents: Forbidden");
+    let page = |next: &str, items: &[Value]| {
+        json!({ "metadata": { "resourceVersion": "40", "continue": next }, "items": items })
+            .to_string()
+    };
+    let script = Script::default()
+        .answer(422, refused)
+        .answer(200, page("more", &[object("a", 1, "one"), broken("x", 2)]))
+        .answer(200, page("", &[object("b", 3, "two")]))
+        .stream([line("ADDED", &object("c", 41, "three"))]);
+    let watch = start(script);
+    wait(5).await;
+    assert!(watch.is_ready());
+    assert_eq!(watch.objects(), ["a=one", "b=two", "c=three"]);
+    let calls = watch.calls();
+    assert_eq!(calls[1..], ["limit=250", "limit=250continue=more", "resourceVersion=40"]);
+    assert_eq!(watch.sink.0.lock().unwrap().undecodable, ["n/x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_forgot_is_listed_anew_and_nothing_is_lost_meanwhile() {
+    let gone =
+        json!({ "code": 410, "message": "too old", "reason": "Expired", "status": "Failure" });
+    let script = Script::default()
+        .stream([
+            line("ADDED", &object("a", 1, "one")),
+            line("ADDED", &object("b", 2, "two")),
+            list_ends(5),
+            line("ERROR", &gone),
+        ])
+        .stream([line("ADDED", &object("b", 9, "zwei")), list_ends(10)]);
+    let watch = start(script);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(watch.objects(), ["a=one", "b=two"], "the last list that was whole");
+    wait(5).await;
+    assert_eq!(watch.objects(), ["b=zwei"]);
+    assert_eq!(watch.calls(), ["sendInitialEvents=true", "sendInitialEvents=true"]);
+    assert_eq!(watch.status.report().restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_breaks_off_is_none() {
+    let script = Script::default()
+        .stream_that_ends([line("ADDED", &object("a", 1, "one"))])
+        .stream_that_ends([line("ADDED", &object("a", 1, "one")), list_ends(5)]);
+    let watch = start(script);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!watch.is_ready());
+    assert_eq!(watch.objects(), Vec::<String>::new());
+    assert_eq!(watch.status.report().last_error.as_deref(), Some("the list broke off"));
+    wait(2).await;
+    assert!(watch.is_ready());
+    assert_eq!(watch.objects(), ["a=one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undecodable_object_harms_no_other() {
+    let script = Script::default().stream([
+        line("ADDED", &object("a", 1, "one")),
+        line("ADDED", &broken("x", 2)),
+        list_ends(5),
+        line("MODIFIED", &broken("a", 6)),
+        "no event at all\n".to_owned(),
+        line("DELETED", &broken("y", 7)),
+        line("ADDED", &object("c", 8, "three")),
+    ]);
+    let watch = start(script);
+    wait(1).await;
+    assert_eq!(watch.objects(), ["a=one", "c=three"]);
+    assert_eq!(watch.sink.0.lock().unwrap().undecodable, ["n/x", "n/a"]);
+    assert_eq!(watch.status.report().undecodable, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_is_asked_again_at_the_same_version() {
+    let script = Script::default().stream([list_ends(5)]).stream([]);
+    let watch = start(script);
+    wait(60).await;
+    assert_eq!(watch.calls().len(), 1);
+    wait(60).await;
+    assert_eq!(watch.calls(), ["sendInitialEvents=true", "resourceVersion=5"]);
+    assert_eq!(watch.sink.0.lock().unwrap().lists, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_server_does_it_is_asked_at_most_once_a_second() {
+    type Reply = fn(Script) -> Script;
+    let replies: [(&str, Reply); 5] = [
+        ("fails", |script| script.answer(503, status_json(503, "ServiceUnavailable", "no"))),
+        ("forbids", |script| script.answer(403, status_json(403, "Forbidden", "no"))),
+        ("talks of something else", |script| script.answer(200, "<html></html>\n")),
+        ("ends each watch at once", |script| script.stream_that_ends([list_ends(5)])),
+        ("forgets each version at once", |script| {
+            let gone = json!({ "code": 410, "message": "too old", "reason": "Expired" });
+            script.stream([list_ends(5), line("ERROR", &gone)])
+        }),
+    ];
+    for (what, reply) in replies {
+        let script = (0..1000).fold(Script::default(), |script, _| reply(script));
+        let watch = start(script);
+        wait(600).await;
+        let calls = watch.calls().len();
+        assert!((30..=120).contains(&calls), "a server that {what} was called {calls} times");
+    }
+}

@@ -1,0 +1,97 @@
+//! What the API server sends: events of a watch, pages of a list, and as much of an object that
+//! cannot be decoded as says which one it is.
+
+use std::collections::BTreeMap;
+
+use kube::core::Status;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Marks the bookmark that ends the list of a streaming list (KEP-3157).
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
+
+/// An event of a watch. The server writes `type` first, so the object is decoded in place.
+#[derive(Deserialize, Debug)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+pub(super) enum WireEvent<T> {
+    Added(T),
+    Modified(T),
+    Deleted(Named),
+    Bookmark(Named),
+    Error(Box<Status>),
+}
+
+/// Who an object is.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub(super) struct Named {
+    pub(super) metadata: Metadata,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) resource_version: String,
+    annotations: BTreeMap<String, String>,
+}
+
+/// An event of which only that much is asked.
+#[derive(Deserialize, Debug)]
+pub(super) struct Loose {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) object: Named,
+}
+
+impl Named {
+    pub(super) fn ends_list(&self) -> bool {
+        self.metadata.annotations.get(LIST_ENDS).is_some_and(|value| value == "true")
+    }
+
+    pub(super) fn full_name(&self) -> String {
+        format!("{}/{}", self.metadata.namespace, self.metadata.name)
+    }
+}
+
+/// A page of a list.
+#[derive(Deserialize, Debug)]
+pub(super) struct Page<T> {
+    #[serde(default)]
+    pub(super) metadata: PageMetadata,
+    pub(super) items: Option<Vec<T>>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct PageMetadata {
+    pub(super) resource_version: String,
+    #[serde(rename = "continue")]
+    pub(super) next: String,
+}
+
+/// A page whose objects are looked at one by one.
+pub(super) type RawPage<'a> = Page<&'a RawValue>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(json: &str) -> WireEvent<Named> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn events_are_read_as_the_server_writes_them() {
+        let added = event(r#"{"type":"ADDED","object":{"metadata":{"name":"a"},"spec":{}}}"#);
+        assert!(matches!(added, WireEvent::Added(named) if named.metadata.name == "a"));
+        let ends = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7",
+            "annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+        assert!(matches!(event(ends), WireEvent::Bookmark(named) if named.ends_list()));
+        let plain = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"8"}}}"#;
+        assert!(matches!(event(plain), WireEvent::Bookmark(named) if !named.ends_list()));
+        let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+        assert!(matches!(event(gone), WireEvent::Error(status) if status.code == 410));
+    }
+}

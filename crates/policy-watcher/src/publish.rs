@@ -1,0 +1,168 @@
+//! What the watcher tells: metrics at each scrape, `/scores` and `/debug/state`.
+
+use policy_core::Timestamp;
+use policy_core::index::{Index, ScoredPod};
+use policy_core::policy::CompiledPolicy;
+use policy_core::report::{NamespaceSummary, Summary};
+use policy_core::score::Tally;
+use policy_runtime::endpoints::{self, Answer};
+use policy_runtime::lease::Gate;
+use policy_runtime::metrics::{Exposition, Kind};
+use policy_runtime::watch::{WatchReport, WatchStatus};
+use serde::Serialize;
+
+use crate::scores::Scores;
+
+/// So many namespaces are listed by `/scores`; the rest is counted.
+const MOST_NAMESPACES: usize = 10_000;
+
+/// All that is told, and by whom it is asked for.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    /// The pods.
+    pub(crate) scores: Scores,
+    /// Whether this replica leads: only the leader's scores are metrics, so that two replicas
+    /// never count twice.
+    pub(crate) gate: Gate,
+    /// How the watch is doing.
+    pub(crate) watch: WatchStatus,
+    /// What the policy is called.
+    pub(crate) profile: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScoresAnswer<'a> {
+    schema_version: &'static str,
+    profile: &'a str,
+    is_leader: bool,
+    /// Seconds since the API server was last heard.
+    last_event_age_seconds: Option<u64>,
+    cluster: Summary,
+    namespaces: Vec<NamespaceSummary>,
+    /// Namespaces beyond the most that are listed.
+    namespaces_left_out: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StateAnswer<'a> {
+    profile: &'a str,
+    pods: usize,
+    namespaces: usize,
+    /// The second since 1970 at which the next pod changes by the passing of time.
+    next_due: Option<i64>,
+    leader: LeaderState<'a>,
+    watches: [WatchReport; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaderState<'a> {
+    identity: &'a str,
+    is_leader: bool,
+    term: Option<u32>,
+    /// Who leads, as this replica last read.
+    holder: Option<&'a str>,
+}
+
+impl Publisher {
+    /// Answers `/scores`, as leader or not.
+    #[must_use]
+    pub(crate) fn scores(&self) -> Answer {
+        let policy = self.scores.policy();
+        let found = self.scores.at(Timestamp::now(), |index| {
+            let namespaces = index.namespaces();
+            ScoresAnswer {
+                schema_version: "1",
+                profile: &self.profile,
+                is_leader: self.gate.is_open(),
+                last_event_age_seconds: self.watch.report().last_event_age_seconds,
+                cluster: Summary::of(index.total(), policy),
+                namespaces: namespaces
+                    .take(MOST_NAMESPACES)
+                    .map(|(name, tally)| NamespaceSummary {
+                        namespace: name.clone(),
+                        summary: Summary::of(tally, policy),
+                    })
+                    .collect(),
+                namespaces_left_out: index.namespaces().count().saturating_sub(MOST_NAMESPACES),
+            }
+        });
+        match found {
+            Some(answer) => endpoints::json(&answer),
+            None => endpoints::unavailable("there was no whole list of pods yet"),
+        }
+    }
+
+    /// Answers `/debug/state`.
+    #[must_use]
+    pub(crate) fn state(&self) -> Answer {
+        let sizes = self
+            .scores
+            .at(Timestamp::now(), |index| (index.namespaces().count(), index.next_due()));
+        let (namespaces, next_due) = sizes.unwrap_or_default();
+        let holder = self.gate.holder();
+        endpoints::json(&StateAnswer {
+            profile: &self.profile,
+            pods: self.scores.tracked(),
+            namespaces,
+            next_due,
+            leader: LeaderState {
+                identity: self.gate.identity(),
+                is_leader: self.gate.is_open(),
+                term: self.gate.check().map(|lead| lead.term),
+                holder: holder.as_deref(),
+            },
+            watches: [self.watch.report()],
+        })
+    }
+
+    /// Writes the metrics that come and go with pods, and those of the leader.
+    pub(crate) fn metrics(&self, to: &mut Exposition) {
+        let is_leader = self.gate.is_open();
+        to.family("leader", Kind::Gauge, "Whether this replica leads.")
+            .series(&[], u8::from(is_leader));
+        to.family("pods_tracked_total", Kind::Gauge, "Pods that this replica keeps.")
+            .series(&[], self.scores.tracked());
+        if !is_leader {
+            return;
+        }
+        let policy = self.scores.policy();
+        let scores = self.scores.at(Timestamp::now(), |index| render(index, policy));
+        // Rendering takes its time, and the gate may have closed.
+        if let Some(scores) = scores.filter(|_| self.gate.is_open()) {
+            to.append(&scores);
+        }
+    }
+}
+
+fn render(index: &Index<ScoredPod>, policy: &CompiledPolicy) -> Exposition {
+    let mut to = Exposition::default();
+    let total = index.total();
+    to.family("cluster_health_score", Kind::Gauge, "Health of all pods, 0 (worst) to 100.")
+        .series(&[], total.score(policy).value());
+    to.family("cluster_pods", Kind::Gauge, "Pods that were scored.").series(&[], total.pods());
+    to.family("cluster_compliant_pods", Kind::Gauge, "Pods without any finding.")
+        .series(&[], total.compliant_pods());
+    let namespaces: Vec<_> = index.namespaces().collect();
+    let mut each = |name, help, value: &dyn Fn(&Tally) -> u64| {
+        let mut family = to.family(name, Kind::Gauge, help);
+        for (namespace, tally) in &namespaces {
+            family.series(&[("namespace", namespace)], value(tally));
+        }
+    };
+    each("namespace_health_score", "Health of the namespace, 0 (worst) to 100.", &|tally| {
+        tally.score(policy).value().into()
+    });
+    each("namespace_pods", "Pods of the namespace that were scored.", &Tally::pods);
+    each("namespace_compliant_pods", "Pods without any finding.", &Tally::compliant_pods);
+    let mut family = to.family("namespace_violations", Kind::Gauge, "Findings of a check.");
+    for (namespace, tally) in &namespaces {
+        for (check, _) in policy.enabled() {
+            let labels = [("namespace", &***namespace), ("check", check.as_str())];
+            family.series(&labels, tally.findings(check));
+        }
+    }
+    to
+}

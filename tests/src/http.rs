@@ -1,0 +1,132 @@
+//! One question to a service on the loopback: enough of HTTP/1.1 for that.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Asks for a path, and gives status and body. The deadline is for all of it, also where a service
+/// that stands still lets the kernel accept the connection.
+pub(crate) fn get(addr: SocketAddr, path: &str, within: Duration) -> Result<(u16, String)> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    let answer = exchange(addr, &request, within);
+    answer.with_context(|| format!("GET http://{addr}{path}"))
+}
+
+/// Sends JSON to a path, and gives status and body.
+pub(crate) fn post(
+    addr: SocketAddr,
+    path: &str,
+    json: &str,
+    within: Duration,
+) -> Result<(u16, String)> {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+        json.len()
+    );
+    let answer = exchange(addr, &request, within);
+    answer.with_context(|| format!("POST http://{addr}{path}"))
+}
+
+fn exchange(addr: SocketAddr, request: &str, within: Duration) -> Result<(u16, String)> {
+    let end = Instant::now() + within;
+    let mut stream = TcpStream::connect_timeout(&addr, within)?;
+    // Zero would mean no deadline, and is refused.
+    let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    stream.set_write_timeout(Some(left()))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut part = [0; 16 * 1024];
+    loop {
+        ensure!(Instant::now() < end, "no whole answer within {} s", within.as_secs_f32());
+        stream.set_read_timeout(Some(left()))?;
+        match stream.read(&mut part) {
+            Ok(0) => return parse(&answer),
+            Ok(read) => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
+            // The deadline, judged above; or a signal for us.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Status and body of a whole answer.
+fn parse(answer: &[u8]) -> Result<(u16, String)> {
+    let end = find(answer, b"\r\n\r\n").context("the answer ends within its head")?;
+    let (head, body) = answer.split_at(end);
+    let body = body.get(4..).unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.with_context(|| format!("no HTTP: {head:?}"))?;
+    let body = match header(&head, "transfer-encoding") {
+        Some("chunked") => join_chunks(body)?,
+        Some(other) => bail!("the encoding {other:?} is not known here"),
+        None => body.to_vec(),
+    };
+    if let Some(length) = header(&head, "content-length") {
+        ensure!(length == body.len().to_string(), "{} bytes came of {length}", body.len());
+    }
+    Ok((status, String::from_utf8(body).context("the body is no UTF-8")?))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    headers.find_map(|(found, value)| found.eq_ignore_ascii_case(name).then(|| value.trim()))
+}
+
+/// Each chunk comes after its length in a line of its own; the last has none.
+fn join_chunks(mut rest: &[u8]) -> Result<Vec<u8>> {
+    const CUT: &str = "the answer ends within a chunk";
+    let mut body = Vec::new();
+    loop {
+        let end = find(rest, b"\r\n").context(CUT)?;
+        let (length, chunk) = rest.split_at(end);
+        let length = usize::from_str_radix(std::str::from_utf8(length)?, 16)?;
+        if length == 0 {
+            return Ok(body);
+        }
+        let chunk = chunk.get(2..).context(CUT)?;
+        body.extend_from_slice(chunk.get(..length).context(CUT)?);
+        rest = chunk.get(length + 2..).context(CUT)?;
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whole_or_not_at_all() {
+        let plain = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nno\n";
+        assert_eq!(parse(plain).unwrap(), (503, "no\n".to_owned()));
+        parse(&plain[..plain.len() - 1]).unwrap_err();
+        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked).unwrap(), (200, "abc0123456789".to_owned()));
+        parse(&chunked[..chunked.len() - 8]).unwrap_err();
+        parse(b"SSH-2.0\r\n\r\n").unwrap_err();
+    }
+
+    #[test]
+    fn a_service_that_stands_still_costs_the_deadline_and_no_more() {
+        // Never accepts: the kernel does.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = Instant::now();
+        let error = get(silent.local_addr().unwrap(), "/readyz", Duration::from_millis(100));
+        let error = format!("{:#}", error.unwrap_err());
+        assert!(error.ends_with("/readyz: no whole answer within 0.1 s"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}

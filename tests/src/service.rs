@@ -1,0 +1,337 @@
+//! A service of the platform, running beside a control plane as it would in a pod: with its own
+//! account, its own environment, and an end by signal.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::Value;
+
+use crate::poll::wait_for;
+use crate::processes::{Environment, Processes};
+use crate::{Metrics, Signal, Testbed, http};
+
+/// For the first line of the log, on a busy machine.
+const START: Duration = Duration::from_secs(30);
+/// For one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Testbed {
+    /// A service to be started beside this control plane. Its name is that of its log; two that run
+    /// at the same time have different ones, such as `watcher-a` and `watcher-b`.
+    pub fn service(&self, name: &str, program: &Path) -> Launch<'_> {
+        Launch::new(&self.processes, name, program)
+    }
+}
+
+/// How a service is to be started.
+#[must_use = "nothing runs until it is started"]
+pub struct Launch<'a> {
+    processes: &'a Processes,
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, OsString)>,
+}
+
+impl<'a> Launch<'a> {
+    fn new(processes: &'a Processes, name: &str, program: &Path) -> Self {
+        // The port is the system's choice, so that any number run side by side.
+        let arguments = ["--addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        let environment = Vec::new();
+        let (name, program) = (name.to_owned(), program.to_owned());
+        Self { processes, name, program, arguments, environment }
+    }
+
+    /// Adds arguments. The address is given already.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Sets a variable. Of ours the service has none but `PATH`.
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Whom it is to the cluster, such as by [`Testbed::account_kubeconfig`].
+    pub fn kubeconfig(self, path: &Path) -> Self {
+        self.variable("KUBECONFIG", path)
+    }
+
+    /// Starts it, and returns once it has logged the address that it listens on. It need not be
+    /// ready. An error quotes the end of its log.
+    pub fn start(self) -> Result<Service<'a>> {
+        let Self { processes, name, program, arguments, environment } = self;
+        let log = processes.log(&name);
+        // An earlier one of this name has written to the same log.
+        let log_start = fs::metadata(&log).map_or(0, |file| file.len());
+        let environment = Environment::Only(&environment);
+        processes.start_in(&environment, &name, &program, &arguments)?;
+        // From here on it ends with this.
+        let mut service = Service {
+            processes,
+            name,
+            log,
+            log_start,
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ended: Mutex::default(),
+        };
+        let listening = wait_for("the line with its address", START, || {
+            let addr = service.logs()?.split_inclusive('\n').find_map(address);
+            // Where it ended after that line, who asks next will hear.
+            addr.map_or_else(|| service.check().map(|()| None), |addr| Ok(Some(addr)))
+        });
+        service.addr = listening.map_err(|error| service.explain(&error))?;
+        Ok(service)
+    }
+}
+
+/// A running service. It is killed once this is dropped, also while it stands still; and, like the
+/// control plane, once this process has ended in whatever way.
+pub struct Service<'a> {
+    processes: &'a Processes,
+    name: String,
+    log: PathBuf,
+    /// Where in the log it begins.
+    log_start: u64,
+    addr: SocketAddr,
+    ended: Mutex<Option<ExitStatus>>,
+}
+
+impl Service<'_> {
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The process's number, to measure it by; none after its end was noticed.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let listed = self.processes.list();
+        listed.into_iter().find_map(|(pid, name)| (name == self.name).then_some(pid))
+    }
+
+    /// Status and body of a plain HTTP request, which has 10 s.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.get_within(path, ANSWER)
+    }
+
+    /// Like [`Service::get`], with a deadline of the caller's.
+    pub fn get_within(&self, path: &str, within: Duration) -> Result<(u16, String)> {
+        http::get(self.addr, path, within)
+    }
+
+    /// A scrape.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let (status, body) = self.get("/metrics")?;
+        if status != 200 {
+            return Err(anyhow!("/metrics answered {status}: {body}"));
+        }
+        Metrics::parse(&body)
+    }
+
+    /// Waits until `/readyz` answers 200. An error has the last answer and the end of the log.
+    pub fn wait_ready(&self, within: Duration) -> Result<()> {
+        let mut last = "nothing".to_owned();
+        let ready = wait_for("the service to be ready", within, || {
+            self.check()?;
+            match self.get_within("/readyz", within.min(ANSWER)) {
+                Ok((200, _)) => return Ok(Some(())),
+                Ok((status, body)) => last = format!("{status} {}", body.trim_end()),
+                Err(error) => last = format!("{error:#}"),
+            }
+            Ok(None)
+        });
+        ready.map_err(|error| {
+            self.explain(&error.context(format!("/readyz of {} said last: {last}", self.name)))
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.processes.signal(&self.name, signal)
+    }
+
+    /// Waits until it has ended, and gives how, as often as asked.
+    pub fn wait_exit(&self, within: Duration) -> Result<ExitStatus> {
+        let ended = wait_for("the service to end", within, || self.try_exit());
+        ended.map_err(|error| self.explain(&error))
+    }
+
+    /// All that it has written so far.
+    pub fn logs(&self) -> Result<String> {
+        let context = || format!("cannot read {}", self.log.display());
+        let mut file = File::open(&self.log).with_context(context)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.log_start))?;
+        file.read_to_end(&mut bytes).with_context(context)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// How it ended, if it has.
+    fn try_exit(&self) -> Result<Option<ExitStatus>> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_none() {
+            *ended = self.processes.ended(&self.name)?;
+        }
+        Ok(*ended)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.try_exit()? {
+            None => Ok(()),
+            Some(status) => Err(anyhow!("{} ended ({status})", self.name)),
+        }
+    }
+
+    fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        self.processes.explain(&self.name, error)
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        // By now another may run under the name.
+        if self.ended.get_mut().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
+        // Also what it has started. This signal reaches those that stand still as well, and nobody
+        // is left to be told of an error: the watchdog tries again.
+        let _: Result<()> = self.signal(Signal::Kill);
+        let _: Result<()> = self.processes.kill(&self.name);
+    }
+}
+
+/// The address in the line that says where a service listens.
+fn address(line: &str) -> Option<SocketAddr> {
+    // The last line may still be written.
+    let event: Value = serde_json::from_str(line.strip_suffix('\n')?).ok()?;
+    // Beside the message, whether that stands for itself or among the event's fields.
+    let fields = event.get("fields").unwrap_or(&event);
+    let says_so = fields["message"] == "listening";
+    says_so.then(|| fields["addr"].as_str()?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::thread;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Mimics a service: the script says that it listens where this test does.
+    fn launch<'a>(processes: &'a Processes, addr: SocketAddr, then: &str) -> Launch<'a> {
+        let line = format!(r#"{{"fields":{{"message":"listening","addr":"{addr}"}}}}"#);
+        let script = format!(
+            "echo starting with $# arguments, HOME $HOME, USER $USER, TEA $TEA\n\
+             trap 'echo bye; exit 7' TERM\necho '{line}'\n{then}\n"
+        );
+        let path = processes.folder().join("script.sh");
+        fs::write(&path, script).unwrap();
+        let launch = Launch::new(processes, "mimic", Path::new("sh")).variable("TEA", "green");
+        // The script's path comes first; what sh makes of the address is the script's business.
+        Launch {
+            arguments: [vec![path.display().to_string()], launch.arguments].concat(),
+            ..launch
+        }
+    }
+
+    const FOR_EVER: &str = "while :; do sleep 0.05; done";
+
+    fn gone(pid: u32) {
+        let path = PathBuf::from(format!("/proc/{pid}"));
+        wait_for("the end", SOON, || Ok((!path.exists()).then_some(()))).unwrap();
+    }
+
+    /// Answers each request with the next of these.
+    fn answer(listener: TcpListener, answers: &'static [(u16, &str)]) {
+        thread::spawn(move || {
+            for (status, body) in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_service_is_asked_and_ends_by_a_signal() {
+        let processes = Processes::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        answer(listener, &[(503, "pods\n"), (200, "ok\n"), (200, "up 1\n"), (404, "")]);
+        let service = launch(&processes, addr, FOR_EVER).arguments(&["--more"]).start().unwrap();
+        assert_eq!(service.addr(), addr);
+        service.wait_ready(SOON).unwrap();
+        assert_eq!(service.metrics().unwrap().value("up", &[]), Some(1.0));
+        assert_eq!(service.get("/nowhere").unwrap(), (404, String::new()));
+        service.signal(Signal::Term).unwrap();
+        assert_eq!(service.wait_exit(SOON).unwrap().code(), Some(7));
+        assert_eq!(service.wait_exit(Duration::ZERO).unwrap().code(), Some(7));
+        assert_eq!(service.pid(), None);
+        let logs = service.logs().unwrap();
+        let home = processes.folder().display();
+        let first = format!("starting with 3 arguments, HOME {home}, USER , TEA green\n");
+        assert!(logs.starts_with(&first) && logs.ends_with("bye\n"), "{logs}");
+    }
+
+    #[test]
+    fn a_service_that_stands_still_ends_with_its_owner() {
+        let processes = Processes::new().unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let service = launch(&processes, addr, FOR_EVER).start().unwrap();
+        let pid = service.pid().unwrap();
+        service.signal(Signal::Stop).unwrap();
+        service.signal(Signal::Term).unwrap();
+        service.wait_exit(Duration::from_millis(200)).unwrap_err();
+        drop(service);
+        gone(pid);
+        // The next one of the name has a log of its own.
+        let next = launch(&processes, addr, FOR_EVER).start().unwrap();
+        assert_eq!(next.logs().unwrap().matches("listening").count(), 1);
+        next.signal(Signal::Kill).unwrap();
+        assert_eq!(next.wait_exit(SOON).unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn an_end_before_the_address_is_told_with_the_log() {
+        let processes = Processes::new().unwrap();
+        let script = ["-c", "echo no policy >&2; exit 2"].map(str::to_owned).to_vec();
+        let launch = Launch::new(&processes, "mimic", Path::new("sh"));
+        let error = Launch { arguments: script, ..launch }.start().err().unwrap().to_string();
+        assert!(error.starts_with("mimic ended (exit status: 2)"), "{error}");
+        assert!(error.ends_with("no policy"), "{error}");
+    }
+
+    #[test]
+    fn only_the_line_about_listening_has_the_address() {
+        let addr = Some(SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!(address("{\"message\":\"listening\",\"addr\":\"127.0.0.1:80\"}\n"), addr);
+        let fields = "{\"fields\":{\"message\":\"listening\",\"addr\":\"127.0.0.1:80\"}}";
+        assert_eq!(address(&format!("{fields}\n")), addr);
+        assert_eq!(address(fields), None);
+        assert_eq!(address("{\"message\":\"calling\",\"addr\":\"127.0.0.1:80\"}\n"), None);
+        assert_eq!(address("listening on 127.0.0.1:80\n"), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! `deploy/kustomize/base` on a real API server: it applies, and grants what it says.
+
+use e2e::shared;
+
+const NAMESPACE: &str = "kube-devops";
+
+#[test]
+fn the_base_installs_twice_and_gives_the_watcher_its_rights_alone() {
+    let testbed = shared();
+    testbed.install_base().unwrap();
+    testbed.install_base().unwrap();
+    let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-watcher").unwrap();
+    let may = |verb: &str, resource: &str, scope: &str| {
+        let question = ["auth", "can-i", verb, resource, scope];
+        testbed.kubectl_as(&kubeconfig, &question).unwrap().stdout.trim() == "yes"
+    };
+    let everywhere = "--all-namespaces";
+    let own = &format!("--namespace={NAMESPACE}");
+    let lease = "leases.coordination.k8s.io";
+    let own_lease = &format!("{lease}/policy-watcher");
+    for (verb, resource, scope) in [
+        ("list", "pods", everywhere),
+        ("watch", "pods", everywhere),
+        ("create", lease, own),
+        ("get", own_lease, own),
+        ("update", own_lease, own),
+    ] {
+        assert!(may(verb, resource, scope), "{verb} {resource} {scope}");
+    }
+    for (verb, resource, scope) in [
+        ("get", "pods", own.as_str()),
+        ("delete", "pods", everywhere),
+        ("list", "secrets", own),
+        ("list", "namespaces", everywhere),
+        ("update", &format!("{lease}/policy-operator"), own),
+        ("delete", own_lease, own),
+        ("create", lease, "--namespace=default"),
+        ("get", own_lease, "--namespace=default"),
+    ] {
+        assert!(!may(verb, resource, scope), "{verb} {resource} {scope}");
+    }
+}

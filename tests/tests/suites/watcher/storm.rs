@@ -1,0 +1,160 @@
+//! Thousands of changes at once, with cuts in the middle; then the numbers have to be right.
+
+use std::time::Duration;
+
+use e2e::{Parts, Signal, Testbed};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+use super::{SURELY, assert_agrees, installed, json_of, start, wait_until_leads};
+
+const NAMESPACES: usize = 6;
+/// Names to a namespace, so that most changes meet a pod.
+const NAMES: usize = 60;
+const PARALLEL: usize = 24;
+
+/// A change of one pod.
+#[derive(Debug)]
+enum Change {
+    Create(Box<Pod>),
+    Delete,
+    /// A merge patch of the status.
+    Status(Value),
+    /// A merge patch of labels, which no check looks at.
+    Label(Value),
+}
+
+fn change(random: &mut fastrand::Rng, name: &str) -> Change {
+    match random.u32(..10) {
+        0..5 => Change::Create(Box::new(serde_json::from_value(pod(random, name)).unwrap())),
+        5 => Change::Delete,
+        6 => Change::Label(json!({ "metadata": { "labels": { "n": random.u8(..).to_string() } } })),
+        _ => Change::Status(status(random)),
+    }
+}
+
+fn pod(random: &mut fastrand::Rng, name: &str) -> Value {
+    let containers: Vec<Value> = (0..=random.usize(..3))
+        .map(|place| {
+            let image = random.choice(["nginx", "nginx:1.27", "r.example.com/a:latest"]);
+            let mut container = json!({ "name": format!("c{place}"), "image": image });
+            for probe in ["livenessProbe", "readinessProbe"] {
+                if random.bool() {
+                    container[probe] = json!({ "tcpSocket": { "port": 80 } });
+                }
+            }
+            if random.bool() {
+                let size = json!({ "cpu": "1m", "memory": "1Mi" });
+                container["resources"] = json!({ "requests": size, "limits": size });
+            }
+            container
+        })
+        .collect();
+    let policy = if random.u8(..8) == 0 { "Never" } else { "Always" };
+    let spec = json!({ "containers": containers, "restartPolicy": policy });
+    json!({ "metadata": { "name": name }, "spec": spec })
+}
+
+fn status(random: &mut fastrand::Rng) -> Value {
+    let phase = random.choice(["Pending", "Running", "Running", "Succeeded", "Failed"]);
+    let statuses: Vec<Value> = (0..3)
+        .map(|place| {
+            json!({ "name": format!("c{place}"), "image": "i", "imageID": "i", "ready": true,
+                    "restartCount": random.u32(..9) })
+        })
+        .collect();
+    json!({ "status": { "phase": phase, "containerStatuses": statuses } })
+}
+
+async fn client(testbed: &Testbed) -> Client {
+    let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig()).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// Applies so many random changes, and says how many the server took.
+async fn storm(client: Client, namespaces: &[String], changes: usize, seed: u64) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let changes = (0..changes).map(|_| {
+        let namespace = random.choice(namespaces).unwrap().clone();
+        let name = format!("p{}", random.usize(..NAMES));
+        let change = change(&mut random, &name);
+        (namespace, name, change)
+    });
+    let changes: Vec<_> = changes.collect();
+    let taken = stream::iter(changes).map(|(namespace, name, change)| {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        async move {
+            let patch = PatchParams::default();
+            let done = match change {
+                Change::Create(pod) => pods.create(&PostParams::default(), &pod).await.map(drop),
+                Change::Delete => {
+                    let now = DeleteParams::default().grace_period(0);
+                    pods.delete(&name, &now).await.map(drop)
+                }
+                Change::Status(status) => {
+                    pods.patch_status(&name, &patch, &Patch::Strategic(status)).await.map(drop)
+                }
+                Change::Label(label) => {
+                    pods.patch(&name, &patch, &Patch::Merge(label)).await.map(drop)
+                }
+            };
+            usize::from(done.is_ok())
+        }
+    });
+    taken.buffer_unordered(PARALLEL).fold(0, |sum, taken| async move { sum + taken }).await
+}
+
+#[test]
+fn the_numbers_are_those_of_a_recount_after_any_storm() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (testbed, kubeconfig) = installed(&Parts::new("storm"));
+    let namespaces: Vec<String> =
+        (0..NAMESPACES).map(|_| testbed.namespace("storm").unwrap()).collect();
+    let client = runtime.block_on(client(&testbed));
+    let watcher = start(&testbed, "watcher", &kubeconfig);
+    wait_until_leads(&testbed, &watcher, SURELY);
+    let blow = |changes: usize, seed: u64| {
+        let taken = runtime.block_on(storm(client.clone(), &namespaces, changes, seed));
+        assert!(taken > changes / 5, "{taken} of {changes} changes were taken");
+    };
+    let restarts = || json_of(&watcher, "/debug/state")["watches"][0]["restarts"].clone();
+
+    blow(3000, 1);
+    assert_agrees(&testbed, &watcher);
+    let scores = json_of(&watcher, "/scores");
+    assert!(scores["cluster"]["pods"].as_u64().unwrap() > 100, "{scores}");
+    assert!(scores["cluster"]["totalViolations"].as_u64().unwrap() > 100, "{scores}");
+    assert_eq!(restarts(), 0);
+
+    // The API server is killed in the middle, and comes back.
+    std::thread::scope(|threads| {
+        let storm = threads.spawn(|| blow(3000, 2));
+        std::thread::sleep(Duration::from_secs(2));
+        testbed.kill_api_server().unwrap();
+        testbed.restart_api_server().unwrap();
+        storm.join().unwrap();
+    });
+    assert_agrees(&testbed, &watcher);
+
+    // It stands still, is cut off, and by the time it goes on nobody remembers where it was.
+    watcher.signal(Signal::Stop).unwrap();
+    testbed.kill_api_server().unwrap();
+    testbed.restart_api_server().unwrap();
+    blow(600, 3);
+    testbed.compact().unwrap();
+    testbed.kill_api_server().unwrap();
+    testbed.restart_api_server().unwrap();
+    watcher.signal(Signal::Cont).unwrap();
+    // The watch waits a second before it asks again.
+    let before = restarts();
+    assert_agrees(&testbed, &watcher);
+    assert!(restarts().as_u64() > before.as_u64(), "it did not list anew: {before} times");
+    let metrics = watcher.metrics().unwrap();
+    assert!(metrics.value("watch_restarts_total", &[("kind", "Pod")]) >= Some(1.0));
+}
