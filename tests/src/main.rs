@@ -19,6 +19,8 @@ enum Command {
     Build,
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
+    /// Measure policy-watcher on 100 000 pods; prints one JSON object
+    BenchWatcher,
     /// Show the product on a control plane with an example application
     Demo(command::demo::Options),
     /// Start a control plane with controllers and nodes, until standard input ends or Ctrl+C
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build => command::build::run(),
         Command::BenchLive => command::bench_live::run(),
+        Command::BenchWatcher => command::bench_watcher::run(),
         Command::Demo(options) => command::demo::run(&options),
         Command::Up(options) => command::up::run(&options),
     };

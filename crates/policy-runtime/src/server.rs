@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,20 +97,31 @@ where
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => match tokio::time::timeout(LINGER, connection.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        },
+        () = stop.cancelled() => finish(connection.as_mut(), LINGER).await,
         () = tokio::time::sleep(LIFE) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            let finished = finish(connection.as_mut(), Duration::ZERO);
+            tokio::time::timeout(LAST_ANSWER, finished).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
         // The peer went away or was too slow.
         debug!(%error, "a connection ended early");
     }
+}
+
+/// Ends a connection: what is on its way is waited for that long, what is under way to its end.
+async fn finish<S, B>(
+    mut connection: Pin<&mut http1::Connection<TokioIo<TcpStream>, TowerToHyperService<S>>>,
+    linger: Duration,
+) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if let Ok(ended) = tokio::time::timeout(linger, connection.as_mut()).await {
+        return ended;
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
 }

@@ -214,7 +214,7 @@ fn parts<T: Configuration>(mut config: T) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::process::Command;
     use std::sync::{Arc, LazyLock, Mutex};
 
@@ -245,13 +245,17 @@ mod tests {
         }
     }
 
-    /// With a single subscriber in the process, tracing remembers for all threads what one thread
-    /// without subscriber wants: nothing. These two, never dropped, keep it from doing so.
-    static OTHERS: LazyLock<[Dispatch; 2]> =
-        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Registry::default())));
+    /// To be called before a test listens to events. With a single subscriber in the process,
+    /// tracing remembers for all threads what one thread without subscriber wants: nothing. Two
+    /// that are never dropped keep it from doing so.
+    pub(crate) fn hear_every_thread() {
+        static OTHERS: LazyLock<[Dispatch; 2]> =
+            LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Registry::default())));
+        LazyLock::force(&OTHERS);
+    }
 
     fn logs(format: LogFormat, level: &str) -> (impl Subscriber + Send + Sync, Logs, Lines) {
-        LazyLock::force(&OTHERS);
+        hear_every_thread();
         let lines = Lines::default();
         let writer = lines.clone();
         let config = LogConfig { format, level: level.to_owned() };

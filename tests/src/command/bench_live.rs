@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-const PODS: usize = 20_000;
-const NAMESPACES: usize = 40;
+pub(super) const PODS: usize = 20_000;
+pub(super) const NAMESPACES: usize = 40;
 /// One pod in so many has an image that is not pinned.
 const VIOLATIONS: usize = 5;
 /// Writes at a time: more only wait inside the API server.
@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<()> {
     let (mut ratios, mut peak, mut bytes) = (Vec::new(), 0, 0);
     for repeat in 0..=REPEATS {
         let read = Instant::now();
-        bytes = runtime.block_on(read_only(&client))?;
+        bytes = runtime.block_on(read_only(&client, PAGE))?;
         let read = read.elapsed();
         let (analysed, memory) = analyze(&policyctl, testbed.kubeconfig())?;
         say(&format!("reading {read:.2?}, policyctl analyze {analysed:.2?}"));
@@ -60,13 +60,13 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-async fn client(kubeconfig: &Path) -> Result<Client> {
+pub(super) async fn client(kubeconfig: &Path) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
 
-async fn fill(client: &Client) -> Result<()> {
+pub(super) async fn fill(client: &Client) -> Result<()> {
     for number in 0..NAMESPACES {
         let namespace = json!({ "metadata": { "name": format!("team-{number}") } });
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
@@ -88,7 +88,7 @@ async fn fill(client: &Client) -> Result<()> {
 
 /// Some 14 KB as the API server sends it. A gate keeps it from being scheduled, so that it never
 /// counts as pending too long.
-fn pod(number: usize) -> Value {
+pub(super) fn pod(number: usize) -> Value {
     let tag = if number.is_multiple_of(VIOLATIONS) { "latest" } else { "v1.24.3" };
     let probe = |path: &str| json!({ "httpGet": { "path": path, "port": 8080 } });
     let container = |name: &str| {
@@ -131,9 +131,9 @@ struct Metadata {
 }
 
 /// The floor: the same pages by the same client into nothing. Gives the number of bytes.
-async fn read_only(client: &Client) -> Result<usize> {
+pub(super) async fn read_only(client: &Client, page: u32) -> Result<usize> {
     let (mut body, mut bytes) = (Vec::new(), 0);
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams::default().limit(page);
     loop {
         let request = Request::new("/api/v1/pods").list(&parameters)?;
         let mut answer = client.request_stream(request).await?;

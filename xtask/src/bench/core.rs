@@ -12,7 +12,7 @@ use policy_core::view::PodView;
 use serde::de::IgnoredAny;
 
 use super::manifests;
-use super::measure::{Measured, nanoseconds_each, print, ratio};
+use super::measure::{Goal, Measured, nanoseconds_each, print, ratio};
 use super::sample::{pod_json, pod_name};
 use crate::cargo;
 
@@ -24,37 +24,37 @@ pub(super) fn run(json: bool) -> Result<()> {
         Measured {
             key: "evaluate_ns_per_pod",
             value: evaluate_nanoseconds()?,
-            at_most: 200.0,
+            goal: Goal::AtMost(200.0),
             what: "2 containers, six checks",
         },
         Measured {
             key: "decode_ratio",
             value: decode_ratio()?,
-            at_most: 1.6,
+            goal: Goal::AtMost(1.6),
             what: "14.5 KB pod to facts / IgnoredAny",
         },
         Measured {
             key: "index_bytes_per_pod",
             value: index_bytes_in_own_process()?,
-            at_most: 200.0,
+            goal: Goal::AtMost(200.0),
             what: "resident, 100 000 pods",
         },
         Measured {
             key: "index_apply_ns",
             value: index_apply_nanoseconds()?,
-            at_most: 500.0,
+            goal: Goal::AtMost(500.0),
             what: "a changed pod among 100 000",
         },
         Measured {
             key: "analyze_ratio",
             value: manifests::analyze_ratio(&policyctl)?,
-            at_most: 0.7,
+            goal: Goal::AtMost(0.7),
             what: "100 MB: policyctl / parsing, 1 thread",
         },
         Measured {
             key: "policyctl_cold_ms",
             value: manifests::cold_milliseconds(&policyctl)?,
-            at_most: 15.0,
+            goal: Goal::AtMost(15.0),
             what: "whole process, a small file",
         },
     ];

@@ -1,39 +1,12 @@
-//! `cargo xtask bench live`: measured by the package `e2e`, which has the control plane.
+//! `cargo xtask bench live`.
 
-use anyhow::{Context as _, Result};
-use serde_json::Value;
+use super::measure::Goal::AtMost;
+use super::measure::Row;
 
-use super::measure::{Measured, print};
-use crate::e2e;
-
-pub(super) fn run(json: bool) -> Result<()> {
-    let results: Value = serde_json::from_str(&e2e::measure("bench-live")?)?;
-    let value = |key: &str| results[key].as_f64().with_context(|| format!("no number {key}"));
-    let results = [
-        Measured {
-            key: "analyze_ratio",
-            value: value("analyze_ratio")?,
-            at_most: 1.3,
-            what: "policyctl analyze, 20 000 pods / reading the pages",
-        },
-        Measured {
-            key: "analyze_rss_mib",
-            value: value("analyze_rss_mib")?,
-            at_most: 40.0,
-            what: "its peak of resident memory",
-        },
-        Measured {
-            key: "pod_kb",
-            value: value("pod_kb")?,
-            at_most: 15.0,
-            what: "size of a pod, as the API server sends it",
-        },
-        Measured {
-            key: "testbed_start_s",
-            value: value("testbed_start_s")?,
-            at_most: 6.0,
-            what: "etcd and API server, from start to ready",
-        },
-    ];
-    print(&results, json)
-}
+pub(super) const COMMAND: &str = "bench-live";
+pub(super) const ROWS: [Row; 4] = [
+    ("analyze_ratio", AtMost(1.3), "policyctl analyze, 20 000 pods / reading the pages"),
+    ("analyze_rss_mib", AtMost(40.0), "its peak of resident memory"),
+    ("pod_kb", AtMost(15.0), "size of a pod, as the API server sends it"),
+    ("testbed_start_s", AtMost(6.0), "etcd and API server, from start to ready"),
+];

@@ -1,8 +1,12 @@
 //! Timing, and the table of results.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::e2e;
 
 /// How long something takes.
 pub(super) fn time<T>(work: impl FnOnce() -> T) -> Duration {
@@ -30,11 +34,49 @@ pub(super) fn ratio(repeats: usize, mut a: impl FnMut(), mut b: impl FnMut()) ->
     median(ratios.collect())
 }
 
+/// What a number is to reach.
+#[derive(Clone, Copy)]
+pub(super) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_reached(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => f.pad(&format!("<= {most}")),
+            Self::AtLeast(least) => f.pad(&format!(">= {least}")),
+        }
+    }
+}
+
+/// A number that the package `e2e` measures: its key, what it is to reach, what it is.
+pub(super) type Row = (&'static str, Goal, &'static str);
+
+/// Has the package `e2e` measure, and prints the numbers.
+pub(super) fn measure_by_e2e(command: &str, rows: &[Row], json: bool) -> Result<()> {
+    let results: Value = serde_json::from_str(&e2e::measure(command)?)?;
+    let measured = rows.iter().map(|(key, goal, what)| {
+        let value = results[key].as_f64().with_context(|| format!("no number {key}"))?;
+        Ok(Measured { key, value, goal: *goal, what })
+    });
+    print(&measured.collect::<Result<Vec<_>>>()?, json)
+}
+
 /// One number, and what it is to reach.
 pub(super) struct Measured {
     pub(super) key: &'static str,
     pub(super) value: f64,
-    pub(super) at_most: f64,
+    pub(super) goal: Goal,
     pub(super) what: &'static str,
 }
 
@@ -49,9 +91,9 @@ pub(super) fn print(results: &[Measured], json: bool) -> Result<()> {
         return Ok(());
     }
     println!("{:<22} {:>9} {:>9}  {:<5} WHAT", "KEY", "MEASURED", "TO REACH", "");
-    for Measured { key, value, at_most, what } in results {
-        let verdict = if value <= at_most { "ok" } else { "MISS" };
-        println!("{key:<22} {:>9} {at_most:>9}  {verdict:<5} {what}", rounded(*value));
+    for Measured { key, value, goal, what } in results {
+        let verdict = if goal.is_reached(*value) { "ok" } else { "MISS" };
+        println!("{key:<22} {:>9} {goal:>9}  {verdict:<5} {what}", rounded(*value));
     }
     Ok(())
 }

@@ -6,10 +6,12 @@ mod live;
 mod manifests;
 mod measure;
 mod sample;
+mod watcher;
 
 use anyhow::Result;
 
 use crate::cargo;
+use measure::measure_by_e2e;
 
 /// What to measure.
 #[derive(clap::Subcommand)]
@@ -26,6 +28,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// policy-watcher with 100 000 pods of a fake API server, and 20 000 of a real one
+    Watcher {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Bytes of resident memory for each pod of an index; a process of its own for `core`
     #[command(hide = true)]
     IndexMemory,
@@ -33,7 +41,7 @@ pub(crate) enum Bench {
 
 /// Numbers of an unoptimised build mean nothing, so the program runs itself again.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    let is_measured_elsewhere = matches!(bench, Bench::Live { .. });
+    let is_measured_elsewhere = matches!(bench, Bench::Live { .. } | Bench::Watcher { .. });
     if cfg!(debug_assertions) && !is_measured_elsewhere {
         let mut arguments =
             vec!["run", "--quiet", "--release", "--locked", "--package", "xtask", "--", "bench"];
@@ -41,13 +49,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Core { json: true } => arguments.extend(["core", "--json"]),
             Bench::Core { json: false } => arguments.push("core"),
             Bench::IndexMemory => arguments.push("index-memory"),
-            Bench::Live { .. } => {}
+            Bench::Live { .. } | Bench::Watcher { .. } => {}
         }
         return cargo::run(&arguments);
     }
     match bench {
         Bench::Core { json } => core::run(*json),
-        Bench::Live { json } => live::run(*json),
+        Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
+        Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
         Bench::IndexMemory => {
             println!("{}", core::index_bytes_per_pod()?);
             Ok(())

@@ -7,6 +7,7 @@ use futures::AsyncBufRead;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tracing::info;
 
 use super::lines::{Line, Lines};
 use super::wire::{Loose, Named, WireEvent};
@@ -33,6 +34,27 @@ pub(super) enum Ended {
     Failed(String),
 }
 
+/// What a server says instead of streaming.
+enum Refused {
+    /// It no longer has the version.
+    Version,
+    /// It does not understand what it is asked for, as a list that streams.
+    Question(String),
+    Otherwise(String),
+}
+
+impl Refused {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 410 => Self::Version,
+            kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
+                Self::Question(reason(error))
+            }
+            error => Self::Otherwise(reason(error)),
+        }
+    }
+}
+
 /// What is kept from session to session.
 pub(super) struct Session {
     pub(super) client: Client,
@@ -55,19 +77,9 @@ impl Session {
         T: Resource<DynamicType = ()> + DeserializeOwned,
         S: Sink<T>,
     {
-        if self.version.is_none() && !self.streams_lists {
-            self.status.list_begins();
-            sink.list_begins();
-            match list::read(self, sink).await {
-                Ok(version) => self.list_completed(sink, version, ready),
-                Err(reason) => return Ended::Failed(reason),
-            }
-        }
-        let is_list = self.version.is_none();
-        let stream = match timeout(ANSWER, self.open(is_list)).await {
-            Err(_) => return Ended::Failed(format!("no answer within {ANSWER:?}")),
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return self.refused(is_list, &error),
+        let (stream, is_list) = match self.start(sink, ready).await {
+            Ok(started) => started,
+            Err(ended) => return ended,
         };
         if is_list {
             self.status.list_begins();
@@ -96,33 +108,57 @@ impl Session {
         }
     }
 
-    async fn open(&self, is_list: bool) -> kube::Result<impl AsyncBufRead + use<>> {
-        let seconds = LONGEST + fastrand::u32(..SPREAD);
-        let from = match &self.version {
-            Some(version) => format!("&resourceVersion={version}"),
-            None if is_list => {
-                "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_owned()
+    /// Opens the stream, and says whether it begins with a list. Where the server streams no
+    /// lists, the list is read first.
+    async fn start<T, S>(
+        &mut self,
+        sink: &mut S,
+        ready: &mut Option<Hold>,
+    ) -> Result<(impl AsyncBufRead + use<T, S>, bool), Ended>
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned,
+        S: Sink<T>,
+    {
+        if self.version.is_none() && self.streams_lists {
+            match self.open("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan").await {
+                Err(Refused::Question(reason)) => {
+                    info!(kind = self.target.kind, "listing in pages: {reason}");
+                    self.streams_lists = false;
+                }
+                opened => return self.opened(opened, true),
             }
-            None => String::new(),
-        };
+        }
+        if self.version.is_none() {
+            self.status.list_begins();
+            sink.list_begins();
+            match list::read(self, sink).await {
+                Ok(version) => self.list_completed(sink, version, ready),
+                Err(reason) => return Err(Ended::Failed(reason)),
+            }
+        }
+        let version = self.version.as_deref().unwrap_or_default();
+        let opened = self.open(&format!("&resourceVersion={version}")).await;
+        self.opened(opened, false)
+    }
+
+    async fn open(&self, from: &str) -> Result<impl AsyncBufRead + use<>, Refused> {
+        let seconds = LONGEST + fastrand::u32(..SPREAD);
         let path = &self.target.path;
         let uri =
             format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}{from}");
-        let request = http::Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;
-        self.client.request_stream(request).await
+        let request = http::Request::get(uri).body(Vec::new());
+        let request = request.map_err(|error| Refused::Otherwise(error.to_string()))?;
+        match timeout(ANSWER, self.client.request_stream(request)).await {
+            Err(_) => Err(Refused::Otherwise(format!("no answer within {ANSWER:?}"))),
+            Ok(answer) => answer.map_err(|error| Refused::of(&error)),
+        }
     }
 
-    /// What the server says before it streams anything.
-    fn refused(&mut self, is_list: bool, error: &kube::Error) -> Ended {
-        match error {
-            kube::Error::Api(status) if status.code == 410 => self.forgotten(),
-            // A server without streaming lists finds fault with the question.
-            kube::Error::Api(status) if is_list && matches!(status.code, 400 | 422) => {
-                self.streams_lists = false;
-                Ended::Failed(format!("{}; taking pages from now on", reason(error)))
-            }
-            error => Ended::Failed(reason(error)),
-        }
+    fn opened<R>(&mut self, opened: Result<R, Refused>, is_list: bool) -> Result<(R, bool), Ended> {
+        opened.map(|stream| (stream, is_list)).map_err(|refused| match refused {
+            Refused::Version => self.forgotten(),
+            Refused::Question(reason) | Refused::Otherwise(reason) => Ended::Failed(reason),
+        })
     }
 
     fn forgotten(&mut self) -> Ended {

@@ -281,6 +281,7 @@ impl Log {
     }
 
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        crate::telemetry::tests::hear_every_thread();
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())

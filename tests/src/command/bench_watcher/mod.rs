@@ -1,0 +1,164 @@
+//! `e2e bench-watcher`: what policy-watcher costs, beside merely reading what it reads.
+#![expect(clippy::cast_precision_loss, reason = "pods and events are far below 2^52")]
+
+mod fake;
+mod process;
+mod reader;
+mod running;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::{Parts, Service, Testbed, released_service_binary, say};
+use serde_json::json;
+
+use super::bench_live::{self, PODS as REAL_PODS};
+use fake::{Client, Fake};
+
+const PODS: usize = 100_000;
+const FEW: usize = 1_000;
+/// As many pods to a page as the watcher asks for.
+const PAGE: u32 = 250;
+const SYNCS: usize = 3;
+const RELISTS: u64 = 10;
+const EVENTS: usize = 40_000;
+const BATCH: usize = 50;
+const REPEATS: usize = 5;
+/// For what the watcher has to catch up with.
+const SOON: Duration = Duration::from_secs(120);
+
+pub(crate) fn run() -> Result<()> {
+    let bench = Bench::new()?;
+    let (many, few) = (Fake::start(PODS)?, Fake::start(FEW)?);
+    say(&format!("{PODS} pods of {} bytes", many.pod_bytes()));
+    let sync = bench.sync_ratio(&many)?;
+    let watcher = bench.watcher("many", &bench.kubeconfig(&many)?)?.0;
+    let small = bench.watcher("few", &bench.kubeconfig(&few)?)?.0;
+    let idle = running::idle_cpu_percent(&watcher)?;
+    let events = bench.event_ratio(&many, &watcher)?;
+    let growth = running::event_cost_growth([(&many, &watcher), (&few, &small)])?;
+    let latency = running::event_to_metric_ms(&many, &watcher)?;
+    let rss = running::rss_after_relists(&many, &watcher)?;
+    drop((watcher, small));
+    let (real_sync, real_rss) = bench.real()?;
+    let results = json!({
+        "rss_mib_100k": rss,
+        "sync_ratio": sync,
+        "event_ratio": events,
+        "event_cost_growth": growth,
+        "event_to_metric_ms": latency,
+        "idle_cpu_percent": idle,
+        "real_sync_ratio_20k": real_sync,
+        "real_rss_mib_20k": real_rss,
+    });
+    writeln!(io::stdout(), "{results}")?;
+    Ok(())
+}
+
+/// What all measurements need.
+struct Bench {
+    program: std::path::PathBuf,
+    /// For the pods that it can hold, and as the home of the processes.
+    testbed: Testbed,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            program: released_service_binary("policy-watcher")?,
+            testbed: Testbed::start(&Parts::new("bench"))?,
+            runtime: tokio::runtime::Runtime::new()?,
+        })
+    }
+
+    fn kubeconfig(&self, fake: &Fake) -> Result<std::path::PathBuf> {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "contexts": [{ "name": "fake", "context": { "cluster": "fake", "user": "u" } }],
+            "clusters": [{ "name": "fake", "cluster": { "server": format!("http://{}", fake.addr) } }],
+            "users": [{ "name": "u", "user": { "token": "t" } }],
+        });
+        let path = self.testbed.folder().join(format!("fake-{}.kubeconfig", fake.addr.port()));
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
+    /// A watcher that is ready, and how long it took.
+    fn watcher(&self, name: &str, kubeconfig: &Path) -> Result<(Service<'_>, Duration)> {
+        let start = Instant::now();
+        let watcher = self.testbed.service(name, &self.program).kubeconfig(kubeconfig).start()?;
+        while !watcher.get("/readyz").is_ok_and(|(status, _)| status == 200) {
+            ensure!(start.elapsed() < SOON, "not ready: {}", watcher.logs()?);
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok((watcher, start.elapsed()))
+    }
+
+    /// From the start of the process until it is ready, against reading the same pages.
+    fn sync_ratio(&self, fake: &Fake) -> Result<f64> {
+        let kubeconfig = self.kubeconfig(fake)?;
+        let mut ratios = Vec::new();
+        for _ in 0..SYNCS {
+            let client = self.runtime.block_on(bench_live::client(&kubeconfig))?;
+            let start = Instant::now();
+            self.runtime.block_on(bench_live::read_only(&client, PAGE))?;
+            let read = start.elapsed();
+            let (_, ready) = self.watcher("sync", &kubeconfig)?;
+            say(&format!("reading {read:.2?}, ready after {ready:.2?}"));
+            ratios.push(ready.as_secs_f64() / read.as_secs_f64());
+        }
+        Ok(median(ratios))
+    }
+
+    /// Events a second, against reading the same stream.
+    fn event_ratio(&self, fake: &Fake, watcher: &Service<'_>) -> Result<f64> {
+        let kubeconfig = self.kubeconfig(fake)?;
+        let mut ratios = Vec::new();
+        for repeat in 0..REPEATS {
+            let restarts = repeat as u64 % 9;
+            let reading = reader::Reading::start(&self.runtime, &kubeconfig, EVENTS)?;
+            running::wait(|| Ok(fake.watches(Client::Reader) == 1))?;
+            let start = Instant::now();
+            running::send(fake, Client::Reader, restarts);
+            reading.wait(&self.runtime)?;
+            let read = start.elapsed();
+            fake.end(Client::Reader);
+            let followed = running::watch_events(fake, watcher, restarts)?;
+            say(&format!("{EVENTS} events: reading {read:.2?}, watcher {followed:.2?}"));
+            ratios.push(read.as_secs_f64() / followed.as_secs_f64());
+        }
+        Ok(median(ratios))
+    }
+
+    /// Time to ready and memory on the real API server.
+    fn real(&self) -> Result<(f64, f64)> {
+        let kubeconfig = self.testbed.kubeconfig();
+        let client = self.runtime.block_on(bench_live::client(kubeconfig))?;
+        say(&format!("making {REAL_PODS} pods on the real API server ..."));
+        self.runtime.block_on(bench_live::fill(&client))?;
+        let (mut ratios, mut memory) = (Vec::new(), 0.0_f64);
+        for repeat in 0..=SYNCS {
+            let start = Instant::now();
+            self.runtime.block_on(bench_live::read_only(&client, PAGE))?;
+            let read = start.elapsed();
+            let (watcher, ready) = self.watcher("real", kubeconfig)?;
+            say(&format!("real server: reading {read:.2?}, ready after {ready:.2?}"));
+            // The first pair fills the API server's caches.
+            if repeat > 0 {
+                ratios.push(ready.as_secs_f64() / read.as_secs_f64());
+                memory = memory.max(process::memory_mib(&watcher)?.0);
+            }
+        }
+        Ok((median(ratios), memory))
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,36 @@
+//! What Linux tells of a process.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use e2e::Service;
+
+/// Ticks a second, as Linux tells them to programs on every machine.
+const TICKS: f64 = 100.0;
+
+fn read(service: &Service<'_>, file: &str) -> Result<String> {
+    let pid = service.pid().context("the service has ended")?;
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+}
+
+/// Seconds of processor time so far, to ten milliseconds.
+pub(super) fn cpu(service: &Service<'_>) -> Result<f64> {
+    let stat = read(service, "stat")?;
+    // After the name, which is in parentheses, comes field 3; the times are fields 14 and 15.
+    let fields = stat.rsplit(") ").next().context("no stat")?;
+    let fields = fields.split(' ').skip(11).take(2);
+    let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS)
+}
+
+/// Resident memory in MiB, now and at most.
+pub(super) fn memory_mib(service: &Service<'_>) -> Result<(f64, f64)> {
+    let status = read(service, "status")?;
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no memory")?;
+        let kib: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
+        anyhow::Ok(kib / 1024.0)
+    };
+    Ok((value("VmRSS")?, value("VmHWM")?))
+}
