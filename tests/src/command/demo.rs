@@ -1,5 +1,8 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
+mod watchers;
+
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
@@ -9,13 +12,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use e2e::{Parts, Program, Run, Testbed, policyctl};
+use e2e::{Parts, Program, Run, Testbed, policyctl, service_binary};
+use watchers::Watchers;
 
 /// Three namespaces: `shop` is well kept, `billing` is not, `kube-system` belongs to the cluster.
 const APPLICATION: &str = include_str!("demo.yaml");
 /// How many pods of the application run in the end; one stays Pending.
 const RUNNING: usize = 9;
-const STEPS: u32 = 6;
+const STEPS: u32 = 7;
+/// A deployment of five pods that have everything wrong.
+const BAD: &str = include_str!("demo/bad.yaml");
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -25,7 +31,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut demo = Demo::start()?;
+    let demo = Demo::start()?;
     demo.step("The example application: shop, billing and kube-system")?;
     demo.testbed.apply(APPLICATION)?;
     demo.testbed.wait_for("the application's pods", Duration::from_secs(120), || {
@@ -52,22 +58,35 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "policyctl analyze -n billing --bundle baseline --fail-on medium -o json > /dev/null",
         1,
     )?;
-    demo.end(options.once)
+    demo.step("Live scores: two replicas of policy-watcher")?;
+    let watchers = Watchers::start(&demo.testbed, &demo.watcher)?;
+    watchers.introduce()?;
+    let pods = watchers.pods()?;
+    watchers.show_scores("Scores now:", pods, 0)?;
+    fs::write(demo.testbed.folder().join("bad.yaml"), BAD)?;
+    demo.show("kubectl apply -f bad.yaml", 0)?;
+    watchers.show_scores("Scores with it:", pods + 5, 5)?;
+    demo.show("kubectl delete -f bad.yaml", 0)?;
+    watchers.show_scores("Scores without it:", pods, 0)?;
+    demo.end(options.once, &watchers)
 }
 
 struct Demo {
     testbed: Testbed,
     /// Where `kubectl` and `policyctl` are, for the demo and for its user.
     programs: PathBuf,
-    step: u32,
+    watcher: PathBuf,
+    step: Cell<u32>,
     start: Instant,
 }
 
 impl Demo {
     fn start() -> Result<Self> {
         let start = Instant::now();
-        print(&format!("\n[1/{STEPS}] policyctl and the programs of a control plane\n"))?;
-        let policyctl = policyctl()?;
+        print(&format!(
+            "\n[1/{STEPS}] policyctl, policy-watcher and the programs of a control plane\n"
+        ))?;
+        let (policyctl, watcher) = (policyctl()?, service_binary("policy-watcher")?);
         let kubectl = Program::Kubectl.path()?;
         print(&format!(
             "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
@@ -79,12 +98,13 @@ impl Demo {
         for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl")] {
             symlink(program, programs.join(name)).with_context(|| format!("cannot link {name}"))?;
         }
-        Ok(Self { testbed, programs, step: 2, start })
+        Ok(Self { testbed, programs, watcher, step: Cell::new(2), start })
     }
 
-    fn step(&mut self, what: &str) -> Result<()> {
-        self.step += 1;
-        print(&format!("\n[{}/{STEPS}] {what}\n", self.step))
+    fn step(&self, what: &str) -> Result<()> {
+        let step = self.step.get() + 1;
+        self.step.set(step);
+        print(&format!("\n[{step}/{STEPS}] {what}\n"))
     }
 
     /// Runs a command line as a user would, and shows it with what it prints.
@@ -93,6 +113,7 @@ impl Demo {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = [self.programs.clone()].into_iter().chain(std::env::split_paths(&path));
         let mut shell = Command::new("sh");
+        shell.current_dir(self.testbed.folder());
         shell.args(["-c", line]).env("KUBECONFIG", self.testbed.kubeconfig());
         shell.env("PATH", std::env::join_paths(path)?).env("KUBERC", "off");
         let run = Run::of(&mut shell, None)?;
@@ -104,7 +125,7 @@ impl Demo {
         Ok(())
     }
 
-    fn end(self, once: bool) -> Result<()> {
+    fn end(&self, once: bool, watchers: &Watchers<'_>) -> Result<()> {
         let seconds = self.start.elapsed().as_secs();
         if once {
             return print(&format!(
@@ -118,7 +139,9 @@ impl Demo {
              export KUBECONFIG={kubeconfig} PATH={programs}:$PATH\n\n  \
              kubectl explain devopspolicy.spec\n  \
              policyctl analyze -n shop --bundle restricted\n  \
-             policyctl export -A > policies.yaml; policyctl diff policies.yaml\n\n"
+             policyctl export -A > policies.yaml; policyctl diff policies.yaml\n  \
+             {}\n\n",
+            watchers.hint()
         ))?;
         loop {
             // The watchdog ends the control plane with this process.

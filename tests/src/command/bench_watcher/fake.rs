@@ -59,7 +59,7 @@ impl Template {
         pod["apiVersion"] = json!("v1");
         pod["kind"] = json!("Pod");
         pod["spec"].as_object_mut().map(|spec| spec.remove("schedulingGates"));
-        let fields: Vec<Value> = (0..55)
+        let fields: Vec<Value> = (0..110)
             .map(|n| json!({ format!("f:field-of-a-manager-{n}"): { ".": {}, "f:value": {}, "f:name": {} } }))
             .collect();
         let managed = json!([{ "manager": "kubelet", "operation": "Update", "fieldsV1": fields }]);

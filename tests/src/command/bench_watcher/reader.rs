@@ -4,11 +4,29 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use futures::AsyncBufReadExt as _;
+use kube::Client;
 use serde::de::IgnoredAny;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::super::bench_live;
+
+/// Reads a list that the server streams, up to its end.
+pub(super) async fn streamed_list(client: &Client) -> Result<()> {
+    let watch = "/api/v1/pods?watch=true&allowWatchBookmarks=true&sendInitialEvents=true\
+                 &resourceVersionMatch=NotOlderThan";
+    let request = http::Request::get(watch).body(Vec::new())?;
+    let mut stream = client.request_stream(request).await?;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        ensure!(stream.read_until(b'\n', &mut line).await? > 0, "the list broke off");
+        serde_json::from_slice::<IgnoredAny>(&line)?;
+        if line.starts_with(br#"{"type":"BOOKMARK""#) {
+            return Ok(());
+        }
+    }
+}
 
 /// A watch that ends after so many events.
 pub(super) struct Reading(JoinHandle<Result<()>>);
