@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -27,6 +28,8 @@ const HEAD: Duration = Duration::from_secs(60);
 const LIFE: Duration = Duration::from_secs(600);
 /// For the answer that a connection is in the middle of when its life ends.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
+/// The same when the server stops: who holds half a question open shall not hold up the stop.
+const LAST_ANSWER_AT_STOP: Duration = Duration::from_millis(1300);
 /// For a request that is on its way when the end comes: a connection on which nothing was asked
 /// yet would be closed at once.
 const LINGER: Duration = Duration::from_millis(200);
@@ -53,10 +56,9 @@ where
             drop(permit);
         });
     };
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+    let accept_all = async {
+        while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+            match listener.accept().await {
                 Ok((stream, _)) => start(stream, permit),
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
@@ -64,7 +66,8 @@ where
                 }
             }
         }
-    }
+    };
+    stop.run_until_cancelled(accept_all).await;
     // Those that wait in the kernel's queue would be reset with the listener. Asked directly: the
     // runtime may not have heard of them yet.
     match listener.into_std() {
@@ -97,10 +100,9 @@ where
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => finish(connection.as_mut(), LINGER).await,
+        () = stop.cancelled() => finish(connection.as_mut(), LINGER, LAST_ANSWER_AT_STOP).await,
         () = tokio::time::sleep(LIFE) => {
-            let finished = finish(connection.as_mut(), Duration::ZERO);
-            tokio::time::timeout(LAST_ANSWER, finished).await.unwrap_or(Ok(()))
+            finish(connection.as_mut(), Duration::ZERO, LAST_ANSWER).await
         }
     };
     if let Err(error) = ended {
@@ -109,19 +111,20 @@ where
     }
 }
 
-/// Ends a connection: what is on its way is waited for that long, what is under way to its end.
+/// Ends a connection: waits for what is on its way, and then for what is under way.
 async fn finish<S, B>(
     mut connection: Pin<&mut http1::Connection<TokioIo<TcpStream>, TowerToHyperService<S>>>,
     linger: Duration,
+    last_answer: Duration,
 ) -> hyper::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    if let Ok(ended) = tokio::time::timeout(linger, connection.as_mut()).await {
+    if let Ok(ended) = timeout(linger, connection.as_mut()).await {
         return ended;
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    timeout(last_answer, connection).await.unwrap_or(Ok(()))
 }

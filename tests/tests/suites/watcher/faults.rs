@@ -139,6 +139,42 @@ fn an_api_server_that_is_away_leaves_the_last_true_score() {
 }
 
 #[test]
+fn half_a_question_does_not_hold_up_the_stop() {
+    let testbed = shared();
+    let namespace = testbed.namespace("half").unwrap();
+    let kubeconfig = testbed.service_account(&namespace, "nothing", "[]").unwrap();
+    let watcher = testbed.service("half", program()).kubeconfig(&kubeconfig).start().unwrap();
+    // More than are let in at a time.
+    let half = |_| {
+        let mut stream = TcpStream::connect(watcher.addr()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..300).map(half).collect();
+    thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    watcher.signal(Signal::Term).unwrap();
+    assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took <= Duration::from_secs(2), "{took:?} with {} held", held.len());
+}
+
+#[test]
+fn a_second_signal_cuts_the_stop_short() {
+    let testbed = shared();
+    let namespace = testbed.namespace("twice").unwrap();
+    let kubeconfig = testbed.service_account(&namespace, "nothing", "[]").unwrap();
+    let watcher = testbed.service("twice", program()).kubeconfig(&kubeconfig).start().unwrap();
+    let mut stream = TcpStream::connect(watcher.addr()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    thread::sleep(Duration::from_millis(500));
+    watcher.signal(Signal::Term).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    watcher.signal(Signal::Term).unwrap();
+    assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(128 + 15));
+}
+
+#[test]
 fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
     let (testbed, kubeconfig) = installed(&Parts::new("stop"));
     let watcher = start(&testbed, "watcher", &kubeconfig);
