@@ -102,7 +102,12 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, LogsError> {
     if let Some(part) = parts.clone().find(is_no_level) {
         return Err(LogsError::NoLevel(part.to_owned()));
     }
-    Ok(EnvFilter::builder().parse(level)?)
+    let filter = EnvFilter::builder().parse(level)?;
+    // It calls each failed call an error, of which the caller tells with what it was about.
+    if level.contains("kube_client") {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive("kube_client::client::builder=off".parse()?))
 }
 
 /// A panic as one event, instead of lines that no log reader understands.
@@ -371,7 +376,8 @@ pub(crate) mod tests {
         tokio::time::sleep(LOOK_EVERY / 2).await;
         std::fs::write(file.path(), "log: {level: trace}").unwrap();
         tokio::time::sleep(LOOK_EVERY).await;
-        assert_eq!(filter.with_current(ToString::to_string).unwrap(), "trace");
+        let text = filter.with_current(ToString::to_string).unwrap();
+        assert!(text.split(',').any(|part| part == "trace"), "{text}");
         assert!(!task.is_finished());
         task.abort();
     }
