@@ -91,7 +91,7 @@ impl Election {
 
     /// Reads or writes as is due; gives the time of the next round.
     async fn round(&mut self) -> Instant {
-        let jitter = self.timing.retry().mul_f64(fastrand::f64() / 5.0);
+        let jitter = self.timing.retry().mul_f64(fastrand::f64() / 10.0);
         self.tracker.begin(Instant::now(), jitter);
         loop {
             // Tells of a lead that ended by time, too.

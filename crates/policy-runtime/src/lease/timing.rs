@@ -89,7 +89,7 @@ impl Timing {
         self.renew_deadline
     }
 
-    /// The time from one try to the next; up to a fifth is added at random.
+    /// The time from one try to the next; up to a tenth is added at random.
     #[must_use]
     pub fn retry(self) -> Duration {
         self.retry
