@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::time::timeout;
 
 use crate::config::KubeConfig;
 
 /// For a TCP connection with its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
+/// For a credential plugin.
+const CREDENTIALS: Duration = Duration::from_secs(30);
+/// The longest reason, in characters: some servers explain themselves by a page.
+const LONGEST_REASON: usize = 300;
 
 /// The API server cannot be addressed: there is no kubeconfig, say. It was not called yet.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +36,20 @@ pub async fn connect(config: &KubeConfig) -> Result<Client, Unaddressed> {
         None if config.context.is_some() => Config::from_kubeconfig(&options).await,
         None => {
             let found = Config::infer().await;
-            return client(found.map_err(|error| Unaddressed(error.to_string()))?);
+            return with_credentials(found.map_err(|error| Unaddressed(error.to_string()))?).await;
         }
     };
-    client(found.map_err(|error| Unaddressed(error.to_string()))?)
+    with_credentials(found.map_err(|error| Unaddressed(error.to_string()))?).await
+}
+
+/// A credential plugin runs here, and may hang.
+async fn with_credentials(config: Config) -> Result<Client, Unaddressed> {
+    let client = tokio::task::spawn_blocking(move || client(config));
+    match timeout(CREDENTIALS, client).await {
+        Err(_) => Err(Unaddressed(format!("no credentials within {CREDENTIALS:?}"))),
+        Ok(Err(panicked)) => Err(Unaddressed(panicked.to_string())),
+        Ok(Ok(client)) => client,
+    }
 }
 
 fn client(mut config: Config) -> Result<Client, Unaddressed> {
@@ -50,13 +65,21 @@ fn client(mut config: Config) -> Result<Client, Unaddressed> {
 pub fn reason(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         let words = status.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        return format!("{words} ({})", status.code);
+        return format!("{} ({})", cut(words), status.code);
     }
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
         words = next.to_string();
         cause = next.source();
+    }
+    cut(words)
+}
+
+fn cut(mut words: String) -> String {
+    if let Some((end, _)) = words.char_indices().nth(LONGEST_REASON) {
+        words.truncate(end);
+        words.push('…');
     }
     words
 }

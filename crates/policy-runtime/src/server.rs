@@ -21,15 +21,17 @@ use tracing::{debug, warn};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 256;
+/// As many as the kernel's queue holds.
+const QUEUE: usize = 1024;
 /// For the head of a request, and for the idle time between two of them.
-const HEAD: Duration = Duration::from_secs(60);
+const HEAD: Duration = Duration::from_secs(10);
 /// The longest life of a connection, after which it ends at its next answer: who reads an answer
 /// too slowly shall not hold it for ever.
 const LIFE: Duration = Duration::from_secs(600);
 /// For the answer that a connection is in the middle of when its life ends.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 /// The same when the server stops: who holds half a question open shall not hold up the stop.
-const LAST_ANSWER_AT_STOP: Duration = Duration::from_millis(1300);
+const LAST_ANSWER_AT_STOP: Duration = Duration::from_millis(600);
 /// For a request that is on its way when the end comes: a connection on which nothing was asked
 /// yet would be closed at once.
 const LINGER: Duration = Duration::from_millis(200);
@@ -49,7 +51,7 @@ where
 {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
-    let start = |stream: TcpStream, permit: OwnedSemaphorePermit| {
+    let start = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
         let answered = answer(stream, service.clone(), stop.clone());
         connections.spawn(async move {
             answered.await;
@@ -59,7 +61,7 @@ where
     let accept_all = async {
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, _)) => start(stream, permit),
+                Ok((stream, _)) => start(stream, Some(permit)),
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
@@ -72,12 +74,13 @@ where
     // runtime may not have heard of them yet.
     match listener.into_std() {
         Ok(queue) => {
-            while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
-                && let Ok((stream, _)) = queue.accept()
-                && let Ok(()) = stream.set_nonblocking(true)
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                start(stream, permit);
+            for _ in 0..QUEUE {
+                let Ok((stream, _)) = queue.accept() else { break };
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    start(stream, None);
+                }
             }
         }
         Err(error) => warn!(%error, "cannot answer those that wait for a connection"),

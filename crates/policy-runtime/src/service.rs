@@ -79,9 +79,12 @@ pub fn main<C: Configuration + 'static>(
         .thread_name(about.name)
         .enable_all()
         .build();
-    let lived = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(live(about, loaded, logs, start)));
+    let lived = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let lived = runtime.block_on(live(about, loaded, logs, start));
+        // A look-up of a host name that hangs would keep the process from ending.
+        runtime.shutdown_background();
+        lived
+    });
     lived.unwrap_or_else(|problem| {
         error!("{problem:#}");
         ExitCode::FAILURE
@@ -106,7 +109,13 @@ async fn live<C: Configuration + 'static>(
         TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
     let mut service = Service::new(about, config)?;
     service.spawn_until_stop("log level", telemetry::follow_level::<C>(logs, origin));
-    start(&mut service).await?;
+    tokio::select! {
+        started = start(&mut service) => started?,
+        (signal, _) = signals.next() => {
+            info!(signal, "stopping before the start was complete");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let addr = listener.local_addr().context("cannot tell where it listens")?;
     info!(%addr, "listening");
     service.serve(listener, &mut signals, grace).await

@@ -1,7 +1,6 @@
 //! What the watcher tells: metrics at each scrape, `/scores` and `/debug/state`.
 
 use policy_core::Timestamp;
-use policy_core::index::{Index, ScoredPod};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
@@ -11,7 +10,7 @@ use policy_runtime::metrics::{Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
-use crate::scores::Scores;
+use crate::scores::{Scores, View};
 
 /// So many namespaces are listed by `/scores`; the rest is counted.
 const MOST_NAMESPACES: usize = 10_000;
@@ -71,23 +70,22 @@ impl Publisher {
     #[must_use]
     pub(crate) fn scores(&self) -> Answer {
         let policy = self.scores.policy();
-        let found = self.scores.at(Timestamp::now(), |index| {
-            let namespaces = index.namespaces();
-            ScoresAnswer {
-                schema_version: "1",
-                profile: &self.profile,
-                is_leader: self.gate.is_open(),
-                last_event_age_seconds: self.watch.report().last_event_age_seconds,
-                cluster: Summary::of(index.total(), policy),
-                namespaces: namespaces
-                    .take(MOST_NAMESPACES)
-                    .map(|(name, tally)| NamespaceSummary {
-                        namespace: name.clone(),
-                        summary: Summary::of(tally, policy),
-                    })
-                    .collect(),
-                namespaces_left_out: index.namespaces().count().saturating_sub(MOST_NAMESPACES),
-            }
+        let found = self.scores.at(Timestamp::now(), |view| ScoresAnswer {
+            schema_version: "1",
+            profile: &self.profile,
+            is_leader: self.gate.is_open(),
+            last_event_age_seconds: self.watch.report().last_event_age_seconds,
+            cluster: Summary::of(view.cluster, policy),
+            namespaces_left_out: view.namespaces.len().saturating_sub(MOST_NAMESPACES),
+            namespaces: view
+                .namespaces
+                .into_iter()
+                .take(MOST_NAMESPACES)
+                .map(|(name, tally)| NamespaceSummary {
+                    namespace: name.clone(),
+                    summary: Summary::of(tally, policy),
+                })
+                .collect(),
         });
         match found {
             Some(answer) => endpoints::json(&answer),
@@ -98,9 +96,7 @@ impl Publisher {
     /// Answers `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
-        let sizes = self
-            .scores
-            .at(Timestamp::now(), |index| (index.namespaces().count(), index.next_due()));
+        let sizes = self.scores.at(Timestamp::now(), |view| (view.namespaces.len(), view.next_due));
         let (namespaces, next_due) = sizes.unwrap_or_default();
         let holder = self.gate.holder();
         endpoints::json(&StateAnswer {
@@ -129,7 +125,7 @@ impl Publisher {
             return;
         }
         let policy = self.scores.policy();
-        let scores = self.scores.at(Timestamp::now(), |index| render(index, policy));
+        let scores = self.scores.at(Timestamp::now(), |view| render(&view, policy));
         // Rendering takes its time, and the gate may have closed.
         if let Some(scores) = scores.filter(|_| self.gate.is_open()) {
             to.append(&scores);
@@ -137,18 +133,18 @@ impl Publisher {
     }
 }
 
-fn render(index: &Index<ScoredPod>, policy: &CompiledPolicy) -> Exposition {
+fn render(view: &View<'_>, policy: &CompiledPolicy) -> Exposition {
     let mut to = Exposition::default();
-    let total = index.total();
+    let total = view.cluster;
     to.family("cluster_health_score", Kind::Gauge, "Health of all pods, 0 (worst) to 100.")
         .series(&[], total.score(policy).value());
     to.family("cluster_pods", Kind::Gauge, "Pods that were scored.").series(&[], total.pods());
     to.family("cluster_compliant_pods", Kind::Gauge, "Pods without any finding.")
         .series(&[], total.compliant_pods());
-    let namespaces: Vec<_> = index.namespaces().collect();
+    let namespaces = &view.namespaces;
     let mut each = |name, help, value: &dyn Fn(&Tally) -> u64| {
         let mut family = to.family(name, Kind::Gauge, help);
-        for (namespace, tally) in &namespaces {
+        for (namespace, tally) in namespaces {
             family.series(&[("namespace", namespace)], value(tally));
         }
     };
@@ -158,7 +154,7 @@ fn render(index: &Index<ScoredPod>, policy: &CompiledPolicy) -> Exposition {
     each("namespace_pods", "Pods of the namespace that were scored.", &Tally::pods);
     each("namespace_compliant_pods", "Pods without any finding.", &Tally::compliant_pods);
     let mut family = to.family("namespace_violations", Kind::Gauge, "Findings of a check.");
-    for (namespace, tally) in &namespaces {
+    for (namespace, tally) in namespaces {
         for (check, _) in policy.enabled() {
             let labels = [("namespace", &***namespace), ("check", check.as_str())];
             family.series(&labels, tally.findings(check));

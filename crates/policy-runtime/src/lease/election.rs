@@ -19,7 +19,7 @@ use super::tracker::{Claim, Record, Release, Step, Tracker};
 /// How often a Lease is tried to be handed back, and how long each time. A process that ends has
 /// little time; if it fails, others take over when the lease has expired.
 const RELEASE_TRIES: u32 = 2;
-const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+const RELEASE_LIMIT: Duration = Duration::from_millis(400);
 
 /// A candidate for the leadership that one Lease stands for.
 #[derive(Debug)]

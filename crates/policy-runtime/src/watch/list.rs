@@ -1,8 +1,9 @@
 //! A list in pages, for servers that do not stream lists.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::{AsyncRead, AsyncReadExt as _};
+use futures::{AsyncBufRead as _, AsyncBufReadExt as _};
 use kube::Resource;
 use kube::api::ListParams;
 use kube::core::Request;
@@ -17,7 +18,7 @@ use crate::client::reason;
 /// Objects to a page: pods of the usual size make some 4 MB.
 const PAGE: u32 = 250;
 /// A page that is larger is asked for again in smaller ones.
-const LARGEST: u64 = 32 << 20;
+const LARGEST: usize = 32 << 20;
 /// For one page.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -46,7 +47,11 @@ where
         if metadata.next.is_empty() {
             return Ok(metadata.resource_version);
         }
-        parameters.continue_token = Some(metadata.next);
+        let next = Some(metadata.next);
+        if parameters.continue_token == next {
+            return Err("the server sends the same page again and again".to_owned());
+        }
+        parameters.continue_token = next;
     }
 }
 
@@ -59,17 +64,18 @@ async fn fetch(
     let request = Request::new(session.target.path.as_str()).list(parameters);
     let request = request.map_err(|error| error.to_string())?;
     let stream = session.client.request_stream(request).await.map_err(|error| reason(&error))?;
-    let mut stream = Box::pin(stream).take(LARGEST + 1);
-    read_to_end(&mut stream, body).await?;
-    Ok(body.len() as u64 <= LARGEST)
-}
-
-async fn read_to_end(
-    stream: &mut (impl AsyncRead + Unpin),
-    body: &mut Vec<u8>,
-) -> Result<(), String> {
-    let read = stream.read_to_end(body).await;
-    read.map(drop).map_err(|error| format!("the list broke off: {error}"))
+    let mut stream = pin!(stream);
+    while body.len() <= LARGEST {
+        let chunk = stream.fill_buf().await;
+        let chunk = chunk.map_err(|error| format!("the list broke off: {error}"))?;
+        if chunk.is_empty() {
+            return Ok(true);
+        }
+        body.extend_from_slice(chunk);
+        let length = chunk.len();
+        stream.as_mut().consume(length);
+    }
+    Ok(false)
 }
 
 /// Hands on the objects of a page.
@@ -79,12 +85,19 @@ where
     S: Sink<T>,
 {
     if let Ok(page) = serde_json::from_slice::<Page<T>>(body) {
+        // Whatever else is JSON has no version, and would pass for a list of nothing.
+        if page.metadata.resource_version.is_empty() {
+            return Err("the answer is no list: it has no version".to_owned());
+        }
         page.items.into_iter().flatten().for_each(|object| sink.applied(object));
         return Ok(page.metadata);
     }
     // One of them is no `T`, and the others shall not pay for it.
     let page: RawPage<'_> =
-        serde_json::from_slice(body).map_err(|error| format!("the answer is no list: {error}"))?;
+        serde_json::from_slice(body).map_err(|_| "the answer is no list".to_owned())?;
+    if page.metadata.resource_version.is_empty() {
+        return Err("the answer is no list: it has no version".to_owned());
+    }
     for item in page.items.into_iter().flatten() {
         match serde_json::from_str(item.get()) {
             Ok(object) => sink.applied(object),

@@ -27,7 +27,8 @@ pub use status::{WatchReport, WatchStatus};
 /// The delays between tries: never more than one try a second on average.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
-/// A session that lived for so long was a good one, and the next may start at once.
+/// A session that lived for so long and brought something was a good one: the next may start at
+/// once.
 const GOOD: Duration = Duration::from_secs(10);
 
 /// What takes in the objects of a watch: one call at a time, in the server's order.
@@ -78,11 +79,13 @@ pub async fn run<T, S>(
             () = stop.cancelled() => return,
             ended = session.run(&mut sink, &mut ready) => ended,
         };
-        if start.elapsed() >= GOOD {
+        // One that merely took long to fail is no good one.
+        let was_good = session.made_progress && start.elapsed() >= GOOD;
+        if was_good {
             backoff.reset();
         }
         let delay = match ended {
-            Ended::ByServer if start.elapsed() >= GOOD => continue,
+            Ended::ByServer if was_good => continue,
             Ended::ByServer => backoff.delay(),
             Ended::VersionGone => {
                 info!(kind = target.kind, "the server forgot the last version: listing anew");

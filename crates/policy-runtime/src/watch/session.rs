@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::AsyncBufRead;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use super::lines::{Line, Lines};
@@ -64,11 +64,13 @@ pub(super) struct Session {
     version: Option<String>,
     /// Whether the server can stream lists, as far as is known.
     streams_lists: bool,
+    /// Whether the present session brought anything: a whole list, or a later version.
+    pub(super) made_progress: bool,
 }
 
 impl Session {
     pub(super) fn new(client: Client, target: Target, status: WatchStatus) -> Self {
-        Self { client, target, status, version: None, streams_lists: true }
+        Self { client, target, status, version: None, streams_lists: true, made_progress: false }
     }
 
     /// Lists where there is no version to go on from, and watches from there.
@@ -77,35 +79,43 @@ impl Session {
         T: Resource<DynamicType = ()> + DeserializeOwned,
         S: Sink<T>,
     {
+        self.made_progress = false;
         let (stream, is_list) = match self.start(sink, ready).await {
             Ok(started) => started,
             Err(ended) => return ended,
         };
         if is_list {
-            self.status.list_begins();
             sink.list_begins();
         }
+        // A server that never ends a list is no reason to wait for it for ever.
+        let end = Instant::now() + Duration::from_secs((LONGEST + SPREAD).into()) + SILENCE;
         let mut lines = Lines::new(stream, SILENCE);
-        loop {
-            let line = match lines.next().await {
-                Ok(line) => line,
-                Err(error) => return Ended::Failed(format!("the watch broke off: {error}")),
-            };
-            let ended = match line {
-                Line::Whole(line) => self.take(line, sink, ready),
-                Line::TooLong => {
-                    self.status.undecodable("?", "the event is too long");
-                    None
+        let mut is_silent = true;
+        while Instant::now() < end {
+            let ended = match lines.next().await {
+                Ok(Line::Whole(line)) => self.take(line, sink, ready),
+                Ok(Line::TooLong) => Some(self.lost("an event is too long")),
+                Ok(Line::End) => break,
+                Err(error) => {
+                    // Nothing at all came after the version: the server may not know it at all,
+                    // as after its store was restored from a backup.
+                    if is_silent {
+                        self.version = None;
+                    }
+                    Some(Ended::Failed(format!("the watch broke off: {error}")))
                 }
-                Line::End if self.version.is_none() => {
-                    Some(Ended::Failed("the list broke off".to_owned()))
-                }
-                Line::End => Some(Ended::ByServer),
             };
+            is_silent = false;
             if let Some(ended) = ended {
                 return ended;
             }
         }
+        if self.version.is_some() {
+            return Ended::ByServer;
+        }
+        // A list that took the whole time and has no end is better asked for in pages.
+        self.streams_lists = Instant::now() + Duration::from_secs(SPREAD.into()) < end;
+        Ended::Failed("the list broke off".to_owned())
     }
 
     /// Opens the stream, and says whether it begins with a list. Where the server streams no
@@ -129,7 +139,6 @@ impl Session {
             }
         }
         if self.version.is_none() {
-            self.status.list_begins();
             sink.list_begins();
             match list::read(self, sink).await {
                 Ok(version) => self.list_completed(sink, version, ready),
@@ -157,13 +166,21 @@ impl Session {
     fn opened<R>(&mut self, opened: Result<R, Refused>, is_list: bool) -> Result<(R, bool), Ended> {
         opened.map(|stream| (stream, is_list)).map_err(|refused| match refused {
             Refused::Version => self.forgotten(),
-            Refused::Question(reason) | Refused::Otherwise(reason) => Ended::Failed(reason),
+            // What it does not understand may be the version.
+            Refused::Question(reason) => self.lost(&reason),
+            Refused::Otherwise(reason) => Ended::Failed(reason),
         })
     }
 
     fn forgotten(&mut self) -> Ended {
         self.version = None;
         Ended::VersionGone
+    }
+
+    /// Something happened that nobody knows: only a list tells what.
+    fn lost(&mut self, why: &str) -> Ended {
+        self.version = None;
+        Ended::Failed(format!("{why}; listing anew"))
     }
 
     fn list_completed<T, S: Sink<T>>(
@@ -173,6 +190,7 @@ impl Session {
         ready: &mut Option<Hold>,
     ) {
         self.version = Some(version);
+        self.made_progress = true;
         sink.list_completes();
         self.status.list_completes();
         if let Some(ready) = ready.take() {
@@ -192,22 +210,28 @@ impl Session {
                 sink.applied(object);
             }
             Ok(WireEvent::Deleted(named)) => {
-                self.saw(&named.metadata.resource_version);
-                sink.deleted(&named.metadata.namespace, &named.metadata.name);
+                self.saw(named.version());
+                sink.deleted(named.namespace(), named.name());
             }
-            Ok(WireEvent::Bookmark(named)) => {
-                let version = named.metadata.resource_version.clone();
-                if self.version.is_none() && named.ends_list() {
-                    self.list_completed(sink, version, ready);
-                } else {
-                    self.saw(&version);
+            Ok(WireEvent::Bookmark(named)) if self.version.is_none() && named.ends_list() => {
+                if named.version().is_empty() {
+                    return Some(self.lost("the list has no version"));
                 }
+                self.list_completed(sink, named.version().to_owned(), ready);
             }
+            Ok(WireEvent::Bookmark(named)) => self.saw(named.version()),
             Ok(WireEvent::Error(status)) if status.code == 410 => return Some(self.forgotten()),
             Ok(WireEvent::Error(status)) => {
                 return Some(Ended::Failed(reason(&kube::Error::Api(status))));
             }
-            Err(error) => self.take_undecodable(line, &error, sink),
+            Err(error) => {
+                let Ok(Loose { object }) = serde_json::from_slice(line) else {
+                    let why = format!("an event cannot be read ({})", shape(&error));
+                    return Some(self.lost(&why));
+                };
+                self.saw(object.version());
+                self.skip(&object, &error, sink);
+            }
         }
         self.status.heard();
         None
@@ -217,23 +241,7 @@ impl Session {
     fn saw(&mut self, version: &str) {
         if let Some(last) = self.version.as_mut().filter(|_| !version.is_empty()) {
             version.clone_into(last);
-        }
-    }
-
-    fn take_undecodable<T, S: Sink<T>>(
-        &mut self,
-        line: &[u8],
-        error: &serde_json::Error,
-        sink: &mut S,
-    ) {
-        let Ok(Loose { kind, object }) = serde_json::from_slice(line) else {
-            self.status.undecodable("?", &error.to_string());
-            return;
-        };
-        self.saw(&object.metadata.resource_version);
-        self.skip(&object, error, sink);
-        if kind == "DELETED" {
-            sink.deleted(&object.metadata.namespace, &object.metadata.name);
+            self.made_progress = true;
         }
     }
 
@@ -244,7 +252,13 @@ impl Session {
         error: &serde_json::Error,
         sink: &mut S,
     ) {
-        self.status.undecodable(&object.full_name(), &error.to_string());
-        sink.undecodable(&object.metadata.namespace, &object.metadata.name);
+        self.status.undecodable(&object.full_name(), &shape(error));
+        sink.undecodable(object.namespace(), object.name());
     }
+}
+
+/// Where an object is not as expected. What it says is nobody's business: the error's own words
+/// would quote it.
+fn shape(error: &serde_json::Error) -> String {
+    format!("{:?} error at column {}", error.classify(), error.column())
 }

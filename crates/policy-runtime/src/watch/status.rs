@@ -42,7 +42,7 @@ pub struct WatchReport {
     pub kind: &'static str,
     /// Whether a list was ever complete.
     pub is_listed: bool,
-    /// Lists begun after the first one.
+    /// Whole lists after the first one.
     pub restarts: u64,
     /// Sessions that failed.
     pub errors: u64,
@@ -59,7 +59,7 @@ impl WatchStatus {
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
         describe_counter!("watch_errors_total", "Watches that failed.");
-        describe_counter!("watch_restarts_total", "Lists begun after the first one.");
+        describe_counter!("watch_restarts_total", "Whole lists after the first one.");
         describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
         describe_gauge!("watch_last_event_timestamp_seconds", "When the server was last heard.");
         let inner = Inner {
@@ -99,18 +99,15 @@ impl WatchStatus {
         })
     }
 
-    pub(super) fn list_begins(&self) {
+    pub(super) fn list_completes(&self) {
         let is_again = self.update(|state| {
+            state.is_listed = true;
             state.lists += 1;
             state.lists > 1
         });
         if is_again {
             self.0.restarts.increment(1);
         }
-    }
-
-    pub(super) fn list_completes(&self) {
-        self.update(|state| state.is_listed = true);
         self.heard();
     }
 

@@ -31,27 +31,42 @@ pub(super) struct Named {
 #[derive(Deserialize, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Metadata {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) resource_version: String,
-    annotations: BTreeMap<String, String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    resource_version: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// An event of which only that much is asked.
 #[derive(Deserialize, Debug)]
 pub(super) struct Loose {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
     pub(super) object: Named,
 }
 
 impl Named {
+    /// Empty where it is in none.
+    pub(super) fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Empty where it has none.
+    pub(super) fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Empty where it has none.
+    pub(super) fn version(&self) -> &str {
+        self.metadata.resource_version.as_deref().unwrap_or_default()
+    }
+
+    /// Whether this bookmark ends a list that streams.
     pub(super) fn ends_list(&self) -> bool {
-        self.metadata.annotations.get(LIST_ENDS).is_some_and(|value| value == "true")
+        let mark = self.metadata.annotations.as_ref().and_then(|all| all.get(LIST_ENDS));
+        mark.is_some_and(|value| value == "true")
     }
 
     pub(super) fn full_name(&self) -> String {
-        format!("{}/{}", self.metadata.namespace, self.metadata.name)
+        format!("{}/{}", self.namespace(), self.name())
     }
 }
 
@@ -85,7 +100,7 @@ mod tests {
     #[test]
     fn events_are_read_as_the_server_writes_them() {
         let added = event(r#"{"type":"ADDED","object":{"metadata":{"name":"a"},"spec":{}}}"#);
-        assert!(matches!(added, WireEvent::Added(named) if named.metadata.name == "a"));
+        assert!(matches!(added, WireEvent::Added(named) if named.name() == "a"));
         let ends = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7",
             "annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
         assert!(matches!(event(ends), WireEvent::Bookmark(named) if named.ends_list()));
