@@ -1,9 +1,15 @@
 //! How a service reaches the API server.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
+use futures::{AsyncBufRead, TryStreamExt as _};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Collected, Limited};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Status;
 use kube::{Client, Config};
 use tokio::time::timeout;
 
@@ -13,6 +19,8 @@ use crate::config::KubeConfig;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For a credential plugin.
 const CREDENTIALS: Duration = Duration::from_secs(30);
+/// As much of a refusal as is read, in bytes.
+const LARGEST_REFUSAL: usize = 64 << 10;
 /// The longest reason, in characters: some servers explain themselves by a page.
 const LONGEST_REASON: usize = 300;
 
@@ -58,6 +66,33 @@ fn client(mut config: Config) -> Result<Client, Unaddressed> {
     // Watches are silent for long; each call has its own deadline.
     config.read_timeout = None;
     Client::try_from(config).map_err(|error| Unaddressed(reason(&error)))
+}
+
+/// Asks for a path, and gives the body as it comes. The client's own way would collect the body of
+/// a refusal whole, whatever its size.
+///
+/// # Errors
+/// Those of the connection, and what the server says instead.
+pub(crate) async fn read(client: &Client, uri: &str) -> kube::Result<impl AsyncBufRead + use<>> {
+    let request = Request::get(uri).body(Body::empty()).map_err(kube::Error::HttpError)?;
+    let response = client.send(request).await?;
+    let status = response.status();
+    if !status.is_success() {
+        let body = Limited::new(response.into_body(), LARGEST_REFUSAL).collect().await;
+        let body = body.map(Collected::to_bytes).unwrap_or_default();
+        return Err(kube::Error::Api(Box::new(refusal(status, &body))));
+    }
+    Ok(response.into_body().into_data_stream().map_err(io::Error::other).into_async_read())
+}
+
+/// A refusal in Kubernetes' form; what is in another form is quoted.
+fn refusal(status: StatusCode, body: &[u8]) -> Status {
+    let parsed = serde_json::from_slice::<Status>(body).ok().filter(|parsed| parsed.code != 0);
+    parsed.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(body);
+        let first = text.lines().next().unwrap_or_default();
+        Status::failure(first, "").with_code(status.as_u16())
+    })
 }
 
 /// Why a call failed, in one line: the server's own words, else what happened last.

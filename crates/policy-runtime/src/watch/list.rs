@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Sink;
 use super::session::Session;
 use super::wire::{Page, PageMetadata, RawPage};
-use crate::client::reason;
+use crate::client::{self, reason};
 
 /// Objects to a page: pods of the usual size make some 4 MB.
 const PAGE: u32 = 250;
@@ -63,7 +63,8 @@ async fn fetch(
 ) -> Result<bool, String> {
     let request = Request::new(session.target.path.as_str()).list(parameters);
     let request = request.map_err(|error| error.to_string())?;
-    let stream = session.client.request_stream(request).await.map_err(|error| reason(&error))?;
+    let uri = request.uri().to_string();
+    let stream = client::read(&session.client, &uri).await.map_err(|error| reason(&error))?;
     let mut stream = pin!(stream);
     while body.len() <= LARGEST {
         let chunk = stream.fill_buf().await;

@@ -12,7 +12,7 @@ use tracing::info;
 use super::lines::{Line, Lines};
 use super::wire::{Loose, Named, WireEvent};
 use super::{Sink, Target, WatchStatus, list};
-use crate::client::reason;
+use crate::client::{self, reason};
 use crate::readiness::Hold;
 
 /// For the head of an answer.
@@ -155,9 +155,7 @@ impl Session {
         let path = &self.target.path;
         let uri =
             format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}{from}");
-        let request = http::Request::get(uri).body(Vec::new());
-        let request = request.map_err(|error| Refused::Otherwise(error.to_string()))?;
-        match timeout(ANSWER, self.client.request_stream(request)).await {
+        match timeout(ANSWER, client::read(&self.client, &uri)).await {
             Err(_) => Err(Refused::Otherwise(format!("no answer within {ANSWER:?}"))),
             Ok(answer) => answer.map_err(|error| Refused::of(&error)),
         }

@@ -19,6 +19,8 @@ struct Inner {
     errors: Counter,
     restarts: Counter,
     undecodable: Counter,
+    /// Lines that would have been logged.
+    dropped: Counter,
     last_event: Gauge,
     state: Mutex<State>,
 }
@@ -61,17 +63,19 @@ impl WatchStatus {
         describe_counter!("watch_errors_total", "Watches that failed.");
         describe_counter!("watch_restarts_total", "Whole lists after the first one.");
         describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
+        describe_counter!("dropped_total", "What was left out for want of room.");
         describe_gauge!("watch_last_event_timestamp_seconds", "When the server was last heard.");
         let inner = Inner {
             kind,
             errors: counter!("watch_errors_total", "kind" => kind),
             restarts: counter!("watch_restarts_total", "kind" => kind),
             undecodable: counter!("watch_undecodable_total", "kind" => kind),
+            dropped: counter!("dropped_total", "what" => "log lines"),
             last_event: gauge!("watch_last_event_timestamp_seconds", "kind" => kind),
             state: Mutex::default(),
         };
         // Series that are there from the start: who counts from nothing misses the first.
-        for counter in [&inner.errors, &inner.restarts, &inner.undecodable] {
+        for counter in [&inner.errors, &inner.restarts, &inner.undecodable, &inner.dropped] {
             counter.increment(0);
         }
         Self(Arc::new(inner))
@@ -142,6 +146,8 @@ impl WatchStatus {
         if is_to_be_logged {
             let kind = self.0.kind;
             warn!(kind, object, error, "skipping an object that cannot be decoded");
+        } else {
+            self.0.dropped.increment(1);
         }
     }
 

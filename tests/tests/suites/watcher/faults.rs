@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Parts, Run, Signal, shared};
+use e2e::{Parts, Run, Service, Signal, shared};
 use serde_json::json;
 
 use super::{SURELY, installed, json_of, pod, program, start, wait_until_leads};
@@ -67,8 +67,7 @@ fn a_token_without_rights_is_told_and_asked_for_at_most_once_a_second() {
     let pods = calls.iter().filter(|call| call.resource == "pods").count();
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     assert!((1..=seconds + 1).contains(&pods), "{pods} tries in {seconds} s");
-    watcher.signal(Signal::Term).unwrap();
-    assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0));
+    assert_stops(&watcher);
 }
 
 #[test]
@@ -93,8 +92,7 @@ fn an_api_server_of_another_kind_is_waited_for() {
         thread::sleep(Duration::from_secs(2));
         assert_eq!(watcher.get("/readyz").unwrap().0, 503, "{what}");
         assert!(!watcher.metrics().unwrap().has("cluster_health_score"), "{what}");
-        watcher.signal(Signal::Term).unwrap();
-        assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0), "{what}");
+        assert_stops(&watcher);
     }
 }
 
@@ -138,6 +136,15 @@ fn an_api_server_that_is_away_leaves_the_last_true_score() {
     assert!(heard(&watcher.metrics().unwrap()) > heard(&last));
 }
 
+/// Asks it to stop, which it has to do in good order and soon.
+fn assert_stops(watcher: &Service<'_>) {
+    let asked = Instant::now();
+    watcher.signal(Signal::Term).unwrap();
+    assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0), "{}", watcher.logs().unwrap());
+    let took = asked.elapsed();
+    assert!(took <= Duration::from_secs(2), "{took:?}\n{}", watcher.logs().unwrap());
+}
+
 #[test]
 fn half_a_question_does_not_hold_up_the_stop() {
     let testbed = shared();
@@ -152,11 +159,8 @@ fn half_a_question_does_not_hold_up_the_stop() {
     };
     let held: Vec<TcpStream> = (0..300).map(half).collect();
     thread::sleep(Duration::from_secs(1));
-    let asked = Instant::now();
-    watcher.signal(Signal::Term).unwrap();
-    assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0));
-    let took = asked.elapsed();
-    assert!(took <= Duration::from_secs(2), "{took:?} with {} held", held.len());
+    assert_stops(&watcher);
+    drop(held);
 }
 
 #[test]
