@@ -336,7 +336,7 @@ mod tests {
         let pid = sleep_for_long(&processes, "clock");
         let again = processes.start("clock", Path::new("sleep"), &["1000".to_owned()]);
         assert_eq!(again.unwrap_err().to_string(), "clock is already running");
-        processes.signal("clock", Signal::Int).unwrap();
+        processes.signal("clock", Signal::Term).unwrap();
         wait_for("the end", Duration::from_secs(5), || processes.ended("clock")).unwrap();
         gone(pid);
         processes.signal("clock", Signal::Cont).unwrap_err();
