@@ -1,6 +1,8 @@
 //! A policy made ready for evaluation: validated, with every default filled in.
 
-use crate::api::{Admission, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode};
+use crate::api::{
+    Admission, AdmissionMode, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode,
+};
 use crate::checks::{CHECK_COUNT, CheckId, Setting};
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::severity::Severity;
@@ -131,6 +133,16 @@ impl CompiledPolicy {
         self.default_resources.as_ref()
     }
 
+    /// The checks whose findings the webhook denies: those that can judge at admission and are
+    /// severe enough. None where admission only warns, or is off.
+    pub fn denied_at_admission(&self) -> impl Iterator<Item = CheckId> {
+        let denies = self.admission.mode == AdmissionMode::Deny;
+        let is_denied = move |(check, enabled): &(CheckId, EnabledCheck)| {
+            denies && check.meta().at_admission && enabled.severity >= self.admission.deny_severity
+        };
+        self.enabled().filter(is_denied).map(|(check, _)| check)
+    }
+
     /// What the webhook does under the policy.
     #[must_use]
     pub fn admission(&self) -> &Admission {
@@ -231,7 +243,7 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{AdmissionMode, ControllerPods};
+    use crate::api::ControllerPods;
 
     fn compile(json: &str) -> Result<CompiledPolicy, Vec<String>> {
         let spec = serde_json::from_str(json).map_err(|error| vec![error.to_string()])?;
@@ -274,6 +286,21 @@ mod tests {
         assert_eq!(admission(r#"{"admission": {}}"#), default);
         let warn = admission(r#"{"admission": {"mode": "warn"}}"#);
         assert_eq!(warn, Admission { mode: AdmissionMode::Warn, ..default });
+    }
+
+    #[test]
+    fn what_is_severe_enough_and_seen_at_admission_is_denied() {
+        let denied = |json: &str| {
+            let policy = compile(json).unwrap();
+            policy.denied_at_admission().map(CheckId::as_str).collect::<Vec<_>>()
+        };
+        let severe = r#""forbidLatestTag": true, "requireLivenessProbe": true, "maxRestartCount": 1,
+            "severityOverrides": {"latestTag": "high", "highRestarts": "critical"}"#;
+        assert_eq!(denied(&format!("{{{severe}}}")), ["latest-tag"]);
+        let with = |admission: &str| denied(&format!(r#"{{{severe}, "admission": {admission}}}"#));
+        assert_eq!(with(r#"{"denySeverity": "medium"}"#), ["latest-tag", "missing-liveness"]);
+        assert!(with(r#"{"mode": "warn"}"#).is_empty());
+        assert!(with(r#"{"mode": "off"}"#).is_empty());
     }
 
     #[test]

@@ -211,8 +211,12 @@ mod tests {
         let found = verdict(&many);
         assert_eq!(found.tally.total_findings(), 240);
         assert_eq!(found.worst.len(), MAX_LISTED);
-        let first: Vec<(&str, &str)> =
-            found.worst.iter().take(2).map(|listed| (listed.check.as_str(), &*listed.pod)).collect();
+        let first: Vec<(&str, &str)> = found
+            .worst
+            .iter()
+            .take(2)
+            .map(|listed| (listed.check.as_str(), &*listed.pod))
+            .collect();
         assert_eq!(first, [("latest-tag", "web-5d8-00"), ("latest-tag", "web-5d8-01")]);
     }
 

@@ -1,5 +1,6 @@
 //! What a service answers: `/healthz`, `/readyz`, `/metrics`, and what it adds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -91,7 +92,7 @@ pub fn unavailable(why: &str) -> Answer {
     answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"))
 }
 
-fn ready_or_pending(pending: &[&str]) -> Answer {
+fn ready_or_pending(pending: &[Cow<'static, str>]) -> Answer {
     if pending.is_empty() {
         return answer(StatusCode::OK, TEXT, "ready\n");
     }
@@ -138,6 +139,6 @@ mod tests {
     #[test]
     fn who_is_not_ready_says_why() {
         assert_eq!(ready_or_pending(&[]).status(), StatusCode::OK);
-        assert_eq!(ready_or_pending(&["a list"]).status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready_or_pending(&["a list".into()]).status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

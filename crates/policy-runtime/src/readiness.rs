@@ -1,12 +1,13 @@
 //! Whether a service is ready, and what it still waits for.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a service waits for, by name. Ready is who waits for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
-    pending: Arc<Mutex<BTreeSet<&'static str>>>,
+    pending: Arc<Mutex<BTreeSet<Cow<'static, str>>>>,
 }
 
 /// Keeps a service from being ready until it is released. One that is dropped without that, by a
@@ -15,23 +16,24 @@ pub struct Readiness {
 #[must_use]
 pub struct Hold {
     readiness: Readiness,
-    name: &'static str,
+    name: Cow<'static, str>,
 }
 
 impl Readiness {
     /// Waits for something, such as `the first list of pods`.
-    pub fn hold(&self, name: &'static str) -> Hold {
-        self.update(|pending| pending.insert(name));
+    pub fn hold(&self, name: impl Into<Cow<'static, str>>) -> Hold {
+        let name = name.into();
+        self.update(|pending| pending.insert(name.clone()));
         Hold { readiness: self.clone(), name }
     }
 
     /// What is waited for, sorted.
     #[must_use]
-    pub fn pending(&self) -> Vec<&'static str> {
-        self.update(|pending| pending.iter().copied().collect())
+    pub fn pending(&self) -> Vec<Cow<'static, str>> {
+        self.update(|pending| pending.iter().cloned().collect())
     }
 
-    fn update<T>(&self, work: impl FnOnce(&mut BTreeSet<&'static str>) -> T) -> T {
+    fn update<T>(&self, work: impl FnOnce(&mut BTreeSet<Cow<'static, str>>) -> T) -> T {
         work(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -39,7 +41,7 @@ impl Readiness {
 impl Hold {
     /// It came.
     pub fn release(self) {
-        self.readiness.update(|pending| pending.remove(self.name));
+        self.readiness.update(|pending| pending.remove(&self.name));
     }
 }
 

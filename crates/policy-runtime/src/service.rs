@@ -1,12 +1,14 @@
 //! The life of a service, from its command line to its exit code.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::Client;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +25,7 @@ use crate::readiness::Readiness;
 use crate::server;
 use crate::stop::Signals;
 use crate::telemetry::{self, Logs};
+use crate::watch::{self, Sink, Target, WatchStatus};
 
 /// What is left of the grace period for the last words.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -49,7 +52,7 @@ pub struct Service<C> {
 #[derive(Default)]
 struct Tasks {
     tasks: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    names: HashMap<Id, Cow<'static, str>>,
 }
 
 /// Runs a service: reads the command line and the configuration, lets `start` set up its tasks and
@@ -123,7 +126,7 @@ async fn live<C: Configuration + 'static>(
 
 impl<C: Configuration> Service<C> {
     fn new(about: About, config: C) -> anyhow::Result<Self> {
-        let metrics = Metrics::install(&[]).context("cannot record metrics")?;
+        let metrics = Metrics::install(about.histograms).context("cannot record metrics")?;
         let readiness = Readiness::default();
         let (name, version) = (about.name, about.version);
         metrics.write_at_scrape(move |to| {
@@ -147,7 +150,7 @@ impl<C: Configuration> Service<C> {
     /// Runs what would never end by itself.
     fn spawn_until_stop(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let stop = self.stop.clone();
@@ -158,8 +161,26 @@ impl<C: Configuration> Service<C> {
 
     /// Runs a task that ends when [`Service::stop`] is told; one that ends earlier ends the
     /// process.
-    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.work.spawn(name, task);
+    }
+
+    /// Watches all objects of a kind. The service is not ready before their first whole list.
+    pub fn watch<T, S>(&mut self, client: &Client, target: Target, sink: S) -> WatchStatus
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,
+        S: Sink<T> + 'static,
+    {
+        let status = WatchStatus::new(target.kind);
+        let listed = self.readiness.hold(format!("the first list of {}", target.plural));
+        let name = format!("watch of {}", target.plural);
+        let (client, stop) = (client.clone(), self.stop.clone());
+        self.spawn(name, watch::run(client, target, sink, status.clone(), listed, stop));
+        status
     }
 
     /// Stands for election by the Lease that the configuration names. Leadership is given back
@@ -175,6 +196,11 @@ impl<C: Configuration> Service<C> {
         let (election, gate) =
             Election::new(client, &config.namespace, &config.name, &identity, timing);
         self.elections.spawn("election", election.run(self.work_ended.clone()));
+        let leader = gate.clone();
+        self.metrics.write_at_scrape(move |to| {
+            to.family("leader", Kind::Gauge, "Whether this replica leads.")
+                .series(&[], u8::from(leader.is_open()));
+        });
         Ok(gate)
     }
 
@@ -194,9 +220,9 @@ impl<C: Configuration> Service<C> {
                 info!(signal, "stopping");
                 false
             }
-            died = self.work.next() => died_early(died),
-            died = self.elections.next() => died_early(died),
-            died = server.next() => died_early(died),
+            died = self.work.next() => died_early(&died),
+            died = self.elections.next() => died_early(&died),
+            died = server.next() => died_early(&died),
         };
         let deadline = Instant::now() + grace.saturating_sub(MARGIN);
         let stopped = self.stop_all(&mut server, &stop_serving, deadline);
@@ -235,13 +261,17 @@ impl<C: Configuration> Service<C> {
 }
 
 impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let id = self.tasks.spawn(task).id();
-        self.names.insert(id, name);
+        self.names.insert(id, name.into());
     }
 
     /// Waits until one of them ends; for ever where there is none.
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Cow<'static, str> {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
@@ -249,7 +279,7 @@ impl Tasks {
             Ok((id, ())) => *id,
             Err(panicked) => panicked.id(),
         };
-        self.names.remove(&id).unwrap_or("?")
+        self.names.remove(&id).unwrap_or(Cow::Borrowed("?"))
     }
 
     /// Waits until all have ended; else names those that have not.
@@ -261,7 +291,7 @@ impl Tasks {
         };
         match timeout_at(deadline, all).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(self.names.values().copied().collect::<Vec<_>>().join(", ")),
+            Err(_) => Err(self.names.values().cloned().collect::<Vec<_>>().join(", ")),
         }
     }
 }

@@ -16,7 +16,7 @@ use policy_core::view::PodView;
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
-use policy_runtime::watch::{self, Target, WatchStatus};
+use policy_runtime::watch::Target;
 
 pub use config::Config;
 use publish::Publisher;
@@ -26,7 +26,10 @@ const ABOUT: About = About {
     name: "policy-watcher",
     version: env!("CARGO_PKG_VERSION"),
     about: "Scores the pods of a cluster as they change",
+    histograms: &[],
 };
+
+const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };
 
 /// Runs the watcher until it is told to stop.
 #[must_use]
@@ -39,16 +42,9 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let policy = config.judgement()?;
     let client = client::connect(&config.runtime.kube).await?;
     let scores = Scores::new(policy, config.excluded());
-    let status = WatchStatus::new("Pod");
     let gate = service.elect(client.clone())?;
-    let target = Target { kind: "Pod", path: "/api/v1/pods".to_owned() };
-    let listed = service.readiness.hold("the first list of pods");
-    let stop = service.stop.clone();
-    service.spawn(
-        "watch of pods",
-        watch::run::<PodView, _>(client, target, scores.sink(), status.clone(), listed, stop),
-    );
-    let publisher = Publisher { scores, gate, watch: status, profile: config.profile() };
+    let watch = service.watch::<PodView, _>(&client, PODS, scores.sink());
+    let publisher = Publisher { scores, gate, watch, profile: config.profile() };
     let at_scrape = publisher.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.metrics(to));
     let answering = publisher.clone();

@@ -5,7 +5,7 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
 use policy_runtime::endpoints::{self, Answer};
-use policy_runtime::lease::Gate;
+use policy_runtime::lease::{Gate, LeaderReport};
 use policy_runtime::metrics::{Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
@@ -51,18 +51,8 @@ struct StateAnswer<'a> {
     namespaces: usize,
     /// The second since 1970 at which the next pod changes by the passing of time.
     next_due: Option<i64>,
-    leader: LeaderState<'a>,
+    leader: LeaderReport<'a>,
     watches: [WatchReport; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LeaderState<'a> {
-    identity: &'a str,
-    is_leader: bool,
-    term: Option<u32>,
-    /// Who leads, as this replica last read.
-    holder: Option<&'a str>,
 }
 
 impl Publisher {
@@ -104,24 +94,16 @@ impl Publisher {
             pods: self.scores.tracked(),
             namespaces,
             next_due,
-            leader: LeaderState {
-                identity: self.gate.identity(),
-                is_leader: self.gate.is_open(),
-                term: self.gate.check().map(|lead| lead.term),
-                holder: holder.as_deref(),
-            },
+            leader: self.gate.report(holder.as_deref()),
             watches: [self.watch.report()],
         })
     }
 
     /// Writes the metrics that come and go with pods, and those of the leader.
     pub(crate) fn metrics(&self, to: &mut Exposition) {
-        let is_leader = self.gate.is_open();
-        to.family("leader", Kind::Gauge, "Whether this replica leads.")
-            .series(&[], u8::from(is_leader));
         to.family("pods_tracked_total", Kind::Gauge, "Pods that this replica keeps.")
             .series(&[], self.scores.tracked());
-        if !is_leader {
+        if !self.gate.is_open() {
             return;
         }
         let policy = self.scores.policy();

@@ -30,6 +30,10 @@ pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
 /// Set on a workload that was patched; the value is `<policy namespace>/<policy name>`.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
 
+/// Set on an audit result: tells its verdict from others, as far as score, class, checks,
+/// severities, workloads and containers go.
+pub const VERDICT: &str = "devops.stochastic.io/verdict";
+
 /// The definitions of both kinds, as they are installed into a cluster.
 ///
 /// `nullable` is taken out of the schema: the API server then drops an explicit `null`, which

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args as _, Command, FromArgMatches as _};
 
 use super::{Configuration, PREFIX, keys, yaml};
+use crate::metrics::Buckets;
 
 /// A flag that sets one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct About {
     pub version: &'static str,
     /// What it does, in a sentence.
     pub about: &'static str,
+    /// Its histograms, with the bounds of their buckets.
+    pub histograms: &'static [Buckets<'static>],
 }
 
 /// What a service is told on its command line.

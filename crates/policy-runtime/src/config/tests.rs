@@ -72,7 +72,7 @@ impl Configuration for Settings {
     }
 }
 
-const ABOUT: About = About { name: "greeter", version: "1.2.3", about: "Greets" };
+const ABOUT: About = About { name: "greeter", version: "1.2.3", about: "Greets", histograms: &[] };
 
 fn origin(file: Option<&str>, environment: &[(&str, &str)], flags: &[&str]) -> Origin {
     let arguments = ["greeter"].iter().chain(flags);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,6 +28,20 @@ impl Lead {
     pub fn until(&self) -> Instant {
         self.until
     }
+}
+
+/// What `/debug` endpoints show of an election.
+#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaderReport<'a> {
+    /// The name under which this process is a candidate.
+    pub identity: &'a str,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// How many holders the Lease has had, where it leads.
+    pub term: Option<u32>,
+    /// Who leads, as this process last read.
+    pub holder: Option<&'a str>,
 }
 
 /// Tells whether this process leads. Cheap to clone and to ask.
@@ -67,6 +82,18 @@ impl Gate {
     #[must_use]
     pub fn holder(&self) -> Option<Arc<str>> {
         self.shared.read().holder.clone()
+    }
+
+    /// The state as people are shown it. `holder` is what [`Gate::holder`] says.
+    #[must_use]
+    pub fn report<'a>(&'a self, holder: Option<&'a str>) -> LeaderReport<'a> {
+        let lead = self.check();
+        LeaderReport {
+            identity: self.identity(),
+            is_leader: lead.is_some(),
+            term: lead.map(|lead| lead.term),
+            holder,
+        }
     }
 
     /// The name under which this process is a candidate.

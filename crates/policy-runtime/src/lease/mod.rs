@@ -45,5 +45,5 @@ mod timing;
 mod tracker;
 
 pub use election::{Election, identity};
-pub use gate::{Gate, Lead};
+pub use gate::{Gate, Lead, LeaderReport};
 pub use timing::{Timing, TimingError};

@@ -61,7 +61,7 @@ async fn fetch(
     parameters: &ListParams,
     body: &mut Vec<u8>,
 ) -> Result<bool, String> {
-    let request = Request::new(session.target.path.as_str()).list(parameters);
+    let request = Request::new(session.target.path).list(parameters);
     let request = request.map_err(|error| error.to_string())?;
     let uri = request.uri().to_string();
     let stream = client::read(&session.client, &uri).await.map_err(|error| reason(&error))?;

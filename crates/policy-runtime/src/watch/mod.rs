@@ -54,8 +54,10 @@ pub trait Sink<T>: Send {
 pub struct Target {
     /// What logs and metrics call it, such as `Pod`.
     pub kind: &'static str,
+    /// What people call many of it, such as `pods`.
+    pub plural: &'static str,
     /// The path of its list, such as `/api/v1/pods`.
-    pub path: String,
+    pub path: &'static str,
 }
 
 /// Watches until it is stopped. `ready` is released by the first complete list.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use serde::Serialize;
+use tokio::sync::Notify;
 use tracing::warn;
 
 /// An undecodable object is logged at most so often; all are counted.
@@ -23,6 +24,8 @@ struct Inner {
     dropped: Counter,
     last_event: Gauge,
     state: Mutex<State>,
+    /// Told when a list is complete.
+    listed: Notify,
 }
 
 #[derive(Default)]
@@ -73,6 +76,7 @@ impl WatchStatus {
             dropped: counter!("dropped_total", "what" => "log lines"),
             last_event: gauge!("watch_last_event_timestamp_seconds", "kind" => kind),
             state: Mutex::default(),
+            listed: Notify::new(),
         };
         // Series that are there from the start: who counts from nothing misses the first.
         for counter in [&inner.errors, &inner.restarts, &inner.undecodable, &inner.dropped] {
@@ -85,6 +89,17 @@ impl WatchStatus {
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.update(|state| state.is_listed)
+    }
+
+    /// Waits until a list was complete.
+    pub async fn listed(&self) {
+        loop {
+            let told = self.0.listed.notified();
+            if self.is_listed() {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// The state as people are shown it.
@@ -112,6 +127,7 @@ impl WatchStatus {
         if is_again {
             self.0.restarts.increment(1);
         }
+        self.0.listed.notify_waiters();
         self.heard();
     }
 

@@ -62,7 +62,7 @@ struct Running {
 fn start(script: Script) -> Running {
     let (sink, readiness) = (Shared::default(), Readiness::default());
     let (status, stop) = (WatchStatus::new("ConfigMap"), CancellationToken::new());
-    let target = Target { kind: "ConfigMap", path: "/api/v1/configmaps".to_owned() };
+    let target = Target { kind: "ConfigMap", plural: "config maps", path: "/api/v1/configmaps" };
     let hold = readiness.hold("the list");
     tokio::spawn(run::<ConfigMap, _>(
         script.client(),

@@ -1,0 +1,309 @@
+//! The policies of the cluster, and what is remembered of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use kube::core::DeserializeGuard;
+use kube_runtime::reflector::store::Writer;
+use kube_runtime::reflector::{ObjectRef, Store, store};
+use kube_runtime::watcher::Event;
+use policy_core::api::DevOpsPolicy;
+use policy_runtime::watch::Sink;
+use tokio::sync::Notify;
+
+use crate::memory::Memory;
+
+/// A policy, or why it is none: one that cannot be decoded harms no other.
+pub(crate) type Guarded = DeserializeGuard<DevOpsPolicy>;
+
+/// Which policy. Ordered by namespace, then by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Self { namespace: text(&metadata.namespace), name: text(&metadata.name) }
+    }
+
+    pub(crate) fn reference(&self) -> ObjectRef<Guarded> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The policies, shared between the watch, the controller and who tells of them.
+#[derive(Clone)]
+pub(crate) struct Policies(Arc<Inner>);
+
+struct Inner {
+    store: Store<Guarded>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    known: BTreeMap<Key, Known>,
+    /// Those that changed by somebody's hand, not by a write of a status.
+    changed: BTreeSet<Key>,
+    is_listing: bool,
+}
+
+struct Known {
+    version: Version,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What makes another policy of it. Everything that the operator writes into a status leaves this
+/// as it is, so that no write is its own cause.
+#[derive(PartialEq, Eq)]
+struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+    finalizers: Vec<String>,
+    is_deleted: bool,
+}
+
+impl Version {
+    fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            is_deleted: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl Policies {
+    /// No policies yet, and what a watch of all of them is to be given.
+    #[must_use]
+    pub(crate) fn new() -> (Self, PolicySink) {
+        let (store, writer) = store();
+        let inner = Inner { store, state: Mutex::default(), changed: Notify::new() };
+        let policies = Self(Arc::new(inner));
+        let sink = PolicySink { policies: policies.clone(), writer, listed: None };
+        (policies, sink)
+    }
+
+    /// The policies themselves.
+    #[must_use]
+    pub(crate) fn store(&self) -> Store<Guarded> {
+        self.0.store.clone()
+    }
+
+    /// What is remembered of a policy; `None` where it is gone.
+    #[must_use]
+    pub(crate) fn memory(&self, key: &Key) -> Option<Arc<Mutex<Memory>>> {
+        self.update(|state| state.known.get(key).map(|known| Arc::clone(&known.memory)))
+    }
+
+    /// What is remembered of all policies.
+    #[must_use]
+    pub(crate) fn memories(&self) -> Vec<(Key, Arc<Mutex<Memory>>)> {
+        self.update(|state| {
+            let memories = state.known.iter();
+            memories.map(|(key, known)| (key.clone(), Arc::clone(&known.memory))).collect()
+        })
+    }
+
+    /// The policies of a namespace.
+    #[must_use]
+    pub(crate) fn of_namespace(&self, namespace: &str) -> Vec<Key> {
+        self.update(|state| {
+            let keys = state.known.range(Key::new(namespace, "")..).map(|(key, _)| key);
+            keys.take_while(|key| key.namespace == namespace).cloned().collect()
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.update(|state| state.known.len())
+    }
+
+    /// Waits for policies that changed.
+    pub(crate) async fn changed(&self) -> BTreeSet<Key> {
+        loop {
+            let told = self.0.changed.notified();
+            let changed = self.update(|state| {
+                if state.is_listing { BTreeSet::new() } else { std::mem::take(&mut state.changed) }
+            });
+            if !changed.is_empty() {
+                return changed;
+            }
+            told.await;
+        }
+    }
+
+    fn update<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes in the policies of a watch.
+pub(crate) struct PolicySink {
+    policies: Policies,
+    writer: Writer<Guarded>,
+    /// Those of the list that is under way.
+    listed: Option<BTreeSet<Key>>,
+}
+
+impl PolicySink {
+    fn note(&mut self, metadata: &ObjectMeta) {
+        let key = Key::of(metadata);
+        let version = Version::of(metadata);
+        self.policies.update(|state| {
+            let known = state.known.get(&key);
+            if known.is_some_and(|known| known.version == version) {
+                return;
+            }
+            let same = known.filter(|known| known.version.uid == version.uid);
+            let memory = same.map(|known| Arc::clone(&known.memory)).unwrap_or_default();
+            state.known.insert(key.clone(), Known { version, memory });
+            state.changed.insert(key.clone());
+        });
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key);
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.policies.update(|state| {
+            state.known.remove(key);
+            state.changed.remove(key);
+        });
+    }
+}
+
+impl Sink<Guarded> for PolicySink {
+    fn list_begins(&mut self) {
+        self.listed = Some(BTreeSet::new());
+        self.policies.update(|state| state.is_listing = true);
+        self.writer.apply_watcher_event(&Event::Init);
+    }
+
+    fn list_completes(&mut self) {
+        self.writer.apply_watcher_event(&Event::InitDone);
+        let listed = self.listed.take().unwrap_or_default();
+        self.policies.update(|state| {
+            state.is_listing = false;
+            state.known.retain(|key, _| listed.contains(key));
+            state.changed.retain(|key| listed.contains(key));
+        });
+        self.policies.0.changed.notify_one();
+    }
+
+    fn applied(&mut self, mut policy: Guarded) {
+        // Larger than the rest, and nobody's business.
+        policy.meta_mut().managed_fields = None;
+        self.note(policy.meta());
+        let is_listing = self.listed.is_some();
+        let event = if is_listing { Event::InitApply(policy) } else { Event::Apply(policy) };
+        self.writer.apply_watcher_event(&event);
+        self.policies.0.changed.notify_one();
+    }
+
+    fn undecodable(&mut self, namespace: &str, name: &str) {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(Key::new(namespace, name));
+        }
+    }
+
+    fn deleted(&mut self, namespace: &str, name: &str) {
+        let key = Key::new(namespace, name);
+        self.forget(&key);
+        if let Some(last) = self.policies.0.store.get(&key.reference()) {
+            self.writer.apply_watcher_event(&Event::Delete((*last).clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn policy(name: &str, uid: &str, generation: i64, score: i64) -> Guarded {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+            "metadata": { "namespace": "shop", "name": name, "uid": uid, "generation": generation,
+                "managedFields": [{ "manager": "kubectl" }] },
+            "spec": { "maxRestartCount": if generation < 0 { "no number".into() } else { serde_json::json!(1) } },
+            "status": { "healthScore": score },
+        }))
+        .unwrap()
+    }
+
+    fn listed(all: impl IntoIterator<Item = Guarded>) -> (Policies, PolicySink) {
+        let (policies, mut sink) = Policies::new();
+        sink.list_begins();
+        all.into_iter().for_each(|policy| sink.applied(policy));
+        sink.list_completes();
+        (policies, sink)
+    }
+
+    async fn changed(policies: &Policies) -> Vec<String> {
+        let changed = tokio::time::timeout(Duration::from_secs(1), policies.changed()).await;
+        changed.unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_changes_no_policy() {
+        let (policies, mut sink) = listed([policy("a", "1", 1, 50)]);
+        assert_eq!(changed(&policies).await, ["shop/a"]);
+        sink.applied(policy("a", "1", 1, 60));
+        assert!(changed(&policies).await.is_empty());
+        let key = Key::new("shop", "a");
+        let last = policies.store().get(&key.reference()).unwrap();
+        assert_eq!(last.0.as_ref().unwrap().status.as_ref().unwrap().health_score, Some(60));
+        assert!(last.meta().managed_fields.is_none());
+        sink.applied(policy("a", "1", 2, 60));
+        assert_eq!(changed(&policies).await, ["shop/a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_cannot_be_decoded_is_there_as_well() {
+        let (policies, _sink) = listed([policy("a", "1", 1, 0), policy("b", "2", -1, 0)]);
+        assert_eq!(changed(&policies).await, ["shop/a", "shop/b"]);
+        let broken = policies.store().get(&Key::new("shop", "b").reference()).unwrap();
+        assert!(broken.0.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_one_objects_and_goes_with_it() {
+        let (policies, mut sink) = listed([policy("a", "1", 1, 0), policy("b", "2", 1, 0)]);
+        let key = Key::new("shop", "a");
+        let first = policies.memory(&key).unwrap();
+        sink.applied(policy("a", "1", 2, 0));
+        assert!(Arc::ptr_eq(&first, &policies.memory(&key).unwrap()));
+        sink.applied(policy("a", "3", 1, 0));
+        assert!(!Arc::ptr_eq(&first, &policies.memory(&key).unwrap()), "another of that name");
+        sink.deleted("shop", "a");
+        assert!(policies.memory(&key).is_none());
+        assert!(policies.store().get(&key.reference()).is_none());
+        sink.list_begins();
+        sink.applied(policy("c", "4", 1, 0));
+        sink.list_completes();
+        assert_eq!(policies.of_namespace("shop"), [Key::new("shop", "c")]);
+        assert_eq!(changed(&policies).await, ["shop/c"]);
+        assert!(policies.of_namespace("sho").is_empty());
+    }
+}
