@@ -6,6 +6,7 @@ mod crds;
 mod failures;
 mod install;
 mod live;
+mod operator;
 mod policies;
 mod rights;
 mod testbed;

@@ -1,13 +1,15 @@
 //! What the platform consists of. A new component is a file here and a line in [`COMPONENTS`].
 
+mod operator;
 mod watcher;
 
+pub use operator::OPERATOR;
 pub use watcher::WATCHER;
 
 use crate::Rule;
 
 /// All components, in the order in which they are installed.
-pub const COMPONENTS: &[Component] = &[WATCHER];
+pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR];
 
 /// One service of the platform, and all that it may do in a cluster.
 ///

@@ -1,0 +1,119 @@
+//! The operator beside a real API server: `kubectl get dop` is the truth, and always current.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+mod audit;
+mod changes;
+mod deletion;
+mod guarded;
+mod quiet;
+mod rights;
+mod storm;
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use e2e::{Parts, Service, Testbed, service_binary};
+use serde_json::Value;
+
+use crate::cli;
+
+/// For what takes a moment, on a busy machine.
+const SURELY: Duration = Duration::from_secs(60);
+
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> =
+        LazyLock::new(|| service_binary("policy-operator").unwrap());
+    &PROGRAM
+}
+
+/// A testbed with the definitions and what `deploy/kustomize/base` installs, and the operator's
+/// kubeconfig.
+fn installed(parts: &Parts) -> (Testbed, PathBuf) {
+    let testbed = Testbed::start(parts).unwrap();
+    cli::expect(&testbed, 0, &["crd", "install"], "");
+    testbed.install_base().unwrap();
+    let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
+    (testbed, kubeconfig)
+}
+
+/// An operator that is ready. It need not lead.
+fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
+    let operator = testbed.service(name, program()).kubeconfig(kubeconfig).start().unwrap();
+    operator.wait_ready(SURELY).unwrap();
+    operator
+}
+
+fn leads(operator: &Service<'_>) -> bool {
+    operator.metrics().is_ok_and(|metrics| metrics.value("leader", &[]) == Some(1.0))
+}
+
+fn apply_policy(testbed: &Testbed, namespace: &str, name: &str, spec: &str) {
+    let text = format!(
+        "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
+         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
+    );
+    testbed.apply(&text).unwrap();
+}
+
+fn apply_pod(testbed: &Testbed, namespace: &str, name: &str, image: &str) {
+    let text = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}, \
+         spec: {{containers: [{{name: c, image: '{image}'}}]}}}}"
+    );
+    testbed.apply(&text).unwrap();
+}
+
+/// Says what a kubelet would.
+fn patch_status(testbed: &Testbed, namespace: &str, pod: &str, phase: &str, restarts: u32) {
+    let status = format!(
+        r#"{{"status": {{"phase": "{phase}", "containerStatuses": [{{"name": "c", "image": "i",
+            "imageID": "i", "ready": true, "restartCount": {restarts}}}]}}}}"#
+    );
+    let patch = ["patch", "pod", pod, "-n", namespace, "--subresource=status", "-p", &status];
+    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
+}
+
+fn delete(testbed: &Testbed, namespace: &str, object: &str) {
+    let delete = ["delete", object, "-n", namespace, "--grace-period=0", "--force"];
+    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+}
+
+/// The policy as it is; `null` where there is none.
+fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
+    let get = ["get", "dop", name, "-n", namespace, "-o", "json"];
+    let run = testbed.kubectl(&get).unwrap();
+    serde_json::from_str(&run.stdout).unwrap_or_default()
+}
+
+/// All of a kind in a namespace.
+fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
+    let get = ["get", kind, "-n", namespace, "-o", "json"];
+    let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// Waits until the status is as expected, and gives the policy.
+fn wait_for_status(
+    testbed: &Testbed,
+    operator: &Service<'_>,
+    (namespace, name): (&str, &str),
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
+    let mut last = Value::Null;
+    let waited = testbed.wait_for("the status", SURELY, || {
+        last = policy(testbed, namespace, name);
+        Ok(expected(&last["status"]))
+    });
+    assert!(waited.is_ok(), "{waited:?}\n{last:#}\n{}", operator.logs().unwrap());
+    last
+}
+
+/// `True`, `False` or nothing, and the reason.
+fn condition<'a>(policy: &'a Value, type_: &str) -> (&'a str, &'a str) {
+    let conditions = policy["status"]["conditions"].as_array().map(Vec::as_slice);
+    let found = conditions.unwrap_or_default().iter().find(|found| found["type"] == type_);
+    let text = |field: &str| found.and_then(|found| found[field].as_str()).unwrap_or_default();
+    (text("status"), text("reason"))
+}

@@ -1,0 +1,98 @@
+//! What the status says after each kind of change.
+
+use e2e::Parts;
+use serde_json::json;
+
+use super::{
+    SURELY, apply_pod, apply_policy, condition, delete, installed, patch_status, start,
+    wait_for_status,
+};
+
+#[test]
+fn the_status_follows_pods_and_policies() {
+    let (testbed, kubeconfig) = installed(&Parts::new("changes"));
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let shop = testbed.namespace("shop").unwrap();
+    let strict = (shop.as_str(), "strict");
+    let spec = "{forbidLatestTag: true, maxRestartCount: 1, forbidPendingDuration: 4, \
+                severityOverrides: {latestTag: critical}}";
+    apply_policy(&testbed, &shop, "strict", spec);
+    let wait = ["wait", "--for=condition=Ready", "dop/strict", "-n", &shop, "--timeout=60s"];
+    testbed.kubectl(&wait).unwrap().succeeded().unwrap();
+    let empty = wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 0);
+    assert_eq!(empty["status"]["message"], "no pods to judge");
+    assert_eq!(empty["status"]["healthScore"], 100);
+    assert_eq!(empty["metadata"]["finalizers"], json!(["devops.stochastic.io/cleanup"]));
+    assert_eq!(condition(&empty, "Admission"), ("True", "Denies"));
+
+    // Created: judged at once for its image, and for its wait when that is over.
+    apply_pod(&testbed, &shop, "web", "nginx");
+    let made = wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 1);
+    let by_check = &made["status"]["violationsByCheck"];
+    assert_eq!(*by_check, json!({"latest-tag": 1, "high-restarts": 0, "pending": 0}));
+    assert_eq!(made["status"]["healthScore"], 95);
+    assert_eq!(
+        made["status"]["violations"],
+        json!(["pod/web: uses :latest image tag (container c)"])
+    );
+    let severities = json!({"critical": 1, "high": 0, "medium": 0, "low": 0});
+    assert_eq!(made["status"]["violationsBySeverity"], severities);
+    let late = wait_for_status(&testbed, &operator, strict, |status| {
+        status["violationsByCheck"]["pending"] == 1
+    });
+    assert_eq!(late["status"]["healthScore"], 91);
+    assert_eq!(late["status"]["violations"][1], "pod/web: pending longer than 4 s");
+
+    // Running, then restarted.
+    patch_status(&testbed, &shop, "web", "Running", 0);
+    wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 95);
+    patch_status(&testbed, &shop, "web", "Running", 3);
+    let restarted = wait_for_status(&testbed, &operator, strict, |status| {
+        status["violationsByCheck"]["high-restarts"] == 1
+    });
+    assert_eq!(restarted["status"]["healthScore"], 100 - 5 - 3 * 6);
+    assert_eq!(condition(&restarted, "Healthy"), ("False", "Stable"));
+    assert_eq!(restarted["status"]["classification"], "Stable");
+    assert_eq!(restarted["status"]["healthy"], false);
+
+    // Another policy says another thing of the same pods.
+    apply_policy(&testbed, &shop, "lenient", "{forbidLatestTag: true, weights: {latestTag: 1}}");
+    let lenient = (shop.as_str(), "lenient");
+    wait_for_status(&testbed, &operator, lenient, |status| status["healthScore"] == 99);
+
+    // The policy changes: it says of which generation it speaks.
+    apply_policy(&testbed, &shop, "strict", "{maxRestartCount: 1}");
+    let changed = wait_for_status(&testbed, &operator, strict, |status| {
+        status["violationsByCheck"].get("latest-tag").is_none()
+    });
+    assert_eq!(changed["status"]["observedGeneration"], changed["metadata"]["generation"]);
+    assert_eq!(condition(&changed, "Admission"), ("False", "NothingDenied"));
+    let metrics = operator.metrics().unwrap();
+    let labels = [("namespace", shop.as_str()), ("policy", "strict")];
+    assert_eq!(metrics.value("devopspolicy_health_score", &labels), Some(82.0));
+
+    // Finished, and gone.
+    apply_pod(&testbed, &shop, "job", "nginx");
+    wait_for_status(&testbed, &operator, lenient, |status| status["podsEvaluated"] == 2);
+    patch_status(&testbed, &shop, "job", "Succeeded", 0);
+    wait_for_status(&testbed, &operator, lenient, |status| status["podsEvaluated"] == 1);
+    delete(&testbed, &shop, "pod/web");
+    wait_for_status(&testbed, &operator, strict, |status| status["message"] == "no pods to judge");
+
+    // What people see.
+    let get = ["get", "dop", "-n", &shop];
+    let table = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().take(6).collect()).collect();
+    assert_eq!(rows[0], ["NAME", "MODE", "SCORE", "CLASS", "PODS", "VIOLATIONS"]);
+    assert_eq!(rows[1], ["lenient", "audit", "100", "Healthy", "0", "0"]);
+
+    // A deleted policy goes, and its series with it.
+    delete(&testbed, &shop, "dop/strict");
+    testbed
+        .wait_for("the series to go", SURELY, || {
+            Ok(operator.metrics()?.value("devopspolicy_health_score", &labels).is_none())
+        })
+        .unwrap();
+    assert_eq!(super::policy(&testbed, &shop, "strict"), json!(null));
+}

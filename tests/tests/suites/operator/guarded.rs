@@ -1,0 +1,73 @@
+//! Policies that cannot be judged by: each says so, and harms no other.
+
+use e2e::Parts;
+use serde_json::Value;
+
+use super::{apply_policy, condition, installed, start, wait_for_status};
+
+/// Lets through what the definition would refuse, as an older or a changed definition does.
+fn loosen(testbed: &e2e::Testbed) {
+    let crd = "devopspolicies.devops.stochastic.io";
+    let text = testbed.kubectl(&["get", "crd", crd, "-o", "json"]).unwrap().succeeded().unwrap();
+    let mut crd: Value = serde_json::from_str(&text).unwrap();
+    let version = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    version["spec"] =
+        serde_json::json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    crd["metadata"]["managedFields"] = Value::Null;
+    let replace = ["replace", "-f", "-"];
+    testbed.kubectl_stdin(&replace, &crd.to_string()).unwrap().succeeded().unwrap();
+}
+
+#[test]
+fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
+    let (testbed, kubeconfig) = installed(&Parts::new("guarded"));
+    loosen(&testbed);
+    let shop = testbed.namespace("shop").unwrap();
+    // The server takes a moment to serve the changed definition.
+    testbed
+        .wait_for("the loose definition", super::SURELY, || {
+            let text = format!(
+                "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
+                 metadata: {{name: undecodable, namespace: {shop}}}, \
+                 spec: {{maxRestartCount: many}}}}"
+            );
+            let run = testbed.kubectl_stdin(&["create", "-f", "-"], &text)?;
+            Ok(run.code == Some(0))
+        })
+        .unwrap();
+    apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: -1, weights: {pending: 101}}");
+    apply_policy(&testbed, &shop, "fine", "{forbidLatestTag: true}");
+    apply_policy(&testbed, "kube-system", "system", "{forbidLatestTag: true}");
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let ready = |policy: (&str, &str)| {
+        let found = wait_for_status(&testbed, &operator, policy, |status| {
+            status["conditions"].is_array()
+        });
+        let (status, reason) = condition(&found, "Ready");
+        let message = found["status"]["message"].as_str().unwrap_or_default().to_owned();
+        (status.to_owned(), reason.to_owned(), message)
+    };
+    let (status, reason, message) = ready((&shop, "undecodable"));
+    assert_eq!((&*status, &*reason), ("False", "Undecodable"), "{message}");
+    assert!(message.contains("the policy cannot be read: "), "{message}");
+    let (status, reason, message) = ready((&shop, "invalid"));
+    assert_eq!((&*status, &*reason), ("False", "Invalid"), "{message}");
+    assert_eq!(
+        message,
+        "spec.maxRestartCount: must be 0 or more, not -1; \
+         spec.weights.pending: must be 0 to 100, not 101"
+    );
+    let (status, reason, _) = ready(("kube-system", "system"));
+    assert_eq!((&*status, &*reason), ("False", "ExcludedNamespace"));
+    let (status, reason, _) = ready((&shop, "fine"));
+    assert_eq!((&*status, &*reason), ("True", "Judged"));
+    // One that is mended is judged by.
+    apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: 1, weights: {pending: 100}}");
+    wait_for_status(&testbed, &operator, (&shop, "invalid"), |status| {
+        status["healthScore"] == 100
+    });
+    // All of them can be deleted.
+    for name in ["undecodable", "invalid", "fine"] {
+        super::delete(&testbed, &shop, &format!("dop/{name}"));
+    }
+}
