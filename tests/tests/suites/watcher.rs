@@ -3,7 +3,7 @@
 
 mod election;
 mod faults;
-mod storm;
+pub(crate) mod storm;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

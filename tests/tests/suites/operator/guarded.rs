@@ -40,9 +40,8 @@ fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
     apply_policy(&testbed, "kube-system", "system", "{forbidLatestTag: true}");
     let operator = start(&testbed, "operator", &kubeconfig);
     let ready = |policy: (&str, &str)| {
-        let found = wait_for_status(&testbed, &operator, policy, |status| {
-            status["conditions"].is_array()
-        });
+        let found =
+            wait_for_status(&testbed, &operator, policy, |status| status["conditions"].is_array());
         let (status, reason) = condition(&found, "Ready");
         let message = found["status"]["message"].as_str().unwrap_or_default().to_owned();
         (status.to_owned(), reason.to_owned(), message)
@@ -63,9 +62,7 @@ fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
     assert_eq!((&*status, &*reason), ("True", "Judged"));
     // One that is mended is judged by.
     apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: 1, weights: {pending: 100}}");
-    wait_for_status(&testbed, &operator, (&shop, "invalid"), |status| {
-        status["healthScore"] == 100
-    });
+    wait_for_status(&testbed, &operator, (&shop, "invalid"), |status| status["healthScore"] == 100);
     // All of them can be deleted.
     for name in ["undecodable", "invalid", "fine"] {
         super::delete(&testbed, &shop, &format!("dop/{name}"));

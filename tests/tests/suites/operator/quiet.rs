@@ -1,1 +1,99 @@
-//! To come.
+//! Where nothing changes nothing is written, and where everything does, not too much.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use e2e::{Parts, Testbed};
+
+use super::{SURELY, apply_pod, apply_policy, installed, patch_status, start, wait_for_status};
+
+/// For so long nothing may be written; less than the time of the heartbeat.
+const QUIET: Duration = Duration::from_secs(60);
+/// A storm in one namespace.
+const CHANGES: u32 = 1_000;
+
+/// Every call of the operator that writes, but those on its Lease.
+fn writes(testbed: &Testbed) -> Vec<String> {
+    let calls = testbed.audit("system:serviceaccount:kube-devops:policy-operator").unwrap();
+    let reads = ["get", "list", "watch"];
+    let writes = calls
+        .iter()
+        .filter(|call| !reads.contains(&call.verb.as_str()) && call.resource != "leases");
+    let line = |call: &e2e::AuditedCall| {
+        format!("{} {}/{} {} {}", call.verb, call.resource, call.subresource, call.name, call.code)
+    };
+    writes.map(line).collect()
+}
+
+#[test]
+fn without_changes_nothing_is_written() {
+    let (testbed, kubeconfig) = installed(&Parts::new("quiet"));
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let shop = testbed.namespace("shop").unwrap();
+    let strict = (shop.as_str(), "strict");
+    apply_policy(&testbed, &shop, "strict", "{forbidPendingDuration: 2, maxRestartCount: 1}");
+    for (name, phase, restarts) in [("waits", "Pending", 0), ("fails", "Running", 9)] {
+        apply_pod(&testbed, &shop, name, "nginx");
+        patch_status(&testbed, &shop, name, phase, restarts);
+    }
+    wait_for_status(&testbed, &operator, strict, |status| status["totalViolations"] == 2);
+    // The audit result of the first minute belongs to what came before.
+    testbed
+        .wait_for("the audit result", 2 * SURELY, || {
+            Ok(operator.metrics()?.value("audit_results_total", &[]) >= Some(1.0))
+        })
+        .unwrap();
+    let before = super::policy(&testbed, &shop, "strict");
+    let written = writes(&testbed);
+    let start = Instant::now();
+    let mut restarts = 10;
+    while start.elapsed() < QUIET {
+        // One container restarts again and again: that is no news.
+        restarts += 1;
+        patch_status(&testbed, &shop, "fails", "Running", restarts);
+        sleep(Duration::from_secs(2));
+    }
+    let after = super::policy(&testbed, &shop, "strict");
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+    assert_eq!(writes(&testbed), written);
+}
+
+#[test]
+fn a_storm_brings_one_write_a_second_and_the_last_one_is_right() {
+    let (testbed, kubeconfig) = installed(&Parts::new("storms"));
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let shop = testbed.namespace("shop").unwrap();
+    apply_policy(&testbed, &shop, "strict", "{forbidLatestTag: true}");
+    let strict = (shop.as_str(), "strict");
+    wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 0);
+    let evaluations = || operator.metrics().unwrap().value("devopspolicy_reconcile_total", &[]);
+    let (written, looked, start) = (writes(&testbed).len(), evaluations(), Instant::now());
+    // A hundred pods at a time in one call, so that they come faster than anybody can look.
+    for batch in 0..CHANGES / 100 {
+        let pods: Vec<String> = (0..100)
+            .map(|number| {
+                let image = if number % 2 == 0 { "nginx" } else { "nginx:1.27" };
+                format!(
+                    "{{apiVersion: v1, kind: Pod, metadata: {{name: p{batch}-{number}, \
+                     namespace: {shop}}}, spec: {{containers: [{{name: c, image: '{image}'}}]}}}}"
+                )
+            })
+            .collect();
+        testbed.kubectl_stdin(&["create", "-f", "-"], &pods.join("\n---\n")).unwrap();
+        // A namespace that never rests is looked at all the same.
+        let pods = super::policy(&testbed, &shop, "strict")["status"]["podsEvaluated"].clone();
+        let long_ago = u64::from(batch.saturating_sub(2)) * 100;
+        assert!(pods.as_u64() >= Some(long_ago), "batch {batch}: {pods}");
+    }
+    let last =
+        wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == CHANGES);
+    assert_eq!(last["status"]["totalViolations"], CHANGES / 2);
+    let seconds = start.elapsed().as_secs_f64();
+    let of_status = |line: &&String| line.contains("/status");
+    let written = writes(&testbed).iter().skip(written).filter(of_status).count();
+    #[expect(clippy::cast_precision_loss, reason = "some tens")]
+    let per_second = written as f64 / seconds;
+    assert!(per_second <= 1.0, "{written} writes in {seconds:.1} s");
+    let looked = evaluations().unwrap() - looked.unwrap();
+    assert!(looked >= (seconds / 2.0).floor(), "{looked} looks in {seconds:.1} s");
+}

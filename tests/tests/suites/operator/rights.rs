@@ -1,1 +1,107 @@
-//! To come.
+//! The operator has the rights that it needs, and needs those that it has.
+
+use std::collections::BTreeSet;
+
+use e2e::{AuditedCall, Parts, Service, Signal, Testbed};
+
+use super::{
+    SURELY, apply_pod, apply_policy, delete, installed, list, patch_status, start, wait_for_status,
+};
+
+const USER: &str = "system:serviceaccount:kube-devops:policy-operator";
+
+/// What `deploy/kustomize/base` grants, as the audit log names it. `list` is for servers that do
+/// not stream lists.
+const GRANTED: [&str; 15] = [
+    "create events.k8s.io/events",
+    "create leases",
+    "create policyauditresults",
+    "delete policyauditresults",
+    "get leases",
+    "list devopspolicies",
+    "list pods",
+    "list policyauditresults",
+    "patch devopspolicies",
+    "patch devopspolicies/status",
+    "patch events.k8s.io/events",
+    "update leases",
+    "watch devopspolicies",
+    "watch pods",
+    "watch policyauditresults",
+];
+
+/// What it asked of that server, and that it asked nothing it may not, nor elsewhere.
+fn asked(testbed: &Testbed, namespace: &str) -> BTreeSet<String> {
+    // The log is written a moment after the answer; the Lease is given back by the last call.
+    let calls = || testbed.audit(USER);
+    let mut last = 0;
+    testbed
+        .wait_for("the audit log", SURELY, || {
+            let before = std::mem::replace(&mut last, calls()?.len());
+            Ok(before == last && last > 0)
+        })
+        .unwrap();
+    let name = |call: &AuditedCall| {
+        assert_ne!(call.code, 403, "{call:?}");
+        let is_known = [namespace, "kube-devops", ""].contains(&&*call.namespace);
+        assert!(is_known, "a policy of {namespace} is no reason for {call:?}");
+        let group = if call.group == "events.k8s.io" { "events.k8s.io/" } else { "" };
+        let slash = if call.subresource.is_empty() { "" } else { "/" };
+        format!("{} {group}{}{slash}{}", call.verb, call.resource, call.subresource)
+    };
+    calls().unwrap().iter().map(name).collect()
+}
+
+fn stop(operator: &Service<'_>) {
+    operator.signal(Signal::Term).unwrap();
+    assert_eq!(operator.wait_exit(SURELY).unwrap().code(), Some(0));
+}
+
+#[test]
+fn it_needs_exactly_the_rules_that_are_installed() {
+    let (testbed, kubeconfig) = installed(&Parts::new("streams"));
+    let [shop, bank] = ["shop", "bank"].map(|name| testbed.namespace(name).unwrap());
+    let operator = testbed
+        .service("operator", super::program())
+        .kubeconfig(&kubeconfig)
+        .variable("GOV_AUDIT_RESULTS__RETENTION", "1")
+        .start()
+        .unwrap();
+    let strict = (shop.as_str(), "strict");
+    apply_policy(&testbed, &shop, "strict", "{forbidLatestTag: true, weights: {latestTag: 50}}");
+    apply_pod(&testbed, &bank, "elsewhere", "nginx");
+    // One verdict a minute is written down; of two the first has to go.
+    wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 100);
+    let written = |number: f64| {
+        let waited = testbed.wait_for("the audit result", 3 * SURELY, || {
+            Ok(operator.metrics()?.value("audit_results_total", &[]) >= Some(number))
+        });
+        assert!(waited.is_ok(), "{waited:?}\n{}", operator.logs().unwrap());
+    };
+    written(1.0);
+    apply_pod(&testbed, &shop, "web", "nginx");
+    wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 50);
+    written(2.0);
+    patch_status(&testbed, &shop, "web", "Succeeded", 0);
+    wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 100);
+    testbed
+        .wait_for("the surplus to go", SURELY, || Ok(list(&testbed, &shop, "par").len() == 1))
+        .unwrap();
+    // Classes are told at most once a minute: the return to the first comes a minute later.
+    testbed
+        .wait_for("the Event to be counted up", 3 * SURELY, || {
+            let events = list(&testbed, &shop, "events.events.k8s.io");
+            Ok(events.iter().any(|event| event["series"]["count"] == 2))
+        })
+        .unwrap();
+    delete(&testbed, &shop, "dop/strict");
+    stop(&operator);
+    let mut used = asked(&testbed, &shop);
+    drop(operator);
+
+    let (pages, kubeconfig) = installed(&Parts::new("pages").without_streamed_lists());
+    let operator = start(&pages, "operator", &kubeconfig);
+    stop(&operator);
+    used.extend(asked(&pages, ""));
+    assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), GRANTED);
+}

@@ -70,7 +70,7 @@ fn status(random: &mut fastrand::Rng) -> Value {
     json!({ "status": { "phase": phase, "containerStatuses": statuses } })
 }
 
-async fn client(testbed: &Testbed) -> Client {
+pub(crate) async fn client(testbed: &Testbed) -> Client {
     let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig()).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
@@ -78,7 +78,12 @@ async fn client(testbed: &Testbed) -> Client {
 }
 
 /// Applies so many random changes, and says how many the server took.
-async fn storm(client: Client, namespaces: &[String], changes: usize, seed: u64) -> usize {
+pub(crate) async fn storm(
+    client: Client,
+    namespaces: &[String],
+    changes: usize,
+    seed: u64,
+) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let changes = (0..changes).map(|_| {
         let namespace = random.choice(namespaces).unwrap().clone();
