@@ -96,7 +96,7 @@ async fn reconcile(policy: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if done.is_ok() {
         context.failures.succeeded(&Key::of(policy.meta()));
     }
-    done
+    Ok(done?.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]

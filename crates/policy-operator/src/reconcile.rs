@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Resource as _;
-use kube_runtime::controller::Action;
 use metrics::counter;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicy, DevOpsPolicyStatus, FINALIZER};
@@ -47,12 +46,13 @@ fn locked(memory: &Remembered) -> MutexGuard<'_, Memory> {
 }
 
 impl Reconciler {
-    /// Brings the cluster up to date with one policy, and says when to look again at the latest.
-    pub(crate) async fn reconcile(&self, policy: &Guarded) -> Result<Action, WriteError> {
+    /// Brings the cluster up to date with one policy, and says when to look again at the latest;
+    /// `None` where nothing has to be done before something changes.
+    pub(crate) async fn reconcile(&self, policy: &Guarded) -> Result<Option<Duration>, WriteError> {
         let metadata = policy.meta();
         let key = Key::of(metadata);
         let Some(memory) = self.policies.memory(&key) else {
-            return Ok(Action::await_change());
+            return Ok(None);
         };
         let leads = self.writer.leads();
         let is_held = metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
@@ -61,28 +61,28 @@ impl Reconciler {
             if leads && is_held {
                 self.writer.release(metadata).await?;
             }
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         if leads && !is_held {
             self.writer.hold(metadata).await?;
             // The change that this makes leads back here.
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         let now = Instant::now();
         if let Some(rest) = locked(&memory).rest(metadata.generation, now) {
-            return Ok(Action::requeue(rest));
+            return Ok(Some(rest));
         }
         let second = (self.now)();
         let Some(judgement) = self.judge(policy, second) else {
             // The namespace counts as changed once its pods are known.
-            return Ok(Action::await_change());
+            return Ok(None);
         };
         locked(&memory).judges(metadata.generation, now);
         self.note(&key, policy, &memory, &judgement, second);
         if leads {
             self.write(policy, &memory, &judgement, second).await?;
         }
-        Ok(Action::requeue(self.next_look(&memory, &judgement, leads)))
+        Ok(Some(self.next_look(&memory, &judgement, leads)))
     }
 
     /// Judges the namespace of a policy. `None` while its pods are not known as a whole.
@@ -243,3 +243,6 @@ fn until(second: i64, now: Timestamp) -> Duration {
 fn uid(policy: &Guarded) -> &str {
     policy.meta().uid.as_deref().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

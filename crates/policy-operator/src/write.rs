@@ -218,7 +218,7 @@ impl Writer {
         policy: &Key,
         name: &str,
     ) -> Result<(), WriteError> {
-        let api = self.api::<PolicyAuditResult>(policy);
+        let api = self.api::<PartialObjectMeta<PolicyAuditResult>>(policy);
         let parameters = DeleteParams::default();
         let request = api.delete(name, &parameters);
         unless_gone(self.call("delete an audit result", policy, request).await).map(drop)
