@@ -13,7 +13,7 @@ use crate::kubeconfig::{self, Access};
 use crate::poll::wait_for;
 use crate::processes::Processes;
 use crate::tokens::{ADMIN, Tokens};
-use crate::{Program, controllers, nodes};
+use crate::{Program, Signal, controllers, nodes};
 
 /// Somebody may take a port between our choice and the program's start.
 const TRIES: usize = 3;
@@ -201,6 +201,11 @@ impl Testbed {
     /// Kills the API server as a crash would: no connection is closed in good order.
     pub fn kill_api_server(&self) -> Result<()> {
         self.processes.kill(Program::ApiServer.name())
+    }
+
+    /// Sends a signal to etcd: stopped, it lets the API server wait.
+    pub fn signal_store(&self, signal: Signal) -> Result<()> {
+        self.processes.signal(Program::Etcd.name(), signal)
     }
 
     /// Starts the API server again after [`Testbed::kill_api_server`], on the same port and with

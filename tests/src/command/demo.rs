@@ -1,5 +1,6 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
+mod replicas;
 mod watchers;
 
 use std::cell::Cell;
@@ -13,13 +14,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use e2e::{Parts, Program, Run, Testbed, policyctl, service_binary};
+use replicas::{Replicas, SOON};
 use watchers::Watchers;
 
 /// Three namespaces: `shop` is well kept, `billing` is not, `kube-system` belongs to the cluster.
 const APPLICATION: &str = include_str!("demo.yaml");
 /// How many pods of the application run in the end; one stays Pending.
 const RUNNING: usize = 9;
-const STEPS: u32 = 7;
+/// How many of them are in `shop`.
+const SHOP_PODS: &str = "4";
+const STEPS: u32 = 8;
 /// A deployment of five pods that have everything wrong.
 const BAD: &str = include_str!("demo/bad.yaml");
 
@@ -49,7 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let apply = format!("policyctl bundle apply {bundle} -n {namespace} | kubectl apply -f -");
         demo.show(&apply, 0)?;
     }
-    demo.show("kubectl get devopspolicies --all-namespaces", 0)?;
+    // Under way while the rest is shown: audit results are written at the end of a minute.
+    let operators = Replicas::start(&demo.testbed, "policy-operator")?;
     demo.step("What policyctl says of the cluster")?;
     demo.show("policyctl check", 0)?;
     demo.show("policyctl list pods", 0)?;
@@ -59,8 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         1,
     )?;
     demo.step("Live scores: two replicas of policy-watcher")?;
-    let watchers = Watchers::start(&demo.testbed, &demo.watcher)?;
-    watchers.introduce()?;
+    let watchers = Watchers::start(&demo.testbed)?;
     let pods = watchers.pods()?;
     watchers.show_scores("Scores now:", pods, 0)?;
     fs::write(demo.testbed.folder().join("bad.yaml"), BAD)?;
@@ -68,6 +72,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     watchers.show_scores("Scores with it:", pods + 5, 5)?;
     demo.show("kubectl delete -f bad.yaml", 0)?;
     watchers.show_scores("Scores without it:", pods, 0)?;
+    demo.step("Verdicts in the cluster: two replicas of policy-operator")?;
+    operators.introduce()?;
+    demo.show_verdicts()?;
     demo.end(options.once, &watchers)
 }
 
@@ -75,7 +82,6 @@ struct Demo {
     testbed: Testbed,
     /// Where `kubectl` and `policyctl` are, for the demo and for its user.
     programs: PathBuf,
-    watcher: PathBuf,
     step: Cell<u32>,
     start: Instant,
 }
@@ -83,10 +89,11 @@ struct Demo {
 impl Demo {
     fn start() -> Result<Self> {
         let start = Instant::now();
-        print(&format!(
-            "\n[1/{STEPS}] policyctl, policy-watcher and the programs of a control plane\n"
-        ))?;
-        let (policyctl, watcher) = (policyctl()?, service_binary("policy-watcher")?);
+        print(&format!("\n[1/{STEPS}] The programs of kube-devops and of a control plane\n"))?;
+        let policyctl = policyctl()?;
+        for service in ["policy-watcher", "policy-operator"] {
+            service_binary(service)?;
+        }
         let kubectl = Program::Kubectl.path()?;
         print(&format!(
             "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
@@ -98,7 +105,7 @@ impl Demo {
         for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl")] {
             symlink(program, programs.join(name)).with_context(|| format!("cannot link {name}"))?;
         }
-        Ok(Self { testbed, programs, watcher, step: Cell::new(2), start })
+        Ok(Self { testbed, programs, step: Cell::new(2), start })
     }
 
     fn step(&self, what: &str) -> Result<()> {
@@ -125,6 +132,23 @@ impl Demo {
         Ok(())
     }
 
+    /// Shows what the operators wrote, and how it follows a change.
+    fn show_verdicts(&self) -> Result<()> {
+        // A policy is judged once a second, and the pods of the last step are just gone.
+        let pods = "jsonpath={.status.podsEvaluated}";
+        self.testbed.wait_for("the verdict", SOON, || {
+            let get = ["get", "dop", "devops-policy", "-n", "shop", "-o", pods];
+            Ok(self.testbed.kubectl(&get)?.succeeded()? == SHOP_PODS)
+        })?;
+        self.show("kubectl get dop --all-namespaces", 0)?;
+        self.show("kubectl describe dop devops-policy -n billing | sed -n '/^Events/,$p'", 0)?;
+        self.testbed.wait_for("the end of the minute", 2 * SOON, || {
+            let results = ["get", "par", "--all-namespaces", "--no-headers"];
+            Ok(self.testbed.kubectl(&results)?.succeeded()?.lines().count() >= 3)
+        })?;
+        self.show("kubectl get par --all-namespaces", 0)
+    }
+
     fn end(&self, once: bool, watchers: &Watchers<'_>) -> Result<()> {
         let seconds = self.start.elapsed().as_secs();
         if once {
@@ -141,7 +165,7 @@ impl Demo {
              policyctl analyze -n shop --bundle restricted\n  \
              policyctl export -A > policies.yaml; policyctl diff policies.yaml\n  \
              {}\n\n",
-            watchers.hint()
+            watchers.hint()?
         ))?;
         loop {
             // The watchdog ends the control plane with this process.

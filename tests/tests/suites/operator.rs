@@ -4,6 +4,7 @@
 mod audit;
 mod changes;
 mod deletion;
+mod faults;
 mod guarded;
 mod quiet;
 mod rights;
