@@ -88,20 +88,28 @@ impl ApiServer {
         .map_err(|error| processes.explain(Program::Etcd.name(), &error))
     }
 
+    /// Asks etcd by its gateway of gRPC, where numbers of 64 bits are texts
+    /// (<https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>).
+    fn ask_store(&self, path: &str, json: &str) -> Result<serde_json::Value> {
+        let addr = (Ipv4Addr::LOCALHOST, self.store_port).into();
+        let (status, body) = http::post(addr, path, json, ANSWER)?;
+        ensure!(status == 200, "etcd answers {path} with {status}: {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// The bytes that the store uses for what it knows, those of older versions included.
+    pub(crate) fn store_bytes(&self) -> Result<u64> {
+        let status = self.ask_store("/v3/maintenance/status", "{}")?;
+        let bytes = status["dbSizeInUse"].as_str().and_then(|bytes| bytes.parse().ok());
+        bytes.with_context(|| format!("etcd does not tell its size: {status}"))
+    }
+
     /// Makes the store forget every version but the present one.
     pub(crate) fn compact(&self) -> Result<()> {
-        let ask = |path: &str, json: &str| {
-            let addr = (Ipv4Addr::LOCALHOST, self.store_port).into();
-            let (status, body) = http::post(addr, path, json, ANSWER)?;
-            ensure!(status == 200, "etcd answers {path} with {status}: {body}");
-            Ok(serde_json::from_str::<serde_json::Value>(&body)?)
-        };
-        // A gateway of gRPC: numbers of 64 bits are texts
-        // (<https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>).
-        let status = ask("/v3/maintenance/status", "{}")?;
+        let status = self.ask_store("/v3/maintenance/status", "{}")?;
         let revision = &status["header"]["revision"];
         let compaction = serde_json::json!({ "revision": revision, "physical": true });
-        ask("/v3/kv/compaction", &compaction.to_string())?;
+        self.ask_store("/v3/kv/compaction", &compaction.to_string())?;
         Ok(())
     }
 

@@ -203,6 +203,12 @@ impl Testbed {
         self.processes.kill(Program::ApiServer.name())
     }
 
+    /// The bytes that etcd uses for what it knows. Older versions are among them until
+    /// [`Testbed::compact`].
+    pub fn store_bytes(&self) -> Result<u64> {
+        self.api_server.store_bytes()
+    }
+
     /// Sends a signal to etcd: stopped, it lets the API server wait.
     pub fn signal_store(&self, signal: Signal) -> Result<()> {
         self.processes.signal(Program::Etcd.name(), signal)

@@ -14,7 +14,7 @@ use policy_core::verdict::Fingerprint;
 const MOST: usize = 5;
 /// The time of a minute.
 const MINUTE: i64 = 60;
-/// Follows say goodbye to what is older: its leader wrote it down, or never saw it.
+/// A follower lets go of what has been due for so long: its leader wrote it down, or never saw it.
 const STALE: i64 = 3 * MINUTE;
 
 /// A verdict that was written down.

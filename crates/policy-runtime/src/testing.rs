@@ -14,6 +14,7 @@ use hyper::body::Frame;
 use kube::Client;
 use kube::client::Body;
 
+use crate::config::{Configuration, Key, keys};
 use crate::lease::Gate;
 pub use crate::lease::Lever;
 
@@ -25,6 +26,28 @@ pub fn open_gate() -> Gate {
     // Dropped, it would close the gate.
     std::mem::forget(lever);
     gate
+}
+
+/// The keys of a configuration of which a page in Markdown has no row with the variable and the
+/// default: `| key | variable | default | meaning |`.
+#[must_use]
+pub fn undocumented<C: Configuration>(page: &str) -> Vec<String> {
+    let rows: Vec<Vec<&str>> =
+        page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    let is_documented = |key: &Key| {
+        let default = match key.default.as_str() {
+            "null" | "[]" => "none",
+            other => other.trim_matches('"'),
+        };
+        rows.iter().any(|row| {
+            let [_, name, variable, shown, ..] = row.as_slice() else { return false };
+            *name == format!("`{}`", key.path)
+                && variable.contains(&format!("`{}`", key.variable))
+                && shown.trim_matches('`') == default
+        })
+    };
+    let missing = keys::<C>().into_iter().filter(|key| !is_documented(key));
+    missing.map(|key| format!("{} ({}, default {})", key.path, key.variable, key.default)).collect()
 }
 
 /// What the server answers.
