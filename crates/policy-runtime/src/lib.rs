@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod server;
 pub mod service;
 mod stop;
+mod tasks;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

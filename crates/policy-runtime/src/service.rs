@@ -1,7 +1,6 @@
 //! The life of a service, from its command line to its exit code.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,8 +9,7 @@ use anyhow::Context as _;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::task::{Id, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -24,6 +22,7 @@ use crate::metrics::{Kind, Metrics};
 use crate::readiness::Readiness;
 use crate::server;
 use crate::stop::Signals;
+use crate::tasks::{Ended, Tasks};
 use crate::telemetry::{self, Logs};
 use crate::watch::{self, Sink, Target, WatchStatus};
 
@@ -45,14 +44,6 @@ pub struct Service<C> {
     work: Tasks,
     elections: Tasks,
     work_ended: CancellationToken,
-}
-
-/// Tasks that run until the service stops. One that ends earlier ends the process: half a service
-/// is worse than a restart.
-#[derive(Default)]
-struct Tasks {
-    tasks: JoinSet<()>,
-    names: HashMap<Id, Cow<'static, str>>,
 }
 
 /// Runs a service: reads the command line and the configuration, lets `start` set up its tasks and
@@ -220,9 +211,9 @@ impl<C: Configuration> Service<C> {
                 info!(signal, "stopping");
                 false
             }
-            died = self.work.next() => died_early(&died),
-            died = self.elections.next() => died_early(&died),
-            died = server.next() => died_early(&died),
+            ended = self.work.next() => ended_early(&ended),
+            ended = self.elections.next() => ended_early(&ended),
+            ended = server.next() => ended_early(&ended),
         };
         let deadline = Instant::now() + grace.saturating_sub(MARGIN);
         let stopped = self.stop_all(&mut server, &stop_serving, deadline);
@@ -230,12 +221,12 @@ impl<C: Configuration> Service<C> {
             stopped = stopped => Ok(match stopped {
                 Ok(()) if !failed => ExitCode::SUCCESS,
                 Ok(()) => ExitCode::FAILURE,
-                Err(late) => {
-                    error!("did not stop within {grace:?}: {late}");
+                Err(problem) => {
+                    error!("did not stop in good order within {grace:?}: {problem}");
                     ExitCode::FAILURE
                 }
             }),
-            (signal, code) = signals.next() => {
+            (signal, code) = second_signal(signals, failed) => {
                 warn!(signal, "stopping at once");
                 Ok(ExitCode::from(code))
             }
@@ -260,46 +251,21 @@ impl<C: Configuration> Service<C> {
     }
 }
 
-impl Tasks {
-    fn spawn(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let id = self.tasks.spawn(task).id();
-        self.names.insert(id, name.into());
-    }
-
-    /// Waits until one of them ends; for ever where there is none.
-    async fn next(&mut self) -> Cow<'static, str> {
-        let Some(ended) = self.tasks.join_next_with_id().await else {
-            return std::future::pending().await;
-        };
-        let id = match &ended {
-            Ok((id, ())) => *id,
-            Err(panicked) => panicked.id(),
-        };
-        self.names.remove(&id).unwrap_or(Cow::Borrowed("?"))
-    }
-
-    /// Waits until all have ended; else names those that have not.
-    async fn end(&mut self, deadline: Instant) -> Result<(), String> {
-        let all = async {
-            while !self.names.is_empty() {
-                self.next().await;
-            }
-        };
-        match timeout_at(deadline, all).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.names.values().cloned().collect::<Vec<_>>().join(", ")),
-        }
-    }
+/// Tells of a task that ended before it was told to.
+fn ended_early(ended: &Ended) -> bool {
+    let how = if ended.panicked { "panicked" } else { "ended" };
+    error!("the task `{}` {how}, and so ends the process", ended.name);
+    true
 }
 
-/// Tells of a task that ended before it was told to.
-fn died_early(name: &str) -> bool {
-    error!("the task `{name}` ended, and so does the process");
-    true
+/// The signal that cuts a stop short: the second one. Where the service stops of itself, the first
+/// one asks for no more than that.
+async fn second_signal(signals: &mut Signals, stops_of_itself: bool) -> (&'static str, u8) {
+    if stops_of_itself {
+        let (signal, _) = signals.next().await;
+        info!(signal, "is stopping already");
+    }
+    signals.next().await
 }
 
 /// The pod's name, where this runs in one.
