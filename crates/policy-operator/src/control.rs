@@ -15,7 +15,7 @@ use policy_runtime::lease::Gate;
 use policy_runtime::watch::WatchStatus;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::policies::{Guarded, Key};
 use crate::reconcile::Reconciler;
@@ -25,11 +25,13 @@ use crate::write::{Class, WriteError};
 const CONCURRENCY: u16 = 8;
 
 /// How long to wait after a failure of a class: the first time, and at most.
-const DELAYS: [(Class, Duration, Duration); 4] = [
+const DELAYS: [(Class, Duration, Duration); 5] = [
     (Class::Conflict, Duration::from_millis(100), Duration::from_secs(10)),
     (Class::Transient, Duration::from_secs(1), Duration::from_secs(60)),
     (Class::Forbidden, Duration::from_secs(10), Duration::from_secs(300)),
     (Class::Invalid, Duration::from_secs(30), Duration::from_secs(300)),
+    // A lead that was lost: what is left of it is let go of then.
+    (Class::NotLeader, Duration::from_secs(240), Duration::from_secs(240)),
 ];
 
 /// The failures of policies, by class.
@@ -41,7 +43,7 @@ impl Failures {
         Self(Mutex::new(DELAYS.map(of_class).into()))
     }
 
-    /// When to try again; `None` where that is somebody else's to do.
+    /// When to try again.
     fn failed(&self, key: Key, class: Class) -> Option<Duration> {
         let mut classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         classes.get_mut(&class).map(|policies| policies.failed(key))
@@ -107,7 +109,11 @@ fn failed(policy: Arc<Guarded>, error: &WriteError, context: Arc<Context>) -> Ac
     let is_gone = context.reconciler.policies.memory(&key).is_none();
     let delay = context.failures.failed(key.clone(), class);
     if let Some(delay) = delay.filter(|_| !is_gone) {
-        warn!(class = class.as_str(), ?delay, "{error}");
+        if class == Class::NotLeader {
+            debug!("{error}");
+        } else {
+            warn!(class = class.as_str(), ?delay, "{error}");
+        }
         return Action::requeue(delay);
     }
     context.failures.succeeded(&key);

@@ -11,6 +11,7 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(60);
 /// What was last told of a policy's class.
 #[derive(Debug, Default)]
 pub(crate) struct Herald {
+    has_begun: bool,
     told: Option<Classification>,
     at: Option<Instant>,
 }
@@ -29,12 +30,20 @@ pub(crate) enum Tell {
 impl Herald {
     /// Takes that as told, by whomever.
     pub(crate) fn assume(&mut self, class: Option<Classification>) {
+        self.has_begun = true;
         self.told = class;
+    }
+
+    /// Takes that as told, unless something is known: a process that begins anew has no news.
+    pub(crate) fn begin(&mut self, class: Option<Classification>) {
+        if !self.has_begun {
+            self.assume(class);
+        }
     }
 
     /// Notes that the class was told.
     pub(crate) fn told(&mut self, class: Classification, now: Instant) {
-        *self = Self { told: Some(class), at: Some(now) };
+        *self = Self { has_begun: true, told: Some(class), at: Some(now) };
     }
 
     /// Whether that class is to be told.
@@ -69,7 +78,11 @@ mod tests {
     #[test]
     fn what_the_status_says_was_told_by_somebody() {
         let mut herald = Herald::default();
-        herald.assume(Some(Stable));
+        herald.begin(Some(Stable));
         assert_eq!(herald.news(Stable, Instant::now()), Tell::Nothing);
+        herald.begin(Some(Healthy));
+        assert_eq!(herald.news(Stable, Instant::now()), Tell::Nothing, "it has begun");
+        herald.assume(Some(Healthy));
+        assert_eq!(herald.news(Stable, Instant::now()), Tell::Since(Some(Healthy)));
     }
 }

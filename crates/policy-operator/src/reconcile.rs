@@ -22,6 +22,9 @@ use crate::pods::Pods;
 use crate::policies::{Guarded, Key, Policies};
 use crate::write::{WriteError, Writer};
 
+/// Audit results are written within so many seconds after the end of their minute: those of all
+/// policies would else come at the same time.
+const MINUTE_SPREAD: i64 = 5;
 /// A follower whose policies rest looks at them again after that time.
 const FOLLOWER_REST: Duration = Duration::from_secs(240);
 
@@ -124,10 +127,12 @@ impl Reconciler {
         if left_out > 0 {
             counter!("dropped_total", "what" => "audit results").increment(left_out as u64);
         }
+        let status = policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref());
+        let class = status.and_then(|status| status.classification);
+        memory.herald.begin(class);
         if !self.writer.leads() {
             memory.trail.forget_stale(now.as_second());
-            let status = policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref());
-            memory.herald.assume(status.and_then(|status| status.classification));
+            memory.herald.assume(class);
         }
     }
 
@@ -207,7 +212,8 @@ impl Reconciler {
             Judgement::Refused(_) => None,
         };
         let beat = if leads { memory.beat() } else { None };
-        let times = [verdict.and_then(|verdict| verdict.due), memory.trail.next(), beat];
+        let minute = memory.trail.next().map(|second| second + fastrand::i64(0..=MINUTE_SPREAD));
+        let times = [verdict.and_then(|verdict| verdict.due), minute, beat];
         let next = times.into_iter().flatten().min();
         let until = next.map_or(FOLLOWER_REST, |second| until(second, now));
         let news = verdict

@@ -301,3 +301,17 @@ async fn failures_have_their_class_and_are_made_up_for() {
     world.server.refuse(&[404]);
     world.look().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_begins_anew_has_no_news() {
+    let mut first = World::new();
+    first.pod("web", "nginx", "Running", 0);
+    assert_eq!(first.live(2 * MINUTE).await.len(), 3);
+    let mut second = World::new();
+    second.pod("web", "nginx", "Running", 0);
+    second.policy = first.policy.clone();
+    second.see_policy();
+    // What was written down is known by its watch.
+    second.reconciler.results = first.reconciler.results.clone();
+    assert_eq!(second.live(2 * MINUTE).await, [""; 0]);
+}
