@@ -187,6 +187,12 @@ mod tests {
         follower.written.push((0, 1));
         follower.trail.settle(follower.last());
         assert_eq!(follower.trail.next(), None);
+        // Written down by the leader while this one looked at something else.
+        follower.see(65, 2);
+        follower.written.push((1, 2));
+        follower.see(70, 2);
+        assert_eq!(follower.trail.next(), None);
+        follower.written.pop();
         follower.see(65, 2);
         follower.trail.forget_stale(120 + STALE - 1);
         assert_eq!(follower.trail.next(), Some(120));

@@ -303,6 +303,22 @@ async fn failures_have_their_class_and_are_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_write_begins_without_the_lead() {
+    let world = World::new();
+    let writer = &world.reconciler.writer;
+    let policy = world.reconciler.policies.store().state()[0].meta().clone();
+    world.lever.close();
+    let refused = writer.status(&policy, &DevOpsPolicyStatus::default()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "cannot write the status of shop/strict: another replica leads"
+    );
+    writer.hold(&policy).await.unwrap_err();
+    writer.delete_audit_result(&Key::of(&policy), "x").await.unwrap_err();
+    assert_eq!(world.server.writes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_begins_anew_has_no_news() {
     let mut first = World::new();
     first.pod("web", "nginx", "Running", 0);
