@@ -3,10 +3,12 @@
 mod cli;
 mod clusters;
 mod crds;
+mod explain;
 mod failures;
 mod install;
 mod live;
 mod policies;
+mod preview;
 mod rights;
 mod testbed;
 mod watcher;

@@ -50,7 +50,7 @@ impl Table<'_> {
         let Comparison { come, go, score_change, .. } = comparison;
         let against = match &comparison.today {
             None => "Beside no policy".to_owned(),
-            Some(name) => format!("Beside {}", printable(name)),
+            Some(name) => format!("Beside {}", shortened(&printable(name), 30)),
         };
         let score = match score_change {
             None => String::new(),
