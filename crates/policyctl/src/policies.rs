@@ -300,6 +300,27 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_made_ready_or_everything_wrong_is_told() {
+        let of =
+            |spec: Value| Policy::of(&json!({ "metadata": { "name": "p" }, "spec": spec }), "shop");
+        let newer = of(json!({ "forbidLatestTag": true, "newer": 1 }));
+        assert_eq!(newer.compiled().map(|policy| policy.enabled().count()), Ok(1));
+        let file = |policy| FilePolicy { place: "a.yaml:1".to_owned(), policy };
+        assert_eq!(
+            file(newer).compiled(),
+            Err(vec!["a.yaml:1: spec.newer: unknown field".to_owned()])
+        );
+        let wrong = of(json!({ "maxRestartCount": -1, "weights": { "pending": 101 } }));
+        assert_eq!(wrong.compiled().map_err(|invalid| invalid.len()), Err(2));
+        assert_eq!(file(wrong).compiled().map_err(|problems| problems.len()), Err(2));
+        let odd = of(json!({ "maxRestartCount": "many" }));
+        assert_eq!(
+            odd.compiled().map_err(|invalid| invalid[0].path.clone()),
+            Err("spec".to_owned())
+        );
+    }
+
+    #[test]
     fn fields_that_only_one_side_has_are_named() {
         let a = json!({ "x": { "y": 1, "z": 2 }, "v": 1 });
         let b = json!({ "x": { "y": 3 } });

@@ -1,5 +1,4 @@
 //! `policyctl preview`: what a policy would say of live pods before it is applied.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use serde_json::{Value, json};
 

@@ -29,8 +29,12 @@ policy of the cluster it says whether the operator's status agrees; where the po
 read, it explains what it can from the status alone, and exits with 3.
 Output: table (default), json and yaml (docs/explanation.schema.json).";
 
+const USAGE: &str = "\
+policyctl explain [OPTIONS] <POLICY>
+       policyctl explain [OPTIONS] -f <FILE>...";
+
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The policy, in the namespace of -n, else the context's
     #[arg(value_name = "POLICY", value_parser = cli::subdomain, required_unless_present = "filename")]

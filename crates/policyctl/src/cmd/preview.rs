@@ -8,6 +8,7 @@ use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, NamespacePods, Preview, TodaysPolicy};
+use policy_core::view::PodView;
 
 use super::analyze::live;
 use crate::cli::Global;
@@ -30,8 +31,12 @@ that it names, else of -n, else of the context's; with -A it is tried in every n
 Differences are no failure: the exit code is 0.
 Output: table (default), json and yaml (docs/preview.schema.json).";
 
+const USAGE: &str = "\
+policyctl preview [OPTIONS] <FILE>...
+       policyctl preview [OPTIONS] --bundle <NAME>";
+
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The files, folders (recursive), patterns, or - for standard input
     #[arg(value_name = "FILE", required_unless_present = "bundle", conflicts_with = "bundle")]
@@ -57,9 +62,14 @@ struct Proposed {
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    // A misspelt name needs no cluster to be told.
+    let bundle = match args.bundle.as_deref() {
+        Some(name) => Some((name, judgement::bundle(name)?)),
+        None => None,
+    };
     let preview = cluster::run(async {
         let cluster = live::connect(global).await?;
-        let proposed = proposed(args, global, &cluster)?;
+        let proposed = proposed(args, bundle, global, &cluster)?;
         preview(&cluster, &proposed, &args.exclusion.namespaces(), global).await
     })?;
     output::report(&preview, &preview.coverage, form, global.console())?;
@@ -69,14 +79,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     Ok(Exit::of_coverage(&preview.coverage, &preview.source))
 }
 
-fn proposed(args: &Args, global: &Global, cluster: &Cluster) -> anyhow::Result<Vec<Proposed>> {
+fn proposed(
+    args: &Args,
+    bundle: Option<(&str, CompiledPolicy)>,
+    global: &Global,
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<Proposed>> {
     let everywhere = global.target.all_namespaces;
-    let proposed = match &args.bundle {
-        Some(bundle) => vec![Proposed {
-            name: format!("bundle {bundle}"),
+    let proposed = match bundle {
+        Some((name, policy)) => vec![Proposed {
+            name: format!("bundle {name}"),
             place: None,
             namespace: (!everywhere).then(|| global.target.namespace_in(cluster).to_owned()),
-            policy: judgement::bundle(bundle)?,
+            policy,
         }],
         None => of_files(args, global, cluster)?,
     };
@@ -153,7 +168,7 @@ async fn preview(
 /// Keeps what is counted of the pods, by namespace.
 fn keep<'a>(
     kept: &mut BTreeMap<Arc<str>, Vec<PodFacts>>,
-    pods: impl Iterator<Item = &'a policy_core::view::PodView>,
+    pods: impl Iterator<Item = &'a PodView>,
     excluded: &ExcludedNamespaces,
 ) {
     for facts in pods.map(|pod| PodFacts::of_pod(pod, "")) {
@@ -174,10 +189,7 @@ async fn todays<'a>(
         return Ok(BTreeMap::new());
     };
     let mut found: BTreeMap<Key, Policy> = BTreeMap::new();
-    let all = match global.target.all_namespaces {
-        true => Some(api.list(None).await),
-        false => None,
-    };
+    let all = if global.target.all_namespaces { Some(api.list(None).await) } else { None };
     match all {
         Some(Ok(policies)) => found = policies,
         Some(Err(error)) if error.kind != Kind::Forbidden => return Err(error),

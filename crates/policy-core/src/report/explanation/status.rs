@@ -125,7 +125,7 @@ impl Assessment<'_> {
         let total = points.zip(status.pods);
         let computed = total.map(|(points, pods)| Score::of(points, pods));
         let total = total.filter(|_| computed.is_some_and(|computed| computed.value() == score));
-        let classification = status.classification.unwrap_or(Classification::of(score));
+        let classification = status.classification.unwrap_or_else(|| Classification::of(score));
         Some(Explanation {
             schema_version: SCHEMA_VERSION,
             source,

@@ -288,8 +288,12 @@ fn side(parts: &Parts<'_>, check: CheckId) -> Option<CheckSide> {
 /// Those with the most changes first.
 fn workloads(coming: &[Key<'_>], going: &[Key<'_>]) -> Vec<WorkloadChange> {
     let mut changes: BTreeMap<&Workload, (u64, u64)> = BTreeMap::new();
-    coming.iter().for_each(|key| changes.entry(key.1).or_default().0 += 1);
-    going.iter().for_each(|key| changes.entry(key.1).or_default().1 += 1);
+    for key in coming {
+        changes.entry(key.1).or_default().0 += 1;
+    }
+    for key in going {
+        changes.entry(key.1).or_default().1 += 1;
+    }
     let mut changes: Vec<WorkloadChange> = changes
         .into_iter()
         .map(|(workload, (come, go))| WorkloadChange { workload: workload.clone(), come, go })
