@@ -114,11 +114,11 @@ impl Table<'_> {
 
     fn workloads(&mut self, workloads: &[WorkloadShare], of: &str, score: u8) -> io::Result<()> {
         self.heading(format_args!("Workloads{of}"))?;
-        self.line(format_args!("{:>8}  {:>7}  {:<13}  WORKLOAD", "POINTS", "PODS", "IF FIXED"))?;
+        self.line(format_args!("{:>8}  {:>7}  {:<15}  WORKLOAD", "POINTS", "PODS", "IF FIXED"))?;
         for share in workloads {
             let WorkloadShare { namespace, workload, points, pods, .. } = share;
             let after = improvement(score, share.score_after_fix);
-            let start = format!("{points:>8}  {pods:>7}  {after:<13}  ");
+            let start = format!("{points:>8}  {pods:>7}  {after:<15}  ");
             let name = format!("{namespace}  {}/{}", workload.kind, workload.name);
             self.share(&start, &name, &share.violations_by_check)?;
         }

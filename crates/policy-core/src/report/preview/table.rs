@@ -57,8 +57,14 @@ impl Table<'_> {
             Some(0) => "the score stays, ".to_owned(),
             Some(change) => format!("score {change:+}, "),
         };
-        let (come, go) = (counted(*come, "finding"), counted(*go, "finding"));
-        self.line(format_args!("\n{against}: {score}{come} would come, {go} would go"))?;
+        let come = counted(*come, "finding");
+        // What stays beside the new policy loses nothing by it.
+        let changes = if comparison.is_replaced || comparison.today.is_none() {
+            format!("{come} would come, {go} would go")
+        } else {
+            format!("{come} only with the new policy, {go} only with this one")
+        };
+        self.line(format_args!("\n{against}: {score}{changes}"))?;
         if comparison.come + comparison.go == 0 && *score_change == Some(0) {
             return Ok(());
         }

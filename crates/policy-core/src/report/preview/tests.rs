@@ -72,7 +72,7 @@ fn findings_that_come_and_go_are_told_by_check_and_workload() {
             ("high-restarts", Some(2), Some(1), 0, 1),
         ]
     );
-    assert!(text.contains("Beside p: score +12, 2 findings would come, 2 findings would go"));
+    assert!(text.contains("Beside p: score +12, 2 findings would come, 2 would go"));
 }
 
 #[test]
