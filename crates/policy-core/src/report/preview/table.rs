@@ -50,7 +50,7 @@ impl Table<'_> {
         let Comparison { come, go, score_change, .. } = comparison;
         let against = match &comparison.today {
             None => "Beside no policy".to_owned(),
-            Some(name) => format!("Beside {}", shortened(&printable(name), 30)),
+            Some(name) => format!("Beside {name}"),
         };
         let score = match score_change {
             None => String::new(),
@@ -64,7 +64,8 @@ impl Table<'_> {
         } else {
             format!("{come} only with the new policy, {go} only with this one")
         };
-        self.line(format_args!("\n{against}: {score}{changes}"))?;
+        self.line("")?;
+        self.wrapped("", &format!("{against}: {score}{changes}"))?;
         if comparison.come + comparison.go == 0 && *score_change == Some(0) {
             return Ok(());
         }
