@@ -24,9 +24,12 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let mut files = crd_files()?;
     files.extend(kustomize_files()?);
     files.push(Generated { path: "docs/checks.md".to_owned(), text: check_docs::page() });
-    for (name, schema) in
-        [("analysis", report::json_schema()), ("clusters", report::clusters_json_schema())]
-    {
+    for (name, schema) in [
+        ("analysis", report::json_schema()),
+        ("clusters", report::clusters_json_schema()),
+        ("explanation", report::explanation_json_schema()),
+        ("preview", report::preview_json_schema()),
+    ] {
         files.push(Generated {
             path: format!("docs/{name}.schema.json"),
             text: serde_json::to_string_pretty(&schema)? + "\n",

@@ -114,6 +114,12 @@ impl CompiledPolicy {
         self.weights[check.index()]
     }
 
+    /// How many points findings of a check take whose counts are so much together.
+    #[must_use]
+    pub fn points(&self, check: CheckId, count: u64) -> u64 {
+        u64::from(self.weight(check)).saturating_mul(count)
+    }
+
     /// Whether the policy also repairs.
     #[must_use]
     pub fn mode(&self) -> EnforcementMode {

@@ -143,14 +143,22 @@ impl Tally {
         self.findings.iter().sum()
     }
 
+    /// How many points the findings of a check take, over all pods: weight × count.
+    #[must_use]
+    pub fn points(&self, check: CheckId, policy: &CompiledPolicy) -> u64 {
+        policy.points(check, self.count(check))
+    }
+
+    /// How many points all findings take, over all pods: Σ weight × count.
+    #[must_use]
+    pub fn total_points(&self, policy: &CompiledPolicy) -> u64 {
+        CheckId::all().map(|check| self.points(check, policy)).fold(0, u64::saturating_add)
+    }
+
     /// `100 − min(⌊Σ weight × count / pods⌋, 100)`; 100 without pods.
     #[must_use]
     pub fn score(&self, policy: &CompiledPolicy) -> Score {
-        let points: u128 = CheckId::all()
-            .map(|check| u128::from(policy.weight(check)) * u128::from(self.count(check)))
-            .sum();
-        let mean = points.checked_div(u128::from(self.pods)).unwrap_or(0);
-        Score(100 - u8::try_from(mean.min(100)).unwrap_or(100))
+        Score::of(self.total_points(policy), self.pods)
     }
 }
 
@@ -159,6 +167,14 @@ impl Tally {
 pub struct Score(u8);
 
 impl Score {
+    /// The score of so many pods whose findings take so many points. Who asks what a fix would
+    /// bring takes its points away, and never a pod: what is mended stays counted.
+    #[must_use]
+    pub fn of(points: u64, pods: u64) -> Self {
+        let mean = points.checked_div(pods).unwrap_or(0);
+        Self(100 - u8::try_from(mean.min(100)).unwrap_or(100))
+    }
+
     /// The number, 0 to 100.
     #[must_use]
     pub const fn value(self) -> u8 {
@@ -168,12 +184,7 @@ impl Score {
     /// The class that the number falls into.
     #[must_use]
     pub const fn classification(self) -> Classification {
-        match self.0 {
-            80.. => Classification::Healthy,
-            60..=79 => Classification::Stable,
-            40..=59 => Classification::Degraded,
-            _ => Classification::Critical,
-        }
+        Classification::of(self.0)
     }
 }
 
@@ -197,6 +208,17 @@ pub enum Classification {
 }
 
 impl Classification {
+    /// The class of a number from 0 to 100.
+    #[must_use]
+    pub const fn of(score: u8) -> Self {
+        match score {
+            80.. => Self::Healthy,
+            60..=79 => Self::Stable,
+            40..=59 => Self::Degraded,
+            _ => Self::Critical,
+        }
+    }
+
     /// The name as it stands in reports and columns.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

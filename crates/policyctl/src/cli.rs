@@ -100,6 +100,10 @@ enum Command {
     List(cmd::list::Command),
     /// Score pods and manifests, and list what is wrong with them
     Analyze(cmd::analyze::Args),
+    /// Say how a score came about, and what mending would bring
+    Explain(cmd::explain::Args),
+    /// Say what a policy would find in the cluster before it is applied
+    Preview(cmd::preview::Args),
     /// Ready-made policies
     #[command(subcommand)]
     Bundle(cmd::bundle::Command),
@@ -128,6 +132,8 @@ impl Cli {
             Command::Check(args) => cmd::check::run(args, global),
             Command::List(command) => cmd::list::run(command, global),
             Command::Analyze(args) => cmd::analyze::run(args, global),
+            Command::Explain(args) => cmd::explain::run(args, global),
+            Command::Preview(args) => cmd::preview::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use policy_core::report::{Coverage, Source};
+
 use crate::cluster::ClusterError;
 
 /// What a command found, the gravest last.
@@ -21,6 +23,17 @@ impl Exit {
     /// What an error that ends the program means.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if error.is::<ClusterError>() { Self::Cluster } else { Self::Error }
+    }
+}
+
+impl Exit {
+    /// What it means that something was not read: a file is the user's, a cluster has its reasons.
+    pub(crate) fn of_coverage(coverage: &Coverage, source: &Source) -> Self {
+        match source {
+            _ if coverage.failed.is_empty() => Self::Fine,
+            Source::Files { .. } => Self::Error,
+            Source::Cluster { .. } => Self::Cluster,
+        }
     }
 }
 

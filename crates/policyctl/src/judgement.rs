@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ArgAction;
-use policy_core::api::DevOpsPolicy;
+use policy_core::api::{DevOpsPolicy, DevOpsPolicySpec};
 use policy_core::bundle::Bundle;
 use policy_core::manifest::read_policy;
 use policy_core::namespaces::ExcludedNamespaces;
@@ -17,9 +17,9 @@ use crate::exit::Exit;
 use crate::input;
 use crate::output;
 
-/// The options that every judging command has.
+/// The options of commands that judge by one policy.
 #[derive(clap::Args)]
-pub(crate) struct Judgement {
+pub(crate) struct PolicyChoice {
     /// Judge by a ready-made policy: baseline, restricted or permissive
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
     bundle: Option<String>,
@@ -28,9 +28,27 @@ pub(crate) struct Judgement {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) exclusion: Exclusion,
+
+    /// Refuse files larger than this, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    pub(crate) max_file_size: u64,
+}
+
+/// What is left out.
+#[derive(clap::Args)]
+pub(crate) struct Exclusion {
     /// Leave out a namespace, beside the system's; may be given more than once
     #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = cli::label)]
     exclude_namespace: Vec<String>,
+}
+
+/// The options of commands that can fail a pipeline.
+#[derive(clap::Args)]
+pub(crate) struct Judgement {
+    #[command(flatten)]
+    pub(crate) choice: PolicyChoice,
 
     /// Exit with 1 when the score is below this
     #[arg(long, value_name = "SCORE", value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -39,33 +57,52 @@ pub(crate) struct Judgement {
     /// Exit with 1 on a finding of this severity or worse: critical, high, medium or low
     #[arg(long, value_name = "SEVERITY")]
     fail_on: Option<Severity>,
-
-    /// Refuse files larger than this, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
-    pub(crate) max_file_size: u64,
 }
 
-impl Judgement {
+impl PolicyChoice {
     /// The policy that was chosen, else the built-in profile.
     pub(crate) fn policy(&self) -> anyhow::Result<CompiledPolicy> {
         let spec = match (&self.bundle, &self.policy) {
-            (Some(name), _) => Bundle::named(name)?.spec.clone(),
+            (Some(name), _) => return bundle(name),
             (None, Some(file)) => policy_file(file, self.max_file_size)?.spec,
             (None, None) => return Ok(CompiledPolicy::default_profile()),
         };
-        let policy = CompiledPolicy::compile(&spec)
-            .map_err(|invalid| output::problems("the policy is invalid", &invalid))?;
+        let policy = compiled(&spec)?;
         if policy.enabled().next().is_none() {
             output::reason("the policy switches no check on, so there is nothing to find");
         }
         Ok(policy)
     }
 
+    /// What was chosen, in words.
+    pub(crate) fn name(&self) -> String {
+        match (&self.bundle, &self.policy) {
+            (Some(name), _) => format!("bundle {name}"),
+            (None, Some(file)) => file.display().to_string(),
+            (None, None) => "the built-in profile".to_owned(),
+        }
+    }
+}
+
+impl Exclusion {
     /// The namespaces that are left out.
-    pub(crate) fn excluded(&self) -> ExcludedNamespaces {
+    pub(crate) fn namespaces(&self) -> ExcludedNamespaces {
         ExcludedNamespaces::with(self.exclude_namespace.iter().cloned())
     }
 
+    /// An error where the namespace that is asked about is left out.
+    pub(crate) fn includes(&self, namespace: &str) -> anyhow::Result<()> {
+        if self.exclude_namespace.iter().any(|excluded| excluded == namespace) {
+            bail!("namespace {namespace} is left out by --exclude-namespace");
+        }
+        if self.namespaces().contains(namespace) {
+            bail!("namespace {namespace} belongs to the system, and no policy scores it");
+        }
+        Ok(())
+    }
+}
+
+impl Judgement {
     /// Whether a threshold was crossed; why is told also to the quiet. Without pods there is no
     /// score to be too low, and nobody should take that for a pass without knowing it.
     pub(crate) fn exit(&self, summary: &Summary) -> Exit {
@@ -88,6 +125,16 @@ impl Judgement {
         }
         exit
     }
+}
+
+/// The policy of a bundle.
+pub(crate) fn bundle(name: &str) -> anyhow::Result<CompiledPolicy> {
+    compiled(&Bundle::named(name)?.spec)
+}
+
+fn compiled(spec: &DevOpsPolicySpec) -> anyhow::Result<CompiledPolicy> {
+    CompiledPolicy::compile(spec)
+        .map_err(|invalid| output::problems("the policy is invalid", &invalid))
 }
 
 fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DevOpsPolicy> {

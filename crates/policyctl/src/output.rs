@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use policy_core::report::{Colours, printable};
+use policy_core::report::{Colours, Coverage, Rendered, printable};
 use serde::Serialize;
 
 /// The forms of a result; each command has some of them.
@@ -121,6 +121,34 @@ impl io::Write for UntilClosed<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.unless_closed((), |stdout| stdout.flush())
+    }
+}
+
+/// Prints a report in one of the forms that all of them have.
+pub(crate) fn report(
+    report: &impl Rendered,
+    coverage: &Coverage,
+    form: Output,
+    console: Console,
+) -> anyhow::Result<()> {
+    stream(|out| {
+        Ok(match form {
+            Output::Json => report.write_json(out),
+            Output::Yaml => report.write_yaml(out),
+            _ => report.write_table(console.colours(), out),
+        }?)
+    })?;
+    if matches!(form, Output::Json | Output::Yaml) {
+        not_read(coverage);
+    }
+    Ok(())
+}
+
+/// Tells of what was not read, where it stands in a machine's format that nobody may look at.
+pub(crate) fn not_read(coverage: &Coverage) {
+    for failed in &coverage.failed {
+        let (source, reason) = (printable(&failed.source), printable(&failed.reason));
+        error(format_args!("{source}: {reason}"));
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource as _};
 use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicySpec, GROUP, VERSION};
-use policy_core::manifest::written_policies;
+use policy_core::manifest::{decode_policy, written_policies};
+use policy_core::policy::{CompiledPolicy, InvalidField};
 use policy_core::report::printable;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +15,7 @@ use crate::input::Inputs;
 
 /// Written by `kubectl apply`, which keeps a copy of the object there.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+const OPERATION: &str = "cannot use DevOpsPolicy";
 /// More than anybody commits of policies.
 const MAX_FILE_SIZE: u64 = 64;
 
@@ -32,6 +34,15 @@ pub(crate) struct FilePolicy {
     /// `policies.yaml:12`.
     pub(crate) place: String,
     pub(crate) policy: Policy,
+}
+
+impl FilePolicy {
+    /// The policy made ready, or everything that is wrong with it, unknown fields included.
+    pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<String>> {
+        decode_policy(self.policy.object())
+            .and_then(|policy| CompiledPolicy::compile(&policy.spec))
+            .map_err(|invalid| invalid.iter().map(|i| format!("{}: {i}", self.place)).collect())
+    }
 }
 
 /// By namespace and name.
@@ -72,6 +83,16 @@ impl Policy {
             }
         }
         json!({ "apiVersion": API_VERSION, "kind": "DevOpsPolicy", "metadata": metadata, "spec": self.spec })
+    }
+
+    /// The policy of a cluster made ready, or what is wrong with it. Fields that are not known here
+    /// are passed over: the cluster's definition may be a newer one.
+    pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<InvalidField>> {
+        let spec: DevOpsPolicySpec =
+            serde_json::from_value(self.spec.clone()).map_err(|error| {
+                vec![InvalidField { path: "spec".to_owned(), problem: error.to_string() }]
+            })?;
+        CompiledPolicy::compile(&spec)
     }
 
     /// The same with every default of the spec filled in, as the API server does.
@@ -200,18 +221,21 @@ pub(crate) struct PolicyApi<'a> {
 
 impl<'a> PolicyApi<'a> {
     pub(crate) async fn of(cluster: &'a Cluster) -> Result<Self, ClusterError> {
+        let absent = "the cluster does not have its definition; \
+                      `policyctl crd install` installs it";
+        Self::find(cluster).await?.ok_or_else(|| ClusterError::configuration(OPERATION, absent))
+    }
+
+    /// `None` where the definition is not installed, so that there can be no policy.
+    pub(crate) async fn find(cluster: &'a Cluster) -> Result<Option<Self>, ClusterError> {
         let group = format!("{GROUP}/{VERSION}");
         let client = cluster.client();
         let served = client.list_api_group_resources(&group);
-        let operation = "cannot use DevOpsPolicy";
-        match cluster.call(operation, served).await {
-            Err(error) if error.kind == Kind::NotFound => Err(ClusterError::configuration(
-                operation,
-                "the cluster does not have its definition; `policyctl crd install` installs it",
-            )),
+        match cluster.call(OPERATION, served).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
             // Who may not discover may still be allowed to use.
             Err(error) if error.kind != Kind::Forbidden => Err(error),
-            _ => Ok(Self { cluster, resource: ApiResource::erase::<DevOpsPolicy>(&()) }),
+            _ => Ok(Some(Self { cluster, resource: ApiResource::erase::<DevOpsPolicy>(&()) })),
         }
     }
 
@@ -272,6 +296,27 @@ mod tests {
             policy.with_defaults().spec,
             json!({ "enforcementMode": "audit", "unknown": 1,
                 "defaultProbe": { "tcpPort": 80, "initialDelaySeconds": 5, "periodSeconds": 10 } })
+        );
+    }
+
+    #[test]
+    fn a_policy_is_made_ready_or_everything_wrong_is_told() {
+        let of =
+            |spec: Value| Policy::of(&json!({ "metadata": { "name": "p" }, "spec": spec }), "shop");
+        let newer = of(json!({ "forbidLatestTag": true, "newer": 1 }));
+        assert_eq!(newer.compiled().map(|policy| policy.enabled().count()), Ok(1));
+        let file = |policy| FilePolicy { place: "a.yaml:1".to_owned(), policy };
+        assert_eq!(
+            file(newer).compiled(),
+            Err(vec!["a.yaml:1: spec.newer: unknown field".to_owned()])
+        );
+        let wrong = of(json!({ "maxRestartCount": -1, "weights": { "pending": 101 } }));
+        assert_eq!(wrong.compiled().map_err(|invalid| invalid.len()), Err(2));
+        assert_eq!(file(wrong).compiled().map_err(|problems| problems.len()), Err(2));
+        let odd = of(json!({ "maxRestartCount": "many" }));
+        assert_eq!(
+            odd.compiled().map_err(|invalid| invalid[0].path.clone()),
+            Err("spec".to_owned())
         );
     }
 

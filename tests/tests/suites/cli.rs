@@ -24,6 +24,45 @@ pub(crate) fn expect(testbed: &Testbed, code: i32, arguments: &[&str], stdin: &s
 
 /// The JSON of `analyze` with these arguments.
 pub(crate) fn analysis(testbed: &Testbed, arguments: &[&str]) -> Value {
-    let json = expect(testbed, 0, &[&["analyze", "-o", "json"], arguments].concat(), "");
+    json(testbed, &[&["analyze"], arguments].concat(), "")
+}
+
+/// The JSON of a command that ends well, with this standard input.
+pub(crate) fn json(testbed: &Testbed, arguments: &[&str], stdin: &str) -> Value {
+    let json = expect(testbed, 0, &[arguments, &["-o", "json"]].concat(), stdin);
     serde_json::from_str(&json).unwrap()
+}
+
+/// A Deployment of two pods with one container of an image that nobody pinned.
+pub(crate) fn web(namespace: &str) -> String {
+    format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web, namespace: {namespace}}}, spec: \
+         {{replicas: 2, selector: {{matchLabels: {{app: web}}}}, template: {{metadata: {{labels: {{app: web}}}}, \
+         spec: {{containers: [{{name: nginx, image: nginx}}]}}}}}}}}"
+    )
+}
+
+/// A pod that restarted so often.
+pub(crate) fn restless(namespace: &str, restarts: u32) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: restless, namespace: {namespace}, \
+         annotations: {{testbed/restarts: \"{restarts}\"}}}}, \
+         spec: {{containers: [{{name: c, image: \"r.example.com/a:v1\"}}]}}}}"
+    )
+}
+
+/// A namespace with [`web`] and [`restless`], which restarted nine times; all pods are running.
+pub(crate) fn shop(testbed: &Testbed, prefix: &str) -> String {
+    let namespace = testbed.namespace(prefix).unwrap();
+    testbed.apply(&[web(&namespace), restless(&namespace, 9)].join("\n---\n")).unwrap();
+    let is_settled = || {
+        let found = analysis(testbed, &["-n", &namespace]);
+        let summary = &found["summary"];
+        let is_running = summary["violationsByCheck"]["pending"] == 0;
+        Ok(is_running && summary["pods"] == 3 && summary["restartSeverity"] == 5)
+    };
+    testbed
+        .wait_for("the pods of the shop", std::time::Duration::from_secs(60), is_settled)
+        .unwrap();
+    namespace
 }

@@ -3,11 +3,13 @@
 mod cli;
 mod clusters;
 mod crds;
+mod explain;
 mod failures;
 mod install;
 mod live;
 mod operator;
 mod policies;
+mod preview;
 mod rights;
 mod testbed;
 mod watcher;

@@ -9,21 +9,21 @@ use serde_json::Value;
 use crate::cli;
 
 /// The shared control plane with the definitions of policies.
-fn testbed() -> &'static Testbed {
+pub(crate) fn testbed() -> &'static Testbed {
     static INSTALLED: Once = Once::new();
     let testbed = shared();
     INSTALLED.call_once(|| drop(cli::expect(testbed, 0, &["crd", "install"], "")));
     testbed
 }
 
-fn policy(namespace: &str, name: &str, spec: &str) -> String {
+pub(crate) fn policy(namespace: &str, name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
     )
 }
 
 /// The policies of a namespace, by name, with their resource versions.
-fn versions(testbed: &Testbed, namespace: &str) -> Vec<String> {
+pub(crate) fn versions(testbed: &Testbed, namespace: &str) -> Vec<String> {
     let columns =
         r#"jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#;
     let get = ["get", "devopspolicies", "-n", namespace, "-o", columns];

@@ -97,13 +97,16 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
     let read = documented("policyctl-read");
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
-    let commands: [(&[&str], &str); 7] = [
+    let commands: [(&[&str], &str); 10] = [
         (&["check"], ""),
         (&["analyze"], ""),
         (&["list", "pods"], ""),
         (&["analyze", "-n", &namespace], ""),
         (&["export", "-A"], ""),
         (&["diff", "-"], &strict),
+        (&["explain", "devops-policy", "-n", &namespace], ""),
+        (&["preview", "-"], &strict),
+        (&["preview", "--bundle", "baseline", "-A"], ""),
         (&["multi-cluster", "analyze"], ""),
     ];
     uses_exactly(&reader, &format!("{namespace}:reader"), &read, &commands);

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-pub use policy_file::read_policy;
+pub use policy_file::{decode_policy, read_policy};
 pub use split::{Document, documents};
 pub use written::{WrittenPolicies, WrittenPolicy, written_policies};
 

@@ -12,7 +12,7 @@ use serde_path_to_error::Track;
 use super::parse::{ParseError, parse};
 use super::{Document, Failure, Header, documents};
 use crate::api::{API_VERSION, DevOpsPolicy};
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, InvalidField};
 use crate::view::Spanned;
 
 /// The policy of a file that holds exactly one; documents of other kinds are passed over.
@@ -51,31 +51,40 @@ fn read_document(
         return Err(vec![Failure { line: document.first_line, reason }]);
     }
     let value = parse::<Value>(document.bytes).map_err(|error| vec![failure(document, error)])?;
-    let mut problems = Vec::new();
-    let policy = decode(without_nulls(value.unwrap_or_default()), &mut problems);
-    if let Some(policy) = &policy
-        && let Err(invalid) = CompiledPolicy::compile(&policy.spec)
-    {
-        problems.extend(invalid.into_iter().map(|field| (field.path, field.problem)));
-    }
-    if let Some(policy) = policy.filter(|_| problems.is_empty()) {
-        return Ok(policy);
-    }
+    let problems = match decode_policy(without_nulls(value.unwrap_or_default())) {
+        Ok(policy) => return Ok(policy),
+        Err(problems) => problems,
+    };
     let lines = parse::<FieldLines>(document.bytes).ok().flatten().unwrap_or_default();
     let mut failures: Vec<Failure> = problems
         .into_iter()
-        .map(|(path, reason)| {
-            let line = document.file_line(lines.line(&path));
-            Failure { line, reason: format!("{path}: {reason}") }
+        .map(|invalid| {
+            let line = document.file_line(lines.line(&invalid.path));
+            Failure { line, reason: invalid.to_string() }
         })
         .collect();
     failures.sort_by_key(|failure| failure.line);
     Err(failures)
 }
 
+/// The policy that an object is, as strictly as [`read_policy`] takes it.
+///
+/// # Errors
+/// Everything that is wrong with it: unknown fields, wrong types, values outside their range.
+pub fn decode_policy(object: Value) -> Result<DevOpsPolicy, Vec<InvalidField>> {
+    let mut problems = Vec::new();
+    let policy = decode(object, &mut problems);
+    if let Some(policy) = &policy
+        && let Err(invalid) = CompiledPolicy::compile(&policy.spec)
+    {
+        problems.extend(invalid);
+    }
+    policy.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 /// Decodes with the types that the API server insists on: a `"true"` is no boolean. Leaves the
 /// paths of what is unknown or of the wrong type, and what is wrong with them.
-fn decode(value: Value, problems: &mut Vec<(String, String)>) -> Option<DevOpsPolicy> {
+fn decode(value: Value, problems: &mut Vec<InvalidField>) -> Option<DevOpsPolicy> {
     let mut track = Track::new();
     let mut unknown = Vec::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
@@ -84,12 +93,14 @@ fn decode(value: Value, problems: &mut Vec<(String, String)>) -> Option<DevOpsPo
         unknown.push(path.to_string().replace(".?", ""));
     });
     unknown.retain(|path| !matches!(path.as_str(), "apiVersion" | "kind"));
-    problems.extend(unknown.into_iter().map(|path| (path, "unknown field".to_owned())));
+    problems.extend(
+        unknown.into_iter().map(|path| InvalidField { path, problem: "unknown field".to_owned() }),
+    );
     decoded
         .map_err(|error| {
             let path = track.path().to_string();
             let path = if path == "." { "policy".to_owned() } else { path };
-            problems.push((path, wrong_type(&error)));
+            problems.push(InvalidField { path, problem: wrong_type(&error) });
         })
         .ok()
 }

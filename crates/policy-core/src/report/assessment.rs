@@ -194,10 +194,27 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// The counts alone.
-    pub(super) fn finish_counts(self) -> (Tally, Coverage) {
-        (total(&self.namespaces), finished(self.coverage, self.failed))
+    /// What other reports are made of.
+    pub(super) fn finish_parts(self) -> Parts<'a> {
+        let (findings, findings_cut) = self.findings.finish();
+        Parts {
+            policy: self.policy,
+            tally: total(&self.namespaces),
+            findings,
+            findings_cut,
+            coverage: finished(self.coverage, self.failed),
+        }
     }
+}
+
+/// What was assessed, all namespaces together.
+pub(super) struct Parts<'a> {
+    pub(super) policy: &'a CompiledPolicy,
+    pub(super) tally: Tally,
+    /// Sorted; empty where they were only counted.
+    pub(super) findings: Vec<ReportFinding>,
+    pub(super) findings_cut: u64,
+    pub(super) coverage: Coverage,
 }
 
 /// The coverage with what failed and its sum.

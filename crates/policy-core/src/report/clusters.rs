@@ -5,9 +5,9 @@ use std::io;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::assessment::Assessment;
+use super::assessment::{Assessment, Parts};
 use super::table::{self, Colours};
-use super::{Coverage, NotRead, RenderError, SCHEMA_VERSION, Summary};
+use super::{Coverage, NotRead, RenderError, SCHEMA_VERSION, Summary, json, yaml};
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 
@@ -119,7 +119,7 @@ impl ClustersReport {
                         row.coverage.failed.push(NotRead::new(&"cluster".into(), None, reason));
                     }
                     ClusterOutcome::Read(assessment) => {
-                        let (tally, coverage) = assessment.finish_counts();
+                        let Parts { tally, coverage, .. } = assessment.finish_parts();
                         total.merge(&tally);
                         let is_empty = coverage.evaluated + coverage.skipped == 0;
                         row.state = match coverage.failed.is_empty() {
@@ -162,17 +162,16 @@ impl ClustersReport {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_json(&self, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
-        serde_json::to_writer_pretty(&mut out, self)?;
-        Ok(writeln!(out)?)
+    pub fn write_json(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        json(self, out)
     }
 
     /// Writes the same as YAML.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_yaml(&self, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
-        Ok(serde_saphyr::to_io_writer(&mut out, self).map_err(Box::new)?)
+    pub fn write_yaml(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        yaml(self, out)
     }
 }
 

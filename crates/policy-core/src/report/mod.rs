@@ -4,7 +4,9 @@
 mod assessment;
 mod capped;
 mod clusters;
+mod explanation;
 mod junit;
+mod preview;
 mod sarif;
 mod table;
 mod text;
@@ -21,6 +23,14 @@ pub use assessment::{Assessment, Place};
 pub use clusters::{
     AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
     clusters_json_schema,
+};
+pub use explanation::{
+    Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare,
+    explanation_json_schema,
+};
+pub use preview::{
+    ChangedFindings, CheckChange, CheckSide, Comparison, NamespacePods, PolicyPreview, Preview,
+    TodaysPolicy, WorkloadChange, preview_json_schema,
 };
 pub use table::Colours;
 pub use text::printable;
@@ -253,22 +263,48 @@ impl Report {
     /// # Errors
     /// Those of writing, and none that input can cause.
     pub fn write(&self, format: Format, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        let mut out = out;
         match format {
-            Format::Table(colours) => table::write(self, colours, out)?,
-            Format::Json => {
-                serde_json::to_writer_pretty(&mut out, self)?;
-                writeln!(out)?;
-            }
-            Format::Yaml => serde_saphyr::to_io_writer(&mut out, self).map_err(Box::new)?,
-            Format::Sarif => {
-                serde_json::to_writer_pretty(&mut out, &sarif::render(self))?;
-                writeln!(out)?;
-            }
-            Format::Junit => junit::write(self, out)?,
+            Format::Table(colours) => Ok(table::write(self, colours, out)?),
+            Format::Json => json(self, out),
+            Format::Yaml => yaml(self, out),
+            Format::Sarif => json(&sarif::render(self), out),
+            Format::Junit => Ok(junit::write(self, out)?),
         }
-        Ok(())
     }
+}
+
+/// A report with a form for people and two for machines.
+pub trait Rendered: Serialize + Sized {
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError>;
+
+    /// Writes it as JSON, as its schema describes it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn write_json(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        json(self, out)
+    }
+
+    /// Writes the same as YAML.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn write_yaml(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        yaml(self, out)
+    }
+}
+
+fn json(value: &impl Serialize, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
+    serde_json::to_writer_pretty(&mut out, value)?;
+    Ok(writeln!(out)?)
+}
+
+fn yaml(value: &impl Serialize, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
+    Ok(serde_saphyr::to_io_writer(&mut out, value).map_err(Box::new)?)
 }
 
 /// How a report is written.

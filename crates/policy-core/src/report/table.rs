@@ -12,8 +12,10 @@ use crate::checks::CheckId;
 use crate::score::Classification;
 use crate::severity::Severity;
 
-const WIDTH: usize = 100;
-const NO_PODS: &str = "n/a (no pods)";
+pub(super) const WIDTH: usize = 100;
+pub(super) const NO_PODS: &str = "n/a (no pods)";
+/// The heads of the columns that tell a summary.
+pub(super) const NUMBERS: &str = "SCORE  STATUS       PODS  COMPLIANT  VIOLATIONS";
 
 /// Whether a table is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Colours {
         }
     }
 
-    fn severity(self, text: impl Display, severity: Severity) -> String {
+    pub(super) fn severity(self, text: impl Display, severity: Severity) -> String {
         self.paint(
             text,
             match severity {
@@ -44,7 +46,7 @@ impl Colours {
         )
     }
 
-    fn class(self, text: impl Display, class: Classification) -> String {
+    pub(super) fn class(self, text: impl Display, class: Classification) -> String {
         self.paint(
             text,
             match class {
@@ -56,7 +58,7 @@ impl Colours {
         )
     }
 
-    fn bold(self, text: impl Display) -> String {
+    pub(super) fn bold(self, text: impl Display) -> String {
         self.paint(text, Style::new().bold())
     }
 }
@@ -102,23 +104,23 @@ pub(super) fn write_clusters(
     Ok(())
 }
 
-struct Table<'a> {
-    out: &'a mut dyn io::Write,
-    colours: Colours,
+pub(super) struct Table<'a> {
+    pub(super) out: &'a mut dyn io::Write,
+    pub(super) colours: Colours,
 }
 
 impl Table<'_> {
-    fn line(&mut self, text: impl Display) -> io::Result<()> {
+    pub(super) fn line(&mut self, text: impl Display) -> io::Result<()> {
         writeln!(self.out, "{text}")
     }
 
     /// A heading, after an empty line.
-    fn heading(&mut self, text: impl Display) -> io::Result<()> {
+    pub(super) fn heading(&mut self, text: impl Display) -> io::Result<()> {
         let heading = self.colours.bold(text);
         self.line(format_args!("\n{heading}"))
     }
 
-    fn row(&mut self, label: &str, value: impl Display) -> io::Result<()> {
+    pub(super) fn row(&mut self, label: &str, value: impl Display) -> io::Result<()> {
         self.line(format_args!("{label:<27}: {value}"))
     }
 
@@ -157,7 +159,7 @@ impl Table<'_> {
         }
     }
 
-    fn coverage(&mut self, coverage: &Coverage) -> io::Result<()> {
+    pub(super) fn coverage(&mut self, coverage: &Coverage) -> io::Result<()> {
         let Coverage { evaluated, skipped, failed, .. } = coverage;
         let failed = failed.len();
         self.row(
@@ -176,6 +178,22 @@ impl Table<'_> {
         if parts.is_empty() { Ok(()) } else { self.row("Skipped", parts.join(", ")) }
     }
 
+    /// The cells under [`NUMBERS`].
+    pub(super) fn numbers(&self, summary: Option<&Summary>) -> String {
+        match summary {
+            Some(summary) if summary.pods > 0 => {
+                let Summary { score, classification: class, pods, .. } = summary;
+                let Summary { compliant_pods, total_violations, .. } = summary;
+                let status = self.colours.class(format_args!("{class:<9}"), *class);
+                format!(
+                    "{score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
+                )
+            }
+            Some(_) => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "no pods", 0, 0, 0),
+            None => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "n/a", "-", "-", "-"),
+        }
+    }
+
     fn clusters(&mut self, clusters: &[ClusterSummary]) -> io::Result<()> {
         const MOST: usize = 36;
         let names: Vec<String> = clusters
@@ -183,24 +201,10 @@ impl Table<'_> {
             .map(|cluster| shortened(&printable(&cluster.context), MOST).into_owned())
             .collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
-        self.heading(format_args!(
-            "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}  READ",
-            "CONTEXT", "SCORE", "STATUS", "PODS", "COMPLIANT", "VIOLATIONS"
-        ))?;
+        self.heading(format_args!("{:<width$}  {NUMBERS}  READ", "CONTEXT"))?;
         for (name, cluster) in names.iter().zip(clusters) {
             let state = cluster.state.as_str();
-            let row = match &cluster.summary {
-                Some(summary) if summary.pods > 0 => {
-                    let Summary { score, classification: class, pods, .. } = summary;
-                    let Summary { compliant_pods, total_violations, .. } = summary;
-                    let status = self.colours.class(format_args!("{class:<9}"), *class);
-                    format!(
-                        "{score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
-                    )
-                }
-                Some(_) => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "no pods", 0, 0, 0),
-                None => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "n/a", "-", "-", "-"),
-            };
+            let row = self.numbers(cluster.summary.as_ref());
             self.line(format_args!("{name:<width$}  {row}  {state}"))?;
         }
         for cluster in clusters {
@@ -228,22 +232,15 @@ impl Table<'_> {
             .map(|found| shortened(&printable(&found.namespace), MOST).into_owned())
             .collect();
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(9);
-        self.heading(format_args!(
-            "{:<width$}  {:>5}  {:<9} {:>7} {:>10} {:>11}",
-            "NAMESPACE", "SCORE", "STATUS", "PODS", "COMPLIANT", "VIOLATIONS"
-        ))?;
+        self.heading(format_args!("{:<width$}  {NUMBERS}", "NAMESPACE"))?;
         for (name, found) in names.iter().zip(&report.namespaces) {
-            let Summary { score, classification: class, pods, .. } = &found.summary;
-            let Summary { compliant_pods, total_violations, .. } = &found.summary;
-            let status = self.colours.class(format_args!("{class:<9}"), *class);
-            self.line(format_args!(
-                "{name:<width$}  {score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
-            ))?;
+            let row = self.numbers(Some(&found.summary));
+            self.line(format_args!("{name:<width$}  {row}"))?;
         }
         Ok(())
     }
 
-    fn not_read(&mut self, coverage: &Coverage) -> io::Result<()> {
+    pub(super) fn not_read(&mut self, coverage: &Coverage) -> io::Result<()> {
         if !coverage.failed.is_empty() {
             self.heading("Not read:")?;
         }

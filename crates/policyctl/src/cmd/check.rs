@@ -37,11 +37,11 @@ pub(crate) struct Args {}
 
 /// Everything that a command of policyctl asks a cluster for; docs/policyctl.md names the same.
 const NEEDS: [Need; 10] = [
-    Need::new("analyze, list pods", "list", "", "pods", true),
-    Need::new("analyze, where not all pods may be listed", "list", "", "namespaces", false),
-    Need::new("analyze -n, when it finds no pods", "get", "", "namespaces", false),
-    Need::new("export, diff", "list", GROUP, "devopspolicies", true),
-    Need::new("import", "get", GROUP, "devopspolicies", true),
+    Need::new("analyze, explain, preview, list pods", "list", "", "pods", true),
+    Need::new("-A, where pods are refused somewhere", "list", "", "namespaces", false),
+    Need::new("-n, when there are no pods", "get", "", "namespaces", false),
+    Need::new("export, diff, preview", "list", GROUP, "devopspolicies", true),
+    Need::new("explain, import", "get", GROUP, "devopspolicies", true),
     Need::new("import", "create", GROUP, "devopspolicies", true),
     Need::new("import", "patch", GROUP, "devopspolicies", true),
     Need::new("check, crd install", "get", CRD_GROUP, CRDS, false),

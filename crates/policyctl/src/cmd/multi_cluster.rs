@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::cluster::{self, Cluster, Context, Contexts, pods};
-use crate::cmd::analyze::assess;
+use crate::cmd::analyze::live::assess;
 use crate::exit::Exit;
 use crate::judgement::Judgement;
 use crate::output::{self, Output};
@@ -153,8 +153,8 @@ fn table(rows: &[Row]) -> String {
 
 fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
-    let policy = args.judgement.policy()?;
-    let excluded = args.judgement.excluded();
+    let policy = args.judgement.choice.policy()?;
+    let excluded = args.judgement.choice.exclusion.namespaces();
     if global.target.context.is_some() {
         bail!("several clusters are chosen by --contexts, not by --context");
     }

@@ -1,49 +1,44 @@
 //! Manifests: files, folders, patterns and standard input, judged on all cores.
 
-use policy_core::Timestamp;
 use policy_core::manifest::documents;
-use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Report, Source};
+use policy_core::report::Assessment;
 use rayon::prelude::*;
 
-use super::Args;
-use crate::cli::Global;
 use crate::input::{Input, Inputs};
+use crate::output::Console;
 
 /// The parser recurses with the nesting of a document; see `policy_core::manifest`.
 const STACK: usize = 8 << 20;
 /// Documents to a piece of work: less is more trouble than it is worth.
 const SMALLEST_BATCH: usize = 16;
 
-/// Reads and judges all inputs, several at a time.
-pub(super) fn analyze(
-    args: &Args,
-    policy: &CompiledPolicy,
-    global: &Global,
-) -> anyhow::Result<Report> {
-    let now = Timestamp::now();
-    let excluded = args.judgement.excluded();
-    let namespace = global.target.namespace.as_deref().unwrap_or("default");
-    let empty = || Assessment::new(policy, &excluded, now);
-    let inputs = Inputs::find(&args.filename);
-    let progress = global.console().progress(inputs.found.len() as u64, "files");
+/// Reads and judges all inputs, several at a time. Objects without namespace are of this one.
+pub(crate) fn judge<'a>(
+    filename: &[String],
+    max_file_size: u64,
+    namespace: &str,
+    console: Console,
+    empty: &(impl Fn() -> Assessment<'a> + Sync),
+) -> anyhow::Result<Assessment<'a>> {
+    let inputs = Inputs::find(filename);
+    let progress = console.progress(inputs.found.len() as u64, "files");
     let threads = rayon::ThreadPoolBuilder::new().stack_size(STACK).build()?;
     let mut assessment = threads.install(|| {
         inputs
             .found
             .par_iter()
             .map(|input| {
-                let assessed = assess(input, namespace, args.judgement.max_file_size, &empty);
+                let assessed = assess(input, namespace, max_file_size, empty);
                 progress.inc(1);
                 assessed
             })
-            .reduce(&empty, merged)
+            .reduce(empty, merged)
     });
     progress.finish_and_clear();
     for (name, error) in &inputs.failed {
         assessment.not_read(&name.as_str().into(), None, error.to_string());
     }
-    Ok(assessment.finish(Source::Files { paths: args.filename.clone() }))
+    Ok(assessment)
 }
 
 /// One file, its documents in parallel as well: a single file may be all there is.

@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
+use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, Report, Source};
 use policy_core::view::PodView;
 
 use crate::cli::Global;
 use crate::cluster::pods::Event;
-use crate::cluster::{self, Cluster, pods};
+use crate::cluster::{self, Cluster, ClusterError, pods};
 use crate::judgement::Judgement;
+use crate::output::Console;
 
 /// Reads and judges the pods of a namespace or of the whole cluster.
 pub(super) fn analyze(
@@ -20,26 +22,46 @@ pub(super) fn analyze(
     global: &Global,
 ) -> anyhow::Result<Report> {
     cluster::run(async {
-        let console = global.console();
-        let start = Instant::now();
-        let cluster = global.target.connect().await?;
-        console.detail(format_args!("{cluster} answered in {:.1?}", start.elapsed()));
-        let excluded = judgement.excluded();
+        let cluster = connect(global).await?;
+        let excluded = judgement.choice.exclusion.namespaces();
         let namespace = global.target.namespace.as_deref();
-        let progress = console.progress(0, "pods");
         let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
-        pods::read(&cluster, namespace, Some(&excluded), &mut |event| {
-            if let Event::Page(page) = &event {
-                progress.inc(page.objects.len() as u64);
-                progress.set_length(progress.position() + page.remaining);
-            }
+        read(&cluster, namespace, &excluded, global.console(), &mut |event| {
             assess(&mut assessment, event);
         })
         .await;
-        progress.finish_and_clear();
-        console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
         Ok(assessment.finish(source(&cluster, namespace)))
     })
+}
+
+/// Connects, and tells those who want to know how long that took.
+pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
+    let start = Instant::now();
+    let cluster = global.target.connect().await?;
+    global.console().detail(format_args!("{cluster} answered in {:.1?}", start.elapsed()));
+    Ok(cluster)
+}
+
+/// Reads pods as [`pods::read`] does, and shows how far it is.
+pub(crate) async fn read(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    excluded: &ExcludedNamespaces,
+    console: Console,
+    take: &mut impl FnMut(Event<PodView>),
+) {
+    let start = Instant::now();
+    let progress = console.progress(0, "pods");
+    pods::read(cluster, namespace, Some(excluded), &mut |event| {
+        if let Event::Page(page) = &event {
+            progress.inc(page.objects.len() as u64);
+            progress.set_length(progress.position() + page.remaining);
+        }
+        take(event);
+    })
+    .await;
+    progress.finish_and_clear();
+    console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
 }
 
 /// Takes in what reading the pods of a cluster brings.
@@ -59,7 +81,8 @@ pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
     }
 }
 
-fn source(cluster: &Cluster, namespace: Option<&str>) -> Source {
+/// Where the pods of a report come from.
+pub(crate) fn source(cluster: &Cluster, namespace: Option<&str>) -> Source {
     Source::Cluster {
         context: cluster.context.clone(),
         server: cluster.server.clone(),

@@ -1,13 +1,13 @@
 //! `policyctl analyze`
 
-mod files;
-mod live;
-
-pub(crate) use live::assess;
+pub(crate) mod files;
+pub(crate) mod live;
 
 use anyhow::bail;
 use clap::ArgAction;
-use policy_core::report::{Format, LookAlike, Report, Source, printable};
+use policy_core::Timestamp;
+use policy_core::policy::CompiledPolicy;
+use policy_core::report::{Assessment, Format, LookAlike, Report, Source, printable};
 
 use crate::cli::Global;
 use crate::exit::Exit;
@@ -58,34 +58,34 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         Output::Sarif => Format::Sarif,
         Output::Table | Output::Wide => Format::Table(console.colours()),
     };
-    let policy = args.judgement.policy()?;
+    let policy = args.judgement.choice.policy()?;
     let report = if args.filename.is_empty() {
         live::analyze(&args.judgement, &policy, global)?
     } else {
-        files::analyze(args, &policy, global)?
+        files(args, &policy, global)?
     };
     output::stream(|out| Ok(report.write(format, out)?))?;
     if !matches!(format, Format::Table(_)) {
         tell_what_the_table_shows(&report, console);
     }
-    Ok(not_read(&report).max(args.judgement.exit(&report.summary)))
+    Ok(Exit::of_coverage(&report.coverage, &report.source)
+        .max(args.judgement.exit(&report.summary)))
 }
 
-/// What it means that something was not read: a file is the user's, a cluster has its reasons.
-fn not_read(report: &Report) -> Exit {
-    match report.source {
-        _ if report.coverage.failed.is_empty() => Exit::Fine,
-        Source::Files { .. } => Exit::Error,
-        Source::Cluster { .. } => Exit::Cluster,
-    }
+fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Result<Report> {
+    let Judgement { choice, .. } = &args.judgement;
+    let excluded = choice.exclusion.namespaces();
+    let namespace = global.target.namespace.as_deref().unwrap_or("default");
+    let now = Timestamp::now();
+    let empty = || Assessment::new(policy, &excluded, now);
+    let console = global.console();
+    let assessed = files::judge(&args.filename, choice.max_file_size, namespace, console, &empty)?;
+    Ok(assessed.finish(Source::Files { paths: args.filename.clone() }))
 }
 
 /// What a machine's format has no place for, or nobody may look for.
 fn tell_what_the_table_shows(report: &Report, console: Console) {
-    for failed in &report.coverage.failed {
-        let (source, reason) = (printable(&failed.source), printable(&failed.reason));
-        output::error(format_args!("{source}: {reason}"));
-    }
+    output::not_read(&report.coverage);
     for LookAlike { file, line, kind } in &report.coverage.look_alikes {
         console.note(format_args!("{}:{line}: skipped {}", printable(file), printable(kind)));
     }

@@ -1,0 +1,309 @@
+//! Why a score is what it is: which checks, workloads and pods take how many points, and what
+//! mending one of them would bring.
+
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
+
+use super::assessment::{Assessment, Parts};
+use super::table::Colours;
+use super::{Coverage, RenderError, Rendered, ReportFinding, SCHEMA_VERSION, Source, as_text};
+use crate::checks::CheckId;
+use crate::policy::CompiledPolicy;
+use crate::score::{Classification, Score};
+use crate::severity::Severity;
+use crate::workload::Workload;
+
+pub use status::OperatorStatus;
+
+/// How many of the worst workloads and pods are named.
+const MOST: usize = 10;
+
+/// How a score came about.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "policyctl explain")]
+pub struct Explanation {
+    /// The version of this format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    schema_version: &'static str,
+    /// Where the pods came from.
+    pub source: Source,
+    /// The policy: its namespace and name, its bundle, or its file.
+    pub policy: String,
+    /// What the explanation rests on.
+    pub basis: Basis,
+    /// How many pods were counted; `null` where the status does not say it.
+    pub pods: Option<u64>,
+    /// Health from 0 (worst) to 100; 100 where there are no pods.
+    #[schemars(range(max = 100))]
+    pub score: u8,
+    /// The class of the score.
+    pub classification: Classification,
+    /// How many points all findings take together; `null` where that cannot be known.
+    pub points: Option<u64>,
+    /// How points and pods make the score, in one line.
+    pub arithmetic: String,
+    /// How many findings there are.
+    pub total_violations: u64,
+    /// How many pods have no finding; `null` where that cannot be known.
+    pub compliant_pods: Option<u64>,
+    /// The checks that ran, the one that takes the most points first.
+    pub checks: Vec<CheckShare>,
+    /// The workloads that take the most points, at most ten; `null` where they cannot be known.
+    pub worst_workloads: Option<Vec<WorkloadShare>>,
+    /// How many workloads have a finding.
+    pub workloads_with_findings: Option<u64>,
+    /// The pods that take the most points, at most ten; `null` where they cannot be known.
+    pub worst_pods: Option<Vec<PodShare>>,
+    /// How many pods have a finding.
+    pub pods_with_findings: Option<u64>,
+    /// What the operator last wrote; `null` where there is no operator to ask about.
+    pub status: Option<OperatorStatus>,
+    /// What cannot be known from what the explanation rests on.
+    pub unknown: Vec<String>,
+    /// What was looked at, and what was not.
+    pub coverage: Coverage,
+}
+
+/// What an explanation rests on.
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// Pods or manifests, judged now.
+    Pods,
+    /// The status of the policy, as the operator left it.
+    Status,
+}
+
+/// What a check takes from the score.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckShare {
+    /// The id of the check.
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub check: CheckId,
+    /// How severe its findings are under the policy.
+    pub severity: Severity,
+    /// How many findings it has.
+    pub findings: u64,
+    /// What the weight is multiplied by; `null` where that cannot be known.
+    pub count: Option<u64>,
+    /// Its weight under the policy.
+    pub weight: u8,
+    /// Weight × count.
+    pub points: Option<u64>,
+    /// The score, if the check had no finding.
+    #[schemars(range(max = 100))]
+    pub score_after_fix: Option<u8>,
+}
+
+/// What a workload takes from the score.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadShare {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// What is to be changed.
+    pub workload: Workload,
+    /// How many of its pods have a finding.
+    pub pods: u64,
+    /// The number of findings of each check that has some.
+    pub violations_by_check: BTreeMap<&'static str, u64>,
+    /// How many points they take.
+    pub points: u64,
+    /// The score, if none of its pods had a finding.
+    #[schemars(range(max = 100))]
+    pub score_after_fix: u8,
+}
+
+/// What a pod, or pod template, takes from the score.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodShare {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The kind of the object that was read.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The file; `null` where the pod came from a cluster.
+    pub file: Option<Arc<str>>,
+    /// The number of findings of each check that has some.
+    pub violations_by_check: BTreeMap<&'static str, u64>,
+    /// How many points they take.
+    pub points: u64,
+}
+
+/// Findings that belong together.
+#[derive(Default)]
+struct Share<'a> {
+    pods: BTreeSet<PodKey<'a>>,
+    by_check: BTreeMap<&'static str, u64>,
+    points: u64,
+}
+
+/// An object of a cluster or of a file.
+type PodKey<'a> = (&'a Arc<str>, &'static str, &'a Arc<str>, Option<&'a Arc<str>>, Option<u32>);
+
+impl Assessment<'_> {
+    /// Why the score is what it is, next to what the operator says.
+    #[must_use]
+    pub fn explain(
+        self,
+        source: Source,
+        policy: String,
+        status: Option<OperatorStatus>,
+    ) -> Explanation {
+        let Parts { policy: compiled, tally, findings, findings_cut, coverage } =
+            self.finish_parts();
+        let (score, points) = (tally.score(compiled), tally.total_points(compiled));
+        let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();
+        let workloads = shares(&findings, compiled, |f| (&f.namespace, &f.workload));
+        let pods = shares(&findings, compiled, pod_key);
+        let numbers = |check| (tally.findings(check), Some(tally.count(check)));
+        let mut unknown = Vec::new();
+        if findings_cut > 0 {
+            let text = "findings are counted, but not attributed to a workload and a pod";
+            unknown.push(format!("{findings_cut} {text}"));
+        }
+        Explanation {
+            schema_version: SCHEMA_VERSION,
+            source,
+            policy,
+            basis: Basis::Pods,
+            pods: Some(tally.pods()),
+            score: score.value(),
+            classification: score.classification(),
+            points: Some(points),
+            arithmetic: arithmetic(points, tally.pods(), score),
+            total_violations: tally.total_findings(),
+            compliant_pods: Some(tally.compliant_pods()),
+            checks: checks(compiled, Some((points, tally.pods())), numbers),
+            workloads_with_findings: Some(workloads.len() as u64),
+            pods_with_findings: Some(pods.len() as u64),
+            worst_workloads: Some(
+                workloads
+                    .into_iter()
+                    .take(MOST)
+                    .map(|((namespace, workload), share)| WorkloadShare {
+                        namespace: Arc::clone(namespace),
+                        workload: workload.clone(),
+                        pods: share.pods.len() as u64,
+                        violations_by_check: share.by_check,
+                        points: share.points,
+                        score_after_fix: after(share.points),
+                    })
+                    .collect(),
+            ),
+            worst_pods: Some(pods.into_iter().take(MOST).map(pod_share).collect()),
+            status: status.map(|status| status.compared(&tally, compiled)),
+            unknown,
+            coverage,
+        }
+    }
+}
+
+fn pod_key(finding: &ReportFinding) -> PodKey<'_> {
+    let ReportFinding { namespace, kind, name, file, document, .. } = finding;
+    (namespace, kind, name, file.as_ref(), *document)
+}
+
+fn pod_share(((namespace, kind, name, file, _), share): (PodKey<'_>, Share<'_>)) -> PodShare {
+    PodShare {
+        namespace: Arc::clone(namespace),
+        kind,
+        name: Arc::clone(name),
+        file: file.map(Arc::clone),
+        violations_by_check: share.by_check,
+        points: share.points,
+    }
+}
+
+/// The findings by `key`, those that take the most points first.
+fn shares<'a, K: Ord>(
+    findings: &'a [ReportFinding],
+    policy: &CompiledPolicy,
+    key: impl Fn(&'a ReportFinding) -> K,
+) -> Vec<(K, Share<'a>)> {
+    let mut shares: BTreeMap<K, Share<'a>> = BTreeMap::new();
+    for finding in findings {
+        let share = shares.entry(key(finding)).or_default();
+        share.pods.insert(pod_key(finding));
+        *share.by_check.entry(finding.check.as_str()).or_default() += 1;
+        let points = policy.points(finding.check, finding.count.into());
+        share.points = share.points.saturating_add(points);
+    }
+    let mut shares: Vec<_> = shares.into_iter().collect();
+    let findings = |share: &Share<'_>| share.by_check.values().sum::<u64>();
+    // Stable: equals stay in the order of their names.
+    shares.sort_by_key(|(_, share)| std::cmp::Reverse((share.points, findings(share))));
+    shares
+}
+
+/// The checks that run, by findings and, where it is known, what these count. `total` is that of
+/// all checks and the pods, where both are known.
+fn checks(
+    policy: &CompiledPolicy,
+    total: Option<(u64, u64)>,
+    numbers: impl Fn(CheckId) -> (u64, Option<u64>),
+) -> Vec<CheckShare> {
+    let mut checks: Vec<CheckShare> = policy
+        .enabled()
+        .map(|(check, enabled)| {
+            let (findings, count) = numbers(check);
+            let points = count.map(|count| policy.points(check, count));
+            let after = |(total, pods): (u64, u64)| {
+                points.map(|points| Score::of(total.saturating_sub(points), pods).value())
+            };
+            CheckShare {
+                check,
+                severity: enabled.severity,
+                findings,
+                count,
+                weight: policy.weight(check),
+                points,
+                score_after_fix: total.and_then(after),
+            }
+        })
+        .collect();
+    checks.sort_by_key(|share| std::cmp::Reverse((share.points, share.findings)));
+    checks
+}
+
+/// `46 points over 6 pods = 7.66, so 100 − 7 = 93`.
+fn arithmetic(points: u64, pods: u64, score: Score) -> String {
+    use super::text::counted;
+    let (Some(whole), Some(rest)) = (points.checked_div(pods), points.checked_rem(pods)) else {
+        return "no pod is counted, so there is no score".to_owned();
+    };
+    let mean = match rest {
+        0 => format!("= {whole}"),
+        // Cut off, as the score is.
+        rest => format!("= {whole}.{:02}", u128::from(rest) * 100 / u128::from(pods)),
+    };
+    let (points, pods) = (counted(points, "point"), counted(pods, "pod"));
+    let (taken, most) = (100 - score.value(), if whole > 100 { ", at most 100" } else { "" });
+    format!("{points} over {pods} {mean}{most}, so 100 − {taken} = {score}")
+}
+
+impl Rendered for Explanation {
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError> {
+        Ok(table::write(self, colours, out)?)
+    }
+}
+
+/// The JSON schema of the JSON output.
+#[must_use]
+pub fn explanation_json_schema() -> Schema {
+    schema_for!(Explanation)
+}

@@ -1,0 +1,134 @@
+//! The preview for people. Fits 100 columns.
+
+use std::io;
+
+use super::{ChangedFindings, CheckChange, CheckSide, Comparison, PolicyPreview, Preview};
+use crate::report::table::{Colours, NUMBERS, Table, WIDTH};
+use crate::report::text::{counted, printable, shortened};
+
+/// The room for a name before [`NUMBERS`].
+const NAME: usize = 48;
+/// How many rows of a list are shown to people.
+const MOST: usize = 10;
+
+pub(super) fn write(
+    preview: &Preview,
+    colours: Colours,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let mut table = Table { out, colours };
+    table.coverage(&preview.coverage)?;
+    table.not_read(&preview.coverage)?;
+    preview.policies.iter().try_for_each(|policy| table.policy(policy))
+}
+
+impl Table<'_> {
+    fn policy(&mut self, preview: &PolicyPreview) -> io::Result<()> {
+        let PolicyPreview { namespace, policy, place, comparisons, .. } = preview;
+        let place = place.as_ref().map(|place| format!("  {place}")).unwrap_or_default();
+        let title = format!("{namespace}  {policy}{place}");
+        self.heading(printable(&title))?;
+        self.line(format_args!("{:<NAME$}  {NUMBERS}", "POLICY"))?;
+        let row = self.numbers(Some(&preview.summary));
+        self.line(format_args!("{:<NAME$}  {row}", "with it"))?;
+        for comparison in comparisons {
+            let name = match &comparison.today {
+                None => "today: there is no policy".to_owned(),
+                Some(name) if comparison.is_replaced => format!("today, to be changed: {name}"),
+                Some(name) => format!("today, beside it: {name}"),
+            };
+            let (name, row) = (printable(&name), self.numbers(comparison.summary.as_ref()));
+            self.line(format_args!("{:<NAME$}  {row}", shortened(&name, NAME)))?;
+            for problem in &comparison.problems {
+                self.wrapped("    ", &format!("invalid: {problem}"))?;
+            }
+        }
+        comparisons.iter().try_for_each(|comparison| self.comparison(comparison))
+    }
+
+    fn comparison(&mut self, comparison: &Comparison) -> io::Result<()> {
+        let Comparison { come, go, score_change, .. } = comparison;
+        let against = match &comparison.today {
+            None => "Beside no policy".to_owned(),
+            Some(name) => format!("Beside {name}"),
+        };
+        let score = match score_change {
+            None => String::new(),
+            Some(0) => "the score stays, ".to_owned(),
+            Some(change) => format!("score {change:+}, "),
+        };
+        let come = counted(*come, "finding");
+        // What stays beside the new policy loses nothing by it.
+        let changes = if comparison.is_replaced || comparison.today.is_none() {
+            format!("{come} would come, {go} would go")
+        } else {
+            format!("{come} only with the new policy, {go} only with this one")
+        };
+        self.line("")?;
+        self.wrapped("", &format!("{against}: {score}{changes}"))?;
+        if comparison.come + comparison.go == 0 && *score_change == Some(0) {
+            return Ok(());
+        }
+        self.changed_checks(&comparison.checks)?;
+        self.changed_workloads(comparison)?;
+        self.changed_findings('+', &comparison.coming, comparison.coming_cut)?;
+        self.changed_findings('-', &comparison.going, comparison.going_cut)
+    }
+
+    fn changed_checks(&mut self, checks: &[CheckChange]) -> io::Result<()> {
+        self.line(format_args!(
+            "  {:<20} {:>22}     {:>22} {:>8} {:>8}",
+            "CHECK", "FINDINGS, POINTS TODAY", "FINDINGS, POINTS THEN", "COME", "GO"
+        ))?;
+        let cell = |side: &Option<CheckSide>| match side {
+            Some(side) => format!("{}, {}", side.findings, side.points),
+            None => "not checked".to_owned(),
+        };
+        checks.iter().try_for_each(|CheckChange { check, today, then, come, go }| {
+            let (today, then) = (cell(today), cell(then));
+            self.line(format_args!("  {check:<20} {today:>22}  -> {then:>22} {come:>8} {go:>8}"))
+        })
+    }
+
+    fn changed_workloads(&mut self, comparison: &Comparison) -> io::Result<()> {
+        if comparison.workloads.len() < 2 {
+            return Ok(());
+        }
+        self.line(format_args!("  {:>8} {:>8}  WORKLOAD", "COME", "GO"))?;
+        for change in comparison.workloads.iter().take(MOST) {
+            let start = format!("  {:>8} {:>8}  ", change.come, change.go);
+            let name = change.workload.to_string();
+            let name = printable(&name);
+            self.line(format_args!("{start}{}", shortened(&name, WIDTH - start.len())))?;
+        }
+        self.more(comparison.workloads.len(), comparison.workloads_cut)
+    }
+
+    fn changed_findings(
+        &mut self,
+        sign: char,
+        rows: &[ChangedFindings],
+        cut: u64,
+    ) -> io::Result<()> {
+        for row in rows.iter().take(MOST) {
+            let ChangedFindings { check, severity, workload, container, pods } = row;
+            let severity = self.colours.severity(format_args!("{severity:<8}"), *severity);
+            let mut name = workload.to_string();
+            if let Some(container) = container {
+                name = format!("{name}, container {container}");
+            }
+            let name = format!("{name}, {}", counted(*pods, "pod"));
+            let name = printable(&name);
+            let name = shortened(&name, WIDTH - 34);
+            self.line(format_args!("  {sign} {severity} {check:<20} {name}"))?;
+        }
+        self.more(rows.len(), cut)
+    }
+
+    fn more(&mut self, rows: usize, cut: u64) -> io::Result<()> {
+        match rows.saturating_sub(MOST) as u64 + cut {
+            0 => Ok(()),
+            more => self.line(format_args!("    and {more} more")),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `policyctl explain`
+
+use anyhow::bail;
+use clap::ArgAction;
+use kube::api::DynamicObject;
+use policy_core::Timestamp;
+use policy_core::api::DevOpsPolicyStatus;
+use policy_core::report::{Assessment, Explanation, OperatorStatus, Source, printable};
+
+use super::analyze::{files, live};
+use crate::cli::{self, Global};
+use crate::cluster::pods::Event;
+use crate::cluster::write::get;
+use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::exit::Exit;
+use crate::judgement::PolicyChoice;
+use crate::output::{self, Output};
+use crate::policies::{Policy, PolicyApi};
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl explain devops-policy -n shop             a policy of the cluster, on its pods of now
+  policyctl explain -f deploy/                        files, without any cluster
+  policyctl explain -f deploy/ --bundle restricted -o json
+
+Shows what each check takes from the score (count x weight), the ten workloads and the ten pods
+that take the most, and what the score would be if one check or one workload were mended. For a
+policy of the cluster it says whether the operator's status agrees; where the pods may not be
+read, it explains what it can from the status alone, and exits with 3.
+Output: table (default), json and yaml (docs/explanation.schema.json).";
+
+const USAGE: &str = "\
+policyctl explain [OPTIONS] <POLICY>
+       policyctl explain [OPTIONS] -f <FILE>...";
+
+#[derive(clap::Args)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The policy, in the namespace of -n, else the context's
+    #[arg(value_name = "POLICY", value_parser = cli::subdomain, required_unless_present = "filename")]
+    #[arg(conflicts_with_all = ["filename", "bundle", "policy"])]
+    name: Option<String>,
+
+    /// Manifests instead of a cluster: a file, a folder, a pattern, or - for standard input
+    #[arg(short, long = "filename", value_name = "FILE", action = ArgAction::Append)]
+    filename: Vec<String>,
+
+    #[command(flatten)]
+    choice: PolicyChoice,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let explanation = match &args.name {
+        Some(name) => cluster::run(of_cluster(name, &args.choice, global))?,
+        None => of_files(args, global)?,
+    };
+    let Explanation { coverage, source, .. } = &explanation;
+    output::report(&explanation, coverage, form, global.console())?;
+    Ok(Exit::of_coverage(coverage, source))
+}
+
+fn of_files(args: &Args, global: &Global) -> anyhow::Result<Explanation> {
+    let Args { filename, choice, .. } = args;
+    let policy = choice.policy()?;
+    let excluded = choice.exclusion.namespaces();
+    let namespace = global.target.namespace.as_deref().unwrap_or("default");
+    let now = Timestamp::now();
+    let empty = || Assessment::new(&policy, &excluded, now);
+    let assessed =
+        files::judge(filename, choice.max_file_size, namespace, global.console(), &empty)?;
+    Ok(assessed.explain(Source::Files { paths: filename.clone() }, choice.name(), None))
+}
+
+async fn of_cluster(
+    name: &str,
+    choice: &PolicyChoice,
+    global: &Global,
+) -> anyhow::Result<Explanation> {
+    if global.target.all_namespaces {
+        bail!("a policy is of one namespace; choose that by -n");
+    }
+    let cluster = live::connect(global).await?;
+    let namespace = global.target.namespace_in(&cluster);
+    choice.exclusion.includes(namespace)?;
+    let object = policy(&cluster, namespace, name).await?;
+    let policy = Policy::of_live(&object);
+    let full_name = format!("{namespace}/{name}");
+    let compiled = policy.compiled().map_err(|invalid| {
+        output::problems(&format!("policy {full_name} is invalid, so it has no score"), &invalid)
+    })?;
+    let excluded = choice.exclusion.namespaces();
+    let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
+    let mut is_forbidden = false;
+    live::read(&cluster, Some(namespace), &excluded, global.console(), &mut |event| {
+        is_forbidden |=
+            matches!(&event, Event::NotRead { error, .. } if error.kind == Kind::Forbidden);
+        live::assess(&mut assessment, event);
+    })
+    .await;
+    let (source, status) = (live::source(&cluster, Some(namespace)), status(&object));
+    if !is_forbidden || assessment.read() > 0 {
+        return Ok(assessment.explain(source, full_name, Some(status)));
+    }
+    let explanation = assessment.explain_from_status(source, full_name, status);
+    Ok(explanation.ok_or_else(|| {
+        ClusterError::configuration(
+            format!("cannot explain policy {namespace}/{name}"),
+            "its pods may not be read, and the operator has not evaluated it",
+        )
+    })?)
+}
+
+/// The policy of that name; where there is none, the error names those that there are.
+async fn policy(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<DynamicObject> {
+    let api = PolicyApi::of(cluster).await?;
+    let operation = format!("cannot read policy {name} of namespace {namespace}");
+    if let Some(found) = get(cluster, &api.namespaced(namespace), name, &operation).await? {
+        return Ok(found);
+    }
+    // Only for a better sentence: who may not list them gets the shorter one.
+    let others = api.list(Some(namespace)).await.unwrap_or_default();
+    let others: Vec<&str> = others.keys().map(|(_, name)| name.as_str()).collect();
+    match others.as_slice() {
+        [] => bail!("there is no policy {name} in namespace {namespace}"),
+        others => {
+            let others = others.join(", ");
+            let others = printable(&others);
+            bail!("there is no policy {name} in namespace {namespace}; there is {others}")
+        }
+    }
+}
+
+fn status(object: &DynamicObject) -> OperatorStatus {
+    let status = object.data.get("status").cloned();
+    // A status of another shape is none that the operator wrote.
+    let status = status.and_then(|s| serde_json::from_value::<DevOpsPolicyStatus>(s).ok());
+    OperatorStatus::of(status.as_ref(), object.metadata.generation)
+}
