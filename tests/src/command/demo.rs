@@ -142,6 +142,7 @@ impl Demo {
         })?;
         self.show("kubectl get dop --all-namespaces", 0)?;
         self.show("kubectl describe dop devops-policy -n billing | sed -n '/^Events/,$p'", 0)?;
+        self.show("policyctl explain devops-policy -n billing", 0)?;
         self.testbed.wait_for("the end of the minute", 2 * SOON, || {
             let results = ["get", "par", "--all-namespaces", "--no-headers"];
             Ok(self.testbed.kubectl(&results)?.succeeded()?.lines().count() >= 3)
@@ -162,7 +163,7 @@ impl Demo {
             "\nThe cluster is yours until Ctrl+C. In another terminal:\n\n  \
              export KUBECONFIG={kubeconfig} PATH={programs}:$PATH\n\n  \
              kubectl explain devopspolicy.spec\n  \
-             policyctl analyze -n shop --bundle restricted\n  \
+             policyctl preview --bundle restricted -n billing\n  \
              policyctl export -A > policies.yaml; policyctl diff policies.yaml\n  \
              {}\n\n",
             watchers.hint()?

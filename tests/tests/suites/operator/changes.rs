@@ -55,6 +55,13 @@ fn the_status_follows_pods_and_policies() {
     assert_eq!(restarted["status"]["classification"], "Stable");
     assert_eq!(restarted["status"]["healthy"], false);
 
+    // Explained from the pods it is the same.
+    let explained =
+        crate::cli::expect(&testbed, 0, &["explain", "strict", "-n", &shop, "-o", "json"], "");
+    let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+    assert_eq!(explained["score"], restarted["status"]["healthScore"], "{explained:#}");
+    assert_eq!(explained["status"]["differences"], json!([]), "{explained:#}");
+
     // Another policy says another thing of the same pods.
     apply_policy(&testbed, &shop, "lenient", "{forbidLatestTag: true, weights: {latestTag: 1}}");
     let lenient = (shop.as_str(), "lenient");
