@@ -221,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_without_pods_is_one_of_its_own() {
+    fn without_pods_nothing_is_found() {
         let none = verdict(&[]);
         assert_eq!((none.score.value(), none.tally.pods(), none.due), (100, 0, None));
-        assert_ne!(none.fingerprint, verdict(&[("a", "nginx")]).fingerprint);
+        assert_eq!(none.worst, []);
     }
 
     proptest! {

@@ -20,6 +20,8 @@ use crate::trail::{Pending, Recorded};
 const LARGEST: usize = 32 << 10;
 /// The longest name that Kubernetes takes of an object.
 const LONGEST_NAME: usize = 253;
+/// How many minutes the clocks of two replicas may be apart.
+const MAX_AHEAD: i64 = 5;
 /// How much of a policy's uid is in the name: enough to tell it from one that had its name before.
 const UID_LENGTH: usize = 8;
 
@@ -109,15 +111,21 @@ struct SpecView {
 /// By minute, then by name: the audit results of one policy, and what they say.
 type OfPolicy = BTreeMap<(i64, String), Option<Fingerprint>>;
 
+fn key(policy: &ObjectMeta) -> (String, String) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    (text(&policy.namespace), text(&policy.uid))
+}
+
 /// The audit results that are there.
 #[derive(Clone, Default)]
 pub(crate) struct Results(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// By the uid of the policy that owns them.
-    by_policy: HashMap<String, OfPolicy>,
-    /// The policy and the minute of each, by namespace and name.
+    /// By namespace and the uid of the policy that owns them: whoever may write in one namespace
+    /// says nothing of the policies of another.
+    by_policy: HashMap<(String, String), OfPolicy>,
+    /// The policy's uid and the minute of each, by namespace and name.
     by_name: HashMap<(String, String), (String, i64)>,
 }
 
@@ -134,7 +142,7 @@ impl Known {
             return;
         };
         self.remove(namespace, name);
-        let of_policy = self.by_policy.entry(owner.uid.clone()).or_default();
+        let of_policy = self.by_policy.entry((namespace.clone(), owner.uid.clone())).or_default();
         of_policy.insert((minute, name.clone()), fingerprint);
         self.by_name.insert((namespace.clone(), name.clone()), (owner.uid.clone(), minute));
     }
@@ -142,28 +150,34 @@ impl Known {
     fn remove(&mut self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         let Some((uid, minute)) = self.by_name.remove(&key) else { return };
-        if let Some(of_policy) = self.by_policy.get_mut(&uid) {
-            of_policy.remove(&(minute, key.1));
+        let (namespace, name) = key;
+        let policy = (namespace, uid);
+        if let Some(of_policy) = self.by_policy.get_mut(&policy) {
+            of_policy.remove(&(minute, name));
             if of_policy.is_empty() {
-                self.by_policy.remove(&uid);
+                self.by_policy.remove(&policy);
             }
         }
     }
 }
 
 impl Results {
-    /// The newest audit result of a policy.
-    pub(crate) fn last(&self, policy: &str) -> Option<Recorded> {
+    /// The newest audit result of a policy. One from a future that no clock can be off by is not
+    /// believed: it would keep the next one waiting.
+    pub(crate) fn last(&self, policy: &ObjectMeta, now: Timestamp) -> Option<Recorded> {
+        let latest = now.as_second().div_euclid(60) + MAX_AHEAD;
         self.update(|known| {
-            let ((minute, _), fingerprint) = known.by_policy.get(policy)?.last_key_value()?;
+            let all = known.by_policy.get(&key(policy))?;
+            let ((minute, _), fingerprint) =
+                all.iter().rfind(|((minute, _), _)| *minute <= latest)?;
             Some(Recorded { minute: *minute, fingerprint: *fingerprint })
         })
     }
 
     /// Those of a policy that are too many when the newest ones are kept, the oldest first.
-    pub(crate) fn excess(&self, policy: &str, kept: usize) -> Vec<String> {
+    pub(crate) fn excess(&self, policy: &ObjectMeta, kept: usize) -> Vec<String> {
         self.update(|known| {
-            let Some(all) = known.by_policy.get(policy) else { return Vec::new() };
+            let Some(all) = known.by_policy.get(&key(policy)) else { return Vec::new() };
             let excess = all.len().saturating_sub(kept);
             all.keys().take(excess).map(|(_, name)| name.clone()).collect()
         })
@@ -301,18 +315,25 @@ mod tests {
         for minute in [7, 5, 6] {
             sink.applied(seen(minute));
         }
-        assert_eq!(results.last("0123456789ab"), None, "not before the list is whole");
+        let strict = policy("strict");
+        let last =
+            |minute: i64| results.last(&strict, Timestamp::from_second(minute * 60).unwrap());
+        assert_eq!(last(9), None, "not before the list is whole");
         sink.list_completes();
-        let last = results.last("0123456789ab").unwrap();
-        assert_eq!((last.minute, last.fingerprint), (7, Some(pending(7).fingerprint)));
-        let excess = results.excess("0123456789ab", 2);
+        let newest = last(9).unwrap();
+        assert_eq!((newest.minute, newest.fingerprint), (7, Some(pending(7).fingerprint)));
+        let excess = results.excess(&strict, 2);
         assert_eq!(excess, ["strict-19700101-0005-01234567"]);
         sink.deleted("shop", &excess[0]);
-        assert!(results.excess("0123456789ab", 2).is_empty());
+        assert!(results.excess(&strict, 2).is_empty());
         sink.applied(seen(9));
-        assert_eq!(results.last("0123456789ab").unwrap().minute, 9);
+        assert_eq!(last(9).unwrap().minute, 9);
+        assert_eq!(last(9 - MAX_AHEAD).unwrap().minute, 9);
+        assert_eq!(last(8 - MAX_AHEAD).unwrap().minute, 7, "from too far in the future");
+        let elsewhere = ObjectMeta { namespace: Some("bank".to_owned()), ..strict.clone() };
+        assert_eq!(results.last(&elsewhere, Timestamp::now()), None);
         sink.list_begins();
         sink.list_completes();
-        assert_eq!(results.last("0123456789ab"), None);
+        assert_eq!(last(9), None);
     }
 }

@@ -1,68 +1,23 @@
 //! The controller: which policy is looked at when.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, future, stream};
-use kube::Resource as _;
 use kube_runtime::Controller;
 use kube_runtime::controller::{Action, Config};
 use kube_runtime::reflector::ObjectRef;
 use metrics::{counter, histogram};
-use policy_runtime::backoff::KeyedBackoff;
 use policy_runtime::lease::Gate;
 use policy_runtime::watch::WatchStatus;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::policies::{Guarded, Key};
-use crate::reconcile::Reconciler;
-use crate::write::{Class, WriteError};
+use crate::reconcile::{Looked, Reconciler};
+use crate::write::WriteError;
 
 /// So many policies are looked at, and written to, at the same time.
 const CONCURRENCY: u16 = 8;
-
-/// How long to wait after a failure of a class: the first time, and at most.
-const DELAYS: [(Class, Duration, Duration); 5] = [
-    (Class::Conflict, Duration::from_millis(100), Duration::from_secs(10)),
-    (Class::Transient, Duration::from_secs(1), Duration::from_secs(60)),
-    (Class::Forbidden, Duration::from_secs(10), Duration::from_secs(300)),
-    (Class::Invalid, Duration::from_secs(30), Duration::from_secs(300)),
-    // A lead that was lost: what is left of it is let go of then.
-    (Class::NotLeader, Duration::from_secs(240), Duration::from_secs(240)),
-];
-
-/// The failures of policies, by class.
-struct Failures(Mutex<HashMap<Class, KeyedBackoff<Key>>>);
-
-impl Failures {
-    fn new() -> Self {
-        let of_class = |(class, first, most)| (class, KeyedBackoff::new(first, most));
-        Self(Mutex::new(DELAYS.map(of_class).into()))
-    }
-
-    /// When to try again.
-    fn failed(&self, key: Key, class: Class) -> Option<Duration> {
-        let mut classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        classes.get_mut(&class).map(|policies| policies.failed(key))
-    }
-
-    fn succeeded(&self, key: &Key) {
-        let mut classes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (class, ..) in DELAYS {
-            if let Some(policies) = classes.get_mut(&class) {
-                policies.forget(key);
-            }
-        }
-    }
-}
-
-struct Context {
-    reconciler: Reconciler,
-    failures: Failures,
-}
 
 /// Looks at policies until it is told to stop; what is being written then is brought to its end.
 /// Begins when everything was listed once: what is not known yet must not count as missing.
@@ -78,46 +33,39 @@ pub(crate) async fn run(
     }
     let policies = reconciler.policies.clone();
     let changed = changed_policies(&reconciler).boxed();
-    let context = Arc::new(Context { reconciler, failures: Failures::new() });
     Controller::for_stream(stream::pending(), policies.store())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(changed)
         .reconcile_all_on(takeovers(&gate))
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, failed, context)
+        .run(reconcile, failed, Arc::new(reconciler))
         // Failures were told where they happened; a policy that is gone is none.
         .for_each(|_| async {})
         .await;
 }
 
-async fn reconcile(policy: Arc<Guarded>, context: Arc<Context>) -> Result<Action, WriteError> {
+async fn reconcile(
+    policy: Arc<Guarded>,
+    reconciler: Arc<Reconciler>,
+) -> Result<Action, WriteError> {
     let start = Instant::now();
-    let done = context.reconciler.reconcile(&policy).await;
-    counter!("devopspolicy_reconcile_total").increment(1);
-    histogram!("devopspolicy_reconcile_duration_seconds").record(start.elapsed().as_secs_f64());
-    if done.is_ok() {
-        context.failures.succeeded(&Key::of(policy.meta()));
+    let looked = reconciler.reconcile(&policy).await;
+    if !matches!(looked, Ok(Looked::NotYet(_))) {
+        counter!("devopspolicy_reconcile_total").increment(1);
+        let seconds = start.elapsed().as_secs_f64();
+        histogram!("devopspolicy_reconcile_duration_seconds").record(seconds);
     }
-    Ok(done?.map_or_else(Action::await_change, Action::requeue))
+    Ok(match looked? {
+        Looked::Done(None) => Action::await_change(),
+        Looked::Done(Some(rest)) | Looked::NotYet(rest) => Action::requeue(rest),
+    })
 }
 
+/// The policy remembers itself when to try again.
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
-fn failed(policy: Arc<Guarded>, error: &WriteError, context: Arc<Context>) -> Action {
-    let class = error.class();
-    counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(1);
-    let key = Key::of(policy.meta());
-    let is_gone = context.reconciler.policies.memory(&key).is_none();
-    let delay = context.failures.failed(key.clone(), class);
-    if let Some(delay) = delay.filter(|_| !is_gone) {
-        if class == Class::NotLeader {
-            debug!("{error}");
-        } else {
-            warn!(class = class.as_str(), ?delay, "{error}");
-        }
-        return Action::requeue(delay);
-    }
-    context.failures.succeeded(&key);
-    Action::await_change()
+fn failed(policy: Arc<Guarded>, _: &WriteError, reconciler: Arc<Reconciler>) -> Action {
+    let rest = reconciler.rest(&policy);
+    rest.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// The policies that changed, and those whose namespaces did.

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use policy_core::Timestamp;
-use policy_core::api::{DevOpsPolicy, DevOpsPolicyStatus, EnforcementMode, ViolationsBySeverity};
+use policy_core::api::{DevOpsPolicyStatus, EnforcementMode, ViolationsBySeverity};
 use policy_core::report::Summary;
+use policy_runtime::backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::herald::Herald;
 use crate::judgement::Judgement;
+use crate::policies::Guarded;
 use crate::trail::Trail;
+use crate::write::Class;
 
 /// A policy is judged at most once in that time, however often its namespace changes: so many
 /// status writes there are at most.
@@ -24,6 +27,7 @@ const SPREAD: i64 = 50;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     judged: Option<Judged>,
+    failure: Option<Failure>,
     written: Option<Written>,
     /// The second (since 1970) at which the status is to be written in any case.
     beat: Option<i64>,
@@ -38,6 +42,15 @@ pub(crate) struct Memory {
 #[derive(Clone, Copy, Debug)]
 struct Judged {
     at: Instant,
+    generation: Option<i64>,
+}
+
+/// Writes that fail, one after the other, for the same sort of reason.
+#[derive(Debug)]
+struct Failure {
+    class: Class,
+    backoff: Backoff,
+    until: Instant,
     generation: Option<i64>,
 }
 
@@ -77,11 +90,14 @@ fn version(text: Option<&str>) -> Option<u64> {
 }
 
 impl Memory {
-    /// How long the policy has to wait before it is judged again; `None` where it is its turn. One
-    /// whose spec changed does not wait.
+    /// How long the policy has to wait before it is looked at again, because it was a moment ago, or
+    /// because a write failed; `None` where it is its turn. One whose spec changed, or that is
+    /// being deleted, does not wait: both make another generation.
     pub(crate) fn rest(&self, generation: Option<i64>, now: Instant) -> Option<Duration> {
-        let last = self.judged.filter(|last| last.generation == generation)?;
-        let rest = (last.at + PACE).saturating_duration_since(now);
+        let judged = self.judged.filter(|last| last.generation == generation);
+        let failure = self.failure.as_ref().filter(|last| last.generation == generation);
+        let until = judged.map(|last| last.at + PACE).max(failure.map(|last| last.until))?;
+        let rest = until.saturating_duration_since(now);
         (!rest.is_zero()).then_some(rest)
     }
 
@@ -90,17 +106,44 @@ impl Memory {
         self.judged = Some(Judged { at: now, generation });
     }
 
-    /// The status that the policy has: the one that was written last, unless the watch has it or a
-    /// newer one.
-    pub(crate) fn status(&mut self, policy: Option<&DevOpsPolicy>) -> Option<DevOpsPolicyStatus> {
-        // Where the policy cannot be decoded there is nothing to compare with.
-        let Some(policy) = policy else {
-            return self.written.as_ref().map(|written| written.status.clone());
-        };
-        let seen = version(policy.metadata.resource_version.as_deref());
+    /// Notes that a write failed, and gives the time until it is to be tried again.
+    pub(crate) fn failed(
+        &mut self,
+        class: Class,
+        generation: Option<i64>,
+        now: Instant,
+    ) -> Duration {
+        let failing = self.failure.take().filter(|failure| failure.class == class);
+        let mut backoff = failing.map_or_else(|| class.backoff(), |failure| failure.backoff);
+        let delay = backoff.delay();
+        self.failure = Some(Failure { class, backoff, until: now + delay, generation });
+        delay
+    }
+
+    /// Notes that all that was to be written is written.
+    pub(crate) fn succeeded(&mut self) {
+        self.failure = None;
+    }
+
+    /// Lets go of a policy that is being deleted: its series and its pending work.
+    pub(crate) fn release(&mut self) {
+        self.shown = None;
+        self.trail.clear();
+        self.written = None;
+    }
+
+    /// Notes the version in which the watch has the policy.
+    pub(crate) fn sees(&mut self, resource_version: Option<&str>) {
+        let seen = version(resource_version);
         if self.written.as_ref().is_some_and(|written| written.version <= seen || seen.is_none()) {
             self.written = None;
         }
+    }
+
+    /// The status that the policy has: the one that was written last, unless the watch has it or a
+    /// newer one.
+    pub(crate) fn status(&mut self, policy: &Guarded) -> Option<DevOpsPolicyStatus> {
+        self.sees(policy.metadata.resource_version.as_deref());
         let written = self.written.as_ref().map(|written| &written.status);
         written.or(policy.status.as_ref()).cloned()
     }
@@ -108,7 +151,7 @@ impl Memory {
     /// Notes that the status was written, and when it is to be written again.
     pub(crate) fn wrote(&mut self, status: DevOpsPolicyStatus, resource_version: Option<&str>) {
         self.beat = None;
-        self.beat_after(&status);
+        self.beat_after(&status, Timestamp::MAX);
         self.written = Some(Written { version: version(resource_version), status });
     }
 
@@ -118,18 +161,30 @@ impl Memory {
         self.beat
     }
 
-    /// The second (since 1970) at which a policy with that status is to be written in any case.
-    pub(crate) fn beat_after(&mut self, status: &DevOpsPolicyStatus) -> i64 {
+    /// The second (since 1970) at which a policy with that status is to be written in any case. A
+    /// status from the future puts it off no longer than one of now.
+    pub(crate) fn beat_after(&mut self, status: &DevOpsPolicyStatus, now: Timestamp) -> i64 {
         *self.beat.get_or_insert_with(|| {
             let last = status.last_evaluated.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-            last.as_second() + HEARTBEAT + fastrand::i64(0..=SPREAD)
+            last.min(now).as_second() + HEARTBEAT + fastrand::i64(0..=SPREAD)
         })
+    }
+
+    /// Whether that moment has come. One too far away was set by a clock that was set back since.
+    pub(crate) fn is_to_beat(&mut self, status: &DevOpsPolicyStatus, now: Timestamp) -> bool {
+        let rest = self.beat_after(status, now) - now.as_second();
+        rest <= 0 || rest > HEARTBEAT + SPREAD
+    }
+
+    /// Forgets that moment: it is another replica's to keep.
+    pub(crate) fn follows(&mut self) {
+        self.beat = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
     use super::*;
 
@@ -138,10 +193,10 @@ mod tests {
         DevOpsPolicyStatus { health_score: Some(score), last_evaluated, ..Default::default() }
     }
 
-    fn policy(version: &str, score: i32) -> DevOpsPolicy {
-        let mut policy = DevOpsPolicy { status: Some(status(score)), ..DevOpsPolicy::default() };
-        policy.metadata.resource_version = Some(version.to_owned());
-        policy
+    fn policy(version: &str, score: i32) -> Guarded {
+        let metadata =
+            ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
+        Guarded { metadata, spec: Err("not asked".to_owned()), status: Some(status(score)) }
     }
 
     #[test]
@@ -155,10 +210,26 @@ mod tests {
     }
 
     #[test]
+    fn failures_of_one_sort_are_further_and_further_apart_whatever_changes() {
+        let (mut memory, mut now) = (Memory::default(), Instant::now());
+        let mut last = Duration::ZERO;
+        for _ in 0..4 {
+            let delay = memory.failed(Class::Forbidden, Some(1), now);
+            assert!(delay > last, "{delay:?} after {last:?}");
+            assert_eq!(memory.rest(Some(1), now), Some(delay));
+            assert_eq!(memory.rest(Some(2), now), None, "a changed spec is tried at once");
+            (now, last) = (now + delay, delay);
+        }
+        assert!(memory.failed(Class::Conflict, Some(1), now) < Duration::from_secs(1));
+        memory.succeeded();
+        assert_eq!(memory.rest(Some(1), now), None);
+    }
+
+    #[test]
     fn what_was_written_counts_until_the_watch_has_it() {
         let mut memory = Memory::default();
-        let score = |memory: &mut Memory, policy: &DevOpsPolicy| {
-            memory.status(Some(policy)).and_then(|status| status.health_score)
+        let score = |memory: &mut Memory, policy: &Guarded| {
+            memory.status(policy).and_then(|status| status.health_score)
         };
         assert_eq!(score(&mut memory, &policy("9", 50)), Some(50));
         memory.wrote(status(60), Some("10"));
@@ -172,8 +243,12 @@ mod tests {
     #[test]
     fn a_status_is_written_again_within_five_minutes() {
         let mut memory = Memory::default();
-        let beat = memory.beat_after(&status(1));
+        let now = |second| Timestamp::from_second(second).unwrap();
+        let beat = memory.beat_after(&status(1), now(1_100));
         assert!((1_240..1_300).contains(&beat), "{beat}");
-        assert_eq!(memory.beat_after(&status(1)), beat, "the moment stays");
+        assert_eq!(memory.beat_after(&status(1), now(1_200)), beat, "the moment stays");
+        memory.follows();
+        let beat = memory.beat_after(&status(1), now(500));
+        assert!((740..800).contains(&beat), "{beat}: the clock was set back");
     }
 }

@@ -5,19 +5,52 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource as _;
-use kube::core::DeserializeGuard;
 use kube_runtime::reflector::store::Writer;
 use kube_runtime::reflector::{ObjectRef, Store, store};
 use kube_runtime::watcher::Event;
-use policy_core::api::DevOpsPolicy;
+use policy_core::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
 use policy_runtime::watch::Sink;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::memory::Memory;
 
 /// A policy, or why it is none: one that cannot be decoded harms no other.
-pub(crate) type Guarded = DeserializeGuard<DevOpsPolicy>;
+#[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "DevOpsPolicy")]
+#[serde(from = "Loose")]
+pub(crate) struct Guarded {
+    pub(crate) metadata: ObjectMeta,
+    /// What is wanted, or why that cannot be read.
+    pub(crate) spec: Result<DevOpsPolicySpec, String>,
+    /// What was written last; `None` where nothing was, or nothing that can be read.
+    pub(crate) status: Option<DevOpsPolicyStatus>,
+}
+
+/// A policy whose parts are not looked at yet.
+#[derive(Deserialize)]
+struct Loose {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+impl From<Loose> for Guarded {
+    fn from(loose: Loose) -> Self {
+        let Loose { mut metadata, spec, status } = loose;
+        // Larger than the rest, and nobody's business.
+        metadata.managed_fields = None;
+        let spec = if spec.is_null() { Value::Object(Map::new()) } else { spec };
+        Self {
+            metadata,
+            spec: serde_json::from_value(spec).map_err(|error| error.to_string()),
+            status: serde_json::from_value(status).unwrap_or_default(),
+        }
+    }
+}
 
 /// Which policy. Ordered by namespace, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,30 +198,21 @@ pub(crate) struct PolicySink {
     listed: Option<BTreeSet<Key>>,
 }
 
-impl PolicySink {
-    fn note(&mut self, metadata: &ObjectMeta) {
-        let key = Key::of(metadata);
+impl State {
+    /// Notes that a policy was seen.
+    fn note(&mut self, key: &Key, metadata: &ObjectMeta) {
         let version = Version::of(metadata);
-        self.policies.update(|state| {
-            let known = state.known.get(&key);
-            if known.is_some_and(|known| known.version == version) {
-                return;
-            }
-            let same = known.filter(|known| known.version.uid == version.uid);
-            let memory = same.map(|known| Arc::clone(&known.memory)).unwrap_or_default();
-            state.known.insert(key.clone(), Known { version, memory });
-            state.changed.insert(key.clone());
-        });
-        if let Some(listed) = &mut self.listed {
-            listed.insert(key);
+        let known = self.known.get(key);
+        if let Some(known) = known.filter(|known| known.version == version) {
+            // Most often this is a status that was written here.
+            let mut memory = known.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.sees(metadata.resource_version.as_deref());
+            return;
         }
-    }
-
-    fn forget(&mut self, key: &Key) {
-        self.policies.update(|state| {
-            state.known.remove(key);
-            state.changed.remove(key);
-        });
+        let same = known.filter(|known| known.version.uid == version.uid);
+        let memory = same.map(|known| Arc::clone(&known.memory)).unwrap_or_default();
+        self.known.insert(key.clone(), Known { version, memory });
+        self.changed.insert(key.clone());
     }
 }
 
@@ -200,9 +224,10 @@ impl Sink<Guarded> for PolicySink {
     }
 
     fn list_completes(&mut self) {
-        self.writer.apply_watcher_event(&Event::InitDone);
         let listed = self.listed.take().unwrap_or_default();
+        let writer = &mut self.writer;
         self.policies.update(|state| {
+            writer.apply_watcher_event(&Event::InitDone);
             state.is_listing = false;
             state.known.retain(|key, _| listed.contains(key));
             state.changed.retain(|key| listed.contains(key));
@@ -210,13 +235,20 @@ impl Sink<Guarded> for PolicySink {
         self.policies.0.changed.notify_one();
     }
 
-    fn applied(&mut self, mut policy: Guarded) {
-        // Larger than the rest, and nobody's business.
-        policy.meta_mut().managed_fields = None;
-        self.note(policy.meta());
+    fn applied(&mut self, policy: Guarded) {
+        let key = Key::of(&policy.metadata);
+        let metadata = policy.metadata.clone();
         let is_listing = self.listed.is_some();
         let event = if is_listing { Event::InitApply(policy) } else { Event::Apply(policy) };
-        self.writer.apply_watcher_event(&event);
+        let writer = &mut self.writer;
+        // In one: who is woken by the one finds the other.
+        self.policies.update(|state| {
+            writer.apply_watcher_event(&event);
+            state.note(&key, &metadata);
+        });
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key);
+        }
         self.policies.0.changed.notify_one();
     }
 
@@ -228,10 +260,15 @@ impl Sink<Guarded> for PolicySink {
 
     fn deleted(&mut self, namespace: &str, name: &str) {
         let key = Key::new(namespace, name);
-        self.forget(&key);
-        if let Some(last) = self.policies.0.store.get(&key.reference()) {
-            self.writer.apply_watcher_event(&Event::Delete((*last).clone()));
-        }
+        let last = self.policies.0.store.get(&key.reference());
+        let writer = &mut self.writer;
+        self.policies.update(|state| {
+            state.known.remove(&key);
+            state.changed.remove(&key);
+            if let Some(last) = last {
+                writer.apply_watcher_event(&Event::Delete((*last).clone()));
+            }
+        });
     }
 }
 
@@ -273,8 +310,8 @@ mod tests {
         assert!(changed(&policies).await.is_empty());
         let key = Key::new("shop", "a");
         let last = policies.store().get(&key.reference()).unwrap();
-        assert_eq!(last.0.as_ref().unwrap().status.as_ref().unwrap().health_score, Some(60));
-        assert!(last.meta().managed_fields.is_none());
+        assert_eq!(last.status.as_ref().unwrap().health_score, Some(60));
+        assert!(last.metadata.managed_fields.is_none());
         sink.applied(policy("a", "1", 2, 60));
         assert_eq!(changed(&policies).await, ["shop/a"]);
     }
@@ -284,7 +321,8 @@ mod tests {
         let (policies, _sink) = listed([policy("a", "1", 1, 0), policy("b", "2", -1, 0)]);
         assert_eq!(changed(&policies).await, ["shop/a", "shop/b"]);
         let broken = policies.store().get(&Key::new("shop", "b").reference()).unwrap();
-        assert!(broken.0.is_err());
+        assert!(broken.spec.as_ref().is_err_and(|why| why.contains("invalid type")));
+        assert_eq!(broken.status.as_ref().unwrap().health_score, Some(0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,14 +5,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Resource as _;
 use metrics::counter;
 use policy_core::Timestamp;
-use policy_core::api::{DevOpsPolicy, DevOpsPolicyStatus, FINALIZER};
+use policy_core::api::{DevOpsPolicyStatus, FINALIZER};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::Summary;
 use policy_core::verdict::Verdict;
 use tokio::time::Instant;
+use tracing::{debug, warn};
 
 use crate::audit::{self, Results};
 use crate::herald::Tell;
@@ -20,13 +20,16 @@ use crate::judgement::{Judgement, Refusal, says_the_same, sentence, status};
 use crate::memory::{Memory, Shown};
 use crate::pods::Pods;
 use crate::policies::{Guarded, Key, Policies};
-use crate::write::{WriteError, Writer};
+use crate::trail::STALE;
+use crate::write::{Class, WriteError, Writer};
 
 /// Audit results are written within so many seconds after the end of their minute: those of all
 /// policies would else come at the same time.
 const MINUTE_SPREAD: i64 = 5;
-/// A follower whose policies rest looks at them again after that time.
-const FOLLOWER_REST: Duration = Duration::from_secs(240);
+/// A moment, as no time at all would be now again.
+const SHORTEST_REST: Duration = Duration::from_millis(100);
+/// A policy is looked at again after that time, whatever happens.
+const LONGEST_REST: Duration = Duration::from_secs(290);
 
 /// All that a look at a policy needs.
 pub(crate) struct Reconciler {
@@ -48,19 +51,55 @@ fn locked(memory: &Remembered) -> MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What came of a look.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// It was not the policy's turn yet.
+    NotYet(Duration),
+    /// All is written; nothing has to be done for so long, if nothing changes. `None`: for good.
+    Done(Option<Duration>),
+}
+
 impl Reconciler {
-    /// Brings the cluster up to date with one policy, and says when to look again at the latest;
-    /// `None` where nothing has to be done before something changes.
-    pub(crate) async fn reconcile(&self, policy: &Guarded) -> Result<Option<Duration>, WriteError> {
-        let metadata = policy.meta();
-        let key = Key::of(metadata);
-        let Some(memory) = self.policies.memory(&key) else {
-            return Ok(None);
+    /// Brings the cluster up to date with one policy.
+    pub(crate) async fn reconcile(&self, policy: &Guarded) -> Result<Looked, WriteError> {
+        let metadata = &policy.metadata;
+        let Some(memory) = self.policies.memory(&Key::of(metadata)) else {
+            return Ok(Looked::Done(None));
         };
+        let now = Instant::now();
+        if let Some(rest) = locked(&memory).rest(metadata.generation, now) {
+            return Ok(Looked::NotYet(rest));
+        }
+        let looked = self.look(policy, &memory, now).await;
+        match &looked {
+            Ok(_) => locked(&memory).succeeded(),
+            Err(error) => {
+                let delay = locked(&memory).failed(error.class(), metadata.generation, now);
+                tell_failure(error, delay);
+            }
+        }
+        looked.map(Looked::Done)
+    }
+
+    /// How long the policy has to wait for its turn, where it has to.
+    pub(crate) fn rest(&self, policy: &Guarded) -> Option<Duration> {
+        let memory = self.policies.memory(&Key::of(&policy.metadata))?;
+        let rest = locked(&memory).rest(policy.metadata.generation, Instant::now());
+        Some(rest.unwrap_or(SHORTEST_REST))
+    }
+
+    async fn look(
+        &self,
+        policy: &Guarded,
+        memory: &Remembered,
+        now: Instant,
+    ) -> Result<Option<Duration>, WriteError> {
+        let metadata = &policy.metadata;
         let leads = self.writer.leads();
         let is_held = metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
         if metadata.deletion_timestamp.is_some() {
-            *locked(&memory) = Memory::default();
+            locked(memory).release();
             if leads && is_held {
                 self.writer.release(metadata).await?;
             }
@@ -71,34 +110,28 @@ impl Reconciler {
             // The change that this makes leads back here.
             return Ok(None);
         }
-        let now = Instant::now();
-        if let Some(rest) = locked(&memory).rest(metadata.generation, now) {
-            return Ok(Some(rest));
-        }
         let second = (self.now)();
         let Some(judgement) = self.judge(policy, second) else {
             // The namespace counts as changed once its pods are known.
             return Ok(None);
         };
-        locked(&memory).judges(metadata.generation, now);
-        self.note(&key, policy, &memory, &judgement, second);
+        locked(memory).judges(metadata.generation, now);
+        self.note(policy, memory, &judgement, second);
         if leads {
-            self.write(policy, &memory, &judgement, second).await?;
+            self.write(policy, memory, &judgement, second).await?;
         }
-        Ok(Some(self.next_look(&memory, &judgement, leads)))
+        Ok(Some(self.next_look(memory, &judgement, leads)))
     }
 
     /// Judges the namespace of a policy. `None` while its pods are not known as a whole.
-    fn judge(&self, policy: &Guarded, now: Timestamp) -> Option<Judgement> {
-        let namespace = policy.meta().namespace.as_deref().unwrap_or_default();
+    pub(crate) fn judge(&self, policy: &Guarded, now: Timestamp) -> Option<Judgement> {
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
         if self.pods.excludes(namespace) {
             return Some(Judgement::Refused(Refusal::ExcludedNamespace));
         }
-        let spec = match &policy.0 {
-            Ok(policy) => &policy.spec,
-            Err(invalid) => {
-                return Some(Judgement::Refused(Refusal::Undecodable(invalid.error.clone())));
-            }
+        let spec = match &policy.spec {
+            Ok(spec) => spec,
+            Err(why) => return Some(Judgement::Refused(Refusal::Undecodable(why.clone()))),
         };
         let compiled = match CompiledPolicy::compile(spec) {
             Ok(compiled) => compiled,
@@ -110,29 +143,27 @@ impl Reconciler {
     }
 
     /// Takes the judgement into the memory that every replica keeps.
-    fn note(
-        &self,
-        key: &Key,
-        policy: &Guarded,
-        memory: &Remembered,
-        judgement: &Judgement,
-        now: Timestamp,
-    ) {
+    fn note(&self, policy: &Guarded, memory: &Remembered, judgement: &Judgement, now: Timestamp) {
+        let metadata = &policy.metadata;
+        let last = self.results.last(metadata, now);
+        let class = policy.status.as_ref().and_then(|status| status.classification);
         let mut memory = locked(memory);
         memory.shown = Shown::of(judgement);
+        memory.trail.settle(last);
+        memory.herald.begin(class);
+        if !self.writer.leads() {
+            memory.follows();
+            memory.herald.assume(class);
+        }
+        if self.writer.follows() {
+            memory.trail.forget_stale(now.as_second());
+        }
         let Judgement::Judged(_, verdict) = judgement else { return };
-        let last = self.results.last(uid(policy));
-        let spec = || audit::spec(&key.name, self.cluster_name.as_deref(), verdict, now);
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let spec = || audit::spec(name, self.cluster_name.as_deref(), verdict, now);
         let left_out = memory.trail.observe(last, verdict.fingerprint, now.as_second(), spec);
         if left_out > 0 {
             counter!("dropped_total", "what" => "audit results").increment(left_out as u64);
-        }
-        let status = policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref());
-        let class = status.and_then(|status| status.classification);
-        memory.herald.begin(class);
-        if !self.writer.leads() {
-            memory.trail.forget_stale(now.as_second());
-            memory.herald.assume(class);
         }
     }
 
@@ -145,7 +176,7 @@ impl Reconciler {
         now: Timestamp,
     ) -> Result<(), WriteError> {
         self.write_status(policy, memory, judgement, now).await?;
-        if let (Ok(policy), Judgement::Judged(compiled, verdict)) = (&policy.0, judgement) {
+        if let Judgement::Judged(compiled, verdict) = judgement {
             self.tell(policy, memory, compiled, verdict).await;
         }
         self.write_audit_results(policy, memory, now).await
@@ -158,18 +189,17 @@ impl Reconciler {
         judgement: &Judgement,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        let decoded = policy.0.as_ref().ok();
-        let Some(new) = due_status(decoded, policy, &mut locked(memory), judgement, now) else {
+        let Some(new) = due_status(policy, &mut locked(memory), judgement, now) else {
             return Ok(());
         };
-        let version = self.writer.status(policy.meta(), &new).await?;
+        let version = self.writer.status(&policy.metadata, &new).await?;
         locked(memory).wrote(new, version.as_deref());
         Ok(())
     }
 
     async fn tell(
         &self,
-        policy: &DevOpsPolicy,
+        policy: &Guarded,
         memory: &Remembered,
         compiled: &CompiledPolicy,
         verdict: &Verdict,
@@ -187,16 +217,20 @@ impl Reconciler {
         memory: &Remembered,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        let (metadata, key, uid) = (policy.meta(), Key::of(policy.meta()), uid(policy));
+        let (metadata, key) = (&policy.metadata, Key::of(&policy.metadata));
         loop {
             let due = locked(memory).trail.due(now.as_second()).cloned();
             let Some(due) = due else { break };
             let object = audit::object(metadata, &due);
-            self.writer.audit_result(&key, &object).await?;
-            self.results.wrote(&object.metadata, due.minute);
-            locked(memory).trail.settle(self.results.last(uid));
+            if self.writer.audit_result(&key, &object).await? {
+                self.results.wrote(&object.metadata, due.minute);
+                locked(memory).trail.settle(self.results.last(metadata, now));
+            } else {
+                // By then the watch will have told which verdict has this minute.
+                locked(memory).trail.postpone();
+            }
         }
-        for name in self.results.excess(uid, self.retention) {
+        for name in self.results.excess(metadata, self.retention) {
             self.writer.delete_audit_result(&key, &name).await?;
             self.results.deleted(&key.namespace, &name);
         }
@@ -211,11 +245,13 @@ impl Reconciler {
             Judgement::Judged(_, verdict) => Some(verdict),
             Judgement::Refused(_) => None,
         };
-        let beat = if leads { memory.beat() } else { None };
-        let minute = memory.trail.next().map(|second| second + fastrand::i64(0..=MINUTE_SPREAD));
-        let times = [verdict.and_then(|verdict| verdict.due), minute, beat];
+        // A follower has nothing to write at the end of a minute, but to forget what was written.
+        let after = if leads { fastrand::i64(0..=MINUTE_SPREAD) } else { STALE };
+        let minute = memory.trail.next().map(|second| second + after);
+        let times = [verdict.and_then(|verdict| verdict.due), minute, memory.beat()];
         let next = times.into_iter().flatten().min();
-        let until = next.map_or(FOLLOWER_REST, |second| until(second, now));
+        // Whatever the clock does meanwhile.
+        let until = next.map_or(LONGEST_REST, |second| until(second, now)).min(LONGEST_REST);
         let news = verdict
             .map(|verdict| memory.herald.news(verdict.score.classification(), Instant::now()));
         match news {
@@ -227,27 +263,33 @@ impl Reconciler {
 
 /// The status to be written, where it says something new or was not written for long.
 fn due_status(
-    decoded: Option<&DevOpsPolicy>,
     policy: &Guarded,
     memory: &mut Memory,
     judgement: &Judgement,
     now: Timestamp,
 ) -> Option<DevOpsPolicyStatus> {
-    let before = memory.status(decoded);
-    let new = status(judgement, policy.meta().generation, before.as_ref(), now);
+    let before = memory.status(policy);
+    let new = status(judgement, policy.metadata.generation, before.as_ref(), now);
     let is_news = before.as_ref().is_none_or(|before| !says_the_same(before, &new));
-    let is_due = before.is_some_and(|before| memory.beat_after(&before) <= now.as_second());
+    let is_due = before.is_some_and(|before| memory.is_to_beat(&before, now));
     (is_news || is_due).then_some(new)
 }
 
-/// From now to the beginning of a second; never nothing, since that would be now again.
-fn until(second: i64, now: Timestamp) -> Duration {
-    let millis = second.saturating_mul(1_000).saturating_sub(now.as_millisecond());
-    Duration::from_millis(u64::try_from(millis).unwrap_or(0).max(100))
+/// Says that a write failed, and when it is tried again.
+fn tell_failure(error: &WriteError, delay: Duration) {
+    let class = error.class();
+    counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(1);
+    if class == Class::NotLeader {
+        debug!("{error}");
+    } else {
+        warn!(class = class.as_str(), ?delay, "{error}");
+    }
 }
 
-fn uid(policy: &Guarded) -> &str {
-    policy.meta().uid.as_deref().unwrap_or_default()
+/// From now to the beginning of a second.
+fn until(second: i64, now: Timestamp) -> Duration {
+    let millis = second.saturating_mul(1_000).saturating_sub(now.as_millisecond());
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0)).max(SHORTEST_REST)
 }
 
 #[cfg(test)]

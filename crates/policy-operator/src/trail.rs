@@ -6,16 +6,17 @@
 
 use std::collections::VecDeque;
 
+use policy_core::Timestamp;
 use policy_core::api::PolicyAuditResultSpec;
 use policy_core::verdict::Fingerprint;
 
-/// Verdicts that wait to be written down, of one policy; more than that many have been failing for
-/// as many minutes.
-const MOST: usize = 5;
+/// Verdicts that wait to be written down, of one policy. Each may be some tens of kilobytes, and
+/// where more are waiting, writing has failed for as many minutes.
+const MOST: usize = 3;
 /// The time of a minute.
 const MINUTE: i64 = 60;
 /// A follower lets go of what has been due for so long: its leader wrote it down, or never saw it.
-const STALE: i64 = 3 * MINUTE;
+pub(crate) const STALE: i64 = 3 * MINUTE;
 
 /// A verdict that was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +69,39 @@ impl Trail {
                 return 0;
             }
         }
-        self.0.push_back(Pending { minute, fingerprint, spec: spec() });
+        let mut spec = spec();
+        // Who reads it later takes the minute from the time.
+        let begin = Timestamp::from_second(minute * MINUTE).unwrap_or_default();
+        spec.timestamp.0 = spec.timestamp.0.max(begin);
+        self.0.push_back(Pending { minute, fingerprint, spec });
         let excess = self.0.len().saturating_sub(MOST);
         self.0.drain(..excess);
         excess
     }
 
-    /// Lets go of what was written down, by this replica or another.
+    /// Lets go of what was written down, by this replica or another. Two that look at a policy at
+    /// different moments may count the same verdict to different minutes.
     pub(crate) fn settle(&mut self, last: Option<Recorded>) {
-        if let Some(last) = last {
-            self.0.retain(|pending| pending.minute > last.minute);
+        let Some(last) = last else { return };
+        self.0.retain(|pending| pending.minute > last.minute);
+        while self.0.front().is_some_and(|front| Some(front.fingerprint) == last.fingerprint) {
+            self.0.pop_front();
         }
+    }
+
+    /// Moves the oldest verdict to the next minute, because somebody else wrote down another one of
+    /// its own. Where that minute has one of its own, this one is let go of.
+    pub(crate) fn postpone(&mut self) {
+        let Some(mut front) = self.0.pop_front() else { return };
+        front.minute += 1;
+        if self.0.front().is_none_or(|next| next.minute > front.minute) {
+            self.0.push_front(front);
+        }
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Lets go of what somebody else should have written down long ago.
@@ -100,7 +123,6 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use policy_core::Timestamp;
     use policy_core::score::Classification;
     use proptest::prelude::*;
 
@@ -141,7 +163,7 @@ mod tests {
         fn see(&mut self, second: i64, of: u8) {
             let last = self.last();
             let dropped = self.trail.observe(last, fingerprint(of), second, || spec(second));
-            assert_eq!(dropped, 0);
+            assert_eq!(dropped, 0, "{:?}", self.trail);
         }
 
         fn write(&mut self, second: i64) {
@@ -219,7 +241,49 @@ mod tests {
         assert_eq!((left_out, trail.0.len()), (10 - MOST, MOST));
     }
 
+    #[test]
+    fn where_another_verdict_has_the_minute_the_next_one_is_taken() {
+        let mut trail = Trail::default();
+        trail.observe(None, fingerprint(1), 0, || spec(0));
+        trail.postpone();
+        assert_eq!(trail.next(), Some(120));
+        trail.observe(None, fingerprint(2), 125, || spec(125));
+        trail.postpone();
+        assert_eq!((trail.0.len(), trail.next()), (1, Some(180)));
+        // Written down elsewhere meanwhile, in whatever minute.
+        trail.settle(Some(Recorded { minute: 0, fingerprint: Some(fingerprint(2)) }));
+        assert_eq!(trail.next(), None);
+    }
+
     proptest! {
+        /// Two replicas look at different moments, and the one that leads writes: whoever leads
+        /// when, no verdict is written down twice in a row, and the last one is.
+        #[test]
+        fn whoever_leads_tells_each_change_once(
+            steps in prop::collection::vec((0_i64..40, 0_u8..3, 0_i64..3, any::<bool>()), 1..60),
+        ) {
+            let mut replicas = [Replica::default(), Replica::default()];
+            let (mut second, mut leader) = (0, 0);
+            for (step, of, late, changes_leader) in &steps {
+                second += step;
+                for (place, replica) in replicas.iter_mut().enumerate() {
+                    replica.see(second + if place == 0 { 0 } else { *late }, *of);
+                }
+                leader = if *changes_leader { 1 - leader } else { leader };
+                replicas[leader].write(second + late);
+                let written = replicas[leader].written.clone();
+                replicas[1 - leader].written = written;
+            }
+            let last = steps.last().map(|(_, of, ..)| *of);
+            replicas[leader].see(second + 3, last.unwrap_or_default());
+            replicas[leader].write(second + 3 * MINUTE);
+            let written = &replicas[leader].written;
+            prop_assert_eq!(written.last().map(|(_, of)| *of), last);
+            for pair in written.windows(2) {
+                prop_assert_ne!(pair[0].1, pair[1].1, "{:?}", written);
+            }
+        }
+
         /// Whatever is seen when, and however late it is written: the last verdict is written down,
         /// none twice in a row, and one for each minute at most.
         #[test]

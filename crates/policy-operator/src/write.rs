@@ -13,13 +13,14 @@ use policy_core::api::{
     API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult,
 };
 use policy_core::score::Classification;
+use policy_runtime::backoff::Backoff;
 use policy_runtime::client::reason;
 use policy_runtime::lease::Gate;
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::policies::Key;
+use crate::policies::{Guarded, Key};
 
 /// Under which name the API server keeps what is written here.
 pub(crate) const MANAGER: &str = "policy-operator";
@@ -75,6 +76,20 @@ impl Class {
     }
 }
 
+impl Class {
+    /// When to try again after failures of the sort, one after the other.
+    pub(crate) const fn backoff(self) -> Backoff {
+        let (first, most) = match self {
+            Self::Conflict => (Duration::from_millis(100), Duration::from_secs(10)),
+            // A lead may also come back unnoticed, when a process stood still.
+            Self::Transient | Self::NotLeader => (Duration::from_secs(1), Duration::from_secs(60)),
+            Self::Forbidden => (Duration::from_secs(10), Duration::from_secs(200)),
+            Self::Invalid => (Duration::from_secs(30), Duration::from_secs(200)),
+        };
+        Backoff::new(first, most)
+    }
+}
+
 impl WriteError {
     /// The sort of the failure.
     pub(crate) fn class(&self) -> Class {
@@ -105,9 +120,12 @@ impl WriteError {
 
     /// Whether the object, or its namespace, is going or gone: there is nothing to write any more.
     fn is_gone(&self) -> bool {
-        let is_terminating = self.code() == Some(403)
-            && matches!(&self.problem, Problem::Refused(e) if e.to_string().contains(TERMINATING));
-        self.code() == Some(404) || is_terminating
+        self.code() == Some(404) || self.is_terminating()
+    }
+
+    fn is_terminating(&self) -> bool {
+        let Problem::Refused(error) = &self.problem else { return false };
+        self.code() == Some(403) && error.to_string().contains(TERMINATING)
     }
 }
 
@@ -133,6 +151,12 @@ impl Writer {
     /// Whether this replica leads.
     pub(crate) fn leads(&self) -> bool {
         self.gate.is_open()
+    }
+
+    /// Whether another replica leads, as far as is known.
+    pub(crate) fn follows(&self) -> bool {
+        let holder = self.gate.holder();
+        !self.leads() && holder.is_some_and(|holder| *holder != *self.gate.identity())
     }
 
     /// Writes a status. Gives the version that the policy has with it; `None` where the policy is
@@ -191,12 +215,13 @@ impl Writer {
         unless_gone(self.call(operation, &key, request).await).map(drop)
     }
 
-    /// Makes an audit result. One that is there already is as good: it has the name of its minute.
+    /// Makes an audit result. Says whether that was done: its name, that of its minute, may be
+    /// taken, by a verdict that need not be the same.
     pub(crate) async fn audit_result(
         &self,
         policy: &Key,
         result: &PolicyAuditResult,
-    ) -> Result<(), WriteError> {
+    ) -> Result<bool, WriteError> {
         let api = self.api::<PolicyAuditResult>(policy);
         let parameters =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -204,10 +229,11 @@ impl Writer {
         match self.call("write an audit result", policy, request).await {
             Ok(_) => {
                 counter!("audit_results_total").increment(1);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.code() == Some(409) => Ok(()),
-            Err(error) if error.is_gone() => Ok(()),
+            Err(error) if error.code() == Some(409) => Ok(false),
+            // It would go with its policy.
+            Err(error) if error.is_terminating() => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -228,7 +254,7 @@ impl Writer {
     /// cannot be written is counted, and not tried again.
     pub(crate) async fn class_changed(
         &self,
-        policy: &DevOpsPolicy,
+        policy: &Guarded,
         before: Option<Classification>,
         now: Classification,
         sentence: &str,

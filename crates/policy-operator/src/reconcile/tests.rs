@@ -156,7 +156,10 @@ impl World {
     async fn look(&mut self) -> (Option<Duration>, Vec<String>) {
         let key = Key::new("shop", "strict");
         let policy = self.reconciler.policies.store().get(&key.reference()).unwrap();
-        let next = self.reconciler.reconcile(&policy).await.unwrap();
+        let next = match self.reconciler.reconcile(&policy).await.unwrap() {
+            Looked::NotYet(rest) => Some(rest),
+            Looked::Done(next) => next,
+        };
         let state = self.server.0.lock().unwrap();
         let status = state.writes.iter().rev().find(|(what, _)| what == "PATCH status");
         if let Some((_, body)) = status {
@@ -265,6 +268,8 @@ async fn a_policy_is_held_before_the_first_write_and_let_go_in_the_end() {
     world.see_policy();
     assert!(World::of("PATCH status", &world.look().await.1).len() == 1);
     world.policy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    // As the API server does it with the deletion.
+    world.policy["metadata"]["generation"] = json!(2);
     world.see_policy();
     assert_eq!(world.look().await, (None, vec!["PATCH policy".to_owned()]));
     let shown = world.reconciler.policies.memories()[0].1.lock().unwrap().shown.clone();
@@ -273,10 +278,8 @@ async fn a_policy_is_held_before_the_first_write_and_let_go_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_have_their_class_and_are_made_up_for() {
-    use crate::write::Class;
-    let mut world = World::new();
-    let key = Key::new("shop", "strict");
-    let policy = world.reconciler.policies.store().get(&key.reference()).unwrap();
+    let world = World::new();
+    let policy = world.reconciler.policies.store().state().remove(0);
     for (code, class) in [
         (409, Class::Conflict),
         (403, Class::Forbidden),
@@ -291,9 +294,10 @@ async fn failures_have_their_class_and_are_made_up_for() {
             failed.to_string(),
             format!("cannot write the status of shop/strict: so told ({code})")
         );
-        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::advance(world.reconciler.rest(&policy).unwrap()).await;
     }
     world.server.writes();
+    let mut world = world;
     assert_eq!(World::of("PATCH status", &world.look().await.1).len(), 1);
     // The policy went while it was judged: there is nothing to write any more.
     world.pod("web", "nginx", "Running", 0);
@@ -303,10 +307,54 @@ async fn failures_have_their_class_and_are_made_up_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_namespace_that_never_rests_does_not_hurry_what_is_refused() {
+    let mut world = World::new();
+    world.server.refuse(&[403; 100]);
+    let policy = world.reconciler.policies.store().state().remove(0);
+    for number in 0..600 {
+        world.pod(&format!("web-{number}"), "nginx", "Running", 0);
+        let _ = world.reconciler.reconcile(&policy).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    let tries = world.server.writes().len();
+    assert!((2..=4).contains(&tries), "{tries} tries in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_whose_minute_is_taken_is_written_in_the_next() {
+    let mut world = World::new();
+    world.live(MINUTE / 2).await;
+    // Another replica wrote another verdict of this minute.
+    world.server.refuse(&[409]);
+    let writes = world.live(3 * MINUTE).await;
+    assert_eq!(World::of("POST policyauditresults", &writes).len(), 2, "{writes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_waits_for_the_leader_without_looking_again_and_again() {
+    let mut world = World::new();
+    world.lever.hold_by("another");
+    world.pod("web", "nginx", "Running", 9);
+    let mut looks = 0;
+    let end = Instant::now() + 10 * MINUTE;
+    while Instant::now() < end {
+        let (next, writes) = world.look().await;
+        assert_eq!(writes, [""; 0]);
+        looks += 1;
+        tokio::time::advance(next.unwrap()).await;
+    }
+    assert!(looks <= 12, "{looks} looks in ten minutes");
+    // Nobody wrote it down, and the time for that is over.
+    let memory = world.reconciler.policies.memory(&Key::new("shop", "strict")).unwrap();
+    let pending = memory.lock().unwrap().trail.next().unwrap();
+    assert!(pending > (world.reconciler.now)().as_second() - 2 * STALE, "{pending}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_write_begins_without_the_lead() {
     let world = World::new();
     let writer = &world.reconciler.writer;
-    let policy = world.reconciler.policies.store().state()[0].meta().clone();
+    let policy = world.reconciler.policies.store().state()[0].metadata.clone();
     world.lever.close();
     let refused = writer.status(&policy, &DevOpsPolicyStatus::default()).await.unwrap_err();
     assert_eq!(

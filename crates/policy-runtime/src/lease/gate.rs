@@ -191,6 +191,11 @@ impl Lever {
     pub fn close(&self) {
         self.0.set(None, None);
     }
+
+    /// Closes it, as another candidate leads.
+    pub fn hold_by(&self, holder: &str) {
+        self.0.set(None, Some(holder.into()));
+    }
 }
 
 impl Drop for Keeper {

@@ -38,6 +38,9 @@ fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
     apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: -1, weights: {pending: 101}}");
     apply_policy(&testbed, &shop, "fine", "{forbidLatestTag: true}");
     apply_policy(&testbed, "kube-system", "system", "{forbidLatestTag: true}");
+    // The definition as it should be comes back; what it would refuse is still there.
+    let restored = ["crd", "install", "--force-conflicts"];
+    crate::cli::expect(&testbed, 0, &restored, "");
     let operator = start(&testbed, "operator", &kubeconfig);
     let ready = |policy: (&str, &str)| {
         let found =
