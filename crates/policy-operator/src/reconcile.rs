@@ -192,7 +192,7 @@ impl Reconciler {
         let Some(new) = due_status(policy, &mut locked(memory), judgement, now) else {
             return Ok(());
         };
-        let version = self.writer.status(&policy.metadata, &new).await?;
+        let version = self.writer.status(policy, &new).await?;
         locked(memory).wrote(new, version.as_deref());
         Ok(())
     }

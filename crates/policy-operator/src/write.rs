@@ -16,7 +16,7 @@ use policy_core::score::Classification;
 use policy_runtime::backoff::Backoff;
 use policy_runtime::client::reason;
 use policy_runtime::lease::Gate;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -163,18 +163,15 @@ impl Writer {
     /// gone.
     pub(crate) async fn status(
         &self,
-        policy: &ObjectMeta,
+        policy: &Guarded,
         status: &DevOpsPolicyStatus,
     ) -> Result<Option<String>, WriteError> {
-        let key = Key::of(policy);
-        let patch = Patch::Apply(json!({
-            "apiVersion": API_VERSION,
-            "kind": DevOpsPolicy::kind(&()),
-            // With its uid, no other policy of that name can be meant.
-            "metadata": { "name": key.name, "namespace": key.namespace, "uid": policy.uid },
-            "status": status,
-        }));
-        let parameters = PatchParams::apply(MANAGER).force();
+        let key = Key::of(&policy.metadata);
+        let (patch, parameters) = if policy.spec.is_ok() {
+            (Patch::Apply(applied(policy, status)), PatchParams::apply(MANAGER).force())
+        } else {
+            (Patch::Merge(merged(policy, status)), merging())
+        };
         let api = self.api::<Head>(&key);
         let request = api.patch_status(&key.name, &parameters, &patch);
         let written = self.call("write the status", &key, request).await;
@@ -208,8 +205,7 @@ impl Writer {
         let patch = Patch::Merge(json!({
             "metadata": { "resourceVersion": version, "finalizers": finalizers },
         }));
-        let parameters =
-            PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+        let parameters = merging();
         let api = self.api::<Head>(&key);
         let request = api.patch(&key.name, &parameters, &patch);
         unless_gone(self.call(operation, &key, request).await).map(drop)
@@ -305,6 +301,35 @@ impl Writer {
             Err(_) => Err(failed(Problem::Late(deadline))),
         }
     }
+}
+
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn applied(policy: &Guarded, status: &DevOpsPolicyStatus) -> Value {
+    let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
+    json!({
+        "apiVersion": API_VERSION,
+        "kind": DevOpsPolicy::kind(&()),
+        // With its uid, no other policy of that name can be meant.
+        "metadata": { "name": name, "namespace": namespace, "uid": uid },
+        "status": status,
+    })
+}
+
+/// The API server applies nothing to an object that does not fit its definition (500, "failed to
+/// create manager for existing fields"): there the status is merged, and what it no longer says
+/// is taken out by name.
+fn merged(policy: &Guarded, status: &DevOpsPolicyStatus) -> Value {
+    let mut new = json!(status);
+    let old = json!(policy.status);
+    for field in old.as_object().into_iter().flat_map(Map::keys) {
+        if new.get(field).is_none() {
+            new[field.as_str()] = Value::Null;
+        }
+    }
+    json!({ "metadata": { "uid": policy.metadata.uid }, "status": new })
 }
 
 /// `None` where what was to be written to is gone.

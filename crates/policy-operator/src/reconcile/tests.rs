@@ -354,15 +354,16 @@ async fn a_follower_waits_for_the_leader_without_looking_again_and_again() {
 async fn no_write_begins_without_the_lead() {
     let world = World::new();
     let writer = &world.reconciler.writer;
-    let policy = world.reconciler.policies.store().state()[0].metadata.clone();
+    let policy = world.reconciler.policies.store().state().remove(0);
     world.lever.close();
     let refused = writer.status(&policy, &DevOpsPolicyStatus::default()).await.unwrap_err();
+    let policy = &policy.metadata;
     assert_eq!(
         refused.to_string(),
         "cannot write the status of shop/strict: another replica leads"
     );
-    writer.hold(&policy).await.unwrap_err();
-    writer.delete_audit_result(&Key::of(&policy), "x").await.unwrap_err();
+    writer.hold(policy).await.unwrap_err();
+    writer.delete_audit_result(&Key::of(policy), "x").await.unwrap_err();
     assert_eq!(world.server.writes(), [""; 0]);
 }
 
@@ -378,4 +379,20 @@ async fn a_process_that_begins_anew_has_no_news() {
     // What was written down is known by its watch.
     second.reconciler.results = first.reconciler.results.clone();
     assert_eq!(second.live(2 * MINUTE).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_status_no_longer_says_is_taken_out_of_a_policy_that_cannot_be_decoded() {
+    let mut world = World::new();
+    world.pod("web", "nginx", "Running", 0);
+    world.live(MINUTE / 60).await;
+    assert_eq!(world.policy["status"]["healthScore"], 95);
+    world.policy["spec"] = json!({ "maxRestartCount": "many" });
+    world.policy["metadata"]["generation"] = json!(2);
+    world.see_policy();
+    world.look().await;
+    let status = &world.policy["status"];
+    assert_eq!((&status["healthScore"], &status["violations"]), (&Value::Null, &Value::Null));
+    assert!(status.as_object().unwrap().contains_key("healthScore"), "taken out by its name");
+    assert_eq!(status["conditions"][0]["reason"], "Undecodable");
 }
