@@ -14,6 +14,19 @@ use hyper::body::Frame;
 use kube::Client;
 use kube::client::Body;
 
+use crate::lease::Gate;
+pub use crate::lease::Lever;
+
+/// A gate that stays open for as long as the process lives.
+#[must_use]
+pub fn open_gate() -> Gate {
+    let (lever, gate) = Lever::new();
+    lever.open();
+    // Dropped, it would close the gate.
+    std::mem::forget(lever);
+    gate
+}
+
 /// What the server answers.
 pub type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 

@@ -167,6 +167,32 @@ impl Keeper {
     }
 }
 
+/// Opens and closes a gate by a test's hand, without any election.
+#[cfg(feature = "testing")]
+#[derive(Debug)]
+pub struct Lever(Keeper);
+
+#[cfg(feature = "testing")]
+impl Lever {
+    /// A gate that is closed. It closes for good when this is dropped.
+    #[must_use]
+    pub fn new() -> (Self, Gate) {
+        let (keeper, gate) = Keeper::new("test".into());
+        (Self(keeper), gate)
+    }
+
+    /// Opens it for a year.
+    pub fn open(&self) {
+        let until = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+        self.0.set(Some(Lead { term: 1, until }), Some("test".into()));
+    }
+
+    /// Closes it.
+    pub fn close(&self) {
+        self.0.set(None, None);
+    }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         let holder = self.shared.read().holder.clone();

@@ -45,5 +45,7 @@ mod timing;
 mod tracker;
 
 pub use election::{Election, identity};
+#[cfg(feature = "testing")]
+pub use gate::Lever;
 pub use gate::{Gate, Lead, LeaderReport};
 pub use timing::{Timing, TimingError};
