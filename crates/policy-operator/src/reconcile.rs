@@ -86,7 +86,7 @@ impl Reconciler {
     }
 
     /// Judges the namespace of a policy. `None` while its pods are not known as a whole.
-    fn judge(&self, policy: &Guarded, now: Timestamp) -> Option<Judgement> {
+    pub(crate) fn judge(&self, policy: &Guarded, now: Timestamp) -> Option<Judgement> {
         let namespace = policy.meta().namespace.as_deref().unwrap_or_default();
         if self.pods.excludes(namespace) {
             return Some(Judgement::Refused(Refusal::ExcludedNamespace));
