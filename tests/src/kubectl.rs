@@ -32,6 +32,16 @@ impl Testbed {
         Ok(())
     }
 
+    /// Installs the definitions of policies and audit results, as a user without `policyctl` would.
+    pub fn install_definitions(&self) -> Result<()> {
+        let crds = root().join("deploy/crds");
+        let crds = crds.to_str().context("the path of the checkout is no UTF-8")?;
+        self.kubectl(&["apply", "--server-side", "-f", crds])?.succeeded()?;
+        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        self.kubectl(&established)?.succeeded()?;
+        Ok(())
+    }
+
     /// Installs what every installation has, `deploy/kustomize/base`, as a user would. Again is
     /// no change; whoever else has changed one of its fields meanwhile makes it fail.
     pub fn install_base(&self) -> Result<()> {

@@ -19,6 +19,8 @@ enum Command {
     Build,
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
+    /// Measure policy-operator on 100 000 pods and 1 000 policies; prints one JSON object
+    BenchOperator,
     /// Measure policy-watcher on 100 000 pods; prints one JSON object
     BenchWatcher,
     /// Show the product on a control plane with an example application
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build => command::build::run(),
         Command::BenchLive => command::bench_live::run(),
+        Command::BenchOperator => command::bench_operator::run(),
         Command::BenchWatcher => command::bench_watcher::run(),
         Command::Demo(options) => command::demo::run(&options),
         Command::Up(options) => command::up::run(&options),

@@ -20,6 +20,8 @@ mod pods;
 mod policies;
 mod publish;
 mod reconcile;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trail;
 mod write;
 

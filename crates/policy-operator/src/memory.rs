@@ -16,7 +16,7 @@ use crate::write::Class;
 
 /// A policy is judged at most once in that time, however often its namespace changes: so many
 /// status writes there are at most.
-const PACE: Duration = Duration::from_secs(1);
+pub(crate) const PACE: Duration = Duration::from_secs(1);
 /// A status that says nothing new is written again after that time and up to as much more as
 /// follows, so that policies made together are not written together for ever. Both together are
 /// less than the five minutes that are promised.

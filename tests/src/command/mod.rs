@@ -1,7 +1,11 @@
 //! One module for each subcommand.
 
 pub(crate) mod bench_live;
+pub(crate) mod bench_operator;
 pub(crate) mod bench_watcher;
 pub(crate) mod build;
 pub(crate) mod demo;
+mod fake_api;
+mod measure;
+mod process;
 pub(crate) mod up;

@@ -90,10 +90,11 @@ pub(super) fn print(results: &[Measured], json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&object)?);
         return Ok(());
     }
-    println!("{:<22} {:>9} {:>9}  {:<5} WHAT", "KEY", "MEASURED", "TO REACH", "");
+    let width = results.iter().map(|measured| measured.key.len()).max().unwrap_or(0).max(22);
+    println!("{:<width$} {:>9} {:>9}  {:<5} WHAT", "KEY", "MEASURED", "TO REACH", "");
     for Measured { key, value, goal, what } in results {
         let verdict = if goal.is_reached(*value) { "ok" } else { "MISS" };
-        println!("{key:<22} {:>9} {goal:>9}  {verdict:<5} {what}", rounded(*value));
+        println!("{key:<width$} {:>9} {goal:>9}  {verdict:<5} {what}", rounded(*value));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod core;
 mod live;
 mod manifests;
 mod measure;
+mod operator;
 mod sample;
 mod watcher;
 
@@ -34,6 +35,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// policy-operator with 100 000 pods and 1 000 policies of a fake API server, and a real one
+    Operator {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Bytes of resident memory for each pod of an index; a process of its own for `core`
     #[command(hide = true)]
     IndexMemory,
@@ -41,7 +48,8 @@ pub(crate) enum Bench {
 
 /// Numbers of an unoptimised build mean nothing, so the program runs itself again.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    let is_measured_elsewhere = matches!(bench, Bench::Live { .. } | Bench::Watcher { .. });
+    let is_measured_elsewhere =
+        matches!(bench, Bench::Live { .. } | Bench::Watcher { .. } | Bench::Operator { .. });
     if cfg!(debug_assertions) && !is_measured_elsewhere {
         let mut arguments =
             vec!["run", "--quiet", "--release", "--locked", "--package", "xtask", "--", "bench"];
@@ -49,7 +57,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Core { json: true } => arguments.extend(["core", "--json"]),
             Bench::Core { json: false } => arguments.push("core"),
             Bench::IndexMemory => arguments.push("index-memory"),
-            Bench::Live { .. } | Bench::Watcher { .. } => {}
+            Bench::Live { .. } | Bench::Watcher { .. } | Bench::Operator { .. } => {}
         }
         return cargo::run(&arguments);
     }
@@ -57,6 +65,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Core { json } => core::run(*json),
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
+        Bench::Operator { json } => measure_by_e2e(operator::COMMAND, &operator::ROWS, *json),
         Bench::IndexMemory => {
             println!("{}", core::index_bytes_per_pod()?);
             Ok(())

@@ -1,23 +1,21 @@
 //! `e2e bench-watcher`: what policy-watcher costs, beside merely reading what it reads.
 #![expect(clippy::cast_precision_loss, reason = "pods and events are far below 2^52")]
 
-mod fake;
-mod process;
 mod reader;
 mod running;
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::thread;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use e2e::{Parts, Service, Testbed, released_service_binary, say};
 use serde_json::json;
 
-use super::bench_live::{self, PODS as REAL_PODS};
-use fake::{Client, Fake};
+use super::bench_live::{self, NAMESPACES, PODS as REAL_PODS};
+use super::fake_api::{FakeApi, Shape, Watched};
+use super::measure::{median, wait, wait_ready};
+use super::process;
 
 const PODS: usize = 100_000;
 const FEW: usize = 1_000;
@@ -28,12 +26,10 @@ const RELISTS: u64 = 10;
 const EVENTS: usize = 40_000;
 const BATCH: usize = 50;
 const REPEATS: usize = 5;
-/// For what the watcher has to catch up with.
-const SOON: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() -> Result<()> {
     let bench = Bench::new()?;
-    let (many, few) = (Fake::start(PODS)?, Fake::start(FEW)?);
+    let (many, few) = (fake(PODS)?, fake(FEW)?);
     say(&format!("{PODS} pods of {} bytes", many.pod_bytes()));
     let sync = bench.sync_ratio(&many)?;
     let watcher = bench.watcher("many", &bench.kubeconfig(&many)?)?.0;
@@ -61,7 +57,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// What all measurements need.
 struct Bench {
-    program: std::path::PathBuf,
+    program: PathBuf,
     /// For the pods that it can hold, and as the home of the processes.
     testbed: Testbed,
     runtime: tokio::runtime::Runtime,
@@ -76,31 +72,20 @@ impl Bench {
         })
     }
 
-    fn kubeconfig(&self, fake: &Fake) -> Result<std::path::PathBuf> {
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "contexts": [{ "name": "fake", "context": { "cluster": "fake", "user": "u" } }],
-            "clusters": [{ "name": "fake", "cluster": { "server": format!("http://{}", fake.addr) } }],
-            "users": [{ "name": "u", "user": { "token": "t" } }],
-        });
-        let path = self.testbed.folder().join(format!("fake-{}.kubeconfig", fake.addr.port()));
-        fs::write(&path, config.to_string())?;
-        Ok(path)
+    fn kubeconfig(&self, fake: &FakeApi) -> Result<PathBuf> {
+        fake.kubeconfig(self.testbed.folder())
     }
 
     /// A watcher that is ready, and how long it took.
     fn watcher(&self, name: &str, kubeconfig: &Path) -> Result<(Service<'_>, Duration)> {
         let start = Instant::now();
         let watcher = self.testbed.service(name, &self.program).kubeconfig(kubeconfig).start()?;
-        while !watcher.get("/readyz").is_ok_and(|(status, _)| status == 200) {
-            ensure!(start.elapsed() < SOON, "not ready: {}", watcher.logs()?);
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_ready(&watcher)?;
         Ok((watcher, start.elapsed()))
     }
 
     /// From the start of the process until it is ready, against reading the same pages.
-    fn sync_ratio(&self, fake: &Fake) -> Result<f64> {
+    fn sync_ratio(&self, fake: &FakeApi) -> Result<f64> {
         let kubeconfig = self.kubeconfig(fake)?;
         let mut ratios = Vec::new();
         for _ in 0..SYNCS {
@@ -116,18 +101,18 @@ impl Bench {
     }
 
     /// Events a second, against reading the same stream.
-    fn event_ratio(&self, fake: &Fake, watcher: &Service<'_>) -> Result<f64> {
+    fn event_ratio(&self, fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
         let kubeconfig = self.kubeconfig(fake)?;
         let mut ratios = Vec::new();
         for repeat in 0..REPEATS {
             let restarts = repeat as u64 % 9;
             let reading = reader::Reading::start(&self.runtime, &kubeconfig, EVENTS)?;
-            running::wait(|| Ok(fake.watches(Client::Reader) == 1))?;
+            wait(|| Ok(fake.watches(Watched::Reader) == 1))?;
             let start = Instant::now();
-            running::send(fake, Client::Reader, restarts);
+            running::send(fake, Watched::Reader, restarts);
             reading.wait(&self.runtime)?;
             let read = start.elapsed();
-            fake.end(Client::Reader);
+            fake.end(Watched::Reader);
             let followed = running::watch_events(fake, watcher, restarts)?;
             say(&format!("{EVENTS} events: reading {read:.2?}, watcher {followed:.2?}"));
             ratios.push(read.as_secs_f64() / followed.as_secs_f64());
@@ -158,7 +143,6 @@ impl Bench {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn fake(pods: usize) -> Result<FakeApi> {
+    FakeApi::start(Shape { pods, namespaces: NAMESPACES, failing: None })
 }

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Service, say};
-use serde_json::Value;
 
-use super::fake::{Client, Fake};
-use super::{BATCH, EVENTS, FEW, PODS, RELISTS, REPEATS, SOON, median, process};
+use super::super::fake_api::{FakeApi, Watched};
+use super::super::measure::{median, relist, wait};
+use super::super::process;
+use super::{BATCH, EVENTS, FEW, PODS, RELISTS, REPEATS};
 
 /// Processor time of an event with many pods, against that with few.
-pub(super) fn event_cost_growth([many, few]: [(&Fake, &Service<'_>); 2]) -> Result<f64> {
+pub(super) fn event_cost_growth([many, few]: [(&FakeApi, &Service<'_>); 2]) -> Result<f64> {
     let mut ratios = Vec::new();
     for repeat in 0..REPEATS {
         let restarts = (repeat as u64 + 3) % 9;
-        let cost = |(fake, watcher): (&Fake, &Service<'_>)| {
+        let cost = |(fake, watcher): (&FakeApi, &Service<'_>)| {
             let before = process::cpu(watcher)?;
             watch_events(fake, watcher, restarts)?;
             anyhow::Ok(process::cpu(watcher)? - before)
@@ -30,7 +31,7 @@ pub(super) fn event_cost_growth([many, few]: [(&Fake, &Service<'_>); 2]) -> Resu
 
 /// From the sending of an event to its number at `/metrics`, at 1 000 events a second: the
 /// 99th percentile.
-pub(super) fn event_to_metric_ms(fake: &Fake, watcher: &Service<'_>) -> Result<f64> {
+pub(super) fn event_to_metric_ms(fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
     const SECONDS: u64 = 20;
     const EVERY: u64 = 50;
     let tracked = || Ok::<_, anyhow::Error>(watcher.metrics()?.value("pods_tracked_total", &[]));
@@ -46,9 +47,9 @@ pub(super) fn event_to_metric_ms(fake: &Fake, watcher: &Service<'_>) -> Result<f
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if tick.is_multiple_of(EVERY) {
                     lock().push(Instant::now());
-                    fake.add(Client::Watcher);
+                    fake.add(Watched::Pods);
                 } else {
-                    fake.change(Client::Watcher, usize::try_from(tick).unwrap_or(0), 1, 4);
+                    fake.change(Watched::Pods, usize::try_from(tick).unwrap_or(0), 1, 4);
                 }
             }
         });
@@ -80,16 +81,8 @@ pub(super) fn idle_cpu_percent(watcher: &Service<'_>) -> Result<f64> {
 }
 
 /// Resident memory after the lists; their highest is told as well.
-pub(super) fn rss_after_relists(fake: &Fake, watcher: &Service<'_>) -> Result<f64> {
-    for relist in 1..=RELISTS {
-        fake.forget();
-        wait(|| {
-            let state: Value = serde_json::from_str(&watcher.get("/debug/state")?.1)?;
-            let is_begun = state["watches"][0]["restarts"].as_u64() >= Some(relist);
-            // It watches again once the list is complete.
-            Ok(is_begun && fake.watches(Client::Watcher) == 1)
-        })?;
-    }
+pub(super) fn rss_after_relists(fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
+    relist(fake, watcher, RELISTS)?;
     let metrics = watcher.metrics()?;
     ensure!(metrics.value("pods_tracked_total", &[]) >= Some(PODS as f64), "pods were lost");
     let (now, peak) = process::memory_mib(watcher)?;
@@ -98,31 +91,25 @@ pub(super) fn rss_after_relists(fake: &Fake, watcher: &Service<'_>) -> Result<f6
 }
 
 /// Sends events as fast as they are taken.
-pub(super) fn send(fake: &Fake, client: Client, restarts: u64) {
+pub(super) fn send(fake: &FakeApi, watched: Watched, restarts: u64) {
     for first in (0..EVENTS).step_by(BATCH) {
-        fake.change(client, first, BATCH, restarts);
+        fake.change(watched, first, BATCH, restarts);
     }
 }
 
 /// How long the watcher takes for them.
-pub(super) fn watch_events(fake: &Fake, watcher: &Service<'_>, restarts: u64) -> Result<Duration> {
+pub(super) fn watch_events(
+    fake: &FakeApi,
+    watcher: &Service<'_>,
+    restarts: u64,
+) -> Result<Duration> {
     let applied = || {
         let applied = watcher.metrics()?.value("pod_events_total", &[("event", "applied")]);
         applied.context("no pod_events_total")
     };
     let target = applied()? + EVENTS as f64;
     let start = Instant::now();
-    send(fake, Client::Watcher, restarts);
+    send(fake, Watched::Pods, restarts);
     wait(|| Ok(applied()? >= target))?;
     Ok(start.elapsed())
-}
-
-/// Asks again and again, every millisecond or two.
-pub(super) fn wait(mut until: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !until()? {
-        ensure!(start.elapsed() < SOON, "it did not come within {SOON:?}");
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
 }

@@ -1,0 +1,118 @@
+//! The few objects that are kept as they are: policies, their audit results, Leases.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::wire::{Answer, Call, done, refused};
+
+/// Resource, namespace and name.
+type Key = (String, String, String);
+
+/// Objects by their key.
+#[derive(Default)]
+pub(super) struct Store {
+    objects: BTreeMap<Key, Value>,
+    version: u64,
+    /// How often a status was written.
+    pub(super) statuses: usize,
+}
+
+/// What watches are to be told.
+pub(super) type Event = Option<(&'static str, Value)>;
+
+impl Store {
+    /// Of the last change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Objects of the resource that are newer than that version.
+    pub(super) fn newer(&self, resource: &str, version: u64) -> Vec<&Value> {
+        let all = self.objects.iter().filter(|((of, ..), _)| of == resource);
+        all.map(|(_, object)| object).filter(|object| self::version(object) > version).collect()
+    }
+
+    /// Puts an object there, as if it had always been there.
+    pub(super) fn keep(&mut self, resource: &str, object: Value) {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let key = (resource.to_owned(), text("namespace"), text("name"));
+        self.version += 1;
+        self.insert(key, object);
+    }
+
+    /// Does what is asked for, and says what watches are to be told.
+    pub(super) fn handle(&mut self, call: &Call) -> Result<(Answer, Event)> {
+        self.version += 1;
+        let key = (call.resource.clone(), call.namespace.clone(), call.name.clone());
+        let known = self.objects.get(&key).cloned();
+        Ok(match (call.method.as_str(), known) {
+            ("GET", _) if call.name.is_empty() => (self.list(&call.resource), None),
+            ("GET", Some(object)) => (done(&object), None),
+            ("POST", _) => self.create(key, call.json()?),
+            ("PUT", Some(old)) => self.replace(key, &old, call.json()?),
+            ("PATCH", Some(old)) if call.subresource == "status" => {
+                self.statuses += 1;
+                let mut object = old;
+                object["status"] = call.json()?["status"].take();
+                self.changed(key, object)
+            }
+            ("PATCH", Some(old)) => {
+                let (mut patch, mut object) = (call.json()?, old.clone());
+                object["metadata"]["finalizers"] = patch["metadata"]["finalizers"].take();
+                object["metadata"]["resourceVersion"] = patch["metadata"]["resourceVersion"].take();
+                self.replace(key, &old, object)
+            }
+            ("DELETE", Some(object)) => {
+                self.objects.remove(&key);
+                (done(&object), Some(("DELETED", object)))
+            }
+            _ => (refused(404, "NotFound"), None),
+        })
+    }
+
+    fn list(&self, resource: &str) -> Answer {
+        let version = self.version.to_string();
+        done(
+            &json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": version },
+            "items": self.newer(resource, 0) }),
+        )
+    }
+
+    fn create(&mut self, mut key: Key, object: Value) -> (Answer, Event) {
+        object["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
+        if self.objects.contains_key(&key) {
+            return (refused(409, "AlreadyExists"), None);
+        }
+        let object = self.insert(key, object);
+        (done(&object), Some(("ADDED", object)))
+    }
+
+    /// Takes an object that is based on the present version.
+    fn replace(&mut self, key: Key, old: &Value, new: Value) -> (Answer, Event) {
+        if version(old) == version(&new) {
+            self.changed(key, new)
+        } else {
+            (refused(409, "Conflict"), None)
+        }
+    }
+
+    fn changed(&mut self, key: Key, object: Value) -> (Answer, Event) {
+        let object = self.insert(key, object);
+        (done(&object), Some(("MODIFIED", object)))
+    }
+
+    /// Keeps an object with the present version, and gives it back.
+    fn insert(&mut self, key: Key, mut object: Value) -> Value {
+        object["metadata"]["namespace"] = json!(key.1);
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(key, object.clone());
+        object
+    }
+}
+
+fn version(object: &Value) -> u64 {
+    let text = object["metadata"]["resourceVersion"].as_str();
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,53 @@
+//! What the measurements of services have in common.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::Service;
+use serde_json::Value;
+
+use super::fake_api::{FakeApi, Watched};
+
+/// For what a service has to catch up with.
+const SOON: Duration = Duration::from_secs(120);
+
+/// The one in the middle.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Asks again and again, every millisecond or two.
+pub(super) fn wait(mut until: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !until()? {
+        ensure!(start.elapsed() < SOON, "it did not come within {SOON:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Waits until a service that was just started is ready.
+pub(super) fn wait_ready(service: &Service<'_>) -> Result<()> {
+    let start = Instant::now();
+    while !service.get("/readyz").is_ok_and(|(status, _)| status == 200) {
+        ensure!(start.elapsed() < SOON, "not ready: {}", service.logs()?);
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Has a service list all pods anew, so many times.
+pub(super) fn relist(fake: &FakeApi, service: &Service<'_>, times: u64) -> Result<()> {
+    for relist in 1..=times {
+        fake.forget();
+        wait(|| {
+            let state: Value = serde_json::from_str(&service.get("/debug/state")?.1)?;
+            let is_begun = state["watches"][0]["restarts"].as_u64() >= Some(relist);
+            // It watches again once the list is complete.
+            Ok(is_begun && fake.watches(Watched::Pods) == 1)
+        })?;
+    }
+    Ok(())
+}
