@@ -11,8 +11,9 @@ use crate::herald::Herald;
 use crate::judgement::Judgement;
 use crate::trail::Trail;
 
-/// A policy is judged at most once in that time, however often its namespace changes: so many
-/// status writes there are at most.
+/// A policy is judged once in that time on the average, however often its namespace changes: so
+/// many status writes there are at most. One look may come early: many are for a moment's sake,
+/// such as the end of a minute, and the next change shall not have to wait for that.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
 /// A status that says nothing new is written again after that time and up to as much more as
 /// follows, so that policies made together are not written together for ever. Both together are
@@ -37,7 +38,8 @@ pub(crate) struct Memory {
 
 #[derive(Clone, Copy, Debug)]
 struct Judged {
-    at: Instant,
+    /// When the looks so far are paid for, at one in each [`PACE`].
+    paid: Instant,
     generation: Option<i64>,
 }
 
@@ -81,13 +83,14 @@ impl Memory {
     /// whose spec changed does not wait.
     pub(crate) fn rest(&self, generation: Option<i64>, now: Instant) -> Option<Duration> {
         let last = self.judged.filter(|last| last.generation == generation)?;
-        let rest = (last.at + PACE).saturating_duration_since(now);
+        let rest = last.paid.saturating_duration_since(now + PACE);
         (!rest.is_zero()).then_some(rest)
     }
 
     /// Notes that the policy is judged now.
     pub(crate) fn judges(&mut self, generation: Option<i64>, now: Instant) {
-        self.judged = Some(Judged { at: now, generation });
+        let paid = self.judged.map_or(now, |last| last.paid.max(now)) + PACE;
+        self.judged = Some(Judged { paid, generation });
     }
 
     /// The status that the policy has: the one that was written last, unless the watch has it or a
@@ -149,9 +152,15 @@ mod tests {
         let (mut memory, start) = (Memory::default(), Instant::now());
         assert_eq!(memory.rest(Some(1), start), None);
         memory.judges(Some(1), start);
+        assert_eq!(memory.rest(Some(1), start), None, "one may come early");
+        memory.judges(Some(1), start);
         assert_eq!(memory.rest(Some(1), start + PACE / 4), Some(PACE * 3 / 4));
         assert_eq!(memory.rest(Some(2), start + PACE / 4), None);
         assert_eq!(memory.rest(Some(1), start + PACE), None);
+        for second in 1..100 {
+            memory.judges(Some(1), start + PACE * second);
+            assert!(memory.rest(Some(1), start + PACE * second).is_some(), "not two each second");
+        }
     }
 
     #[test]
