@@ -113,7 +113,7 @@ impl Changes {
             // A pod becomes one that fails; in the next pass over the namespace it recovers.
             let changing = PODS / FAILING;
             let pod = round % changing * FAILING + 1;
-            let restarts = if round / changing % 2 == 0 { 9 } else { 0 };
+            let restarts = if (round / changing).is_multiple_of(2) { 9 } else { 0 };
             for (cluster, namespaces) in clusters.into_iter().zip([MANY, FEW]) {
                 cluster.change(Watched::Pods, pod * namespaces + namespace, 1, restarts);
             }

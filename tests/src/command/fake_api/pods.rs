@@ -24,7 +24,8 @@ pub(in crate::command) struct Shape {
 impl Shape {
     /// How often the pod of that number has restarted, as the lists have it.
     pub(super) fn restarts(self, number: usize) -> u64 {
-        let is_failing = self.failing.is_some_and(|every| (number / self.namespaces) % every == 0);
+        let is_failing =
+            self.failing.is_some_and(|every| (number / self.namespaces).is_multiple_of(every));
         if is_failing { TOO_MANY } else { 0 }
     }
 }
