@@ -63,8 +63,8 @@ pub enum Lifecycle {
 /// The facts of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerFacts {
-    /// The name; its place, such as `containers[0]`, where it has none.
-    pub name: Box<str>,
+    /// The name; its place, such as `containers[0]`, where it has none. Many pods have the same.
+    pub name: Arc<str>,
     /// Which sort of container it is.
     pub role: ContainerRole,
     /// What its image reference says.
@@ -302,7 +302,7 @@ fn container_facts(
     pod_resources: &ResourcesView,
     restarts: &Restarts<'_>,
 ) -> ContainerFacts {
-    let name: Box<str> = match container.name.as_deref() {
+    let name: Arc<str> = match container.name.as_deref() {
         Some(name) if !name.is_empty() => bounded_name(name).into(),
         _ => format!("{}[{index}]", role.field()).into(),
     };

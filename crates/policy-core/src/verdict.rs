@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -43,7 +44,7 @@ pub struct Listed {
     /// The name of the pod.
     pub pod: Box<str>,
     /// The container; `None` where the finding is about the pod.
-    pub container: Option<Box<str>>,
+    pub container: Option<Arc<str>>,
     /// What was found, without the names. Holds nothing that moves by itself.
     pub message: Cow<'static, str>,
 }
@@ -100,7 +101,7 @@ fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<L
         check: finding.check,
         severity: finding.severity,
         pod: pod.name.clone(),
-        container: finding.container(pod).map(|container| container.name.clone()),
+        container: finding.container(pod).map(|container| Arc::clone(&container.name)),
         message: finding.message(pod, policy),
     };
     found.into_iter().map(listed).collect()

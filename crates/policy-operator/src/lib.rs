@@ -16,6 +16,7 @@ mod control;
 mod herald;
 mod judgement;
 mod memory;
+mod names;
 mod pods;
 mod policies;
 mod publish;

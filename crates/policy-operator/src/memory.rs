@@ -14,8 +14,9 @@ use crate::policies::Guarded;
 use crate::trail::Trail;
 use crate::write::Class;
 
-/// A policy is judged at most once in that time, however often its namespace changes: so many
-/// status writes there are at most.
+/// A policy's status is written once in that time at most, and the policy judged as often on the
+/// average, however often its namespace changes. One look may come early: many are for a moment's
+/// sake, such as the end of a minute, and the next change shall not have to wait for that.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
 /// A status that says nothing new is written again after that time and up to as much more as
 /// follows, so that policies made together are not written together for ever. Both together are
@@ -28,6 +29,7 @@ const SPREAD: i64 = 50;
 pub(crate) struct Memory {
     judged: Option<Judged>,
     failure: Option<Failure>,
+    written_at: Option<Instant>,
     written: Option<Written>,
     /// The second (since 1970) at which the status is to be written in any case.
     beat: Option<i64>,
@@ -41,7 +43,8 @@ pub(crate) struct Memory {
 
 #[derive(Clone, Copy, Debug)]
 struct Judged {
-    at: Instant,
+    /// When the looks so far are paid for, at one in each [`PACE`].
+    paid: Instant,
     generation: Option<i64>,
 }
 
@@ -95,15 +98,22 @@ impl Memory {
     /// being deleted, does not wait: both make another generation.
     pub(crate) fn rest(&self, generation: Option<i64>, now: Instant) -> Option<Duration> {
         let judged = self.judged.filter(|last| last.generation == generation);
+        let written = self.written_at.filter(|_| judged.is_some());
         let failure = self.failure.as_ref().filter(|last| last.generation == generation);
-        let until = judged.map(|last| last.at + PACE).max(failure.map(|last| last.until))?;
-        let rest = until.saturating_duration_since(now);
+        let paid = judged.map(|last| last.paid.saturating_duration_since(now + PACE));
+        let rests = [
+            paid,
+            written.map(|at| (at + PACE).saturating_duration_since(now)),
+            failure.map(|last| last.until.saturating_duration_since(now)),
+        ];
+        let rest = rests.into_iter().flatten().max()?;
         (!rest.is_zero()).then_some(rest)
     }
 
     /// Notes that the policy is judged now.
     pub(crate) fn judges(&mut self, generation: Option<i64>, now: Instant) {
-        self.judged = Some(Judged { at: now, generation });
+        let paid = self.judged.map_or(now, |last| last.paid.max(now)) + PACE;
+        self.judged = Some(Judged { paid, generation });
     }
 
     /// Notes that a write failed, and gives the time until it is to be tried again.
@@ -153,6 +163,7 @@ impl Memory {
         self.beat = None;
         self.beat_after(&status, Timestamp::MAX);
         self.written = Some(Written { version: version(resource_version), status });
+        self.written_at = Some(Instant::now());
     }
 
     /// The second (since 1970) at which the status is to be written in any case, where that is
@@ -204,9 +215,21 @@ mod tests {
         let (mut memory, start) = (Memory::default(), Instant::now());
         assert_eq!(memory.rest(Some(1), start), None);
         memory.judges(Some(1), start);
+        assert_eq!(memory.rest(Some(1), start), None, "one may come early");
+        memory.judges(Some(1), start);
         assert_eq!(memory.rest(Some(1), start + PACE / 4), Some(PACE * 3 / 4));
         assert_eq!(memory.rest(Some(2), start + PACE / 4), None);
         assert_eq!(memory.rest(Some(1), start + PACE), None);
+        for second in 1..100 {
+            memory.judges(Some(1), start + PACE * second);
+            assert!(memory.rest(Some(1), start + PACE * second).is_some(), "not two each second");
+        }
+        let mut memory = Memory::default();
+        memory.judges(Some(1), start);
+        memory.wrote(status(1), Some("1"));
+        let wrote = Instant::now();
+        let rest = memory.rest(Some(1), wrote).unwrap_or_default();
+        assert!(rest > PACE / 2, "{rest:?}: no second status within a second");
     }
 
     #[test]

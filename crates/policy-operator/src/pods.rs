@@ -12,6 +12,8 @@ use policy_runtime::watch::Sink;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::names::Names;
+
 /// Changes of a namespace are gathered for so long after the first one: pods seldom come alone.
 /// Not after the last one: a namespace that never rests would never be looked at.
 pub(crate) const GATHERING: Duration = Duration::from_millis(100);
@@ -30,6 +32,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     index: Index<PodFacts>,
+    names: Names,
     /// A list is under way: until it is complete the index holds pods that are gone beside those
     /// that are new, and nothing is judged.
     is_listing: bool,
@@ -127,9 +130,9 @@ impl Pods {
     }
 
     /// Changes the index; where that changed a namespace, it is to be looked at.
-    fn change(&self, namespace: &str, work: impl FnOnce(&mut Index<PodFacts>) -> bool) {
+    fn change(&self, namespace: &str, work: impl FnOnce(&mut State) -> bool) {
         let is_changed = self.update(|state| {
-            let is_changed = work(&mut state.index);
+            let is_changed = work(state);
             if is_changed {
                 state.mark(namespace, Instant::now() + GATHERING);
             }
@@ -172,7 +175,13 @@ impl Sink<PodView> for PodSink {
         }
         let facts = PodFacts::of_pod(&pod, namespace);
         let record = (facts.lifecycle != Lifecycle::Ended).then_some(facts);
-        self.0.change(namespace, |index| index.set(namespace, name, record));
+        self.0.change(namespace, |state| {
+            let record = record.map(|mut facts| {
+                state.names.share(&mut facts);
+                facts
+            });
+            state.index.set(namespace, name, record)
+        });
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
@@ -180,7 +189,7 @@ impl Sink<PodView> for PodSink {
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        self.0.change(namespace, |index| index.remove(namespace, name));
+        self.0.change(namespace, |state| state.index.remove(namespace, name));
     }
 }
 

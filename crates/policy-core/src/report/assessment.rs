@@ -107,7 +107,7 @@ impl<'a> Assessment<'a> {
                 kind: pod.kind.as_str(),
                 name: Arc::clone(&name),
                 workload: pod.workload.clone(),
-                container: finding.container(pod).map(|container| container.name.clone()),
+                container: finding.container(pod).map(|container| (&*container.name).into()),
                 message: finding.message(pod, self.policy),
                 count: finding.count,
                 file: place.map(|place| Arc::clone(place.file)),

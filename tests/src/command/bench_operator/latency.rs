@@ -101,11 +101,11 @@ fn delay(changes: &[Change], seen: &[Seen]) -> Result<f64> {
         for (number, change) in changes.iter().enumerate() {
             // Where the status came late, it may contain the next change, too.
             let next = changes.get(number + 1).map(|next| next.violations);
-            let shows = |seen: &Seen| {
+            let contains_it = |seen: &Seen| {
                 seen.at >= change.sent
                     && (seen.violations == change.violations || Some(seen.violations) == next)
             };
-            while last.is_some_and(|seen| !shows(seen)) {
+            while last.is_some_and(|seen| !contains_it(seen)) {
                 last = statuses.next();
             }
             let newest = last.context("a change that no status shows")?;
