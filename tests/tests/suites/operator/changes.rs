@@ -14,7 +14,7 @@ fn the_status_follows_pods_and_policies() {
     let operator = start(&testbed, "operator", &kubeconfig);
     let shop = testbed.namespace("shop").unwrap();
     let strict = (shop.as_str(), "strict");
-    let spec = "{forbidLatestTag: true, maxRestartCount: 1, forbidPendingDuration: 4, \
+    let spec = "{forbidLatestTag: true, maxRestartCount: 1, forbidPendingDuration: 15, \
                 severityOverrides: {latestTag: critical}}";
     apply_policy(&testbed, &shop, "strict", spec);
     let wait = ["wait", "--for=condition=Ready", "dop/strict", "-n", &shop, "--timeout=60s"];
@@ -41,7 +41,7 @@ fn the_status_follows_pods_and_policies() {
         status["violationsByCheck"]["pending"] == 1
     });
     assert_eq!(late["status"]["healthScore"], 91);
-    assert_eq!(late["status"]["violations"][1], "pod/web: pending longer than 4 s");
+    assert_eq!(late["status"]["violations"][1], "pod/web: pending longer than 15 s");
 
     // Running, then restarted.
     patch_status(&testbed, &shop, "web", "Running", 0);
