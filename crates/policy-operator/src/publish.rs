@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::memory::Shown;
 use crate::pods::Pods;
 use crate::policies::{Key, Policies};
+use crate::write::Class;
 
 /// Without a write it is some microseconds, with one some milliseconds.
 pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
@@ -50,8 +51,8 @@ pub(crate) fn describe() {
     {
         counter!(name).increment(0);
     }
-    for class in ["conflict", "forbidden", "invalid", "transient", "not_leader"] {
-        counter!("devopspolicy_reconcile_errors_total", "class" => class).increment(0);
+    for class in Class::ALL {
+        counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(0);
     }
     for what in ["audit results", "events"] {
         counter!("dropped_total", "what" => what).increment(0);

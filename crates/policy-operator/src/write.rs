@@ -64,6 +64,10 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Conflict, Self::Forbidden, Self::Invalid, Self::Transient, Self::NotLeader];
+
     /// The value of a label.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
