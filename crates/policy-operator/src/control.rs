@@ -12,7 +12,7 @@ use policy_runtime::watch::WatchStatus;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::policies::{Guarded, Key};
+use crate::guarded::{Guarded, Key};
 use crate::reconcile::{Looked, Reconciler};
 use crate::write::WriteError;
 

@@ -1,5 +1,7 @@
 //! What is found of a policy, and the status that says so. Pure.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use policy_core::Timestamp;
 use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
@@ -18,13 +20,13 @@ const LONGEST_MESSAGE: usize = 2_000;
 #[derive(Debug)]
 pub(crate) enum Judgement {
     /// It was understood, and its namespace judged by it.
-    Judged(Box<CompiledPolicy>, Box<Verdict>),
+    Judged(Arc<CompiledPolicy>, Box<Verdict>),
     /// It cannot be judged by.
     Refused(Refusal),
 }
 
 /// Why a policy cannot be judged by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Refusal {
     /// It is not shaped like a policy.
     Undecodable(String),
@@ -197,11 +199,13 @@ fn violation(listed: &Listed) -> String {
     }
 }
 
-/// Whether two statuses say the same, whenever they were written.
-pub(crate) fn says_the_same(a: &DevOpsPolicyStatus, b: &DevOpsPolicyStatus) -> bool {
-    let untimed =
-        |status: &DevOpsPolicyStatus| DevOpsPolicyStatus { last_evaluated: None, ..status.clone() };
-    untimed(a) == untimed(b)
+/// Whether a new status says the same as the one before, whenever that was written.
+pub(crate) fn says_the_same(new: &mut DevOpsPolicyStatus, before: &DevOpsPolicyStatus) -> bool {
+    // Compared as if both were of the same moment: so neither has to be copied.
+    let moment = std::mem::replace(&mut new.last_evaluated, before.last_evaluated.clone());
+    let same = *new == *before;
+    new.last_evaluated = moment;
+    same
 }
 
 /// The API server keeps times of conditions in whole seconds.
@@ -232,7 +236,7 @@ mod tests {
             .map(|pod| PodFacts::of_pod(&serde_json::from_str(pod).unwrap(), "shop"))
             .collect();
         let verdict = Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
-        Judgement::Judged(Box::new(policy), Box::new(verdict))
+        Judgement::Judged(Arc::new(policy), Box::new(verdict))
     }
 
     fn at(second: i64) -> Timestamp {
@@ -292,10 +296,11 @@ mod tests {
     fn time_alone_says_nothing_new() {
         let judgement = judged(r#"{"forbidLatestTag": true}"#, &[BAD]);
         let before = status(&judgement, Some(1), None, at(7));
-        let after = status(&judgement, Some(1), Some(&before), at(900));
-        assert!(says_the_same(&before, &after));
+        let mut after = status(&judgement, Some(1), Some(&before), at(900));
+        assert!(says_the_same(&mut after, &before));
         assert_ne!(before, after);
-        assert!(!says_the_same(&before, &status(&judgement, Some(2), Some(&before), at(900))));
+        let mut other = status(&judgement, Some(2), Some(&before), at(900));
+        assert!(!says_the_same(&mut other, &before));
     }
 
     #[test]

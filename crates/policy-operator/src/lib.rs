@@ -13,6 +13,7 @@
 mod audit;
 mod config;
 mod control;
+mod guarded;
 mod herald;
 mod judgement;
 mod memory;
@@ -30,8 +31,9 @@ use std::process::ExitCode;
 
 use audit::{AuditView, Results};
 pub use config::Config;
+use guarded::Guarded;
 use pods::Pods;
-use policies::{Guarded, Policies};
+use policies::Policies;
 use policy_core::Timestamp;
 use policy_core::view::PodView;
 use policy_runtime::client;

@@ -1,5 +1,6 @@
 //! What is remembered of one policy between two looks at it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use policy_core::Timestamp;
@@ -8,9 +9,9 @@ use policy_core::report::Summary;
 use policy_runtime::backoff::Backoff;
 use tokio::time::Instant;
 
+use crate::guarded::Guarded;
 use crate::herald::Herald;
 use crate::judgement::Judgement;
-use crate::policies::Guarded;
 use crate::trail::Trail;
 use crate::write::Class;
 
@@ -61,7 +62,7 @@ struct Failure {
 #[derive(Debug)]
 struct Written {
     version: Option<u64>,
-    status: DevOpsPolicyStatus,
+    status: Arc<DevOpsPolicyStatus>,
 }
 
 /// What metrics say of a policy.
@@ -152,14 +153,18 @@ impl Memory {
 
     /// The status that the policy has: the one that was written last, unless the watch has it or a
     /// newer one.
-    pub(crate) fn status(&mut self, policy: &Guarded) -> Option<DevOpsPolicyStatus> {
+    pub(crate) fn status(&mut self, policy: &Guarded) -> Option<Arc<DevOpsPolicyStatus>> {
         self.sees(policy.metadata.resource_version.as_deref());
         let written = self.written.as_ref().map(|written| &written.status);
         written.or(policy.status.as_ref()).cloned()
     }
 
     /// Notes that the status was written, and when it is to be written again.
-    pub(crate) fn wrote(&mut self, status: DevOpsPolicyStatus, resource_version: Option<&str>) {
+    pub(crate) fn wrote(
+        &mut self,
+        status: Arc<DevOpsPolicyStatus>,
+        resource_version: Option<&str>,
+    ) {
         self.beat = None;
         self.beat_after(&status, Timestamp::MAX);
         self.written = Some(Written { version: version(resource_version), status });
@@ -198,6 +203,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
     use super::*;
+    use crate::judgement::Refusal;
 
     fn status(score: i32) -> DevOpsPolicyStatus {
         let last_evaluated = Some(Time(Timestamp::from_second(1_000).unwrap()));
@@ -207,7 +213,8 @@ mod tests {
     fn policy(version: &str, score: i32) -> Guarded {
         let metadata =
             ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
-        Guarded { metadata, spec: Err("not asked".to_owned()), status: Some(status(score)) }
+        let rules = Err(Refusal::ExcludedNamespace);
+        Guarded { metadata, rules, status: Some(Arc::new(status(score))) }
     }
 
     #[test]
@@ -226,7 +233,7 @@ mod tests {
         }
         let mut memory = Memory::default();
         memory.judges(Some(1), start);
-        memory.wrote(status(1), Some("1"));
+        memory.wrote(Arc::new(status(1)), Some("1"));
         let wrote = Instant::now();
         let rest = memory.rest(Some(1), wrote).unwrap_or_default();
         assert!(rest > PACE / 2, "{rest:?}: no second status within a second");
@@ -255,11 +262,11 @@ mod tests {
             memory.status(policy).and_then(|status| status.health_score)
         };
         assert_eq!(score(&mut memory, &policy("9", 50)), Some(50));
-        memory.wrote(status(60), Some("10"));
+        memory.wrote(Arc::new(status(60)), Some("10"));
         assert_eq!(score(&mut memory, &policy("9", 50)), Some(60), "the watch lags behind");
         assert_eq!(score(&mut memory, &policy("10", 60)), Some(60));
         assert_eq!(score(&mut memory, &policy("11", 70)), Some(70), "somebody else wrote");
-        memory.wrote(status(80), Some("12"));
+        memory.wrote(Arc::new(status(80)), Some("12"));
         assert_eq!(score(&mut memory, &policy("odd", 70)), Some(70));
     }
 

@@ -1,84 +1,17 @@
 //! The policies of the cluster, and what is remembered of each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_runtime::reflector::store::Writer;
-use kube_runtime::reflector::{ObjectRef, Store, store};
+use kube_runtime::reflector::{Store, store};
 use kube_runtime::watcher::Event;
-use policy_core::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
 use policy_runtime::watch::Sink;
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
+use crate::guarded::{Guarded, Key};
 use crate::memory::Memory;
-
-/// A policy, or why it is none: one that cannot be decoded harms no other.
-#[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "DevOpsPolicy")]
-#[serde(from = "Loose")]
-pub(crate) struct Guarded {
-    pub(crate) metadata: ObjectMeta,
-    /// What is wanted, or why that cannot be read.
-    pub(crate) spec: Result<DevOpsPolicySpec, String>,
-    /// What was written last; `None` where nothing was, or nothing that can be read.
-    pub(crate) status: Option<DevOpsPolicyStatus>,
-}
-
-/// A policy whose parts are not looked at yet.
-#[derive(Deserialize)]
-struct Loose {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
-}
-
-impl From<Loose> for Guarded {
-    fn from(loose: Loose) -> Self {
-        let Loose { mut metadata, spec, status } = loose;
-        // Larger than the rest, and nobody's business.
-        metadata.managed_fields = None;
-        let spec = if spec.is_null() { Value::Object(Map::new()) } else { spec };
-        Self {
-            metadata,
-            spec: serde_json::from_value(spec).map_err(|error| error.to_string()),
-            status: serde_json::from_value(status).unwrap_or_default(),
-        }
-    }
-}
-
-/// Which policy. Ordered by namespace, then by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl Key {
-    pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-
-    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Self { namespace: text(&metadata.namespace), name: text(&metadata.name) }
-    }
-
-    pub(crate) fn reference(&self) -> ObjectRef<Guarded> {
-        ObjectRef::new(&self.name).within(&self.namespace)
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// The policies, shared between the watch, the controller and who tells of them.
 #[derive(Clone)]
@@ -237,14 +170,13 @@ impl Sink<Guarded> for PolicySink {
 
     fn applied(&mut self, policy: Guarded) {
         let key = Key::of(&policy.metadata);
-        let metadata = policy.metadata.clone();
         let is_listing = self.listed.is_some();
-        let event = if is_listing { Event::InitApply(policy) } else { Event::Apply(policy) };
         let writer = &mut self.writer;
         // In one: who is woken by the one finds the other.
         self.policies.update(|state| {
+            state.note(&key, &policy.metadata);
+            let event = if is_listing { Event::InitApply(policy) } else { Event::Apply(policy) };
             writer.apply_watcher_event(&event);
-            state.note(&key, &metadata);
         });
         if let Some(listed) = &mut self.listed {
             listed.insert(key);
@@ -281,8 +213,7 @@ mod tests {
     fn policy(name: &str, uid: &str, generation: i64, score: i64) -> Guarded {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
-            "metadata": { "namespace": "shop", "name": name, "uid": uid, "generation": generation,
-                "managedFields": [{ "manager": "kubectl" }] },
+            "metadata": { "namespace": "shop", "name": name, "uid": uid, "generation": generation },
             "spec": { "maxRestartCount": if generation < 0 { "no number".into() } else { serde_json::json!(1) } },
             "status": { "healthScore": score },
         }))
@@ -311,7 +242,6 @@ mod tests {
         let key = Key::new("shop", "a");
         let last = policies.store().get(&key.reference()).unwrap();
         assert_eq!(last.status.as_ref().unwrap().health_score, Some(60));
-        assert!(last.metadata.managed_fields.is_none());
         sink.applied(policy("a", "1", 2, 60));
         assert_eq!(changed(&policies).await, ["shop/a"]);
     }
@@ -321,8 +251,7 @@ mod tests {
         let (policies, _sink) = listed([policy("a", "1", 1, 0), policy("b", "2", -1, 0)]);
         assert_eq!(changed(&policies).await, ["shop/a", "shop/b"]);
         let broken = policies.store().get(&Key::new("shop", "b").reference()).unwrap();
-        assert!(broken.spec.as_ref().is_err_and(|why| why.contains("invalid type")));
-        assert_eq!(broken.status.as_ref().unwrap().health_score, Some(0));
+        assert!(broken.rules.is_err());
     }
 
     #[tokio::test(start_paused = true)]

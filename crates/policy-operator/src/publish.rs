@@ -10,9 +10,10 @@ use policy_runtime::metrics::{Buckets, Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
+use crate::guarded::Key;
 use crate::memory::Shown;
 use crate::pods::Pods;
-use crate::policies::{Key, Policies};
+use crate::policies::Policies;
 use crate::write::Class;
 
 /// Without a write it is some microseconds, with one some milliseconds.

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::audit::{self, Results};
+use crate::guarded::{Guarded, Key};
 use crate::herald::Tell;
 use crate::judgement::{Judgement, Refusal, says_the_same, sentence, status};
 use crate::memory::{Memory, Shown};
 use crate::pods::Pods;
-use crate::policies::{Guarded, Key, Policies};
+use crate::policies::Policies;
 use crate::trail::STALE;
 use crate::write::{Class, WriteError, Writer};
 
@@ -129,17 +130,13 @@ impl Reconciler {
         if self.pods.excludes(namespace) {
             return Some(Judgement::Refused(Refusal::ExcludedNamespace));
         }
-        let spec = match &policy.spec {
-            Ok(spec) => spec,
-            Err(why) => return Some(Judgement::Refused(Refusal::Undecodable(why.clone()))),
+        let rules = match &policy.rules {
+            Ok(rules) => rules,
+            Err(refusal) => return Some(Judgement::Refused(refusal.clone())),
         };
-        let compiled = match CompiledPolicy::compile(spec) {
-            Ok(compiled) => compiled,
-            Err(problems) => return Some(Judgement::Refused(Refusal::Invalid(problems))),
-        };
-        let verdict = self.pods.read(namespace, |pods| Verdict::of(pods, &compiled, now))?;
+        let verdict = self.pods.read(namespace, |pods| Verdict::of(pods, rules, now))?;
         counter!("devopspolicy_pods_scanned_total").increment(verdict.tally.pods());
-        Some(Judgement::Judged(Box::new(compiled), Box::new(verdict)))
+        Some(Judgement::Judged(Arc::clone(rules), Box::new(verdict)))
     }
 
     /// Takes the judgement into the memory that every replica keeps.
@@ -193,7 +190,7 @@ impl Reconciler {
             return Ok(());
         };
         let version = self.writer.status(policy, &new).await?;
-        locked(memory).wrote(new, version.as_deref());
+        locked(memory).wrote(Arc::new(new), version.as_deref());
         Ok(())
     }
 
@@ -269,8 +266,8 @@ fn due_status(
     now: Timestamp,
 ) -> Option<DevOpsPolicyStatus> {
     let before = memory.status(policy);
-    let new = status(judgement, policy.metadata.generation, before.as_ref(), now);
-    let is_news = before.as_ref().is_none_or(|before| !says_the_same(before, &new));
+    let mut new = status(judgement, policy.metadata.generation, before.as_deref(), now);
+    let is_news = before.as_ref().is_none_or(|before| !says_the_same(&mut new, before));
     let is_due = before.is_some_and(|before| memory.is_to_beat(&before, now));
     (is_news || is_due).then_some(new)
 }

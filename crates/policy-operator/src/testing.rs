@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::audit::{self, Results};
+use crate::guarded::{Guarded, Key};
 use crate::judgement::{Judgement, status};
 use crate::memory::PACE;
 use crate::pods::{PodSink, Pods};
-use crate::policies::{Guarded, Key, Policies, PolicySink};
+use crate::policies::{Policies, PolicySink};
 use crate::reconcile::Reconciler;
 use crate::trail::Pending;
 use crate::write::Writer;

@@ -1,6 +1,7 @@
 //! All that the operator writes. Each write asks the gate right before its request, ends before
 //! the lead does, and can be repeated.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,11 +17,13 @@ use policy_core::score::Classification;
 use policy_runtime::backoff::Backoff;
 use policy_runtime::client::reason;
 use policy_runtime::lease::Gate;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::policies::{Guarded, Key};
+use crate::guarded::{Guarded, Key, slim};
+use crate::judgement::Refusal;
 
 /// Under which name the API server keeps what is written here.
 pub(crate) const MANAGER: &str = "policy-operator";
@@ -142,7 +145,42 @@ pub(crate) struct Writer {
 }
 
 /// Of a policy as much as an answer to a write has to say.
-type Head = PartialObjectMeta<DevOpsPolicy>;
+#[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "DevOpsPolicy")]
+struct Head {
+    #[serde(deserialize_with = "slim")]
+    metadata: ObjectMeta,
+}
+
+/// A status as it is applied.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Applied<'a> {
+    api_version: &'static str,
+    kind: Cow<'static, str>,
+    metadata: Identity<'a>,
+    status: &'a DevOpsPolicyStatus,
+}
+
+/// With its uid, no other policy of that name can be meant.
+#[derive(Debug, Serialize)]
+struct Identity<'a> {
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+    uid: Option<&'a str>,
+}
+
+impl<'a> Applied<'a> {
+    fn to(policy: &'a Guarded, status: &'a DevOpsPolicyStatus) -> Self {
+        let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
+        let metadata = Identity {
+            name: name.as_deref(),
+            namespace: namespace.as_deref(),
+            uid: uid.as_deref(),
+        };
+        Self { api_version: API_VERSION, kind: DevOpsPolicy::kind(&()), metadata, status }
+    }
+}
 
 impl Writer {
     pub(crate) fn new(client: Client, gate: Gate) -> Self {
@@ -171,13 +209,16 @@ impl Writer {
         status: &DevOpsPolicyStatus,
     ) -> Result<Option<String>, WriteError> {
         let key = Key::of(&policy.metadata);
-        let (patch, parameters) = if policy.spec.is_ok() {
-            (Patch::Apply(applied(policy, status)), PatchParams::apply(MANAGER).force())
-        } else {
-            (Patch::Merge(merged(policy, status)), merging())
-        };
         let api = self.api::<Head>(&key);
-        let request = api.patch_status(&key.name, &parameters, &patch);
+        let request = async {
+            if matches!(policy.rules, Err(Refusal::Undecodable(_))) {
+                let patch = Patch::Merge(merged(policy, status));
+                return api.patch_status(&key.name, &merging(), &patch).await;
+            }
+            let parameters = PatchParams::apply(MANAGER).force();
+            let patch = Patch::Apply(Applied::to(policy, status));
+            api.patch_status(&key.name, &parameters, &patch).await
+        };
         let written = self.call("write the status", &key, request).await;
         Ok(unless_gone(written)?.and_then(|head| head.metadata.resource_version))
     }
@@ -311,23 +352,12 @@ fn merging() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn applied(policy: &Guarded, status: &DevOpsPolicyStatus) -> Value {
-    let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
-    json!({
-        "apiVersion": API_VERSION,
-        "kind": DevOpsPolicy::kind(&()),
-        // With its uid, no other policy of that name can be meant.
-        "metadata": { "name": name, "namespace": namespace, "uid": uid },
-        "status": status,
-    })
-}
-
 /// The API server applies nothing to an object that does not fit its definition (500, "failed to
 /// create manager for existing fields"): there the status is merged, and what it no longer says
 /// is taken out by name.
 fn merged(policy: &Guarded, status: &DevOpsPolicyStatus) -> Value {
     let mut new = json!(status);
-    let old = json!(policy.status);
+    let old = json!(policy.status.as_deref());
     for field in old.as_object().into_iter().flat_map(Map::keys) {
         if new.get(field).is_none() {
             new[field.as_str()] = Value::Null;

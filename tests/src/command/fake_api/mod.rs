@@ -214,10 +214,11 @@ impl Shared {
             "{{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{metadata},\"items\":["
         )
         .into_bytes();
-        for number in from..end {
-            if number > from {
+        for place in from..end {
+            if place > from {
                 body.push(b',');
             }
+            let number = self.shape.at(place);
             self.template.write(&mut body, number, 500, self.shape.restarts(number));
         }
         body.extend_from_slice(b"]}");

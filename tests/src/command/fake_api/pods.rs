@@ -22,6 +22,17 @@ pub(in crate::command) struct Shape {
 }
 
 impl Shape {
+    /// The number of the pod at that place of a list. Lists go by namespace, as etcd keeps them:
+    /// what a client keeps of a namespace's pods is then close together.
+    pub(super) fn at(self, place: usize) -> usize {
+        let each = self.pods / self.namespaces;
+        if place < each * self.namespaces {
+            place % each * self.namespaces + place / each
+        } else {
+            place
+        }
+    }
+
     /// How often the pod of that number has restarted, as the lists have it.
     pub(super) fn restarts(self, number: usize) -> u64 {
         let is_failing =
