@@ -7,12 +7,13 @@ use kube_runtime::Controller;
 use kube_runtime::controller::{Action, Config};
 use kube_runtime::reflector::ObjectRef;
 use metrics::{counter, histogram};
+use policy_core::view::PolicyView;
 use policy_runtime::lease::Gate;
 use policy_runtime::watch::WatchStatus;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::guarded::{Guarded, Key};
+use crate::key::Key;
 use crate::reconcile::{Looked, Reconciler};
 use crate::write::WriteError;
 
@@ -45,7 +46,7 @@ pub(crate) async fn run(
 }
 
 async fn reconcile(
-    policy: Arc<Guarded>,
+    policy: Arc<PolicyView>,
     reconciler: Arc<Reconciler>,
 ) -> Result<Action, WriteError> {
     let start = Instant::now();
@@ -63,7 +64,7 @@ async fn reconcile(
 
 /// The policy remembers itself when to try again.
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
-fn failed(policy: Arc<Guarded>, _: &WriteError, reconciler: Arc<Reconciler>) -> Action {
+fn failed(policy: Arc<PolicyView>, _: &WriteError, reconciler: Arc<Reconciler>) -> Action {
     let rest = reconciler.rest(&policy);
     rest.map_or_else(Action::await_change, Action::requeue)
 }
@@ -71,7 +72,7 @@ fn failed(policy: Arc<Guarded>, _: &WriteError, reconciler: Arc<Reconciler>) -> 
 /// The policies that changed, and those whose namespaces did.
 fn changed_policies(
     reconciler: &Reconciler,
-) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
+) -> impl Stream<Item = ObjectRef<PolicyView>> + Send + 'static {
     let (pods, policies) = (reconciler.pods.clone(), reconciler.policies.clone());
     let of_namespaces = stream::unfold((pods, policies.clone()), |(pods, policies)| async {
         let namespaces = pods.changed().await;

@@ -6,10 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use policy_core::Timestamp;
 use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
 use policy_core::checks::CheckId;
-use policy_core::policy::{CompiledPolicy, InvalidField};
+use policy_core::policy::CompiledPolicy;
 use policy_core::report::Summary;
 use policy_core::score::Classification;
 use policy_core::verdict::{Listed, Verdict};
+use policy_core::view::Refused;
 
 /// Most findings that a status lists.
 const MAX_VIOLATIONS: usize = 50;
@@ -28,10 +29,8 @@ pub(crate) enum Judgement {
 /// Why a policy cannot be judged by.
 #[derive(Clone, Debug)]
 pub(crate) enum Refusal {
-    /// It is not shaped like a policy.
-    Undecodable(String),
-    /// Values that no policy may have.
-    Invalid(Vec<InvalidField>),
+    /// For its own sake.
+    Policy(Refused),
     /// Its namespace is never judged.
     ExcludedNamespace,
 }
@@ -39,19 +38,15 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn reason(&self) -> &'static str {
         match self {
-            Self::Undecodable(_) => "Undecodable",
-            Self::Invalid(_) => "Invalid",
+            Self::Policy(Refused::Undecodable(_)) => "Undecodable",
+            Self::Policy(Refused::Invalid(_)) => "Invalid",
             Self::ExcludedNamespace => "ExcludedNamespace",
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Undecodable(why) => format!("the policy cannot be read: {why}"),
-            Self::Invalid(fields) => {
-                let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
-                fields.join("; ")
-            }
+            Self::Policy(refused) => refused.to_string(),
             Self::ExcludedNamespace => {
                 "namespaces of the system are never judged, nor those that the configuration \
                  leaves out"
@@ -307,8 +302,11 @@ mod tests {
     fn a_policy_that_is_refused_has_no_numbers() {
         let invalid: DevOpsPolicySpec = serde_json::from_str(r#"{"maxRestartCount": -1}"#).unwrap();
         let refusals = [
-            (Refusal::Undecodable("no".to_owned()), "Undecodable"),
-            (Refusal::Invalid(CompiledPolicy::compile(&invalid).unwrap_err()), "Invalid"),
+            (Refusal::Policy(Refused::Undecodable("no".to_owned())), "Undecodable"),
+            (
+                Refusal::Policy(Refused::Invalid(CompiledPolicy::compile(&invalid).unwrap_err())),
+                "Invalid",
+            ),
             (Refusal::ExcludedNamespace, "ExcludedNamespace"),
         ];
         for (refusal, reason) in refusals {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watch of all pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
-//! watch of policies ─ Guarded ─ store, memory ───── changed policies ───┤ Controller
+//! watch of policies ─ PolicyView ─ store, memory ── changed policies ───┤ Controller
 //! moments: Pending for too long, end of a minute, heartbeat ────────────┘     │
 //!                                                                         reconcile
 //! watch of audit results ─ what was written down ─┐                           │ judge: pure
@@ -13,9 +13,9 @@
 mod audit;
 mod config;
 mod control;
-mod guarded;
 mod herald;
 mod judgement;
+mod key;
 mod memory;
 mod names;
 mod pods;
@@ -31,11 +31,10 @@ use std::process::ExitCode;
 
 use audit::{AuditView, Results};
 pub use config::Config;
-use guarded::Guarded;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
-use policy_core::view::PodView;
+use policy_core::view::{PodView, PolicyView};
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
@@ -79,7 +78,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let gate = service.elect(client.clone())?;
     let watches = [
         service.watch::<PodView, _>(&client, PODS, pods.sink()),
-        service.watch::<Guarded, _>(&client, POLICIES, policy_sink),
+        service.watch::<PolicyView, _>(&client, POLICIES, policy_sink),
         service.watch::<AuditView, _>(&client, RESULTS, results.sink()),
     ];
     let reconciler = Reconciler {

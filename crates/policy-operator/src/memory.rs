@@ -6,10 +6,10 @@ use std::time::Duration;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicyStatus, EnforcementMode, ViolationsBySeverity};
 use policy_core::report::Summary;
+use policy_core::view::PolicyView;
 use policy_runtime::backoff::Backoff;
 use tokio::time::Instant;
 
-use crate::guarded::Guarded;
 use crate::herald::Herald;
 use crate::judgement::Judgement;
 use crate::trail::Trail;
@@ -153,7 +153,7 @@ impl Memory {
 
     /// The status that the policy has: the one that was written last, unless the watch has it or a
     /// newer one.
-    pub(crate) fn status(&mut self, policy: &Guarded) -> Option<Arc<DevOpsPolicyStatus>> {
+    pub(crate) fn status(&mut self, policy: &PolicyView) -> Option<Arc<DevOpsPolicyStatus>> {
         self.sees(policy.metadata.resource_version.as_deref());
         let written = self.written.as_ref().map(|written| &written.status);
         written.or(policy.status.as_ref()).cloned()
@@ -202,19 +202,20 @@ impl Memory {
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+    use policy_core::view::Refused;
+
     use super::*;
-    use crate::judgement::Refusal;
 
     fn status(score: i32) -> DevOpsPolicyStatus {
         let last_evaluated = Some(Time(Timestamp::from_second(1_000).unwrap()));
         DevOpsPolicyStatus { health_score: Some(score), last_evaluated, ..Default::default() }
     }
 
-    fn policy(version: &str, score: i32) -> Guarded {
+    fn policy(version: &str, score: i32) -> PolicyView {
         let metadata =
             ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
-        let rules = Err(Refusal::ExcludedNamespace);
-        Guarded { metadata, rules, status: Some(Arc::new(status(score))) }
+        let rules = Err(Refused::Undecodable("not asked".to_owned()));
+        PolicyView { metadata, rules, status: Some(Arc::new(status(score))) }
     }
 
     #[test]
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn what_was_written_counts_until_the_watch_has_it() {
         let mut memory = Memory::default();
-        let score = |memory: &mut Memory, policy: &Guarded| {
+        let score = |memory: &mut Memory, policy: &PolicyView| {
             memory.status(policy).and_then(|status| status.health_score)
         };
         assert_eq!(score(&mut memory, &policy("9", 50)), Some(50));

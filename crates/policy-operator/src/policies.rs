@@ -7,10 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_runtime::reflector::store::Writer;
 use kube_runtime::reflector::{Store, store};
 use kube_runtime::watcher::Event;
+use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
 use tokio::sync::Notify;
 
-use crate::guarded::{Guarded, Key};
+use crate::key::Key;
 use crate::memory::Memory;
 
 /// The policies, shared between the watch, the controller and who tells of them.
@@ -18,7 +19,7 @@ use crate::memory::Memory;
 pub(crate) struct Policies(Arc<Inner>);
 
 struct Inner {
-    store: Store<Guarded>,
+    store: Store<PolicyView>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -70,7 +71,7 @@ impl Policies {
 
     /// The policies themselves.
     #[must_use]
-    pub(crate) fn store(&self) -> Store<Guarded> {
+    pub(crate) fn store(&self) -> Store<PolicyView> {
         self.0.store.clone()
     }
 
@@ -126,7 +127,7 @@ impl Policies {
 /// Takes in the policies of a watch.
 pub(crate) struct PolicySink {
     policies: Policies,
-    writer: Writer<Guarded>,
+    writer: Writer<PolicyView>,
     /// Those of the list that is under way.
     listed: Option<BTreeSet<Key>>,
 }
@@ -149,7 +150,7 @@ impl State {
     }
 }
 
-impl Sink<Guarded> for PolicySink {
+impl Sink<PolicyView> for PolicySink {
     fn list_begins(&mut self) {
         self.listed = Some(BTreeSet::new());
         self.policies.update(|state| state.is_listing = true);
@@ -168,7 +169,7 @@ impl Sink<Guarded> for PolicySink {
         self.policies.0.changed.notify_one();
     }
 
-    fn applied(&mut self, policy: Guarded) {
+    fn applied(&mut self, policy: PolicyView) {
         let key = Key::of(&policy.metadata);
         let is_listing = self.listed.is_some();
         let writer = &mut self.writer;
@@ -210,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    fn policy(name: &str, uid: &str, generation: i64, score: i64) -> Guarded {
+    fn policy(name: &str, uid: &str, generation: i64, score: i64) -> PolicyView {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
             "metadata": { "namespace": "shop", "name": name, "uid": uid, "generation": generation },
@@ -220,7 +221,7 @@ mod tests {
         .unwrap()
     }
 
-    fn listed(all: impl IntoIterator<Item = Guarded>) -> (Policies, PolicySink) {
+    fn listed(all: impl IntoIterator<Item = PolicyView>) -> (Policies, PolicySink) {
         let (policies, mut sink) = Policies::new();
         sink.list_begins();
         all.into_iter().for_each(|policy| sink.applied(policy));

@@ -10,7 +10,7 @@ use policy_runtime::metrics::{Buckets, Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
-use crate::guarded::Key;
+use crate::key::Key;
 use crate::memory::Shown;
 use crate::pods::Pods;
 use crate::policies::Policies;

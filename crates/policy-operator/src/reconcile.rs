@@ -11,13 +11,14 @@ use policy_core::api::{DevOpsPolicyStatus, FINALIZER};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::Summary;
 use policy_core::verdict::Verdict;
+use policy_core::view::PolicyView;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::audit::{self, Results};
-use crate::guarded::{Guarded, Key};
 use crate::herald::Tell;
 use crate::judgement::{Judgement, Refusal, says_the_same, sentence, status};
+use crate::key::Key;
 use crate::memory::{Memory, Shown};
 use crate::pods::Pods;
 use crate::policies::Policies;
@@ -63,7 +64,7 @@ pub(crate) enum Looked {
 
 impl Reconciler {
     /// Brings the cluster up to date with one policy.
-    pub(crate) async fn reconcile(&self, policy: &Guarded) -> Result<Looked, WriteError> {
+    pub(crate) async fn reconcile(&self, policy: &PolicyView) -> Result<Looked, WriteError> {
         let metadata = &policy.metadata;
         let Some(memory) = self.policies.memory(&Key::of(metadata)) else {
             return Ok(Looked::Done(None));
@@ -84,7 +85,7 @@ impl Reconciler {
     }
 
     /// How long the policy has to wait for its turn, where it has to.
-    pub(crate) fn rest(&self, policy: &Guarded) -> Option<Duration> {
+    pub(crate) fn rest(&self, policy: &PolicyView) -> Option<Duration> {
         let memory = self.policies.memory(&Key::of(&policy.metadata))?;
         let rest = locked(&memory).rest(policy.metadata.generation, Instant::now());
         Some(rest.unwrap_or(SHORTEST_REST))
@@ -92,7 +93,7 @@ impl Reconciler {
 
     async fn look(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         memory: &Remembered,
         now: Instant,
     ) -> Result<Option<Duration>, WriteError> {
@@ -125,14 +126,16 @@ impl Reconciler {
     }
 
     /// Judges the namespace of a policy. `None` while its pods are not known as a whole.
-    pub(crate) fn judge(&self, policy: &Guarded, now: Timestamp) -> Option<Judgement> {
+    pub(crate) fn judge(&self, policy: &PolicyView, now: Timestamp) -> Option<Judgement> {
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
         if self.pods.excludes(namespace) {
             return Some(Judgement::Refused(Refusal::ExcludedNamespace));
         }
         let rules = match &policy.rules {
             Ok(rules) => rules,
-            Err(refusal) => return Some(Judgement::Refused(refusal.clone())),
+            Err(refused) => {
+                return Some(Judgement::Refused(Refusal::Policy(refused.clone())));
+            }
         };
         let verdict = self.pods.read(namespace, |pods| Verdict::of(pods, rules, now))?;
         counter!("devopspolicy_pods_scanned_total").increment(verdict.tally.pods());
@@ -140,7 +143,13 @@ impl Reconciler {
     }
 
     /// Takes the judgement into the memory that every replica keeps.
-    fn note(&self, policy: &Guarded, memory: &Remembered, judgement: &Judgement, now: Timestamp) {
+    fn note(
+        &self,
+        policy: &PolicyView,
+        memory: &Remembered,
+        judgement: &Judgement,
+        now: Timestamp,
+    ) {
         let metadata = &policy.metadata;
         let last = self.results.last(metadata, now);
         let class = policy.status.as_ref().and_then(|status| status.classification);
@@ -167,7 +176,7 @@ impl Reconciler {
     /// Writes what is new: the status first, for it is what people look at.
     async fn write(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         memory: &Remembered,
         judgement: &Judgement,
         now: Timestamp,
@@ -181,7 +190,7 @@ impl Reconciler {
 
     async fn write_status(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         memory: &Remembered,
         judgement: &Judgement,
         now: Timestamp,
@@ -196,7 +205,7 @@ impl Reconciler {
 
     async fn tell(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         memory: &Remembered,
         compiled: &CompiledPolicy,
         verdict: &Verdict,
@@ -210,7 +219,7 @@ impl Reconciler {
 
     async fn write_audit_results(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         memory: &Remembered,
         now: Timestamp,
     ) -> Result<(), WriteError> {
@@ -260,7 +269,7 @@ impl Reconciler {
 
 /// The status to be written, where it says something new or was not written for long.
 fn due_status(
-    policy: &Guarded,
+    policy: &PolicyView,
     memory: &mut Memory,
     judgement: &Judgement,
     now: Timestamp,

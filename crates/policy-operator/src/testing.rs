@@ -7,15 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy_core::Timestamp;
 use policy_core::api::FINALIZER;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::view::PodView;
+use policy_core::view::{PodView, PolicyView};
 use policy_runtime::testing::{Script, open_gate};
 use policy_runtime::watch::Sink as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::audit::{self, Results};
-use crate::guarded::{Guarded, Key};
 use crate::judgement::{Judgement, status};
+use crate::key::Key;
 use crate::memory::PACE;
 use crate::pods::{PodSink, Pods};
 use crate::policies::{Policies, PolicySink};
@@ -28,7 +28,7 @@ pub struct Looks {
     reconciler: Reconciler,
     pods: PodSink,
     policies: PolicySink,
-    looked_at: Vec<Arc<Guarded>>,
+    looked_at: Vec<Arc<PolicyView>>,
     script: Script,
 }
 
@@ -81,7 +81,7 @@ impl Looks {
             "spec": spec,
         });
         let now = Timestamp::now();
-        let fresh: Guarded = serde_json::from_value(policy.clone())?;
+        let fresh: PolicyView = serde_json::from_value(policy.clone())?;
         let judgement = self.reconciler.judge(&fresh, now);
         let Some(judgement @ Judgement::Judged(..)) = judgement else {
             anyhow::bail!("{judgement:?}")

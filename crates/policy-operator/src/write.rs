@@ -14,6 +14,7 @@ use policy_core::api::{
     API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult,
 };
 use policy_core::score::Classification;
+use policy_core::view::{PolicyView, Refused, policy_metadata};
 use policy_runtime::backoff::Backoff;
 use policy_runtime::client::reason;
 use policy_runtime::lease::Gate;
@@ -22,8 +23,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::guarded::{Guarded, Key, slim};
-use crate::judgement::Refusal;
+use crate::key::Key;
 
 /// Under which name the API server keeps what is written here.
 pub(crate) const MANAGER: &str = "policy-operator";
@@ -148,7 +148,7 @@ pub(crate) struct Writer {
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "DevOpsPolicy")]
 struct Head {
-    #[serde(deserialize_with = "slim")]
+    #[serde(deserialize_with = "policy_metadata")]
     metadata: ObjectMeta,
 }
 
@@ -171,7 +171,7 @@ struct Identity<'a> {
 }
 
 impl<'a> Applied<'a> {
-    fn to(policy: &'a Guarded, status: &'a DevOpsPolicyStatus) -> Self {
+    fn to(policy: &'a PolicyView, status: &'a DevOpsPolicyStatus) -> Self {
         let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
         let metadata = Identity {
             name: name.as_deref(),
@@ -205,13 +205,13 @@ impl Writer {
     /// gone.
     pub(crate) async fn status(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         status: &DevOpsPolicyStatus,
     ) -> Result<Option<String>, WriteError> {
         let key = Key::of(&policy.metadata);
         let api = self.api::<Head>(&key);
         let request = async {
-            if matches!(policy.rules, Err(Refusal::Undecodable(_))) {
+            if matches!(policy.rules, Err(Refused::Undecodable(_))) {
                 let patch = Patch::Merge(merged(policy, status));
                 return api.patch_status(&key.name, &merging(), &patch).await;
             }
@@ -295,7 +295,7 @@ impl Writer {
     /// cannot be written is counted, and not tried again.
     pub(crate) async fn class_changed(
         &self,
-        policy: &Guarded,
+        policy: &PolicyView,
         before: Option<Classification>,
         now: Classification,
         sentence: &str,
@@ -355,7 +355,7 @@ fn merging() -> PatchParams {
 /// The API server applies nothing to an object that does not fit its definition (500, "failed to
 /// create manager for existing fields"): there the status is merged, and what it no longer says
 /// is taken out by name.
-fn merged(policy: &Guarded, status: &DevOpsPolicyStatus) -> Value {
+fn merged(policy: &PolicyView, status: &DevOpsPolicyStatus) -> Value {
     let mut new = json!(status);
     let old = json!(policy.status.as_deref());
     for field in old.as_object().into_iter().flat_map(Map::keys) {

@@ -9,6 +9,7 @@ mod amount;
 mod lenient;
 mod metadata;
 mod object;
+mod policy;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,6 +23,7 @@ use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
 pub(crate) use object::items;
+pub use policy::{PolicyView, Refused, policy_metadata};
 
 /// More than an API server can store of one pod: etcd takes 1.5 MiB, a container some 50 bytes.
 const MAX_CONTAINERS: usize = 65_536;
