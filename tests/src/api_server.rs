@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 
+use crate::http::Address;
 use crate::keys::Keys;
 use crate::poll::wait_for;
 use crate::processes::Processes;
 use crate::testbed::Parts;
-use crate::{Program, audit, http};
+use crate::{Program, audit};
 
 /// A start takes four seconds; a busy machine may need many times that.
 const START: Duration = Duration::from_secs(120);
@@ -39,7 +41,9 @@ impl ApiServer {
         let audit_policy = folder.join("audit-policy.yaml");
         fs::write(&audit_policy, audit::POLICY)?;
         let audit_log = folder.join(audit::LOG);
-        let files: [(&str, &Path); 7] = [
+        let admission = admission_config(folder, keys)?;
+        let files: [(&str, &Path); 8] = [
+            ("admission-control-config-file", &admission),
             ("tls-cert-file", &keys.certificate),
             ("tls-private-key-file", &keys.certificate_key),
             ("token-auth-file", token_file),
@@ -92,7 +96,7 @@ impl ApiServer {
     /// (<https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>).
     fn ask_store(&self, path: &str, json: &str) -> Result<serde_json::Value> {
         let addr = (Ipv4Addr::LOCALHOST, self.store_port).into();
-        let (status, body) = http::post(addr, path, json, ANSWER)?;
+        let (status, body) = Address { addr, tls: None }.post(path, json, ANSWER)?;
         ensure!(status == 200, "etcd answers {path} with {status}: {body}");
         Ok(serde_json::from_str(&body)?)
     }
@@ -149,6 +153,29 @@ const FLAGS: [&str; 10] = [
     // The first lines of the log stay readable.
     "--v=0",
 ];
+
+/// Has the API server show its client certificate to every webhook
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#authenticate-apiservers>).
+fn admission_config(folder: &Path, keys: &Keys) -> Result<PathBuf> {
+    let write = |name: &str, object: serde_json::Value| {
+        let path = folder.join(name);
+        fs::write(&path, object.to_string())?;
+        Ok::<_, anyhow::Error>(path)
+    };
+    let user = json!({ "client-certificate": keys.client, "client-key": keys.client_key });
+    let kubeconfig = write(
+        "webhooks.kubeconfig",
+        json!({ "apiVersion": "v1", "kind": "Config", "users": [{ "name": "*", "user": user }] }),
+    )?;
+    let configuration = json!({ "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": kubeconfig });
+    let plugin = json!({ "name": "ValidatingAdmissionWebhook", "configuration": configuration });
+    write(
+        "admission.yaml",
+        json!({ "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+            "plugins": [plugin] }),
+    )
+}
 
 /// Two different ports of the loopback address that nobody has at the moment.
 fn free_ports() -> Result<(u16, u16)> {

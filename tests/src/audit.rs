@@ -1,5 +1,6 @@
 //! What the API server saw: which calls a user really made.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
@@ -40,6 +41,8 @@ pub struct AuditedCall {
     pub url: String,
     /// HTTP status of the answer.
     pub code: u16,
+    /// What admission and others had to say of it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Testbed {
@@ -80,6 +83,8 @@ struct Event {
     object_ref: Object,
     #[serde(default)]
     response_status: Response,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +122,7 @@ impl From<Event> for AuditedCall {
             name: object.name,
             url: event.url,
             code: event.response_status.code,
+            annotations: event.annotations,
         }
     }
 }

@@ -1,47 +1,77 @@
 //! One question to a service on the loopback: enough of HTTP/1.1 for that.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// Asks for a path, and gives status and body. The deadline is for all of it, also where a service
-/// that stands still lets the kernel accept the connection.
-pub(crate) fn get(addr: SocketAddr, path: &str, within: Duration) -> Result<(u16, String)> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    let answer = exchange(addr, &request, within);
-    answer.with_context(|| format!("GET http://{addr}{path}"))
+/// Where a service is to be asked, and how.
+#[derive(Clone, Debug)]
+pub struct Address {
+    pub(crate) addr: SocketAddr,
+    /// Whom to trust, where it speaks HTTPS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
-/// Sends JSON to a path, and gives status and body.
-pub(crate) fn post(
-    addr: SocketAddr,
-    path: &str,
-    json: &str,
+impl Address {
+    /// Asks for a path, and gives status and body. The deadline is for all of it, also where a
+    /// service that stands still lets the kernel accept the connection.
+    pub fn get(&self, path: &str, within: Duration) -> Result<(u16, String)> {
+        let Self { addr, .. } = self;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        self.exchange(&request, within).with_context(|| format!("GET {addr}{path}"))
+    }
+
+    /// Sends JSON to a path, and gives status and body.
+    pub fn post(&self, path: &str, json: &str, within: Duration) -> Result<(u16, String)> {
+        let Self { addr, .. } = self;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        );
+        self.exchange(&request, within).with_context(|| format!("POST {addr}{path}"))
+    }
+
+    fn exchange(&self, request: &str, within: Duration) -> Result<(u16, String)> {
+        let end = Instant::now() + within;
+        let stream = TcpStream::connect_timeout(&self.addr, within)?;
+        // The same socket, for its deadlines.
+        let socket = stream.try_clone()?;
+        match &self.tls {
+            None => read_answer(stream, &socket, request, within, end),
+            Some(tls) => {
+                let name = ServerName::from(self.addr.ip());
+                let session = ClientConnection::new(Arc::clone(tls), name)?;
+                read_answer(StreamOwned::new(session, stream), &socket, request, within, end)
+            }
+        }
+    }
+}
+
+fn read_answer(
+    mut stream: impl Read + Write,
+    socket: &TcpStream,
+    request: &str,
     within: Duration,
+    end: Instant,
 ) -> Result<(u16, String)> {
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
-        json.len()
-    );
-    let answer = exchange(addr, &request, within);
-    answer.with_context(|| format!("POST http://{addr}{path}"))
-}
-
-fn exchange(addr: SocketAddr, request: &str, within: Duration) -> Result<(u16, String)> {
-    let end = Instant::now() + within;
-    let mut stream = TcpStream::connect_timeout(&addr, within)?;
     // Zero would mean no deadline, and is refused.
     let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    stream.set_write_timeout(Some(left()))?;
+    socket.set_write_timeout(Some(left()))?;
+    // A handshake reads as well.
+    socket.set_read_timeout(Some(left()))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut part = [0; 16 * 1024];
     loop {
         ensure!(Instant::now() < end, "no whole answer within {} s", within.as_secs_f32());
-        stream.set_read_timeout(Some(left()))?;
+        socket.set_read_timeout(Some(left()))?;
         match stream.read(&mut part) {
             Ok(0) => return parse(&answer),
             Ok(read) => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
@@ -124,7 +154,8 @@ mod tests {
         // Never accepts: the kernel does.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let start = Instant::now();
-        let error = get(silent.local_addr().unwrap(), "/readyz", Duration::from_millis(100));
+        let address = Address { addr: silent.local_addr().unwrap(), tls: None };
+        let error = address.get("/readyz", Duration::from_millis(100));
         let error = format!("{:#}", error.unwrap_err());
         assert!(error.ends_with("/readyz: no whole answer within 0.1 s"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));

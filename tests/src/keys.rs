@@ -9,6 +9,9 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+/// Who the API server is to webhooks, as the common name of its certificate.
+pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
+
 /// The files, all PEM.
 pub(crate) struct Keys {
     /// What clients trust.
@@ -16,6 +19,9 @@ pub(crate) struct Keys {
     /// The API server's certificate, for 127.0.0.1.
     pub(crate) certificate: PathBuf,
     pub(crate) certificate_key: PathBuf,
+    /// What the API server shows to webhooks, where they ask.
+    pub(crate) client: PathBuf,
+    pub(crate) client_key: PathBuf,
     /// Signs the tokens of `ServiceAccounts`.
     pub(crate) token_key: PathBuf,
     pub(crate) token_public_key: PathBuf,
@@ -44,11 +50,20 @@ impl Keys {
         let certificate = write("server.pem", params.signed_by(&key, &issuer)?.pem())?;
         let certificate_key = write("server-key.pem", key.serialize_pem())?;
 
+        let mut params = named(WEBHOOK_CLIENT, Vec::new())?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let client = write("client.pem", params.signed_by(&key, &issuer)?.pem())?;
+        let client_key = write("client-key.pem", key.serialize_pem())?;
+
         let key = KeyPair::generate()?;
         Ok(Self {
             authority,
             certificate,
             certificate_key,
+            client,
+            client_key,
             token_key: write("token-key.pem", key.serialize_pem())?,
             token_public_key: write("token-public-key.pem", key.public_key_pem())?,
         })

@@ -38,6 +38,8 @@ mod toolchain;
 
 pub use audit::AuditedCall;
 pub use go::Program;
+pub use http::Address;
+pub use keys::WEBHOOK_CLIENT;
 pub use metrics::{Metrics, Series};
 pub use poll::wait_for;
 pub use processes::Signal;

@@ -7,15 +7,18 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use crate::poll::wait_for;
 use crate::processes::{Environment, Processes};
-use crate::{Metrics, Signal, Testbed, http};
+use crate::http::Address;
+use crate::{Metrics, Signal, Testbed};
 
 /// For the first line of the log, on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -38,6 +41,7 @@ pub struct Launch<'a> {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, OsString)>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl<'a> Launch<'a> {
@@ -46,7 +50,7 @@ impl<'a> Launch<'a> {
         let arguments = ["--addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
         let environment = Vec::new();
         let (name, program) = (name.to_owned(), program.to_owned());
-        Self { processes, name, program, arguments, environment }
+        Self { processes, name, program, arguments, environment, tls: None }
     }
 
     /// Adds arguments. The address is given already.
@@ -66,10 +70,16 @@ impl<'a> Launch<'a> {
         self.variable("KUBECONFIG", path)
     }
 
+    /// It speaks HTTPS, with a certificate of one of these.
+    pub fn https(mut self, trusted: &[CertificateDer<'static>]) -> Result<Self> {
+        self.tls = Some(Arc::new(trusting(trusted)?));
+        Ok(self)
+    }
+
     /// Starts it, and returns once it has logged the address that it listens on. It need not be
     /// ready. An error quotes the end of its log.
     pub fn start(self) -> Result<Service<'a>> {
-        let Self { processes, name, program, arguments, environment } = self;
+        let Self { processes, name, program, arguments, environment, tls } = self;
         let log = processes.log(&name);
         // An earlier one of this name has written to the same log.
         let log_start = fs::metadata(&log).map_or(0, |file| file.len());
@@ -81,7 +91,7 @@ impl<'a> Launch<'a> {
             name,
             log,
             log_start,
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: Address { addr: SocketAddr::from(([127, 0, 0, 1], 0)), tls },
             ended: Mutex::default(),
         };
         let listening = wait_for("the line with its address", START, || {
@@ -89,7 +99,7 @@ impl<'a> Launch<'a> {
             // Where it ended after that line, who asks next will hear.
             addr.map_or_else(|| service.check().map(|()| None), |addr| Ok(Some(addr)))
         });
-        service.addr = listening.map_err(|error| service.explain(&error))?;
+        service.address.addr = listening.map_err(|error| service.explain(&error))?;
         Ok(service)
     }
 }
@@ -102,7 +112,7 @@ pub struct Service<'a> {
     log: PathBuf,
     /// Where in the log it begins.
     log_start: u64,
-    addr: SocketAddr,
+    address: Address,
     ended: Mutex<Option<ExitStatus>>,
 }
 
@@ -116,7 +126,13 @@ impl Service<'_> {
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.address.addr
+    }
+
+    /// The same service where somebody passes on what is sent there.
+    #[must_use]
+    pub fn at(&self, addr: SocketAddr) -> Address {
+        Address { addr, ..self.address.clone() }
     }
 
     /// The process's number, to measure it by; none after its end was noticed.
@@ -133,7 +149,12 @@ impl Service<'_> {
 
     /// Like [`Service::get`], with a deadline of the caller's.
     pub fn get_within(&self, path: &str, within: Duration) -> Result<(u16, String)> {
-        http::get(self.addr, path, within)
+        self.address.get(path, within)
+    }
+
+    /// Status and body of a `POST` of JSON.
+    pub fn post(&self, path: &str, json: &str) -> Result<(u16, String)> {
+        self.address.post(path, json, ANSWER)
     }
 
     /// A scrape.
@@ -215,6 +236,17 @@ impl Drop for Service<'_> {
         let _: Result<()> = self.signal(Signal::Kill);
         let _: Result<()> = self.processes.kill(&self.name);
     }
+}
+
+/// A client that trusts these and nobody else, and shows no certificate.
+fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in trusted {
+        roots.add(certificate.clone()).context("a certificate to trust")?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The address in the line that says where a service listens.

@@ -1,5 +1,6 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
+mod door;
 mod replicas;
 mod watchers;
 
@@ -23,7 +24,7 @@ const APPLICATION: &str = include_str!("demo.yaml");
 const RUNNING: usize = 9;
 /// How many of them are in `shop`.
 const SHOP_PODS: &str = "4";
-const STEPS: u32 = 8;
+const STEPS: u32 = 9;
 /// A deployment of five pods that have everything wrong.
 const BAD: &str = include_str!("demo/bad.yaml");
 
@@ -75,6 +76,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     demo.step("Verdicts in the cluster: two replicas of policy-operator")?;
     operators.introduce()?;
     demo.show_verdicts()?;
+    demo.step("At the door: policy-webhook")?;
+    let _webhook = door::open(&demo)?;
     demo.end(options.once, &watchers)
 }
 
@@ -91,7 +94,7 @@ impl Demo {
         let start = Instant::now();
         print(&format!("\n[1/{STEPS}] The programs of kube-devops and of a control plane\n"))?;
         let policyctl = policyctl()?;
-        for service in ["policy-watcher", "policy-operator"] {
+        for service in ["policy-watcher", "policy-operator", "policy-webhook"] {
             service_binary(service)?;
         }
         let kubectl = Program::Kubectl.path()?;

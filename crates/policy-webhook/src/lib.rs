@@ -1,0 +1,77 @@
+//! Judges pods and workloads at the door of the cluster.
+//!
+//! ```text
+//! watch of policies ─ PolicyView ─ PolicySet, swapped whole ─┐ one load for each request
+//! POST /validate ─ Review ─ Request ─────────────────────────┴─ admit ─ Verdict ─ answer
+//! ```
+//!
+//! Whatever goes wrong, the answer is to allow: a webhook that cannot judge must not keep a cluster
+//! from healing itself. Each such answer says so, and has its own reason in the metrics.
+
+mod config;
+mod policies;
+mod publish;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod validate;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use policy_core::view::PolicyView;
+use policy_runtime::client;
+use policy_runtime::config::About;
+use policy_runtime::service::{self, Service};
+use policy_runtime::watch::Target;
+
+pub use config::{AdmissionConfig, Config};
+use policies::Policies;
+use publish::{Counters, Publisher};
+use validate::{Engine, Judge, Validator};
+
+const ABOUT: About = About {
+    name: "policy-webhook",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Judges pods and workloads at the door of the cluster",
+    histograms: publish::HISTOGRAMS,
+};
+
+const POLICIES: Target = Target {
+    kind: "DevOpsPolicy",
+    plural: "policies",
+    path: "/apis/devops.stochastic.io/v1/devopspolicies",
+};
+
+/// Runs the webhook until it is told to stop.
+#[must_use]
+pub fn run() -> ExitCode {
+    run_with(Engine)
+}
+
+/// The same, with somebody else to decide.
+fn run_with(judge: impl Judge) -> ExitCode {
+    service::main::<Config>(ABOUT, async |service| start(service, judge).await)
+}
+
+async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Result<()> {
+    let config = service.config.clone();
+    let client = client::connect(&config.runtime.kube).await?;
+    let counters = Counters::new();
+    let (policies, sink) = Policies::new();
+    let watch = service.watch::<PolicyView, _>(&client, POLICIES, sink);
+    let publisher = Publisher { policies: policies.clone(), watch };
+    service.endpoints.get("/debug/state", move || publisher.state());
+    let validator = Arc::new(Validator {
+        judge,
+        policies,
+        counters: counters.clone(),
+        excluded: config.excluded(),
+        needs_certificate: config.tls.client_ca.is_some(),
+    });
+    let refused = move |refusal| counters.in_doubt(publish::doubt(refusal));
+    service.endpoints.post("/validate", config.admission.limits(), refused, move |posted| {
+        let validator = Arc::clone(&validator);
+        async move { validator.answer(&posted).await }
+    });
+    Ok(())
+}

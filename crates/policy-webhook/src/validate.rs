@@ -1,0 +1,109 @@
+//! `POST /validate`: from a review to its answer.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+use http::StatusCode;
+use policy_core::admission::{
+    Doubt, NamedPolicy, Request, Review, Verdict, admit, answer, answer_in_doubt,
+};
+use policy_core::namespaces::ExcludedNamespaces;
+use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, respond};
+use tokio::time::{Instant, timeout_at};
+use tracing::error;
+
+use crate::policies::Policies;
+use crate::publish::Counters;
+
+/// What decides on a request.
+pub trait Judge: Send + Sync + 'static {
+    /// What the policies of its namespace say of a request.
+    fn judge(
+        &self,
+        request: &Request,
+        policies: &[NamedPolicy],
+    ) -> impl Future<Output = Verdict> + Send;
+}
+
+/// Decides as the platform does, at once.
+pub(crate) struct Engine;
+
+impl Judge for Engine {
+    async fn judge(&self, request: &Request, policies: &[NamedPolicy]) -> Verdict {
+        admit(request, policies)
+    }
+}
+
+/// Answers reviews.
+pub(crate) struct Validator<J> {
+    pub(crate) judge: J,
+    pub(crate) policies: Policies,
+    pub(crate) counters: Counters,
+    pub(crate) excluded: ExcludedNamespaces,
+    /// Only those with a certificate of the configured CA are answered.
+    pub(crate) needs_certificate: bool,
+}
+
+/// What came of a request.
+pub(crate) enum Outcome {
+    Judged(Verdict),
+    /// Allowed unjudged, for that reason.
+    InDoubt(Doubt, String),
+}
+
+impl<J: Judge> Validator<J> {
+    /// Answers what was posted, whatever it is.
+    pub(crate) async fn answer(&self, posted: &Posted) -> Answer {
+        if self.needs_certificate && !posted.peer.is_verified {
+            return self.turn_away(posted);
+        }
+        let review = match Review::read(&posted.body) {
+            Ok(review) => review,
+            Err(why) => {
+                self.counters.in_doubt(Doubt::Unreadable);
+                return respond(StatusCode::BAD_REQUEST, TEXT, format!("{why}\n"));
+            }
+        };
+        let (operation, outcome) = match &review.request {
+            Ok(request) => {
+                (Some(request.operation), self.decide(&review.uid, request, posted.deadline).await)
+            }
+            Err(why) => (None, Outcome::InDoubt(Doubt::UnreadableObject, why.clone())),
+        };
+        let body = match &outcome {
+            Outcome::Judged(verdict) => answer(&review.uid, verdict),
+            Outcome::InDoubt(doubt, detail) => answer_in_doubt(&review.uid, *doubt, detail),
+        };
+        self.counters.answered(operation, &outcome, posted.arrived.elapsed());
+        respond(StatusCode::OK, JSON, body)
+    }
+
+    async fn decide(&self, uid: &str, request: &Request, deadline: Instant) -> Outcome {
+        let Some(policies) = self.policies.load() else {
+            return Outcome::InDoubt(Doubt::NotSynced, String::new());
+        };
+        if self.excluded.contains(&request.namespace) {
+            return Outcome::Judged(Verdict::default());
+        }
+        let judged = self.judge.judge(request, policies.of(&request.namespace));
+        match timeout_at(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
+            Ok(Ok(verdict)) => Outcome::Judged(verdict),
+            Ok(Err(_)) => {
+                // The panic has told by itself where it came from.
+                error!(uid, "a request was allowed unjudged: judging it panicked");
+                Outcome::InDoubt(Doubt::Panic, String::new())
+            }
+            Err(_) => Outcome::InDoubt(Doubt::Deadline, String::new()),
+        }
+    }
+
+    /// Who does not show the API server's certificate learns nothing of policies.
+    fn turn_away(&self, posted: &Posted) -> Answer {
+        self.counters.in_doubt(Doubt::Unverified);
+        let why = match &posted.peer.name {
+            Some(name) => format!("the certificate of `{name}` is not one that may ask here\n"),
+            None => "only those with a client certificate are answered here\n".to_owned(),
+        };
+        respond(StatusCode::FORBIDDEN, TEXT, why)
+    }
+}

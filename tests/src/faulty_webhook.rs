@@ -1,0 +1,28 @@
+//! The webhook with a judge that fails where an image asks for it: `fault.example/panic` panics,
+//! `fault.example/slow-500` takes half a second.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use policy_core::admission::{NamedPolicy, Request, Verdict, admit};
+use policy_webhook::testing::{Judge, run_with};
+
+struct Faulty;
+
+impl Judge for Faulty {
+    async fn judge(&self, request: &Request, policies: &[NamedPolicy]) -> Verdict {
+        let containers = request.object.iter().flat_map(|object| &object.spec.containers);
+        let images = containers.filter_map(|container| container.value.image.as_deref());
+        for fault in images.filter_map(|image| image.strip_prefix("fault.example/")) {
+            let (fault, _) = fault.split_once(':').unwrap_or((fault, ""));
+            let millis = fault.strip_prefix("slow-").and_then(|millis| millis.parse().ok());
+            tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0))).await;
+            assert_ne!(fault, "panic", "as the image asks for");
+        }
+        admit(request, policies)
+    }
+}
+
+fn main() -> ExitCode {
+    run_with(Faulty)
+}

@@ -1,0 +1,173 @@
+//! The webhook before a real API server: what `kubectl` is told at the door.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+mod continuity;
+mod door;
+mod failopen;
+mod mtls;
+mod rights;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use e2e::{Launch, Parts, Run, Service, Testbed, service_binary};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+use crate::cli;
+
+/// For what takes a moment, on a busy machine.
+const SURELY: Duration = Duration::from_secs(60);
+
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| service_binary("policy-webhook").unwrap());
+    &PROGRAM
+}
+
+/// A control plane with the definitions, what `deploy/kustomize/base` installs, and certificates.
+struct Door {
+    testbed: Testbed,
+    kubeconfig: PathBuf,
+    certificates: PathBuf,
+}
+
+impl Door {
+    fn new(parts: &Parts) -> Self {
+        let testbed = Testbed::start(parts).unwrap();
+        cli::expect(&testbed, 0, &["crd", "install"], "");
+        testbed.install_base().unwrap();
+        let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-webhook").unwrap();
+        let certificates = testbed.folder().join("certificates");
+        let folder = certificates.to_str().unwrap();
+        let generate = ["webhook", "cert-generate", "--output-dir", folder, "--ip-san", "127.0.0.1"];
+        cli::expect(&testbed, 0, &generate, "");
+        Self { testbed, kubeconfig, certificates }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.certificates.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A webhook that is yet to be started, with the certificate for 127.0.0.1.
+    fn launch(&self, name: &str, program: &Path) -> Launch<'_> {
+        let (cert, key) = (self.file("tls.crt"), self.file("tls.key"));
+        self.testbed
+            .service(name, program)
+            .kubeconfig(&self.kubeconfig)
+            .arguments(&["--tls-cert", &cert, "--tls-key", &key])
+            .https(&certificates(&self.file("ca.crt")))
+            .unwrap()
+    }
+
+    /// A webhook with these variables that is ready, but that nobody calls yet.
+    fn start(&self, name: &str, program: &Path, variables: &[(&str, &str)]) -> Service<'_> {
+        let launch = self.launch(name, program);
+        let launch = variables.iter().fold(launch, |launch, (name, value)| launch.variable(name, value));
+        let webhook = launch.start().unwrap();
+        webhook.wait_ready(SURELY).unwrap();
+        webhook
+    }
+
+    /// Has the API server call it.
+    fn install(&self, webhook: &Service<'_>) {
+        self.install_url(&format!("https://{}", webhook.addr()), &self.file("ca.crt"));
+    }
+
+    /// Has the API server call that address, and trust that CA.
+    fn install_url(&self, url: &str, ca: &str) {
+        let install = ["webhook", "install-config", "--ca-bundle-path", ca, "--url", url];
+        cli::expect(&self.testbed, 0, &install, "");
+    }
+
+    /// A namespace with a policy that denies what is not pinned.
+    fn strict(&self) -> String {
+        let namespace = self.testbed.namespace("shop").unwrap();
+        self.testbed.apply(&policy(&namespace, "strict", STRICT)).unwrap();
+        namespace
+    }
+
+    /// A pod of that image is created; gives what kubectl says on standard error.
+    fn lets_in(&self, namespace: &str, name: &str, image: &str) -> String {
+        let run = self.create(&pod(namespace, name, image), &[]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.stderr
+    }
+
+    /// Whether a pod that is not pinned would be created; and what kubectl says on standard error.
+    fn would_let_in(&self, namespace: &str) -> (bool, String) {
+        let run = self.create(&pod(namespace, "probe", "nginx"), &["--dry-run=server"]);
+        (run.code == Some(0), run.stderr)
+    }
+
+    /// Waits until what the API server is told of webhooks and policies has reached all: a pod
+    /// that is known to be denied is.
+    fn wait_until_denied(&self, namespace: &str) {
+        self.testbed
+            .wait_for("the first denial", SURELY, || {
+                Ok(!self.would_let_in(namespace).0)
+            })
+            .unwrap();
+    }
+
+    fn create(&self, manifest: &str, arguments: &[&str]) -> Run {
+        let arguments = [&["create", "-f", "-"], arguments].concat();
+        self.testbed.kubectl_stdin(&arguments, manifest).unwrap()
+    }
+}
+
+/// Denies images that are not pinned, and nothing else.
+const STRICT: &str = "{forbidLatestTag: true, severityOverrides: {latestTag: critical}}";
+
+fn certificates(file: &str) -> Vec<CertificateDer<'static>> {
+    let pem = fs::read(file).unwrap();
+    CertificateDer::pem_slice_iter(&pem).map(Result::unwrap).collect()
+}
+
+/// How many requests were allowed unjudged for that reason.
+fn in_doubt(webhook: &Service<'_>, reason: &str) -> f64 {
+    let metrics = webhook.metrics().unwrap();
+    metrics.value("webhook_failopen_total", &[("reason", reason)]).unwrap()
+}
+
+/// A review of a new pod with one container of that image.
+fn review(namespace: &str, uid: &str, image: &str) -> String {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": { "uid": uid, "operation": "CREATE", "namespace": namespace, "name": "web",
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "userInfo": { "username": "alice" },
+            "object": { "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web" },
+                "spec": { "containers": [{ "name": "web", "image": image }] } } },
+    });
+    review.to_string()
+}
+
+/// Whether an answer allows; the uid has to be that of the review.
+fn allows((status, body): &(u16, String), uid: &str) -> bool {
+    assert_eq!(*status, 200, "{body}");
+    let answer: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(answer["response"]["uid"], uid, "{body}");
+    answer["response"]["allowed"].as_bool().unwrap()
+}
+
+fn delete(testbed: &Testbed, namespace: &str, object: &str) {
+    testbed.kubectl(&["delete", object, "-n", namespace]).unwrap().succeeded().unwrap();
+}
+
+fn pod(namespace: &str, name: &str, image: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}, \
+         spec: {{containers: [{{name: web, image: '{image}'}}]}}}}"
+    )
+}
+
+fn policy(namespace: &str, name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
+         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
+    )
+}
