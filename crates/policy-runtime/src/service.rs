@@ -9,10 +9,8 @@ use anyhow::Context as _;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{error, info, warn};
 
 use crate::config::{self, About, Args, Configuration, Loaded};
@@ -20,10 +18,11 @@ use crate::endpoints::Endpoints;
 use crate::lease::{self, Election, Gate, Timing};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::Readiness;
-use crate::server;
+use crate::server::{Limits, Server};
 use crate::stop::Signals;
 use crate::tasks::{Ended, Tasks};
 use crate::telemetry::{self, Logs};
+use crate::tls::{CertificateStore, Follower};
 use crate::watch::{self, Sink, Target, WatchStatus};
 
 /// What is left of the grace period for the last words.
@@ -39,6 +38,9 @@ pub struct Service<C> {
     pub metrics: Metrics,
     /// Its paths.
     pub endpoints: Endpoints,
+    /// The certificate it serves by, where its configuration has TLS. It holds what `tls.cert` and
+    /// `tls.key` name; where they are not set, it is empty, and the service has to set it.
+    pub certificates: Option<CertificateStore>,
     /// Told when work has to end. Leadership and the server go on until it has.
     pub stop: CancellationToken,
     work: Tasks,
@@ -98,11 +100,12 @@ async fn live<C: Configuration + 'static>(
     for warning in warnings {
         warn!("{warning}");
     }
-    let (addr, grace) = (config.runtime().addr, config.runtime().shutdown.grace());
+    let addr = config.runtime().addr;
     let listener =
         TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
     let mut service = Service::new(about, config)?;
     service.spawn_until_stop("log level", telemetry::follow_level::<C>(logs, origin));
+    service.open_certificates()?;
     tokio::select! {
         started = start(&mut service) => started?,
         (signal, _) = signals.next() => {
@@ -112,7 +115,7 @@ async fn live<C: Configuration + 'static>(
     }
     let addr = listener.local_addr().context("cannot tell where it listens")?;
     info!(%addr, "listening");
-    service.serve(listener, &mut signals, grace).await
+    service.serve(listener, &mut signals).await
 }
 
 impl<C: Configuration> Service<C> {
@@ -129,6 +132,7 @@ impl<C: Configuration> Service<C> {
             endpoints: Endpoints::standard(&readiness, &metrics),
             metrics: metrics.clone(),
             readiness,
+            certificates: None,
             stop: CancellationToken::new(),
             work: Tasks::default(),
             elections: Tasks::default(),
@@ -136,6 +140,23 @@ impl<C: Configuration> Service<C> {
         };
         service.spawn_until_stop("upkeep of metrics", metrics.upkeep());
         Ok(service)
+    }
+
+    /// Reads the certificate, where there is TLS, and follows it.
+    fn open_certificates(&mut self) -> anyhow::Result<()> {
+        let Some(tls) = self.config.tls() else { return Ok(()) };
+        let follower = Follower::open(tls).context("cannot serve by TLS")?;
+        let store = follower.store();
+        self.certificates = Some(store.clone());
+        self.spawn_until_stop("certificate", follower.run(self.readiness.clone()));
+        self.metrics.write_at_scrape(move |to| {
+            if let Some(current) = store.current() {
+                let help = "When the certificate expires, in seconds since 1970.";
+                to.family("tls_certificate_expiry_timestamp_seconds", Kind::Gauge, help)
+                    .series(&[], current.not_after.0);
+            }
+        });
+        Ok(())
     }
 
     /// Runs what would never end by itself.
@@ -199,28 +220,35 @@ impl<C: Configuration> Service<C> {
         mut self,
         listener: TcpListener,
         signals: &mut Signals,
-        grace: Duration,
     ) -> anyhow::Result<ExitCode> {
         let stop_serving = CancellationToken::new();
-        let routes = std::mem::take(&mut self.endpoints).routes();
-        let routes = ServiceBuilder::new().layer(CatchPanicLayer::new()).service(routes);
+        let served = Server {
+            routes: std::mem::take(&mut self.endpoints).routes(),
+            certificates: self.certificates.clone(),
+            limits: Limits::default(),
+        };
         let mut server = Tasks::default();
-        server.spawn("server", server::serve(listener, routes, stop_serving.clone()));
+        server.spawn("server", served.serve(listener, stop_serving.clone()));
         let failed = tokio::select! {
             (signal, _) = signals.next() => {
                 info!(signal, "stopping");
                 false
             }
-            ended = self.work.next() => ended_early(&ended),
-            ended = self.elections.next() => ended_early(&ended),
-            ended = server.next() => ended_early(&ended),
+            ended = self.ended(&mut server) => ended_early(&ended),
         };
+        let shutdown = &self.config.runtime().shutdown;
+        let (grace, drain) = (shutdown.grace(), shutdown.drain());
         let deadline = Instant::now() + grace.saturating_sub(MARGIN);
-        let stopped = self.stop_all(&mut server, &stop_serving, deadline);
+        let stopped = async {
+            // Held for good: who asks is told to go elsewhere.
+            let _ = self.readiness.hold("the end of the process");
+            let failed = failed || self.drain(&mut server, drain).await;
+            self.stop_all(&mut server, &stop_serving, deadline).await.map(|()| failed)
+        };
         tokio::select! {
             stopped = stopped => Ok(match stopped {
-                Ok(()) if !failed => ExitCode::SUCCESS,
-                Ok(()) => ExitCode::FAILURE,
+                Ok(false) => ExitCode::SUCCESS,
+                Ok(true) => ExitCode::FAILURE,
                 Err(problem) => {
                     error!("did not stop in good order within {grace:?}: {problem}");
                     ExitCode::FAILURE
@@ -233,6 +261,24 @@ impl<C: Configuration> Service<C> {
         }
     }
 
+    /// Waits for a part that ends by itself.
+    async fn ended(&mut self, server: &mut Tasks) -> Ended {
+        tokio::select! {
+            ended = self.work.next() => ended,
+            ended = self.elections.next() => ended,
+            ended = server.next() => ended,
+        }
+    }
+
+    /// Goes on as before, not ready, while those who call learn to call others. Says whether
+    /// something failed meanwhile, which cuts it short.
+    async fn drain(&mut self, server: &mut Tasks, drain: Duration) -> bool {
+        if drain.is_zero() {
+            return false;
+        }
+        timeout(drain, self.ended(server)).await.is_ok_and(|ended| ended_early(&ended))
+    }
+
     /// Ends all there is, each part after those that need it; else says what does not end.
     async fn stop_all(
         &mut self,
@@ -240,8 +286,6 @@ impl<C: Configuration> Service<C> {
         stop_serving: &CancellationToken,
         deadline: Instant,
     ) -> Result<(), String> {
-        // Held for good: who asks is told to go elsewhere.
-        let _ = self.readiness.hold("the end of the process");
         self.stop.cancel();
         self.work.end(deadline).await?;
         self.work_ended.cancel();

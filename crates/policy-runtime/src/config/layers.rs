@@ -196,6 +196,9 @@ impl<T: Configuration> Layers<T> {
     fn check(&mut self, config: &T) {
         let mut checked = Problems::default();
         config.runtime().check(&mut checked);
+        if let Some(tls) = config.tls() {
+            tls.check(&mut checked);
+        }
         config.check(&mut checked);
         let is_refused = |key: &String| self.problems.iter().any(|known| known.key == *key);
         let found: Vec<_> =

@@ -70,6 +70,7 @@ pub use self::runtime::{
 
 use self::file::Text;
 use self::layers::Layers;
+use crate::tls::{Follower, TlsConfig, TlsError};
 
 /// What the names of environment variables start with.
 pub const PREFIX: &str = "GOV_";
@@ -84,6 +85,11 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
 
     /// The part that every service has, to change it.
     fn runtime_mut(&mut self) -> &mut RuntimeConfig;
+
+    /// What is configured of TLS, by the key `tls`; `None` for a service that speaks plain HTTP.
+    fn tls(&self) -> Option<&TlsConfig> {
+        None
+    }
 
     /// Adds what is wrong with values that have the right type.
     fn check(&self, _problems: &mut Problems) {}
@@ -172,6 +178,10 @@ pub fn open<T: Configuration>(args: Args) -> Result<Loaded<T>, ExitCode> {
     let loaded = Loaded::from_args(args).map_err(refused)?;
     if !is_check && !is_print {
         return Ok(loaded);
+    }
+    if is_check && let Some(tls) = loaded.config.tls() {
+        let unusable = |error: TlsError| ConfigError::of(Problem::new("", "", error.to_string()));
+        Follower::open(tls).map_err(unusable).map_err(refused)?;
     }
     for warning in &loaded.warnings {
         to_stderr(&format!("warning: {warning}\n"));

@@ -61,7 +61,7 @@ impl Display for ConfigError {
 /// What the checks of a service find.
 #[derive(Debug, Default)]
 pub struct Problems {
-    pub(super) found: Vec<(Vec<String>, String)>,
+    pub(crate) found: Vec<(Vec<String>, String)>,
 }
 
 impl Problems {

@@ -86,6 +86,9 @@ pub struct ShutdownConfig {
     /// `shutdown.graceSeconds`: what has not ended by then is cut off; default 25, five less than
     /// Kubernetes waits by default.
     pub grace_seconds: u32,
+    /// `shutdown.drainSeconds`: so long, within the grace, the service goes on as before, only not
+    /// ready, for those that still call it; default 0.
+    pub drain_seconds: u32,
 }
 
 impl RuntimeConfig {
@@ -96,7 +99,7 @@ impl RuntimeConfig {
             log: LogConfig::default(),
             kube: KubeConfig::default(),
             lease: LeaseConfig::new(lease),
-            shutdown: ShutdownConfig { grace_seconds: 25 },
+            shutdown: ShutdownConfig { grace_seconds: 25, drain_seconds: 0 },
         }
     }
 
@@ -112,7 +115,7 @@ impl RuntimeConfig {
             problems.add(&["kube.context"], "must not be empty");
         }
         self.lease.check(problems);
-        check_seconds("shutdown.graceSeconds", self.shutdown.grace_seconds, problems);
+        self.shutdown.check(problems);
     }
 }
 
@@ -186,6 +189,25 @@ impl ShutdownConfig {
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds.into())
+    }
+
+    /// How long the service goes on before its work ends.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds.into())
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        const GRACE: &str = "shutdown.graceSeconds";
+        let (grace, drain) = (self.grace_seconds, self.drain_seconds);
+        check_seconds(GRACE, grace, problems);
+        if drain >= grace && drain > 0 {
+            let what = format!(
+                "the time to drain ({drain}) must be shorter than the grace ({grace}), which it \
+                 is a part of"
+            );
+            problems.add(&["shutdown.drainSeconds", GRACE], what);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     mode: Mode,
     label: Option<String>,
     limit: Option<u32>,
-    tls: Tls,
+    tls: TlsConfig,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -28,12 +28,6 @@ pub(crate) struct Settings {
 enum Mode {
     Fast,
     Slow,
-}
-
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tls {
-    key: Option<std::path::PathBuf>,
 }
 
 impl Default for Settings {
@@ -48,14 +42,13 @@ impl Default for Settings {
             mode: Mode::Fast,
             label: None,
             limit: None,
-            tls: Tls::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
 
 impl Configuration for Settings {
-    const FLAGS: &'static [Flag] =
-        &[Flag { name: "tls-key", key: "tls.key", value: "FILE", help: "The key" }];
+    const FLAGS: &'static [Flag] = &TlsConfig::FLAGS;
 
     fn runtime(&self) -> &RuntimeConfig {
         &self.runtime
@@ -63,6 +56,10 @@ impl Configuration for Settings {
 
     fn runtime_mut(&mut self) -> &mut RuntimeConfig {
         &mut self.runtime
+    }
+
+    fn tls(&self) -> Option<&TlsConfig> {
+        Some(&self.tls)
     }
 
     fn check(&self, problems: &mut Problems) {
@@ -110,7 +107,8 @@ fn without_layers_the_defaults_hold() {
 fn each_layer_wins_over_the_one_before() {
     let file = "addr: 127.0.0.1:1\nmost: 1\nlog: {format: text, level: debug}";
     let environment = [("GOV_ADDR", "127.0.0.1:2"), ("GOV_LOG__LEVEL", "warn")];
-    let config = load(file, &environment, &["--addr", "127.0.0.1:3", "--tls-key=k"]).config;
+    let config =
+        load(file, &environment, &["--addr", "127.0.0.1:3", "--tls-key=k", "--tls-cert=c"]).config;
     assert_eq!(config.runtime.addr.port(), 3);
     assert_eq!(config.runtime.log, LogConfig { format: LogFormat::Text, level: "warn".into() });
     assert_eq!(config.most, 1);
@@ -261,6 +259,12 @@ fn each_wrong_value_of_a_file_is_told() {
             "shutdown: {graceSeconds: 0}",
             "shutdown.graceSeconds: must be from 1 to 86400 seconds, not 0",
         ),
+        (
+            "shutdown: {drainSeconds: 25}",
+            "shutdown.drainSeconds: the time to drain (25) must be shorter than the grace (25), \
+             which it is a part of",
+        ),
+        ("tls: {cert: a}", "tls.cert: needs its key, `tls.key`"),
         ("excludedNamespaces: a", "excludedNamespaces: must be a list, not `a`"),
         ("ports: [1, x]", "ports.1: must be a whole number from 0 to 65535, not `x`"),
         ("isStrict: yes", "isStrict: must be true or false, not `yes`"),
@@ -353,7 +357,7 @@ fn keys_are_listed_with_variable_and_default() {
     let key = keys.iter().find(|key| key.path == "lease.durationSeconds").unwrap();
     assert_eq!(key.variable, "GOV_LEASE__DURATION_SECONDS");
     assert_eq!(key.default, "15");
-    assert_eq!(keys.len(), 20);
+    assert_eq!(keys.len(), 24);
     for key in &keys {
         let mut paths = keys.iter().map(|key| key.path.as_str());
         assert_eq!(environment::key_of(&key.variable, &mut paths), Some(key.path.as_str()));

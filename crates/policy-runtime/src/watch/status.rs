@@ -66,7 +66,7 @@ impl WatchStatus {
         describe_counter!("watch_errors_total", "Watches that failed.");
         describe_counter!("watch_restarts_total", "Whole lists after the first one.");
         describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
-        describe_counter!("dropped_total", "What was left out for want of room.");
+        describe_counter!("dropped_total", "What was left out or turned away.");
         describe_gauge!("watch_last_event_timestamp_seconds", "When the server was last heard.");
         let inner = Inner {
             kind,

@@ -1,0 +1,226 @@
+//! The server over real sockets.
+
+mod crowd;
+mod stop;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{Limits, Server};
+use crate::endpoints::{Endpoints, PostLimits, text};
+use crate::tls::CertificateStore;
+use crate::tls::tests::{Authority, Issued};
+
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A server that runs, and what its handlers wait for.
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) stop: CancellationToken,
+    pub(super) served: JoinHandle<()>,
+    pub(super) store: CertificateStore,
+    pub(super) authority: Authority,
+    /// Each answer of `/slow` takes one.
+    pub(super) answers: Arc<Semaphore>,
+    /// One for each handler of `/slow` that was begun.
+    pub(super) begun: Arc<Semaphore>,
+}
+
+/// What a caller speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    Plain,
+    Http1,
+    Http2,
+}
+
+/// A connection of a caller.
+pub(super) enum Connection {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Running {
+    pub(super) async fn start(speech: Speech, limits: Limits) -> Self {
+        let (authority, store) = (Authority::new(), CertificateStore::new());
+        authority.server(1).serve(&store).unwrap();
+        Self::with(speech, limits, authority, store).await
+    }
+
+    pub(super) async fn with(
+        speech: Speech,
+        limits: Limits,
+        authority: Authority,
+        store: CertificateStore,
+    ) -> Self {
+        let (answers, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let server = Server {
+            routes: endpoints(&answers, &begun).routes(),
+            certificates: (speech != Speech::Plain).then(|| store.clone()),
+            limits,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(server.serve(listener, stop.clone()));
+        Self { address, stop, served, store, authority, answers, begun }
+    }
+
+    pub(super) async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Shakes hands as somebody who trusts the server's CA, and shows a certificate, if any.
+    pub(super) async fn tls(
+        &self,
+        protocol: &str,
+        shown: Option<&Issued>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let config = client(&self.authority, protocol, shown);
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, self.tcp().await).await
+    }
+
+    pub(super) async fn connect(&self, speech: Speech) -> Connection {
+        match speech {
+            Speech::Plain => http1(self.tcp().await).await,
+            Speech::Http1 => http1(self.tls("http/1.1", None).await.unwrap()).await,
+            Speech::Http2 => http2(self.tls("h2", None).await.unwrap()).await,
+        }
+    }
+
+    /// Waits until the handler of `/slow` has been begun once more.
+    pub(super) async fn one_begun(&self) {
+        timeout(LONG, self.begun.acquire()).await.unwrap().unwrap().forget();
+    }
+
+    pub(super) async fn ended(self) {
+        timeout(LONG, self.served).await.unwrap().unwrap();
+    }
+}
+
+/// `/quick`, `/slow` that waits for the test, and `/who` that says who calls.
+fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
+    let limits = PostLimits { body: 1 << 20, read: LONG, concurrency: 64, deadline: LONG };
+    let mut endpoints = Endpoints::default();
+    endpoints.get("/quick", || text(StatusCode::OK, "quick"));
+    endpoints.post(
+        "/who",
+        limits,
+        |_| {},
+        |posted| async move {
+            let name = posted.peer.name.clone().unwrap_or_default();
+            text(StatusCode::OK, &format!("{name} {}", posted.peer.is_verified))
+        },
+    );
+    let (answers, begun) = (Arc::clone(answers), Arc::clone(begun));
+    endpoints.post(
+        "/slow",
+        limits,
+        |_| {},
+        move |posted| {
+            begun.add_permits(1);
+            let answers = Arc::clone(&answers);
+            async move {
+                answers.acquire().await.unwrap().forget();
+                text(StatusCode::OK, &format!("slow {}", posted.body.len()))
+            }
+        },
+    );
+    endpoints
+}
+
+fn client(authority: &Authority, protocol: &str, shown: Option<&Issued>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match shown {
+        Some(shown) => {
+            let chain = CertificateDer::from_pem_slice(shown.cert.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![chain], key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![protocol.into()];
+    config
+}
+
+pub(super) async fn http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Connection {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    Connection::Http1(sender)
+}
+
+pub(super) async fn http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Connection {
+    let executor = TokioExecutor::new();
+    let (sender, connection) = http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    Connection::Http2(sender)
+}
+
+impl Connection {
+    pub(super) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
+        self.ask(Method::GET, path, "").await
+    }
+
+    pub(super) async fn post(
+        &mut self,
+        path: &str,
+        body: &'static str,
+    ) -> hyper::Result<(u16, String)> {
+        self.ask(Method::POST, path, body).await
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: &'static str,
+    ) -> hyper::Result<(u16, String)> {
+        let uri = format!("https://localhost{path}");
+        let request = Request::builder().method(method).uri(uri).header("host", "localhost");
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let response = match self {
+            Self::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Self::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        };
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, String::from_utf8(body.to_vec()).unwrap()))
+    }
+}

@@ -1,0 +1,90 @@
+//! The end: nobody is reset in the middle of a request, and nobody holds it up.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const ALL: [Speech; 3] = [Speech::Plain, Speech::Http1, Speech::Http2];
+
+#[tokio::test]
+async fn a_request_under_way_is_answered() {
+    let stopped = ALL.map(|speech| async move {
+        let server = Running::start(speech, Limits::default()).await;
+        let mut connection = server.connect(speech).await;
+        let slow = tokio::spawn(async move {
+            let answer = connection.post("/slow", "body").await;
+            (answer, connection.get("/quick").await)
+        });
+        server.one_begun().await;
+        server.stop.cancel();
+        // Longer than those get that are in the middle of nothing.
+        sleep(Duration::from_secs(1)).await;
+        assert!(!server.served.is_finished(), "{speech:?}");
+        server.answers.add_permits(1);
+        let (answer, next) = timeout(LONG, slow).await.unwrap().unwrap();
+        assert_eq!(answer.unwrap(), (200, "slow 4\n".to_owned()), "{speech:?}");
+        assert!(next.is_err(), "{speech:?}: the connection goes on");
+        server.ended().await;
+    });
+    futures::future::join_all(stopped).await;
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_is_answered() {
+    for speech in ALL {
+        let server = Running::start(speech, Limits::default()).await;
+        let mut quiet = server.connect(speech).await;
+        assert_eq!(quiet.get("/quick").await.unwrap().0, 200);
+        let mut fresh = server.connect(speech).await;
+        server.stop.cancel();
+        assert_eq!(quiet.get("/quick").await.unwrap().0, 200, "{speech:?}");
+        assert_eq!(fresh.get("/quick").await.unwrap().0, 200, "{speech:?}");
+        server.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn who_asks_half_a_question_does_not_hold_up_the_end() {
+    let halves: [&[u8]; 4] = [
+        b"",
+        b"GET /quick HT",
+        b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1",
+        b"\x16\x03\x01",
+    ];
+    for speech in ALL {
+        let server = Running::start(speech, Limits::default()).await;
+        let mut held = Vec::new();
+        for half in halves {
+            let mut stream = server.tcp().await;
+            stream.write_all(half).await.unwrap();
+            held.push(stream);
+        }
+        if speech != Speech::Plain {
+            let mut stream = server.tls("http/1.1", None).await.unwrap();
+            stream.write_all(halves[2]).await.unwrap();
+            stream.flush().await.unwrap();
+            // Until here the server was not asked anything.
+            server.connect(speech).await.get("/quick").await.unwrap();
+        }
+        let begin = Instant::now();
+        server.stop.cancel();
+        server.ended().await;
+        assert!(begin.elapsed() < Duration::from_secs(4), "{speech:?}: {:?}", begin.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_said() {
+    let server = Running::start(Speech::Http1, Limits::default()).await;
+    let mut http1 = server.tls("http/1.1", None).await.unwrap();
+    let http2 = TokioIo::new(server.tls("h2", None).await.unwrap());
+    let (_sender, http2) =
+        http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), http2).await.unwrap();
+    let http2 = tokio::spawn(http2);
+    server.stop.cancel();
+    // An end without the word for it would be an error.
+    timeout(LONG, http1.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+    timeout(LONG, http2).await.unwrap().unwrap().unwrap();
+    server.ended().await;
+}

@@ -1,0 +1,102 @@
+//! Certificates and handshakes.
+
+use tokio::io::AsyncReadExt as _;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use super::*;
+use crate::readiness::Readiness;
+use crate::tls::Follower;
+use crate::tls::tests::mounted;
+
+/// The serial number of the certificate that a server shows.
+async fn shown(server: &Running) -> String {
+    let stream = server.tls("h2", None).await.unwrap();
+    let shown = stream.get_ref().1.peer_certificates().unwrap();
+    X509Certificate::from_der(&shown[0]).unwrap().1.raw_serial_as_string()
+}
+
+#[tokio::test]
+async fn both_versions_of_http_are_spoken() {
+    let server = Running::start(Speech::Http1, Limits::default()).await;
+    for speech in [Speech::Http1, Speech::Http2] {
+        let mut connection = server.connect(speech).await;
+        for _ in 0..3 {
+            let answer = connection.get("/quick").await.unwrap();
+            assert_eq!(answer, (200, "quick\n".to_owned()), "{speech:?}");
+        }
+        assert_eq!(connection.get("/who").await.unwrap().0, 405, "{speech:?}");
+        assert_eq!(connection.post("/quick", "x").await.unwrap().0, 405, "{speech:?}");
+        assert_eq!(connection.get("/nothing").await.unwrap().0, 404, "{speech:?}");
+        assert_eq!(connection.post("/who", "x").await.unwrap().1, " false\n", "{speech:?}");
+    }
+    assert!(server.tls("smtp", None).await.is_err(), "a protocol that nobody speaks here");
+}
+
+#[tokio::test]
+async fn a_new_certificate_costs_no_request() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    authority.server(1).mount(folder.path(), "..1");
+    let follower = Follower::open(&mounted(folder.path())).unwrap();
+    let store = follower.store();
+    let server = Running::with(Speech::Http1, Limits::default(), authority, store).await;
+    tokio::spawn(follower.every(Duration::from_millis(20)).run(Readiness::default()));
+    let mut first = server.connect(Speech::Http1).await;
+    let mut second = server.connect(Speech::Http2).await;
+    for generation in 2..6 {
+        let issued = server.authority.server(generation);
+        issued.mount(folder.path(), &format!("..{generation}"));
+        let serial = format!("0{generation}");
+        let taken = async {
+            while shown(&server).await != serial {
+                for connection in [&mut first, &mut second] {
+                    assert_eq!(connection.get("/quick").await.unwrap().0, 200);
+                }
+            }
+        };
+        timeout(LONG, taken).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn callers_are_known_by_their_certificates() {
+    let server = Running::start(Speech::Http1, Limits::default()).await;
+    let ca = Authority::new();
+    server.store.set_clients(ca.pem.as_bytes(), &["caller".to_owned()]).unwrap();
+    let answer = async |protocol: &str, shown: Option<&Issued>| {
+        let stream = server.tls(protocol, shown).await.unwrap();
+        let connect = async |stream| match protocol {
+            "h2" => http2(stream).await,
+            _ => http1(stream).await,
+        };
+        connect(stream).await.post("/who", "").await.unwrap().1
+    };
+    for protocol in ["h2", "http/1.1"] {
+        assert_eq!(answer(protocol, Some(&ca.client("caller"))).await, "caller true\n");
+        assert_eq!(answer(protocol, Some(&ca.client("other"))).await, "other false\n");
+        assert_eq!(answer(protocol, None).await, " false\n");
+        let stranger = Authority::new().client("caller");
+        // With TLS 1.3 the caller has finished before the server refuses.
+        if let Ok(mut stream) = server.tls(protocol, Some(&stranger)).await {
+            assert!(stream.read_u8().await.is_err(), "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_never_shakes_hands_is_left() {
+    let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
+    let server = Running::start(Speech::Http1, limits).await;
+    let mut silent = server.tcp().await;
+    assert_eq!(timeout(LONG, silent.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
+    assert_eq!(server.connect(Speech::Http2).await.get("/quick").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn without_a_certificate_there_is_no_handshake() {
+    let (authority, store) = (Authority::new(), CertificateStore::new());
+    let server = Running::with(Speech::Http1, Limits::default(), authority, store).await;
+    assert!(server.tls("h2", None).await.is_err());
+    server.authority.server(7).serve(&server.store).unwrap();
+    assert_eq!(shown(&server).await, "07");
+}

@@ -1,0 +1,138 @@
+//! The certificate that the next handshake gets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ServerConfig, ServerConnection};
+use tokio::sync::Notify;
+
+use super::certificate::Pair;
+use super::clients::Clients;
+use super::{Certificate, Peer, TlsError};
+
+/// The name of HTTP/2 in a handshake (RFC 9113, section 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// What is served at present: a certificate with its key, and the CA of callers. All that hold it
+/// hold the same. Connections keep what they began with; the next handshake gets what is new.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateStore(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What handshakes take, without waiting for anybody.
+    served: ArcSwapOption<Served>,
+    /// What the next one is made of.
+    parts: Mutex<Parts>,
+    changed: Notify,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    pair: Option<Pair>,
+    clients: Option<Arc<Clients>>,
+}
+
+/// What a handshake needs.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) config: Arc<ServerConfig>,
+    certificate: Certificate,
+    clients: Option<Arc<Clients>>,
+}
+
+impl CertificateStore {
+    /// One without a certificate: handshakes are refused, and the service is not ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a certificate (PEM, with those that lead to its CA after it) and its key for the next
+    /// handshakes.
+    ///
+    /// # Errors
+    /// They cannot be read, do not fit, or are expired: what was served before is served on.
+    pub fn set(&self, cert: &[u8], key: &[u8]) -> Result<Certificate, TlsError> {
+        let pair = Pair::from_pem(cert, key)?;
+        let certificate = pair.certificate.clone();
+        self.change(|parts| parts.pair = Some(pair))?;
+        Ok(certificate)
+    }
+
+    /// Asks callers for a certificate of these CAs (PEM) from now on, and takes those for verified
+    /// that have one of the names; any certificate, where there are none.
+    ///
+    /// # Errors
+    /// The CAs cannot be read or cannot verify anybody: all stays as it was.
+    pub fn set_clients(&self, ca: &[u8], names: &[String]) -> Result<(), TlsError> {
+        let clients = Arc::new(Clients::from_pem(ca, names)?);
+        self.change(|parts| parts.clients = Some(clients))
+    }
+
+    /// The certificate that is served; none before the first one came.
+    #[must_use]
+    pub fn current(&self) -> Option<Certificate> {
+        self.served().map(|served| served.certificate.clone())
+    }
+
+    pub(crate) fn served(&self) -> Option<Arc<Served>> {
+        self.0.served.load_full()
+    }
+
+    /// Waits for a certificate that comes after this was called the last time.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Parts)) -> Result<(), TlsError> {
+        // Held until it is served, or the older of two changes could win.
+        let mut current = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = current.clone();
+        change(&mut parts);
+        if let Some(pair) = &parts.pair {
+            let served = Served::new(pair, parts.clients.clone())?;
+            self.0.served.store(Some(Arc::new(served)));
+        }
+        *current = parts;
+        self.0.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Served {
+    fn new(pair: &Pair, clients: Option<Arc<Clients>>) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?;
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.verifier)),
+            None => builder.with_no_client_auth(),
+        };
+        let resolver = SingleCertAndKey::from(pair.key.as_ref().clone());
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        if clients.is_some() {
+            // Who resumes a session is not looked at again, though the certificate may be over.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self { config: Arc::new(config), certificate: pair.certificate.clone(), clients })
+    }
+
+    /// Who is at the other end, after the handshake.
+    pub(crate) fn peer(&self, address: SocketAddr, session: &ServerConnection) -> Peer {
+        let shown: &[CertificateDer<'_>] = session.peer_certificates().unwrap_or_default();
+        match &self.clients {
+            Some(clients) => clients.peer(address, shown),
+            None => Peer::unknown(address),
+        }
+    }
+}
