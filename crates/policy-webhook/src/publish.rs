@@ -128,7 +128,7 @@ pub(crate) fn doubt(refusal: Refusal) -> Doubt {
     match refusal {
         Refusal::Busy | Refusal::Memory => Doubt::Overload,
         Refusal::TooLarge => Doubt::TooLarge,
-        Refusal::TooSlow => Doubt::TooSlow,
+        Refusal::TooSlow => Doubt::SlowBody,
         Refusal::Broken => Doubt::Unreadable,
         Refusal::Late => Doubt::Deadline,
         Refusal::Panicked => Doubt::Panic,

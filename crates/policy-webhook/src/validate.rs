@@ -99,7 +99,7 @@ impl<J: Judge> Validator<J> {
 
     /// Who does not show the API server's certificate learns nothing of policies.
     fn turn_away(&self, posted: &Posted) -> Answer {
-        self.counters.in_doubt(Doubt::Unverified);
+        self.counters.in_doubt(Doubt::Unauthenticated);
         let why = match &posted.peer.name {
             Some(name) => format!("the certificate of `{name}` is not one that may ask here\n"),
             None => "only those with a client certificate are answered here\n".to_owned(),
