@@ -16,6 +16,7 @@ use crate::policies::Policies;
 use crate::publish::Counters;
 
 /// What decides on a request.
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests have others"))]
 pub trait Judge: Send + Sync + 'static {
     /// What the policies of its namespace say of a request.
     fn judge(
