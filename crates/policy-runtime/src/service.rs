@@ -222,13 +222,13 @@ impl<C: Configuration> Service<C> {
         signals: &mut Signals,
     ) -> anyhow::Result<ExitCode> {
         let stop_serving = CancellationToken::new();
-        let served = Server {
+        let https = Server {
             routes: std::mem::take(&mut self.endpoints).routes(),
             certificates: self.certificates.clone(),
             limits: Limits::default(),
         };
         let mut server = Tasks::default();
-        server.spawn("server", served.serve(listener, stop_serving.clone()));
+        server.spawn("server", https.serve(listener, stop_serving.clone()));
         let failed = tokio::select! {
             (signal, _) = signals.next() => {
                 info!(signal, "stopping");
@@ -319,3 +319,6 @@ fn hostname() -> String {
     let name = name.trim();
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,9 +56,11 @@ pub struct Posted {
     pub arrived: Instant,
     /// When the answer is due. A little later the caller gets 503 instead of it.
     pub deadline: Instant,
-    /// Its share of the memory of all bodies, and its place among those that are worked on.
-    _shares: [Share; 2],
 }
+
+/// A request's share of the memory of all bodies, and its place among those that are worked on.
+/// Kept here: of what the handler gets, it may drop any part.
+type Shares = [Share; 2];
 
 /// Why a request got an answer that is not its handler's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +156,7 @@ impl Post {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
         let outcome = match self.read(request, caller, room).await {
-            Ok(posted) => self.handle(posted).await,
+            Ok((posted, _shares)) => self.handle(posted).await,
             Err(refusal) => Err(refusal),
         };
         outcome.unwrap_or_else(|refusal| {
@@ -178,7 +180,7 @@ impl Post {
         request: Request<B>,
         caller: &Caller,
         room: &Room,
-    ) -> Result<Posted, Refusal>
+    ) -> Result<(Posted, Shares), Refusal>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
@@ -191,14 +193,14 @@ impl Post {
             tokio::spawn(body::discard(body));
         }
         let (body, shares) = read?;
-        Ok(Posted {
+        let posted = Posted {
             body,
             content_type: head.headers.remove(CONTENT_TYPE),
             peer: Arc::clone(caller.peer()),
             arrived,
             deadline: arrived + self.limits.deadline,
-            _shares: shares,
-        })
+        };
+        Ok((posted, shares))
     }
 
     async fn read_body<B>(
@@ -207,7 +209,7 @@ impl Post {
         arrived: Instant,
         caller: &Caller,
         room: &Room,
-    ) -> Result<(Bytes, [Share; 2]), Refusal>
+    ) -> Result<(Bytes, Shares), Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {

@@ -86,8 +86,7 @@ async fn a_body_is_whole_or_refused() {
     assert_eq!(counting.post(StreamBody::new(pieces([60, 41]))).await.0, 413);
     let broken = stream::iter([Ok(Frame::data(Bytes::from("a"))), Err("gone")]);
     assert_eq!(counting.post(StreamBody::new(broken)).await.0, 400);
-    use Refusal::{Broken, TooLarge};
-    assert_eq!(counting.refused(), [TooLarge, TooLarge, Broken]);
+    assert_eq!(counting.refused(), [Refusal::TooLarge, Refusal::TooLarge, Refusal::Broken]);
 }
 
 #[tokio::test(start_paused = true)]

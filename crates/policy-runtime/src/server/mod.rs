@@ -3,7 +3,7 @@
 mod connection;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ mod crowd;
 mod stop;
 mod tls;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ const LONG: Duration = Duration::from_secs(20);
 pub(super) struct Running {
     pub(super) address: SocketAddr,
     pub(super) stop: CancellationToken,
-    pub(super) served: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
     pub(super) store: CertificateStore,
     pub(super) authority: Authority,
     /// Each answer of `/slow` takes one.
@@ -55,7 +56,7 @@ pub(super) enum Speech {
 }
 
 /// A connection of a caller.
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
@@ -82,23 +83,20 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(server.serve(listener, stop.clone()));
-        Self { address, stop, served, store, authority, answers, begun }
+        let task = tokio::spawn(server.serve(listener, stop.clone()));
+        Self { address, stop, task, store, authority, answers, begun }
     }
 
     pub(super) async fn tcp(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Shakes hands as somebody who trusts the server's CA, and shows a certificate, if any.
     pub(super) async fn tls(
         &self,
         protocol: &str,
         shown: Option<&Issued>,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        let config = client(&self.authority, protocol, shown);
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, self.tcp().await).await
+    ) -> io::Result<TlsStream<TcpStream>> {
+        shake_hands(self.address, &self.authority, protocol, shown).await
     }
 
     pub(super) async fn connect(&self, speech: Speech) -> Connection {
@@ -115,7 +113,7 @@ impl Running {
     }
 
     pub(super) async fn ended(self) {
-        timeout(LONG, self.served).await.unwrap().unwrap();
+        timeout(LONG, self.task).await.unwrap().unwrap();
     }
 }
 
@@ -150,6 +148,19 @@ fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
     endpoints
 }
 
+/// Shakes hands as somebody who trusts a CA, and shows a certificate, if any.
+pub(crate) async fn shake_hands(
+    address: SocketAddr,
+    authority: &Authority,
+    protocol: &str,
+    shown: Option<&Issued>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = client(authority, protocol, shown);
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
 fn client(authority: &Authority, protocol: &str, shown: Option<&Issued>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
@@ -178,7 +189,7 @@ pub(super) async fn http1(
     Connection::Http1(sender)
 }
 
-pub(super) async fn http2(
+pub(crate) async fn http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Connection {
     let executor = TokioExecutor::new();
@@ -188,7 +199,7 @@ pub(super) async fn http2(
 }
 
 impl Connection {
-    pub(super) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
+    pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
         self.ask(Method::GET, path, "").await
     }
 

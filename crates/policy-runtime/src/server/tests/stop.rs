@@ -20,7 +20,7 @@ async fn a_request_under_way_is_answered() {
         server.stop.cancel();
         // Longer than those get that are in the middle of nothing.
         sleep(Duration::from_secs(1)).await;
-        assert!(!server.served.is_finished(), "{speech:?}");
+        assert!(!server.task.is_finished(), "{speech:?}");
         server.answers.add_permits(1);
         let (answer, next) = timeout(LONG, slow).await.unwrap().unwrap();
         assert_eq!(answer.unwrap(), (200, "slow 4\n".to_owned()), "{speech:?}");
