@@ -11,7 +11,7 @@ mod metadata;
 mod object;
 mod rbac;
 
-pub use components::{COMPONENTS, Component, OPERATOR, WATCHER};
+pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK};
 pub use metadata::{NAMESPACE, namespace};
 pub use object::{Object, yaml};
 pub use rbac::Rule;
