@@ -4,7 +4,10 @@
 //! account, roles and bindings ([`Component::objects`]), their YAML ([`yaml`]), and the files of
 //! `deploy/kustomize` ([`kustomize::base`]). Whoever installs in another way, by a chart or by
 //! `policyctl`, takes the same objects, so no two ways grant different rights.
+//!
+//! What the API server knows of the webhook is in [`admission`].
 
+pub mod admission;
 mod components;
 pub mod kustomize;
 mod metadata;
