@@ -5,9 +5,11 @@
 //! `deploy/kustomize` ([`kustomize::base`]). Whoever installs in another way, by a chart or by
 //! `policyctl`, takes the same objects, so no two ways grant different rights.
 //!
-//! What the API server knows of the webhook is in [`admission`].
+//! What API server and webhook know of each other is in [`admission`], and what they trust each
+//! other by in [`certificate`].
 
 pub mod admission;
+pub mod certificate;
 mod components;
 pub mod kustomize;
 mod metadata;
