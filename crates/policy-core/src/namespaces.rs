@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-/// Named one by one; any name that ends in `-system` is left out as well.
-const SYSTEM: [&str; 5] =
+/// The system's namespaces that are named one by one.
+pub const SYSTEM: [&str; 5] =
     ["kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system"];
+/// Any name that ends in this is the system's as well.
+pub const SYSTEM_SUFFIX: &str = "-system";
 
 /// The namespaces that are left out: those of the system, and those that configuration adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +29,7 @@ impl ExcludedNamespaces {
 
 /// Whether the namespace belongs to the cluster itself.
 fn is_system_namespace(namespace: &str) -> bool {
-    SYSTEM.contains(&namespace) || namespace.ends_with("-system")
+    SYSTEM.contains(&namespace) || namespace.ends_with(SYSTEM_SUFFIX)
 }
 
 #[cfg(test)]

@@ -54,6 +54,14 @@ mod tests {
         let list: serde_json::Value = serde_saphyr::from_str(&list.text).unwrap();
         let names: Vec<&str> = others.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(list["resources"], serde_json::json!(names));
-        assert_eq!(names, ["namespace.yaml", "policy-watcher.yaml", "policy-operator.yaml"]);
+        assert_eq!(
+            names,
+            [
+                "namespace.yaml",
+                "policy-watcher.yaml",
+                "policy-operator.yaml",
+                "policy-webhook.yaml"
+            ]
+        );
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn cluster_wide_name(component: &str) -> String {
 }
 
 /// The label that says who manages an object is left to the tool that does.
-fn labels(component: &str) -> BTreeMap<String, String> {
+pub(crate) fn labels(component: &str) -> BTreeMap<String, String> {
     let labels = [("name", component), ("part-of", PLATFORM)];
     let labels = labels.map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
     BTreeMap::from(labels)

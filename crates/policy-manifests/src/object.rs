@@ -1,6 +1,7 @@
 //! Objects of several kinds in one list, and their YAML.
 
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde_saphyr::ser::Error;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "each variant is the kind of its name")]
+#[expect(clippy::large_enum_variant, reason = "there are a few dozen of them, for a moment")]
 pub enum Object {
     Namespace(Namespace),
     ServiceAccount(ServiceAccount),
@@ -17,6 +19,8 @@ pub enum Object {
     ClusterRoleBinding(ClusterRoleBinding),
     Role(Role),
     RoleBinding(RoleBinding),
+    Service(Service),
+    ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
 }
 
 /// Gives each kind its conversion, and all of them their metadata.
@@ -40,7 +44,16 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Namespace, ServiceAccount, ClusterRole, ClusterRoleBinding, Role, RoleBinding);
+kinds!(
+    Namespace,
+    ServiceAccount,
+    ClusterRole,
+    ClusterRoleBinding,
+    Role,
+    RoleBinding,
+    Service,
+    ValidatingWebhookConfiguration,
+);
 
 /// The objects as one YAML stream, a document each, in their order.
 ///
@@ -55,11 +68,19 @@ pub fn yaml(objects: &[Object]) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::{Admission, Server, service};
     use crate::{COMPONENTS, namespace};
 
     fn all() -> Vec<Object> {
-        let objects = COMPONENTS.iter().flat_map(crate::Component::objects);
-        std::iter::once(namespace()).chain(objects).collect()
+        let admission = Admission {
+            server: Server::installed(),
+            authority: Some(b"PEM".to_vec()),
+            excluded: Vec::new(),
+        };
+        let mut objects: Vec<Object> =
+            COMPONENTS.iter().flat_map(crate::Component::objects).collect();
+        objects.extend([namespace(), service().into(), admission.configuration().into()]);
+        objects
     }
 
     #[test]

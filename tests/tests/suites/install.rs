@@ -40,3 +40,29 @@ fn the_base_installs_twice_and_gives_the_watcher_its_rights_alone() {
         assert!(!may(verb, resource, scope), "{verb} {resource} {scope}");
     }
 }
+
+#[test]
+fn the_base_gives_the_webhook_policies_to_watch_and_nothing_else() {
+    let testbed = shared();
+    testbed.install_base().unwrap();
+    let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-webhook").unwrap();
+    let may = |verb: &str, resource: &str, scope: &str| {
+        let question = ["auth", "can-i", verb, resource, scope];
+        testbed.kubectl_as(&kubeconfig, &question).unwrap().stdout.trim() == "yes"
+    };
+    let (everywhere, own) = ("--all-namespaces", format!("--namespace={NAMESPACE}"));
+    let policies = "devopspolicies.devops.stochastic.io";
+    for verb in ["list", "watch"] {
+        assert!(may(verb, policies, everywhere), "{verb}");
+    }
+    for (verb, resource, scope) in [
+        ("patch", policies, everywhere),
+        ("list", "pods", everywhere),
+        ("list", "namespaces", everywhere),
+        ("get", "secrets", &own),
+        ("create", "leases.coordination.k8s.io", &own),
+        ("patch", "validatingwebhookconfigurations.admissionregistration.k8s.io", everywhere),
+    ] {
+        assert!(!may(verb, resource, scope), "{verb} {resource} {scope}");
+    }
+}

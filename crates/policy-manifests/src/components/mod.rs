@@ -2,14 +2,16 @@
 
 mod operator;
 mod watcher;
+mod webhook;
 
 pub use operator::OPERATOR;
 pub use watcher::WATCHER;
+pub use webhook::WEBHOOK;
 
 use crate::Rule;
 
 /// All components, in the order in which they are installed.
-pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR];
+pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
 
 /// One service of the platform, and all that it may do in a cluster.
 ///

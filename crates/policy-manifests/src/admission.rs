@@ -1,0 +1,356 @@
+//! What the API server knows of the webhook: which requests are for it, where it is, and that
+//! nothing may wait for it.
+//!
+//! Requests that are never denied do not reach it at all: a system namespace cannot depend on
+//! whether it answers. So the list of those namespaces stands here in two forms, as names for the
+//! selector and as an expression for the suffix.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook,
+    ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
+
+use crate::metadata::{cluster_wide, cluster_wide_name, in_namespace, labels};
+use crate::{NAMESPACE, WEBHOOK};
+
+/// Where the webhook expects reviews.
+pub const PATH: &str = "/validate";
+/// The port of the Service, which is the one that an API server takes by itself.
+const SERVICE_PORT: i32 = 443;
+/// The port that the webhook listens on.
+const PORT: i32 = 8443;
+/// The name of the webhook in its configuration; metrics and audit logs of the API server have it.
+const NAME: &str = "validate.devops.stochastic.io";
+/// Seconds that the API server waits. The webhook's own deadline is below.
+const TIMEOUT: i32 = 5;
+
+/// What is created is judged, and what a change brings in. To delete is always allowed.
+const WRITES: &[&str] = &["CREATE", "UPDATE"];
+/// Those who may do all that the controllers do: a controller manager without an account for each.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+
+/// What the webhook is asked about: API group, resources, operations. A resource with a slash is
+/// a subresource, and no other one is named: what the kubelet writes is a status.
+const RULES: [(&str, &[&str], &[&str]); 4] = [
+    ("", &["pods", "replicationcontrollers"], WRITES),
+    ("", &["pods/ephemeralcontainers"], &["UPDATE"]),
+    ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"], WRITES),
+    ("batch", &["jobs", "cronjobs"], WRITES),
+];
+
+/// What controllers make of objects that were judged: group, resource, and who makes it.
+const MADE_BY_CONTROLLERS: [(&str, &str, &str); 2] =
+    [("apps", "replicasets", "deployment-controller"), ("batch", "jobs", "cronjob-controller")];
+
+/// Where the API server finds the webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// Behind a Service of the cluster.
+    #[expect(missing_docs, reason = "a Service has a name and a namespace")]
+    Service { name: String, namespace: String },
+    /// Outside of the cluster. Always `https`, with the path, and without user, query or fragment:
+    /// the API server refuses any other.
+    Url(String),
+}
+
+impl Server {
+    /// Behind the Service of an installation.
+    #[must_use]
+    pub fn installed() -> Self {
+        Self::Service { name: WEBHOOK.name.to_owned(), namespace: NAMESPACE.to_owned() }
+    }
+}
+
+/// How the webhook is admitted to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Where it is.
+    pub server: Server,
+    /// The certificates, as PEM, that its own has to be signed with; `None` where somebody else
+    /// puts them in, and then every call fails until somebody does.
+    pub authority: Option<Vec<u8>>,
+    /// Namespaces that configuration adds to the system's and the platform's own.
+    pub excluded: Vec<String>,
+}
+
+impl Admission {
+    /// The name of the configuration.
+    #[must_use]
+    pub fn name() -> String {
+        cluster_wide_name(WEBHOOK.name)
+    }
+
+    /// The configuration, with one webhook in it.
+    #[must_use]
+    pub fn configuration(&self) -> ValidatingWebhookConfiguration {
+        let webhook = ValidatingWebhook {
+            name: NAME.to_owned(),
+            client_config: self.client_config(),
+            rules: Some(RULES.map(rule).to_vec()),
+            namespace_selector: Some(self.namespaces()),
+            match_conditions: Some(conditions()),
+            // A pod is worth more than a verdict: nothing waits for a webhook that is gone.
+            failure_policy: Some("Ignore".to_owned()),
+            timeout_seconds: Some(TIMEOUT),
+            // It answers a dry run as it would the real thing.
+            side_effects: "None".to_owned(),
+            match_policy: Some("Equivalent".to_owned()),
+            admission_review_versions: vec!["v1".to_owned()],
+            ..ValidatingWebhook::default()
+        };
+        ValidatingWebhookConfiguration {
+            metadata: cluster_wide(&Self::name(), WEBHOOK.name),
+            webhooks: Some(vec![webhook]),
+        }
+    }
+
+    fn client_config(&self) -> WebhookClientConfig {
+        let ca_bundle = self.authority.clone().map(ByteString);
+        match &self.server {
+            Server::Service { name, namespace } => WebhookClientConfig {
+                ca_bundle,
+                service: Some(ServiceReference {
+                    name: name.clone(),
+                    namespace: namespace.clone(),
+                    path: Some(PATH.to_owned()),
+                    port: Some(SERVICE_PORT),
+                }),
+                url: None,
+            },
+            Server::Url(url) => {
+                WebhookClientConfig { ca_bundle, service: None, url: Some(url.clone()) }
+            }
+        }
+    }
+
+    /// By the label that the API server itself puts on each namespace, so nobody can take a
+    /// namespace out by a label.
+    fn namespaces(&self) -> LabelSelector {
+        let mut left_out = BTreeSet::from(SYSTEM);
+        left_out.insert(NAMESPACE);
+        if let Server::Service { namespace, .. } = &self.server {
+            left_out.insert(namespace);
+        }
+        left_out.extend(self.excluded.iter().map(String::as_str));
+        let named = LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(left_out.into_iter().map(str::to_owned).collect()),
+        };
+        LabelSelector { match_expressions: Some(vec![named]), match_labels: None }
+    }
+}
+
+fn rule((group, resources, operations): (&str, &[&str], &[&str])) -> RuleWithOperations {
+    let owned = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+    RuleWithOperations {
+        api_groups: owned(&[group]),
+        api_versions: owned(&["v1"]),
+        operations: owned(operations),
+        resources: owned(resources),
+        scope: Some("Namespaced".to_owned()),
+    }
+}
+
+/// What a request has to be, beside what rules and selector say. An expression that fails counts
+/// as one that does not hold: so they ask for nothing that a request may lack.
+fn conditions() -> Vec<MatchCondition> {
+    let suffix = MatchCondition {
+        name: "no-system-namespace".to_owned(),
+        expression: format!("!request.namespace.endsWith('{SYSTEM_SUFFIX}')"),
+    };
+    let made = MADE_BY_CONTROLLERS.map(|(group, resource, controller)| MatchCondition {
+        name: format!("no-{resource}-of-the-{controller}"),
+        expression: format!(
+            "!(request.resource.group == '{group}' && \
+             request.resource.resource == '{resource}' && \
+             request.userInfo.username in \
+             ['system:serviceaccount:kube-system:{controller}', '{CONTROLLER_MANAGER}'])"
+        ),
+    });
+    std::iter::once(suffix).chain(made).collect()
+}
+
+/// The Service that the API server calls: port 443 to the webhook's 8443.
+#[must_use]
+pub fn service() -> Service {
+    let port = ServicePort {
+        name: Some("https".to_owned()),
+        port: SERVICE_PORT,
+        target_port: Some(IntOrString::Int(PORT)),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    };
+    Service {
+        metadata: in_namespace(WEBHOOK.name),
+        spec: Some(ServiceSpec {
+            selector: Some(labels(WEBHOOK.name)),
+            ports: Some(vec![port]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_core::workload::ObjectKind;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn json_of(server: Server, authority: Option<&[u8]>, excluded: &[&str]) -> Value {
+        let excluded = excluded.iter().map(|&name| name.to_owned()).collect();
+        let admission = Admission { server, authority: authority.map(<[u8]>::to_vec), excluded };
+        serde_json::to_value(admission.configuration()).unwrap()
+    }
+
+    #[test]
+    fn the_configuration_is_exactly_this() {
+        let found = json_of(Server::installed(), Some(b"-----BEGIN"), &["sandbox", "cert-manager"]);
+        let expected = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {
+                "name": "kube-devops-policy-webhook",
+                "labels": {
+                    "app.kubernetes.io/name": "policy-webhook",
+                    "app.kubernetes.io/part-of": "kube-devops",
+                },
+            },
+            "webhooks": [{
+                "name": "validate.devops.stochastic.io",
+                "clientConfig": {
+                    "caBundle": "LS0tLS1CRUdJTg==",
+                    "service": {
+                        "name": "policy-webhook",
+                        "namespace": "kube-devops",
+                        "path": "/validate",
+                        "port": 443,
+                    },
+                },
+                "rules": [
+                    {
+                        "apiGroups": [""],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["pods", "replicationcontrollers"],
+                        "scope": "Namespaced",
+                    },
+                    {
+                        "apiGroups": [""],
+                        "apiVersions": ["v1"],
+                        "operations": ["UPDATE"],
+                        "resources": ["pods/ephemeralcontainers"],
+                        "scope": "Namespaced",
+                    },
+                    {
+                        "apiGroups": ["apps"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["deployments", "statefulsets", "daemonsets", "replicasets"],
+                        "scope": "Namespaced",
+                    },
+                    {
+                        "apiGroups": ["batch"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["jobs", "cronjobs"],
+                        "scope": "Namespaced",
+                    },
+                ],
+                "namespaceSelector": {
+                    "matchExpressions": [{
+                        "key": "kubernetes.io/metadata.name",
+                        "operator": "NotIn",
+                        "values": [
+                            "cert-manager",
+                            "istio-system",
+                            "kube-devops",
+                            "kube-node-lease",
+                            "kube-public",
+                            "kube-system",
+                            "sandbox",
+                        ],
+                    }],
+                },
+                "matchConditions": [
+                    {
+                        "name": "no-system-namespace",
+                        "expression": "!request.namespace.endsWith('-system')",
+                    },
+                    {
+                        "name": "no-replicasets-of-the-deployment-controller",
+                        "expression": "!(request.resource.group == 'apps' && request.resource.resource == 'replicasets' && request.userInfo.username in ['system:serviceaccount:kube-system:deployment-controller', 'system:kube-controller-manager'])",
+                    },
+                    {
+                        "name": "no-jobs-of-the-cronjob-controller",
+                        "expression": "!(request.resource.group == 'batch' && request.resource.resource == 'jobs' && request.userInfo.username in ['system:serviceaccount:kube-system:cronjob-controller', 'system:kube-controller-manager'])",
+                    },
+                ],
+                "failurePolicy": "Ignore",
+                "timeoutSeconds": 5,
+                "sideEffects": "None",
+                "matchPolicy": "Equivalent",
+                "admissionReviewVersions": ["v1"],
+            }],
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_server_outside_has_its_url_and_no_service() {
+        let url = "https://10.0.0.7:8443/validate";
+        let found = json_of(Server::Url(url.to_owned()), None, &[]);
+        assert_eq!(found["webhooks"][0]["clientConfig"], json!({ "url": url }));
+    }
+
+    #[test]
+    fn the_namespace_that_the_webhook_runs_in_never_waits_for_it() {
+        let elsewhere =
+            Server::Service { name: "webhook".to_owned(), namespace: "elsewhere".to_owned() };
+        let found = json_of(elsewhere, None, &[]);
+        let selector = &found["webhooks"][0]["namespaceSelector"]["matchExpressions"][0];
+        let left_out = selector["values"].as_array().unwrap();
+        assert!(left_out.contains(&json!("elsewhere")) && left_out.contains(&json!(NAMESPACE)));
+    }
+
+    #[test]
+    fn every_kind_that_is_analysed_is_asked_about() {
+        let resources: Vec<&str> =
+            RULES.iter().flat_map(|(_, resources, _)| *resources).copied().collect();
+        for kind in ObjectKind::ALL {
+            let resource = format!("{}s", kind.as_str().to_lowercase());
+            assert!(resources.contains(&resource.as_str()), "{resource}");
+        }
+    }
+
+    #[test]
+    fn the_service_leads_to_the_webhook() {
+        let labels = json!({
+            "app.kubernetes.io/name": "policy-webhook",
+            "app.kubernetes.io/part-of": "kube-devops",
+        });
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "policy-webhook",
+                "namespace": "kube-devops",
+                "labels": labels,
+            },
+            "spec": {
+                "selector": labels,
+                "ports": [{ "name": "https", "port": 443, "targetPort": 8443, "protocol": "TCP" }],
+            },
+        });
+        assert_eq!(serde_json::to_value(service()).unwrap(), expected);
+    }
+}
