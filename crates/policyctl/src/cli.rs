@@ -119,6 +119,9 @@ enum Command {
     /// Several clusters at once
     #[command(subcommand)]
     MultiCluster(cmd::multi_cluster::Command),
+    /// The admission webhook: its certificate, and telling the API server of it
+    #[command(subcommand)]
+    Webhook(cmd::webhook::Command),
     /// Print the completion script of a shell
     Completions(cmd::completions::Args),
 }
@@ -140,6 +143,7 @@ impl Cli {
             Command::Import(args) => cmd::import::run(args, global),
             Command::Diff(args) => cmd::diff::run(args, global),
             Command::MultiCluster(command) => cmd::multi_cluster::run(command, global),
+            Command::Webhook(command) => cmd::webhook::run(command, global),
             Command::Completions(args) => cmd::completions::run(args),
         };
         result

@@ -85,6 +85,11 @@ impl PolicyChoice {
 }
 
 impl Exclusion {
+    /// Those that are left out beside the system's.
+    pub(crate) fn added(&self) -> &[String] {
+        &self.exclude_namespace
+    }
+
     /// The namespaces that are left out.
     pub(crate) fn namespaces(&self) -> ExcludedNamespaces {
         ExcludedNamespaces::with(self.exclude_namespace.iter().cloned())

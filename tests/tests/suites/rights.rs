@@ -88,11 +88,15 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let strict = policy.replace("maxRestartCount: 3", "maxRestartCount: 2");
     let write = documented("policyctl-write");
     let writer = testbed.service_account(&namespace, "writer", &text(&write)).unwrap();
-    let commands: [(&[&str], &str); 4] = [
+    let authority = testbed.certificate_authority().to_str().unwrap();
+    let webhook = ["webhook", "install-config", "--ca-bundle-path", authority];
+    let commands: [(&[&str], &str); 6] = [
         (&["crd", "install"], ""),
         (&["crd", "install"], ""),
         (&["import", "-"], &policy),
         (&["import", "-"], &strict),
+        (&webhook, ""),
+        (&webhook, ""),
     ];
     uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
     let read = documented("policyctl-read");

@@ -30,13 +30,15 @@ Output: table (default), json, yaml.";
 const OLDEST_MINOR: u32 = 33;
 const CRDS: &str = "customresourcedefinitions";
 const CRD_GROUP: &str = "apiextensions.k8s.io";
+const WEBHOOKS: &str = "validatingwebhookconfigurations";
+const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
 
 /// Everything that a command of policyctl asks a cluster for; docs/policyctl.md names the same.
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 13] = [
     Need::new("analyze, explain, preview, list pods", "list", "", "pods", true),
     Need::new("-A, where pods are refused somewhere", "list", "", "namespaces", false),
     Need::new("-n, when there are no pods", "get", "", "namespaces", false),
@@ -47,6 +49,9 @@ const NEEDS: [Need; 10] = [
     Need::new("check, crd install", "get", CRD_GROUP, CRDS, false),
     Need::new("crd install", "create", CRD_GROUP, CRDS, false),
     Need::new("crd install", "patch", CRD_GROUP, CRDS, false),
+    Need::new("webhook install-config", "get", WEBHOOK_GROUP, WEBHOOKS, false),
+    Need::new("webhook install-config", "create", WEBHOOK_GROUP, WEBHOOKS, false),
+    Need::new("webhook install-config", "patch", WEBHOOK_GROUP, WEBHOOKS, false),
 ];
 
 /// A right that commands need.

@@ -13,3 +13,4 @@ pub(crate) mod list;
 pub(crate) mod multi_cluster;
 pub(crate) mod preview;
 pub(crate) mod version;
+pub(crate) mod webhook;

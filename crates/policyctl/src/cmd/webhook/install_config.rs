@@ -1,0 +1,191 @@
+//! `policyctl webhook install-config`
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use http::Uri;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+use policy_core::report::printable;
+use policy_manifests::admission::{Admission, PATH, Server};
+use time::OffsetDateTime;
+
+use super::ServiceName;
+use super::authority::Authority;
+use crate::cli::Global;
+use crate::cluster;
+use crate::cluster::write::{Apply, get};
+use crate::exit::Exit;
+use crate::judgement::Exclusion;
+use crate::output::{self, Output};
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl webhook install-config --ca-bundle-path webhook-certs/ca.crt
+  policyctl webhook install-config --ca-bundle-path ca.crt --dry-run
+  policyctl webhook install-config --ca-bundle-path ca.crt -o yaml | kubectl apply -f -
+  policyctl webhook install-config --ca-bundle-path ca.crt --url https://10.0.0.7:8443
+
+Applies the ValidatingWebhookConfiguration under the field manager `policyctl`. From then on the API
+server asks the webhook about pods and workloads, but for those of the system's namespaces, of the
+platform's own and of --exclude-namespace. It never waits longer than five seconds, and a webhook
+that does not answer denies nothing.
+Output: table (default), yaml.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The certificates, as PEM, that the webhook's own is signed with
+    #[arg(long, value_name = "FILE")]
+    ca_bundle_path: PathBuf,
+
+    #[command(flatten)]
+    service: ServiceName,
+
+    /// The webhook's address where it runs outside of the cluster; without a path it gets /validate
+    #[arg(long, value_name = "URL", conflicts_with = "service_name", value_parser = server_url)]
+    url: Option<String>,
+
+    #[command(flatten)]
+    exclusion: Exclusion,
+
+    /// Let the API server judge, but store nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Take over fields that somebody else set
+    #[arg(long)]
+    force_conflicts: bool,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
+    let form = global.output(&[Output::Table, Output::Yaml])?;
+    let server = args.server(global)?;
+    let path = args.ca_bundle_path.display().to_string();
+    let authority = Authority::read(&args.ca_bundle_path, OffsetDateTime::now_utc())
+        .with_context(|| format!("the CA file {}", printable(&path)))?;
+    for remark in &authority.remarks {
+        global.console().note(format_args!("the CA file {}: {remark}", printable(&path)));
+    }
+    let until = super::time(authority.until)?;
+    let excluded = args.exclusion.added().to_vec();
+    let admission = Admission { server, authority: Some(authority.pem), excluded };
+    let configuration = admission.configuration();
+    if form == Output::Yaml {
+        output::result(&output::yaml(&configuration)?)?;
+        return Ok(Exit::Fine);
+    }
+    cluster::run(install(args, global, &configuration))?;
+    if !args.dry_run {
+        let address = address(&admission.server);
+        global.console().note(format_args!("the API server asks {address}"));
+        global
+            .console()
+            .note(format_args!("the certificates of {} end at {until}", printable(&path)));
+    }
+    Ok(Exit::Fine)
+}
+
+impl Args {
+    fn server(&self, global: &Global) -> anyhow::Result<Server> {
+        match &self.url {
+            Some(_) if global.target.namespace.is_some() => {
+                bail!("a webhook at a --url is in no namespace; leave --namespace out")
+            }
+            Some(url) => Ok(Server::Url(url.clone())),
+            None => Ok(Server::Service {
+                name: self.service.service_name.clone(),
+                namespace: super::namespace(global).to_owned(),
+            }),
+        }
+    }
+}
+
+/// As the API server calls it.
+fn address(server: &Server) -> String {
+    match server {
+        Server::Service { name, namespace } => format!("https://{name}.{namespace}.svc{PATH}"),
+        Server::Url(url) => url.clone(),
+    }
+}
+
+async fn install(
+    args: &Args,
+    global: &Global,
+    configuration: &ValidatingWebhookConfiguration,
+) -> anyhow::Result<()> {
+    let cluster = global.target.connect().await?;
+    let resource = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+    let api: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
+    let name = Admission::name();
+    let object = serde_json::to_value(configuration)?;
+    let before = get(&cluster, &api, &name, &format!("cannot read {name}")).await?;
+    let apply = Apply { dry_run: args.dry_run, force: args.force_conflicts };
+    let operation = format!("cannot apply {name}");
+    let after = apply.apply(&cluster, &api, &name, &object, &operation).await?;
+    let done = match (before, args.dry_run) {
+        (Some(before), _) if is_same(&before, &after) => "unchanged",
+        (None, false) => "created",
+        (Some(_), false) => "changed",
+        (None, true) => "would be created",
+        (Some(_), true) => "would be changed",
+    };
+    output::result(&format!("{done:<9}  {name}\n"))
+}
+
+/// Whether two states of an object say the same. A dry run gives no version to tell them by.
+fn is_same(before: &DynamicObject, after: &DynamicObject) -> bool {
+    let said = |object: &DynamicObject| {
+        let metadata = object.metadata.clone();
+        (metadata.labels, metadata.annotations, object.data.clone())
+    };
+    said(before) == said(after)
+}
+
+/// An address as the API server takes it for a webhook, with a path.
+fn server_url(text: &str) -> Result<String, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "this is no URL")?;
+    if uri.scheme_str() != Some("https") {
+        return Err("it has to begin with https://; the API server calls nothing else");
+    }
+    let authority = uri.authority().ok_or("it has no host")?;
+    if authority.as_str().contains('@') || uri.query().is_some() || text.contains('#') {
+        return Err("the API server takes no user, query or fragment in it");
+    }
+    if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+        return Err("its port is none");
+    }
+    let path = if uri.path() == "/" { PATH } else { uri.path() };
+    Ok(format!("https://{authority}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_what_the_api_server_takes() {
+        for (text, expected) in [
+            ("https://10.0.0.7:8443", Ok("https://10.0.0.7:8443/validate")),
+            ("https://hook.example.com/", Ok("https://hook.example.com/validate")),
+            ("https://[fd00::7]:8443/hook", Ok("https://[fd00::7]:8443/hook")),
+            ("http://10.0.0.7:8443", Err("begin with https://")),
+            ("10.0.0.7:8443", Err("begin with https://")),
+            ("/validate", Err("begin with https://")),
+            ("https://", Err("no URL")),
+            ("https://a b", Err("no URL")),
+            ("https://me@hook", Err("no user, query or fragment")),
+            ("https://hook/validate?a=b", Err("no user, query or fragment")),
+            ("https://hook/validate#a", Err("no user, query or fragment")),
+            ("https://hook:99999", Err("port")),
+            ("https://hook:", Err("port")),
+        ] {
+            match (server_url(text), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(found), Err(part)) => assert!(found.contains(part), "{text}: {found}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+    }
+}
