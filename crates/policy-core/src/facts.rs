@@ -80,7 +80,7 @@ pub struct ContainerFacts {
 }
 
 /// The sort of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ContainerRole {
     /// Runs for the pod's whole life.
     Regular,

@@ -7,13 +7,15 @@
 //! API server JSON ─ view::PodView ─┴─ PodFacts ─┐
 //! DevOpsPolicySpec ─ CompiledPolicy::compile ───┼─ evaluate ─ Evaluation ─ Tally ─ Score
 //! now ──────────────────────────────────────────┘     │            └─ Verdict, Index
-//!                                                     └─ report: table, JSON, SARIF, JUnit
+//!                                                     ├─ report: table, JSON, SARIF, JUnit
+//! AdmissionReview ─ admission::Review ─ admit ────────┴─ admission::Verdict, answer
 //! ```
 //!
 //! Nothing in this crate does I/O, waits, reads a clock, logs, or keeps global state. Bad input
 //! is a value (an image that is not a reference, a document that cannot be read), so evaluating
 //! cannot fail.
 
+pub mod admission;
 pub mod api;
 pub mod bundle;
 pub mod checks;

@@ -74,7 +74,13 @@ impl ObjectKind {
     /// group does not matter.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        Self::named(kind).filter(|found| found.groups().contains(&group(api_version)))
+        Self::in_group(group(api_version), kind)
+    }
+
+    /// The same for who knows the group without the version.
+    #[must_use]
+    pub fn in_group(group: &str, kind: &str) -> Option<Self> {
+        Self::named(kind).filter(|found| found.groups().contains(&group))
     }
 
     /// The kind of that name, whatever its group.

@@ -1,9 +1,12 @@
 //! Images that are not pinned.
 
+use std::borrow::Cow;
+
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::{ImageFact, PodFacts};
+use crate::facts::{ContainerFacts, ImageFact, PodFacts};
+use crate::view::ContainerView;
 
 pub(super) struct LatestTag;
 
@@ -20,8 +23,10 @@ static META: CheckMeta = CheckMeta {
     what: "A container of any sort (regular, init, sidecar, ephemeral) whose image has no digest and whose tag is missing or `latest`. A reference that cannot be parsed counts as well. A container without an image, filled in by something else, is skipped.",
     why: "The registry decides at each pull what runs: two replicas may differ, a rollback may bring nothing back, and a restart can be an unnoticed upgrade.",
     fix: "Name a version or, better, a digest: `image: nginx:1.27.3` or `image: nginx@sha256:…`.",
+    remedy: "use a fixed tag or digest",
     weight: 5,
     at_admission: true,
+    is_filled_in_later: false,
     patchable: false,
     weight_override: |weights| weights.latest_tag,
     severity_override: |severities| severities.latest_tag,
@@ -41,6 +46,19 @@ impl Check for LatestTag {
             if container.image == ImageFact::NotPinned {
                 sink.container(index, 1);
             }
+        }
+    }
+
+    /// Names the image, so that another one that is not pinned either is another finding.
+    fn admission_message(
+        &self,
+        container: Option<&ContainerFacts>,
+        view: Option<&ContainerView>,
+        limit: u32,
+    ) -> Cow<'static, str> {
+        match view.and_then(|view| view.image.as_deref()) {
+            Some(image) => format!("image {image} is not pinned").into(),
+            None => self.message(container, limit),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
 use crate::evaluate::Sink;
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::severity::Severity;
+use crate::view::ContainerView;
 
 /// All checks, in the order in which reports list them.
 pub const CHECKS: &[&dyn Check] = &[
@@ -51,6 +52,19 @@ pub trait Check: Sync {
             text if text.contains("{limit}") => text.replace("{limit}", &limit.to_string()).into(),
             text => text.into(),
         }
+    }
+
+    /// The finding as words at admission, where the object itself is at hand: `view` is the
+    /// container found as it was sent. It can hold anything, of any length. A finding whose words
+    /// an update leaves as they were is not what the update brings in.
+    fn admission_message(
+        &self,
+        container: Option<&ContainerFacts>,
+        view: Option<&ContainerView>,
+        limit: u32,
+    ) -> Cow<'static, str> {
+        let _ = view;
+        self.message(container, limit)
     }
 }
 
@@ -105,10 +119,15 @@ pub struct CheckMeta {
     pub why: &'static str,
     /// What to do about a finding, with an example.
     pub fix: &'static str,
+    /// What to do about it in a few words, for lines that have no room for more.
+    pub remedy: &'static str,
     /// Points that a finding takes from the score, unless the policy says otherwise.
     pub weight: u8,
     /// Whether the check can judge at admission; one about running pods cannot.
     pub at_admission: bool,
+    /// Whether a pod template may lack what its pods then have: a `LimitRange` fills it in. At
+    /// admission a finding in a template then only warns.
+    pub is_filled_in_later: bool,
     /// Whether enforce mode can fill in what is missing.
     pub patchable: bool,
     /// The policy's weight for this check.
@@ -206,7 +225,7 @@ mod tests {
             let meta = check.meta();
             assert_eq!(meta.violation_type, meta.id.replace('-', "_"));
             assert!(meta.summary_label.len() <= 27, "{check}: the summary's column is full");
-            for text in [meta.title, meta.text, meta.what, meta.why, meta.fix] {
+            for text in [meta.title, meta.text, meta.what, meta.why, meta.fix, meta.remedy] {
                 assert!(!text.is_empty() && text.trim() == text, "{check}: {text:?}");
             }
             for text in [meta.what, meta.why, meta.fix] {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// Keeps the first members in its order. Which ones these are does not depend on the order in
 /// which they came, nor on which of them were gathered apart.
 #[derive(Debug)]
-pub(super) struct Capped<T> {
+pub(crate) struct Capped<T> {
     most: usize,
     order: fn(&T, &T) -> Ordering,
     kept: Vec<T>,
@@ -13,12 +13,12 @@ pub(super) struct Capped<T> {
 }
 
 impl<T> Capped<T> {
-    pub(super) fn new(most: usize, order: fn(&T, &T) -> Ordering) -> Self {
+    pub(crate) fn new(most: usize, order: fn(&T, &T) -> Ordering) -> Self {
         Self { most, order, kept: Vec::new(), cut: 0 }
     }
 
     /// Takes in more. Half as many as are kept may gather before they are sorted and cut.
-    pub(super) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
+    pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
         self.kept.extend(more);
         if self.kept.len() > self.most + self.most / 2 {
             self.cut();
@@ -26,17 +26,17 @@ impl<T> Capped<T> {
     }
 
     /// Takes in a list of the same order and size.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.cut += other.cut;
         self.extend(other.kept);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.cut == 0
     }
 
     /// The members kept, sorted, and how many were cut.
-    pub(super) fn finish(mut self) -> (Vec<T>, u64) {
+    pub(crate) fn finish(mut self) -> (Vec<T>, u64) {
         self.cut();
         (self.kept, self.cut)
     }

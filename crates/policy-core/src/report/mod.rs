@@ -2,7 +2,7 @@
 //! the same bytes.
 
 mod assessment;
-mod capped;
+pub(crate) mod capped;
 mod clusters;
 mod explanation;
 mod junit;

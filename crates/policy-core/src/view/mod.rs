@@ -13,8 +13,8 @@ mod policy;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 pub use serde_saphyr::Spanned;
 
 pub use amount::Amount;
@@ -22,11 +22,12 @@ use lenient::{bounded, nullable};
 use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
-pub(crate) use object::items;
+pub(crate) use object::{SpecOnly, items};
 pub use policy::{PolicyView, Refused, policy_metadata};
 
-/// More than an API server can store of one pod: etcd takes 1.5 MiB, a container some 50 bytes.
-const MAX_CONTAINERS: usize = 65_536;
+/// More than an API server can store of one pod: etcd takes 1.5 MiB, and a container has some
+/// 140 bytes once the server's defaults are in it.
+const MAX_CONTAINERS: usize = 16_384;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]
@@ -76,9 +77,47 @@ pub struct SpecView {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct PodTemplateView {
-    /// What the pods of this template are to be.
-    #[serde(deserialize_with = "nullable")]
+    /// What the pods of this template are to be; holds no template itself.
+    #[serde(deserialize_with = "pod_spec")]
     pub spec: SpecView,
+}
+
+/// Reads the spec of a pod. A template in it is nothing that Kubernetes has, and templates in
+/// templates would take memory without end.
+fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct PodSpec {
+        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+        containers: Vec<Spanned<ContainerView>>,
+        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+        init_containers: Vec<Spanned<ContainerView>>,
+        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+        ephemeral_containers: Vec<Spanned<ContainerView>>,
+        restart_policy: Option<String>,
+        #[serde(deserialize_with = "nullable")]
+        scheduling_gates: Vec<IgnoredAny>,
+        #[serde(deserialize_with = "nullable")]
+        resources: ResourcesView,
+    }
+    let PodSpec {
+        containers,
+        init_containers,
+        ephemeral_containers,
+        restart_policy,
+        scheduling_gates,
+        resources,
+    } = nullable(deserializer)?;
+    Ok(SpecView {
+        containers,
+        init_containers,
+        ephemeral_containers,
+        restart_policy,
+        scheduling_gates,
+        resources,
+        template: None,
+        job_template: None,
+    })
 }
 
 /// The job template of a `CronJob`.

@@ -1,0 +1,62 @@
+//! The way of a request through the crate, for fuzzing.
+
+use std::sync::{Arc, LazyLock};
+
+use super::{Doubt, NamedPolicy, Review, admit, answer, answer_in_doubt};
+use crate::policy::{CompiledPolicy, default_profile_spec};
+
+/// A policy that denies what it can, one that warns, and one that is invalid.
+static POLICIES: LazyLock<[NamedPolicy; 3]> = LazyLock::new(|| {
+    let strict = || {
+        let mut spec = default_profile_spec();
+        spec.admission.get_or_insert_default().deny_severity = crate::severity::Severity::Low;
+        CompiledPolicy::compile(&spec).map(Arc::new).map_err(|_| "not reached".to_owned())
+    };
+    let named = |name: &str, rules| NamedPolicy { name: name.into(), rules };
+    [
+        named("strict", strict()),
+        named("profile", Ok(Arc::new(CompiledPolicy::default_profile()))),
+        named("bad", Err("spec.x: \u{1b}odd\n".repeat(99))),
+    ]
+});
+
+/// Reads the bytes, judges what is read and answers, and asserts what holds for every answer: it
+/// is JSON, within its limits, of printable lines, and an update to itself is let in.
+///
+/// # Panics
+/// When any of that does not hold.
+pub fn fuzz(body: &[u8]) {
+    let Ok(Review { uid, request }) = Review::read(body) else { return };
+    let request = match request {
+        Ok(request) => request,
+        Err(why) => return check(&answer_in_doubt(&uid, Doubt::UnreadableObject, &why), &uid),
+    };
+    let verdict = admit(&request, &*POLICIES);
+    check(&answer(&uid, &verdict), &uid);
+    let message = verdict.message().unwrap_or_default();
+    assert_eq!(message.is_empty(), verdict.is_allowed());
+    assert!(message.len() <= 2048 && message.lines().count() <= 11, "{message}");
+    let mut again = request.clone();
+    again.operation = super::Operation::Update;
+    again.old_object.clone_from(&again.object);
+    let verdict = admit(&again, &*POLICIES);
+    assert_eq!(verdict.findings().count(), 0, "an update to itself");
+}
+
+fn check(answer: &[u8], uid: &str) {
+    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    let response = &answer["response"];
+    assert_eq!(response["uid"], uid);
+    let texts = |part: &str| {
+        let texts = response[part].as_array().into_iter().flatten();
+        let named = response[part].as_object().into_iter().flat_map(|map| map.values());
+        texts.chain(named).map(|text| text.as_str().unwrap_or_default().to_owned())
+    };
+    assert!(texts("warnings").all(|text| text.chars().count() <= 120 && text.len() <= 256));
+    assert!(texts("warnings").map(|text| text.len()).sum::<usize>() <= 4096);
+    assert!(texts("auditAnnotations").all(|text| text.len() <= 1024));
+    let message = response["status"]["message"].as_str().unwrap_or_default().to_owned();
+    let lines = message.lines().map(str::to_owned);
+    let is_plain = |text: String| !text.contains(char::is_control);
+    assert!(texts("warnings").chain(texts("auditAnnotations")).chain(lines).all(is_plain));
+}

@@ -1,0 +1,145 @@
+use super::*;
+
+const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+
+fn answered(verdict: &Verdict) -> Value {
+    serde_json::from_slice(&answer(UID, verdict)).unwrap()
+}
+
+#[test]
+fn a_clean_object_is_let_in_without_a_word() {
+    let verdict = verdict(&create(&pod(&[container("web", "nginx:1")])), &[strict()]);
+    let text = String::from_utf8(answer(UID, &verdict)).unwrap();
+    assert_eq!(
+        text,
+        format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{{"uid":"{UID}","allowed":true}}}}"#
+        )
+    );
+}
+
+#[test]
+fn a_denial_names_policy_container_check_and_remedy() {
+    let containers =
+        [json!({ "name": "proxy", "image": "envoy:1" }), container("web", "nginx:latest")];
+    let liveness = policy(
+        "probes",
+        json!({ "requireLivenessProbe": true,
+        "severityOverrides": { "missingLiveness": "high" } }),
+    );
+    let verdict = verdict(&create(&pod(&containers)), &[liveness, strict()]);
+    assert_eq!(
+        answered(&verdict),
+        json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": {
+                "uid": UID, "allowed": false,
+                "status": { "code": 403, "reason": "Forbidden", "message":
+                    "denied by policy production/strict: container web: image nginx:latest is not pinned \
+                     (check latest-tag, critical); use a fixed tag or digest\n\
+                     denied by policy production/probes: container proxy: missing liveness probe \
+                     (check missing-liveness, high); add a livenessProbe" },
+                "warnings": ["policy production/strict: container proxy: missing readiness probe (missing-readiness, medium)"],
+            },
+        })
+    );
+}
+
+#[test]
+fn what_cannot_be_judged_is_let_in_and_said_so() {
+    let text = answer_in_doubt(UID, Doubt::UnreadableObject, "the object\ncannot be read: odd");
+    let answer: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        answer["response"],
+        json!({
+            "uid": UID, "allowed": true,
+            "warnings": ["let in by the policy webhook without a verdict: the object cannot be read"],
+            "auditAnnotations": { "in-doubt":
+                "unreadable_object: the object cannot be read: the object\u{fffd}cannot be read: odd" },
+        })
+    );
+    for doubt in Doubt::ALL {
+        let text = String::from_utf8(answer_in_doubt(UID, doubt, "")).unwrap();
+        assert!(text.contains(&format!(r#""in-doubt":"{}: {doubt}""#, doubt.as_str())), "{text}");
+        assert!(text.contains(&format!("without a verdict: {doubt}\"]")), "not cut: {text}");
+    }
+}
+
+#[test]
+fn lines_are_sorted_by_severity_policy_container_and_check() {
+    let bare = |name: &str| json!({ "name": name, "image": "x" });
+    let rules = |latest: &str| {
+        json!({ "forbidLatestTag": true, "requireLivenessProbe": true,
+        "severityOverrides": { "latestTag": latest }, "admission": { "denySeverity": "low" } })
+    };
+    let policies = [policy("b", rules("critical")), policy("a", rules("medium"))];
+    let verdict = verdict(&create(&pod(&[bare("z"), bare("y")])), &policies);
+    let message = verdict.message().unwrap();
+    let words = |line: &str| {
+        let (_, rest) = line.split_once('/').unwrap();
+        let (policy, rest) = rest.split_once(": container ").unwrap();
+        let check = rest.split_once("check ").unwrap().1.split_once(',').unwrap().0;
+        format!("{policy} {} {check}", &rest[..1])
+    };
+    let found: Vec<String> = message.lines().map(words).collect();
+    assert_eq!(
+        found,
+        [
+            "b z latest-tag",
+            "b y latest-tag",
+            "a z latest-tag",
+            "a z missing-liveness",
+            "a y latest-tag",
+            "a y missing-liveness",
+            "b z missing-liveness",
+            "b y missing-liveness",
+        ]
+    );
+}
+
+#[test]
+fn long_messages_are_cut_and_the_rest_is_counted() {
+    let many: Vec<Value> =
+        (0..500).map(|i| json!({ "name": format!("c{i}"), "image": "nginx" })).collect();
+    let verdict = verdict(&create(&pod(&many)), &[strict()]);
+    let message = verdict.message().unwrap();
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!((lines.len(), lines[10]), (11, "and 490 more"), "{message}");
+    let warnings = verdict.warnings();
+    let shown = warnings.len() - 1;
+    assert!(shown > 30, "{warnings:?}");
+    assert_eq!(warnings[shown], format!("and {} more", 500 - shown));
+    assert!(warnings.iter().map(String::len).sum::<usize>() <= 4096);
+    let long = "r.example/".to_owned() + &"x".repeat(3_000_000);
+    let verdict = super::verdict(&create(&pod(&[container("web", &long)])), &[strict()]);
+    let message = verdict.message().unwrap();
+    assert!(message.len() < 400, "{}", message.len());
+    let end = "x… (check latest-tag, critical); use a fixed tag or digest";
+    assert!(message.ends_with(end), "{message}");
+}
+
+#[test]
+fn no_name_begins_a_line_or_moves_the_cursor() {
+    let odd = "web\nWarning: \u{1b}[2J\u{202e}";
+    let name = NamedPolicy { name: odd.into(), ..strict() };
+    let mut review = create(&pod(&[json!({ "name": odd, "image": format!("x{odd}") })]));
+    review["request"]["namespace"] = json!(odd);
+    let verdict = verdict(&review, &[name]);
+    let texts = [vec![verdict.message().unwrap()], verdict.warnings()].concat();
+    assert_eq!(texts.len(), 2);
+    for text in texts {
+        assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
+    }
+}
+
+#[test]
+fn every_reason_is_a_label_of_its_own() {
+    let labels: std::collections::BTreeSet<_> = Doubt::ALL.iter().map(|d| d.as_str()).collect();
+    assert_eq!(labels.len(), Doubt::ALL.len());
+    assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    assert_eq!(Operation::ALL.map(Operation::as_str), ["create", "update", "delete", "connect"]);
+    assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "let_in"]);
+    for key in [LET_IN, IN_DOUBT] {
+        assert!(key.len() <= 63 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+    }
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::checks::CheckId;
+
+const LATEST: &str = "latest-tag denied";
+
+fn found_in(review: &Value, policies: &[NamedPolicy]) -> Vec<String> {
+    found(&verdict(review, policies))
+}
+
+#[test]
+fn each_finding_denies_or_warns_by_severity_and_mode() {
+    let bad = create(&pod(&[json!({ "name": "web", "image": "nginx" })]));
+    let admission = |admission: Value| {
+        policy(
+            "p",
+            json!({ "forbidLatestTag": true, "requireLivenessProbe": true,
+            "severityOverrides": { "latestTag": "critical" }, "admission": admission }),
+        )
+    };
+    let both_warned = ["latest-tag warned", "missing-liveness warned"];
+    for (settings, expected) in [
+        (json!({}), &[LATEST, "missing-liveness warned"][..]),
+        (json!({ "denySeverity": "medium" }), &[LATEST, "missing-liveness denied"]),
+        (json!({ "denySeverity": "critical" }), &[LATEST, "missing-liveness warned"]),
+        (json!({ "mode": "warn", "denySeverity": "low" }), &both_warned),
+        (json!({ "mode": "off", "denySeverity": "low" }), &[]),
+    ] {
+        assert_eq!(found_in(&bad, &[admission(settings.clone())]), expected, "{settings}");
+    }
+    let good = create(&pod(&[container("web", "nginx:1.27")]));
+    assert!(found_in(&good, &[admission(json!({}))]).is_empty());
+    assert!(found_in(&bad, &[]).is_empty(), "no policy");
+}
+
+#[test]
+fn all_policies_apply_and_any_denial_denies() {
+    let bad = create(&pod(&[container("web", "nginx")]));
+    let lenient = policy("lenient", json!({ "forbidLatestTag": true }));
+    let verdict = verdict(&bad, &[lenient, strict()]);
+    assert_eq!(found(&verdict), [LATEST, "latest-tag warned"]);
+    assert!(!verdict.is_allowed());
+}
+
+#[test]
+fn every_kind_is_judged_at_the_door() {
+    for (api_version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ReplicaSet"),
+        ("v1", "ReplicationController"),
+        ("batch/v1", "Job"),
+        ("batch/v1", "CronJob"),
+    ] {
+        let object = workload(api_version, kind, &[container("web", "nginx")]);
+        assert_eq!(found_in(&create(&object), &[strict()]), [LATEST], "{kind}");
+    }
+    let other = workload("serving.example.com/v1", "Deployment", &[container("web", "nginx")]);
+    assert!(found_in(&create(&other), &[strict()]).is_empty(), "not one that is judged");
+}
+
+#[test]
+fn only_what_makes_or_changes_a_pod_is_judged() {
+    let bad = pod(&[container("web", "nginx")]);
+    let asked = |field: &str, value: &str| {
+        let mut review = create(&bad);
+        review["request"][field] = json!(value);
+        found_in(&review, &[strict()])
+    };
+    assert_eq!(asked("subResource", ""), [LATEST]);
+    for subresource in ["status", "binding", "eviction", "resize", "scale", "exec"] {
+        assert!(asked("subResource", subresource).is_empty(), "{subresource}");
+    }
+    for operation in ["DELETE", "CONNECT"] {
+        assert!(asked("operation", operation).is_empty(), "{operation}");
+    }
+    let mut debugged = bad.clone();
+    debugged["spec"]["ephemeralContainers"] = json!([{ "name": "debug", "image": "busybox" }]);
+    let mut review = update(&bad, &debugged);
+    review["request"]["subResource"] = json!("ephemeralcontainers");
+    assert_eq!(found_in(&review, &[strict()]), [LATEST], "the ephemeral container");
+}
+
+#[test]
+fn run_time_checks_and_the_status_play_no_part() {
+    let mut ended = pod(&[container("web", "nginx")]);
+    ended["status"] = json!({ "phase": "Succeeded",
+        "containerStatuses": [{ "name": "web", "restartCount": 99 }] });
+    let policy = policy(
+        "p",
+        json!({ "forbidLatestTag": true, "maxRestartCount": 0,
+        "forbidPendingDuration": 0, "admission": { "denySeverity": "low" } }),
+    );
+    assert_eq!(found_in(&create(&ended), std::slice::from_ref(&policy)), [LATEST]);
+    ended["status"] = json!({ "phase": "Pending" });
+    ended["metadata"]["creationTimestamp"] = json!("1960-01-01T00:00:00Z");
+    assert_eq!(found_in(&create(&ended), std::slice::from_ref(&policy)), [LATEST]);
+    // A request that was not read from an API server's bytes has the whole object.
+    for status in [
+        json!({ "phase": "Failed", "containerStatuses": [{ "name": "web", "restartCount": 9 }] }),
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": 9 }] }),
+        json!({ "phase": "Pending" }),
+    ] {
+        ended["status"] = status;
+        let whole = serde_json::from_value(ended.clone()).unwrap();
+        let mut request = Request::create(crate::workload::ObjectKind::Pod, "shop", whole);
+        assert_eq!(found(&admit(&request, std::slice::from_ref(&policy))), [LATEST]);
+        request.old_object.clone_from(&request.object);
+        assert_eq!(found(&admit(&request, std::slice::from_ref(&policy))), [LATEST], "no update");
+    }
+}
+
+#[test]
+fn what_a_template_lacks_may_still_be_filled_in() {
+    let wanting = [policy(
+        "p",
+        json!({ "requireResources": true,
+        "severityOverrides": { "missingResources": "critical" } }),
+    )];
+    let bare = [json!({ "name": "web", "image": "nginx:1" })];
+    assert_eq!(found_in(&create(&pod(&bare)), &wanting), ["missing-resources denied"]);
+    let deployment = workload("apps/v1", "Deployment", &bare);
+    assert_eq!(found_in(&create(&deployment), &wanting), ["missing-resources warned"]);
+}
+
+#[test]
+fn of_an_update_only_what_it_brings_in_counts() {
+    let of = |containers: &[Value]| workload("apps/v1", "Deployment", containers);
+    let old = of(&[container("web", "nginx"), container("log", "fluentd:1")]);
+    let after = |new: &Value| found_in(&update(&old, new), &[strict()]);
+    assert!(after(&old).is_empty(), "untouched");
+    let mut scaled = old.clone();
+    scaled["spec"]["replicas"] = json!(7);
+    scaled["metadata"]["labels"] = json!({ "a": "b" });
+    assert!(after(&scaled).is_empty(), "scaled and labelled");
+    let other_image = of(&[container("web", "nginx:latest"), container("log", "fluentd:1")]);
+    assert_eq!(after(&other_image), [LATEST], "another image that is not pinned");
+    let one_more = of(&[container("web", "nginx"), container("log", "fluentd")]);
+    assert_eq!(after(&one_more), [LATEST], "the other container");
+    let renamed = of(&[container("www", "nginx")]);
+    assert_eq!(after(&renamed), [LATEST], "a new container");
+    let mut no_probe = old.clone();
+    no_probe["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = json!({});
+    assert_eq!(after(&no_probe), ["missing-readiness warned"]);
+    assert!(found_in(&update(&no_probe, &old), &[strict()]).is_empty(), "mended");
+    let mut moved = old.clone();
+    moved["spec"]["template"]["spec"]["initContainers"] = json!([container("web", "nginx")]);
+    assert_eq!(after(&moved), [LATEST], "the same name in another role");
+}
+
+#[test]
+fn a_create_and_an_update_without_old_object_are_judged_whole() {
+    let bad = pod(&[container("web", "nginx")]);
+    let mut review = update(&bad, &bad);
+    review["request"]["oldObject"] = Value::Null;
+    assert_eq!(found_in(&review, &[strict()]), [LATEST]);
+    review = update(&bad, &bad);
+    review["request"]["operation"] = json!("CREATE");
+    assert_eq!(found_in(&review, &[strict()]), [LATEST]);
+}
+
+#[test]
+fn pods_of_the_clusters_controllers_come_back_unless_the_policy_denies_them() {
+    let bare = create(&pod(&[json!({ "name": "web", "image": "nginx" })]));
+    let deny = policy(
+        "deny",
+        json!({ "forbidLatestTag": true, "requireReadinessProbe": true,
+        "severityOverrides": { "latestTag": "critical" }, "admission": { "controllerPods": "deny" } }),
+    );
+    let as_controller = by(REPLICA_SETS, bare.clone());
+    let let_in = verdict(&as_controller, &[strict()]);
+    assert_eq!(found(&let_in), ["latest-tag let_in", "missing-readiness let_in"]);
+    assert!(let_in.is_allowed() && let_in.warnings().is_empty());
+    assert_eq!(
+        let_in.annotations()[LET_IN],
+        "policy production/strict: container web: image nginx is not pinned (latest-tag, critical); \
+         policy production/strict: container web: missing readiness probe (missing-readiness, medium)"
+    );
+    let denied = verdict(&as_controller, std::slice::from_ref(&deny));
+    assert_eq!(found(&denied), [LATEST, "missing-readiness warned"]);
+    let both = verdict(&as_controller, &[strict(), deny]);
+    assert!(!both.is_allowed(), "each policy speaks for itself");
+    for user in [ANN, "system:serviceaccount:production:replicaset-controller"] {
+        assert!(!verdict(&by(user, bare.clone()), &[strict()]).is_allowed(), "{user}");
+    }
+    let changed = update(&pod(&[container("web", "nginx:1")]), &pod(&[container("web", "nginx")]));
+    assert!(
+        !verdict(&by(REPLICA_SETS, changed), &[strict()]).is_allowed(),
+        "not made, but changed"
+    );
+}
+
+#[test]
+fn replica_sets_and_jobs_of_the_controllers_were_judged_before() {
+    let deny = || {
+        policy(
+            "deny",
+            json!({ "forbidLatestTag": true,
+        "admission": { "denySeverity": "low", "controllerPods": "deny" } }),
+        )
+    };
+    let account = |name: &str| format!("system:serviceaccount:kube-system:{name}");
+    for (api_version, kind, controller) in [
+        ("apps/v1", "ReplicaSet", "deployment-controller"),
+        ("batch/v1", "Job", "cronjob-controller"),
+    ] {
+        let object = create(&workload(api_version, kind, &[container("web", "nginx")]));
+        for user in [&account(controller), "system:kube-controller-manager"] {
+            let verdict = verdict(&by(user, object.clone()), &[deny()]);
+            assert_eq!(found(&verdict), ["latest-tag let_in"], "{kind} by {user}");
+            assert!(verdict.annotations().contains_key(LET_IN));
+        }
+        for user in [ANN, &account("namespace-controller"), REPLICA_SETS] {
+            let verdict = verdict(&by(user, object.clone()), &[deny()]);
+            assert_eq!(found(&verdict), [LATEST], "{kind} by {user}");
+        }
+    }
+}
+
+#[test]
+fn an_invalid_policy_is_left_out_and_the_others_deny() {
+    let bad = NamedPolicy {
+        name: "bad".into(),
+        rules: Err("spec.weights.pending: must be 0 to 100, not 101".to_owned()),
+    };
+    let good = create(&pod(&[container("web", "nginx:1")]));
+    let in_doubt = verdict(&good, std::slice::from_ref(&bad));
+    assert!(in_doubt.is_allowed());
+    assert_eq!(in_doubt.doubt(), Some(Doubt::InvalidPolicy));
+    assert_eq!(
+        in_doubt.warnings(),
+        [
+            "policy production/bad is invalid and was left out: spec.weights.pending: must be 0 to 100, not 101"
+        ]
+    );
+    assert_eq!(
+        in_doubt.annotations()[IN_DOUBT],
+        "invalid_policy: policy production/bad is invalid and was left out: spec.weights.pending: must be 0 to 100, not 101"
+    );
+    let denied = verdict(&create(&pod(&[container("web", "nginx")])), &[bad.clone(), strict()]);
+    assert!(!denied.is_allowed() && denied.doubt().is_some());
+    let mut deleted = good;
+    deleted["request"]["operation"] = json!("DELETE");
+    assert_eq!(verdict(&deleted, &[bad]).doubt(), None, "not judged anyway");
+}
+
+#[test]
+fn findings_are_counted_by_check_and_decision() {
+    let bare = json!({ "name": "a", "image": "x" });
+    let pod = pod(&[bare, json!({ "name": "b", "image": "x" })]);
+    let counts: Vec<_> = verdict(&create(&pod), &[strict()]).counts().collect();
+    let check = |id| CheckId::from_name(id).unwrap();
+    let expected = [
+        (check("latest-tag"), Decision::Denied, 2),
+        (check("missing-readiness"), Decision::Warned, 2),
+    ];
+    assert_eq!(counts, expected);
+}
