@@ -13,3 +13,4 @@ mod preview;
 mod rights;
 mod testbed;
 mod watcher;
+mod webhook_config;
