@@ -15,6 +15,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use policy_core::admission::CONTROLLER_MANAGER;
 use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
 
 use crate::metadata::{cluster_wide, cluster_wide_name, in_namespace, labels};
@@ -33,8 +34,6 @@ const TIMEOUT: i32 = 5;
 
 /// What is created is judged, and what a change brings in. To delete is always allowed.
 const WRITES: &[&str] = &["CREATE", "UPDATE"];
-/// Those who may do all that the controllers do: a controller manager without an account for each.
-const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
 /// What the webhook is asked about: API group, resources, operations. A resource with a slash is
 /// a subresource, and no other one is named: what the kubelet writes is a status.

@@ -2,6 +2,8 @@
 
 use e2e::shared;
 
+use crate::policies;
+
 const NAMESPACE: &str = "kube-devops";
 
 #[test]
@@ -43,7 +45,8 @@ fn the_base_installs_twice_and_gives_the_watcher_its_rights_alone() {
 
 #[test]
 fn the_base_gives_the_webhook_policies_to_watch_and_nothing_else() {
-    let testbed = shared();
+    // kubectl asks about kinds by the names that the API server serves.
+    let testbed = policies::testbed();
     testbed.install_base().unwrap();
     let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-webhook").unwrap();
     let may = |verb: &str, resource: &str, scope: &str| {

@@ -14,3 +14,4 @@ mod rights;
 mod testbed;
 mod watcher;
 mod webhook;
+mod webhook_config;

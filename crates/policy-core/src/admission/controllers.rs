@@ -3,7 +3,7 @@
 use crate::workload::ObjectKind;
 
 /// The user of a controller manager that has no accounts for its controllers.
-pub(crate) const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+pub const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 /// What the users of the controllers' own accounts begin with.
 const ACCOUNTS: &str = "system:serviceaccount:kube-system:";
 

@@ -21,7 +21,7 @@ mod tests;
 mod verdict;
 mod wire;
 
-pub(crate) use controllers::CONTROLLER_MANAGER;
+pub use controllers::CONTROLLER_MANAGER;
 
 pub use answer::{answer, answer_in_doubt};
 pub use doubt::Doubt;
