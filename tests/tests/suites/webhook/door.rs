@@ -66,24 +66,22 @@ fn workload(kind: &str, namespace: &str, name: &str, image: &str) -> String {
 #[test]
 fn a_pod_is_denied_warned_of_or_let_in() {
     let shop = shop(STRICT);
+    let warning = format!(
+        "Warning: policy {shop}/strict: container web: missing readiness probe \
+         (missing-readiness, medium)\n"
+    );
     let bad = door().create(&pod(&shop, "bad", "nginx"), &[]);
     assert_eq!(
-        bad.stderr.trim_end(),
+        bad.stderr,
         format!(
-            "Error from server (Forbidden): error when creating \"STDIN\": admission webhook \
-             \"validate.devops.stochastic.io\" denied the request: denied by policy {shop}/strict: \
-             {DENIED}"
+            "{warning}Error from server (Forbidden): error when creating \"STDIN\": admission \
+             webhook \"validate.devops.stochastic.io\" denied the request: denied by policy \
+             {shop}/strict: {DENIED}\n"
         )
     );
     let warned = door().create(&pod(&shop, "warned", "nginx:1.27"), &[]);
     created(&warned);
-    assert_eq!(
-        warned.stderr.trim_end(),
-        format!(
-            "Warning: policy {shop}/strict: container web: missing readiness probe \
-             (missing-readiness, medium)"
-        )
-    );
+    assert_eq!(warned.stderr, warning);
     let fine = "{name: web, image: 'nginx:1.27', readinessProbe: {tcpSocket: {port: 80}}}";
     let fine = format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{generateName: fine-, namespace: {shop}}}, \
