@@ -22,8 +22,7 @@ impl Address {
     /// service that stands still lets the kernel accept the connection.
     pub fn get(&self, path: &str, within: Duration) -> Result<(u16, String)> {
         let Self { addr, .. } = self;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         self.exchange(&request, within).with_context(|| format!("GET {addr}{path}"))
     }
 

@@ -15,9 +15,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
+use crate::http::Address;
 use crate::poll::wait_for;
 use crate::processes::{Environment, Processes};
-use crate::http::Address;
 use crate::{Metrics, Signal, Testbed};
 
 /// For the first line of the log, on a busy machine.
@@ -245,7 +245,8 @@ fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
         roots.add(certificate.clone()).context("a certificate to trust")?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 

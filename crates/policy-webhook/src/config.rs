@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn wrong_limits_are_told_by_their_keys() {
-        let mut config = Config::default();
-        config.admission = AdmissionConfig { concurrency: 0, deadline_millis: 60_000 };
+        let admission = AdmissionConfig { concurrency: 0, deadline_millis: 60_000 };
+        let config = Config { admission, ..Config::default() };
         let mut problems = Problems::default();
         config.check(&mut problems);
         let told = format!("{problems:?}");

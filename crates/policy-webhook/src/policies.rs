@@ -23,7 +23,8 @@ impl Policies {
     #[must_use]
     pub(crate) fn new() -> (Self, PolicySink) {
         let policies = Self::default();
-        let sink = PolicySink { policies: policies.clone(), set: PolicySet::default(), listed: None };
+        let sink =
+            PolicySink { policies: policies.clone(), set: PolicySet::default(), listed: None };
         (policies, sink)
     }
 

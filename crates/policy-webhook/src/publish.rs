@@ -49,7 +49,10 @@ impl Counters {
         let operations = Operation::ALL.iter().map(|operation| operation.as_str());
         let requests = operations.chain([UNKNOWN]).map(|operation| {
             ["allowed", "denied"].map(|decision| {
-                counted("webhook_requests_total", &[("operation", operation), ("decision", decision)])
+                counted(
+                    "webhook_requests_total",
+                    &[("operation", operation), ("decision", decision)],
+                )
             })
         });
         let findings = CheckId::all().map(|check| {

@@ -47,7 +47,7 @@ pub(crate) struct Validator<J> {
 
 /// What came of a request.
 pub(crate) enum Outcome {
-    Judged(Verdict),
+    Judged(Box<Verdict>),
     /// Allowed unjudged, for that reason.
     InDoubt(Doubt, String),
 }
@@ -84,11 +84,11 @@ impl<J: Judge> Validator<J> {
             return Outcome::InDoubt(Doubt::NotSynced, String::new());
         };
         if self.excluded.contains(&request.namespace) {
-            return Outcome::Judged(Verdict::default());
+            return Outcome::Judged(Box::default());
         }
         let judged = self.judge.judge(request, policies.of(&request.namespace));
         match timeout_at(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
-            Ok(Ok(verdict)) => Outcome::Judged(verdict),
+            Ok(Ok(verdict)) => Outcome::Judged(Box::new(verdict)),
             Ok(Err(_)) => {
                 // The panic has told by itself where it came from.
                 error!(uid, "a request was allowed unjudged: judging it panicked");

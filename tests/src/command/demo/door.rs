@@ -37,7 +37,8 @@ fn start(testbed: &Testbed) -> Result<Service<'_>> {
     testbed.install_base()?;
     fs::write(testbed.folder().join("fine.yaml"), include_str!("fine.yaml"))?;
     let certificates = testbed.folder().join("certificates");
-    let path = |name| Ok(certificates.join(name).to_str().context("a path that is no text")?.to_owned());
+    let path =
+        |name| Ok(certificates.join(name).to_str().context("a path that is no text")?.to_owned());
     let [cert, key]: [Result<String>; 2] = ["tls.crt", "tls.key"].map(path);
     let ca = fs::read(certificates.join("ca.crt")).context("cannot read ca.crt")?;
     let ca = CertificateDer::pem_slice_iter(&ca).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,5 @@
 //! No verdict is lost or wrong while certificates, policies and replicas change.
 
-
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -15,16 +14,20 @@ use e2e::{Parts, Service, Signal};
 use super::{Door, SURELY, allows, certificates, policy, program, review};
 use crate::cli;
 
-/// Asks from several threads at once until it is told to stop, each time on a new connection; every
+/// Asks from several threads at once until it is over, each time on a new connection; every
 /// answer has to be right. Gives how many there were.
-fn ask_until(stop: &AtomicBool, namespace: &str, ask: impl Fn(&str) -> (u16, String) + Sync) -> usize {
+fn ask_until(
+    is_over: &AtomicBool,
+    namespace: &str,
+    ask: impl Fn(&str) -> (u16, String) + Sync,
+) -> usize {
     const THREADS: usize = 4;
     let asked = AtomicUsize::new(0);
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let (ask, asked) = (&ask, &asked);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                while !is_over.load(Ordering::Relaxed) {
                     let uid = format!("{thread}-{}", asked.fetch_add(1, Ordering::Relaxed));
                     let bad = ask(&review(namespace, &uid, "nginx"));
                     assert!(!allows(&bad, &uid), "{bad:?}");
@@ -49,8 +52,8 @@ fn publish(mounted: &Path, files: &Path, version: &str) {
     fs::rename(&new, mounted.join("..data")).unwrap();
 }
 
-fn expiry(webhook: &Service<'_>) -> f64 {
-    webhook.metrics().unwrap().value("tls_certificate_expiry_timestamp_seconds", &[]).unwrap()
+fn expiry(webhook: &Service<'_>) -> Option<f64> {
+    webhook.metrics().unwrap().value("tls_certificate_expiry_timestamp_seconds", &[])
 }
 
 #[test]
@@ -69,7 +72,12 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
             let folder = door.testbed.folder().join(format!("certificates-{number}"));
             let (path, days) = (folder.to_str().unwrap(), (100 * number).to_string());
             let generate = ["webhook", "cert-generate", "--output-dir", path, "--days", &days];
-            cli::expect(&door.testbed, 0, &[&generate[..], &["--ip-san", "127.0.0.1"]].concat(), "");
+            cli::expect(
+                &door.testbed,
+                0,
+                &[&generate[..], &["--ip-san", "127.0.0.1"]].concat(),
+                "",
+            );
             folder
         })
         .collect();
@@ -88,10 +96,10 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
         .start()
         .unwrap();
     webhook.wait_ready(SURELY).unwrap();
-    let stop = AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let asked = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            ask_until(&stop, &shop, |review| webhook.post("/validate", review).unwrap())
+            ask_until(&is_over, &shop, |review| webhook.post("/validate", review).unwrap())
         });
         for (number, folder) in generated.iter().enumerate() {
             let before = expiry(&webhook);
@@ -103,7 +111,7 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
             door.testbed.wait_for("the new certificate", SURELY, changed).unwrap();
             super::delete(&door.testbed, &shop, "dop/other");
         }
-        stop.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
         asking.join().unwrap()
     });
     assert!(asked > 100, "{asked}");
@@ -165,10 +173,10 @@ fn no_verdict_is_lost_while_replicas_are_replaced() {
     let front = Front::start(old.iter().map(Service::addr).collect());
     // Asked as if it were one service: by one who trusts the same CA.
     let asked_by = old[0].at(front.addr);
-    let (stop, mut started) = (AtomicBool::new(false), Vec::new());
+    let (is_over, mut started) = (AtomicBool::new(false), Vec::new());
     let asked = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            ask_until(&stop, &shop, |review| asked_by.post("/validate", review, SURELY).unwrap())
+            ask_until(&is_over, &shop, |review| asked_by.post("/validate", review, SURELY).unwrap())
         });
         for (replica, name) in old.iter().zip(["c", "d"]) {
             let new = start(name);
@@ -180,7 +188,7 @@ fn no_verdict_is_lost_while_replicas_are_replaced() {
             assert_eq!(replica.wait_exit(SURELY).unwrap().code(), Some(0));
             started.push(new);
         }
-        stop.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
         asking.join().unwrap()
     });
     assert!(asked > 100, "{asked}");

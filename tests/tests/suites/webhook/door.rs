@@ -46,10 +46,9 @@ fn workload(kind: &str, namespace: &str, name: &str, image: &str) -> String {
         "Job" => ("batch/v1", "template: TEMPLATE"),
         "CronJob" => ("batch/v1", "schedule: '@daily', jobTemplate: {spec: {template: TEMPLATE}}"),
         "ReplicationController" => ("v1", "replicas: 1, selector: {app: web}, template: TEMPLATE"),
-        "StatefulSet" => (
-            "apps/v1",
-            "serviceName: web, selector: {matchLabels: {app: web}}, template: TEMPLATE",
-        ),
+        "StatefulSet" => {
+            ("apps/v1", "serviceName: web, selector: {matchLabels: {app: web}}, template: TEMPLATE")
+        }
         _ => ("apps/v1", "selector: {matchLabels: {app: web}}, template: TEMPLATE"),
     };
     let restart = if kind.ends_with("Job") { "restartPolicy: Never, " } else { "" };
@@ -164,7 +163,7 @@ fn pods_of_what_is_older_than_the_policy_come_back_unless_they_are_not_to() {
     testbed.apply(&workload("Deployment", &shop, "web", "nginx")).unwrap();
     let pods = || {
         let get = ["get", "pods", "-l", "app=web", "-n", &shop, "-o", "name"];
-        Ok::<_, anyhow::Error>(testbed.kubectl(&get)?.succeeded()?)
+        testbed.kubectl(&get)?.succeeded()
     };
     testbed.wait_for("the first pod", SURELY, || Ok(!pods()?.is_empty())).unwrap();
     testbed.apply(&policy(&shop, "strict", STRICT)).unwrap();
