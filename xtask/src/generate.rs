@@ -25,6 +25,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     files.extend(kustomize_files()?);
     files.push(Generated { path: "docs/checks.md".to_owned(), text: check_docs::page() });
     for (name, schema) in [
+        ("admission", report::admission_json_schema()),
         ("analysis", report::json_schema()),
         ("clusters", report::clusters_json_schema()),
         ("explanation", report::explanation_json_schema()),

@@ -1,7 +1,8 @@
 //! A policy made ready for evaluation: validated, with every default filled in.
 
 use crate::api::{
-    Admission, AdmissionMode, DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode,
+    Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
+    EnforcementMode,
 };
 use crate::checks::{CHECK_COUNT, CheckId, Setting};
 use crate::quantity::{ParsedQuantity, Quantity};
@@ -149,6 +150,13 @@ impl CompiledPolicy {
         self.enabled().filter(is_denied).map(|(check, _)| check)
     }
 
+    /// The same policy with another setting for pods that the cluster's own controllers make.
+    #[must_use]
+    pub fn with_controller_pods(mut self, controller_pods: ControllerPods) -> Self {
+        self.admission.controller_pods = controller_pods;
+        self
+    }
+
     /// What the webhook does under the policy.
     #[must_use]
     pub fn admission(&self) -> &Admission {
@@ -249,7 +257,6 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ControllerPods;
 
     fn compile(json: &str) -> Result<CompiledPolicy, Vec<String>> {
         let spec = serde_json::from_str(json).map_err(|error| vec![error.to_string()])?;

@@ -104,6 +104,8 @@ enum Command {
     Explain(cmd::explain::Args),
     /// Say what a policy would find in the cluster before it is applied
     Preview(cmd::preview::Args),
+    /// Say what the admission webhook would answer to the objects of files
+    Admit(cmd::admit::Args),
     /// Ready-made policies
     #[command(subcommand)]
     Bundle(cmd::bundle::Command),
@@ -137,6 +139,7 @@ impl Cli {
             Command::Analyze(args) => cmd::analyze::run(args, global),
             Command::Explain(args) => cmd::explain::run(args, global),
             Command::Preview(args) => cmd::preview::run(args, global),
+            Command::Admit(args) => cmd::admit::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),

@@ -62,16 +62,25 @@ pub(crate) struct Judgement {
 impl PolicyChoice {
     /// The policy that was chosen, else the built-in profile.
     pub(crate) fn policy(&self) -> anyhow::Result<CompiledPolicy> {
-        let spec = match (&self.bundle, &self.policy) {
-            (Some(name), _) => return bundle(name),
-            (None, Some(file)) => policy_file(file, self.max_file_size)?.spec,
-            (None, None) => return Ok(CompiledPolicy::default_profile()),
+        let named = self.named()?;
+        Ok(named.map_or_else(CompiledPolicy::default_profile, |(_, policy)| policy))
+    }
+
+    /// The policy that was chosen and what it is called in a cluster; `None` where none was.
+    pub(crate) fn named(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+        let (name, spec) = match (&self.bundle, &self.policy) {
+            (Some(name), _) => return Ok(Some((name.clone(), bundle(name)?))),
+            (None, Some(file)) => {
+                let DevOpsPolicy { metadata, spec, .. } = policy_file(file, self.max_file_size)?;
+                (metadata.name.unwrap_or_else(|| file.display().to_string()), spec)
+            }
+            (None, None) => return Ok(None),
         };
         let policy = compiled(&spec)?;
         if policy.enabled().next().is_none() {
             output::reason("the policy switches no check on, so there is nothing to find");
         }
-        Ok(policy)
+        Ok(Some((name, policy)))
     }
 
     /// What was chosen, in words.

@@ -72,8 +72,20 @@ impl Document<'_> {
     /// is wrong is among the failures. Time and memory are bounded by the document's size.
     #[must_use]
     pub fn read(&self, namespace: &str) -> DocumentContent {
+        let mut objects = Vec::new();
+        let content = self.read_each(namespace, &mut |object, _| objects.push(object));
+        DocumentContent { objects, ..content }
+    }
+
+    /// The same, but each pod and workload is handed over with all that was read of it, for who
+    /// needs more than facts; there are none in the result.
+    pub fn read_each(
+        &self,
+        namespace: &str,
+        take: &mut dyn FnMut(ManifestObject, &ObjectView),
+    ) -> DocumentContent {
         let content = DocumentContent::default();
-        let mut reader = Reader { document: self, only_line: None, namespace, content };
+        let mut reader = Reader { document: self, only_line: None, namespace, take, content };
         match parse::<Spanned<ObjectView>>(self.bytes) {
             Ok(None) => {}
             Ok(Some(root)) => reader.object(&root.value, reader.file_line(&root), None),
@@ -88,6 +100,7 @@ struct Reader<'a> {
     /// The line of everything, where the parser's positions are not those of the file.
     only_line: Option<u32>,
     namespace: &'a str,
+    take: &'a mut dyn FnMut(ManifestObject, &ObjectView),
     content: DocumentContent,
 }
 
@@ -120,7 +133,7 @@ impl Reader<'_> {
         let containers = pod_spec(kind, &object.spec).into_iter().flat_map(all_containers);
         let container_lines =
             containers.map(|(_, _, container)| self.file_line(container)).collect();
-        self.content.objects.push(ManifestObject { facts, line, container_lines });
+        (self.take)(ManifestObject { facts, line, container_lines }, object);
     }
 
     /// A document that is well-formed but not of the shape of a workload: another kind is

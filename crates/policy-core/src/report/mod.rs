@@ -1,6 +1,7 @@
 //! The report: one model, rendered as table, JSON, YAML, SARIF and JUnit. The same input gives
 //! the same bytes.
 
+mod admission;
 mod assessment;
 pub(crate) mod capped;
 mod clusters;
@@ -19,6 +20,9 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
+pub use admission::{
+    AdmissionReport, AdmissionSummary, AdmittedObject, Outcome, PolicySource, admission_json_schema,
+};
 pub use assessment::{Assessment, Place};
 pub use clusters::{
     AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
@@ -29,8 +33,9 @@ pub use explanation::{
     explanation_json_schema,
 };
 pub use preview::{
-    ChangedFindings, CheckChange, CheckSide, Comparison, NamespacePods, PolicyPreview, Preview,
-    TodaysPolicy, WorkloadChange, preview_json_schema,
+    AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
+    DeniedWorkload, Door, NamespacePods, PolicyPreview, Preview, TodaysPolicy, WorkloadChange,
+    preview_json_schema,
 };
 pub use table::Colours;
 pub use text::printable;

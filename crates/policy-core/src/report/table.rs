@@ -258,7 +258,7 @@ impl Table<'_> {
     }
 
     /// A misspelt group makes a workload an object of another kind, which nobody looks at.
-    fn look_alikes(&mut self, coverage: &Coverage) -> io::Result<()> {
+    pub(super) fn look_alikes(&mut self, coverage: &Coverage) -> io::Result<()> {
         const MOST: usize = 10;
         if !coverage.look_alikes.is_empty() {
             self.heading("Skipped, though named like a workload:")?;

@@ -42,7 +42,7 @@ const NEEDS: [Need; 13] = [
     Need::new("analyze, explain, preview, list pods", "list", "", "pods", true),
     Need::new("-A, where pods are refused somewhere", "list", "", "namespaces", false),
     Need::new("-n, when there are no pods", "get", "", "namespaces", false),
-    Need::new("export, diff, preview", "list", GROUP, "devopspolicies", true),
+    Need::new("admit, export, diff, preview", "list", GROUP, "devopspolicies", true),
     Need::new("explain, import", "get", GROUP, "devopspolicies", true),
     Need::new("import", "create", GROUP, "devopspolicies", true),
     Need::new("import", "patch", GROUP, "devopspolicies", true),

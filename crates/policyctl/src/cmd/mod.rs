@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod admit;
 pub(crate) mod analyze;
 pub(crate) mod bundle;
 pub(crate) mod check;

@@ -7,7 +7,7 @@ use policy_core::Timestamp;
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, NamespacePods, Preview, TodaysPolicy};
+use policy_core::report::{Assessment, Door, NamespacePods, Preview, TodaysPolicy};
 use policy_core::view::PodView;
 
 use super::analyze::live;
@@ -26,7 +26,8 @@ Examples:
   policyctl preview --bundle restricted -A     a bundle in every namespace that has pods
 
 Judges the pods of now by the policy, beside the policies that are there today, and shows which
-findings would come and which would go. Nothing is written. A policy of a file is of the namespace
+findings would come and which would go, and what the admission webhook would no longer let in of
+what is there. Nothing is written. A policy of a file is of the namespace
 that it names, else of -n, else of the context's; with -A it is tried in every namespace.
 Differences are no failure: the exit code is 0.
 Output: table (default), json and yaml (docs/preview.schema.json).";
@@ -58,6 +59,13 @@ struct Proposed {
     /// Where it would be applied; `None` for everywhere.
     namespace: Option<String>,
     policy: CompiledPolicy,
+}
+
+impl Proposed {
+    /// Whether it would be applied there.
+    fn is_for(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
@@ -132,12 +140,13 @@ async fn preview(
     let now = Timestamp::now();
     let mut coverage = Assessment::new(&any, excluded, now).counting_only();
     let mut pods: BTreeMap<Arc<str>, Vec<PodFacts>> = BTreeMap::new();
+    let mut doors = Doors { proposed, judged: BTreeMap::new() };
     let targets: BTreeSet<Option<&str>> = proposed.iter().map(|p| p.namespace.as_deref()).collect();
     for target in targets {
         let mut is_read = true;
         live::read(cluster, target, excluded, global.console(), &mut |event| {
             match &event {
-                Event::Page(page) => keep(&mut pods, page.objects.iter(), excluded),
+                Event::Page(page) => keep(&mut pods, &mut doors, page.objects.iter(), excluded),
                 Event::NotRead { .. } => is_read = false,
             }
             live::assess(&mut coverage, event);
@@ -153,26 +162,51 @@ async fn preview(
     for (namespace, pods) in &pods {
         let of_namespace = NamespacePods { namespace, pods, excluded, now };
         let today = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
-        let is_wanted = |p: &&Proposed| p.namespace.as_deref().is_none_or(|n| n == &**namespace);
-        previews.extend(
-            proposed
-                .iter()
-                .filter(is_wanted)
-                .map(|p| of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today)),
-        );
+        let wanted = proposed.iter().enumerate().filter(|(_, p)| p.is_for(namespace));
+        previews.extend(wanted.map(|(number, p)| {
+            let door = doors.of(namespace, number);
+            of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today, door)
+        }));
     }
     let source = live::source(cluster, global.target.namespace.as_deref());
     Ok(Preview::new(source, previews, coverage))
 }
 
-/// Keeps what is counted of the pods, by namespace.
+/// The doors of the proposed policies, by namespace and the policy's place.
+struct Doors<'a> {
+    proposed: &'a [Proposed],
+    judged: BTreeMap<(Arc<str>, usize), Door>,
+}
+
+impl Doors<'_> {
+    fn pod(&mut self, facts: &PodFacts, pod: &PodView) {
+        let wanted = self.proposed.iter().enumerate().filter(|(_, p)| p.is_for(&facts.namespace));
+        for (number, proposed) in wanted {
+            let door = self.judged.entry((Arc::clone(&facts.namespace), number));
+            let door = door.or_insert_with(|| Door::new(&proposed.name, &proposed.policy));
+            door.pod(facts, &pod.spec);
+        }
+    }
+
+    fn of(&mut self, namespace: &Arc<str>, number: usize) -> Door {
+        let Proposed { name, policy, .. } = &self.proposed[number];
+        let door = self.judged.remove(&(Arc::clone(namespace), number));
+        door.unwrap_or_else(|| Door::new(name, policy))
+    }
+}
+
+/// Keeps what is counted of the pods, by namespace, and has it judged at the doors: facts do not
+/// hold all that is shown there.
 fn keep<'a>(
     kept: &mut BTreeMap<Arc<str>, Vec<PodFacts>>,
+    doors: &mut Doors<'_>,
     pods: impl Iterator<Item = &'a PodView>,
     excluded: &ExcludedNamespaces,
 ) {
-    for facts in pods.map(|pod| PodFacts::of_pod(pod, "")) {
+    for pod in pods {
+        let facts = PodFacts::of_pod(pod, "");
         if facts.lifecycle != Lifecycle::Ended && !excluded.contains(&facts.namespace) {
+            doors.pod(&facts, pod);
             kept.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
         }
     }

@@ -1,6 +1,7 @@
 //! What a policy would say of a namespace before it is applied there, beside what the policies say
 //! that are there today.
 
+mod door;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
+
+pub use door::{AdmissionPreview, DeniedPod, DeniedWorkload, Door};
 
 use super::assessment::{Assessment, Parts};
 use super::table::Colours;
@@ -58,6 +61,8 @@ pub struct PolicyPreview {
     pub summary: Summary,
     /// The same beside each policy that is there today, or beside none where there is none.
     pub comparisons: Vec<Comparison>,
+    /// What the webhook would do under it.
+    pub admission: AdmissionPreview,
 }
 
 /// A policy beside one that is there today.
@@ -190,7 +195,8 @@ pub struct NamespacePods<'a> {
 }
 
 impl<'a> NamespacePods<'a> {
-    /// What a policy would say, beside those of today.
+    /// What a policy would say, beside those of today. The door has judged the same pods under
+    /// the same policy.
     #[must_use]
     pub fn preview(
         self,
@@ -198,6 +204,7 @@ impl<'a> NamespacePods<'a> {
         place: Option<String>,
         compiled: &'a CompiledPolicy,
         today: &'a [TodaysPolicy],
+        door: Door,
     ) -> PolicyPreview {
         let then = self.judged(compiled);
         let mut comparisons: Vec<Comparison> = today
@@ -217,7 +224,8 @@ impl<'a> NamespacePods<'a> {
             comparisons.push(compare(None, &then));
         }
         let summary = Summary::of(&then.tally, compiled);
-        PolicyPreview { namespace: Arc::clone(self.namespace), policy, place, summary, comparisons }
+        let (namespace, admission) = (Arc::clone(self.namespace), door.finish());
+        PolicyPreview { namespace, policy, place, summary, comparisons, admission }
     }
 
     fn judged(self, policy: &'a CompiledPolicy) -> Parts<'a> {

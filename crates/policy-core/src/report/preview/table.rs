@@ -2,7 +2,11 @@
 
 use std::io;
 
-use super::{ChangedFindings, CheckChange, CheckSide, Comparison, PolicyPreview, Preview};
+use super::{
+    AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
+    DeniedWorkload, PolicyPreview, Preview,
+};
+use crate::api::{AdmissionMode, ControllerPods};
 use crate::report::table::{Colours, NUMBERS, Table, WIDTH};
 use crate::report::text::{counted, printable, shortened};
 
@@ -43,7 +47,8 @@ impl Table<'_> {
                 self.wrapped("    ", &format!("invalid: {problem}"))?;
             }
         }
-        comparisons.iter().try_for_each(|comparison| self.comparison(comparison))
+        comparisons.iter().try_for_each(|comparison| self.comparison(comparison))?;
+        self.admission(&preview.admission)
     }
 
     fn comparison(&mut self, comparison: &Comparison) -> io::Result<()> {
@@ -123,6 +128,43 @@ impl Table<'_> {
             self.line(format_args!("  {sign} {severity} {check:<20} {name}"))?;
         }
         self.more(rows.len(), cut)
+    }
+
+    fn admission(&mut self, admission: &AdmissionPreview) -> io::Result<()> {
+        let AdmissionPreview { mode, denied, denied_cut, denied_pods, denied_pods_cut, .. } =
+            admission;
+        self.line("")?;
+        match mode {
+            AdmissionMode::Off => return self.line("Admission: off"),
+            AdmissionMode::Warn => return self.line("Admission: warns, and denies nothing"),
+            AdmissionMode::Deny if denied.is_empty() && denied_pods.is_empty() => {
+                return self.line("Admission: everything here could be made again");
+            }
+            AdmissionMode::Deny => {}
+        }
+        let number = denied.len() as u64 + denied_cut;
+        let what = "of the workloads and bare pods here could not be made again";
+        self.line(format_args!("Admission: {number} {what}"))?;
+        for DeniedWorkload { workload, pods, message } in denied.iter().take(MOST) {
+            let name = format!("{workload}, {}", counted(*pods, "pod"));
+            self.line(format_args!("  {}", shortened(&printable(&name), WIDTH - 2)))?;
+            message.lines().try_for_each(|line| self.wrapped("    ", line))?;
+        }
+        self.more(denied.len(), *denied_cut)?;
+        if denied_pods.is_empty() {
+            return Ok(());
+        }
+        let pods = counted(denied_pods.len() as u64 + denied_pods_cut, "running pod");
+        let condition = match admission.controller_pods {
+            ControllerPods::Allow => "With controllerPods: deny, ",
+            ControllerPods::Deny => "",
+        };
+        self.line(format_args!("{condition}{pods} of controllers could not come back"))?;
+        for DeniedPod { name, workload } in denied_pods.iter().take(MOST) {
+            let name = format!("{name} of {workload}");
+            self.line(format_args!("  {}", shortened(&printable(&name), WIDTH - 2)))?;
+        }
+        self.more(denied_pods.len(), *denied_pods_cut)
     }
 
     fn more(&mut self, rows: usize, cut: u64) -> io::Result<()> {

@@ -25,7 +25,8 @@ fn previewed(
     let namespace = &Arc::from("shop");
     let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
     let place = Some("p.yaml:1".to_owned());
-    let found = of_namespace.preview("p".to_owned(), place, new, today);
+    let door = Door::new("p", new);
+    let found = of_namespace.preview("p".to_owned(), place, new, today, door);
     let source = Source::Files { paths: Vec::new() };
     let coverage = Assessment::new(new, &excluded, now);
     let mut text = Vec::new();
@@ -141,4 +142,60 @@ proptest! {
         let change = i16::from(there.summary.score) - i16::from(today.score);
         prop_assert_eq!(forth.score_change, Some(change));
     }
+}
+
+/// A pod of that image with that controller, judged at the door.
+fn at_the_door(
+    policy: &CompiledPolicy,
+    pods: &[(&str, &str, serde_json::Value)],
+) -> AdmissionPreview {
+    let mut door = Door::new("p", policy);
+    for (name, image, owner) in pods {
+        let pod = json!({
+            "metadata": { "namespace": "shop", "name": name, "ownerReferences": [owner],
+                "labels": { "pod-template-hash": "5d8" } },
+            "spec": {
+                "containers": [{ "name": "c", "image": image }],
+                "ephemeralContainers": [{ "name": "debug", "image": "busybox" }],
+            },
+        });
+        let pod: crate::view::PodView = serde_json::from_value(pod).unwrap();
+        door.pod(&PodFacts::of_pod(&pod, ""), &pod.spec);
+    }
+    door.finish()
+}
+
+fn owner(api_version: &str, kind: &str, name: &str) -> serde_json::Value {
+    json!({ "apiVersion": api_version, "kind": kind, "name": name, "controller": true })
+}
+
+#[test]
+fn what_could_not_be_made_again_is_told_apart_from_what_could_not_come_back() {
+    let deny = json!({ "forbidLatestTag": true, "requireResources": true,
+        "admission": { "denySeverity": "medium" } });
+    let new = policy(deny.clone());
+    let web = owner("apps/v1", "ReplicaSet", "web-5d8");
+    let pods = [
+        ("web-5d8-a", "nginx", web.clone()),
+        ("web-5d8-b", "nginx", web.clone()),
+        ("db-0", "db:1", owner("apps/v1", "StatefulSet", "db")),
+        ("game", "x:1", owner("example.com/v1", "Fleet", "game")),
+        ("bare", "x", json!({})),
+    ];
+    let found = at_the_door(&new, &pods);
+    let denied = |d: &DeniedWorkload| format!("{} {}", d.workload, d.pods);
+    let names: Vec<String> = found.denied.iter().map(denied).collect();
+    // A template may lack resources: a LimitRange fills them in. A pod that exists may not.
+    assert_eq!(names, ["Pod/bare 1", "Deployment/web 2", "Fleet/game 1"]);
+    assert_eq!(
+        found.denied[1].message,
+        "denied by policy shop/p: container c: image nginx is not pinned \
+         (check latest-tag, medium); use a fixed tag or digest"
+    );
+    let pods_denied: Vec<&str> = found.denied_pods.iter().map(|pod| &*pod.name).collect();
+    assert_eq!(pods_denied, ["db-0", "web-5d8-a", "web-5d8-b"]);
+    let mut off = deny;
+    off["admission"]["mode"] = json!("warn");
+    let found = at_the_door(&policy(off), &pods);
+    assert_eq!((found.denied, found.denied_pods), (vec![], vec![]));
 }

@@ -22,8 +22,7 @@ pub(crate) fn judge<'a>(
 ) -> anyhow::Result<Assessment<'a>> {
     let inputs = Inputs::find(filename);
     let progress = console.progress(inputs.found.len() as u64, "files");
-    let threads = rayon::ThreadPoolBuilder::new().stack_size(STACK).build()?;
-    let mut assessment = threads.install(|| {
+    let mut assessment = threads()?.install(|| {
         inputs
             .found
             .par_iter()
@@ -39,6 +38,11 @@ pub(crate) fn judge<'a>(
         assessment.not_read(&name.as_str().into(), None, error.to_string());
     }
     Ok(assessment)
+}
+
+/// Threads in which documents can be read.
+pub(crate) fn threads() -> anyhow::Result<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new().stack_size(STACK).build()?)
 }
 
 /// One file, its documents in parallel as well: a single file may be all there is.

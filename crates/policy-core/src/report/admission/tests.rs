@@ -1,0 +1,74 @@
+use serde_json::json;
+
+use super::*;
+use crate::admission::{NamedPolicy, Request, admit};
+use crate::namespaces::ExcludedNamespaces;
+use crate::policy::CompiledPolicy;
+use crate::workload::ObjectKind;
+
+fn facts(namespace: &str, image: &str) -> (PodFacts, Verdict) {
+    let pod = json!({
+        "metadata": { "namespace": namespace, "name": "web\n" },
+        "spec": { "containers": [{ "name": "c", "image": image }] },
+    });
+    let object: crate::view::ObjectView = serde_json::from_value(pod).unwrap();
+    let facts = PodFacts::of_object(ObjectKind::Pod, &object, "").unwrap();
+    let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": image != "x:2",
+        "severityOverrides": { "latestTag": "high" } });
+    let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
+    let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
+    let request = Request::create(ObjectKind::Pod, namespace, object);
+    (facts, admit(&request, &policies))
+}
+
+#[test]
+fn each_object_has_its_outcome_and_the_exact_lines() {
+    let place = |line| (Arc::from("a.yaml"), 1, line);
+    let of = |line, image| {
+        let (facts, verdict) = facts("shop", image);
+        AdmittedObject::of(&facts, place(line), 1, &verdict)
+    };
+    let excluded = AdmittedObject::excluded(&facts("kube-system", "x").0, place(9));
+    let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), excluded];
+    let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
+    let assessed = Assessment::new(&any, &none, crate::Timestamp::UNIX_EPOCH);
+    let source = Source::Files { paths: vec!["a.yaml".to_owned()] };
+    let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
+    let report = AdmissionReport::new(source, policies, objects, assessed);
+    assert_eq!(report.summary, AdmissionSummary { allowed: 2, warned: 1, denied: 1 });
+    let mut text = Vec::new();
+    report.write_table(Colours::Off, &mut text).unwrap();
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "\
+Policy                     : strict.yaml
+Admission                  : 1 denied, 1 warned, 2 allowed
+Coverage                   : 0 evaluated, 0 skipped, 0 not read
+
+denied   shop  Pod/web\u{fffd}  a.yaml:1
+Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
+denied by policy shop/strict: container c: image x is not pinned (check latest-tag, high); use a fixed tag or digest
+
+warned   shop  Pod/web\u{fffd}  a.yaml:3
+Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
+
+allowed  shop  Pod/web\u{fffd}  a.yaml:5
+
+allowed  kube-system  Pod/web\u{fffd}  a.yaml:9  (the namespace is left out)
+"
+    );
+}
+
+#[test]
+fn the_output_is_what_its_schema_describes() {
+    let (facts, verdict) = facts("shop", "x");
+    let object = AdmittedObject::of(&facts, ("a.yaml".into(), 1, 1), 1, &verdict);
+    let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
+    let assessed = Assessment::new(&any, &none, crate::Timestamp::UNIX_EPOCH);
+    let source = Source::Files { paths: Vec::new() };
+    let policies = PolicySource::Cluster { context: "c".to_owned(), server: "s".to_owned() };
+    let report = AdmissionReport::new(source, policies, vec![object], assessed);
+    let schema = serde_json::to_value(admission_json_schema()).unwrap();
+    let report = serde_json::to_value(&report).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&report), "{report:#}");
+}
