@@ -9,12 +9,13 @@ use std::time::Instant as Clock;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::*;
 use crate::config::Origin;
 use crate::config::tests::Settings;
-use crate::server::tests::{Connection, http2, shake_hands};
+use crate::server::tests::{Connection, Speech, connect};
 use crate::tls::tests::{Authority, mounted};
 
 /// Set for the process that is to serve.
@@ -71,7 +72,8 @@ impl Greeter {
     }
 
     async fn connect(&self, authority: &Authority) -> Connection {
-        http2(shake_hands(self.address, authority, "h2", None).await.unwrap()).await
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        connect(stream, authority, Speech::Http2).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::ExitCode;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber, date_time_ymd,
@@ -10,7 +11,8 @@ use rcgen::{
 use super::clients::Clients;
 use super::follow::held;
 use super::*;
-use crate::config::Problems;
+use crate::config::tests::Settings;
+use crate::config::{self, Args, Problems};
 use crate::readiness::Readiness;
 
 /// A CA of a test.
@@ -169,6 +171,23 @@ fn at_the_start_files_have_to_be_in_order() {
     assert!(error(&config).starts_with("tls.clientCa (/"), "{}", error(&config));
     std::fs::write(&ca, &authority.pem).unwrap();
     assert!(Follower::open(&config).is_ok());
+}
+
+#[test]
+fn the_check_of_a_configuration_looks_at_the_files() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let check = || {
+        let files = [("tls.crt", 0), ("tls.key", 1)].map(|(name, flag)| {
+            (TlsConfig::FLAGS[flag], folder.path().join(name).display().to_string())
+        });
+        let args = Args { check_config: true, flags: files.into(), ..Args::default() };
+        config::open::<Settings>(args).unwrap_err()
+    };
+    assert_eq!(check(), ExitCode::from(2));
+    authority.server(1).mount(folder.path(), "..1");
+    assert_eq!(check(), ExitCode::SUCCESS);
+    std::fs::write(folder.path().join("..1/tls.key"), authority.server(2).key).unwrap();
+    assert_eq!(check(), ExitCode::from(2));
 }
 
 #[test]

@@ -19,12 +19,13 @@ async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     timeout(LONG, all).await.is_ok()
 }
 
-/// A newcomer is answered within a second.
-async fn is_served(server: &Running, speech: Speech) {
+/// A newcomer is answered within a second, and stays.
+async fn is_served(server: &Running, speech: Speech) -> Connection {
     let begin = Instant::now();
-    let answer = server.connect(speech).await.get("/quick").await.unwrap();
-    assert_eq!(answer, (200, "quick\n".to_owned()));
+    let mut connection = server.connect(speech).await;
+    assert_eq!(connection.get("/quick").await.unwrap(), (200, "quick\n".to_owned()));
     assert!(begin.elapsed() < SECOND, "{speech:?}: {:?}", begin.elapsed());
+    connection
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,8 +63,9 @@ async fn who_is_being_answered_stays() {
             slow.push(tokio::spawn(async move { connection.post("/slow", "body").await }));
             server.one_begun().await;
         }
+        let mut idle = Vec::new();
         for _ in 0..20 {
-            is_served(&server, speech).await;
+            idle.push(is_served(&server, speech).await);
         }
         server.answers.add_permits(3);
         for slow in slow {
@@ -157,4 +159,28 @@ async fn heads_without_end_are_not_read() {
     let mut answer = [0; 12];
     plain.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431");
+}
+
+#[tokio::test]
+async fn who_sends_too_much_is_told_so() {
+    for speech in [Speech::Plain, Speech::Http1, Speech::Http2] {
+        let server = Running::start(speech, Limits::default()).await;
+        let mut connection = server.connect(speech).await;
+        let (status, text) = connection.post("/who", vec![b'a'; 8 << 20]).await.unwrap();
+        assert_eq!((status, text.as_str()), (413, "the body is too large\n"), "{speech:?}");
+        let mut connection = server.connect(speech).await;
+        let fits = connection.post("/slow", vec![b'a'; 1 << 20]);
+        server.answers.add_permits(1);
+        assert_eq!(fits.await.unwrap(), (200, "slow 1048576\n".to_owned()), "{speech:?}");
+    }
+    // Who stops in the middle is not waited for.
+    let server = Running::start(Speech::Plain, Limits::default()).await;
+    let mut stream = server.tcp().await;
+    stream
+        .write_all(b"POST /who HTTP/1.1\r\nhost: a\r\ncontent-length: 9999999\r\n\r\n1")
+        .await
+        .unwrap();
+    let begin = Instant::now();
+    assert!(is_closed(&mut stream).await);
+    assert!(begin.elapsed() < 3 * SECOND, "{:?}", begin.elapsed());
 }

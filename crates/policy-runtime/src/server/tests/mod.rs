@@ -49,7 +49,7 @@ pub(super) struct Running {
 
 /// What a caller speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speech {
+pub(crate) enum Speech {
     Plain,
     Http1,
     Http2,
@@ -91,20 +91,17 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Shakes hands as somebody who trusts the server's CA, and shows a certificate, if any.
     pub(super) async fn tls(
         &self,
         protocol: &str,
         shown: Option<&Issued>,
     ) -> io::Result<TlsStream<TcpStream>> {
-        shake_hands(self.address, &self.authority, protocol, shown).await
+        shake_hands(self.tcp().await, client(&self.authority, protocol, shown)).await
     }
 
     pub(super) async fn connect(&self, speech: Speech) -> Connection {
-        match speech {
-            Speech::Plain => http1(self.tcp().await).await,
-            Speech::Http1 => http1(self.tls("http/1.1", None).await.unwrap()).await,
-            Speech::Http2 => http2(self.tls("h2", None).await.unwrap()).await,
-        }
+        connect(self.tcp().await, &self.authority, speech).await
     }
 
     /// Waits until the handler of `/slow` has been begun once more.
@@ -148,16 +145,19 @@ fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
     endpoints
 }
 
-/// Shakes hands as somebody who trusts a CA, and shows a certificate, if any.
-pub(crate) async fn shake_hands(
-    address: SocketAddr,
-    authority: &Authority,
-    protocol: &str,
-    shown: Option<&Issued>,
-) -> io::Result<TlsStream<TcpStream>> {
-    let config = client(authority, protocol, shown);
+/// What a caller has in its hands that trusts this CA.
+pub(crate) async fn connect(stream: TcpStream, ca: &Authority, speech: Speech) -> Connection {
+    let tls =
+        async |stream, protocol| shake_hands(stream, client(ca, protocol, None)).await.unwrap();
+    match speech {
+        Speech::Plain => http1(stream).await,
+        Speech::Http1 => http1(tls(stream, "http/1.1").await).await,
+        Speech::Http2 => http2(tls(stream, "h2").await).await,
+    }
+}
+
+async fn shake_hands(stream: TcpStream, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
@@ -189,7 +189,7 @@ pub(super) async fn http1(
     Connection::Http1(sender)
 }
 
-pub(crate) async fn http2(
+pub(super) async fn http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Connection {
     let executor = TokioExecutor::new();
@@ -200,26 +200,26 @@ pub(crate) async fn http2(
 
 impl Connection {
     pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<(u16, String)> {
-        self.ask(Method::GET, path, "").await
+        self.ask(Method::GET, path, Bytes::new()).await
     }
 
     pub(super) async fn post(
         &mut self,
         path: &str,
-        body: &'static str,
+        body: impl Into<Bytes>,
     ) -> hyper::Result<(u16, String)> {
-        self.ask(Method::POST, path, body).await
+        self.ask(Method::POST, path, body.into()).await
     }
 
     async fn ask(
         &mut self,
         method: Method,
         path: &str,
-        body: &'static str,
+        body: Bytes,
     ) -> hyper::Result<(u16, String)> {
         let uri = format!("https://localhost{path}");
         let request = Request::builder().method(method).uri(uri).header("host", "localhost");
-        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let request = request.body(Full::new(body)).unwrap();
         let response = match self {
             Self::Http1(sender) => {
                 sender.ready().await?;

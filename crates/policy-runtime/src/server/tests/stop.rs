@@ -45,6 +45,26 @@ async fn a_request_on_its_way_is_answered() {
 }
 
 #[tokio::test]
+async fn who_was_accepted_by_the_kernel_alone_is_answered() {
+    for speech in ALL {
+        let server = Running::start(speech, Limits::default()).await;
+        server.connect(speech).await.get("/quick").await.unwrap();
+        let waiting = [(); 10].map(|()| std::net::TcpStream::connect(server.address).unwrap());
+        // The server has not had a moment to look since.
+        server.stop.cancel();
+        let answers = waiting.map(async |stream| {
+            stream.set_nonblocking(true).unwrap();
+            let stream = TcpStream::from_std(stream).unwrap();
+            let mut connection = connect(stream, &server.authority, speech).await;
+            connection.get("/quick").await.unwrap().0
+        });
+        let answers = futures::future::join_all(answers).await;
+        assert!(answers.iter().all(|status| *status == 200), "{speech:?}: {answers:?}");
+        server.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn who_asks_half_a_question_does_not_hold_up_the_end() {
     let halves: [&[u8]; 4] = [
         b"",
