@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use policy_core::admission::{
     Doubt, NamedPolicy, Request, Review, Verdict, admit, answer, answer_in_doubt,
 };
@@ -58,6 +58,11 @@ impl<J: Judge> Validator<J> {
         if self.needs_certificate && !posted.peer.is_verified {
             return self.turn_away(posted);
         }
+        if !is_json(posted.content_type.as_ref()) {
+            self.counters.in_doubt(Doubt::Unreadable);
+            let why = "a review is JSON: Content-Type: application/json\n";
+            return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, why);
+        }
         let review = match Review::read(&posted.body) {
             Ok(review) => review,
             Err(why) => {
@@ -107,4 +112,11 @@ impl<J: Judge> Validator<J> {
         };
         respond(StatusCode::FORBIDDEN, TEXT, why)
     }
+}
+
+/// Whether that is the type of JSON, with whatever parameters.
+fn is_json(content_type: Option<&HeaderValue>) -> bool {
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
 }

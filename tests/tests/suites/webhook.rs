@@ -4,6 +4,7 @@
 mod continuity;
 mod door;
 mod failopen;
+mod hostile;
 mod mtls;
 mod rights;
 

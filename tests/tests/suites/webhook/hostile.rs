@@ -1,0 +1,175 @@
+//! Requests that mean harm: each is refused within bounds, and all others go on being answered.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use e2e::{Parts, Service};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+
+use super::{Door, allows, certificates, program, review};
+
+/// What a container of the chart may use, in MiB.
+const MEMORY: u64 = 128;
+const LARGEST: usize = 7 << 20;
+
+struct Attack<'a> {
+    webhook: &'a Service<'a>,
+    shop: &'a str,
+    tls: Arc<ClientConfig>,
+}
+
+impl<'a> Attack<'a> {
+    fn new(door: &Door, webhook: &'a Service<'a>, shop: &'a str) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates(&door.file("ca.crt")));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        Self { webhook, shop, tls }
+    }
+
+    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let stream = TcpStream::connect(self.webhook.addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let name = self.webhook.addr().ip().into();
+        StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name).unwrap(), stream)
+    }
+
+    /// The status line of the answer to these bytes; empty where the connection just ends.
+    fn send(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = self.connect();
+        // Refused before all was sent, perhaps.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        let mut answer = vec![0; 64];
+        let read = stream.read(&mut answer).unwrap_or(0);
+        let text = String::from_utf8_lossy(&answer[..read]).into_owned();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn post(&self, content_type: &str, body: &[u8]) -> String {
+        let length = body.len();
+        let head = format!(
+            "POST /validate HTTP/1.1\r\nHost: w\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        self.send(&head, body)
+    }
+
+    /// Others are still answered, soon and right, and memory is within its bounds.
+    fn is_over(&self, what: &str) {
+        let start = Instant::now();
+        for (image, expected) in [("nginx", false), ("nginx:1.27", true)] {
+            let answer = self.webhook.post("/validate", &review(self.shop, "u", image)).unwrap();
+            assert_eq!(allows(&answer, "u"), expected, "after {what}: {answer:?}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "{what}: {:?}", start.elapsed());
+        let most = most_memory_mib(self.webhook);
+        assert!(most <= MEMORY, "{what}: {most} MiB at most");
+    }
+}
+
+/// The highest that its resident memory ever was.
+fn most_memory_mib(webhook: &Service<'_>) -> u64 {
+    let status = PathBuf::from(format!("/proc/{}/status", webhook.pid().unwrap()));
+    let status = fs::read_to_string(status).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn what_means_harm_harms_nobody_else() {
+    let door = Door::new(&Parts::new("hostile"));
+    let shop = door.strict();
+    let webhook = door.start("webhook", program(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "2000")]);
+    let attack = Attack::new(&door, &webhook, &shop);
+    attack.is_over("nothing");
+
+    let spaces = vec![b' '; LARGEST + 1];
+    assert_eq!(attack.post("application/json", &spaces), "HTTP/1.1 413 Payload Too Large");
+    assert_eq!(attack.post("application/json", &[b' '; 8 << 20]), "HTTP/1.1 413 Payload Too Large");
+    attack.is_over("bodies too large");
+    // As large as may be, all of it in one text, many at a time.
+    let mut large: Value = serde_json::from_str(&review(&shop, "u", "nginx")).unwrap();
+    large["request"]["object"]["metadata"]["annotations"] = json!({ "a": "x".repeat(6 << 20) });
+    let large = large.to_string();
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| attack.post("application/json", large.as_bytes()));
+        }
+    });
+    attack.is_over("large bodies");
+
+    let slow = "POST /validate HTTP/1.1\r\nHost: w\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
+    let start = Instant::now();
+    let told = attack.send(slow, b"");
+    assert!(told.is_empty() || told.contains(" 408 "), "{told}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    attack.is_over("a slow body");
+
+    for (what, body) in hostile_reviews() {
+        let told = attack.post("application/json", body.as_bytes());
+        assert!(told.contains(" 200 ") || told.contains(" 400 "), "{what}: {told}");
+    }
+    let told = attack.post("text/plain", review(&shop, "u", "nginx").as_bytes());
+    assert!(told.contains(" 415 "), "{told}");
+    attack.is_over("odd reviews");
+
+    let head = format!("GET /healthz HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let told = attack.send(&head, b"");
+    assert!(told.is_empty() || told.contains(" 431 "), "{told}");
+    attack.is_over("a flood of headers");
+
+    let idle: Vec<_> = (0..900).map(|_| TcpStream::connect(webhook.addr()).unwrap()).collect();
+    attack.is_over("connections that say nothing");
+    drop(idle);
+    assert!(!webhook.logs().unwrap().contains("injected\n"), "{}", webhook.logs().unwrap());
+}
+
+/// Reviews that are wrong in one way each.
+fn hostile_reviews() -> Vec<(String, String)> {
+    let fine: Value = serde_json::from_str(&review("shop", "u", "nginx")).unwrap();
+    let mut all = vec![
+        ("nothing".to_owned(), String::new()),
+        ("no JSON".to_owned(), "{".to_owned()),
+        ("deep".to_owned(), "[".repeat(1 << 20)),
+        (
+            "a deep object".to_owned(),
+            fine.to_string().replace("\"web\"", &"{\"a\":".repeat(100_000)),
+        ),
+    ];
+    // Each part missing, null, and of another type.
+    let parts = [
+        "",
+        "/apiVersion",
+        "/kind",
+        "/request",
+        "/request/uid",
+        "/request/operation",
+        "/request/namespace",
+        "/request/kind",
+        "/request/userInfo",
+        "/request/userInfo/username",
+        "/request/object",
+        "/request/object/metadata",
+        "/request/object/spec",
+        "/request/object/spec/containers",
+        "/request/object/spec/containers/0",
+        "/request/object/spec/containers/0/name",
+        "/request/object/spec/containers/0/image",
+    ];
+    for part in parts {
+        for value in [Value::Null, json!(7), json!([[]]), json!("a\u{1b}[2J\ninjected\n\u{202e}")] {
+            let mut review = fine.clone();
+            if let Some(place) = review.pointer_mut(part) {
+                *place = value.clone();
+            }
+            all.push((format!("{part} {value}"), review.to_string()));
+        }
+    }
+    all
+}
