@@ -18,6 +18,7 @@ use e2e::{Parts, Service, Testbed, service_binary};
 use serde_json::Value;
 
 use crate::cli;
+pub(crate) use guarded::loosen;
 
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! The webhook before a real API server: what `kubectl` is told at the door.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod agreement;
 mod continuity;
 mod door;
 mod failopen;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{apply_policy, condition, installed, start, wait_for_status};
 
 /// Lets through what the definition would refuse, as an older or a changed definition does.
-fn loosen(testbed: &e2e::Testbed) {
+pub(crate) fn loosen(testbed: &e2e::Testbed) {
     let crd = "devopspolicies.devops.stochastic.io";
     let text = testbed.kubectl(&["get", "crd", crd, "-o", "json"]).unwrap().succeeded().unwrap();
     let mut crd: Value = serde_json::from_str(&text).unwrap();

@@ -1,13 +1,22 @@
 //! Whatever goes wrong, pods are created, and somebody hears why.
 
-use std::io::Write as _;
-use std::net::TcpListener;
+use std::fs::Permissions;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use std::{fs, thread};
 
 use e2e::Parts;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Door, SURELY, in_doubt, program, review};
+use super::{Door, SURELY, certificates, in_doubt, pod, policy, program, review};
+use crate::operator::loosen;
 
 /// The webhook with a judge that fails where an image asks for it.
 fn faulty() -> &'static Path {
@@ -72,6 +81,49 @@ fn a_server_that_is_away_hangs_or_talks_nonsense_keeps_nobody_out() {
         }
     });
     door.lets_in(&shop, "nonsense", "nginx");
+    let nonsense = door.serving_nonsense();
+    door.install_url(&format!("https://{nonsense}"), &ca);
+    door.lets_in(&shop, "nonsense-by-https", "nginx");
+}
+
+impl Door {
+    /// Certificate, key and CA, which is the certificate itself, valid until then.
+    fn certificate_until(&self, end: SystemTime) -> (String, String, String) {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.not_after = end.into();
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let [cert, key] =
+            [("short.crt", pem), ("short.key", key.serialize_pem())].map(|(name, pem)| {
+                fs::write(self.file(name), pem).unwrap();
+                self.file(name)
+            });
+        (cert.clone(), key, cert)
+    }
+
+    /// A server with the webhook's own certificate, whose answers are no reviews.
+    fn serving_nonsense(&self) -> SocketAddr {
+        let chain = certificates(&self.file("tls.crt"));
+        let key = PrivateKeyDer::from_pem_file(self.file("tls.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(session, stream);
+                let _ = stream.read(&mut [0; 4096]);
+                let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                              Content-Length: 9\r\nConnection: close\r\n\r\n{\"a\": [1]";
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        addr
+    }
 }
 
 #[test]
@@ -125,4 +177,76 @@ fn more_than_it_can_take_is_turned_away_and_the_rest_is_right() {
     assert!(shed.iter().all(|(_, status, _)| *status == 503), "{shed:?}");
     assert!(in_doubt(&webhook, "overload") >= Some(f64::from(u32::try_from(shed.len()).unwrap())));
     door.wait_until_denied(&shop);
+}
+
+#[test]
+fn without_file_descriptors_nobody_is_kept_out_and_then_it_goes_on() {
+    const FILES: usize = 48;
+    let door = Door::new(&Parts::new("descriptors"));
+    let shop = door.strict();
+    // The webhook, with so few of them.
+    let scarce = door.testbed.folder().join("scarce-webhook");
+    let script = format!("#!/bin/sh\nulimit -n {FILES}\nexec {} \"$@\"\n", program().display());
+    fs::write(&scarce, script).unwrap();
+    fs::set_permissions(&scarce, Permissions::from_mode(0o755)).unwrap();
+    let webhook = door.start("webhook", &scarce, &[]);
+    door.install(&webhook);
+    door.wait_until_denied(&shop);
+    let taken: Vec<_> =
+        (0..2 * FILES).map(|_| TcpStream::connect(webhook.addr()).unwrap()).collect();
+    // Judged or not: it is answered.
+    let run = door.create(&pod(&shop, "scarce", "nginx:1.27"), &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    drop(taken);
+    door.wait_until_denied(&shop);
+}
+
+#[test]
+fn a_policy_that_cannot_be_judged_by_is_left_out_and_the_others_still_deny() {
+    let door = Door::new(&Parts::new("invalid"));
+    let shop = door.testbed.namespace("shop").unwrap();
+    loosen(&door.testbed);
+    door.testbed
+        .wait_for("the loose definition", SURELY, || {
+            let broken = policy(&shop, "broken", "{maxRestartCount: many}");
+            Ok(door.testbed.kubectl_stdin(&["create", "-f", "-"], &broken)?.code == Some(0))
+        })
+        .unwrap();
+    let webhook = door.start("webhook", program(), &[]);
+    door.install(&webhook);
+    let told = || Ok(door.would_let_in(&shop).1.contains("Warning: "));
+    door.testbed.wait_for("the API server to call", SURELY, told).unwrap();
+    let (is_let_in, told) = door.would_let_in(&shop);
+    assert!(is_let_in && told.contains("broken"), "{told}");
+    assert!(in_doubt(&webhook, "invalid_policy") >= Some(1.0));
+    let (_, state) = webhook.get("/debug/state").unwrap();
+    assert!(state.contains(&format!("{shop}/broken: the policy cannot be read")), "{state}");
+    door.testbed.apply(&policy(&shop, "strict", super::STRICT)).unwrap();
+    door.wait_until_denied(&shop);
+}
+
+#[test]
+fn an_expired_certificate_keeps_nobody_out() {
+    let door = Door::new(&Parts::new("expired"));
+    let shop = door.strict();
+    let end = SystemTime::now() + Duration::from_secs(20);
+    let (cert, key, ca) = door.certificate_until(end);
+    let webhook = door
+        .testbed
+        .service("webhook", program())
+        .kubeconfig(&door.kubeconfig)
+        .arguments(&["--tls-cert", &cert, "--tls-key", &key])
+        .https(&certificates(&ca))
+        .unwrap()
+        .start()
+        .unwrap();
+    webhook.wait_ready(SURELY).unwrap();
+    door.install_url(&format!("https://{}", webhook.addr()), &ca);
+    door.wait_until_denied(&shop);
+    let is_over = || Ok(SystemTime::now() > end);
+    door.testbed.wait_for("the certificate to expire", SURELY, is_over).unwrap();
+    // A connection that is open goes on: certificates are looked at when one begins.
+    door.testbed.kill_api_server().unwrap();
+    door.testbed.restart_api_server().unwrap();
+    door.lets_in(&shop, "expired", "nginx");
 }

@@ -1,0 +1,191 @@
+//! One verdict: what the webhook says, `policyctl admit`, `policyctl analyze -f` and the operator
+//! say as well.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use e2e::{Parts, Run, service_binary};
+use serde_json::{Value, json};
+
+use super::{Door, SURELY, policy, program};
+use crate::cli;
+
+const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
+    requireReadinessProbe: true, requireResources: true, maxRestartCount: 3, \
+    severityOverrides: {latestTag: critical, missingLiveness: high}}";
+
+/// A container for each combination of image, probes and resources.
+fn containers() -> Vec<Value> {
+    let probe = json!({ "tcpSocket": { "port": 80 } });
+    let images = ["nginx", "nginx:latest", "reg:5000/nginx:1.27", "nginx@sha256:12"];
+    let probes = [
+        json!({}),
+        json!({ "livenessProbe": probe }),
+        json!({ "livenessProbe": probe, "readinessProbe": probe }),
+    ];
+    let resources = [
+        json!({}),
+        json!({ "limits": { "cpu": "1" } }),
+        json!({ "limits": { "cpu": "1", "memory": "64Mi" } }),
+    ];
+    let mut all = Vec::new();
+    for image in images {
+        for probes in &probes {
+            for resources in &resources {
+                let mut container = probes.clone();
+                container["image"] = json!(image);
+                container["resources"] = resources.clone();
+                all.push(container);
+            }
+        }
+    }
+    all
+}
+
+/// An object of each kind for some of the containers, alone and beside another.
+fn corpus(namespace: &str) -> Vec<Value> {
+    let containers = containers();
+    let kinds = [
+        "Pod",
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicaSet",
+        "ReplicationController",
+        "Job",
+        "CronJob",
+    ];
+    let mut corpus = Vec::new();
+    for (number, container) in containers.iter().enumerate() {
+        for kind in kinds {
+            let mut first = container.clone();
+            first["name"] = json!("first");
+            let mut pod = json!({ "containers": [first] });
+            let mut other = containers[number * 7 % containers.len()].clone();
+            other["name"] = json!("other");
+            match number % 4 {
+                1 => pod["containers"] = json!([first, other]),
+                2 => {
+                    // The API server takes no probes of what runs to its end.
+                    other.as_object_mut().unwrap().retain(|field, _| !field.ends_with("Probe"));
+                    pod["initContainers"] = json!([other]);
+                }
+                3 => {
+                    other["restartPolicy"] = json!("Always");
+                    pod["initContainers"] = json!([other]);
+                }
+                _ => {}
+            }
+            corpus.push(object(kind, namespace, number, pod));
+        }
+    }
+    corpus
+}
+
+fn object(kind: &str, namespace: &str, number: usize, mut pod: Value) -> Value {
+    let name = format!("{}-{number}", kind.to_lowercase());
+    if kind.ends_with("Job") {
+        pod["restartPolicy"] = json!("Never");
+    }
+    let template = json!({ "metadata": { "labels": { "app": name } }, "spec": pod });
+    let (api_version, spec) = match kind {
+        "Pod" => ("v1", pod),
+        "ReplicationController" => ("v1", json!({ "template": template })),
+        "Job" => ("batch/v1", json!({ "template": template })),
+        "CronJob" => ("batch/v1", json!({ "jobTemplate": { "spec": { "template": template } } })),
+        _ => ("apps/v1", json!({ "template": template })),
+    };
+    json!({ "apiVersion": api_version, "kind": kind,
+        "metadata": { "name": name, "namespace": namespace }, "spec": spec })
+}
+
+fn review(object: &Value) -> Value {
+    let api_version = object["apiVersion"].as_str().unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": object["metadata"]["name"], "operation": "CREATE",
+        "namespace": object["metadata"]["namespace"], "name": object["metadata"]["name"],
+        "kind": { "group": group, "version": version, "kind": object["kind"] },
+        "userInfo": { "username": "alice" }, "object": object } })
+}
+
+/// How many findings of checks that judge at admission each object has, by kind and name.
+fn findings(analysis: &Value) -> BTreeMap<String, usize> {
+    let at_admission = ["latest-tag", "missing-liveness", "missing-readiness", "missing-resources"];
+    let mut counts = BTreeMap::new();
+    for finding in analysis["findings"].as_array().unwrap() {
+        let check = finding["check"].as_str().unwrap();
+        let key = format!("{} {}", finding["kind"], finding["name"]);
+        *counts.entry(key).or_default() += usize::from(at_admission.contains(&check));
+    }
+    counts
+}
+
+#[test]
+fn the_webhook_says_what_everybody_says() {
+    let door = Door::new(&Parts::new("agreement"));
+    let testbed = &door.testbed;
+    let shop = testbed.namespace("shop").unwrap();
+    let strict = policy(&shop, "strict", SPEC);
+    testbed.apply(&strict).unwrap();
+    let write = |name: &str, text: String| {
+        let path = testbed.folder().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let corpus = corpus(&shop);
+    let list = |objects: &[&Value]| json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+    let file = write("corpus.json", list(&corpus.iter().collect::<Vec<_>>()).to_string());
+    let policy_file = write("strict.yaml", strict);
+
+    // policyctl, by the policies of the cluster.
+    let admit = ["admit", "-f", &file, "-o", "json"];
+    let Run { stdout, .. } = cli::run(testbed.kubeconfig(), &admit, "");
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    let said = said["objects"].as_array().unwrap();
+    assert_eq!(said.len(), corpus.len());
+    let webhook = door.start("webhook", program(), &[]);
+    for (object, said) in corpus.iter().zip(said) {
+        assert_eq!(said["name"], object["metadata"]["name"]);
+        let (status, body) = webhook.post("/validate", &review(object).to_string()).unwrap();
+        assert_eq!(status, 200, "{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let answer = &answer["response"];
+        assert_eq!(answer["allowed"], json!(said["outcome"] != "denied"), "{object}\n{said}");
+        assert_eq!(answer["status"]["message"], said["message"], "{object}");
+        let warnings = answer.get("warnings").cloned().unwrap_or_else(|| json!([]));
+        assert_eq!(warnings, said["warnings"], "{object}");
+    }
+
+    // The report of the same file, finding by finding.
+    let analysis = cli::analysis(testbed, &["-f", &file, "--policy", &policy_file]);
+    let found = findings(&analysis);
+    for said in said {
+        let lines = said["message"].as_str().map_or(0, |message| message.lines().count());
+        let lines = lines + said["warnings"].as_array().unwrap().len();
+        let key = format!("{} {}", said["kind"], said["name"]);
+        assert_eq!(lines, found.get(&key).copied().unwrap_or(0), "{said}");
+    }
+
+    // The operator, of the pods that are really there.
+    let pods: Vec<_> = corpus.iter().filter(|object| object["kind"] == "Pod").collect();
+    testbed.apply(&list(&pods).to_string()).unwrap();
+    let pods_file = write("pods.json", list(&pods).to_string());
+    let analysis = cli::analysis(testbed, &["-f", &pods_file, "--policy", &policy_file]);
+    let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
+    let operator = testbed
+        .service("operator", &service_binary("policy-operator").unwrap())
+        .kubeconfig(&kubeconfig)
+        .start()
+        .unwrap();
+    let mut last = Value::Null;
+    let agrees = testbed.wait_for("the operator to agree", SURELY, || {
+        let get = ["get", "dop", "strict", "-n", &shop, "-o", "json"];
+        last = serde_json::from_str(&testbed.kubectl(&get)?.succeeded()?)?;
+        let (status, summary) = (&last["status"], &analysis["summary"]);
+        Ok(status["violationsByCheck"] == summary["violationsByCheck"]
+            && status["podsEvaluated"] == summary["pods"])
+    });
+    let summary = &analysis["summary"];
+    assert!(agrees.is_ok(), "{summary:#}\n{:#}\n{}", last["status"], operator.logs().unwrap());
+}
