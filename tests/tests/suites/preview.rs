@@ -110,3 +110,35 @@ fn what_cannot_be_previewed_is_told() {
     assert!(run.stdout.contains("pods is forbidden"), "{run:?}");
     assert!(!run.stdout.contains("no pods"), "what is not read is not empty: {run:?}");
 }
+
+#[test]
+fn what_the_webhook_would_lock_out_is_told() {
+    let testbed = testbed();
+    let namespace = cli::shop(testbed, "door");
+    let spec = "{forbidLatestTag: true, severityOverrides: {latestTag: high}}";
+    let new = policy(&namespace, "p", spec);
+    let text = cli::expect(testbed, 0, &["preview", "-"], &new);
+    for part in [
+        "Admission: 1 of the workloads and bare pods here could not be made again\n  \
+         Deployment/web, 2 pods\n",
+        "With controllerPods: deny, 2 running pods of controllers could not come back\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let found = cli::json(testbed, &["preview", "-"], &new);
+    let denied = &found["policies"][0]["admission"]["denied"][0];
+    assert_eq!(
+        denied["message"],
+        format!(
+            "denied by policy {namespace}/p: container nginx: image nginx is not pinned \
+             (check latest-tag, high); use a fixed tag or digest"
+        )
+    );
+    // Applied, it is what the owner of the workload would be told.
+    cli::expect(testbed, 0, &["import", "-"], &new);
+    let answer = cli::expect(testbed, 1, &["admit", "-f", "-"], &cli::web(&namespace));
+    assert!(answer.contains(denied["message"].as_str().unwrap()), "{answer}");
+    let open = testbed.namespace("open").unwrap();
+    let answer = cli::expect(testbed, 0, &["admit", "-f", "-"], &cli::web(&open));
+    assert!(answer.contains("(the namespace has no policy)"), "{answer}");
+}

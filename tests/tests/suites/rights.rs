@@ -101,7 +101,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
     let read = documented("policyctl-read");
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
-    let commands: [(&[&str], &str); 10] = [
+    let commands: [(&[&str], &str); 11] = [
         (&["check"], ""),
         (&["analyze"], ""),
         (&["list", "pods"], ""),
@@ -111,6 +111,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
         (&["explain", "devops-policy", "-n", &namespace], ""),
         (&["preview", "-"], &strict),
         (&["preview", "--bundle", "baseline", "-A"], ""),
+        (&["admit", "-f", "-", "-n", &namespace], &strict),
         (&["multi-cluster", "analyze"], ""),
     ];
     uses_exactly(&reader, &format!("{namespace}:reader"), &read, &commands);
