@@ -179,7 +179,7 @@ where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut connection = pin!(connection);
-    let (linger, patience) = tokio::select! {
+    let (linger, mut patience) = tokio::select! {
         biased;
         ended = connection.as_mut() => return tell(ended),
         word = entry.told() => match word {
@@ -197,11 +197,13 @@ where
     }
     connection.as_mut().graceful_shutdown();
     loop {
-        match timeout(patience, connection.as_mut()).await {
-            Ok(ended) => return tell(ended),
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return tell(ended),
+            // Whatever the reason was, there is less time now.
+            _ = entry.told() => patience = patience.min(LAST_ANSWER_AT_STOP),
             // What is being answered has a deadline of its own.
-            Err(_) if entry.is_answering() => {}
-            Err(_) => return,
+            () = sleep(patience) => if !entry.is_answering() { return },
         }
     }
 }

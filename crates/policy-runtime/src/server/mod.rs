@@ -26,6 +26,8 @@ use crate::tls::CertificateStore;
 const QUEUE: usize = 1024;
 /// After an accept that failed, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same where a connection was told to leave.
+const MOMENT: Duration = Duration::from_millis(5);
 /// At most so often that is told.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -89,10 +91,9 @@ impl Server {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    // It may be file descriptors, of which quiet connections have some.
-                    table.evict();
                     trouble.tell(&error);
-                    sleep(PAUSE).await;
+                    // It may be file descriptors, of which quiet connections have some.
+                    sleep(if table.evict() { MOMENT } else { PAUSE }).await;
                 }
             }
         }

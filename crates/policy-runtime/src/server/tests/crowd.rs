@@ -173,13 +173,18 @@ async fn who_sends_too_much_is_told_so() {
         server.answers.add_permits(1);
         assert_eq!(fits.await.unwrap(), (200, "slow 1048576\n".to_owned()), "{speech:?}");
     }
-    // Who stops in the middle is not waited for.
     let server = Running::start(Speech::Plain, Limits::default()).await;
+    let head = b"POST /who HTTP/1.1\r\nhost: a\r\ncontent-length: 8388608\r\n\r\n";
+    // Who listens only after the last word is not cut off before.
     let mut stream = server.tcp().await;
-    stream
-        .write_all(b"POST /who HTTP/1.1\r\nhost: a\r\ncontent-length: 9999999\r\n\r\n1")
-        .await
-        .unwrap();
+    stream.write_all(head).await.unwrap();
+    stream.write_all(&vec![b'a'; 8 << 20]).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    // Who stops in the middle is not waited for.
+    let mut stream = server.tcp().await;
+    stream.write_all(head).await.unwrap();
     let begin = Instant::now();
     assert!(is_closed(&mut stream).await);
     assert!(begin.elapsed() < 3 * SECOND, "{:?}", begin.elapsed());

@@ -95,6 +95,24 @@ async fn who_asks_half_a_question_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_life_is_over_does_not_hold_up_the_end() {
+    let limits = Limits { life: Duration::from_millis(50), ..Limits::default() };
+    let server = Running::start(Speech::Plain, limits).await;
+    let mut half = server.tcp().await;
+    half.write_all(b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1").await.unwrap();
+    half.flush().await.unwrap();
+    // It lives a fifth longer at most, and this one began later.
+    for _ in 0..2 {
+        let mut idle = server.tcp().await;
+        assert_eq!(timeout(LONG, idle.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+    let begin = Instant::now();
+    server.stop.cancel();
+    server.ended().await;
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn the_end_is_said() {
     let server = Running::start(Speech::Http1, Limits::default()).await;
     let mut http1 = server.tls("http/1.1", None).await.unwrap();
