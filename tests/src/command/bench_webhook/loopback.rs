@@ -35,7 +35,7 @@ pub(super) struct Loopback {
 
 pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
     let (pod, whole) = review::sizes();
-    say(&format!("a pod of {pod} bytes; with managedFields, in its review, {whole}"));
+    say(&format!("a pod of {pod} bytes, in a review of {whole}; no policy finds anything in it"));
     let (few, many) = (fake(1)?, fake(MANY)?);
     let floor = bench.floor()?;
     let webhook = bench.webhook("webhook", &few.kubeconfig(bench.testbed.folder())?)?;

@@ -8,9 +8,6 @@ const NAME: &str = "build-payment-service-7d4b9c6f58-x2k9p";
 const PINNED: &str = "v1.24.3";
 /// Every policy here denies it.
 const NOT_PINNED: &str = "latest";
-/// Of each container.
-const SETTINGS: usize = 9;
-
 /// A pod without violations, as it is sent to the API server.
 pub(super) fn pod() -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(), "spec": spec(PINNED) })
@@ -51,9 +48,9 @@ pub(super) fn request(review: &str) -> Vec<u8> {
     [head.as_bytes(), review.as_bytes()].concat()
 }
 
-/// The size of the pod without what the API server notes of it, and of the review, in bytes.
+/// The size of the pod as the API server sends it, and of the review around it, in bytes.
 pub(super) fn sizes() -> (usize, usize) {
-    (object(PINNED).to_string().len(), allowed("team-0").len())
+    (object("team-0", PINNED).to_string().len(), allowed("team-0").len())
 }
 
 /// In the API server's order of fields.
@@ -66,13 +63,7 @@ fn review(namespace: &str, tag: &str) -> String {
         "groups": ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"],
         "extra": { "authentication.kubernetes.io/credential-id": ["JTI=5f0c9a3e-9d0b-4c55-8e0a-1c2d3e4f5a6b"] },
     });
-    let mut object = object(tag);
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["managedFields"] = json!([{
-        "manager": "runner-controller", "operation": "Update", "apiVersion": "v1",
-        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
-        "fieldsV1": { "f:metadata": managed(&metadata()), "f:spec": managed(&spec(tag)) },
-    }]);
+    let object = object(namespace, tag);
     format!(
         "{{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{{\
          \"uid\":\"{UID}\",\"kind\":{kind},\"resource\":{resource},\"requestKind\":{kind},\
@@ -83,22 +74,27 @@ fn review(namespace: &str, tag: &str) -> String {
     )
 }
 
-/// The pod once the API server has taken it, without `managedFields`.
-fn object(tag: &str) -> Value {
-    let mut metadata = metadata();
+/// The pod once the API server has taken it. Nearly half of that is who has set which field.
+fn object(namespace: &str, tag: &str) -> Value {
+    let mut object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(),
+        "spec": spec(tag), "status": { "phase": "Pending", "qosClass": "Burstable" } });
+    let metadata = &mut object["metadata"];
+    metadata["namespace"] = json!(namespace);
     metadata["uid"] = json!("5f0c9a3e-9d0b-4c55-8e0a-1c2d3e4f5a6b");
     metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec(tag),
-        "status": { "phase": "Pending", "qosClass": "Burstable" } })
+    metadata["managedFields"] = json!([{
+        "manager": "runner-controller", "operation": "Update", "apiVersion": "v1",
+        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
+        "fieldsV1": { "f:metadata": managed(&self::metadata()), "f:spec": managed(&spec(tag)) },
+    }]);
+    object
 }
 
 fn metadata() -> Value {
     json!({
         "name": NAME,
-        "labels": { "app.kubernetes.io/name": "payment-service", "app.kubernetes.io/part-of": "shop",
-            "app.kubernetes.io/component": "build" },
-        "annotations": { "prometheus.io/scrape": "true", "prometheus.io/port": "9090",
-            "checksum/config": "0123456789abcdef".repeat(4) },
+        "labels": { "app.kubernetes.io/name": "payment-service", "app.kubernetes.io/part-of": "shop" },
+        "annotations": { "checksum/config": "0123456789abcdef".repeat(4) },
         "ownerReferences": [{ "apiVersion": "ci.example.com/v1", "kind": "Runner",
             "name": "build-payment-service", "uid": "0e6f7a8b-1c2d-4e5f-9a0b-1c2d3e4f5a6b",
             "controller": true }],
@@ -111,10 +107,8 @@ fn spec(tag: &str) -> Value {
             "effect": "NoExecute", "tolerationSeconds": 300 })
     });
     json!({
-        "volumes": [{ "name": "config", "configMap": { "name": "payment-config", "defaultMode": 420 } },
-            { "name": "tmp", "emptyDir": {} }],
-        "initContainers": [container("migrate", PINNED, false)],
-        "containers": [container("payment-service", tag, true), container("envoy-proxy", PINNED, true)],
+        "volumes": [{ "name": "config", "configMap": { "name": "payment-config", "defaultMode": 420 } }],
+        "containers": [container("payment-service", tag), container("envoy-proxy", PINNED)],
         "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
         "serviceAccountName": "payment", "serviceAccount": "payment",
         "schedulerName": "default-scheduler", "enableServiceLinks": true,
@@ -123,29 +117,22 @@ fn spec(tag: &str) -> Value {
     })
 }
 
-fn container(name: &str, tag: &str, is_probed: bool) -> Value {
-    let settings = (0..SETTINGS).map(|number| {
-        json!({ "name": format!("SERVICE_SETTING_{number}"),
-            "value": format!("http://backend-{number}.shop.svc.cluster.local:8080") })
-    });
-    let mut container = json!({
+fn container(name: &str, tag: &str) -> Value {
+    let probe = |path: &str| {
+        json!({ "httpGet": { "path": path, "port": 8080, "scheme": "HTTP" }, "timeoutSeconds": 1,
+            "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3 })
+    };
+    json!({
         "name": name, "image": format!("registry.example.com/shop/{name}:{tag}"),
-        "env": settings.collect::<Vec<_>>(),
+        "ports": [{ "name": "http", "containerPort": 8080, "protocol": "TCP" }],
+        "env": [{ "name": "BACKEND", "value": "http://backend.shop.svc.cluster.local:8080" }],
         "resources": { "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "memory": "256Mi" } },
-        "volumeMounts": [{ "name": "config", "mountPath": "/etc/shop" }, { "name": "tmp", "mountPath": "/tmp" }],
+        "volumeMounts": [{ "name": "config", "mountPath": "/etc/shop" }],
+        "livenessProbe": probe("/healthz"), "readinessProbe": probe("/readyz"),
         "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
         "imagePullPolicy": "IfNotPresent",
         "securityContext": { "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true },
-    });
-    if is_probed {
-        for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
-            container[probe] = json!({
-                "httpGet": { "path": path, "port": 8080, "scheme": "HTTP" }, "timeoutSeconds": 1,
-                "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3 });
-        }
-        container["ports"] = json!([{ "name": "http", "containerPort": 8080, "protocol": "TCP" }]);
-    }
-    container
+    })
 }
 
 /// Which fields somebody has set, as the API server writes it down.
