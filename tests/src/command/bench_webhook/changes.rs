@@ -61,10 +61,10 @@ fn objects() -> Value {
 }
 
 async fn change(client: &Client, mode: &str) -> Result<()> {
-    let path =
+    let policy =
         format!("/apis/devops.stochastic.io/v1/namespaces/{NAMESPACE}/devopspolicies/strict");
     let patch = json!({ "spec": { "admission": { "mode": mode } } });
-    let request = Request::patch(path)
+    let request = Request::patch(policy)
         .header("content-type", "application/merge-patch+json")
         .body(patch.to_string().into_bytes())?;
     client.request_text(request).await?;
