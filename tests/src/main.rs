@@ -23,8 +23,13 @@ enum Command {
     BenchOperator,
     /// Measure policy-watcher on 100 000 pods; prints one JSON object
     BenchWatcher,
+    /// Measure policy-webhook beside a server that does nothing; prints one JSON object
+    BenchWebhook,
     /// Show the product on a control plane with an example application
     Demo(command::demo::Options),
+    /// The server that does nothing; a process of its own for `bench-webhook`
+    #[command(hide = true)]
+    FloorServer(command::bench_webhook::floor::Options),
     /// Start a control plane with controllers and nodes, until standard input ends or Ctrl+C
     Up(command::up::Options),
 }
@@ -35,7 +40,9 @@ fn main() -> ExitCode {
         Command::BenchLive => command::bench_live::run(),
         Command::BenchOperator => command::bench_operator::run(),
         Command::BenchWatcher => command::bench_watcher::run(),
+        Command::BenchWebhook => command::bench_webhook::run(),
         Command::Demo(options) => command::demo::run(&options),
+        Command::FloorServer(options) => command::bench_webhook::floor::run(&options),
         Command::Up(options) => command::up::run(&options),
     };
     match result {

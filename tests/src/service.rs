@@ -53,6 +53,12 @@ impl<'a> Launch<'a> {
         Self { processes, name, program, arguments, environment, tls: None }
     }
 
+    /// Runs that subcommand of the program, to which all arguments are given.
+    pub fn subcommand(mut self, name: &str) -> Self {
+        self.arguments.insert(0, name.to_owned());
+        self
+    }
+
     /// Adds arguments. The address is given already.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));

@@ -3,6 +3,7 @@
 pub(crate) mod bench_live;
 pub(crate) mod bench_operator;
 pub(crate) mod bench_watcher;
+pub(crate) mod bench_webhook;
 pub(crate) mod build;
 pub(crate) mod demo;
 mod fake_api;

@@ -55,7 +55,7 @@ pub(super) fn measure(testbed: &Testbed, program: &Path) -> Result<Scale> {
 
 fn fake(namespaces: usize) -> Result<FakeApi> {
     let pods = namespaces * PODS;
-    FakeApi::with_policies(Shape { pods, namespaces, failing: Some(FAILING) })
+    FakeApi::with_policies(Shape { pods, namespaces, failing: Some(FAILING) }, &["strict"])
 }
 
 /// Processor time of a pod's change in the large cluster, against one in the small one: what each

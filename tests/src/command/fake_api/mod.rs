@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 
 pub(super) use pods::Shape;
 use pods::Template;
+pub(super) use policies::spec as policy_spec;
 use store::Store;
 use wire::{Answer, Call, chunk, done, refused, send};
 
@@ -97,12 +98,14 @@ impl FakeApi {
         Ok(Self { addr, shared })
     }
 
-    /// A server with a policy in each namespace.
-    pub(super) fn with_policies(shape: Shape) -> Result<Self> {
+    /// A server with policies of these names in each namespace, which are `team-0` and so on.
+    pub(super) fn with_policies(shape: Shape, names: &[&str]) -> Result<Self> {
         let fake = Self::start(shape)?;
         for number in 0..shape.namespaces {
-            let policy = policies::policy(&format!("team-{number}"));
-            fake.shared.store().keep("devopspolicies", policy);
+            for name in names {
+                let policy = policies::policy(&format!("team-{number}"), name);
+                fake.shared.store().keep("devopspolicies", policy);
+            }
         }
         Ok(fake)
     }

@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 
-/// All checks, with a limit that failing pods are beyond.
-pub(super) fn policy(namespace: &str) -> Value {
+/// All checks, with a limit that failing pods are beyond. An image that is not pinned is denied.
+pub(in crate::command) fn spec() -> Value {
+    json!({
+        "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true,
+        "requireResources": true, "maxRestartCount": 3, "forbidPendingDuration": 300,
+        "severityOverrides": { "latestTag": "critical", "highRestarts": "high" },
+    })
+}
+
+pub(super) fn policy(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
-        "metadata": { "name": "strict", "namespace": namespace, "uid": format!("5f0c9a3e-{namespace}"),
+        "metadata": { "name": name, "namespace": namespace, "uid": format!("5f0c9a3e-{namespace}-{name}"),
             "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
             "managedFields": [managed("kubectl", "f:spec"), managed("policy-operator", "f:status")] },
-        "spec": {
-            "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true,
-            "requireResources": true, "maxRestartCount": 3, "forbidPendingDuration": 300,
-            "severityOverrides": { "latestTag": "critical", "highRestarts": "high" },
-        },
+        "spec": spec(),
     })
 }
 

@@ -1,0 +1,65 @@
+//! The certificate that webhook and floor both serve by.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use e2e::Launch;
+use policy_manifests::certificate::{Names, issue};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use time::OffsetDateTime;
+use tokio_rustls::TlsConnector;
+
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) struct Certificates {
+    /// The authority's, as PEM.
+    pub(super) authority: String,
+    trusted: CertificateDer<'static>,
+    certificate: String,
+    key: String,
+}
+
+impl Certificates {
+    /// New ones for 127.0.0.1, written into the folder.
+    pub(super) fn issue(folder: &Path) -> Result<Self> {
+        let names = Names { dns: Vec::new(), ips: vec![Ipv4Addr::LOCALHOST.into()] };
+        let issued = issue(&names, OffsetDateTime::now_utc(), LIFETIME)?;
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text)?;
+            Ok::<_, anyhow::Error>(path.to_str().context("a path that is no text")?.to_owned())
+        };
+        Ok(Self {
+            trusted: CertificateDer::from_pem_slice(issued.authority.certificate.as_bytes())?,
+            authority: issued.authority.certificate,
+            certificate: write("tls.crt", &issued.server.certificate)?,
+            key: write("tls.key", &issued.server.key)?,
+        })
+    }
+
+    /// Has a program serve by it.
+    pub(super) fn give<'a>(&self, launch: Launch<'a>) -> Result<Launch<'a>> {
+        launch
+            .arguments(&["--tls-cert", &self.certificate, "--tls-key", &self.key])
+            .https(std::slice::from_ref(&self.trusted))
+    }
+
+    /// For connections by HTTP/1.1 to such a program.
+    pub(super) fn client(&self) -> Result<TlsConnector> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.trusted.clone())?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}

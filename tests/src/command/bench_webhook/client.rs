@@ -1,0 +1,58 @@
+//! A client that costs as little as can be: what it takes beside the servers, on the same cores,
+//! would make them look more alike than they are.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use anyhow::{Context as _, Result, ensure};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// One connection by HTTP/1.1 over TLS, for one request after the other.
+pub(super) struct Connection {
+    stream: TlsStream<TcpStream>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) async fn open(tls: &TlsConnector, addr: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let stream = tls.connect(ServerName::from(addr.ip()), stream).await?;
+        let version = stream.get_ref().1.protocol_version();
+        ensure!(version == Some(rustls::ProtocolVersion::TLSv1_3), "it speaks {version:?}");
+        Ok(Self { stream, answer: Vec::with_capacity(16 << 10) })
+    }
+
+    /// Sends a whole request, head and body, and gives the body of the answer, which has to be a
+    /// 200.
+    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<&[u8]> {
+        self.stream.write_all(request).await?;
+        self.stream.flush().await?;
+        self.answer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.answer).await?;
+            ensure!(read > 0, "the connection ended within an answer");
+            if let Some(body) = body(&self.answer)? {
+                return Ok(&self.answer[body]);
+            }
+        }
+    }
+}
+
+/// Where the body is, once it is there whole.
+fn body(answer: &[u8]) -> Result<Option<Range<usize>>> {
+    const END: &[u8] = b"\r\n\r\n";
+    let Some(end) = answer.windows(END.len()).position(|part| part == END) else {
+        return Ok(None);
+    };
+    let head = std::str::from_utf8(&answer[..end])?;
+    ensure!(head.starts_with("HTTP/1.1 200 "), "it answered {:?}", String::from_utf8_lossy(answer));
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.with_context(|| format!("no length in {head:?}"))?.parse()?;
+    let start = end + END.len();
+    Ok((answer.len() >= start + length).then_some(start..start + length))
+}

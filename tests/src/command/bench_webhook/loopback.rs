@@ -1,0 +1,164 @@
+//! The webhook beside the floor, asked directly.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::{Service, say};
+
+use super::super::fake_api::{FakeApi, Shape};
+use super::super::measure::median;
+use super::super::process;
+use super::load::{Load, in_turn};
+use super::{Bench, review};
+
+/// The policies of each namespace.
+const POLICIES: [&str; 3] = ["baseline", "strict", "team"];
+const MANY: usize = 1_000;
+/// For each ratio. One more before them warms up.
+const PAIRS: usize = 15;
+/// Requests of a round, about a second.
+const ROUND: usize = 12_000;
+const ROUND_OF_MANY: usize = 25_000;
+/// Processor time is told in hundredths of a second: this takes some two seconds of it.
+const ROUND_OF_COSTS: usize = 60_000;
+const COST_PAIRS: usize = 7;
+const MILLION: f64 = 1e6;
+
+pub(super) struct Loopback {
+    pub(super) floor_ratio_1: f64,
+    pub(super) floor_ratio_32: f64,
+    pub(super) p99_ms: f64,
+    pub(super) cost_growth: f64,
+    pub(super) rss_mib: f64,
+}
+
+pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
+    let (pod, whole) = review::sizes();
+    say(&format!("a pod of {pod} bytes, in a review of {whole}; no policy finds anything in it"));
+    let (few, many) = (fake(1)?, fake(MANY)?);
+    let floor = bench.floor()?;
+    let webhook = bench.webhook("webhook", &few.kubeconfig(bench.testbed.folder())?)?;
+    judges(&webhook)?;
+    let load = Load::new(bench.certificates.client()?, 1);
+    let sides = [&webhook, &floor];
+    let floor_ratio_1 = rate_ratio(&load, sides, 1, ROUND)?;
+    let floor_ratio_32 = rate_ratio(&load, sides, 32, ROUND_OF_MANY)?;
+    let p99_ms = p99_ms(&load, sides)?;
+    let large = bench.webhook("webhook-large", &many.kubeconfig(bench.testbed.folder())?)?;
+    judges(&large)?;
+    let load_of_many = Load::new(bench.certificates.client()?, MANY);
+    let cost_growth = cost_growth([(&load_of_many, &large), (&load, &webhook)])?;
+    let rss_mib = rss_mib(&load, &webhook)?;
+    let (large_rss, _) = process::memory_mib(&large)?;
+    say(&format!("with {} policies {large_rss:.1} MiB", MANY * POLICIES.len()));
+    for webhook in [&webhook, &large] {
+        judges(webhook)?;
+        never_doubted(webhook)?;
+    }
+    Ok(Loopback { floor_ratio_1, floor_ratio_32, p99_ms, cost_growth, rss_mib })
+}
+
+fn fake(namespaces: usize) -> Result<FakeApi> {
+    FakeApi::with_policies(Shape { pods: 0, namespaces, failing: None }, &POLICIES)
+}
+
+/// Requests a second of the webhook, against the floor.
+fn rate_ratio(
+    load: &Arc<Load>,
+    sides: [&Service<'_>; 2],
+    connections: usize,
+    requests: usize,
+) -> Result<f64> {
+    let mut ratios = Vec::new();
+    for pair in 0..=PAIRS {
+        let round = |side: usize| Ok(load.round(sides[side], connections, requests)?.rate);
+        let [webhook, floor] = in_turn(pair, round)?;
+        let ratio = webhook / floor;
+        say(&format!(
+            "{connections} connections: {webhook:.0} requests a second, floor {floor:.0}: {ratio:.3}"
+        ));
+        if pair > 0 {
+            ratios.push(ratio);
+        }
+    }
+    Ok(median(ratios))
+}
+
+/// The 99th percentile of all answers of the webhook, in milliseconds.
+fn p99_ms(load: &Arc<Load>, sides: [&Service<'_>; 2]) -> Result<f64> {
+    const CONNECTIONS: usize = 8;
+    let mut latencies = [Vec::new(), Vec::new()];
+    for pair in 0..=PAIRS {
+        let round = |side: usize| load.round(sides[side], CONNECTIONS, ROUND_OF_MANY);
+        for (all, round) in latencies.iter_mut().zip(in_turn(pair, round)?) {
+            if pair > 0 {
+                all.extend(round.latencies);
+            }
+        }
+    }
+    let [webhook, floor] = latencies.map(|mut latencies| {
+        latencies.sort_unstable();
+        let at = |part: usize| ms(latencies[latencies.len() * part / 1000]);
+        [at(500), at(990), at(999)]
+    });
+    say(&format!(
+        "{CONNECTIONS} connections: 50, 99, 99.9 of 100 within {webhook:.3?} ms, floor {floor:.3?} ms"
+    ));
+    Ok(webhook[1])
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Processor time of a request where there are many policies, against one where there are few.
+fn cost_growth(clusters: [(&Arc<Load>, &Service<'_>); 2]) -> Result<f64> {
+    let mut ratios = Vec::new();
+    for pair in 0..=COST_PAIRS {
+        let [many, few] = in_turn(pair, |side| {
+            let (load, webhook) = clusters[side];
+            let before = process::cpu(webhook)?;
+            load.round(webhook, 8, ROUND_OF_COSTS)?;
+            Ok((process::cpu(webhook)? - before) * 1e6 / ROUND_OF_COSTS as f64)
+        })?;
+        say(&format!("{many:.1} µs each with {MANY} namespaces, {few:.1} µs with one"));
+        if pair > 0 {
+            ratios.push(many / few);
+        }
+    }
+    Ok(median(ratios))
+}
+
+/// Resident memory after a million answers; the highest is told as well.
+fn rss_mib(load: &Arc<Load>, webhook: &Service<'_>) -> Result<f64> {
+    let answered = || {
+        let allowed = [("operation", "create"), ("decision", "allowed")];
+        anyhow::Ok(webhook.metrics()?.value("webhook_requests_total", &allowed).unwrap_or_default())
+    };
+    while answered()? < MILLION {
+        load.round(webhook, 32, ROUND_OF_COSTS)?;
+    }
+    let (now, peak) = process::memory_mib(webhook)?;
+    say(&format!("{} requests: {now:.1} MiB resident, {peak:.1} at most", answered()?));
+    Ok(now)
+}
+
+/// All policies of the namespace are judged by: each denies an image that is not pinned.
+fn judges(webhook: &Service<'_>) -> Result<()> {
+    let (status, answer) = webhook.post("/validate", &review::denied("team-0"))?;
+    let named = POLICIES
+        .iter()
+        .filter(|policy| answer.contains(&format!("denied by policy team-0/{policy}: ")));
+    ensure!(status == 200 && named.count() == POLICIES.len(), "{status} {answer}");
+    Ok(())
+}
+
+/// Nothing was let in without a verdict.
+fn never_doubted(webhook: &Service<'_>) -> Result<()> {
+    let metrics = webhook.metrics()?;
+    let doubts = metrics.iter().filter(|(series, _)| series.name == "webhook_failopen_total");
+    let doubts: f64 = doubts.map(|(_, count)| count).sum();
+    ensure!(doubts == 0.0, "{doubts} requests were let in without a verdict");
+    Ok(())
+}

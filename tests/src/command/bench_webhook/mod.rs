@@ -1,0 +1,102 @@
+//! `e2e bench-webhook`: what policy-webhook costs beside a server that only allows, and how soon
+//! a policy counts.
+//!
+//! ```text
+//! floor       that server, a process of its own
+//! review      what is asked
+//! client      one connection
+//! load        many of them, in rounds
+//! loopback    rates, latencies, costs, memory
+//! creation    what is added to the creation of a pod by the real API server
+//! changes     how soon a policy counts
+//! ```
+#![expect(clippy::cast_precision_loss, reason = "requests are far below 2^52")]
+
+mod certificates;
+mod changes;
+mod client;
+mod creation;
+pub(crate) mod floor;
+mod load;
+mod loopback;
+mod review;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use e2e::{Parts, Service, Testbed, released_service_binary};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::bench_live;
+use super::measure::wait_ready;
+use certificates::Certificates;
+
+const ACCOUNT: &str = "policy-webhook";
+const PLATFORM: &str = "kube-devops";
+
+pub(crate) fn run() -> Result<()> {
+    let bench = Bench::new()?;
+    let (added, visible_ms) = bench.real()?;
+    // From here on it would only be in the way.
+    bench.testbed.kill_api_server()?;
+    let loopback = loopback::measure(&bench)?;
+    let results = json!({
+        "floor_ratio_1": loopback.floor_ratio_1,
+        "floor_ratio_32": loopback.floor_ratio_32,
+        "p99_ms": loopback.p99_ms,
+        "cost_growth_policies": loopback.cost_growth,
+        "rss_mib": loopback.rss_mib,
+        "apiserver_added_ratio": added,
+        "policy_change_visible_ms": visible_ms,
+    });
+    writeln!(io::stdout(), "{results}")?;
+    Ok(())
+}
+
+/// What all measurements need.
+struct Bench {
+    program: PathBuf,
+    /// The real API server, and the home of all processes.
+    testbed: Testbed,
+    certificates: Certificates,
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        let program = released_service_binary("policy-webhook")?;
+        let testbed = Testbed::start(&Parts::new("bench"))?;
+        let certificates = Certificates::issue(testbed.folder())?;
+        Ok(Self { program, testbed, certificates })
+    }
+
+    /// A webhook that is ready.
+    fn webhook(&self, name: &str, kubeconfig: &Path) -> Result<Service<'_>> {
+        let webhook = self.testbed.service(name, &self.program).kubeconfig(kubeconfig);
+        let webhook = self.certificates.give(webhook)?.start()?;
+        wait_ready(&webhook)?;
+        Ok(webhook)
+    }
+
+    fn floor(&self) -> Result<Service<'_>> {
+        let program = std::env::current_exe()?;
+        let floor = self.testbed.service("floor", &program).subcommand(floor::SUBCOMMAND);
+        let floor = self.certificates.give(floor)?.start()?;
+        wait_ready(&floor)?;
+        Ok(floor)
+    }
+
+    /// By the real API server: what is added to a creation, and how soon a policy counts.
+    fn real(&self) -> Result<(f64, f64)> {
+        self.testbed.install_definitions()?;
+        self.testbed.install_base()?;
+        let runtime = Runtime::new()?;
+        let client = runtime.block_on(bench_live::client(self.testbed.kubeconfig()))?;
+        let kubeconfig = self.testbed.account_kubeconfig(PLATFORM, ACCOUNT)?;
+        let webhook = self.webhook("webhook", &kubeconfig)?;
+        let added = creation::added_ratio(self, &runtime, &client, &webhook)?;
+        let visible_ms = changes::visible_ms(self, &runtime, &client, &webhook)?;
+        Ok((added, visible_ms))
+    }
+}
