@@ -178,14 +178,14 @@ fn the_webhook_says_what_everybody_says() {
         .kubeconfig(&kubeconfig)
         .start()
         .unwrap();
-    let mut last = Value::Null;
+    let mut judged = Value::Null;
     let agrees = testbed.wait_for("the operator to agree", SURELY, || {
         let get = ["get", "dop", "strict", "-n", &shop, "-o", "json"];
-        last = serde_json::from_str(&testbed.kubectl(&get)?.succeeded()?)?;
-        let (status, summary) = (&last["status"], &analysis["summary"]);
+        judged = serde_json::from_str(&testbed.kubectl(&get)?.succeeded()?)?;
+        let (status, summary) = (&judged["status"], &analysis["summary"]);
         Ok(status["violationsByCheck"] == summary["violationsByCheck"]
             && status["podsEvaluated"] == summary["pods"])
     });
     let summary = &analysis["summary"];
-    assert!(agrees.is_ok(), "{summary:#}\n{:#}\n{}", last["status"], operator.logs().unwrap());
+    assert!(agrees.is_ok(), "{summary:#}\n{:#}\n{}", judged["status"], operator.logs().unwrap());
 }
