@@ -6,16 +6,18 @@ mod continuity;
 mod door;
 mod failopen;
 mod hostile;
+mod mass;
 mod mtls;
 mod rights;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use e2e::{Launch, Parts, Run, Service, Testbed, service_binary};
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
@@ -73,6 +75,16 @@ impl Door {
         let webhook = launch.start().unwrap();
         webhook.wait_ready(SURELY).unwrap();
         webhook
+    }
+
+    /// A client that trusts the webhook's CA.
+    fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates(&self.file("ca.crt")));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
     /// Has the API server call it.
