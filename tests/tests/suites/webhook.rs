@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use e2e::{Launch, Parts, Run, Service, Testbed, service_binary};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use crate::cli;
