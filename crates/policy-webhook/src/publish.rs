@@ -57,8 +57,8 @@ impl Counters {
         });
         let findings = CheckId::all().map(|check| {
             check.meta().at_admission.then(|| {
-                ["denied", "warned"].map(|decision| {
-                    let labels = [("check", check.as_str()), ("decision", decision)];
+                [Decision::Denied, Decision::Warned].map(|decision| {
+                    let labels = [("check", check.as_str()), ("decision", decision.as_str())];
                     counted("webhook_findings_total", &labels)
                 })
             })
@@ -89,11 +89,11 @@ impl Counters {
     ) {
         let is_allowed = match outcome {
             Outcome::Judged(verdict) => {
-                for (check, decision) in verdict.findings() {
+                for (check, decision, count) in verdict.counts() {
                     let Some([denied, warned]) = &self.findings[check.index()] else { continue };
                     match decision {
-                        Decision::Denied => denied.increment(1),
-                        Decision::Warned => warned.increment(1),
+                        Decision::Denied => denied.increment(count as u64),
+                        Decision::Warned => warned.increment(count as u64),
                         Decision::LetIn => {}
                     }
                 }
