@@ -38,7 +38,7 @@ mod toolchain;
 
 pub use audit::AuditedCall;
 pub use go::Program;
-pub use http::Address;
+pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;
 pub use metrics::{Metrics, Series};
 pub use poll::wait_for;

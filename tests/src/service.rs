@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
-use crate::http::Address;
+use crate::http::{Address, trusting};
 use crate::poll::wait_for;
 use crate::processes::{Environment, Processes};
 use crate::{Metrics, Signal, Testbed};
@@ -242,18 +242,6 @@ impl Drop for Service<'_> {
         let _: Result<()> = self.signal(Signal::Kill);
         let _: Result<()> = self.processes.kill(&self.name);
     }
-}
-
-/// A client that trusts these and nobody else, and shows no certificate.
-fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for certificate in trusted {
-        roots.add(certificate.clone()).context("a certificate to trust")?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The address in the line that says where a service listens.

@@ -33,6 +33,14 @@ pub(crate) fn json(testbed: &Testbed, arguments: &[&str], stdin: &str) -> Value 
     serde_json::from_str(&json).unwrap()
 }
 
+/// A policy with that spec, in YAML.
+pub(crate) fn policy(namespace: &str, name: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
+         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
+    )
+}
+
 /// A Deployment of two pods with one container of an image that nobody pinned.
 pub(crate) fn web(namespace: &str) -> String {
     format!(

@@ -18,7 +18,7 @@ use e2e::{Parts, Service, Testbed, service_binary};
 use serde_json::Value;
 
 use crate::cli;
-pub(crate) use guarded::loosen;
+pub(crate) use guarded::create_undecodable;
 
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
@@ -51,11 +51,7 @@ fn leads(operator: &Service<'_>) -> bool {
 }
 
 fn apply_policy(testbed: &Testbed, namespace: &str, name: &str, spec: &str) {
-    let text = format!(
-        "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
-         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
-    );
-    testbed.apply(&text).unwrap();
+    testbed.apply(&cli::policy(namespace, name, spec)).unwrap();
 }
 
 fn apply_pod(testbed: &Testbed, namespace: &str, name: &str, image: &str) {

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use e2e::{Launch, Parts, Run, Service, Testbed, service_binary};
+use e2e::{Launch, Parts, Run, Service, Testbed, service_binary, trusting};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
-use crate::cli;
+use crate::cli::{self, policy};
 
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
@@ -79,12 +79,7 @@ impl Door {
 
     /// A client that trusts the webhook's CA.
     fn client(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates(&self.file("ca.crt")));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+        Arc::new(trusting(&certificates(&self.file("ca.crt"))).unwrap())
     }
 
     /// Has the API server call it.
@@ -176,12 +171,5 @@ fn pod(namespace: &str, name: &str, image: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}, \
          spec: {{containers: [{{name: web, image: '{image}'}}]}}}}"
-    )
-}
-
-fn policy(namespace: &str, name: &str, spec: &str) -> String {
-    format!(
-        "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
-         metadata: {{name: {name}, namespace: {namespace}}}, spec: {spec}}}"
     )
 }

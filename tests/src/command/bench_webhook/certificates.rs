@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use e2e::Launch;
+use e2e::{Launch, trusting};
 use policy_manifests::certificate::{Names, issue};
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 use tokio_rustls::TlsConnector;
 
@@ -53,12 +51,7 @@ impl Certificates {
 
     /// For connections by HTTP/1.1 to such a program.
     pub(super) fn client(&self) -> Result<TlsConnector> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.trusted.clone())?;
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trusting(std::slice::from_ref(&self.trusted))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))
     }

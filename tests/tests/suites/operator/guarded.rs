@@ -4,9 +4,10 @@ use e2e::Parts;
 use serde_json::Value;
 
 use super::{apply_policy, condition, installed, start, wait_for_status};
+use crate::cli::policy;
 
 /// Lets through what the definition would refuse, as an older or a changed definition does.
-pub(crate) fn loosen(testbed: &e2e::Testbed) {
+fn loosen(testbed: &e2e::Testbed) {
     let crd = "devopspolicies.devops.stochastic.io";
     let text = testbed.kubectl(&["get", "crd", crd, "-o", "json"]).unwrap().succeeded().unwrap();
     let mut crd: Value = serde_json::from_str(&text).unwrap();
@@ -18,23 +19,23 @@ pub(crate) fn loosen(testbed: &e2e::Testbed) {
     testbed.kubectl_stdin(&replace, &crd.to_string()).unwrap().succeeded().unwrap();
 }
 
-#[test]
-fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
-    let (testbed, kubeconfig) = installed(&Parts::new("guarded"));
-    loosen(&testbed);
-    let shop = testbed.namespace("shop").unwrap();
+/// Creates a policy that cannot be decoded, under a definition that lets it through.
+pub(crate) fn create_undecodable(testbed: &e2e::Testbed, namespace: &str, name: &str) {
+    loosen(testbed);
+    let text = policy(namespace, name, "{maxRestartCount: many}");
     // The server takes a moment to serve the changed definition.
     testbed
         .wait_for("the loose definition", super::SURELY, || {
-            let text = format!(
-                "{{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, \
-                 metadata: {{name: undecodable, namespace: {shop}}}, \
-                 spec: {{maxRestartCount: many}}}}"
-            );
-            let run = testbed.kubectl_stdin(&["create", "-f", "-"], &text)?;
-            Ok(run.code == Some(0))
+            Ok(testbed.kubectl_stdin(&["create", "-f", "-"], &text)?.code == Some(0))
         })
         .unwrap();
+}
+
+#[test]
+fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
+    let (testbed, kubeconfig) = installed(&Parts::new("guarded"));
+    let shop = testbed.namespace("shop").unwrap();
+    create_undecodable(&testbed, &shop, "undecodable");
     apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: -1, weights: {pending: 101}}");
     apply_policy(&testbed, &shop, "fine", "{forbidLatestTag: true}");
     apply_policy(&testbed, "kube-system", "system", "{forbidLatestTag: true}");

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Door, SURELY, certificates, in_doubt, pod, policy, program, review};
-use crate::operator::loosen;
+use crate::operator::create_undecodable;
 
 /// The webhook with a judge that fails where an image asks for it.
 fn faulty() -> &'static Path {
@@ -205,13 +205,7 @@ fn without_file_descriptors_nobody_is_kept_out_and_then_it_goes_on() {
 fn a_policy_that_cannot_be_judged_by_is_left_out_and_the_others_still_deny() {
     let door = Door::new(&Parts::new("invalid"));
     let shop = door.testbed.namespace("shop").unwrap();
-    loosen(&door.testbed);
-    door.testbed
-        .wait_for("the loose definition", SURELY, || {
-            let broken = policy(&shop, "broken", "{maxRestartCount: many}");
-            Ok(door.testbed.kubectl_stdin(&["create", "-f", "-"], &broken)?.code == Some(0))
-        })
-        .unwrap();
+    create_undecodable(&door.testbed, &shop, "broken");
     let webhook = door.start("webhook", program(), &[]);
     door.install(&webhook);
     let told = || Ok(door.would_let_in(&shop).1.contains("Warning: "));
