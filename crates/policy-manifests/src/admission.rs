@@ -28,7 +28,7 @@ const SERVICE_PORT: i32 = 443;
 /// The port that the webhook listens on.
 const PORT: i32 = 8443;
 /// The name of the webhook in its configuration; metrics and audit logs of the API server have it.
-const NAME: &str = "validate.devops.stochastic.io";
+pub const NAME: &str = "validate.devops.stochastic.io";
 /// Seconds that the API server waits. The webhook's own deadline is below.
 const TIMEOUT: i32 = 5;
 
@@ -72,8 +72,8 @@ impl Server {
 pub struct Admission {
     /// Where it is.
     pub server: Server,
-    /// The certificates, as PEM, that its own has to be signed with; `None` where somebody else
-    /// puts them in, and then every call fails until somebody does.
+    /// The certificates, as PEM, that its own has to be signed with; `None` where the webhook puts
+    /// them in by itself, or somebody else does. Every call fails until then.
     pub authority: Option<Vec<u8>>,
     /// Namespaces that configuration adds to the system's and the platform's own.
     pub excluded: Vec<String>,

@@ -4,6 +4,8 @@
 //! and whoever gets hold of it can only pass for the webhook. A new certificate comes with a new
 //! authority; while both certificates serve, the API server is given both authorities.
 
+pub mod self_managed;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -111,6 +113,13 @@ pub fn issue(names: &Names, now: OffsetDateTime, lifetime: Duration) -> Result<I
         .map_err(|source| IssueError::Sign { whom: "server", source })?;
     let server = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
     Ok(Issued { authority, server, not_after: validity.until })
+}
+
+/// Whether a private key, as PEM, belongs to the public key of a certificate, as its bits stand
+/// there (`subjectPublicKey`). What is no key belongs to none.
+#[must_use]
+pub fn is_key_of(key: &str, public_key: &[u8]) -> bool {
+    KeyPair::from_pem(key).is_ok_and(|key| key.public_key_raw() == public_key)
 }
 
 fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, IssueError> {
@@ -267,9 +276,11 @@ mod tests {
             let public = read(&pair.certificate, |found| {
                 found.public_key().subject_public_key.data.to_vec()
             });
-            assert_eq!(public, key.public_key_raw());
+            assert!(is_key_of(&pair.key, &public));
+            assert!(seen.iter().all(|other: &Vec<u8>| !is_key_of(&pair.key, other)));
             assert!(seen.insert(public));
         }
+        assert!(!is_key_of("no key", &[]));
     }
 
     #[test]

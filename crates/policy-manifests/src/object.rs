@@ -1,7 +1,7 @@
 //! Objects of several kinds in one list, and their YAML.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::{Namespace, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -19,6 +19,7 @@ pub enum Object {
     ClusterRoleBinding(ClusterRoleBinding),
     Role(Role),
     RoleBinding(RoleBinding),
+    Secret(Secret),
     Service(Service),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
 }
@@ -51,6 +52,7 @@ kinds!(
     ClusterRoleBinding,
     Role,
     RoleBinding,
+    Secret,
     Service,
     ValidatingWebhookConfiguration,
 );
@@ -68,18 +70,12 @@ pub fn yaml(objects: &[Object]) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{Admission, Server, service};
     use crate::{COMPONENTS, namespace};
 
     fn all() -> Vec<Object> {
-        let admission = Admission {
-            server: Server::installed(),
-            authority: Some(b"PEM".to_vec()),
-            excluded: Vec::new(),
-        };
         let mut objects: Vec<Object> =
             COMPONENTS.iter().flat_map(crate::Component::objects).collect();
-        objects.extend([namespace(), service().into(), admission.configuration().into()]);
+        objects.push(namespace());
         objects
     }
 

@@ -59,7 +59,8 @@ impl From<&Rule> for PolicyRule {
 }
 
 impl Component {
-    /// Its account, and a role with its binding for each scope that it has rights in.
+    /// Its account, a role with its binding for each scope that it has rights in, and what it
+    /// needs beside that.
     #[must_use]
     pub fn objects(&self) -> Vec<Object> {
         let mut objects = vec![self.service_account()];
@@ -69,6 +70,7 @@ impl Component {
         if !self.own_namespace.is_empty() {
             objects.extend(self.own_namespace_rights());
         }
+        objects.extend((self.others)());
         objects
     }
 
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_component_without_rights_in_a_scope_has_no_role_there() {
-        let plain = Component { name: "plain", cluster: &[], own_namespace: &[] };
+        let plain = Component { name: "plain", cluster: &[], own_namespace: &[], others: Vec::new };
         assert_eq!(plain.objects().len(), 1);
     }
 }

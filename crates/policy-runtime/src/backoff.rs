@@ -4,6 +4,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
+/// A pause of about that length, give or take a tenth: replicas that started together shall not
+/// keep asking together.
+#[must_use]
+pub fn about(pause: Duration) -> Duration {
+    pause.mul_f64(0.9 + fastrand::f64() / 5.0)
+}
+
 /// Delays that double from try to try, up to a cap, each with up to half of itself on top at
 /// random: who fell together shall not come back together.
 #[derive(Clone, Debug)]
@@ -90,6 +97,14 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.delay() < 2 * SECOND);
+    }
+
+    #[test]
+    fn a_pause_is_longer_or_shorter_by_a_tenth_at_most() {
+        for _ in 0..100 {
+            let pause = about(10 * SECOND);
+            assert!(pause >= 9 * SECOND && pause <= 11 * SECOND, "{pause:?}");
+        }
     }
 
     #[test]

@@ -159,8 +159,8 @@ impl<C: Configuration> Service<C> {
         Ok(())
     }
 
-    /// Runs what would never end by itself.
-    fn spawn_until_stop(
+    /// Runs what would never end by itself, and is cut off when the service stops.
+    pub fn spawn_until_stop(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,

@@ -5,9 +5,13 @@
 //! POST /validate ─ Review ─ Request ─────────────────────────┴─ admit ─ Verdict ─ answer
 //! ```
 //!
+//! Beside that it issues its own certificate, where nobody brings one along, and tells the API server
+//! which authority to trust it by.
+//!
 //! Whatever goes wrong, the answer is to allow: a webhook that cannot judge must not keep a cluster
 //! from healing itself. Each such answer says so, and has its own reason in the metrics.
 
+mod certificate;
 mod config;
 mod policies;
 mod publish;
@@ -24,7 +28,8 @@ use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 
-pub use config::{AdmissionConfig, Config};
+use certificate::SelfManaged;
+pub use config::{AdmissionConfig, CertificateConfig, Config};
 use policies::Policies;
 use publish::{Counters, Publisher};
 use validate::{Engine, Judge, Validator};
@@ -56,6 +61,10 @@ fn run_with(judge: impl Judge) -> ExitCode {
 async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Result<()> {
     let config = service.config.clone();
     let client = client::connect(&config.runtime.kube).await?;
+    if let (None, Some(store)) = (&config.tls.cert, &service.certificates) {
+        let managed = SelfManaged::new(client.clone(), &config.certificate, store.clone());
+        service.spawn_until_stop("own certificate", managed.run());
+    }
     let counters = Counters::new();
     let (policies, sink) = Policies::new();
     let watch = service.watch::<PolicyView, _>(&client, POLICIES, sink);

@@ -8,7 +8,7 @@ pub use operator::OPERATOR;
 pub use watcher::WATCHER;
 pub use webhook::WEBHOOK;
 
-use crate::Rule;
+use crate::{Object, Rule};
 
 /// All components, in the order in which they are installed.
 pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
@@ -23,6 +23,8 @@ pub struct Component {
     pub(crate) cluster: &'static [Rule],
     /// Rights in the platform's own namespace.
     pub(crate) own_namespace: &'static [Rule],
+    /// What it needs beside its account and its rights.
+    pub(crate) others: fn() -> Vec<Object>,
 }
 
 impl Component {

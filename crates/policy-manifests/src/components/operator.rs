@@ -18,6 +18,7 @@ pub const OPERATOR: Component = Component {
         Rule::new("events.k8s.io", &["events"], &["create", "patch"]),
     ],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-operator"])],
+    others: Vec::new,
 };
 
 #[cfg(test)]

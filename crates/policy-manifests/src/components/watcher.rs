@@ -9,6 +9,7 @@ pub const WATCHER: Component = Component {
     // Pods come by list and watch alone: nobody asks for a single one.
     cluster: &[Rule::new("", &["pods"], &["list", "watch"])],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-watcher"])],
+    others: Vec::new,
 };
 
 #[cfg(test)]

@@ -1,15 +1,41 @@
 //! The webhook: it looks at policies. What it judges comes to it with each request.
 
 use super::Component;
-use crate::Rule;
+use crate::admission::{Admission, Server, service};
+use crate::certificate::self_managed;
+use crate::{Object, Rule};
 
 /// Judges objects before they are stored.
 pub const WEBHOOK: Component = Component {
     name: "policy-webhook",
-    cluster: &[Rule::new("devops.stochastic.io", &["devopspolicies"], &["list", "watch"])],
-    // Its certificate comes as files, which the kubelet mounts. It leads nothing.
-    own_namespace: &[],
+    cluster: &[
+        Rule::new("devops.stochastic.io", &["devopspolicies"], &["list", "watch"]),
+        // For `caBundle` alone, which no rule can say: see docs/policy-webhook.md.
+        Rule {
+            group: "admissionregistration.k8s.io",
+            resources: &["validatingwebhookconfigurations"],
+            names: &["kube-devops-policy-webhook"],
+            verbs: &["get", "patch"],
+        },
+    ],
+    // No right to make Secrets: one that makes them makes tokens of other accounts. So the
+    // installation brings this one along, empty. It leads nothing.
+    own_namespace: &[Rule {
+        group: "",
+        resources: &["secrets"],
+        names: &[self_managed::SECRET],
+        verbs: &["get", "update"],
+    }],
+    others,
 };
+
+/// Where the API server finds it, that it is to be asked, and where its certificate is kept.
+fn others() -> Vec<Object> {
+    // The webhook puts its authority in by itself.
+    let admission =
+        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
+    vec![service().into(), self_managed::empty_secret().into(), admission.configuration().into()]
+}
 
 #[cfg(test)]
 mod tests {
@@ -23,7 +49,38 @@ mod tests {
             names: &[],
             verbs: &["list", "watch"],
         };
-        assert_eq!(WEBHOOK.cluster, [policies]);
-        assert_eq!(WEBHOOK.own_namespace, []);
+        let configuration = Rule {
+            group: "admissionregistration.k8s.io",
+            resources: &["validatingwebhookconfigurations"],
+            names: &["kube-devops-policy-webhook"],
+            verbs: &["get", "patch"],
+        };
+        let certificate = Rule {
+            group: "",
+            resources: &["secrets"],
+            names: &["policy-webhook-self-managed"],
+            verbs: &["get", "update"],
+        };
+        assert_eq!(WEBHOOK.cluster, [policies, configuration]);
+        assert_eq!(WEBHOOK.own_namespace, [certificate]);
+        // The rules are about what is installed.
+        assert_eq!(configuration.names, [Admission::name()]);
+    }
+
+    #[test]
+    fn what_the_webhook_fills_in_is_empty() {
+        let objects = WEBHOOK.objects();
+        let secret = objects.iter().find_map(|object| match object {
+            Object::Secret(secret) => Some(serde_json::to_value(secret).unwrap()),
+            _ => None,
+        });
+        // Not even an empty `data`: whoever applies it again would own what is in there.
+        let fields: Vec<_> = secret.unwrap().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(fields, ["apiVersion", "kind", "metadata", "type"]);
+        let configuration = objects.iter().find_map(|object| match object {
+            Object::ValidatingWebhookConfiguration(found) => found.webhooks.clone(),
+            _ => None,
+        });
+        assert_eq!(configuration.unwrap()[0].client_config.ca_bundle, None);
     }
 }

@@ -49,6 +49,7 @@ mod environment;
 mod file;
 mod keys;
 mod layers;
+mod names;
 mod problem;
 mod runtime;
 #[cfg(test)]
@@ -63,6 +64,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::args::{About, Args, Flag};
 pub use self::keys::{Key, keys};
+pub use self::names::is_subdomain;
 pub use self::problem::{ConfigError, Problem, Problems};
 pub use self::runtime::{
     KubeConfig, LeaseConfig, LogConfig, LogFormat, RuntimeConfig, ShutdownConfig,

@@ -11,9 +11,6 @@ use crate::telemetry;
 
 /// Longer than this nothing is waited for: such a number is a mistake of the unit.
 const MOST_SECONDS: u32 = 24 * 60 * 60;
-/// The longest name of a Kubernetes object, and of a namespace.
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
 
 /// What every service is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,8 +155,8 @@ impl LeaseConfig {
         const DURATION: &str = "lease.durationSeconds";
         const DEADLINE: &str = "lease.renewDeadlineSeconds";
         const RETRY: &str = "lease.retrySeconds";
-        check_name("lease.namespace", &self.namespace, is_label, problems);
-        check_name("lease.name", &self.name, is_subdomain, problems);
+        problems.check_label("lease.namespace", &self.namespace);
+        problems.check_subdomain("lease.name", &self.name);
         check_seconds(DURATION, self.duration_seconds, problems);
         check_seconds(DEADLINE, self.renew_deadline_seconds, problems);
         check_seconds(RETRY, self.retry_seconds, problems);
@@ -215,27 +212,6 @@ fn check_seconds(key: &str, seconds: u32, problems: &mut Problems) {
     if !(1..=MOST_SECONDS).contains(&seconds) {
         problems.add(&[key], format!("must be from 1 to {MOST_SECONDS} seconds, not {seconds}"));
     }
-}
-
-fn check_name(key: &str, name: &str, is_name: fn(&str) -> bool, problems: &mut Problems) {
-    if name.is_empty() {
-        problems.add(&[key], "must not be empty");
-    } else if !is_name(name) {
-        let what = "is no name in Kubernetes (lower case letters, digits and `-`)";
-        problems.add(&[key], format!("`{name}` {what}"));
-    }
-}
-
-fn is_subdomain(name: &str) -> bool {
-    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
-}
-
-fn is_label(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LONGEST_LABEL).contains(&name.len())
-        && name.bytes().all(is_inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 /// An address; its own error would not say what one looks like.

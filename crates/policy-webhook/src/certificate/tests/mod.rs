@@ -1,0 +1,67 @@
+//! What is kept, step by step: single cases here, whole lives in [`simulation`].
+
+mod kept;
+mod look;
+mod simulation;
+mod step;
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use policy_manifests::certificate::{Issued, Names, issue};
+use policy_runtime::tls::Time;
+use time::OffsetDateTime;
+
+use super::kept::{Contents, Data, Kept};
+
+const DAY: i64 = 24 * 60 * 60;
+
+fn names() -> Names {
+    Names::of_service("policy-webhook", "kube-devops")
+}
+
+/// Valid for so many days from then on, and for the hour before.
+fn issued(at: Time, days: i64) -> Issued {
+    issued_for(&names(), at, days)
+}
+
+fn issued_for(names: &Names, at: Time, days: i64) -> Issued {
+    let lifetime = Duration::from_secs(u64::try_from(days * DAY).unwrap());
+    issue(names, OffsetDateTime::from_unix_timestamp(at.0).unwrap(), lifetime).unwrap()
+}
+
+/// A Secret with nothing but that.
+fn data(contents: Contents) -> Data {
+    let mut data = Data::new();
+    contents.write(&mut data);
+    data
+}
+
+fn read(data: &Data, now: Time) -> Kept {
+    let (kept, faults) = Kept::read(data, now);
+    assert_eq!(faults, []);
+    kept
+}
+
+/// A Secret right after a first certificate was issued.
+fn first(at: Time, days: i64) -> Data {
+    data(read(&Data::new(), at).issued(&issued(at, days), at))
+}
+
+fn later(time: Time, seconds: i64) -> Time {
+    Time(time.0 + seconds)
+}
+
+fn set(data: &mut Data, key: &str, text: &str) {
+    data.insert(key.to_owned(), ByteString(text.as_bytes().to_vec()));
+}
+
+fn text(data: &Data, key: &str) -> String {
+    String::from_utf8(data[key].0.clone()).unwrap()
+}
+
+fn keys(data: &Data) -> Vec<&str> {
+    data.keys().map(String::as_str).collect()
+}
+
+const START: Time = Time(1_800_000_000);
