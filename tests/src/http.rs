@@ -30,6 +30,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// The same, asked by HTTPS by that client.
+    #[must_use]
+    pub fn trusting(self, client: ClientConfig) -> Self {
+        Self { tls: Some(Arc::new(client)), ..self }
+    }
+
     /// Asks for a path, and gives status and body. The deadline is for all of it, also where a
     /// service that stands still lets the kernel accept the connection.
     pub fn get(&self, path: &str, within: Duration) -> Result<(u16, String)> {

@@ -89,6 +89,17 @@ fn the_configuration_is_printed_with_the_authority_in_it() {
     assert_eq!(webhook["clientConfig"]["url"], "https://10.0.0.7:8443/validate");
     assert_eq!(webhook["clientConfig"]["service"], Value::Null);
 
+    let (code, stdout, stderr) = policyctl(folder.path(), &["install-config", "-o", "yaml"]);
+    let without: Value = serde_saphyr::from_str(&stdout).unwrap();
+    let client_config = &without["webhooks"][0]["clientConfig"];
+    assert_eq!((code, &client_config["caBundle"]), (0, &Value::Null));
+    assert_eq!(client_config["service"]["name"], "policy-webhook");
+    assert_eq!(
+        stderr,
+        "there is no caBundle in it: the webhook has to issue its certificate itself, and puts it \
+         in\n"
+    );
+
     let with_key = ["install-config", "--ca-bundle-path", "ca.key", "-o", "yaml"];
     let (code, stdout, stderr) = policyctl(folder.path(), &with_key);
     assert_eq!((code, stdout.as_str()), (2, ""));

@@ -9,6 +9,7 @@ mod hostile;
 mod mass;
 mod mtls;
 mod rights;
+mod self_managed;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -121,19 +121,19 @@ impl Kept {
             [self.served.as_ref(), None],
             now,
         );
-        Contents { authorities, served: pair(&self.served), next: Some(issued.server.clone()) }
+        Contents { authorities, served: pair(self.served.as_ref()), next: Some(issued.server.clone()) }
     }
 
     /// Has the next one served.
     pub(crate) fn promoted(&self, now: Time) -> Contents {
         let authorities = self.authorities(None, [self.served.as_ref(), self.next.as_ref()], now);
-        Contents { authorities, served: pair(&self.next), next: None }
+        Contents { authorities, served: pair(self.next.as_ref()), next: None }
     }
 
     /// The same without what is of no use any more.
     pub(crate) fn pruned(&self, now: Time) -> Contents {
         let authorities = self.authorities(None, [self.served.as_ref(), self.next.as_ref()], now);
-        Contents { authorities, served: pair(&self.served), next: pair(&self.next) }
+        Contents { authorities, served: pair(self.served.as_ref()), next: pair(self.next.as_ref()) }
     }
 
     /// The authorities to be trusted from now on: those that are valid, the new one last. Where
@@ -187,8 +187,8 @@ impl Contents {
     }
 }
 
-fn pair(leaf: &Option<Leaf>) -> Option<Pair> {
-    leaf.as_ref().map(|leaf| leaf.pair.clone())
+fn pair(leaf: Option<&Leaf>) -> Option<Pair> {
+    leaf.map(|leaf| leaf.pair.clone())
 }
 
 fn text<'a>(data: &'a Data, key: &str) -> Option<&'a str> {

@@ -52,7 +52,8 @@ fn publish(mounted: &Path, files: &Path, version: &str) {
     fs::rename(&new, mounted.join("..data")).unwrap();
 }
 
-fn expiry(webhook: &Service<'_>) -> Option<f64> {
+/// When the certificate expires that a replica serves.
+pub(super) fn expiry(webhook: &Service<'_>) -> Option<f64> {
     webhook.metrics().unwrap().value("tls_certificate_expiry_timestamp_seconds", &[])
 }
 
@@ -120,13 +121,13 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
 }
 
 /// Passes connections on to one of the replicas by turns, as a Service does.
-struct Front {
-    addr: SocketAddr,
+pub(super) struct Front {
+    pub(super) addr: SocketAddr,
     replicas: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl Front {
-    fn start(replicas: Vec<SocketAddr>) -> Self {
+    pub(super) fn start(replicas: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let replicas = Arc::new(Mutex::new(replicas));

@@ -2,19 +2,34 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Parts, Signal};
+use e2e::{Parts, Service, Signal};
 
+use super::self_managed::SelfManaged;
 use super::{Door, SURELY, program};
 
 const USER: &str = "system:serviceaccount:kube-devops:policy-webhook";
 
-/// What it asked of a server of that sort.
+/// What it asked of a server of that sort, with a certificate that comes as files.
 fn asked(parts: &Parts) -> BTreeSet<String> {
     let door = Door::new(parts);
     let shop = door.strict();
     let webhook = door.start("webhook", program(), &[]);
     door.install(&webhook);
     door.wait_until_denied(&shop);
+    asked_until_its_end(&door, &webhook)
+}
+
+/// The same where it issues the certificate itself.
+fn asked_where_it_issues_its_certificate() -> BTreeSet<String> {
+    let world = SelfManaged::new("issues");
+    let shop = world.door.strict();
+    let webhook = world.start("webhook");
+    world.install(webhook.addr());
+    world.door.wait_until_denied(&shop);
+    asked_until_its_end(&world.door, &webhook)
+}
+
+fn asked_until_its_end(door: &Door, webhook: &Service<'_>) -> BTreeSet<String> {
     webhook.signal(Signal::Term).unwrap();
     assert_eq!(webhook.wait_exit(SURELY).unwrap().code(), Some(0));
     // A watch stands in the log once it has ended.
@@ -29,9 +44,27 @@ fn asked(parts: &Parts) -> BTreeSet<String> {
 }
 
 #[test]
-fn it_needs_exactly_the_rules_that_are_installed() {
+fn with_files_it_asks_for_policies_alone() {
     let mut used = asked(&Parts::new("streams"));
     used.extend(asked(&Parts::new("pages").without_streamed_lists()));
     let used: Vec<_> = used.iter().map(String::as_str).collect();
     assert_eq!(used, ["list devopspolicies", "watch devopspolicies"]);
+}
+
+#[test]
+fn to_issue_its_certificate_it_needs_all_other_rules_that_are_installed() {
+    let mut used = asked_where_it_issues_its_certificate();
+    // Servers before 1.34 are asked for it.
+    used.remove("list devopspolicies");
+    let used: Vec<_> = used.iter().map(String::as_str).collect();
+    assert_eq!(
+        used,
+        [
+            "get secrets",
+            "get validatingwebhookconfigurations",
+            "patch validatingwebhookconfigurations",
+            "update secrets",
+            "watch devopspolicies",
+        ]
+    );
 }

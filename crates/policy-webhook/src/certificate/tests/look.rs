@@ -1,1 +1,166 @@
-//! x
+//! The loop before a scripted API server: what it says, counts and goes on with.
+
+use k8s_openapi::ByteString;
+use policy_runtime::testing::{Script, respond, status_json};
+use policy_runtime::tls::CertificateStore;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::certificate::{SelfManaged, Turn};
+use crate::config::CertificateConfig;
+
+const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/\
+                             validatingwebhookconfigurations/kube-devops-policy-webhook";
+const SECRET: &str = "/api/v1/namespaces/kube-devops/secrets/policy-webhook-self-managed";
+
+fn managed(script: &Script) -> (SelfManaged, CertificateStore) {
+    let store = CertificateStore::new();
+    let config = CertificateConfig::default();
+    (SelfManaged::new(script.client(), &config, store.clone()), store)
+}
+
+fn configuration(bundle: &str) -> String {
+    let bundle = ByteString(bundle.as_bytes().to_vec());
+    let webhook = json!({
+        "name": "validate.devops.stochastic.io",
+        "clientConfig": { "caBundle": bundle },
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    });
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": "kube-devops-policy-webhook", "uid": "u", "resourceVersion": "7" },
+        "webhooks": [webhook],
+    })
+    .to_string()
+}
+
+fn secret(data: &Data) -> String {
+    let mut secret: Value = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": "policy-webhook-self-managed", "namespace": "kube-devops",
+                      "resourceVersion": "3" },
+    });
+    if !data.is_empty() {
+        secret["data"] = json!(data);
+    }
+    secret.to_string()
+}
+
+fn serial(store: &CertificateStore) -> Option<String> {
+    store.current().map(|current| current.serial)
+}
+
+#[tokio::test]
+async fn an_empty_secret_is_filled_then_told_of_and_served() {
+    let all = first(Time::now(), 90);
+    let script = Script::default()
+        .answer(200, configuration(""))
+        .answer(200, secret(&Data::new()))
+        .answer(200, secret(&all))
+        .answer(200, configuration(""))
+        .answer(200, secret(&all))
+        .answer(200, configuration(&text(&all, "ca.crt")))
+        .answer(200, configuration(&text(&all, "ca.crt")))
+        .answer(200, secret(&all));
+    let (mut managed, store) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert_eq!(serial(&store), None, "nobody knows of it yet");
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(serial(&store).is_some());
+    assert_eq!(managed.turn().await, Turn::Quiet);
+    let manager = format!("{CONFIGURATION}?&force=true&fieldManager=policy-webhook");
+    let put = format!("{SECRET}?");
+    let look = [CONFIGURATION, SECRET];
+    let expected = [&look[..], &[put.as_str()], &look, &[manager.as_str()], &look].concat();
+    assert_eq!(script.calls(), expected);
+}
+
+#[tokio::test]
+async fn who_is_second_reads_again_and_says_nothing() {
+    let script = Script::default()
+        .answer(200, configuration(""))
+        .answer(200, secret(&Data::new()))
+        .answer(409, status_json(409, "Conflict", "the object has been modified"));
+    let (mut managed, store) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert_eq!(serial(&store), None);
+    assert!(managed.complaints.0.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_served_goes_on_where_the_secret_is_gone_or_no_secret() {
+    let all = first(Time::now(), 90);
+    let told = || configuration(&text(&all, "ca.crt"));
+    let gone = status_json(404, "NotFound", "secrets not found");
+    let key = text(&all, "tls.key");
+    let script = Script::default()
+        .answer(200, told())
+        .answer(200, secret(&all))
+        .answer(200, told())
+        .answer(404, gone)
+        .answer(200, told())
+        // What is no Secret, with a key in it, such as a proxy might answer that changes things.
+        .answer(200, json!({ "data": { "tls.key": [key] } }).to_string())
+        .answer(200, told())
+        .answer(200, secret(&all));
+    let (mut managed, store) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Quiet);
+    let served = serial(&store);
+    assert!(served.is_some());
+    let mut words = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(managed.turn().await, Turn::Again);
+        words.extend(managed.complaints.0.values().cloned());
+        assert_eq!(serial(&store), served);
+    }
+    let object = "kube-devops/policy-webhook-self-managed";
+    assert_eq!(
+        words,
+        [
+            format!(
+                "cannot read the Secret {object}: there is none; apply the installation again"
+            ),
+            format!("cannot read the Secret {object}: the answer is none that can be read"),
+        ]
+    );
+    assert_eq!(managed.turn().await, Turn::Quiet);
+    assert!(managed.complaints.0.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_configuration_it_serves_and_says_what_is_missing() {
+    let all = first(Time::now(), 90);
+    let other = configuration("").replace("validate.devops", "another");
+    let script = Script::default()
+        .answer(404, status_json(404, "NotFound", "not found"))
+        .answer(200, secret(&all))
+        .answer(200, other)
+        .answer(200, secret(&all));
+    let (mut managed, store) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(serial(&store).is_some());
+    let told = |managed: &SelfManaged| managed.complaints.0.values().cloned().collect::<Vec<_>>();
+    let object = "cannot read the ValidatingWebhookConfiguration kube-devops-policy-webhook";
+    let again = "apply the installation again";
+    assert_eq!(told(&managed), [format!("{object}: there is none; {again}")]);
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert_eq!(
+        told(&managed),
+        [format!("{object}: it has no webhook validate.devops.stochastic.io; {again}")]
+    );
+    assert_eq!(script.remaining(), 0);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_in_the_words_of_the_server() {
+    let words = "secrets \"policy-webhook-self-managed\" is forbidden";
+    let script = Script::default().answer(200, configuration("")).answer_with(move |_| {
+        respond(403, status_json(403, "Forbidden", words))
+    });
+    let (mut managed, _) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Again);
+    let told: Vec<_> = managed.complaints.0.values().cloned().collect();
+    assert!(told[0].ends_with(&format!("{words} (403)")), "{told:?}");
+}

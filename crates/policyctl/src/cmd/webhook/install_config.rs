@@ -22,23 +22,29 @@ use crate::output::{self, Output};
 
 const EXAMPLES: &str = "\
 Examples:
+  policyctl webhook install-config
   policyctl webhook install-config --ca-bundle-path webhook-certs/ca.crt
   policyctl webhook install-config --ca-bundle-path ca.crt --dry-run
   policyctl webhook install-config --ca-bundle-path ca.crt -o yaml | kubectl apply -f -
   policyctl webhook install-config --ca-bundle-path ca.crt --url https://10.0.0.7:8443
 
-Applies the ValidatingWebhookConfiguration under the field manager `policyctl`. From then on the API
-server asks the webhook about pods and workloads, but for those of the system's namespaces, of the
+Applies the ValidatingWebhookConfiguration under the field manager `policyctl`. Without
+--ca-bundle-path it has no caBundle: a webhook that issues its own certificate puts it in. From then
+on the API server asks the webhook about pods and workloads, but for those of the system's namespaces, of the
 platform's own and of --exclude-namespace. It never waits longer than five seconds, and a webhook
 that does not answer denies nothing.
 Output: table (default), yaml.";
 
+const SELF_MANAGED: &str = "there is no caBundle in it: the webhook has to issue its certificate \
+                            itself, and puts it in";
+
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The certificates, as PEM, that the webhook's own is signed with
+    /// The certificates, as PEM, that the webhook's own is signed with; leave it out where the
+    /// webhook issues its certificate itself
     #[arg(long, value_name = "FILE")]
-    ca_bundle_path: PathBuf,
+    ca_bundle_path: Option<PathBuf>,
 
     #[command(flatten)]
     service: ServiceName,
@@ -62,32 +68,46 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Yaml])?;
     let server = args.server(global)?;
-    let path = args.ca_bundle_path.display().to_string();
-    let authority = Authority::read(&args.ca_bundle_path, OffsetDateTime::now_utc())
-        .with_context(|| format!("the CA file {}", printable(&path)))?;
-    for remark in &authority.remarks {
-        global.console().note(format_args!("the CA file {}: {remark}", printable(&path)));
-    }
-    let until = super::time(authority.until)?;
+    let (authority, whose) = match args.authority(global)? {
+        Some((pem, until)) => (Some(pem), until),
+        None => (None, SELF_MANAGED.to_owned()),
+    };
     let excluded = args.exclusion.added().to_vec();
-    let admission = Admission { server, authority: Some(authority.pem), excluded };
+    let admission = Admission { server, authority, excluded };
     let configuration = admission.configuration();
     if form == Output::Yaml {
         output::result(&output::yaml(&configuration)?)?;
+        if admission.authority.is_none() {
+            global.console().note(&whose);
+        }
         return Ok(Exit::Fine);
     }
     cluster::run(install(args, global, &configuration))?;
     if !args.dry_run {
         let address = address(&admission.server);
         global.console().note(format_args!("the API server asks {address}"));
-        global
-            .console()
-            .note(format_args!("the certificates of {} end at {until}", printable(&path)));
+    }
+    if !args.dry_run || admission.authority.is_none() {
+        global.console().note(&whose);
     }
     Ok(Exit::Fine)
 }
 
 impl Args {
+    /// The certificates of the file, and a sentence on how long they are good for.
+    fn authority(&self, global: &Global) -> anyhow::Result<Option<(Vec<u8>, String)>> {
+        let Some(path) = &self.ca_bundle_path else { return Ok(None) };
+        let name = path.display().to_string();
+        let name = printable(&name);
+        let authority = Authority::read(path, OffsetDateTime::now_utc())
+            .with_context(|| format!("the CA file {name}"))?;
+        for remark in &authority.remarks {
+            global.console().note(format_args!("the CA file {name}: {remark}"));
+        }
+        let until = super::time(authority.until)?;
+        Ok(Some((authority.pem, format!("the certificates of {name} end at {until}"))))
+    }
+
     fn server(&self, global: &Global) -> anyhow::Result<Server> {
         match &self.url {
             Some(_) if global.target.namespace.is_some() => {
