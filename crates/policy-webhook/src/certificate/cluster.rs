@@ -11,7 +11,7 @@ use kube::{Client, Resource};
 use policy_manifests::admission;
 use policy_runtime::client::reason;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::kept::{Contents, Data};
@@ -166,11 +166,22 @@ impl Cluster {
     /// Tells the API server of these authorities, unless the configuration is another one by now:
     /// who stood still in between must not bring back what was there before.
     pub(crate) async fn tell(&self, told: &Told, bundle: String) -> Result<(), Failure> {
+        let patch = self.bundle_alone(told, bundle);
+        let parameters = PatchParams::apply(MANAGER).force();
+        let request =
+            configurations().patch(&self.configuration, &parameters, &Patch::Apply(&patch));
+        let written: Result<ValidatingWebhookConfiguration, _> =
+            self.call(Operation::WriteConfiguration, request).await;
+        written.map(drop)
+    }
+
+    /// All that is applied: one field, of the object in the state in which it was seen.
+    fn bundle_alone(&self, told: &Told, bundle: String) -> Value {
         let webhook = json!({
             "name": admission::NAME,
             "clientConfig": { "caBundle": ByteString(bundle.into_bytes()) },
         });
-        let patch = json!({
+        json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
             "metadata": {
@@ -179,13 +190,7 @@ impl Cluster {
                 "resourceVersion": told.version,
             },
             "webhooks": [webhook],
-        });
-        let parameters = PatchParams::apply(MANAGER).force();
-        let request =
-            configurations().patch(&self.configuration, &parameters, &Patch::Apply(&patch));
-        let written: Result<ValidatingWebhookConfiguration, _> =
-            self.call(Operation::WriteConfiguration, request).await;
-        written.map(drop)
+        })
     }
 
     /// A failure with the object that the operation is about.
@@ -222,4 +227,35 @@ impl Cluster {
 
 fn configurations() -> kube::core::Request {
     kube::core::Request::new(ValidatingWebhookConfiguration::url_path(&(), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_runtime::testing::Script;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_field_is_applied_and_only_to_what_was_seen() {
+        let cluster = Cluster::new(Script::default().client(), &CertificateConfig::default());
+        let told = Told {
+            bundle: Vec::new(),
+            uid: Some("6dcf2d0c".to_owned()),
+            version: Some("7".to_owned()),
+        };
+        let expected = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {
+                "name": "kube-devops-policy-webhook",
+                "uid": "6dcf2d0c",
+                "resourceVersion": "7",
+            },
+            "webhooks": [{
+                "name": "validate.devops.stochastic.io",
+                "clientConfig": { "caBundle": "UEVN" },
+            }],
+        });
+        assert_eq!(cluster.bundle_alone(&told, "PEM".to_owned()), expected);
+    }
 }

@@ -121,7 +121,11 @@ impl Kept {
             [self.served.as_ref(), None],
             now,
         );
-        Contents { authorities, served: pair(self.served.as_ref()), next: Some(issued.server.clone()) }
+        Contents {
+            authorities,
+            served: pair(self.served.as_ref()),
+            next: Some(issued.server.clone()),
+        }
     }
 
     /// Has the next one served.

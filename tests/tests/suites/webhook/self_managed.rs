@@ -56,9 +56,8 @@ impl SelfManaged {
 
     fn secret(&self) -> BTreeMap<String, String> {
         let secret: Secret = self.get(SECRET);
-        let text = |(key, value): (_, k8s_openapi::ByteString)| {
-            (key, String::from_utf8(value.0).unwrap())
-        };
+        let text =
+            |(key, value): (_, k8s_openapi::ByteString)| (key, String::from_utf8(value.0).unwrap());
         secret.data.into_iter().flatten().map(text).collect()
     }
 

@@ -119,9 +119,7 @@ async fn what_is_served_goes_on_where_the_secret_is_gone_or_no_secret() {
     assert_eq!(
         words,
         [
-            format!(
-                "cannot read the Secret {object}: there is none; apply the installation again"
-            ),
+            format!("cannot read the Secret {object}: there is none; apply the installation again"),
             format!("cannot read the Secret {object}: the answer is none that can be read"),
         ]
     );
@@ -156,9 +154,9 @@ async fn without_a_configuration_it_serves_and_says_what_is_missing() {
 #[tokio::test]
 async fn a_right_that_is_missing_is_told_in_the_words_of_the_server() {
     let words = "secrets \"policy-webhook-self-managed\" is forbidden";
-    let script = Script::default().answer(200, configuration("")).answer_with(move |_| {
-        respond(403, status_json(403, "Forbidden", words))
-    });
+    let script = Script::default()
+        .answer(200, configuration(""))
+        .answer_with(move |_| respond(403, status_json(403, "Forbidden", words)));
     let (mut managed, _) = managed(&script);
     assert_eq!(managed.turn().await, Turn::Again);
     let told: Vec<_> = managed.complaints.0.values().cloned().collect();
