@@ -72,7 +72,8 @@ impl<T: Clone> Stored<T> {
 struct Replica {
     served: Option<Pem>,
     told: Option<(u64, String)>,
-    seen: Option<(u64, Data)>,
+    /// The Secret, and when it was read: what is decided is decided then.
+    seen: Option<(u64, Data, Time)>,
     sighting: Sighting,
 }
 
@@ -128,7 +129,8 @@ impl World {
                 self.replicas[who].seen = None;
             }
             Event::ReadSecret(who) if self.replicas[who].told.is_some() => {
-                self.replicas[who].seen = Some(self.secret.read());
+                let (version, data) = self.secret.read();
+                self.replicas[who].seen = Some((version, data, self.now));
             }
             Event::ReadSecret(_) => {}
             Event::Act(who) => self.act(who),
@@ -168,11 +170,9 @@ impl World {
     }
 
     fn act(&mut self, who: usize) {
-        let (now, replica) = (self.now, &mut self.replicas[who]);
-        let (Some((version, told)), Some((seen, all))) = (replica.told.take(), replica.seen.take())
-        else {
-            return;
-        };
+        let replica = &mut self.replicas[who];
+        let (told, seen) = (replica.told.take(), replica.seen.take());
+        let (Some((version, told)), Some((seen, all, now))) = (told, seen) else { return };
         let (kept, _) = Kept::read(&all, now);
         let clock = self.start + Duration::from_secs((now.0 - START.0).unsigned_abs());
         let told_for = replica.sighting.look(Some(told.as_bytes()), &kept.bundle(), clock);
@@ -180,14 +180,14 @@ impl World {
         let contents = match step {
             Step::Nothing => None,
             Step::PutBundle => {
-                let before = (self.told.value.clone(), now);
+                let before = (self.told.value.clone(), self.now);
                 if self.told.write(version, kept.bundle()) {
                     self.told_before.push_back(before);
                 }
                 None
             }
-            Step::Issue => Some(kept.issued(&self.issue(), now)),
-            Step::Rotate => Some(kept.with_next(&self.issue(), now)),
+            Step::Issue => Some(kept.issued(&self.issue(now), now)),
+            Step::Rotate => Some(kept.with_next(&self.issue(now), now)),
             Step::Promote => Some(kept.promoted(now)),
             Step::Prune => Some(kept.pruned(now)),
         };
@@ -207,8 +207,8 @@ impl World {
         }
     }
 
-    fn issue(&mut self) -> Issued {
-        let issued = issued(self.now, self.days);
+    fn issue(&mut self, now: Time) -> Issued {
+        let issued = issued(now, self.days);
         let authority = issued.authority.certificate.clone();
         self.authorities.insert(issued.server.certificate.clone(), authority);
         issued
