@@ -70,10 +70,10 @@ async fn an_empty_secret_is_filled_then_told_of_and_served() {
     assert_eq!(managed.turn().await, Turn::Again);
     assert!(serial(&store).is_some());
     assert_eq!(managed.turn().await, Turn::Quiet);
-    let manager = format!("{CONFIGURATION}?&force=true&fieldManager=policy-webhook");
+    let apply = format!("{CONFIGURATION}?&force=true&fieldManager=policy-webhook");
     let put = format!("{SECRET}?");
     let look = [CONFIGURATION, SECRET];
-    let expected = [&look[..], &[put.as_str()], &look, &[manager.as_str()], &look].concat();
+    let expected = [&look[..], &[put.as_str()], &look, &[apply.as_str()], &look].concat();
     assert_eq!(script.calls(), expected);
 }
 
