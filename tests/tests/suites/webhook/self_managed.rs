@@ -34,8 +34,13 @@ impl SelfManaged {
 
     /// A replica that is ready. Of its certificate nothing is known before.
     pub(super) fn start(&self, name: &str) -> Service<'_> {
+        self.start_with(name, "127.0.0.1")
+    }
+
+    /// The same, with these names in its configuration.
+    fn start_with(&self, name: &str, names: &str) -> Service<'_> {
         let launch = self.door.testbed.service(name, program()).kubeconfig(&self.door.kubeconfig);
-        let mut webhook = launch.variable("GOV_CERTIFICATE__NAMES", "127.0.0.1").start().unwrap();
+        let mut webhook = launch.variable("GOV_CERTIFICATE__NAMES", names).start().unwrap();
         self.wait("the first certificate", || self.secret().contains_key("tls.crt"));
         self.trust(&mut webhook);
         webhook.wait_ready(SURELY).unwrap();
