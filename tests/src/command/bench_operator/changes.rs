@@ -99,6 +99,11 @@ impl Watching {
         namespaces.len()
     }
 
+    /// Whether the last status is older than that: those of a start come right after one another.
+    pub(super) fn is_quiet_for(&self, time: Duration) -> bool {
+        self.lock().last().is_some_and(|seen| seen.at.elapsed() > time)
+    }
+
     /// Whether the last change of each namespace is seen.
     pub(super) fn shows_last_of(&self, changes: &[Change]) -> bool {
         let seen = self.lock();

@@ -16,8 +16,9 @@ use super::super::bench_live;
 use super::super::measure::{wait, wait_ready};
 use super::changes::{Change, Seen, Watching, make_changes};
 
-/// So many that each changes once in two seconds: a policy is judged once a second, and none of
-/// them waits for that.
+/// A policy's status is written at most once in that time.
+const PACE: Duration = Duration::from_secs(1);
+/// So many that each changes once in two seconds, so that no change has to wait for that.
 pub(super) const NAMESPACES: usize = 40;
 /// Of each namespace.
 pub(super) const PODS: usize = 10;
@@ -41,7 +42,7 @@ pub(super) fn measure(testbed: &Testbed, program: &Path) -> Result<Changes> {
     let operator = testbed.service("operator", program).kubeconfig(&kubeconfig).start()?;
     wait_ready(&operator)?;
     let watching = runtime.block_on(Watching::start(&client))?;
-    wait(|| Ok(watching.judged() == NAMESPACES))?;
+    wait(|| Ok(watching.judged() == NAMESPACES && watching.is_quiet_for(PACE)))?;
     let before = writes(testbed)?;
     let changes = runtime.block_on(make_changes(&client))?;
     wait(|| Ok(watching.shows_last_of(&changes)))?;
