@@ -53,7 +53,7 @@ impl<O> Wire<O> {
     /// The request, its objects read by `read`: only where they are judged.
     pub(super) fn request(
         self,
-        read: impl Fn(O) -> Result<ObjectView, String>,
+        read: impl Fn(O) -> Result<Box<ObjectView>, String>,
     ) -> Result<Request, String> {
         let kind = self.kind.and_then(|GroupKind { group, kind }| {
             ObjectKind::in_group(&group.unwrap_or_default(), &kind.unwrap_or_default())

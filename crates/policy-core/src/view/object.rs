@@ -51,9 +51,9 @@ impl ObjectView {
 }
 
 /// An object of which only the type and the spec are read: at admission nothing else may count,
-/// and nothing else has to be readable.
+/// and nothing else has to be readable. Boxed: it goes through many hands.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SpecOnly(pub(crate) ObjectView);
+pub(crate) struct SpecOnly(pub(crate) Box<ObjectView>);
 
 /// Reads the members of a List.
 pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -73,7 +73,8 @@ impl<'de> Deserialize<'de> for ObjectView {
 impl<'de> Deserialize<'de> for SpecOnly {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let visitor = ObjectVisitor { is_spec_only: true };
-        deserializer.deserialize_struct("ObjectView", FIELDS, visitor).map(Self)
+        let object = deserializer.deserialize_struct("ObjectView", FIELDS, visitor)?;
+        Ok(Self(Box::new(object)))
     }
 }
 
