@@ -33,9 +33,9 @@ impl Namespaces {
         Self([strict, lenient, free])
     }
 
-    /// The namespace and image of a request, and whether it is to be allowed. Different with each
+    /// The namespace and image of a request, and what is to become of it. Different with each
     /// number, so that no answer of another request would do.
-    fn request(&self, number: usize) -> (&str, String, bool) {
+    fn request(&self, number: usize) -> (&str, String, Expected) {
         let namespace = &self.0[number % 3];
         let (image, is_pinned) = match number / 3 % 4 {
             0 => (format!("shop/web-{number}"), false),
@@ -43,8 +43,42 @@ impl Namespaces {
             2 => (format!("reg:5000/web-{number}:v1"), true),
             _ => (format!("shop/web:v{number}"), true),
         };
-        (namespace, image, is_pinned || !number.is_multiple_of(3))
+        let expected = match number % 3 {
+            0 if !is_pinned => Expected::Denied,
+            1 if !is_pinned => Expected::Warned,
+            _ => Expected::Fine,
+        };
+        (namespace, image, expected)
     }
+
+    /// How many of the direct requests are to end like that.
+    fn count(&self, expected: Expected) -> f64 {
+        let count = (0..DIRECT).filter(|&number| self.request(number).2 == expected).count();
+        u32::try_from(count).unwrap().into()
+    }
+}
+
+/// What is to become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Denied,
+    Warned,
+    Fine,
+}
+
+/// What the webhook counted so far: requests allowed, denied; denials; findings denied, warned of.
+fn counted(webhook: &Service<'_>) -> [f64; 5] {
+    let metrics = webhook.metrics().unwrap();
+    let requests = |decision| {
+        let labels = [("operation", "create"), ("decision", decision)];
+        metrics.value("webhook_requests_total", &labels).unwrap()
+    };
+    let findings = |decision| {
+        let labels = [("check", "latest-tag"), ("decision", decision)];
+        metrics.value("webhook_findings_total", &labels).unwrap()
+    };
+    let denials = metrics.value("webhook_denials_total", &[]).unwrap();
+    [requests("allowed"), requests("denied"), denials, findings("denied"), findings("warned")]
 }
 
 /// One connection for many requests.
@@ -85,12 +119,12 @@ fn ask_directly(door: &Door, webhook: &Service<'_>, namespaces: &Namespaces) {
             let mut connection = Connection::open(webhook, &tls);
             scope.spawn(move || {
                 for number in (first..DIRECT).step_by(CONNECTIONS) {
-                    let (namespace, image, is_allowed) = namespaces.request(number);
+                    let (namespace, image, expected) = namespaces.request(number);
                     let uid = number.to_string();
                     let answer = connection.post(&review(namespace, &uid, &image));
                     assert_eq!(
                         allows(&answer, &uid),
-                        is_allowed,
+                        expected != Expected::Denied,
                         "{namespace} {image}: {answer:?}"
                     );
                 }
@@ -106,7 +140,7 @@ async fn ask_by_api_server(door: &Door, namespaces: &Namespaces) {
     let client = Client::try_from(config).unwrap();
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let asked = (0..BY_API_SERVER).map(|number| {
-        let (namespace, image, is_allowed) = namespaces.request(number);
+        let (namespace, image, expected) = namespaces.request(number);
         let pod: Value = serde_json::from_str(&review(namespace, "u", &image)).unwrap();
         let mut pod: Pod = serde_json::from_value(pod["request"]["object"].clone()).unwrap();
         pod.metadata.name = Some(format!("web-{number}"));
@@ -115,9 +149,11 @@ async fn ask_by_api_server(door: &Door, namespaces: &Namespaces) {
         async move {
             let created = api.create(dry, &pod).await;
             let is_as_expected = match &created {
-                Ok(_) => is_allowed,
+                Ok(_) => expected != Expected::Denied,
                 Err(kube::Error::Api(status)) => {
-                    status.code == 403 && status.message.contains("denied by policy") && !is_allowed
+                    status.code == 403
+                        && status.message.contains("denied by policy")
+                        && expected == Expected::Denied
                 }
                 Err(_) => false,
             };
@@ -136,7 +172,13 @@ fn many_requests_are_all_judged_right() {
     door.wait_until_denied(&namespaces.0[0]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(ask_by_api_server(&door, &namespaces));
+    let before = counted(&webhook);
     ask_directly(&door, &webhook, &namespaces);
+    let after = counted(&webhook);
+    let [denied, warned, fine] =
+        [Expected::Denied, Expected::Warned, Expected::Fine].map(|one| namespaces.count(one));
+    let expected = [warned + fine, denied, denied, denied, warned];
+    assert_eq!(std::array::from_fn(|index| after[index] - before[index]), expected);
     let metrics = webhook.metrics().unwrap();
     for (series, count) in
         metrics.iter().filter(|(series, _)| series.name == "webhook_failopen_total")
