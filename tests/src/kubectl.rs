@@ -42,24 +42,17 @@ impl Testbed {
         Ok(())
     }
 
-    /// Installs what every installation has, `deploy/kustomize/base`, but for the configuration
-    /// by which the API server asks the webhook: nobody answers for a Service here, and each pod
-    /// would wait for that. A suite with a webhook installs one with its address. Again is no
-    /// change; whoever else has changed one of its fields meanwhile makes it fail.
+    /// Installs what every installation has, `deploy/kustomize/base`, as a user would. Again is
+    /// no change; whoever else has changed one of its fields meanwhile makes it fail.
     pub fn install_base(&self) -> Result<()> {
-        let base = self.kubectl(&["kustomize", &kustomize_base()?])?.succeeded()?;
-        let is_kept = |object: &&str| !object.contains("\nkind: ValidatingWebhookConfiguration\n");
-        let kept: Vec<&str> = base.split("---\n").filter(is_kept).collect();
-        let apply = ["apply", "--server-side", "--field-manager=testbed-install", "-f", "-"];
-        self.kubectl_stdin(&apply, &kept.join("---\n"))?.succeeded()?;
-        Ok(())
+        self.apply_base(&["--server-side", "--field-manager=testbed-install"])
     }
 
-    /// Applies all of `deploy/kustomize/base` as a user would, with these options. From then on a
-    /// pod that is created waits for a webhook that nobody runs, for up to five seconds.
+    /// The same with other options of `kubectl apply`.
     pub fn apply_base(&self, options: &[&str]) -> Result<()> {
-        let base = kustomize_base()?;
-        self.kubectl(&[&["apply", "--kustomize", &base][..], options].concat())?.succeeded()?;
+        let base = root().join("deploy/kustomize/base");
+        let base = base.to_str().context("the path of the checkout is no UTF-8")?;
+        self.kubectl(&[&["apply", "--kustomize", base][..], options].concat())?.succeeded()?;
         Ok(())
     }
 
@@ -89,9 +82,4 @@ impl Testbed {
         command.env("KUBECACHEDIR", self.folder().join("kubectl-cache"));
         command
     }
-}
-
-fn kustomize_base() -> Result<String> {
-    let base = root().join("deploy/kustomize/base");
-    Ok(base.to_str().context("the path of the checkout is no UTF-8")?.to_owned())
 }

@@ -70,12 +70,18 @@ pub fn yaml(objects: &[Object]) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::{Admission, Server};
     use crate::{COMPONENTS, namespace};
 
     fn all() -> Vec<Object> {
+        let admission = Admission {
+            server: Server::installed(),
+            authority: Some(b"PEM".to_vec()),
+            excluded: Vec::new(),
+        };
         let mut objects: Vec<Object> =
             COMPONENTS.iter().flat_map(crate::Component::objects).collect();
-        objects.push(namespace());
+        objects.extend([namespace(), admission.configuration().into()]);
         objects
     }
 

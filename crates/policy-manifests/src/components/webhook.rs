@@ -1,7 +1,7 @@
 //! The webhook: it looks at policies. What it judges comes to it with each request.
 
 use super::Component;
-use crate::admission::{Admission, Server, service};
+use crate::admission::service;
 use crate::certificate::self_managed;
 use crate::{Object, Rule};
 
@@ -29,17 +29,16 @@ pub const WEBHOOK: Component = Component {
     others,
 };
 
-/// Where the API server finds it, that it is to be asked, and where its certificate is kept.
+/// Where the API server finds it, and where its certificate is kept. Not that it is to be asked:
+/// where nobody answers yet, each pod might wait for that.
 fn others() -> Vec<Object> {
-    // The webhook puts its authority in by itself.
-    let admission =
-        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
-    vec![service().into(), self_managed::empty_secret().into(), admission.configuration().into()]
+    vec![service().into(), self_managed::empty_secret().into()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
 
     #[test]
     fn the_rules_are_exactly_these() {
@@ -63,7 +62,7 @@ mod tests {
         };
         assert_eq!(WEBHOOK.cluster, [policies, configuration]);
         assert_eq!(WEBHOOK.own_namespace, [certificate]);
-        // The rules are about what is installed.
+        // The rule is about what `policyctl webhook install-config` applies.
         assert_eq!(configuration.names, [Admission::name()]);
     }
 
@@ -77,10 +76,5 @@ mod tests {
         // Not even an empty `data`: whoever applies it again would own what is in there.
         let fields: Vec<_> = secret.unwrap().as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["apiVersion", "kind", "metadata", "type"]);
-        let configuration = objects.iter().find_map(|object| match object {
-            Object::ValidatingWebhookConfiguration(found) => found.webhooks.clone(),
-            _ => None,
-        });
-        assert_eq!(configuration.unwrap()[0].client_config.ca_bundle, None);
     }
 }

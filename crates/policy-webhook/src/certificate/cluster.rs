@@ -19,6 +19,8 @@ use crate::config::CertificateConfig;
 
 /// Under which name the API server keeps what is written here.
 const MANAGER: &str = "policy-webhook";
+/// How people get the configuration.
+const INSTALL_CONFIG: &str = "`policyctl webhook install-config` makes it";
 /// For one call.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,14 @@ impl Operation {
         }
     }
 
+    /// How people get the object that it is about.
+    const fn way_to_its_object(self) -> &'static str {
+        match self {
+            Self::ReadConfiguration | Self::WriteConfiguration => INSTALL_CONFIG,
+            _ => "apply the installation again",
+        }
+    }
+
     const fn in_words(self) -> &'static str {
         match self {
             Self::ReadSecret => "read the Secret",
@@ -85,8 +95,8 @@ pub(crate) struct Failure {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
-    #[error("there is none; apply the installation again")]
-    Gone,
+    #[error("there is none; {0}")]
+    Gone(&'static str),
     #[error("{}", reason(.0))]
     Refused(Box<kube::Error>),
     #[error("no answer within {DEADLINE:?}")]
@@ -94,7 +104,7 @@ pub(crate) enum Problem {
     /// Without a word of it: it may hold a key.
     #[error("the answer is none that can be read")]
     Unreadable,
-    #[error("it has no webhook {}; apply the installation again", admission::NAME)]
+    #[error("it has no webhook {}; {INSTALL_CONFIG}", admission::NAME)]
     NoWebhook,
     #[error("{0}")]
     Other(String),
@@ -218,7 +228,9 @@ impl Cluster {
         let request = request.map_err(|error| failed(Problem::Other(error.to_string())))?;
         let answer = timeout(DEADLINE, self.client.request_text(request)).await;
         let text = answer.map_err(|_| failed(Problem::Late))?.map_err(|error| match error {
-            kube::Error::Api(status) if status.code == 404 => failed(Problem::Gone),
+            kube::Error::Api(status) if status.code == 404 => {
+                failed(Problem::Gone(operation.way_to_its_object()))
+            }
             error => failed(Problem::Refused(Box::new(error))),
         })?;
         serde_json::from_str(&text).map_err(|_| failed(Problem::Unreadable))
