@@ -141,7 +141,7 @@ async fn without_a_configuration_it_serves_and_says_what_is_missing() {
     assert!(serial(&store).is_some());
     let told = |managed: &SelfManaged| managed.complaints.0.values().cloned().collect::<Vec<_>>();
     let object = "cannot read the ValidatingWebhookConfiguration kube-devops-policy-webhook";
-    let again = "apply the installation again";
+    let again = "`policyctl webhook install-config` makes it";
     assert_eq!(told(&managed), [format!("{object}: there is none; {again}")]);
     assert_eq!(managed.turn().await, Turn::Again);
     assert_eq!(
