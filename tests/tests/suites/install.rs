@@ -1,5 +1,4 @@
 //! `deploy/kustomize/base` on a real API server: it applies, and grants what it says.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use e2e::{Parts, Testbed, shared};
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::kept::{Contents, Data};
 use crate::config::CertificateConfig;
 
-/// Under which name the API server keeps what is written here.
+/// Under which name the API server keeps who has written what.
 const MANAGER: &str = "policy-webhook";
 /// How people get the configuration.
 const INSTALL_CONFIG: &str = "`policyctl webhook install-config` makes it";
@@ -155,7 +155,9 @@ impl Cluster {
         contents.write(secret.data.get_or_insert_with(Data::new));
         let body = serde_json::to_vec(&secret)
             .map_err(|error| self.failed(operation, Problem::Other(error.to_string())))?;
-        let request = self.secrets().replace(&self.secret, &PostParams::default(), body);
+        let parameters =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let request = self.secrets().replace(&self.secret, &parameters, body);
         self.call(operation, request).await
     }
 

@@ -16,13 +16,14 @@ const AUTHORITIES: &str = "ca.crt";
 /// What is served.
 const SERVED: [&str; 2] = ["tls.crt", "tls.key"];
 /// What is served next, once its authority is known everywhere.
-const NEXT: [&str; 2] = ["next.crt", "next.key"];
+const NEXT_CERTIFICATE: &str = "next.crt";
+const NEXT: [&str; 2] = [NEXT_CERTIFICATE, "next.key"];
 /// All that is written here. Other keys of the Secret are left as they are.
 const ALL: [&str; 5] = [AUTHORITIES, SERVED[0], SERVED[1], NEXT[0], NEXT[1]];
 
-/// Two are enough, and three while a rotation is followed by a change of names. There are more only
-/// where somebody takes certificates away, or where replicas do not agree on the names: then the
-/// oldest have to go, or the Secret would grow without end.
+/// Two are enough, and one more for each change of names while the certificates of before are valid.
+/// There are many only where somebody takes certificates away: then the oldest have to go, or the
+/// Secret would grow without end.
 const MOST_AUTHORITIES: usize = 8;
 
 /// The data of the Secret.
@@ -36,6 +37,9 @@ pub(crate) struct Kept {
     pub(crate) served: Option<Leaf>,
     /// What is to be served next.
     pub(crate) next: Option<Leaf>,
+    /// There is a next one whose time has not come, by this replica's clock. It is left alone: the
+    /// replica that issued it sees that otherwise.
+    pub(crate) is_next_early: bool,
     /// Nothing is in it that had better be taken out.
     is_tidy: bool,
 }
@@ -91,16 +95,38 @@ impl Kept {
             }
         };
         let (served, next) = (leaf(SERVED), leaf(NEXT));
+        let is_next_early =
+            faults.iter().any(|fault| matches!(fault, Fault::Early(NEXT_CERTIFICATE, _)));
         let is_over = |authority: &Authority| authority.not_after < now;
-        let has_rest = next.is_none() && NEXT.iter().any(|key| data.contains_key(*key));
+        let has_rest =
+            next.is_none() && !is_next_early && NEXT.iter().any(|key| data.contains_key(*key));
         let is_tidy = is_whole && !has_rest && !authorities.iter().any(is_over);
-        (Self { authorities, served, next, is_tidy }, faults)
+        (Self { authorities, served, next, is_next_early, is_tidy }, faults)
     }
 
     /// What the API server is to be told: all authorities that the Secret has, by the Secret alone.
     /// No replica's clock decides here, or two of them could contradict each other.
     pub(crate) fn bundle(&self) -> String {
         self.authorities.iter().map(|authority| authority.pem.as_str()).collect()
+    }
+
+    /// How many authorities, valid now, were told of in that bundle that the Secret does not have.
+    pub(crate) fn unknown_of(&self, told: &[u8], now: Time) -> usize {
+        let (told, _) = authorities(std::str::from_utf8(told).unwrap_or_default());
+        let is_valid = |authority: &&Authority| authority.not_after >= now;
+        told.iter().filter(is_valid).filter(|one| !self.authorities.contains(one)).count()
+    }
+
+    /// The names that the next certificate is for. Where one is missing in what is served, all
+    /// that are there stay: replicas that do not agree would else take them from each other.
+    pub(crate) fn next_names(&self, wanted: &Names) -> Names {
+        let mut names = wanted.clone();
+        if let Some(served) = self.served.as_ref().filter(|served| !served.is_for(wanted)) {
+            let Names { dns, ips } = &served.names;
+            names.dns.extend(dns.iter().filter(|name| !wanted.dns.contains(name)).cloned());
+            names.ips.extend(ips.iter().filter(|ip| !wanted.ips.contains(ip)));
+        }
+        names
     }
 
     /// Whether nothing has to be taken out: authorities whose time is over, or what cannot be read.
@@ -207,19 +233,22 @@ fn authorities(text: &str) -> (Vec<Authority>, bool) {
     let begins = text.match_indices(BEGIN).map(|(begin, _)| begin);
     let ends = begins.clone().skip(1).chain([text.len()]);
     for (begin, end) in begins.zip(ends) {
-        match authority(text.get(begin..end).unwrap_or_default()) {
-            Some(authority) if !found.contains(&authority) => found.push(authority),
-            _ => is_whole = false,
-        }
+        let read = authority(text.get(begin..end).unwrap_or_default());
+        is_whole &= read.as_ref().is_some_and(|(one, is_all)| *is_all && !found.contains(one));
+        found.extend(read.map(|(one, _)| one).filter(|one| !found.contains(one)));
     }
     (found, is_whole)
 }
 
-fn authority(pem: &str) -> Option<Authority> {
+/// The authority that a text begins with, and whether it holds nothing else.
+fn authority(text: &str) -> Option<(Authority, bool)> {
+    let (rest, _) = parse_x509_pem(text.as_bytes()).ok()?;
+    let pem = text.get(..text.len() - rest.len())?;
     let block = only_block(pem)?;
     let certificate = block.parse_x509().ok().filter(|found| found.is_ca())?;
     let not_after = time(certificate.validity().not_after);
-    Some(Authority { pem: format!("{}\n", pem.trim_end()), not_after })
+    let authority = Authority { pem: format!("{}\n", pem.trim_end()), not_after };
+    Some((authority, rest.trim_ascii().is_empty()))
 }
 
 /// The certificate under two keys; none where there is none.

@@ -39,6 +39,8 @@ const EVERY: Duration = Duration::from_secs(10);
 /// The same after a step or a failure; longer from time to time, where it goes on like that.
 const SOON: Duration = Duration::from_millis(100);
 
+/// What those that the API server is told of no more are counted as.
+const AUTHORITIES: &str = "authorities";
 /// Counts what failed, by operation.
 const ERRORS: &str = "certificate_errors_total";
 
@@ -69,6 +71,7 @@ impl SelfManaged {
         for operation in Operation::ALL {
             counter!(ERRORS, "operation" => operation.as_str()).increment(0);
         }
+        counter!("dropped_total", "what" => AUTHORITIES).increment(0);
         Self {
             cluster: Cluster::new(client, config),
             names: config.all_names(),
@@ -103,6 +106,8 @@ impl SelfManaged {
         let told = self.complaints.hear(Operation::ReadConfiguration, told);
         let secret = self.cluster.secret().await;
         let Some(secret) = self.complaints.hear(Operation::ReadSecret, secret) else {
+            // What happened until the next look, nobody has seen.
+            self.sighting = Sighting::default();
             return Turn::Again;
         };
         let now = Time::now();
@@ -111,9 +116,22 @@ impl SelfManaged {
         let told_for = self.sighting.look(bundle, &kept.bundle(), Instant::now());
         let step = next_step(&kept, bundle, told_for, &self.names, now);
         let is_quiet = step == Step::Nothing && told.is_some();
-        // Whoever is to be shown the certificate hears of its authority before.
-        self.make(step, &kept, secret, told, now).await;
-        self.serve(&kept);
+        if is_quiet {
+            // What could not be written has been by another replica, or need not be any more.
+            self.complaints.settle(&[
+                Operation::WriteSecret,
+                Operation::WriteConfiguration,
+                Operation::Issue,
+            ]);
+        }
+        let was_told = bundle.is_some_and(|bundle| bundle == kept.bundle().as_bytes());
+        let is_told = self.make(step, &kept, secret, told, now).await || was_told;
+        // Whoever is to be shown a new certificate hears of its authority before; but for the
+        // first one, and one in the place of one that nobody takes any more.
+        let is_needed = self.store.current().is_none_or(|current| current.is_expired(now));
+        if is_told || is_needed {
+            self.serve(&kept);
+        }
         if is_quiet { Turn::Quiet } else { Turn::Again }
     }
 
@@ -130,7 +148,8 @@ impl SelfManaged {
         kept
     }
 
-    /// Makes a step. One that fails is made again after the next look, if it is still due.
+    /// Makes a step, and says whether it told the API server. One that fails is made again after
+    /// the next look, if it is still due.
     async fn make(
         &mut self,
         step: Step,
@@ -138,25 +157,26 @@ impl SelfManaged {
         secret: Secret,
         told: Option<Told>,
         now: Time,
-    ) {
+    ) -> bool {
         let contents = match step {
-            Step::Nothing => return,
-            Step::PutBundle => return self.tell(told, kept.bundle()).await,
-            Step::Issue => self.issue(now).map(|issued| kept.issued(&issued, now)),
-            Step::Rotate => self.issue(now).map(|issued| kept.with_next(&issued, now)),
+            Step::Nothing => None,
+            Step::PutBundle => return self.tell(told, kept, now).await,
+            Step::Issue => self.issue(kept, now).map(|issued| kept.issued(&issued, now)),
+            Step::Rotate => self.issue(kept, now).map(|issued| kept.with_next(&issued, now)),
             Step::Promote => Some(kept.promoted(now)),
             Step::Prune => Some(kept.pruned(now)),
         };
         if let Some(contents) = contents {
             self.write(step, secret, contents).await;
         }
+        false
     }
 
-    fn issue(&mut self, now: Time) -> Option<Issued> {
-        let issued =
-            OffsetDateTime::from_unix_timestamp(now.0).map_err(|error| error.to_string()).and_then(
-                |now| issue(&self.names, now, self.lifetime).map_err(|error| error.to_string()),
-            );
+    fn issue(&mut self, kept: &Kept, now: Time) -> Option<Issued> {
+        let names = kept.next_names(&self.names);
+        let issued = OffsetDateTime::from_unix_timestamp(now.0)
+            .map_err(|error| error.to_string())
+            .and_then(|now| issue(&names, now, self.lifetime).map_err(|error| error.to_string()));
         let issued =
             issued.map_err(|error| self.cluster.failed(Operation::Issue, Problem::Other(error)));
         self.complaints.hear(Operation::Issue, issued)
@@ -174,12 +194,24 @@ impl SelfManaged {
         }
     }
 
-    async fn tell(&mut self, told: Option<Told>, bundle: String) {
-        let Some(told) = told else { return };
-        let written = self.cluster.tell(&told, bundle).await;
-        if self.complaints.hear_unless_late(Operation::WriteConfiguration, written).is_some() {
-            info!("told the API server which authorities to trust");
+    async fn tell(&mut self, told: Option<Told>, kept: &Kept, now: Time) -> bool {
+        let Some(told) = told else { return false };
+        let written = self.cluster.tell(&told, kept.bundle()).await;
+        let written = self.complaints.hear_unless_late(Operation::WriteConfiguration, written);
+        if written.is_none() {
+            return false;
         }
+        info!("told the API server which authorities to trust");
+        let unknown = kept.unknown_of(&told.bundle, now);
+        if unknown > 0 {
+            counter!("dropped_total", "what" => AUTHORITIES).increment(unknown as u64);
+            warn!(
+                unknown,
+                "the API server trusted authorities that the Secret does not have; it does not \
+                 any more. If they are somebody's, put them into ca.crt of the Secret"
+            );
+        }
+        true
     }
 
     /// Gives what the Secret holds to the next handshake. What is served already goes on where
@@ -206,13 +238,20 @@ impl SelfManaged {
 struct Complaints(BTreeMap<Operation, String>);
 
 impl Complaints {
+    /// Notes that nothing is left to be done of these.
+    fn settle(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            if self.0.remove(operation).is_some() {
+                info!(operation = operation.as_str(), "what failed before is in order again");
+            }
+        }
+    }
+
     /// Takes in how something ended. What fails is counted, and told if that is new.
     fn hear<T>(&mut self, operation: Operation, ended: Result<T, Failure>) -> Option<T> {
         match ended {
             Ok(value) => {
-                if self.0.remove(&operation).is_some() {
-                    info!(operation = operation.as_str(), "what failed before is in order again");
-                }
+                self.settle(&[operation]);
                 Some(value)
             }
             Err(failure) => {

@@ -59,6 +59,7 @@ pub(crate) fn next_step(
         return Step::PutBundle;
     }
     match &kept.next {
+        None if kept.is_next_early => Step::Nothing,
         None if is_old(served, now) || !served.is_for(names) => Step::Rotate,
         // It waited for too long. Not by its names: two replicas that do not agree on them would
         // take it from each other before anybody served it.

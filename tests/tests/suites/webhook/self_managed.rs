@@ -125,6 +125,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
     assert_eq!(world.bundle(), secret["ca.crt"]);
     assert!(expiry(&replicas[0]).is_some() && expiry(&replicas[0]) == expiry(&replicas[1]));
 
+    let seen: ValidatingWebhookConfiguration = world.get(CONFIGURATION);
     // Somebody else's authority in its place: the calls fail, until it is back.
     let other = std::fs::read(world.door.file("ca.crt")).unwrap();
     let other = serde_json::to_string(&k8s_openapi::ByteString(other)).unwrap();
@@ -138,6 +139,17 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
     world.patch(CONFIGURATION, &format!(r#"[{{"op": "remove", "path": "{path}"}}]"#));
     world.wait_until_told();
     assert_eq!(world.secret(), secret, "nothing was wrong with the Secret");
+    // The API server keeps a replica that stood still since then from bringing it back.
+    let stale = format!(
+        r#"{{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {{"name": "kube-devops-policy-webhook", "resourceVersion": "{}"}},
+            "webhooks": [{{"name": "validate.devops.stochastic.io", "clientConfig": {{"caBundle": {other}}}}}]}}"#,
+        seen.metadata.resource_version.unwrap()
+    );
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=policy-webhook"];
+    let run = world.door.testbed.kubectl_stdin(&[&apply[..], &["-f", "-"]].concat(), &stale);
+    let refused = run.unwrap();
+    assert!(refused.stderr.contains("the object has been modified"), "{refused:?}");
 
     // The Secret as it was installed: nothing of before is trusted any more.
     world.patch(SECRET, r#"[{"op": "remove", "path": "/data"}]"#);

@@ -92,13 +92,36 @@ fn words_between_authorities_are_taken_out_and_not_passed_on() {
     let now = START;
     let mut odd = first(now, 90);
     let clean = text(&odd, "ca.crt");
-    for with_words in [format!("by hand\n{clean}"), format!("{clean}{clean}")] {
+    for with_words in [
+        format!("by hand\n{clean}"),
+        format!("{clean}# by hand\n"),
+        format!("{clean}# by hand\n{clean}"),
+        format!("{clean}{clean}"),
+    ] {
         set(&mut odd, "ca.crt", &with_words);
         let (kept, _) = Kept::read(&odd, now);
         assert!(kept.served.is_some() && !kept.is_tidy());
         assert_eq!(kept.bundle(), clean);
         assert_eq!(text(&data(kept.pruned(now)), "ca.crt"), clean);
     }
+}
+
+#[test]
+fn who_adds_an_authority_has_both_and_who_told_of_another_is_noticed() {
+    let now = START;
+    let mut all = first(now, 90);
+    let ours = text(&all, "ca.crt");
+    let other = issued(now, 30).authority.certificate;
+    let kept = read(&all, now);
+    let told = format!("{ours}{other}");
+    assert_eq!(kept.unknown_of(told.as_bytes(), now), 1);
+    assert_eq!(kept.unknown_of(told.as_bytes(), later(now, 31 * DAY)), 0, "nobody misses it");
+    assert_eq!(kept.unknown_of(b"no text", now), 0);
+    set(&mut all, "ca.crt", &format!("{ours}# of the company\n{other}"));
+    let (kept, _) = Kept::read(&all, now);
+    assert!(kept.served.is_some());
+    assert_eq!(kept.bundle(), told);
+    assert_eq!(kept.unknown_of(told.as_bytes(), now), 0);
 }
 
 #[test]

@@ -71,10 +71,35 @@ async fn an_empty_secret_is_filled_then_told_of_and_served() {
     assert!(serial(&store).is_some());
     assert_eq!(managed.turn().await, Turn::Quiet);
     let apply = format!("{CONFIGURATION}?&force=true&fieldManager=policy-webhook");
-    let put = format!("{SECRET}?");
+    let put = format!("{SECRET}?&fieldManager=policy-webhook");
     let look = [CONFIGURATION, SECRET];
     let expected = [&look[..], &[put.as_str()], &look, &[apply.as_str()], &look].concat();
     assert_eq!(script.calls(), expected);
+}
+
+#[tokio::test]
+async fn what_is_trusted_is_served_until_the_api_server_knows_of_what_is_new() {
+    let [all, other] = [first(Time::now(), 90), first(Time::now(), 90)];
+    let told = || configuration(&text(&all, "ca.crt"));
+    let forbidden = status_json(403, "Forbidden", "no");
+    let script = Script::default()
+        .answer(200, told())
+        .answer(200, secret(&all))
+        .answer(200, told())
+        .answer(200, secret(&other))
+        .answer(403, forbidden)
+        .answer(200, told())
+        .answer(200, secret(&other))
+        .answer(200, configuration(&text(&other, "ca.crt")));
+    let (mut managed, store) = managed(&script);
+    assert_eq!(managed.turn().await, Turn::Quiet);
+    let served = serial(&store);
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert_eq!(serial(&store), served);
+    assert!(!managed.complaints.0.is_empty());
+    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(serial(&store).is_some() && serial(&store) != served);
+    assert!(managed.complaints.0.is_empty());
 }
 
 #[tokio::test]

@@ -71,6 +71,50 @@ fn a_name_that_is_new_needs_a_new_certificate_and_one_that_is_gone_does_not() {
 }
 
 #[test]
+fn replicas_that_do_not_agree_on_names_agree_on_all_of_them() {
+    let with = |name: &str| {
+        let mut names = names();
+        names.dns.push(name.to_owned());
+        names
+    };
+    let (mut all, opinions, mut rotations) = (first(START, 90), ["old", "new"].map(with), 0);
+    for turn in 0..10 {
+        let wanted = &opinions[turn % 2];
+        let kept = read(&all, START);
+        let told = kept.bundle();
+        let contents = match next_step(&kept, Some(told.as_bytes()), MINUTE, wanted, START) {
+            Step::Rotate => {
+                rotations += 1;
+                let issued = issued_for(&kept.next_names(wanted), START, 90);
+                kept.with_next(&issued, START)
+            }
+            Step::Promote => kept.promoted(START),
+            step => {
+                assert_eq!(step, Step::Nothing);
+                continue;
+            }
+        };
+        contents.write(&mut all);
+    }
+    assert_eq!(rotations, 2);
+    let served = read(&all, START).served.unwrap();
+    assert!(opinions.iter().all(|names| served.is_for(names)));
+    // Once it is old, only what is wanted is asked for.
+    let due = later(START, 61 * DAY);
+    assert_eq!(read(&all, due).next_names(&opinions[0]), opinions[0]);
+}
+
+#[test]
+fn who_is_behind_leaves_the_next_one_to_those_that_are_not() {
+    let due = later(START, 60 * DAY);
+    let mut all = first(START, 90);
+    read(&all, due).with_next(&issued(due, 90), due).write(&mut all);
+    let behind = later(due, -2 * 60 * 60);
+    assert_eq!(step(&all, MINUTE, behind), Step::Nothing);
+    assert_eq!(step(&all, MINUTE, later(due, -60 * 60)), Step::Promote);
+}
+
+#[test]
 fn where_nothing_can_be_served_the_next_one_is_and_else_a_new_one() {
     let due = later(START, 60 * DAY);
     let mut all = first(START, 90);
