@@ -12,8 +12,17 @@ pub(crate) fn root() -> &'static Path {
 
 /// The cargo that runs this program, in the project's root.
 pub(crate) fn command() -> Command {
+    /// What cargo tells the program that it runs about its package. It is not meant for the next
+    /// cargo: build scripts (ring's) run again when it changes, and all that depends on them.
+    const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ABOUT_US.iter().any(|part| name.starts_with(part)) {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
 
