@@ -30,9 +30,9 @@ Examples:
 
 Applies the ValidatingWebhookConfiguration under the field manager `policyctl`. Without
 --ca-bundle-path it has no caBundle: a webhook that issues its own certificate puts it in. From then
-on the API server asks the webhook about pods and workloads, but for those of the system's namespaces, of the
-platform's own and of --exclude-namespace. It never waits longer than five seconds, and a webhook
-that does not answer denies nothing.
+on the API server asks the webhook about pods and workloads, but for those of the system's
+namespaces, of the platform's own and of --exclude-namespace. It never waits longer than five
+seconds, and a webhook that does not answer denies nothing.
 Output: table (default), yaml.";
 
 const SELF_MANAGED: &str = "there is no caBundle in it: the webhook has to issue its certificate \
