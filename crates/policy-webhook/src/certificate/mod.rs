@@ -184,7 +184,7 @@ impl SelfManaged {
 
     async fn write(&mut self, step: Step, secret: Secret, contents: Contents) {
         let written = self.cluster.write_secret(secret, contents).await;
-        if self.complaints.hear_unless_late(Operation::WriteSecret, written).is_some() {
+        if self.complaints.hear_unless_conflict(Operation::WriteSecret, written).is_some() {
             match step {
                 Step::Issue => info!("issued a certificate, since there was none to serve"),
                 Step::Rotate => info!("issued the certificate that is served next"),
@@ -197,7 +197,7 @@ impl SelfManaged {
     async fn tell(&mut self, told: Option<Told>, kept: &Kept, now: Time) -> bool {
         let Some(told) = told else { return false };
         let written = self.cluster.tell(&told, kept.bundle()).await;
-        let written = self.complaints.hear_unless_late(Operation::WriteConfiguration, written);
+        let written = self.complaints.hear_unless_conflict(Operation::WriteConfiguration, written);
         if written.is_none() {
             return false;
         }
@@ -267,7 +267,7 @@ impl Complaints {
     }
 
     /// The same for a write, where it is no failure that another replica was first.
-    fn hear_unless_late<T>(
+    fn hear_unless_conflict<T>(
         &mut self,
         operation: Operation,
         ended: Result<T, Failure>,
