@@ -9,6 +9,7 @@
 //! its own reason for the metric, and [`answer_in_doubt`] makes the answer.
 
 mod answer;
+mod compact;
 mod controllers;
 mod doubt;
 #[cfg(any(test, feature = "testing"))]

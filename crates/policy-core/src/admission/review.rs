@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::compact;
 use super::line::part;
 use super::wire::{Addressee, Envelope, Wire};
 use crate::view::{ObjectView, SpecOnly};
@@ -80,15 +81,14 @@ pub enum Unreadable {
 }
 
 impl Review {
-    /// Reads a request: in one pass that stores only what is judged. Missing fields and `null`
-    /// are the same. Memory and time are bounded by the size of the body.
+    /// Reads a request: as the API server writes it in one pass, which passes over what is not
+    /// judged without a look into it. Missing fields and `null` are the same. Memory and time are
+    /// bounded by the size of the body.
     ///
     /// # Errors
     /// Where there is no uid to answer to.
     pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
-        // Looked at as a whole, text costs less than string by string.
-        let text = std::str::from_utf8(body).ok();
-        match text.and_then(|text| serde_json::from_str::<Envelope<Wire<SpecOnly>>>(text).ok()) {
+        match compact::read::<Envelope<Wire<SpecOnly>>>(body) {
             Some(envelope) => {
                 let mut wire = envelope.open()?;
                 let uid = known(wire.uid.take())?;

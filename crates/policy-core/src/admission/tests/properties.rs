@@ -117,6 +117,15 @@ proptest! {
         prop_assert_eq!(itself.findings().count(), 0);
     }
 
+    /// With white space it is read by other code than without.
+    #[test]
+    fn white_space_changes_nothing(old in any_pod(), new in any_pod(), metadata in metadata()) {
+        let mut review = update(&old, &new);
+        review["request"]["object"]["metadata"] = metadata;
+        let read = |text: String| format!("{:?}", Review::read(text.as_bytes()));
+        prop_assert_eq!(read(review.to_string()), read(format!("{review:#}")));
+    }
+
     /// What an update brings in is what the new object has and the old one did not.
     #[test]
     fn an_update_is_never_judged_harder_than_a_new_object(old in any_pod(), new in any_pod()) {
