@@ -27,10 +27,6 @@ use crate::watch::{self, Sink, Target, WatchStatus};
 
 /// What is left of the grace period for the last words.
 const MARGIN: Duration = Duration::from_millis(500);
-/// After so many tasks a thread looks for what has come in, though it has more to do. Much more
-/// often than by tokio's default: here a task is a request of tens of microseconds, and what one
-/// thread sees early the other one can take.
-const EVENT_INTERVAL: u32 = 8;
 
 /// A service that is being set up.
 pub struct Service<C> {
@@ -76,7 +72,6 @@ pub fn main<C: Configuration + 'static>(
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .event_interval(EVENT_INTERVAL)
         .thread_name(about.name)
         .enable_all()
         .build();

@@ -8,8 +8,8 @@ use policy_core::admission::{
     Doubt, NamedPolicy, Request, Review, Verdict, admit, answer, answer_in_doubt,
 };
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, respond};
-use tokio::time::{Instant, timeout_at};
+use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, by, respond};
+use tokio::time::Instant;
 use tracing::error;
 
 use crate::policies::Policies;
@@ -92,14 +92,14 @@ impl<J: Judge> Validator<J> {
             return Outcome::Judged(Box::default());
         }
         let judged = self.judge.judge(request, policies.of(&request.namespace));
-        match timeout_at(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
-            Ok(Ok(verdict)) => Outcome::Judged(Box::new(verdict)),
-            Ok(Err(_)) => {
+        match by(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
+            Some(Ok(verdict)) => Outcome::Judged(Box::new(verdict)),
+            Some(Err(_)) => {
                 // The panic has told by itself where it came from.
                 error!(uid, "a request was allowed unjudged: judging it panicked");
                 Outcome::InDoubt(Doubt::Panic, String::new())
             }
-            Err(_) => Outcome::InDoubt(Doubt::Deadline, String::new()),
+            None => Outcome::InDoubt(Doubt::Deadline, String::new()),
         }
     }
 

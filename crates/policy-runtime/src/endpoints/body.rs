@@ -17,7 +17,11 @@ const DISCARD: Duration = Duration::from_secs(1);
 
 /// Reads a body of at most `limit` bytes. Its first piece is in the connection's own buffer, and
 /// is not copied where it is all; beyond that each byte needs its share.
-pub(super) async fn read<B>(body: &mut B, limit: usize, share: &mut Share) -> Result<Bytes, Refusal>
+pub(super) async fn read<B>(
+    body: &mut B,
+    limit: usize,
+    share: &mut Share<'_>,
+) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -1,6 +1,7 @@
 //! What a service answers: `/healthz`, `/readyz`, `/metrics`, and what it adds.
 
 mod body;
+mod deadline;
 mod post;
 mod quota;
 mod readers;
@@ -21,6 +22,7 @@ use http_body_util::Full;
 use hyper::body::Body;
 use serde::Serialize;
 
+pub use self::deadline::by;
 use self::post::{Post, Room};
 pub use self::post::{PostLimits, Posted, Refusal};
 use crate::metrics::Metrics;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::quota::{Quota, Share};
 use super::readers::Readers;
-use super::{Answer, body, text};
+use super::{Answer, body, by, text};
 use crate::server::Caller;
 use crate::tls::Peer;
 
@@ -60,7 +60,7 @@ pub struct Posted {
 
 /// A request's share of the memory of all bodies, and its place among those that are worked on.
 /// Kept here: of what the handler gets, it may drop any part.
-type Shares = [Share; 2];
+type Shares<'a> = [Share<'a>; 2];
 
 /// Why a request got an answer that is not its handler's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,14 +84,14 @@ pub enum Refusal {
 /// What the bodies of all paths share.
 #[derive(Debug)]
 pub(super) struct Room {
-    memory: Arc<Quota>,
+    memory: Quota,
     readers: Readers,
 }
 
 /// A path that takes something.
 pub(super) struct Post {
     limits: PostLimits,
-    places: Arc<Quota>,
+    places: Quota,
     refused: Box<dyn Fn(Refusal) + Send + Sync>,
     handler: Box<dyn Fn(Posted) -> BoxFuture<'static, Answer> + Send + Sync>,
 }
@@ -169,18 +169,16 @@ impl Post {
     async fn handle(&self, posted: Posted) -> Result<Answer, Refusal> {
         let end = posted.deadline + LAST_RESORT;
         let handled = AssertUnwindSafe(async { (self.handler)(posted).await }).catch_unwind();
-        match timeout_at(end, handled).await {
-            Ok(handled) => handled.map_err(|_| Refusal::Panicked),
-            Err(_) => Err(Refusal::Late),
-        }
+        let handled = by(end, handled).await.ok_or(Refusal::Late)?;
+        handled.map_err(|_| Refusal::Panicked)
     }
 
-    async fn read<B>(
-        &self,
+    async fn read<'a, B>(
+        &'a self,
         request: Request<B>,
         caller: &Caller,
-        room: &Room,
-    ) -> Result<(Posted, Shares), Refusal>
+        room: &'a Room,
+    ) -> Result<(Posted, Shares<'a>), Refusal>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
@@ -203,13 +201,13 @@ impl Post {
         Ok((posted, shares))
     }
 
-    async fn read_body<B>(
-        &self,
+    async fn read_body<'a, B>(
+        &'a self,
         body: &mut B,
         arrived: Instant,
         caller: &Caller,
-        room: &Room,
-    ) -> Result<(Bytes, Shares), Refusal>
+        room: &'a Room,
+    ) -> Result<(Bytes, Shares<'a>), Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {

@@ -1,6 +1,5 @@
 //! What requests share: places, and memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An amount of something, of which each takes a share. Nobody waits: who gets nothing goes.
@@ -11,29 +10,29 @@ pub(super) struct Quota {
 
 /// What one has taken; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    quota: Arc<Quota>,
+pub(super) struct Share<'a> {
+    quota: &'a Quota,
     amount: usize,
 }
 
 impl Quota {
-    pub(super) fn new(amount: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(amount) })
+    pub(super) fn new(amount: usize) -> Self {
+        Self { left: AtomicUsize::new(amount) }
     }
 
     /// A share that may grow.
-    pub(super) fn nothing(self: &Arc<Self>) -> Share {
-        Share { quota: Arc::clone(self), amount: 0 }
+    pub(super) fn nothing(&self) -> Share<'_> {
+        Share { quota: self, amount: 0 }
     }
 
     /// None where less is left.
-    pub(super) fn take(self: &Arc<Self>, amount: usize) -> Option<Share> {
+    pub(super) fn take(&self, amount: usize) -> Option<Share<'_>> {
         let mut share = self.nothing();
         share.grow(amount).then_some(share)
     }
 }
 
-impl Share {
+impl Share<'_> {
     /// Takes more; says whether there was enough.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         // Only the number counts, no other memory is guarded by it.
@@ -46,9 +45,11 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.quota.left.fetch_add(self.amount, Ordering::Relaxed);
+        if self.amount > 0 {
+            self.quota.left.fetch_add(self.amount, Ordering::Relaxed);
+        }
     }
 }
 

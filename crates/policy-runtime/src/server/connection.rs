@@ -74,8 +74,8 @@ impl Setting {
     ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
+            // The table looks after those that ask nothing.
+            .header_read_timeout(None)
             .max_header_size(HEAD as usize)
             .max_buf_size(BUFFER);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
@@ -131,7 +131,7 @@ impl Setting {
             accepted = accept.as_mut() => accepted,
             word = entry.told() => match word {
                 Word::MakeRoom => return Err(io::Error::other("others need the room")),
-                Word::Stop => {
+                Word::Old | Word::Idle | Word::Stop => {
                     entry.tell_again();
                     timeout(LAST_ANSWER_AT_STOP, accept).await.and_then(|accepted| accepted)
                 }
@@ -146,17 +146,18 @@ impl Setting {
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
+        entry.expect_requests();
         let caller = self.caller(peer, entry);
         let service = service_fn(move |request| answer(Arc::clone(&caller), request));
         let connection = self.http1.serve_connection(TokioIo::new(stream), service);
-        live(connection, entry, &self.limits).await;
+        live(connection, entry).await;
     }
 
     async fn speak_http2(&self, stream: TlsStream<TcpStream>, peer: Peer, entry: &Arc<Entry>) {
         let caller = self.caller(peer, entry);
         let service = service_fn(move |request| answer(Arc::clone(&caller), request));
         let connection = self.http2.serve_connection(TokioIo::new(stream), service);
-        live(connection, entry, &self.limits).await;
+        live(connection, entry).await;
     }
 
     fn caller(&self, peer: Peer, entry: &Arc<Entry>) -> Arc<Caller> {
@@ -174,24 +175,19 @@ async fn answer(
 }
 
 /// Lets a connection go on until it ends, or has to.
-async fn live<C>(connection: C, entry: &Entry, limits: &Limits)
+async fn live<C>(connection: C, entry: &Entry)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut connection = pin!(connection);
-    let (linger, mut patience) = tokio::select! {
+    let word = tokio::select! {
         biased;
         ended = connection.as_mut() => return tell(ended),
-        word = entry.told() => match word {
-            Word::MakeRoom => (Duration::ZERO, LAST_ANSWER_FOR_ROOM),
-            Word::Stop => (LINGER, LAST_ANSWER_AT_STOP),
-        },
-        // Not all at the same time that came at the same time.
-        () = sleep(limits.life.mul_f64(0.9 + fastrand::f64() / 5.0)) => {
-            (Duration::ZERO, LAST_ANSWER)
-        }
+        word = entry.told() => word,
     };
     // Waits for what is on its way, and then for what is under way.
+    let linger = if word == Word::Stop { LINGER } else { Duration::ZERO };
+    let mut patience = patience_after(word, entry);
     if let Ok(ended) = timeout(linger, connection.as_mut()).await {
         return tell(ended);
     }
@@ -200,11 +196,21 @@ where
         tokio::select! {
             biased;
             ended = connection.as_mut() => return tell(ended),
-            // Whatever the reason was, there is less time now.
-            _ = entry.told() => patience = patience.min(LAST_ANSWER_AT_STOP),
+            word = entry.told() => patience = patience.min(patience_after(word, entry)),
             // What is being answered has a deadline of its own.
             () = sleep(patience) => if !entry.is_answering() { return },
         }
+    }
+}
+
+/// For the answer that a connection is in the middle of.
+fn patience_after(word: Word, entry: &Entry) -> Duration {
+    match word {
+        // Between two requests it ends at once. Else an answer is being read, however slowly.
+        Word::Idle if entry.has_asked() => Duration::MAX,
+        Word::Old => LAST_ANSWER,
+        Word::Stop => LAST_ANSWER_AT_STOP,
+        Word::Idle | Word::MakeRoom => LAST_ANSWER_FOR_ROOM,
     }
 }
 

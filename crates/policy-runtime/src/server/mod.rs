@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -28,6 +28,8 @@ const QUEUE: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 /// The same where a connection was told to leave.
 const MOMENT: Duration = Duration::from_millis(5);
+/// So often the table is looked through for connections whose time is over.
+const SWEEP: Duration = Duration::from_secs(1);
 /// At most so often that is told.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -83,7 +85,18 @@ impl Server {
             connections.spawn(async move { setting.answer(stream, address, place).await });
         };
         let mut trouble = Trouble::default();
-        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = sweep.tick() => {
+                    table.sweep();
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
             match accepted {
                 Ok((stream, address)) => {
                     let place = stop.run_until_cancelled(table.enter()).await;

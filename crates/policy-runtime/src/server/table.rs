@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, counter};
@@ -45,17 +45,28 @@ pub(super) struct Entry {
     answering: AtomicUsize,
     /// When that number came down for the last time, in milliseconds after the server began.
     quiet_since: AtomicU64,
-    is_evicted: AtomicBool,
+    /// Whether there was a whole head of a request ever.
+    has_asked: AtomicBool,
+    /// Whether being quiet for long shows that nobody is there. Over HTTP/2 one can ask.
+    has_to_ask: AtomicBool,
+    /// When its life is over.
+    end: Instant,
+    word: Mutex<Option<Word>>,
     told: Notify,
 }
 
-/// What a connection is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a connection is told; of several words the last one of these counts, which gives it the
+/// least time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Word {
-    /// Somebody else needs the room.
-    MakeRoom,
+    /// Nobody has asked anything for long.
+    Idle,
+    /// Its life is over.
+    Old,
     /// The server stops.
     Stop,
+    /// Somebody else needs the room.
+    MakeRoom,
 }
 
 /// The room of a connection; free again when this is dropped.
@@ -116,9 +127,11 @@ impl Table {
 
     fn insert(self: &Arc<Self>, entries: &mut Entries) -> Place {
         entries.next += 1;
-        let entry = Arc::new(Entry::new(self.began));
+        // Not all at the same time that came at the same time.
+        let life = self.limits.life.mul_f64(0.9 + fastrand::f64() / 5.0);
+        let entry = Arc::new(Entry::new(self.began, life));
         if entries.is_stopping {
-            entry.told.notify_one();
+            entry.tell(Word::Stop);
         }
         entries.by_id.insert(entries.next, Arc::clone(&entry));
         Place { table: Arc::clone(self), id: entries.next, entry }
@@ -134,14 +147,11 @@ impl Table {
         if entries.leaving >= self.limits.leaving {
             return false;
         }
-        let quiet = entries
-            .by_id
-            .values()
-            .filter(|entry| !entry.is_answering() && !entry.is_evicted.load(Ordering::Relaxed));
+        let quiet =
+            entries.by_id.values().filter(|entry| !entry.is_answering() && !entry.is_evicted());
         let longest = quiet.min_by_key(|entry| entry.quiet_since.load(Ordering::Relaxed));
         let Some(entry) = longest else { return false };
-        entry.is_evicted.store(true, Ordering::Relaxed);
-        entry.told.notify_one();
+        entry.tell(Word::MakeRoom);
         entries.leaving += 1;
         self.dropped.increment(1);
         true
@@ -151,7 +161,25 @@ impl Table {
     pub(super) fn stop(&self) {
         self.update(|entries| {
             entries.is_stopping = true;
-            entries.by_id.values().for_each(|entry| entry.told.notify_one());
+            entries.by_id.values().for_each(|entry| entry.tell(Word::Stop));
+        });
+    }
+
+    /// Tells those whose time is over. Done now and then for all, it costs a request nothing; a
+    /// timer for each of them would be set and taken back twice.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.update(|entries| {
+            for entry in entries.by_id.values() {
+                if entry.end <= now {
+                    entry.tell(Word::Old);
+                } else if entry.has_to_ask.load(Ordering::Relaxed)
+                    && !entry.is_answering()
+                    && entry.quiet_for(now) >= self.limits.head
+                {
+                    entry.tell(Word::Idle);
+                }
+            }
         });
     }
 
@@ -161,12 +189,15 @@ impl Table {
 }
 
 impl Entry {
-    fn new(began: Instant) -> Self {
+    fn new(began: Instant, life: Duration) -> Self {
         let entry = Self {
             began,
             answering: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
-            is_evicted: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
+            has_to_ask: AtomicBool::new(false),
+            end: Instant::now() + life,
+            word: Mutex::default(),
             told: Notify::new(),
         };
         entry.is_quiet_now();
@@ -175,8 +206,35 @@ impl Entry {
 
     /// Waits for what the table has to say.
     pub(super) async fn told(&self) -> Word {
-        self.told.notified().await;
-        if self.is_evicted.load(Ordering::Relaxed) { Word::MakeRoom } else { Word::Stop }
+        loop {
+            self.told.notified().await;
+            if let Some(word) = *self.word() {
+                return word;
+            }
+        }
+    }
+
+    /// Says it, where nothing was said yet that gives no more time.
+    fn tell(&self, word: Word) {
+        let mut told = self.word();
+        if *told < Some(word) {
+            *told = Some(word);
+            self.told.notify_one();
+        }
+    }
+
+    fn word(&self) -> MutexGuard<'_, Option<Word>> {
+        self.word.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_evicted(&self) -> bool {
+        *self.word() == Some(Word::MakeRoom)
+    }
+
+    /// From now on to ask nothing for long is to be idle.
+    pub(super) fn expect_requests(&self) {
+        self.is_quiet_now();
+        self.has_to_ask.store(true, Ordering::Relaxed);
     }
 
     /// Says it once more, to whoever asks next.
@@ -193,7 +251,17 @@ impl Entry {
         self.quiet_since.store(now, Ordering::Relaxed);
     }
 
+    fn quiet_for(&self, now: Instant) -> Duration {
+        let since = Duration::from_millis(self.quiet_since.load(Ordering::Relaxed));
+        now.duration_since(self.began).saturating_sub(since)
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::Relaxed)
+    }
+
     fn begin(&self) {
+        self.has_asked.store(true, Ordering::Relaxed);
         self.answering.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -207,7 +275,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.table.update(|entries| {
             entries.by_id.remove(&self.id);
-            entries.leaving -= usize::from(self.entry.is_evicted.load(Ordering::Relaxed));
+            entries.leaving -= usize::from(self.entry.is_evicted());
         });
         self.table.left.notify_one();
     }
@@ -224,7 +292,7 @@ impl Caller {
     pub(crate) fn nobody() -> Self {
         let peer = Arc::new(Peer::unknown(([127, 0, 0, 1], 1).into()));
         let routes = crate::endpoints::Endpoints::default().routes();
-        Self { routes, peer, entry: Arc::new(Entry::new(Instant::now())) }
+        Self { routes, peer, entry: Arc::new(Entry::new(Instant::now(), Duration::from_secs(1))) }
     }
 
     /// To be held while a request waits for its caller.

@@ -10,15 +10,6 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Reads until the other end closes; says whether it has, in time.
-async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
-    let all = async {
-        let mut buffer = [0; 4096];
-        while stream.read(&mut buffer).await.is_ok_and(|size| size > 0) {}
-    };
-    timeout(LONG, all).await.is_ok()
-}
-
 /// A newcomer is answered within a second, and stays.
 async fn is_served(server: &Running, speech: Speech) -> Connection {
     let begin = Instant::now();

@@ -1,6 +1,7 @@
 //! The server over real sockets.
 
 mod crowd;
+mod idle;
 mod stop;
 mod tls;
 
@@ -17,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -33,6 +34,9 @@ use crate::tls::tests::{Authority, Issued};
 
 /// Longer than anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
+
+/// More than lies in the buffers of a connection, in bytes.
+const LARGE: usize = 32 << 20;
 
 /// A server that runs, and what its handlers wait for.
 pub(super) struct Running {
@@ -114,11 +118,12 @@ impl Running {
     }
 }
 
-/// `/quick`, `/slow` that waits for the test, and `/who` that says who calls.
+/// `/quick`, `/large`, `/slow` that waits for the test, and `/who` that says who calls.
 fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
     let limits = PostLimits { body: 1 << 20, read: LONG, concurrency: 64, deadline: LONG };
     let mut endpoints = Endpoints::default();
     endpoints.get("/quick", || text(StatusCode::OK, "quick"));
+    endpoints.get("/large", || text(StatusCode::OK, &"x".repeat(LARGE)));
     endpoints.post(
         "/who",
         limits,
@@ -179,6 +184,15 @@ fn client(authority: &Authority, protocol: &str, shown: Option<&Issued>) -> Clie
     };
     config.alpn_protocols = vec![protocol.into()];
     config
+}
+
+/// Reads until the other end closes; says whether it has, in time.
+pub(super) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let all = async {
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await.is_ok_and(|size| size > 0) {}
+    };
+    timeout(LONG, all).await.is_ok()
 }
 
 pub(super) async fn http1(
