@@ -110,6 +110,8 @@ impl ParsedQuantity {
 
 /// Kubernetes rounds up to the next nano-unit, the smallest it keeps.
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
+/// The same as a power of ten.
+const NANOS: i32 = 9;
 
 fn parse(text: &str) -> Option<i128> {
     let (negative, unsigned) = match text.as_bytes().first()? {
@@ -125,25 +127,22 @@ fn parse(text: &str) -> Option<i128> {
         return None;
     }
     let (multiplier, mut exponent) = suffix_value(suffix)?;
-    exponent -= i32::try_from(fraction.len()).ok()?;
-    let mut value: i128 = 0;
+    exponent += NANOS - i32::try_from(fraction.len()).ok()?;
+    let mut value: u128 = 0;
     for digit in whole.bytes().chain(fraction.bytes()) {
-        value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(u128::from(digit - b'0'))?;
     }
-    value = value.checked_mul(multiplier)?.checked_mul(NANOS_PER_UNIT)?;
-    let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    value = if exponent < 0 {
-        value / power + i128::from(value % power != 0)
-    } else {
-        value.checked_mul(power)?
-    };
+    value = value.checked_mul(multiplier)?;
+    let power = 10_u128.checked_pow(exponent.unsigned_abs())?;
+    value = if exponent < 0 { value.div_ceil(power) } else { value.checked_mul(power)? };
+    let value = i128::try_from(value).ok()?;
     Some(if negative { -value } else { value })
 }
 
 /// The suffix as a factor and a power of ten.
-fn suffix_value(suffix: &str) -> Option<(i128, i32)> {
+fn suffix_value(suffix: &str) -> Option<(u128, i32)> {
     let decimal = |exponent| Some((1, exponent));
-    let binary = |shift: u32| Some((1_i128 << shift, 0));
+    let binary = |shift: u32| Some((1_u128 << shift, 0));
     match suffix {
         "" => decimal(0),
         "n" => decimal(-9),

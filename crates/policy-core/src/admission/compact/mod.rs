@@ -53,8 +53,14 @@ impl<'de> Reader<'de> {
         self.rest.first().copied().ok_or(NotPlain)
     }
 
-    fn take(&mut self, text: &[u8]) -> Result<(), NotPlain> {
-        self.rest = self.rest.strip_prefix(text).ok_or(NotPlain)?;
+    fn take(&mut self, byte: u8) -> Result<(), NotPlain> {
+        let (first, rest) = self.rest.split_first().ok_or(NotPlain)?;
+        self.rest = rest;
+        if *first == byte { Ok(()) } else { Err(NotPlain) }
+    }
+
+    fn take_word(&mut self, word: &[u8]) -> Result<(), NotPlain> {
+        self.rest = self.rest.strip_prefix(word).ok_or(NotPlain)?;
         Ok(())
     }
 
@@ -64,12 +70,23 @@ impl<'de> Reader<'de> {
         Ok(first)
     }
 
-    /// A string that is written as it is meant.
+    /// A string that is written as it is meant, and what is behind it.
+    fn quoted(&self) -> Option<(&'de [u8], &'de [u8])> {
+        let text = self.rest.strip_prefix(b"\"")?;
+        let (inner, rest) = text.split_at_checked(skip::plain_string(text)?)?;
+        Some((inner, rest.strip_prefix(b"\"")?))
+    }
+
     fn string(&mut self) -> Result<&'de [u8], NotPlain> {
-        self.take(b"\"")?;
-        let text = self.split(skip::plain_string(self.rest).ok_or(NotPlain)?)?;
-        self.take(b"\"")?;
+        let (text, rest) = self.quoted().ok_or(NotPlain)?;
+        self.rest = rest;
         Ok(text)
+    }
+
+    fn key(&mut self) -> Result<&'de [u8], NotPlain> {
+        let (key, rest) = self.quoted().ok_or(NotPlain)?;
+        self.rest = rest.strip_prefix(b":").ok_or(NotPlain)?;
+        Ok(key)
     }
 
     /// Passes over a value.
@@ -85,7 +102,7 @@ impl<'de> Reader<'de> {
 
     fn members<T>(
         &mut self,
-        [open, close]: [&[u8]; 2],
+        [open, close]: [u8; 2],
         read: impl FnOnce(Members<'_, 'de>) -> Result<T, NotPlain>,
     ) -> Result<T, NotPlain> {
         self.take(open)?;
@@ -105,18 +122,18 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 let text = std::str::from_utf8(self.string()?).map_err(|_| NotPlain)?;
                 visitor.visit_borrowed_str(text)
             }
-            b'{' => self.members([b"{", b"}"], |members| visitor.visit_map(members)),
-            b'[' => self.members([b"[", b"]"], |members| visitor.visit_seq(members)),
+            b'{' => self.members([b'{', b'}'], |members| visitor.visit_map(members)),
+            b'[' => self.members([b'[', b']'], |members| visitor.visit_seq(members)),
             b't' => {
-                self.take(b"true")?;
+                self.take_word(b"true")?;
                 visitor.visit_bool(true)
             }
             b'f' => {
-                self.take(b"false")?;
+                self.take_word(b"false")?;
                 visitor.visit_bool(false)
             }
             b'n' => {
-                self.take(b"null")?;
+                self.take_word(b"null")?;
                 visitor.visit_unit()
             }
             _ => Err(NotPlain),
@@ -125,7 +142,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NotPlain> {
         if self.peek()? == b'n' {
-            self.take(b"null")?;
+            self.take_word(b"null")?;
             return visitor.visit_none();
         }
         visitor.visit_some(self)
@@ -162,7 +179,7 @@ impl Members<'_, '_> {
             return Ok(false);
         }
         if !std::mem::take(&mut self.is_first) {
-            self.reader.take(b",")?;
+            self.reader.take(b',')?;
         }
         Ok(true)
     }
@@ -179,8 +196,7 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
         if !self.has_next(b'}')? {
             return Ok(None);
         }
-        let key = self.reader.string()?;
-        self.reader.take(b":")?;
+        let key = self.reader.key()?;
         seed.deserialize(BorrowedBytesDeserializer::new(key)).map(Some)
     }
 

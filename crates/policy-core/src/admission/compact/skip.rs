@@ -1,6 +1,8 @@
 //! Where a value ends.
+#![expect(clippy::inline_always, reason = "what is called from `dispatch!` gets its instructions")]
 
-use wide::u8x16;
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch, u8x16, u8x64};
 
 const LANES: usize = 16;
 /// Bytes that are looked at together: a bit for each of them fits into a number.
@@ -9,12 +11,17 @@ const BLOCK: usize = 64;
 /// The length of what is between the quotes of a string, from behind the first one; `None` where
 /// any of it is escaped, or may not be in a string.
 pub(super) fn plain_string(text: &[u8]) -> Option<usize> {
+    // Most are as short as a name: choosing better instructions would take longer than they save.
+    dispatch!(Level::baseline(), simd => plain_string_by(simd, text))
+}
+
+#[inline(always)]
+fn plain_string_by<S: Simd>(simd: S, text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(lanes) = text[at..].first_chunk::<LANES>() {
-        let lanes = u8x16::new(*lanes);
-        let is_control = lanes.min(u8x16::splat(0x1F)).simd_eq(lanes);
-        let ends = lanes.simd_eq(u8x16::splat(b'"')) | lanes.simd_eq(u8x16::splat(b'\\'));
-        let found = (ends | is_control).to_bitmask();
+        let lanes = u8x16::simd_from(simd, *lanes);
+        let ends = lanes.simd_eq(b'"') | lanes.simd_eq(b'\\') | lanes.simd_lt(b' ');
+        let found = ends.to_bitmask();
         if found != 0 {
             let end = at + found.trailing_zeros() as usize;
             return (text[end] == b'"').then_some(end);
@@ -47,16 +54,26 @@ pub(super) fn scalar(text: &[u8]) -> Option<usize> {
 /// The length of the object or list that the text begins with, its brackets included. Both kinds
 /// of brackets are the same here.
 pub(super) fn nested(text: &[u8]) -> Option<usize> {
+    nested_at(Level::new(), text)
+}
+
+/// The same by the instructions of that level, which every machine has that has the level.
+pub(super) fn nested_at(level: Level, text: &[u8]) -> Option<usize> {
+    dispatch!(level, simd => nested_by(simd, text))
+}
+
+#[inline(always)]
+fn nested_by<S: Simd>(simd: S, text: &[u8]) -> Option<usize> {
     let mut place = Place { depth: 1, in_string: 0, is_escaped: 0 };
     let (blocks, rest) = text.get(1..)?.as_chunks::<BLOCK>();
     for (number, block) in blocks.iter().enumerate() {
-        if let Some(end) = place.after(block) {
+        if let Some(end) = place.after(simd, block) {
             return Some(1 + number * BLOCK + end);
         }
     }
     let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    place.after(&last).map(|end| 1 + blocks.len() * BLOCK + end)
+    place.after(simd, &last).map(|end| 1 + blocks.len() * BLOCK + end)
 }
 
 /// Where one is between two blocks.
@@ -72,8 +89,9 @@ struct Place {
 impl Place {
     /// Goes over a block; gives how much of it there is up to the last bracket's end, where that
     /// is in it.
-    fn after(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
-        let [quotes, backslashes, opening, closing] = positions(block);
+    #[inline(always)]
+    fn after<S: Simd>(&mut self, simd: S, block: &[u8; BLOCK]) -> Option<usize> {
+        let [quotes, backslashes, opening, closing] = positions(simd, block);
         let quotes = quotes & !self.escaped(backslashes);
         let outside = !self.strings(quotes);
         let (opening, closing) = (opening & outside, closing & outside);
@@ -101,19 +119,24 @@ impl Place {
     }
 
     /// The bytes with a backslash before them that is not escaped itself.
+    #[inline(always)]
     fn escaped(&mut self, backslashes: u64) -> u64 {
-        let mut escaped = std::mem::take(&mut self.is_escaped);
-        let mut rest = backslashes & !escaped;
-        while rest != 0 {
-            let lowest = rest & rest.wrapping_neg();
-            self.is_escaped = lowest >> 63;
-            escaped |= lowest << 1;
-            rest &= !(lowest | lowest << 1);
+        const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
+        let first = std::mem::take(&mut self.is_escaped);
+        if backslashes == 0 {
+            return first;
         }
-        escaped
+        // Of a run of backslashes each second one is escaped, and what is behind it where their
+        // number is odd. A subtraction borrows its way through a whole run at once, as in 3.1.1 of
+        // <https://arxiv.org/abs/1902.08318>.
+        let begin = backslashes & !first;
+        let turns = ((begin << 1) | ODD).wrapping_sub(begin) ^ ODD;
+        self.is_escaped = (turns & backslashes) >> 63;
+        turns ^ (backslashes | first)
     }
 
     /// The bytes of strings, each with its first quote.
+    #[inline(always)]
     fn strings(&mut self, quotes: u64) -> u64 {
         // A quote turns round what all bytes after it are.
         let mut strings = quotes;
@@ -127,18 +150,11 @@ impl Place {
 }
 
 /// Quotes, backslashes, opening and closing brackets: a bit for each byte, the first one lowest.
-fn positions(block: &[u8; BLOCK]) -> [u64; 4] {
-    let mut positions = [0; 4];
-    let (parts, _) = block.as_chunks::<LANES>();
-    for (part, lanes) in parts.iter().enumerate() {
-        let lanes = u8x16::new(*lanes);
-        // The two brackets of a side differ in this bit alone.
-        let brackets = lanes | u8x16::splat(0x20);
-        let found = [(lanes, b'"'), (lanes, b'\\'), (brackets, b'{'), (brackets, b'}')];
-        for (all, (lanes, byte)) in positions.iter_mut().zip(found) {
-            let found = lanes.simd_eq(u8x16::splat(byte)).to_bitmask();
-            *all |= u64::from(found) << (part * LANES);
-        }
-    }
-    positions
+#[inline(always)]
+fn positions<S: Simd>(simd: S, block: &[u8; BLOCK]) -> [u64; 4] {
+    let lanes = u8x64::simd_from(simd, *block);
+    // The two brackets of a side differ in this bit alone.
+    let brackets = lanes | 0x20;
+    let found = [(lanes, b'"'), (lanes, b'\\'), (brackets, b'{'), (brackets, b'}')];
+    found.map(|(lanes, byte)| lanes.simd_eq(byte).to_bitmask())
 }

@@ -1,3 +1,4 @@
+use fearless_simd::Level;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -39,6 +40,15 @@ proptest! {
         let mut reader = Reader { rest: text.as_bytes() };
         prop_assert!(reader.skip().is_ok());
         prop_assert_eq!(reader.rest.len(), behind.len() + 1, "{}", text);
+    }
+
+    #[test]
+    fn all_processors_find_the_same_end(value in odd_json(), behind in odd_text()) {
+        let text = format!("[{value}]{behind}");
+        for level in [Level::new(), Level::baseline()] {
+            let end = skip::nested_at(level, text.as_bytes());
+            prop_assert_eq!(end, Some(text.len() - behind.len()), "{:?}: {}", level, text);
+        }
     }
 
     #[test]
