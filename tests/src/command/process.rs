@@ -9,14 +9,25 @@ use e2e::Service;
 const TICKS: f64 = 100.0;
 
 fn read(service: &Service<'_>, file: &str) -> Result<String> {
-    let pid = service.pid().context("the service has ended")?;
+    read_of(service.pid().context("the service has ended")?, file)
+}
+
+fn read_of(pid: u32, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
     fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
 }
 
 /// Seconds of processor time so far, to ten milliseconds.
 pub(super) fn cpu(service: &Service<'_>) -> Result<f64> {
-    let stat = read(service, "stat")?;
+    seconds(&read(service, "stat")?)
+}
+
+/// The same of this process.
+pub(super) fn own_cpu() -> Result<f64> {
+    seconds(&read_of(std::process::id(), "stat")?)
+}
+
+fn seconds(stat: &str) -> Result<f64> {
     // After the name, which is in parentheses, comes field 3; the times are fields 14 and 15.
     let fields = stat.rsplit(") ").next().context("no stat")?;
     let fields = fields.split(' ').skip(11).take(2);
