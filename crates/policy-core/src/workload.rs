@@ -190,6 +190,9 @@ mod tests {
 
     #[test]
     fn a_kind_counts_only_in_its_own_groups() {
+        for kind in ObjectKind::ALL {
+            assert_eq!(ObjectKind::named(kind.as_str()), Some(kind));
+        }
         for (api_version, kind) in [
             ("v1", "Pod"),
             ("v1", "ReplicationController"),

@@ -57,17 +57,22 @@ impl Load {
         requests: usize,
     ) -> Result<Round> {
         let threads = THREADS.min(connections);
+        // Made before anybody waits for the others.
+        let runtimes: Vec<_> = (0..threads)
+            .map(|_| Builder::new_current_thread().enable_all().build())
+            .collect::<Result<_, _>>()?;
         let (next, all_are_open) = (AtomicUsize::new(0), Barrier::new(threads + 1));
         let (latencies, took) = thread::scope(|scope| {
-            let asking: Vec<_> = (0..threads)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (next, all_are_open) = (&next, &all_are_open);
+            let asking: Vec<_> = runtimes
+                .into_iter()
+                .map(|runtime| {
+                    scope.spawn(move || {
                         let open = self.open(service, connections / threads);
                         let open = runtime.block_on(in_time(open));
                         // Whether that went well or not, the others wait.
                         all_are_open.wait();
-                        runtime.block_on(in_time(self.ask_all(open?, &next, requests)))
+                        runtime.block_on(in_time(self.ask_all(open?, next, requests)))
                     })
                 })
                 .collect();
