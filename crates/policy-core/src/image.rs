@@ -37,7 +37,7 @@ impl<'a> ImageReference<'a> {
         let (registry, repository) = split_registry(name);
         let valid = name.len() <= MAX_NAME
             && registry.is_none_or(is_registry)
-            && repository.as_bytes().split(|b| *b == b'/').all(is_path_component)
+            && is_path(repository)
             && tag.is_none_or(is_tag)
             && digest.is_none_or(is_digest)
             // 64 hexadecimal digits alone are an image id, which no runtime takes for a name.
@@ -102,15 +102,28 @@ fn is_domain_component(bytes: &[u8]) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }
 
-/// Runs of lower-case letters and digits, held together by `.`, `_`, `__` or any number of `-`.
-fn is_path_component(bytes: &[u8]) -> bool {
-    let is_word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    if !bytes.first().is_some_and(is_word) || !bytes.last().is_some_and(is_word) {
-        return false;
+/// Components with a `/` between them, each of runs of lower-case letters and digits, held together
+/// by `.`, `_`, `__` or any number of `-`.
+fn is_path(text: &str) -> bool {
+    #[derive(PartialEq)]
+    enum After {
+        Word,
+        Underscore,
+        Dashes,
+        /// What only a word may follow.
+        Other,
     }
-    bytes.split(is_word).all(|separator| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
-    })
+    let mut after = After::Other;
+    for byte in text.bytes() {
+        after = match (byte, after) {
+            (b'a'..=b'z' | b'0'..=b'9', _) => After::Word,
+            (b'-', After::Word | After::Dashes) => After::Dashes,
+            (b'_', After::Word) => After::Underscore,
+            (b'_', After::Underscore) | (b'.' | b'/', After::Word) => After::Other,
+            _ => return false,
+        };
+    }
+    after == After::Word
 }
 
 fn is_tag(text: &str) -> bool {
@@ -182,6 +195,7 @@ mod tests {
         for (image, registry, repository) in [
             ("nginx", None, "nginx"),
             ("library/nginx", None, "library/nginx"),
+            ("a--b/c_d/e__f.g/h---0", None, "a--b/c_d/e__f.g/h---0"),
             ("localhost/nginx", Some("localhost"), "nginx"),
             ("REG/nginx", Some("REG"), "nginx"),
             ("[2001:db8::1]:5000/nginx", Some("[2001:db8::1]:5000"), "nginx"),
@@ -211,6 +225,10 @@ mod tests {
             "nginx@sha256:abc",
             "nginx@sha256",
             "a___b",
+            "a_-b",
+            "a-_b",
+            "a-/b",
+            "a/.b",
             "a..b",
             "-a",
             "a-",

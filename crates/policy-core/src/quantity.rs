@@ -119,19 +119,25 @@ fn parse(text: &str) -> Option<i128> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let digits_end =
-        unsigned.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(digits_end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+    let (mut value, mut digits, mut end) = (0_u128, 0, 0);
+    let mut point = None;
+    for byte in unsigned.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                value = value.checked_mul(10)?.checked_add(u128::from(byte - b'0'))?;
+                digits += 1;
+            }
+            b'.' if point.is_none() => point = Some(digits),
+            _ => break,
+        }
+        end += 1;
+    }
+    if digits == 0 {
         return None;
     }
-    let (multiplier, mut exponent) = suffix_value(suffix)?;
-    exponent += NANOS - i32::try_from(fraction.len()).ok()?;
-    let mut value: u128 = 0;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        value = value.checked_mul(10)?.checked_add(u128::from(digit - b'0'))?;
-    }
+    let (multiplier, mut exponent) = suffix_value(&unsigned[end..])?;
+    let fraction = point.map_or(0, |point| digits - point);
+    exponent += NANOS - fraction;
     value = value.checked_mul(multiplier)?;
     let power = 10_u128.checked_pow(exponent.unsigned_abs())?;
     value = if exponent < 0 { value.div_ceil(power) } else { value.checked_mul(power)? };
