@@ -10,8 +10,8 @@ use policy_webhook::testing::{Judge, run_with};
 struct Faulty;
 
 impl Judge for Faulty {
-    async fn judge(&self, request: &Request, policies: &[NamedPolicy]) -> Verdict {
-        let containers = request.object.iter().flat_map(|object| &object.spec.containers);
+    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> Verdict {
+        let containers = request.spec.iter().flat_map(|spec| &spec.containers);
         let images = containers.filter_map(|container| container.value.image.as_deref());
         for fault in images.filter_map(|image| image.strip_prefix("fault.example/")) {
             let (fault, _) = fault.split_once(':').unwrap_or((fault, ""));

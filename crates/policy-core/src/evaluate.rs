@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::checks::CheckId;
-use crate::facts::{ContainerFacts, Lifecycle, PodFacts};
+use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle};
 use crate::policy::CompiledPolicy;
 use crate::score::PodTally;
 use crate::severity::Severity;
@@ -14,7 +14,7 @@ use crate::severity::Severity;
 ///
 /// Times are compared in whole seconds, as the API server keeps them.
 #[must_use]
-pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
+pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
     let mut evaluation = Evaluation::default();
     if pod.lifecycle == Lifecycle::Ended {
         return evaluation;
@@ -57,7 +57,7 @@ pub struct Finding {
     pub check: CheckId,
     /// How severe it is under the policy.
     pub severity: Severity,
-    /// Its place in [`PodFacts::containers`]; `None` where it is about the pod.
+    /// Its place in [`CheckedFacts::containers`]; `None` where it is about the pod.
     pub container: Option<usize>,
     /// What the check's weight is multiplied by.
     pub count: u32,
@@ -66,13 +66,13 @@ pub struct Finding {
 impl Finding {
     /// The container found, in the pod that was evaluated.
     #[must_use]
-    pub fn container<'a>(&self, pod: &'a PodFacts) -> Option<&'a ContainerFacts> {
+    pub fn container<'a>(&self, pod: &'a CheckedFacts) -> Option<&'a ContainerFacts> {
         self.container.and_then(|index| pod.containers.get(index))
     }
 
     /// The finding as words, without the container's name. Holds nothing that moves by itself.
     #[must_use]
-    pub fn message(&self, pod: &PodFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
+    pub fn message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
         self.check.check().message(self.container(pod), policy.limit(self.check))
     }
 }
@@ -122,11 +122,12 @@ impl Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::PodFacts;
 
     fn evaluated(text: &str, second: i64) -> Evaluation {
         let pod = PodFacts::of_pod(&serde_json::from_str(text).unwrap(), "default");
         let now = Timestamp::from_second(second).unwrap();
-        evaluate(&pod, &CompiledPolicy::default_profile(), now)
+        evaluate(&pod.checked, &CompiledPolicy::default_profile(), now)
     }
 
     #[test]

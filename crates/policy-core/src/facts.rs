@@ -21,10 +21,13 @@ const MAX_NAME: usize = 253;
 
 /// The name as far as it may be kept.
 pub(crate) fn bounded_name(name: &str) -> &str {
+    if name.len() <= MAX_NAME {
+        return name;
+    }
     name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
 }
 
-/// The facts of one pod or pod template: the engine's whole input beside policy and time.
+/// The facts of one pod or pod template, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
     /// The namespace.
@@ -35,11 +38,18 @@ pub struct PodFacts {
     pub name: Box<str>,
     /// What a user would change to change the pod.
     pub workload: Workload,
+    /// Whether it is the mirror of a static pod, which cannot be patched.
+    pub is_mirror: bool,
+    /// What the checks look at.
+    pub checked: CheckedFacts,
+}
+
+/// All that a check may look at: the engine's whole input beside policy and time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedFacts {
     /// Whether the kubelet restarts its containers for ever; else it is one-shot and needs no
     /// probes.
     pub restarts_always: bool,
-    /// Whether it is the mirror of a static pod, which cannot be patched.
-    pub is_mirror: bool,
     /// Where the pod stands in its life; a template is [`Lifecycle::Active`].
     pub lifecycle: Lifecycle,
     /// Regular containers, then init containers, then ephemeral ones, in the order written.
@@ -176,19 +186,55 @@ impl PodFacts {
     #[must_use]
     pub fn of_object(kind: ObjectKind, object: &ObjectView, namespace: &str) -> Option<Self> {
         let status = (kind == ObjectKind::Pod).then_some(&object.status);
-        let spec = pod_spec(kind, &object.spec).filter(|spec| !spec.containers.is_empty())?;
+        let spec = spec_of_pods(kind, &object.spec)?;
         Some(facts(kind, &object.metadata, spec, status, namespace))
     }
 
     /// The facts without what the status says: at admission anybody may have written it.
     #[must_use]
     pub fn without_status(mut self) -> Self {
-        self.lifecycle = Lifecycle::Active;
-        for container in &mut self.containers {
+        self.checked.lifecycle = Lifecycle::Active;
+        for container in &mut self.checked.containers {
             container.restarts = 0;
         }
         self
     }
+}
+
+impl CheckedFacts {
+    /// What the spec of an object of that kind says of its pods; what a status says is not among
+    /// it. `None` where it has no containers, which no API server takes.
+    #[must_use]
+    pub fn of_spec(kind: ObjectKind, spec: &SpecView) -> Option<Self> {
+        let spec = spec_of_pods(kind, spec)?;
+        Some(Self::of(kind, spec, Lifecycle::Active, &Restarts::default()))
+    }
+
+    fn of(
+        kind: ObjectKind,
+        spec: &SpecView,
+        lifecycle: Lifecycle,
+        restarts: &Restarts<'_>,
+    ) -> Self {
+        Self {
+            restarts_always: !kind.runs_to_completion()
+                && spec
+                    .restart_policy
+                    .as_deref()
+                    .is_none_or(|policy| matches!(policy, "" | "Always")),
+            lifecycle,
+            containers: all_containers(spec)
+                .map(|(role, index, container)| {
+                    container_facts(role, index, &container.value, &spec.resources, restarts)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Where the pods of an object of that kind are described; `None` without containers.
+fn spec_of_pods(kind: ObjectKind, spec: &SpecView) -> Option<&SpecView> {
+    pod_spec(kind, spec).filter(|spec| !spec.containers.is_empty())
 }
 
 /// Where the pods of an object of that kind are described.
@@ -200,7 +246,7 @@ pub(crate) fn pod_spec(kind: ObjectKind, spec: &SpecView) -> Option<&SpecView> {
     }
 }
 
-/// All containers of a pod spec in the order of [`PodFacts::containers`], with their place in
+/// All containers of a pod spec in the order of [`CheckedFacts::containers`], with their place in
 /// their list.
 pub(crate) fn all_containers(
     spec: &SpecView,
@@ -229,7 +275,6 @@ fn facts(
         .into_iter()
         .find_map(|name| name.as_deref().filter(|name| !name.is_empty()))
         .map_or(UNNAMED, bounded_name);
-    let restarts = Restarts::of(status);
     PodFacts {
         namespace: metadata
             .namespace
@@ -240,15 +285,13 @@ fn facts(
         kind,
         name: name.into(),
         workload: Workload::of(kind, name, metadata),
-        restarts_always: !kind.runs_to_completion()
-            && spec.restart_policy.as_deref().is_none_or(|policy| matches!(policy, "" | "Always")),
         is_mirror: metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_POD)),
-        lifecycle: lifecycle(metadata, spec, status),
-        containers: all_containers(spec)
-            .map(|(role, index, container)| {
-                container_facts(role, index, &container.value, &spec.resources, &restarts)
-            })
-            .collect(),
+        checked: CheckedFacts::of(
+            kind,
+            spec,
+            lifecycle(metadata, spec, status),
+            &Restarts::of(status),
+        ),
     }
 }
 

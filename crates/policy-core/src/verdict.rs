@@ -68,7 +68,7 @@ impl Verdict {
         let mut due: Option<i64> = None;
         let mut found: Vec<(&PodFacts, Finding)> = Vec::new();
         for pod in pods {
-            let evaluation = evaluate(pod, policy, now);
+            let evaluation = evaluate(&pod.checked, policy, now);
             if !evaluation.is_counted {
                 continue;
             }
@@ -101,8 +101,8 @@ fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<L
         check: finding.check,
         severity: finding.severity,
         pod: pod.name.clone(),
-        container: finding.container(pod).map(|container| Arc::clone(&container.name)),
-        message: finding.message(pod, policy),
+        container: finding.container(&pod.checked).map(|container| Arc::clone(&container.name)),
+        message: finding.message(&pod.checked, policy),
     };
     found.into_iter().map(listed).collect()
 }
@@ -113,7 +113,7 @@ type Trait<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
 impl Fingerprint {
     fn of(score: Score, found: &[(&PodFacts, Finding)]) -> Self {
         let traits = found.iter().map(|(pod, finding)| -> Trait<'_> {
-            let container = finding.container(pod).map(|container| &*container.name);
+            let container = finding.container(&pod.checked).map(|container| &*container.name);
             (finding.check, finding.severity, &pod.workload, container)
         });
         let mut traits: Vec<_> = traits.collect();

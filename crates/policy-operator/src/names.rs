@@ -25,7 +25,7 @@ impl Names {
         for text in [&mut facts.namespace, group, kind, name] {
             self.one(text);
         }
-        for container in &mut facts.containers {
+        for container in &mut facts.checked.containers {
             self.one(&mut container.name);
         }
     }

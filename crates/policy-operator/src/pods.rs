@@ -174,7 +174,7 @@ impl Sink<PodView> for PodSink {
             return;
         }
         let facts = PodFacts::of_pod(&pod, namespace);
-        let record = (facts.lifecycle != Lifecycle::Ended).then_some(facts);
+        let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
         self.0.change(namespace, |state| {
             let record = record.map(|mut facts| {
                 state.names.share(&mut facts);

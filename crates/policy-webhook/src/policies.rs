@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use policy_core::admission::NamedPolicy;
 use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
@@ -30,8 +30,8 @@ impl Policies {
 
     /// The policies as they are now; `None` before the first whole list.
     #[must_use]
-    pub(crate) fn load(&self) -> Option<Arc<PolicySet>> {
-        self.0.load_full()
+    pub(crate) fn load(&self) -> Guard<Option<Arc<PolicySet>>> {
+        self.0.load()
     }
 }
 
@@ -164,9 +164,12 @@ mod tests {
         serde_json::from_value(policy).unwrap()
     }
 
+    fn now(policies: &Policies) -> Arc<PolicySet> {
+        policies.load().clone().unwrap()
+    }
+
     fn names(policies: &Policies) -> Vec<String> {
-        let set = policies.load().unwrap();
-        set.of("shop").iter().map(|policy| policy.name.to_string()).collect()
+        now(policies).of("shop").iter().map(|policy| policy.name.to_string()).collect()
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
         sink.applied(policy("a", &json!({})));
         sink.list_completes();
         assert_eq!(names(&policies), ["a", "b"]);
-        assert_eq!(policies.load().unwrap().counts(), (2, 1));
+        assert_eq!(now(&policies).counts(), (2, 1));
     }
 
     #[test]
@@ -197,7 +200,7 @@ mod tests {
         assert_eq!(names(&policies), ["b", "c"]);
         sink.deleted("shop", "b");
         sink.deleted("shop", "c");
-        assert_eq!(policies.load().unwrap().counts(), (0, 0));
+        assert_eq!(now(&policies).counts(), (0, 0));
     }
 
     #[test]
@@ -206,11 +209,11 @@ mod tests {
         sink.list_begins();
         sink.list_completes();
         sink.applied(policy("a", &json!({ "maxRestartCount": 1 })));
-        let before = policies.load().unwrap();
+        let before = now(&policies);
         sink.applied(policy("a", &json!({ "maxRestartCount": 1 })));
-        assert!(Arc::ptr_eq(&before, &policies.load().unwrap()));
+        assert!(Arc::ptr_eq(&before, &now(&policies)));
         sink.applied(policy("a", &json!({ "maxRestartCount": -1 })));
-        let refused: Vec<_> = policies.load().unwrap().refused().collect();
+        let refused: Vec<_> = now(&policies).refused().collect();
         assert_eq!(refused, ["shop/a: spec.maxRestartCount: must be 0 or more, not -1"]);
     }
 
@@ -221,9 +224,9 @@ mod tests {
         sink.applied(policy("a", &json!({})));
         sink.list_completes();
         let mut going = policy("a", &json!({}));
-        let now = "2026-01-01T00:00:00Z";
-        going.metadata.deletion_timestamp = serde_json::from_value(json!(now)).unwrap();
+        let deleted = json!("2026-01-01T00:00:00Z");
+        going.metadata.deletion_timestamp = serde_json::from_value(deleted).unwrap();
         sink.applied(going);
-        assert_eq!(policies.load().unwrap().counts(), (0, 0));
+        assert_eq!(now(&policies).counts(), (0, 0));
     }
 }

@@ -21,7 +21,7 @@ pub trait Judge: Send + Sync + 'static {
     /// What the policies of its namespace say of a request.
     fn judge(
         &self,
-        request: &Request,
+        request: &Request<'_>,
         policies: &[NamedPolicy],
     ) -> impl Future<Output = Verdict> + Send;
 }
@@ -30,7 +30,7 @@ pub trait Judge: Send + Sync + 'static {
 pub(crate) struct Engine;
 
 impl Judge for Engine {
-    async fn judge(&self, request: &Request, policies: &[NamedPolicy]) -> Verdict {
+    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> Verdict {
         admit(request, policies)
     }
 }
@@ -54,9 +54,9 @@ pub(crate) enum Outcome {
 
 impl<J: Judge> Validator<J> {
     /// Answers what was posted, whatever it is.
-    pub(crate) async fn answer(&self, posted: &Posted) -> Answer {
+    pub(crate) async fn answer(&self, posted: Posted) -> Answer {
         if self.needs_certificate && !posted.peer.is_verified {
-            return self.turn_away(posted);
+            return self.turn_away(&posted);
         }
         if !is_json(posted.content_type.as_ref()) {
             self.counters.in_doubt(Doubt::Unreadable);
@@ -84,8 +84,9 @@ impl<J: Judge> Validator<J> {
         respond(StatusCode::OK, JSON, body)
     }
 
-    async fn decide(&self, uid: &str, request: &Request, deadline: Instant) -> Outcome {
-        let Some(policies) = self.policies.load() else {
+    async fn decide(&self, uid: &str, request: &Request<'_>, deadline: Instant) -> Outcome {
+        let policies = self.policies.load();
+        let Some(policies) = &*policies else {
             return Outcome::InDoubt(Doubt::NotSynced, String::new());
         };
         if self.excluded.contains(&request.namespace) {

@@ -65,7 +65,7 @@ fn pod() -> Result<PodFacts> {
     let view: PodView = serde_json::from_str(&pod_json())?;
     let mut facts = PodFacts::of_pod(&view, "default");
     // The init container is there for the size of the JSON.
-    facts.containers.truncate(2);
+    facts.checked.containers.truncate(2);
     Ok(facts)
 }
 
@@ -73,9 +73,9 @@ fn pod() -> Result<PodFacts> {
 fn pods() -> Result<[PodFacts; 3]> {
     let healthy = pod()?;
     let mut some = healthy.clone();
-    some.containers[1].has_liveness_probe = false;
+    some.checked.containers[1].has_liveness_probe = false;
     let mut all = healthy.clone();
-    for container in &mut all.containers {
+    for container in &mut all.checked.containers {
         container.image = ImageFact::NotPinned;
         container.has_liveness_probe = false;
         container.has_readiness_probe = false;
@@ -92,7 +92,7 @@ fn evaluate_nanoseconds() -> Result<f64> {
     Ok(nanoseconds_each(9, ROUNDS * pods.len(), || {
         for _ in 0..ROUNDS {
             for pod in &pods {
-                std::hint::black_box(evaluate(std::hint::black_box(pod), &policy, now));
+                std::hint::black_box(evaluate(std::hint::black_box(&pod.checked), &policy, now));
             }
         }
     }))
@@ -121,7 +121,10 @@ fn decode_ratio() -> Result<f64> {
 
 fn records() -> Result<Vec<ScoredPod>> {
     let (policy, now) = (CompiledPolicy::default_profile(), Timestamp::now());
-    Ok(pods()?.iter().filter_map(|pod| ScoredPod::of(&evaluate(pod, &policy, now))).collect())
+    Ok(pods()?
+        .iter()
+        .filter_map(|pod| ScoredPod::of(&evaluate(&pod.checked, &policy, now)))
+        .collect())
 }
 
 fn filled(records: &[ScoredPod]) -> Index<ScoredPod> {

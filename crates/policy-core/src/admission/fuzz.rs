@@ -38,7 +38,7 @@ pub fn fuzz(body: &[u8]) {
     assert!(message.len() <= 2048 && message.lines().count() <= 11, "{message}");
     let mut again = request.clone();
     again.operation = super::Operation::Update;
-    again.old_object.clone_from(&again.object);
+    again.old_spec.clone_from(&again.spec);
     let verdict = admit(&again, &*POLICIES);
     assert_eq!(verdict.findings().count(), 0, "an update to itself");
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -12,13 +12,13 @@ use super::line::part;
 use super::verdict::{Decision, LeftOut, MOST_TOLD, Told, Verdict};
 use super::{Operation, Request};
 use crate::api::{AdmissionMode, ControllerPods};
-use crate::checks::{CHECK_COUNT, CheckId};
+use crate::checks::CheckId;
 use crate::evaluate::{Finding, evaluate};
-use crate::facts::{ContainerRole, PodFacts, all_containers, pod_spec};
+use crate::facts::{CheckedFacts, ContainerRole, all_containers, pod_spec};
 use crate::policy::CompiledPolicy;
 use crate::report::capped::Capped;
 use crate::severity::Severity;
-use crate::view::{ContainerView, ObjectView};
+use crate::view::{ContainerView, SpecView};
 use crate::workload::ObjectKind;
 
 /// A policy of the request's namespace.
@@ -33,14 +33,14 @@ pub struct NamedPolicy {
 /// Judges a request by the policies of its namespace, which should be none for a namespace that
 /// is left out. Pure, and cannot fail; costs about a microsecond beside reading the request.
 #[must_use]
-pub fn admit(request: &Request, policies: &[NamedPolicy]) -> Verdict {
-    let (Some(kind), Some(object)) = (request.judged_kind(), &request.object) else {
+pub fn admit(request: &Request<'_>, policies: &[NamedPolicy]) -> Verdict {
+    let (Some(kind), Some(spec)) = (request.judged_kind(), &request.spec) else {
         return Verdict::default();
     };
-    let Some(subject) = Subject::of(kind, object).filter(|_| !policies.is_empty()) else {
+    let Some(subject) = Subject::of(kind, spec).filter(|_| !policies.is_empty()) else {
         return Verdict::default();
     };
-    let before = match (request.operation, &request.old_object) {
+    let before = match (request.operation, &request.old_spec) {
         (Operation::Update, Some(old)) => Subject::of(kind, old),
         _ => None,
     };
@@ -67,7 +67,7 @@ pub fn admit(request: &Request, policies: &[NamedPolicy]) -> Verdict {
 
 /// The pods that are judged.
 struct Subject<'a> {
-    facts: PodFacts,
+    facts: CheckedFacts,
     /// In the order of the facts.
     containers: Vec<&'a ContainerView>,
 }
@@ -77,10 +77,9 @@ type Trait<'a> = (CheckId, Option<(ContainerRole, &'a str)>, Cow<'static, str>);
 
 impl<'a> Subject<'a> {
     /// `None` where there are no containers, which no API server takes.
-    fn of(kind: ObjectKind, object: &'a ObjectView) -> Option<Self> {
-        // The object's own namespace does not count, and neither does what its status says.
-        let facts = PodFacts::of_object(kind, object, "")?.without_status();
-        let spec = pod_spec(kind, &object.spec)?;
+    fn of(kind: ObjectKind, spec: &'a SpecView) -> Option<Self> {
+        let facts = CheckedFacts::of_spec(kind, spec)?;
+        let spec = pod_spec(kind, spec)?;
         let containers = all_containers(spec).map(|(_, _, container)| &container.value).collect();
         Some(Self { facts, containers })
     }
@@ -174,7 +173,7 @@ fn order(a: &Found<'_>, b: &Found<'_>) -> Ordering {
 
 /// Findings as they come; of very many the first are kept and the rest is counted.
 struct Findings<'a> {
-    counts: [[usize; 3]; CHECK_COUNT],
+    counts: BTreeMap<(CheckId, Decision), usize>,
     kept: [Capped<Found<'a>>; 3],
     left_out: Capped<(&'a Arc<str>, &'a String)>,
 }
@@ -182,7 +181,7 @@ struct Findings<'a> {
 impl Default for Findings<'_> {
     fn default() -> Self {
         Self {
-            counts: [[0; 3]; CHECK_COUNT],
+            counts: BTreeMap::new(),
             kept: Decision::ALL.map(|_| Capped::new(MOST_TOLD, order)),
             left_out: Capped::new(MOST_TOLD, Ord::cmp),
         }
@@ -191,7 +190,7 @@ impl Default for Findings<'_> {
 
 impl<'a> Findings<'a> {
     fn add(&mut self, found: Found<'a>, decision: Decision) {
-        self.counts[found.check.index()][decision as usize] += 1;
+        *self.counts.entry((found.check, decision)).or_default() += 1;
         self.kept[decision as usize].extend([found]);
     }
 

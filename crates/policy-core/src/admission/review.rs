@@ -1,49 +1,46 @@
 //! Reading a request.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::compact;
 use super::line::part;
-use super::wire::{Addressee, Envelope, Wire};
-use crate::view::{ObjectView, SpecOnly};
+use super::wire::{Addressee, Envelope, Object, Text, Wire};
+use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// A request that can be answered, whatever it asks.
+/// A request that can be answered, whatever it asks. Its texts are those of the body.
 #[derive(Clone, Debug)]
-pub struct Review {
+pub struct Review<'a> {
     /// To whom to answer.
-    pub uid: String,
+    pub uid: Cow<'a, str>,
     /// What is asked, or why that cannot be read: what the object is would then be a guess.
-    pub request: Result<Request, String>,
+    pub request: Result<Request<'a>, String>,
 }
 
-/// What is asked.
+/// What is asked. Of the object it has the spec alone: whatever its metadata or its status say, a
+/// verdict cannot depend on them.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct Request<'a> {
     /// What is to be done to the object.
     pub operation: Operation,
     /// The kind of the object as it was sent, `None` for one that is not judged. Where the API
     /// server converts for the webhook (`matchPolicy: Equivalent`) it is the one converted to.
     pub kind: Option<ObjectKind>,
     /// The part of the object that is meant, such as `ephemeralcontainers`; empty for the whole.
-    pub subresource: String,
+    pub subresource: Cow<'a, str>,
     /// The namespace; what the object itself says does not count.
-    pub namespace: String,
-    /// The name; may be empty where the API server is to make one.
-    pub name: String,
+    pub namespace: Cow<'a, str>,
     /// Who asks, as the API server authenticated them.
-    pub user: String,
-    /// Whether nothing will be stored.
-    pub is_dry_run: bool,
-    /// The object, its type and spec only: metadata and status are not read. `None` where it is
-    /// not judged.
-    pub object: Option<Box<ObjectView>>,
-    /// The same of what it replaces; `None` but for updates.
-    pub old_object: Option<Box<ObjectView>>,
+    pub user: Cow<'a, str>,
+    /// The spec of the object; `None` where it is not judged.
+    pub spec: Option<Box<SpecView>>,
+    /// The spec of what it replaces; `None` but for updates.
+    pub old_spec: Option<Box<SpecView>>,
 }
 
 /// What is to be done to an object.
@@ -80,19 +77,19 @@ pub enum Unreadable {
     NoUid,
 }
 
-impl Review {
+impl<'a> Review<'a> {
     /// Reads a request: as the API server writes it in one pass, which passes over what is not
     /// judged without a look into it. Missing fields and `null` are the same. Memory and time are
     /// bounded by the size of the body.
     ///
     /// # Errors
     /// Where there is no uid to answer to.
-    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
-        match compact::read::<Envelope<Wire<SpecOnly>>>(body) {
+    pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
+        match compact::read::<Envelope<'_, Wire<'_, Object<'_>>>>(body) {
             Some(envelope) => {
                 let mut wire = envelope.open()?;
-                let uid = known(wire.uid.take())?;
-                let request = wire.request(|object| Ok(object.0)).map_err(|why| part(&why));
+                let uid = known(std::mem::take(&mut wire.uid))?;
+                let request = wire.request(Ok).map_err(|why| part(&why));
                 Ok(Self { uid, request })
             }
             None => Self::read_apart(body),
@@ -100,11 +97,11 @@ impl Review {
     }
 
     /// Reads as much of a request as can be read, one part after the other.
-    fn read_apart(body: &[u8]) -> Result<Self, Unreadable> {
-        let read = serde_json::from_slice::<Envelope<Addressee>>(body);
+    fn read_apart(body: &'a [u8]) -> Result<Self, Unreadable> {
+        let read = serde_json::from_slice::<Envelope<'_, Addressee<'_>>>(body);
         let envelope = read.map_err(|error| Unreadable::Malformed(part(&error.to_string())))?;
         let uid = known(envelope.open()?.uid)?;
-        let read = serde_json::from_slice::<Envelope<Wire<&RawValue>>>(body);
+        let read = serde_json::from_slice::<Envelope<'_, Wire<'_, &RawValue>>>(body);
         let request = match read.map(|envelope| envelope.request) {
             Ok(Some(wire)) => wire.request(object),
             Ok(None) => Err("there is no request".to_owned()),
@@ -114,10 +111,10 @@ impl Review {
     }
 }
 
-impl<R> Envelope<R> {
+impl<R> Envelope<'_, R> {
     /// The request, where there is one.
     fn open(self) -> Result<R, Unreadable> {
-        let [kind, api_version] = [self.kind, self.api_version].map(Option::unwrap_or_default);
+        let (Text(kind), Text(api_version)) = (self.kind, self.api_version);
         if kind != KIND || api_version != API_VERSION {
             let [kind, api_version] = [kind, api_version].map(|text| part(&text));
             return Err(Unreadable::WrongType { kind, api_version });
@@ -126,13 +123,12 @@ impl<R> Envelope<R> {
     }
 }
 
-fn known(uid: Option<String>) -> Result<String, Unreadable> {
-    uid.filter(|uid| !uid.is_empty()).ok_or(Unreadable::NoUid)
+fn known(Text(uid): Text<'_>) -> Result<Cow<'_, str>, Unreadable> {
+    if uid.is_empty() { Err(Unreadable::NoUid) } else { Ok(uid) }
 }
 
-fn object(raw: &RawValue) -> Result<Box<ObjectView>, String> {
-    let mut json = serde_json::Deserializer::from_str(raw.get());
-    SpecOnly::deserialize(&mut json).map(|object| object.0).map_err(|error| reason(&error))
+fn object(raw: &RawValue) -> Result<Object<'_>, String> {
+    serde_json::from_str(raw.get()).map_err(|error| reason(&error))
 }
 
 /// Without the position: it is one in a text that nobody sees.
@@ -141,20 +137,18 @@ fn reason(error: &serde_json::Error) -> String {
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// A request to make an object of that kind, by nobody in particular.
     #[must_use]
-    pub fn create(kind: ObjectKind, namespace: &str, object: ObjectView) -> Self {
+    pub fn create(kind: ObjectKind, namespace: &'a str, spec: SpecView) -> Self {
         Self {
             operation: Operation::Create,
             kind: Some(kind),
-            subresource: String::new(),
-            namespace: namespace.to_owned(),
-            name: String::new(),
-            user: String::new(),
-            is_dry_run: false,
-            object: Some(Box::new(object)),
-            old_object: None,
+            subresource: Cow::default(),
+            namespace: namespace.into(),
+            user: Cow::default(),
+            spec: Some(Box::new(spec)),
+            old_spec: None,
         }
     }
 
@@ -163,7 +157,7 @@ impl Request {
     #[must_use]
     pub fn judged_kind(&self) -> Option<ObjectKind> {
         let is_judged = matches!(self.operation, Operation::Create | Operation::Update)
-            && matches!(self.subresource.as_str(), "" | "ephemeralcontainers");
+            && matches!(&*self.subresource, "" | "ephemeralcontainers");
         self.kind.filter(|_| is_judged)
     }
 }

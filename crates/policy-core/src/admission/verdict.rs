@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::answer::in_doubt;
 use super::line::{Line, Room, fitting, part};
 use super::{Doubt, IN_DOUBT, LET_IN};
-use crate::checks::{CHECK_COUNT, CheckId};
+use crate::checks::CheckId;
 use crate::severity::Severity;
 
 /// A message that people read at a terminal.
@@ -54,7 +54,8 @@ impl Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub(super) namespace: String,
-    pub(super) counts: [[usize; 3]; CHECK_COUNT],
+    /// Where there are any.
+    pub(super) counts: BTreeMap<(CheckId, Decision), usize>,
     /// By decision; the first in the order of the message, at most [`MOST_TOLD`].
     pub(super) told: [Vec<Told>; 3],
     /// Policies that were left out, by name, at most [`MOST_TOLD`].
@@ -141,11 +142,7 @@ impl Verdict {
 
     /// How many findings there are of each check and decision, where there are any.
     pub fn counts(&self) -> impl Iterator<Item = (CheckId, Decision, usize)> {
-        let of_check = |check: CheckId| {
-            let counts = self.counts[check.index()];
-            Decision::ALL.into_iter().zip(counts).map(move |(decision, n)| (check, decision, n))
-        };
-        CheckId::all().flat_map(of_check).filter(|(_, _, count)| *count > 0)
+        self.counts.iter().map(|(&(check, decision), &count)| (check, decision, count))
     }
 
     /// Why the verdict is not a full one: a policy that is invalid was left out. The others were
@@ -156,7 +153,7 @@ impl Verdict {
     }
 
     fn count(&self, decision: Decision) -> usize {
-        self.counts.iter().map(|counts| counts[decision as usize]).sum()
+        self.counts().filter(|(_, of, _)| *of == decision).map(|(_, _, count)| count).sum()
     }
 
     fn told(&self, decision: Decision) -> impl Iterator<Item = &Told> {

@@ -1,88 +1,156 @@
 //! An `AdmissionReview` of `admission.k8s.io/v1` as it comes, with the objects in whatever form
 //! is wanted.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 
 use super::review::{Operation, Request};
-use crate::view::ObjectView;
+use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
 /// What is around the request.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Envelope<R> {
-    pub(super) api_version: Option<String>,
-    pub(super) kind: Option<String>,
+pub(super) struct Envelope<'a, R> {
+    #[serde(borrow, default)]
+    pub(super) api_version: Text<'a>,
+    #[serde(borrow, default)]
+    pub(super) kind: Text<'a>,
     pub(super) request: Option<R>,
 }
 
 /// Of a request, only to whom to answer.
 #[derive(Deserialize)]
-pub(super) struct Addressee {
-    pub(super) uid: Option<String>,
+pub(super) struct Addressee<'a> {
+    #[serde(borrow, default)]
+    pub(super) uid: Text<'a>,
 }
 
 /// A request with its objects as `O`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wire<O> {
-    pub(super) uid: Option<String>,
-    kind: Option<GroupKind>,
-    sub_resource: Option<String>,
-    operation: Option<String>,
-    namespace: Option<String>,
-    name: Option<String>,
-    user_info: Option<UserInfo>,
-    dry_run: Option<bool>,
+pub(super) struct Wire<'a, O> {
+    #[serde(borrow, default)]
+    pub(super) uid: Text<'a>,
+    #[serde(borrow)]
+    kind: Option<GroupKind<'a>>,
+    #[serde(borrow, default)]
+    sub_resource: Text<'a>,
+    #[serde(borrow, default)]
+    operation: Text<'a>,
+    #[serde(borrow, default)]
+    namespace: Text<'a>,
+    #[serde(borrow)]
+    user_info: Option<UserInfo<'a>>,
     object: Option<O>,
     old_object: Option<O>,
 }
 
-#[derive(Deserialize)]
-struct GroupKind {
-    group: Option<String>,
-    kind: Option<String>,
+#[derive(Deserialize, Default)]
+struct GroupKind<'a> {
+    #[serde(borrow, default)]
+    group: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
 }
 
-#[derive(Deserialize)]
-struct UserInfo {
-    username: Option<String>,
+#[derive(Deserialize, Default)]
+struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    username: Text<'a>,
 }
 
-impl<O> Wire<O> {
+/// Of an object, its type and its spec: at admission nothing else may count, and nothing else has
+/// to be readable.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Object<'a> {
+    #[serde(borrow)]
+    api_version: Option<Text<'a>>,
+    #[serde(borrow)]
+    kind: Option<Text<'a>>,
+    /// Boxed: it goes through many hands.
+    spec: Option<Box<SpecView>>,
+}
+
+impl Object<'_> {
+    /// Its spec, where it is of that kind as far as it says.
+    fn spec_of(self, kind: ObjectKind) -> Option<Box<SpecView>> {
+        let is_other = match (&self.api_version, &self.kind) {
+            (Some(api_version), Some(name)) => {
+                ObjectKind::of(&api_version.0, &name.0) != Some(kind)
+            }
+            _ => false,
+        };
+        (!is_other).then(|| self.spec.unwrap_or_default())
+    }
+}
+
+impl<'a, O> Wire<'a, O> {
     /// The request, its objects read by `read`: only where they are judged.
     pub(super) fn request(
         self,
-        read: impl Fn(O) -> Result<Box<ObjectView>, String>,
-    ) -> Result<Request, String> {
-        let kind = self.kind.and_then(|GroupKind { group, kind }| {
-            ObjectKind::in_group(&group.unwrap_or_default(), &kind.unwrap_or_default())
-        });
-        let operation = self.operation.unwrap_or_default();
+        read: impl Fn(O) -> Result<Object<'a>, String>,
+    ) -> Result<Request<'a>, String> {
+        let GroupKind { group, kind } = self.kind.unwrap_or_default();
+        let Text(operation) = self.operation;
         let mut request = Request {
             operation: Operation::named(&operation)
                 .ok_or_else(|| format!("the operation `{operation}` is not known"))?,
-            kind,
-            subresource: self.sub_resource.unwrap_or_default(),
-            namespace: self.namespace.unwrap_or_default(),
-            name: self.name.unwrap_or_default(),
-            user: self.user_info.and_then(|user| user.username).unwrap_or_default(),
-            is_dry_run: self.dry_run.unwrap_or_default(),
-            object: None,
-            old_object: None,
+            kind: ObjectKind::in_group(&group.0, &kind.0),
+            subresource: self.sub_resource.0,
+            namespace: self.namespace.0,
+            user: self.user_info.unwrap_or_default().username.0,
+            spec: None,
+            old_spec: None,
         };
         let Some(kind) = request.judged_kind() else { return Ok(request) };
-        let of_kind = |what: &str, object| match read(object) {
-            Ok(object) if object.may_be(kind) => Ok(object),
-            Ok(_) => Err(format!("{what} is of another kind than the request, {kind}")),
+        let spec = |what: &str, object| match read(object).map(|object| object.spec_of(kind)) {
+            Ok(Some(spec)) => Ok(spec),
+            Ok(None) => Err(format!("{what} is of another kind than the request, {kind}")),
             Err(why) => Err(format!("{what} cannot be read: {why}")),
         };
         let object = self.object.ok_or("the request has no object")?;
-        request.object = Some(of_kind("the object", object)?);
+        request.spec = Some(spec("the object", object)?);
         if request.operation == Operation::Update {
-            let old = self.old_object.map(|old| of_kind("the old object", old));
-            request.old_object = old.transpose()?;
+            let old = self.old_object.map(|old| spec("the old object", old));
+            request.old_spec = old.transpose()?;
         }
         Ok(request)
+    }
+}
+
+/// Text of the body itself, copied only where it is escaped there. `null` is as good as empty.
+#[derive(Default)]
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor).map(Self)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Cow::default())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::PodFacts;
+use crate::facts::CheckedFacts;
 
 pub(super) struct HighRestarts;
 
@@ -41,7 +41,7 @@ impl Check for HighRestarts {
         Setting::limit(spec.max_restart_count)
     }
 
-    fn evaluate(&self, pod: &PodFacts, limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, _now: i64, sink: &mut Sink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.restarts > limit {
                 sink.container(index, container.restarts.min(MAX_COUNTED));

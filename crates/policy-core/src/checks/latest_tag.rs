@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::{ContainerFacts, ImageFact, PodFacts};
+use crate::facts::{CheckedFacts, ContainerFacts, ImageFact};
 use crate::view::ContainerView;
 
 pub(super) struct LatestTag;
@@ -41,7 +41,7 @@ impl Check for LatestTag {
         Setting::switch(spec.forbid_latest_tag)
     }
 
-    fn evaluate(&self, pod: &PodFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.image == ImageFact::NotPinned {
                 sink.container(index, 1);

@@ -3,7 +3,7 @@
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::PodFacts;
+use crate::facts::CheckedFacts;
 
 pub(super) struct MissingReadiness;
 
@@ -38,7 +38,7 @@ impl Check for MissingReadiness {
         Setting::switch(spec.require_readiness_probe)
     }
 
-    fn evaluate(&self, pod: &PodFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
         if !pod.restarts_always {
             return;
         }

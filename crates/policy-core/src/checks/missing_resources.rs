@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Check, CheckMeta, Setting};
 use crate::api::{DevOpsPolicySpec, EnforcementMode};
 use crate::evaluate::Sink;
-use crate::facts::{ContainerFacts, PodFacts};
+use crate::facts::{CheckedFacts, ContainerFacts};
 
 pub(super) struct MissingResources;
 
@@ -43,7 +43,7 @@ impl Check for MissingResources {
         Setting::switch(spec.require_resources.or(Some(fills_in)))
     }
 
-    fn evaluate(&self, pod: &PodFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.role.is_long_running() && container.missing_resources.any() {
                 sink.container(index, 1);

@@ -16,7 +16,7 @@ use std::fmt;
 
 use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
 use crate::evaluate::Sink;
-use crate::facts::{ContainerFacts, PodFacts};
+use crate::facts::{CheckedFacts, ContainerFacts};
 use crate::severity::Severity;
 use crate::view::ContainerView;
 
@@ -43,7 +43,7 @@ pub trait Check: Sync {
 
     /// Looks at a pod that is counted. `limit` is the one that [`Check::configure`] gave, 0 for
     /// a check without one; `now` is in seconds since 1970.
-    fn evaluate(&self, pod: &PodFacts, limit: u32, now: i64, sink: &mut Sink<'_>);
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut Sink<'_>);
 
     /// The finding as words. `container` is the one found, `None` for a finding about the pod.
     fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {

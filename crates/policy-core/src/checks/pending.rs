@@ -3,7 +3,7 @@
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
-use crate::facts::{Lifecycle, PodFacts};
+use crate::facts::{CheckedFacts, Lifecycle};
 
 pub(super) struct Pending;
 
@@ -38,7 +38,7 @@ impl Check for Pending {
         Setting::limit(spec.forbid_pending_duration)
     }
 
-    fn evaluate(&self, pod: &PodFacts, limit: u32, now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut Sink<'_>) {
         let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
             return;
         };

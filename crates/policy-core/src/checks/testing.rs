@@ -27,13 +27,14 @@ pub(super) fn findings(
             .unwrap();
     let policy = CompiledPolicy::compile(&spec).unwrap();
     let now: Timestamp = NOW.parse().unwrap();
-    evaluate(&pod, &policy, now)
+    evaluate(&pod.checked, &policy, now)
         .findings
         .iter()
         .map(|finding| {
             assert_eq!(finding.check, check);
-            let container = finding.container(&pod).map_or("", |container| &*container.name);
-            (format!("{container}: {}", finding.message(&pod, &policy)), finding.count)
+            let container =
+                finding.container(&pod.checked).map_or("", |container| &*container.name);
+            (format!("{container}: {}", finding.message(&pod.checked, &policy)), finding.count)
         })
         .collect()
 }

@@ -7,7 +7,7 @@ fn pod(text: &str) -> PodFacts {
 
 fn only_container(text: &str) -> ContainerFacts {
     let facts = pod(&format!(r#"{{"spec": {{"containers": [{text}]}}}}"#));
-    facts.containers.into_iter().next().unwrap()
+    facts.checked.containers.into_iter().next().unwrap()
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn containers_are_told_apart_by_list_and_restart_policy() {
         "containers": [{"name": "web"}],
         "initContainers": [{"name": "proxy", "restartPolicy": "Always"}, {"name": "setup"}, {}],
         "ephemeralContainers": [{"name": "debug"}]}}"#);
-    let roles: Vec<_> = facts.containers.iter().map(|c| (&*c.name, c.role)).collect();
+    let roles: Vec<_> = facts.checked.containers.iter().map(|c| (&*c.name, c.role)).collect();
     assert_eq!(
         roles,
         [
@@ -49,7 +49,7 @@ fn a_limit_sets_the_request_and_the_pods_resources_count_for_all() {
         let facts = pod(&format!(
             r#"{{"spec": {{"resources": {pod_level}, "containers": [{{"resources": {container}}}]}}}}"#
         ));
-        let missing = facts.containers[0].missing_resources;
+        let missing = facts.checked.containers[0].missing_resources;
         (missing.cpu_request, missing.memory_request, missing.memory_limit)
     };
     assert_eq!(missing("null", "null"), (true, true, true));
@@ -86,6 +86,7 @@ fn the_phase_decides_unless_a_gate_holds_the_pod() {
             r#"{{"metadata": {{"creationTimestamp": "1970-01-01T00:01:00Z"}},
                 "spec": {{"schedulingGates": {gates}}}, "status": {{"phase": {phase}}}}}"#
         ))
+        .checked
         .lifecycle
     };
     assert_eq!(lifecycle(r#""Pending""#, "[]"), Lifecycle::Pending { since: Some(60) });
@@ -107,10 +108,10 @@ fn restarts_are_found_by_name_in_the_right_list() {
                 {"name": "a", "restartCount": -1}],
             "initContainerStatuses": [{"name": "i", "restartCount": 99999999999}],
             "ephemeralContainerStatuses": [{"name": "e", "restartCount": 5}]}}"#);
-    let restarts: Vec<_> = facts.containers.iter().map(|c| c.restarts).collect();
+    let restarts: Vec<_> = facts.checked.containers.iter().map(|c| c.restarts).collect();
     assert_eq!(restarts, [0, 7, u32::MAX, 0]);
     let at_admission = facts.without_status();
-    assert!(at_admission.containers.iter().all(|c| c.restarts == 0));
+    assert!(at_admission.checked.containers.iter().all(|c| c.restarts == 0));
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn one_shot_pods_and_mirrors_are_known() {
         (r#""OnFailure""#, false),
     ] {
         let facts = pod(&format!(r#"{{"spec": {{"restartPolicy": {policy}}}}}"#));
-        assert_eq!(facts.restarts_always, expected, "{policy}");
+        assert_eq!(facts.checked.restarts_always, expected, "{policy}");
     }
     let mirror = r#"{"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}"#;
     assert!(pod(mirror).is_mirror && !pod("{}").is_mirror);
@@ -141,7 +142,7 @@ fn names_longer_than_any_cluster_takes_are_cut() {
         &*facts.namespace,
         &*facts.workload.kind,
         &*facts.workload.name,
-        &*facts.containers[0].name,
+        &*facts.checked.containers[0].name,
     ];
     assert!(names.iter().all(|name| *name == "ä".repeat(253)));
 }
@@ -171,10 +172,14 @@ fn templates_are_found_where_each_kind_keeps_them() {
         let text = format!(r#"{{"spec": {spec}, "status": {{"phase": "Failed"}}}}"#);
         let object: ObjectView = serde_json::from_str(&text).unwrap();
         let facts = PodFacts::of_object(kind, &object, "default").unwrap();
-        assert_eq!(&*facts.containers[0].name, "web", "{kind}");
-        assert_eq!(facts.restarts_always, !kind.runs_to_completion(), "{kind}");
+        assert_eq!(&*facts.checked.containers[0].name, "web", "{kind}");
+        assert_eq!(facts.checked.restarts_always, !kind.runs_to_completion(), "{kind}");
         let is_pod = kind == ObjectKind::Pod;
-        assert_eq!(facts.lifecycle == Lifecycle::Ended, is_pod, "only a pod's status is looked at");
+        assert_eq!(
+            facts.checked.lifecycle == Lifecycle::Ended,
+            is_pod,
+            "only a pod's status is looked at"
+        );
         let empty: ObjectView = serde_json::from_str(r#"{"spec": {"replicas": 2}}"#).unwrap();
         assert_eq!(PodFacts::of_object(kind, &empty, "default"), None, "{kind} without containers");
     }

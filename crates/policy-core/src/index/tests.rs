@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::Timestamp;
 use crate::evaluate::evaluate;
-use crate::facts::{ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGaps};
+use crate::facts::{
+    CheckedFacts, ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGaps,
+};
 use crate::policy::CompiledPolicy;
 use crate::workload::{ObjectKind, Workload};
 
@@ -45,10 +47,8 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             kind: ObjectKind::Pod,
             name: "p".into(),
             workload: Workload { group: "".into(), kind: "Pod".into(), name: "p".into() },
-            restarts_always: true,
             is_mirror: false,
-            lifecycle,
-            containers,
+            checked: CheckedFacts { restarts_always: true, lifecycle, containers },
         }
     })
 }
@@ -79,7 +79,7 @@ fn namespace(number: u8) -> String {
 impl World {
     fn scored(&self, pod: &PodFacts) -> Option<ScoredPod> {
         let now = Timestamp::from_second(self.now).unwrap();
-        ScoredPod::of(&evaluate(pod, &CompiledPolicy::default_profile(), now))
+        ScoredPod::of(&evaluate(&pod.checked, &CompiledPolicy::default_profile(), now))
     }
 
     fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {
@@ -177,7 +177,7 @@ fn the_same_record_again_is_no_change() {
         &serde_json::from_str(r#"{"spec": {"containers": [{"image": "nginx"}]}}"#).unwrap(),
         "default",
     );
-    let record = ScoredPod::of(&evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
+    let record = ScoredPod::of(&evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH)).unwrap();
     let mut index = Index::default();
     assert!(index.apply("shop", "web", record.clone()));
     assert!(!index.apply("shop", "web", record.clone()));

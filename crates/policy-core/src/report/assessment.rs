@@ -83,12 +83,12 @@ impl<'a> Assessment<'a> {
             self.coverage.excluded_namespaces += 1;
             return;
         }
-        if pod.lifecycle == Lifecycle::Ended {
+        if pod.checked.lifecycle == Lifecycle::Ended {
             self.coverage.ended += 1;
             return;
         }
         self.coverage.evaluated += 1;
-        let evaluation = evaluate(pod, self.policy, self.now);
+        let evaluation = evaluate(&pod.checked, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
         if evaluation.findings.is_empty() || !self.lists_findings {
@@ -107,8 +107,10 @@ impl<'a> Assessment<'a> {
                 kind: pod.kind.as_str(),
                 name: Arc::clone(&name),
                 workload: pod.workload.clone(),
-                container: finding.container(pod).map(|container| (&*container.name).into()),
-                message: finding.message(pod, self.policy),
+                container: finding
+                    .container(&pod.checked)
+                    .map(|container| (&*container.name).into()),
+                message: finding.message(&pod.checked, self.policy),
                 count: finding.count,
                 file: place.map(|place| Arc::clone(place.file)),
                 document: place.map(|place| place.document),

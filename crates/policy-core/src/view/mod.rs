@@ -22,7 +22,7 @@ use lenient::{bounded, nullable};
 use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
-pub(crate) use object::{SpecOnly, items};
+pub(crate) use object::items;
 pub use policy::{PolicyView, Refused, policy_metadata};
 
 /// More than an API server can store of one pod: etcd takes 1.5 MiB, and a container has some

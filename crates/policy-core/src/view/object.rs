@@ -40,20 +40,7 @@ impl ObjectView {
             _ => false,
         }
     }
-
-    /// Whether the object is of that kind, as far as it says.
-    pub(crate) fn may_be(&self, kind: ObjectKind) -> bool {
-        match (&self.api_version, &self.kind) {
-            (Some(api_version), Some(name)) => ObjectKind::of(api_version, name) == Some(kind),
-            _ => true,
-        }
-    }
 }
-
-/// An object of which only the type and the spec are read: at admission nothing else may count,
-/// and nothing else has to be readable. Boxed: it goes through many hands.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SpecOnly(pub(crate) Box<ObjectView>);
 
 /// Reads the members of a List.
 pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -66,15 +53,7 @@ where
 
 impl<'de> Deserialize<'de> for ObjectView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct("ObjectView", FIELDS, ObjectVisitor { is_spec_only: false })
-    }
-}
-
-impl<'de> Deserialize<'de> for SpecOnly {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let visitor = ObjectVisitor { is_spec_only: true };
-        let object = deserializer.deserialize_struct("ObjectView", FIELDS, visitor)?;
-        Ok(Self(Box::new(object)))
+        deserializer.deserialize_struct("ObjectView", FIELDS, ObjectVisitor)
     }
 }
 
@@ -99,9 +78,7 @@ struct Metadata(#[serde(deserialize_with = "slim_metadata")] ObjectMeta);
 #[derive(Deserialize)]
 struct Items(#[serde(deserialize_with = "items")] Vec<Spanned<ObjectView>>);
 
-struct ObjectVisitor {
-    is_spec_only: bool,
-}
+struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = ObjectView;
@@ -116,9 +93,6 @@ impl<'de> Visitor<'de> for ObjectVisitor {
             match field {
                 Field::ApiVersion => object.api_version = map.next_value()?,
                 Field::Kind => object.kind = map.next_value()?,
-                Field::Metadata | Field::Status | Field::Items if self.is_spec_only => {
-                    map.next_value::<IgnoredAny>()?;
-                }
                 Field::Items => object.items = map.next_value::<Items>()?.0,
                 Field::Metadata | Field::Spec | Field::Status if object.is_of_another_kind() => {
                     map.next_value::<IgnoredAny>()?;

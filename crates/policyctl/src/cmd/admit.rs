@@ -12,7 +12,7 @@ use policy_core::manifest::{DocumentContent, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{AdmissionReport, AdmittedObject, Assessment, PolicySource, Source};
-use policy_core::view::{ObjectView, PolicyView};
+use policy_core::view::{PolicyView, SpecView};
 use rayon::prelude::*;
 
 use super::analyze::{files, live};
@@ -96,20 +96,20 @@ struct Document {
     number: u32,
     content: DocumentContent,
     /// Those of the content's objects.
-    views: Vec<ObjectView>,
+    specs: Vec<SpecView>,
 }
 
 impl Document {
     fn admitted(self, policies: &Policies, excluded: &ExcludedNamespaces) -> Vec<AdmittedObject> {
-        let Self { file, number, content, views } = self;
-        let objects = content.objects.into_iter().zip(views);
-        let admitted = objects.map(|(ManifestObject { facts, line, .. }, view)| {
+        let Self { file, number, content, specs } = self;
+        let objects = content.objects.into_iter().zip(specs);
+        let admitted = objects.map(|(ManifestObject { facts, line, .. }, spec)| {
             let place = (Arc::clone(&file), number, line);
             if excluded.contains(&facts.namespace) {
                 return AdmittedObject::excluded(&facts, place);
             }
             let policies = policies.of(&facts.namespace);
-            let request = Request::create(facts.kind, &facts.namespace, view);
+            let request = Request::create(facts.kind, &facts.namespace, spec);
             AdmittedObject::of(&facts, place, policies.len(), &admit(&request, policies))
         });
         admitted.collect()
@@ -150,15 +150,15 @@ fn of_input(input: &Input, namespace: &str, limit: u64) -> Result<Vec<Document>,
         return Err("holds no document".to_owned());
     }
     let read = documents.iter().map(|document| {
-        let (mut objects, mut views) = (Vec::new(), Vec::new());
+        let (mut objects, mut specs) = (Vec::new(), Vec::new());
         let content = document.read_each(namespace, &mut |object, view| {
             // What a status says counts for nothing, so a pod that ended is one to judge.
             let facts = object.facts.without_status();
             objects.push(ManifestObject { facts, ..object });
-            views.push(view.clone());
+            specs.push(view.spec.clone());
         });
         let content = DocumentContent { objects, ..content };
-        Document { file: Arc::clone(&input.name), number: document.number, content, views }
+        Document { file: Arc::clone(&input.name), number: document.number, content, specs }
     });
     Ok(read.collect())
 }

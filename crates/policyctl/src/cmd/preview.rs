@@ -205,7 +205,7 @@ fn keep<'a>(
 ) {
     for pod in pods {
         let facts = PodFacts::of_pod(pod, "");
-        if facts.lifecycle != Lifecycle::Ended && !excluded.contains(&facts.namespace) {
+        if facts.checked.lifecycle != Lifecycle::Ended && !excluded.contains(&facts.namespace) {
             doors.pod(&facts, pod);
             kept.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
         }

@@ -2,14 +2,13 @@ use fearless_simd::Level;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::wire::{Envelope, Wire};
+use super::super::wire::{Envelope, Object, Wire};
 use super::*;
-use crate::view::SpecOnly;
 
 /// The creation of a pod, as the API server of Kubernetes 1.36 sent it.
 const FROM_API_SERVER: &[u8] = include_bytes!("review.json");
 
-type Review = Envelope<Wire<SpecOnly>>;
+type Review<'a> = Envelope<'a, Wire<'a, Object<'a>>>;
 
 /// Text that a scanner may stumble over, some of it longer than what is looked at together.
 fn odd_text() -> impl Strategy<Value = String> {
@@ -68,7 +67,7 @@ proptest! {
 
     #[test]
     fn no_bytes_are_too_odd(text in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read::<Review>(&text);
+        let _ = read::<Review<'_>>(&text);
         for find_end in [skip::plain_string, skip::string, skip::nested, skip::scalar] {
             prop_assert!(find_end(&text).is_none_or(|length| length <= text.len()));
         }
@@ -77,9 +76,9 @@ proptest! {
 
 #[test]
 fn the_api_server_writes_plain_json() {
-    let review = read::<Review>(FROM_API_SERVER).expect("it is plain");
-    let request = review.request.unwrap().request(|object| Ok(object.0)).unwrap();
-    let containers = request.object.unwrap().spec.containers;
+    let review = read::<Review<'_>>(FROM_API_SERVER).expect("it is plain");
+    let request = review.request.unwrap().request(Ok).unwrap();
+    let containers = request.spec.unwrap().containers;
     let images: Vec<_> = containers.iter().filter_map(|one| one.value.image.as_deref()).collect();
     assert_eq!(
         images,
@@ -94,7 +93,7 @@ fn the_api_server_writes_plain_json() {
 fn a_review_that_is_cut_short_is_not_read() {
     let whole = FROM_API_SERVER.trim_ascii_end();
     for end in 0..whole.len() {
-        assert!(read::<Review>(&whole[..end]).is_none(), "after {end} bytes");
+        assert!(read::<Review<'_>>(&whole[..end]).is_none(), "after {end} bytes");
     }
 }
 

@@ -92,21 +92,10 @@ fn run_time_checks_and_the_status_play_no_part() {
         "forbidPendingDuration": 0, "admission": { "denySeverity": "low" } }),
     );
     assert_eq!(found_in(&create(&ended), std::slice::from_ref(&policy)), [LATEST]);
-    ended["status"] = json!({ "phase": "Pending" });
     ended["metadata"]["creationTimestamp"] = json!("1960-01-01T00:00:00Z");
-    assert_eq!(found_in(&create(&ended), std::slice::from_ref(&policy)), [LATEST]);
-    // A request that was not read from an API server's bytes has the whole object.
-    for status in [
-        json!({ "phase": "Failed", "containerStatuses": [{ "name": "web", "restartCount": 9 }] }),
-        json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": 9 }] }),
-        json!({ "phase": "Pending" }),
-    ] {
-        ended["status"] = status;
-        let whole = serde_json::from_value(ended.clone()).unwrap();
-        let mut request = Request::create(crate::workload::ObjectKind::Pod, "shop", whole);
-        assert_eq!(found(&admit(&request, std::slice::from_ref(&policy))), [LATEST]);
-        request.old_object.clone_from(&request.object);
-        assert_eq!(found(&admit(&request, std::slice::from_ref(&policy))), [LATEST], "no update");
+    for phase in ["Pending", "Failed", "Running"] {
+        ended["status"]["phase"] = json!(phase);
+        assert_eq!(found_in(&create(&ended), std::slice::from_ref(&policy)), [LATEST], "{phase}");
     }
 }
 

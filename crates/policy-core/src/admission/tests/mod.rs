@@ -89,7 +89,8 @@ fn strict() -> NamedPolicy {
 }
 
 fn verdict(review: &Value, policies: &[NamedPolicy]) -> Verdict {
-    let review = Review::read(review.to_string().as_bytes()).unwrap();
+    let text = review.to_string();
+    let review = Review::read(text.as_bytes()).unwrap();
     admit(&review.request.unwrap(), policies)
 }
 

@@ -17,7 +17,7 @@ fn facts(namespace: &str, image: &str) -> (PodFacts, Verdict) {
         "severityOverrides": { "latestTag": "high" } });
     let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
     let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
-    let request = Request::create(ObjectKind::Pod, namespace, object);
+    let request = Request::create(ObjectKind::Pod, namespace, object.spec);
     (facts, admit(&request, &policies))
 }
 

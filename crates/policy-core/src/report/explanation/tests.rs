@@ -256,7 +256,7 @@ proptest! {
                 .cloned()
                 .map(|mut facts| {
                     if facts.workload == share.workload {
-                        facts.containers.clear();
+                        facts.checked.containers.clear();
                     }
                     facts
                 })

@@ -12,7 +12,7 @@ use crate::api::{AdmissionMode, ControllerPods};
 use crate::facts::PodFacts;
 use crate::policy::CompiledPolicy;
 use crate::severity::Severity;
-use crate::view::{JobSpecView, JobTemplateView, ObjectView, PodTemplateView, SpecView};
+use crate::view::{JobSpecView, JobTemplateView, PodTemplateView, SpecView};
 use crate::workload::{ObjectKind, Workload};
 
 /// What the webhook would do under a policy, told by the pods of now. What something else put into
@@ -92,14 +92,13 @@ impl Door {
         // What other controllers make is judged itself.
         let kind = ObjectKind::in_group(group, kind).unwrap_or(ObjectKind::Pod);
         let is_of_controller = kind != ObjectKind::Pod;
-        let door = Request::create(kind, &facts.namespace, object(kind, spec.clone()));
+        let door = Request::create(kind, &facts.namespace, spec_of(kind, spec.clone()));
         if let Some(message) = admit(&door, &self.as_it_is).message() {
             let denied = self.denied.entry(facts.workload.clone()).or_insert((0, message));
             denied.0 += 1;
         }
-        let pod = object(ObjectKind::Pod, spec);
-        let mut again = Request::create(ObjectKind::Pod, &facts.namespace, pod);
-        CONTROLLER_MANAGER.clone_into(&mut again.user);
+        let mut again = Request::create(ObjectKind::Pod, &facts.namespace, spec);
+        again.user = CONTROLLER_MANAGER.into();
         if is_of_controller && !admit(&again, &self.denying_pods).is_allowed() {
             self.denied_pods.insert(facts.name.clone(), facts.workload.clone());
         }
@@ -127,16 +126,15 @@ impl Door {
     }
 }
 
-/// An object of that kind that makes such pods.
-fn object(kind: ObjectKind, spec: SpecView) -> ObjectView {
+/// The spec of an object of that kind that makes such pods.
+fn spec_of(kind: ObjectKind, spec: SpecView) -> SpecView {
     let template = PodTemplateView { spec };
-    let spec = match kind {
+    match kind {
         ObjectKind::Pod => template.spec,
         ObjectKind::CronJob => {
             let job_template = JobTemplateView { spec: JobSpecView { template } };
             SpecView { job_template: Some(Box::new(job_template)), ..SpecView::default() }
         }
         _ => SpecView { template: Some(Box::new(template)), ..SpecView::default() },
-    };
-    ObjectView { spec, ..ObjectView::default() }
+    }
 }
