@@ -99,7 +99,7 @@ impl Endpoints {
         Routes(Arc::new(self))
     }
 
-    async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> Answer
+    async fn answer<B>(&self, request: Box<Request<B>>, caller: &Caller) -> Answer
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
@@ -119,8 +119,9 @@ impl Endpoints {
 }
 
 impl Routes {
-    /// Answers whatever happens.
-    pub(crate) async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> Answer
+    /// Answers whatever happens. The request is boxed as it goes through many hands: each future on
+    /// the way would have room for it twice, and be moved with it.
+    pub(crate) async fn answer<B>(&self, request: Box<Request<B>>, caller: &Caller) -> Answer
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {

@@ -148,7 +148,7 @@ impl Post {
 
     pub(super) async fn answer<B>(
         &self,
-        request: Request<B>,
+        request: Box<Request<B>>,
         caller: &Caller,
         room: &Room,
     ) -> Answer
@@ -175,7 +175,7 @@ impl Post {
 
     async fn read<'a, B>(
         &'a self,
-        request: Request<B>,
+        mut request: Box<Request<B>>,
         caller: &Caller,
         room: &'a Room,
     ) -> Result<(Posted, Shares<'a>), Refusal>
@@ -183,17 +183,17 @@ impl Post {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
         let arrived = Instant::now();
-        let (mut head, mut body) = request.into_parts();
-        let read = self.read_body(&mut body, arrived, caller, room).await;
+        let read = self.read_body(request.body_mut(), arrived, caller, room).await;
         let is_unread = matches!(read, Err(Refusal::Busy | Refusal::NoRoom | Refusal::TooLarge));
         // HTTP/2 has a word for "send no more", and needs no such courtesy.
-        if is_unread && head.version != Version::HTTP_2 && !body.is_end_stream() {
-            tokio::spawn(body::discard(body));
+        let content_type = request.headers_mut().remove(CONTENT_TYPE);
+        if is_unread && request.version() != Version::HTTP_2 && !request.body().is_end_stream() {
+            tokio::spawn(body::discard(request.into_body()));
         }
         let (body, shares) = read?;
         let posted = Posted {
             body,
-            content_type: head.headers.remove(CONTENT_TYPE),
+            content_type,
             peer: Arc::clone(caller.peer()),
             arrived,
             deadline: arrived + self.limits.deadline,

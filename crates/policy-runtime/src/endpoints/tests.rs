@@ -48,7 +48,7 @@ impl Counting {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
         let request = Request::post("/count").header(CONTENT_TYPE, "a/b").body(body).unwrap();
-        let answer = self.endpoints.answer(request, &self.caller).await;
+        let answer = self.endpoints.answer(Box::new(request), &self.caller).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -190,7 +190,7 @@ async fn paths_and_methods_are_kept_apart() {
         (Method::GET, "/panics", 500, None),
     ] {
         let request = Request::builder().method(&method).uri(path).body(whole(0)).unwrap();
-        let answer = routes.answer(request, &counting.caller).await;
+        let answer = routes.answer(Box::new(request), &counting.caller).await;
         assert_eq!(answer.status().as_u16(), expected, "{method} {path}");
         let allow = answer.headers().get(ALLOW).map(|allow| allow.to_str().unwrap());
         assert_eq!(allow, allowed, "{method} {path}");

@@ -171,7 +171,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<crate::endpoints::Answer, Infallible> {
     let _answering = caller.answering();
-    Ok(caller.routes.answer(request, &caller).await)
+    Ok(caller.routes.answer(Box::new(request), &caller).await)
 }
 
 /// Lets a connection go on until it ends, or has to.
