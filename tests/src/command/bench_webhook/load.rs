@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use e2e::Service;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
@@ -68,10 +68,12 @@ impl Load {
                 .into_iter()
                 .map(|runtime| {
                     scope.spawn(move || {
+                        let may_ask = interrupt_nobody();
                         let open = self.open(service, connections / threads);
                         let open = runtime.block_on(in_time(open));
                         // Whether that went well or not, the others wait.
                         all_are_open.wait();
+                        may_ask?;
                         runtime.block_on(in_time(self.ask_all(open?, next, requests)))
                     })
                 })
@@ -125,6 +127,36 @@ impl Load {
         ensure!(answer == self.answer, "a wrong answer: {}", String::from_utf8_lossy(answer));
         Ok(took)
     }
+}
+
+/// From now on this thread does not take the processor from another one at the moment when there is
+/// something to do for it (`SCHED_BATCH` of sched(7)). Servers are elsewhere than those who ask;
+/// here an answer woke a thread of the client, and that took the processor from the server in the
+/// middle of the next one: from the webhook nearly once a request, from the floor at every third.
+#[cfg(target_os = "linux")]
+fn interrupt_nobody() -> Result<()> {
+    use thread_priority::unix::{
+        NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+    use thread_priority::{ThreadPriority, ThreadPriorityValue};
+
+    /// Of 0 to 99, what the library makes the usual niceness of 0 of.
+    const AS_EVERYBODY: u8 = 47;
+
+    let priority = ThreadPriorityValue::try_from(AS_EVERYBODY).map_err(anyhow::Error::msg)?;
+    let batch = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    set_thread_priority_and_policy(
+        thread_native_id(),
+        ThreadPriority::Crossplatform(priority),
+        batch,
+    )
+    .map_err(|error| anyhow!("cannot become a batch thread: {error:?}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn interrupt_nobody() -> Result<()> {
+    Ok(())
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
