@@ -1,4 +1,5 @@
-//! Where the Go programs come from: a folder of the user's, the cache, or a build into the cache.
+//! The Go programs of a control plane: found in the user's folder or in the cache, else built into
+//! the cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,21 +13,25 @@ use crate::toolchain::Module;
 /// A Go program of the testbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
-    /// The store behind the API server.
+    /// The API server's database.
     Etcd,
     /// The API server.
     ApiServer,
-    /// Deployments, Jobs, garbage collection, `ServiceAccounts`.
+    /// The controllers of Deployments, Jobs, `ServiceAccounts` and so on.
     ControllerManager,
-    /// Gives pods their nodes.
+    /// Assigns pods to nodes.
     Scheduler,
-    /// The command line.
+    /// The command line client.
     Kubectl,
-    /// Plays kubelets and nodes.
+    /// Simulates nodes and their kubelets.
     Kwok,
 }
 
-/// What a folder has to hold to be used in place of our own build.
+/// The environment variable that selects the Kubernetes release, such as `1.36`. Unset or empty: the
+/// newest one. `cargo xtask test --kubernetes` sets it.
+const RELEASE_VARIABLE: &str = "TESTBED_KUBERNETES";
+
+/// The programs that the folder in `KUBEBUILDER_ASSETS` has to hold.
 const ASSETS: [Program; 3] = [Program::ApiServer, Program::Etcd, Program::Kubectl];
 
 const ETCD: Module = Module {
@@ -35,13 +40,18 @@ const ETCD: Module = Module {
     usual: "1 min",
     stamped: false,
 };
-const K8S: Module =
-    Module { name: "k8s", dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true };
 const KWOK: Module =
     Module { name: "kwok", dependency: "sigs.k8s.io/kwok", usual: "2 min", stamped: false };
+/// The Kubernetes releases that the testbed can run, the default first.
+const KUBERNETES: [Module; 3] =
+    [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
+
+const fn kubernetes(name: &'static str) -> Module {
+    Module { name, dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true }
+}
 
 impl Program {
-    /// All of them.
+    /// All programs of a control plane.
     pub const ALL: [Self; 6] = [
         Self::Etcd,
         Self::ApiServer,
@@ -64,11 +74,11 @@ impl Program {
         }
     }
 
-    /// The executable. Taken from the folder in `KUBEBUILDER_ASSETS` if that has it together with
-    /// etcd, kube-apiserver and kubectl; else from the cache.
+    /// The path of the executable: in the folder that `KUBEBUILDER_ASSETS` names if that folder holds
+    /// etcd, kube-apiserver and kubectl; else in the cache.
     ///
-    /// What the cache lacks is built: minutes, with lines about the progress on standard error.
-    /// A module is built as a whole, so the first of its programs costs the others' time as well.
+    /// Builds the program if the cache lacks it, which takes minutes and prints progress to standard
+    /// error. A module is built as a whole, with all of its programs.
     pub fn path(self) -> Result<PathBuf> {
         static FOUND: Mutex<BTreeMap<Program, PathBuf>> = Mutex::new(BTreeMap::new());
         let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,34 +97,53 @@ impl Program {
         {
             return Ok(path);
         }
-        let folder = self.module().built()?;
+        let folder = self.module()?.built()?;
         let path = folder.join(self.name());
         if !path.is_file() {
-            bail!("{} lacks it: remove that folder to have it built again", folder.display());
+            bail!("{} lacks it: remove that folder to build it again", folder.display());
         }
         Ok(path)
     }
 
-    fn module(self) -> &'static Module {
+    fn module(self) -> Result<&'static Module> {
         match self {
-            Self::Etcd => &ETCD,
-            Self::Kwok => &KWOK,
-            Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => &K8S,
+            Self::Etcd => Ok(&ETCD),
+            Self::Kwok => Ok(&KWOK),
+            Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
+                release(&selected_release().unwrap_or_default())
+            }
         }
     }
 }
 
-/// The folder in `KUBEBUILDER_ASSETS`, where it is of use.
+/// The release that the user asks for, if any.
+fn selected_release() -> Option<String> {
+    std::env::var(RELEASE_VARIABLE).ok().filter(|release| !release.is_empty())
+}
+
+/// The module of a Kubernetes release such as `1.36`, the default's where that is empty.
+fn release(release: &str) -> Result<&'static Module> {
+    let name_of = |module: &'static Module| module.name.trim_start_matches("k8s-");
+    let found = KUBERNETES.iter().find(|module| release.is_empty() || name_of(module) == release);
+    found.with_context(|| {
+        let known: Vec<_> = KUBERNETES.iter().map(name_of).collect();
+        format!("there is no Kubernetes {release} for the testbed; known are {}", known.join(", "))
+    })
+}
+
+/// The folder in `KUBEBUILDER_ASSETS`, where it can be used.
 static USERS_FOLDER: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let folder = std::env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty())?;
     let folder = PathBuf::from(folder);
-    let missing = missing(&folder);
-    if missing.is_empty() {
-        say(&format!("using the programs in KUBEBUILDER_ASSETS={}", folder.display()));
-        return Some(folder);
-    }
-    let missing = missing.join(", ");
-    say(&format!("KUBEBUILDER_ASSETS={} is not used: it has no {missing}", folder.display()));
+    let reason = match (selected_release(), &missing(&folder)[..]) {
+        (Some(release), _) => format!("Kubernetes {release} was asked for"),
+        (None, []) => {
+            say(&format!("using the programs in KUBEBUILDER_ASSETS={}", folder.display()));
+            return Some(folder);
+        }
+        (None, missing) => format!("it has no {}", missing.join(", ")),
+    };
+    say(&format!("KUBEBUILDER_ASSETS={} is not used: {reason}", folder.display()));
     None
 });
 
@@ -136,10 +165,26 @@ mod tests {
 
     #[test]
     fn every_program_is_a_tool_of_its_module() {
-        for program in Program::ALL {
-            let tools = tools(&program.module().read("go.mod").unwrap());
-            let one = tools.len() == 1;
-            assert!(one || tools.iter().any(|tool| tool.ends_with(program.name())), "{program:?}");
+        assert_eq!(tools(&ETCD.read("go.mod").unwrap()), ["go.etcd.io/etcd/server/v3"]);
+        assert_eq!(tools(&KWOK.read("go.mod").unwrap()), ["sigs.k8s.io/kwok/cmd/kwok"]);
+        let of_kubernetes =
+            [Program::ApiServer, Program::ControllerManager, Program::Scheduler, Program::Kubectl];
+        let expected =
+            of_kubernetes.map(|program| format!("k8s.io/kubernetes/cmd/{}", program.name()));
+        for module in &KUBERNETES {
+            assert_eq!(tools(&module.read("go.mod").unwrap()), expected, "{}", module.name);
         }
+    }
+
+    #[test]
+    fn a_release_selects_the_module_of_its_version() {
+        assert_eq!(release("").unwrap().name, "k8s-1.37");
+        for (name, version) in [("1.37", "v1.37."), ("1.36", "v1.36."), ("1.34", "v1.34.")] {
+            let found = release(name).unwrap().version().unwrap();
+            assert!(found.starts_with(version), "{name}: {found}");
+        }
+        let error = release("1.2").err().unwrap().to_string();
+        let expected = "there is no Kubernetes 1.2 for the testbed; known are 1.37, 1.36, 1.34";
+        assert_eq!(error, expected);
     }
 }

@@ -40,9 +40,8 @@ impl Module {
     /// process that does.
     pub(crate) fn built(&self) -> Result<PathBuf> {
         let go_mod = self.read("go.mod")?;
-        let version = dependency_version(&go_mod, self.dependency);
-        let version = version.with_context(|| format!("go.mod has no {}", self.dependency))?;
-        let flags = if self.stamped { stamps(version)? } else { "-s -w".to_owned() };
+        let version = self.version()?;
+        let flags = if self.stamped { stamps(&version)? } else { "-s -w".to_owned() };
         let key = key(&[&go_mod, &self.read("go.sum")?, &flags]);
         let cache = cache()?;
         let folder = cache.join(format!("{}-{key}", self.name));
@@ -53,9 +52,18 @@ impl Module {
         let _lock = self.lock(&cache)?;
         // Another process may have built it while we waited for the lock.
         if !folder.is_dir() {
-            self.build(&cache, &folder, &go_mod, version, &flags)?;
+            self.build(&cache, &folder, &go_mod, &version, &flags)?;
         }
         Ok(folder)
+    }
+
+    /// The version of its programs, such as `v1.36.3`.
+    pub(crate) fn version(&self) -> Result<String> {
+        let go_mod = self.read("go.mod")?;
+        let version = dependency_version(&go_mod, self.dependency);
+        version.map(str::to_owned).with_context(|| {
+            format!("{}/go.mod requires no {}", self.source().display(), self.dependency)
+        })
     }
 
     fn source(&self) -> PathBuf {

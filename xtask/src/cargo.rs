@@ -28,9 +28,14 @@ pub(crate) fn command() -> Command {
 
 /// Runs cargo with its output shown.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    run_with(None, arguments)
+}
+
+/// Like [`run`], with an environment variable set.
+pub(crate) fn run_with(variable: Option<(&str, &str)>, arguments: &[&str]) -> Result<()> {
     let line = format!("cargo {}", arguments.join(" "));
-    let status =
-        command().args(arguments).status().with_context(|| format!("cannot start {line}"))?;
+    let status = command().args(arguments).envs(variable).status();
+    let status = status.with_context(|| format!("cannot start {line}"))?;
     ensure!(status.success(), "{line} failed ({status})");
     Ok(())
 }

@@ -29,11 +29,7 @@ enum Task {
         once: bool,
     },
     /// Run all tests: those of the crates, then the suites on a real control plane
-    Test {
-        /// Leave the control plane out
-        #[arg(long)]
-        quick: bool,
-    },
+    Test(e2e::TestOptions),
     /// Run all checks that a change has to pass, except the tests
     Ci,
     /// Write all generated files
@@ -52,7 +48,7 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Demo { once } => e2e::demo(once),
-        Task::Test { quick } => e2e::test(quick),
+        Task::Test(options) => e2e::test(&options),
         Task::Ci => ci::run(),
         Task::Gen { check } => generate::run(check),
         Task::GenCrds => generate::crds(),
