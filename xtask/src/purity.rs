@@ -21,6 +21,10 @@ const FORBIDDEN: [(&str, &[&str]); 4] = [
             "tracing",
             "tracing-subscriber",
             "clap",
+            // Renderers: the report model is data, and policyctl makes text of it.
+            "anstyle",
+            "quick-xml",
+            "textwrap",
             "policy-runtime",
             "policy-manifests",
         ],

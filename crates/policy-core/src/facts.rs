@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::image::ImageReference;
+use crate::text::bounded_name;
 use crate::view::{
     Amount, ContainerStatusView, ContainerView, MIRROR_POD, ObjectView, PodStatusView, PodView,
     ResourcesView, Spanned, SpecView,
@@ -15,17 +16,6 @@ use crate::workload::{ObjectKind, Workload};
 
 /// The name shown for an object that has none; the API server would refuse it.
 const UNNAMED: &str = "(unnamed)";
-/// The longest name that Kubernetes takes of anything. A longer one is cut: it stands in every
-/// finding of its object.
-const MAX_NAME: usize = 253;
-
-/// The name as far as it may be kept.
-pub(crate) fn bounded_name(name: &str) -> &str {
-    if name.len() <= MAX_NAME {
-        return name;
-    }
-    name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
-}
 
 /// The facts of one pod or pod template, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! API server JSON ─ view::PodView ─┴─ PodFacts ─┐
 //! DevOpsPolicySpec ─ CompiledPolicy::compile ───┼─ evaluate ─ Evaluation ─ Tally ─ Score
 //! now ──────────────────────────────────────────┘     │            └─ Verdict, Index
-//!                                                     ├─ report: table, JSON, SARIF, JUnit
+//!                                                     ├─ report: the model that policyctl renders
 //! AdmissionReview ─ admission::Review ─ admit ────────┴─ admission::Verdict, answer
 //! ```
 //!
@@ -18,7 +18,9 @@
 pub mod admission;
 pub mod api;
 pub mod bundle;
+mod capped;
 pub mod checks;
+mod classification;
 pub mod evaluate;
 pub mod facts;
 pub mod image;
@@ -30,6 +32,7 @@ pub mod quantity;
 pub mod report;
 pub mod score;
 pub mod severity;
+pub mod text;
 pub mod verdict;
 pub mod view;
 pub mod workload;

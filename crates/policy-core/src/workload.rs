@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::facts::bounded_name;
+use crate::text::bounded_name;
 use crate::view::POD_TEMPLATE_HASH;
 
 /// A kind that is analysed: a pod, or a kind with a pod template.

@@ -1,4 +1,4 @@
-//! What holds for any input: reports are the same bytes whatever the order of the work, and the
+//! What holds for any input: reports are the same whatever the order of the work, and the
 //! score of a report is the one of its findings.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
@@ -10,7 +10,7 @@ use policy_core::checks::CheckId;
 use policy_core::manifest::documents;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Colours, Format, Report, Source};
+use policy_core::report::{Assessment, Source};
 use proptest::prelude::*;
 
 /// A pod manifest; few names, so that objects collide.
@@ -33,27 +33,11 @@ fn pod() -> impl Strategy<Value = String> {
     )
 }
 
-fn text(report: &Report, format: Format) -> String {
-    let mut text = Vec::new();
-    report.write(format, &mut text).unwrap();
-    String::from_utf8(text).unwrap()
-}
-
-fn render(report: &Report) -> Vec<String> {
-    vec![
-        text(report, Format::Table(Colours::On)),
-        text(report, Format::Json),
-        text(report, Format::Yaml),
-        text(report, Format::Sarif),
-        text(report, Format::Junit),
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_order_of_the_work_changes_no_byte(
+    fn the_order_of_the_work_changes_nothing(
         pods in proptest::collection::vec(pod(), 0..12), order in any::<u64>(), pieces in 1..4_usize,
     ) {
         let policy = CompiledPolicy::default_profile();
@@ -80,9 +64,7 @@ proptest! {
         }
         let source = || Source::Files { paths: vec!["all.yaml".to_owned()] };
         let [in_order, merged] = [in_order, merged].map(|assessment| assessment.finish(source()));
-        for (one, other) in render(&in_order).iter().zip(render(&merged)) {
-            prop_assert_eq!(one, &other);
-        }
+        prop_assert_eq!(in_order, merged);
     }
 
     #[test]

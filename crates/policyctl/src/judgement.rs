@@ -9,8 +9,9 @@ use policy_core::bundle::Bundle;
 use policy_core::manifest::read_policy;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Summary, printable};
+use policy_core::report::Summary;
 use policy_core::severity::Severity;
+use policy_core::text::printable;
 
 use crate::cli;
 use crate::exit::Exit;

@@ -8,6 +8,7 @@ mod input;
 mod judgement;
 mod output;
 mod policies;
+mod report;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,11 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use policy_core::report::{Colours, Coverage, Rendered, printable};
+use policy_core::report::Coverage;
+use policy_core::text::printable;
 use serde::Serialize;
+
+use crate::report::{self, Colours, Tabular};
 
 /// The forms of a result; each command has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -126,17 +129,15 @@ impl io::Write for UntilClosed<'_> {
 
 /// Prints a report in one of the forms that all of them have.
 pub(crate) fn report(
-    report: &impl Rendered,
+    report: &impl Tabular,
     coverage: &Coverage,
     form: Output,
     console: Console,
 ) -> anyhow::Result<()> {
-    stream(|out| {
-        Ok(match form {
-            Output::Json => report.write_json(out),
-            Output::Yaml => report.write_yaml(out),
-            _ => report.write_table(console.colours(), out),
-        }?)
+    stream(|out| match form {
+        Output::Json => report::json(report, out),
+        Output::Yaml => report::yaml(report, out),
+        _ => Ok(report.write_table(console.colours(), out)?),
     })?;
     if matches!(form, Output::Json | Output::Yaml) {
         not_read(coverage);

@@ -7,7 +7,7 @@ use kube::{Api, Resource as _};
 use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicySpec, GROUP, VERSION};
 use policy_core::manifest::{decode_policy, written_policies};
 use policy_core::policy::{CompiledPolicy, InvalidField};
-use policy_core::report::printable;
+use policy_core::text::printable;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::{Cluster, ClusterError, Kind};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::report::printable;
+use crate::text::printable;
 
 /// The longest text of a name or a finding within a line, in characters.
 const MAX_PART: usize = 200;

@@ -5,7 +5,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::score::Classification;
+use crate::classification::Classification;
 use crate::severity::Severity;
 
 /// A verdict of a policy at the moment when it changed. Never changed once made.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::score::Classification;
+use crate::classification::Classification;
 
 /// What the operator found when it last evaluated the policy. Texts hold nothing that moves by
 /// itself (running seconds, ages), so that an unchanged verdict is an unchanged status.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::capped::Capped;
 use super::{
     Coverage, LookAlike, NamespaceSummary, NotRead, Report, ReportFinding, SCHEMA_VERSION, Source,
     Summary,
 };
+use crate::capped::Capped;
 use crate::evaluate::evaluate;
 use crate::facts::{Lifecycle, PodFacts};
 use crate::manifest::DocumentContent;

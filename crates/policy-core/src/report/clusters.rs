@@ -1,13 +1,10 @@
 //! The report on several clusters: a row for each, and all their pods in the one formula.
 
-use std::io;
-
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use super::assessment::{Assessment, Parts};
-use super::table::{self, Colours};
-use super::{Coverage, NotRead, RenderError, SCHEMA_VERSION, Summary, json, yaml};
+use super::{Coverage, NotRead, SCHEMA_VERSION, Summary};
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 
@@ -142,36 +139,6 @@ impl ClustersReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.clusters.iter().all(|cluster| cluster.coverage.failed.is_empty())
-    }
-
-    /// Writes the report for people: all clusters together, a row for each, what was not read,
-    /// and on demand the summary of each.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn write_table(
-        &self,
-        colours: Colours,
-        per_cluster: bool,
-        out: &mut dyn io::Write,
-    ) -> Result<(), RenderError> {
-        Ok(table::write_clusters(self, colours, per_cluster, out)?)
-    }
-
-    /// Writes the report as JSON, as [`clusters_json_schema`] describes it.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn write_json(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        json(self, out)
-    }
-
-    /// Writes the same as YAML.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn write_yaml(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        yaml(self, out)
     }
 }
 

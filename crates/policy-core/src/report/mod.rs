@@ -1,20 +1,16 @@
-//! The report: one model, rendered as table, JSON, YAML, SARIF and JUnit. The same input gives
-//! the same bytes.
+//! The report model: what was found, sorted, as data. The renderers are policyctl's; JSON and YAML
+//! are these types, serialized.
 
 mod admission;
 mod assessment;
-pub(crate) mod capped;
 mod clusters;
 mod explanation;
-mod junit;
 mod preview;
-mod sarif;
-mod table;
-mod text;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
@@ -37,13 +33,12 @@ pub use preview::{
     DeniedWorkload, Door, NamespacePods, PolicyPreview, Preview, TodaysPolicy, WorkloadChange,
     preview_json_schema,
 };
-pub use table::Colours;
-pub use text::printable;
 
 use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
+use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
-use crate::score::{Classification, Tally};
+use crate::score::Tally;
 use crate::severity::Severity;
 use crate::workload::Workload;
 
@@ -159,7 +154,7 @@ pub struct ReportFinding {
     pub line: Option<u32>,
     /// The line of the object.
     #[serde(skip)]
-    object_line: Option<u32>,
+    pub object_line: Option<u32>,
 }
 
 /// What was looked at, and what was not.
@@ -172,13 +167,15 @@ pub struct Coverage {
     pub skipped: u64,
     /// What could not be read.
     pub failed: Vec<NotRead>,
-    /// The parts of `skipped`, for people.
+    /// The part of `skipped` that is objects of other kinds.
     #[serde(skip)]
-    other_kinds: u64,
+    pub other_kinds: u64,
+    /// The part of `skipped` that is in excluded namespaces.
     #[serde(skip)]
-    excluded_namespaces: u64,
+    pub excluded_namespaces: u64,
+    /// The part of `skipped` that is pods that ended.
     #[serde(skip)]
-    ended: u64,
+    pub ended: u64,
     /// Objects of other kinds whose names are those of workloads, for people.
     #[serde(skip)]
     pub look_alikes: Vec<LookAlike>,
@@ -255,90 +252,10 @@ impl Summary {
     }
 
     /// The number of findings of each severity, the worst first.
-    fn by_severity(&self) -> impl Iterator<Item = (Severity, i64)> {
+    pub fn by_severity(&self) -> impl Iterator<Item = (Severity, i64)> {
         let ViolationsBySeverity { critical, high, medium, low } = self.violations_by_severity;
         Severity::ALL.into_iter().zip([critical, high, medium, low])
     }
-}
-
-impl Report {
-    /// Writes the report. The whole text is never held in memory: it is many times the size of
-    /// the report.
-    ///
-    /// # Errors
-    /// Those of writing, and none that input can cause.
-    pub fn write(&self, format: Format, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        match format {
-            Format::Table(colours) => Ok(table::write(self, colours, out)?),
-            Format::Json => json(self, out),
-            Format::Yaml => yaml(self, out),
-            Format::Sarif => json(&sarif::render(self), out),
-            Format::Junit => Ok(junit::write(self, out)?),
-        }
-    }
-}
-
-/// A report with a form for people and two for machines.
-pub trait Rendered: Serialize + Sized {
-    /// Writes it for people.
-    ///
-    /// # Errors
-    /// Those of writing.
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError>;
-
-    /// Writes it as JSON, as its schema describes it.
-    ///
-    /// # Errors
-    /// Those of writing.
-    fn write_json(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        json(self, out)
-    }
-
-    /// Writes the same as YAML.
-    ///
-    /// # Errors
-    /// Those of writing.
-    fn write_yaml(&self, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        yaml(self, out)
-    }
-}
-
-fn json(value: &impl Serialize, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
-    serde_json::to_writer_pretty(&mut out, value)?;
-    Ok(writeln!(out)?)
-}
-
-fn yaml(value: &impl Serialize, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
-    Ok(serde_saphyr::to_io_writer(&mut out, value).map_err(Box::new)?)
-}
-
-/// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The summary, then the findings by object, for people.
-    Table(Colours),
-    /// JSON, as [`json_schema`] describes it.
-    Json,
-    /// The same as YAML.
-    Yaml,
-    /// SARIF 2.1.0 for code scanning, with at most 5 000 results; the cut is told.
-    Sarif,
-    /// `JUnit` XML: a suite for each namespace, a case for each check.
-    Junit,
-}
-
-/// A report that could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// As JSON.
-    #[error("cannot write the report as JSON")]
-    Json(#[from] serde_json::Error),
-    /// As YAML.
-    #[error("cannot write the report as YAML")]
-    Yaml(#[from] Box<serde_saphyr::SerializeError>),
-    /// As anything.
-    #[error("cannot write the report")]
-    Write(#[from] io::Error),
 }
 
 /// The JSON schema of the JSON output.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use policy_core::report::printable;
 use similar::TextDiff;
 
 use crate::cli::Global;
@@ -10,6 +9,7 @@ use crate::cluster;
 use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::policies::{FilePolicy, Key, Policy, PolicyApi, PolicyFiles};
+use policy_core::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:

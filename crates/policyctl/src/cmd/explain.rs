@@ -5,7 +5,8 @@ use clap::ArgAction;
 use kube::api::DynamicObject;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
-use policy_core::report::{Assessment, Explanation, OperatorStatus, Source, printable};
+use policy_core::report::{Assessment, Explanation, OperatorStatus, Source};
+use policy_core::text::printable;
 
 use super::analyze::{files, live};
 use crate::cli::{self, Global};

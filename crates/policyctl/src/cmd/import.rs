@@ -1,13 +1,12 @@
 //! `policyctl import`
 
-use policy_core::report::printable;
-
 use crate::cli::Global;
 use crate::cluster::write::{Apply, get};
 use crate::cluster::{self, Cluster, ClusterError, Kind};
 use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, fields_only_in};
+use policy_core::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use policy_core::Timestamp;
-use policy_core::report::printable;
+use policy_core::text::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Global;

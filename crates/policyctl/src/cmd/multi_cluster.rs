@@ -6,7 +6,8 @@ use anyhow::bail;
 use futures::{StreamExt as _, stream};
 use policy_core::Timestamp;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome, ClustersReport, printable};
+use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome, ClustersReport};
+use policy_core::text::printable;
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -15,6 +16,7 @@ use crate::cmd::analyze::live::assess;
 use crate::exit::Exit;
 use crate::judgement::Judgement;
 use crate::output::{self, Output};
+use crate::report;
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -194,11 +196,11 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     let report = ClustersReport::new(&policy, clusters);
     output::stream(|out| {
         let colours = global.console().colours();
-        Ok(match form {
-            Output::Json => report.write_json(out),
-            Output::Yaml => report.write_yaml(out),
-            _ => report.write_table(colours, args.per_cluster, out),
-        }?)
+        match form {
+            Output::Json => report::json(&report, out),
+            Output::Yaml => report::yaml(&report, out),
+            _ => Ok(report::write_clusters(&report, colours, args.per_cluster, out)?),
+        }
     })?;
     if form != Output::Table {
         for cluster in &report.clusters {

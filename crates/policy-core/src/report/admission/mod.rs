@@ -1,19 +1,16 @@
 //! What the webhook would say to the objects of files, before anybody applies them.
 
-mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use super::assessment::Assessment;
-use super::table::Colours;
-use super::{Coverage, RenderError, Rendered, SCHEMA_VERSION, Source};
+use super::{Coverage, SCHEMA_VERSION, Source};
 use crate::admission::Verdict;
 use crate::facts::PodFacts;
 
@@ -167,12 +164,6 @@ impl AdmissionReport {
         }
         let coverage = assessed.finish_parts().coverage;
         Self { schema_version: SCHEMA_VERSION, source, policies, summary, objects, coverage }
-    }
-}
-
-impl Rendered for AdmissionReport {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        Ok(table::write(self, colours, out)?)
     }
 }
 

@@ -2,24 +2,23 @@
 //! mending one of them would bring.
 
 mod status;
-mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use super::assessment::{Assessment, Parts};
-use super::table::Colours;
-use super::{Coverage, RenderError, Rendered, ReportFinding, SCHEMA_VERSION, Source, as_text};
+use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, as_text};
 use crate::checks::CheckId;
+use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
-use crate::score::{Classification, Score};
+use crate::score::Score;
 use crate::severity::Severity;
+use crate::text::counted;
 use crate::workload::Workload;
 
 pub use status::OperatorStatus;
@@ -282,7 +281,6 @@ fn checks(
 
 /// `46 points over 6 pods = 7.66, so 100 − 7 = 93`.
 fn arithmetic(points: u64, pods: u64, score: Score) -> String {
-    use super::text::counted;
     let (Some(whole), Some(rest)) = (points.checked_div(pods), points.checked_rem(pods)) else {
         return "no pod is counted, so there is no score".to_owned();
     };
@@ -294,12 +292,6 @@ fn arithmetic(points: u64, pods: u64, score: Score) -> String {
     let (points, pods) = (counted(points, "point"), counted(pods, "pod"));
     let (taken, most) = (100 - score.value(), if whole > 100 { ", at most 100" } else { "" });
     format!("{points} over {pods} {mean}{most}, so 100 − {taken} = {score}")
-}
-
-impl Rendered for Explanation {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        Ok(table::write(self, colours, out)?)
-    }
 }
 
 /// The JSON schema of the JSON output.

@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::{Basis, Explanation, arithmetic, checks};
 use crate::api::DevOpsPolicyStatus;
 use crate::checks::CheckId;
+use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
 use crate::report::assessment::{Assessment, Parts};
 use crate::report::{SCHEMA_VERSION, Source};
-use crate::score::{Classification, Score, Tally};
+use crate::score::{Score, Tally};
 
 /// What the operator last wrote about a policy.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq)]

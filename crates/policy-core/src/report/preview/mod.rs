@@ -2,12 +2,10 @@
 //! that are there today.
 
 mod door;
-mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -17,10 +15,7 @@ use serde::Serialize;
 pub use door::{AdmissionPreview, DeniedPod, DeniedWorkload, Door};
 
 use super::assessment::{Assessment, Parts};
-use super::table::Colours;
-use super::{
-    Coverage, RenderError, Rendered, ReportFinding, SCHEMA_VERSION, Source, Summary, as_text,
-};
+use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, Summary, as_text};
 use crate::checks::CheckId;
 use crate::facts::PodFacts;
 use crate::namespaces::ExcludedNamespaces;
@@ -331,12 +326,6 @@ fn first<T>(mut rows: Vec<T>) -> (Vec<T>, u64) {
     let cut = rows.len().saturating_sub(MOST) as u64;
     rows.truncate(MOST);
     (rows, cut)
-}
-
-impl Rendered for Preview {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> Result<(), RenderError> {
-        Ok(table::write(self, colours, out)?)
-    }
 }
 
 /// The JSON schema of the JSON output.

@@ -16,23 +16,12 @@ fn pod(name: &str, image: &str, restarts: u32) -> PodFacts {
     PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
 }
 
-fn previewed(
-    pods: &[PodFacts],
-    new: &CompiledPolicy,
-    today: &[TodaysPolicy],
-) -> (PolicyPreview, String) {
+fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[TodaysPolicy]) -> PolicyPreview {
     let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
     let namespace = &Arc::from("shop");
     let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
     let place = Some("p.yaml:1".to_owned());
-    let door = Door::new("p", new);
-    let found = of_namespace.preview("p".to_owned(), place, new, today, door);
-    let source = Source::Files { paths: Vec::new() };
-    let coverage = Assessment::new(new, &excluded, now);
-    let mut text = Vec::new();
-    let preview = Preview::new(source, vec![found.clone()], coverage);
-    preview.write_table(Colours::Off, &mut text).unwrap();
-    (found, String::from_utf8(text).unwrap())
+    of_namespace.preview("p".to_owned(), place, new, today, Door::new("p", new))
 }
 
 fn todays(name: &str, policy: CompiledPolicy) -> TodaysPolicy {
@@ -44,7 +33,7 @@ fn findings_that_come_and_go_are_told_by_check_and_workload() {
     let pods = [pod("a", "nginx", 4), pod("b", "nginx:1", 9)];
     let new = policy(json!({ "requireReadinessProbe": true, "maxRestartCount": 5 }));
     let old = policy(json!({ "forbidLatestTag": true, "maxRestartCount": 3 }));
-    let (found, text) = previewed(&pods, &new, &[todays("p", old)]);
+    let found = previewed(&pods, &new, &[todays("p", old)]);
     let [comparison] = found.comparisons.as_slice() else { panic!("{found:?}") };
     assert!(comparison.is_replaced);
     // (2 * 2 + 6 * 5) / 2 beside (5 + 6 * 9) / 2.
@@ -73,17 +62,15 @@ fn findings_that_come_and_go_are_told_by_check_and_workload() {
             ("high-restarts", Some(2), Some(1), 0, 1),
         ]
     );
-    assert!(text.contains("Beside p: score +12, 2 findings would come, 2 would go"));
 }
 
 #[test]
 fn where_there_is_no_policy_everything_comes() {
     let new = policy(json!({ "forbidLatestTag": true }));
-    let (found, text) = previewed(&[pod("a", "nginx", 0)], &new, &[]);
+    let found = previewed(&[pod("a", "nginx", 0)], &new, &[]);
     let [comparison] = found.comparisons.as_slice() else { panic!("{found:?}") };
     assert_eq!((&comparison.today, &comparison.summary), (&None, &None));
     assert_eq!((comparison.score_change, comparison.come, comparison.go), (None, 1, 0));
-    assert!(text.contains("today: there is no policy"), "{text}");
 }
 
 #[test]
@@ -92,26 +79,20 @@ fn an_invalid_policy_of_today_harms_only_its_own_row() {
     let problem = InvalidField { path: "spec.x".to_owned(), problem: "\u{1b}odd".to_owned() };
     let bad = TodaysPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
     let today = [bad, todays("same", new.clone())];
-    let (found, text) = previewed(&[pod("a", "nginx", 0)], &new, &today);
+    let found = previewed(&[pod("a", "nginx", 0)], &new, &today);
     assert_eq!(found.comparisons[0].summary, None);
     assert_eq!((found.comparisons[1].score_change, found.comparisons[1].come), (Some(0), 0));
-    assert!(text.contains("invalid: spec.x: \u{fffd}odd"), "{text}");
     assert!(!found.comparisons[1].is_replaced, "another name");
 }
 
 #[test]
-fn a_table_fits_and_long_lists_are_counted() {
-    let pods: Vec<_> =
-        (0..1200).map(|i| pod(&format!("{i:04}{}", "w".repeat(240)), "x", 9)).collect();
+fn long_lists_are_cut_and_the_rest_is_counted() {
+    let pods: Vec<_> = (0..1200).map(|i| pod(&format!("{i:04}"), "x", 9)).collect();
     let new = CompiledPolicy::default_profile();
-    let (found, text) = previewed(&pods, &new, &[todays(&"p".repeat(250), policy(json!({})))]);
+    let found = previewed(&pods, &new, &[todays("p", policy(json!({})))]);
     let comparison = &found.comparisons[0];
     assert_eq!((comparison.coming.len(), comparison.coming_cut), (1000, 5000));
     assert_eq!((comparison.workloads.len(), comparison.workloads_cut), (1000, 200));
-    assert!(text.contains("    and 5990 more\n"), "{text}");
-    for line in text.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
-    }
 }
 
 proptest! {
@@ -130,8 +111,8 @@ proptest! {
             .collect();
         let spec = |limit, latest| policy(json!({ "maxRestartCount": limit, "forbidLatestTag": latest }));
         let (a, b) = (spec(limits.0, latest.0), spec(limits.1, latest.1));
-        let there = previewed(&pods, &b, &[todays("a", a.clone())]).0;
-        let back = previewed(&pods, &a, &[todays("b", b)]).0;
+        let there = previewed(&pods, &b, &[todays("a", a.clone())]);
+        let back = previewed(&pods, &a, &[todays("b", b)]);
         let (forth, back_again) = (&there.comparisons[0], &back.comparisons[0]);
         let today = forth.summary.as_ref().unwrap();
         prop_assert_eq!(today, &back.summary);

@@ -7,12 +7,14 @@ use anyhow::bail;
 use clap::ArgAction;
 use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Format, LookAlike, Report, Source, printable};
+use policy_core::report::{Assessment, LookAlike, Report, Source};
+use policy_core::text::printable;
 
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::judgement::Judgement;
 use crate::output::{self, Console, Output};
+use crate::report::{self, Format};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     } else {
         files(args, &policy, global)?
     };
-    output::stream(|out| Ok(report.write(format, out)?))?;
+    output::stream(|out| report::write(&report, format, out))?;
     if !matches!(format, Format::Table(_)) {
         tell_what_the_table_shows(&report, console);
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgAction;
-use policy_core::report::printable;
 use policy_manifests::NAMESPACE;
 use policy_manifests::certificate::{self, Names};
 use time::OffsetDateTime;
@@ -15,6 +14,7 @@ use super::{DEFAULT_SERVICE, ServiceName, key_files};
 use crate::cli::{self, Global};
 use crate::exit::Exit;
 use crate::output::{self, Output};
+use policy_core::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:

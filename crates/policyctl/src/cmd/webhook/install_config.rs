@@ -7,7 +7,6 @@ use http::Uri;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
-use policy_core::report::printable;
 use policy_manifests::admission::{Admission, PATH, Server};
 use time::OffsetDateTime;
 
@@ -19,6 +18,7 @@ use crate::cluster::write::{Apply, get};
 use crate::exit::Exit;
 use crate::judgement::Exclusion;
 use crate::output::{self, Output};
+use policy_core::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:

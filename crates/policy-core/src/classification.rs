@@ -1,0 +1,62 @@
+//! The class of a score.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The class of a score.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Classification {
+    /// 0 to 39.
+    Critical,
+    /// 40 to 59.
+    Degraded,
+    /// 60 to 79.
+    Stable,
+    /// 80 to 100.
+    Healthy,
+}
+
+impl Classification {
+    /// The class of a number from 0 to 100.
+    #[must_use]
+    pub const fn of(score: u8) -> Self {
+        match score {
+            80.. => Self::Healthy,
+            60..=79 => Self::Stable,
+            40..=59 => Self::Degraded,
+            _ => Self::Critical,
+        }
+    }
+
+    /// The name as it stands in reports and columns.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "Critical",
+            Self::Degraded => "Degraded",
+            Self::Stable => "Stable",
+            Self::Healthy => "Healthy",
+        }
+    }
+}
+
+/// Without a description of its own, as with [`Severity`](crate::severity::Severity).
+impl JsonSchema for Classification {
+    fn schema_name() -> Cow<'static, str> {
+        "Classification".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let all = [Self::Healthy, Self::Stable, Self::Degraded, Self::Critical];
+        json_schema!({ "type": "string", "enum": all.map(Self::as_str) })
+    }
+}
+
+impl fmt::Display for Classification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,126 @@
+//! The answers for people. What the webhook says stands there as it would be shown, however long.
+
+use std::io;
+
+use policy_core::report::{
+    AdmissionReport, AdmissionSummary, AdmittedObject, Outcome, PolicySource,
+};
+use policy_core::severity::Severity;
+use policy_core::text::printable;
+
+use super::table::{Colours, Table};
+
+pub(super) fn write(
+    report: &AdmissionReport,
+    colours: Colours,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let mut table = Table { out, colours };
+    match &report.policies {
+        PolicySource::Given { name } => table.row("Policy", printable(name))?,
+        PolicySource::Cluster { context, server } => {
+            let cluster = format!("of cluster {context} at {server}");
+            table.row("Policies", printable(&cluster))?;
+        }
+    }
+    let AdmissionSummary { allowed, warned, denied } = report.summary;
+    table.row("Admission", format_args!("{denied} denied, {warned} warned, {allowed} allowed"))?;
+    table.coverage(&report.coverage)?;
+    table.not_read(&report.coverage)?;
+    table.look_alikes(&report.coverage)?;
+    report.objects.iter().try_for_each(|object| table.admitted(object))
+}
+
+impl Table<'_> {
+    fn admitted(&mut self, object: &AdmittedObject) -> io::Result<()> {
+        let AdmittedObject { namespace, kind, name, file, line, .. } = object;
+        let outcome = match object.outcome {
+            Outcome::Allowed => "allowed".to_owned(),
+            Outcome::Warned => self.colours.severity("warned ", Severity::Medium),
+            Outcome::Denied => self.colours.severity("denied ", Severity::Critical),
+        };
+        let title = format!("{namespace}  {kind}/{name}  {file}:{line}");
+        let note = match object {
+            AdmittedObject { is_excluded: true, .. } => "  (the namespace is left out)",
+            AdmittedObject { policies: 0, .. } => "  (the namespace has no policy)",
+            _ => "",
+        };
+        self.line(format_args!("\n{outcome}  {}{note}", printable(&title)))?;
+        for line in &object.warnings {
+            self.line(format_args!("Warning: {line}"))?;
+        }
+        match &object.message {
+            Some(message) => self.line(message),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use policy_core::Timestamp;
+    use policy_core::admission::{NamedPolicy, Request, Verdict, admit};
+    use policy_core::facts::PodFacts;
+    use policy_core::namespaces::ExcludedNamespaces;
+    use policy_core::policy::CompiledPolicy;
+    use policy_core::report::{Assessment, Source};
+    use policy_core::view::ObjectView;
+    use policy_core::workload::ObjectKind;
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(namespace: &str, image: &str) -> (PodFacts, Verdict) {
+        let pod = json!({
+            "metadata": { "namespace": namespace, "name": "web\n" },
+            "spec": { "containers": [{ "name": "c", "image": image }] },
+        });
+        let object: ObjectView = serde_json::from_value(pod).unwrap();
+        let facts = PodFacts::of_object(ObjectKind::Pod, &object, "").unwrap();
+        let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": image != "x:2",
+            "severityOverrides": { "latestTag": "high" } });
+        let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
+        let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
+        let request = Request::create(ObjectKind::Pod, namespace, object.spec);
+        (facts, admit(&request, &policies))
+    }
+
+    #[test]
+    fn each_object_has_its_outcome_and_the_lines_of_the_webhook() {
+        let place = |line| (Arc::from("a.yaml"), 1, line);
+        let of = |line, image| {
+            let (facts, verdict) = judged("shop", image);
+            AdmittedObject::of(&facts, place(line), 1, &verdict)
+        };
+        let excluded = AdmittedObject::excluded(&judged("kube-system", "x").0, place(9));
+        let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), excluded];
+        let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
+        let assessed = Assessment::new(&any, &none, Timestamp::UNIX_EPOCH);
+        let source = Source::Files { paths: vec!["a.yaml".to_owned()] };
+        let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
+        let report = AdmissionReport::new(source, policies, objects, assessed);
+        let mut text = Vec::new();
+        write(&report, Colours::Off, &mut text).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "\
+Policy                     : strict.yaml
+Admission                  : 1 denied, 1 warned, 2 allowed
+Coverage                   : 0 evaluated, 0 skipped, 0 not read
+
+denied   shop  Pod/web\u{fffd}  a.yaml:1
+Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
+denied by policy shop/strict: container c: image x is not pinned (check latest-tag, high); use a fixed tag or digest
+
+warned   shop  Pod/web\u{fffd}  a.yaml:3
+Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
+
+allowed  shop  Pod/web\u{fffd}  a.yaml:5
+
+allowed  kube-system  Pod/web\u{fffd}  a.yaml:9  (the namespace is left out)
+"
+        );
+    }
+}

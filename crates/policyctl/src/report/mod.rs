@@ -1,0 +1,92 @@
+//! The renderers: a report of `policy_core::report` as table, JSON, YAML, SARIF or JUnit. The same
+//! report gives the same bytes.
+
+mod admission;
+mod explanation;
+mod junit;
+mod preview;
+mod sarif;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use anyhow::Context as _;
+use policy_core::report::{AdmissionReport, ClustersReport, Explanation, Preview, Report};
+use serde::Serialize;
+
+pub(crate) use table::Colours;
+
+/// How the report of `analyze` is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// The summary, then the findings by object, for people.
+    Table(Colours),
+    /// JSON, as docs/analysis.schema.json describes it.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// SARIF 2.1.0 for code scanning, with at most 5 000 results; the rest is counted.
+    Sarif,
+    /// `JUnit` XML: a suite for each namespace, a case for each check.
+    Junit,
+}
+
+/// Writes the report of `analyze`. The whole text is never held in memory: it is many times the
+/// size of the report.
+pub(crate) fn write(
+    report: &Report,
+    format: Format,
+    out: &mut dyn io::Write,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table(colours) => Ok(table::write(report, colours, out)?),
+        Format::Json => json(report, out),
+        Format::Yaml => yaml(report, out),
+        Format::Sarif => json(&sarif::render(report), out),
+        Format::Junit => Ok(junit::write(report, out)?),
+    }
+}
+
+/// Writes the report on several clusters for people, with the summary of each on demand.
+pub(crate) fn write_clusters(
+    report: &ClustersReport,
+    colours: Colours,
+    per_cluster: bool,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    table::write_clusters(report, colours, per_cluster, out)
+}
+
+/// A report that has a table beside JSON and YAML.
+pub(crate) trait Tabular: Serialize {
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()>;
+}
+
+impl Tabular for AdmissionReport {
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
+        admission::write(self, colours, out)
+    }
+}
+
+impl Tabular for Explanation {
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
+        explanation::write(self, colours, out)
+    }
+}
+
+impl Tabular for Preview {
+    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
+        preview::write(self, colours, out)
+    }
+}
+
+pub(crate) fn json(value: &impl Serialize, mut out: &mut dyn io::Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut out, value).context("cannot write the report as JSON")?;
+    Ok(writeln!(out)?)
+}
+
+pub(crate) fn yaml(value: &impl Serialize, mut out: &mut dyn io::Write) -> anyhow::Result<()> {
+    serde_saphyr::to_io_writer(&mut out, value).context("cannot write the report as YAML")
+}

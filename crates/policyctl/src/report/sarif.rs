@@ -1,0 +1,164 @@
+//! SARIF 2.1.0, as code scanning services take it:
+//! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html> and
+//! <https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning>.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use policy_core::checks::CheckId;
+use policy_core::report::{Report, ReportFinding};
+use policy_core::severity::Severity;
+use serde_json::{Value, json};
+
+/// GitHub shows no more results of a run.
+const MAX_RESULTS: usize = 5000;
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+
+pub(super) fn render(report: &Report) -> Value {
+    let rules: Vec<CheckId> = CheckId::all()
+        .filter(|check| report.summary.violations_by_check.contains_key(check.as_str()))
+        .collect();
+    let mut seen = BTreeMap::new();
+    let results: Vec<Value> = by_severity(&report.findings)
+        .take(MAX_RESULTS)
+        .map(|finding| result(finding, &rules, &mut seen))
+        .collect();
+    let cut = (report.findings.len() - results.len()) as u64 + report.findings_cut;
+    json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "policyctl",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "rules": rules.iter().map(|check| rule(*check)).collect::<Vec<_>>(),
+            }},
+            "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": report.coverage.failed.is_empty(),
+                "toolExecutionNotifications": notifications(report, cut),
+            }],
+            "results": results,
+            "properties": { "resultsCut": cut },
+        }],
+    })
+}
+
+/// The worst first, so that a cut takes the least.
+fn by_severity(findings: &[ReportFinding]) -> impl Iterator<Item = &ReportFinding> {
+    Severity::ALL
+        .into_iter()
+        .flat_map(move |severity| findings.iter().filter(move |f| f.severity == severity))
+}
+
+fn rule(check: CheckId) -> Value {
+    let meta = check.meta();
+    json!({
+        "id": meta.id,
+        "name": meta.violation_type,
+        "shortDescription": { "text": meta.title },
+        "fullDescription": { "text": meta.what },
+        "help": {
+            "text": format!("{}\n\nWhy: {}\n\nFix: {}", meta.what, meta.why, meta.fix),
+            "markdown": format!("{}\n\n**Why:** {}\n\n**Fix:** {}", meta.what, meta.why, meta.fix),
+        },
+        "defaultConfiguration": { "level": "warning" },
+        "properties": { "tags": ["kubernetes", "reliability"] },
+    })
+}
+
+fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, usize>) -> Value {
+    let ReportFinding { namespace, kind, name, container, message, .. } = finding;
+    let object = format!("{kind} {namespace}/{name}");
+    let text = match container {
+        Some(container) => format!("{object}: container {container} {message}"),
+        None => format!("{object}: {message}"),
+    };
+    let fingerprint = fingerprint(finding);
+    let times = seen.entry(fingerprint).or_insert(0);
+    *times += 1;
+    json!({
+        "ruleId": finding.check.as_str(),
+        "ruleIndex": rules.iter().position(|check| *check == finding.check),
+        "level": level(finding.severity),
+        "message": { "text": plain(&text) },
+        "locations": [location(finding.file.as_deref(), finding.line)],
+        "partialFingerprints": { "primaryLocationLineHash": format!("{fingerprint:016x}:{times}") },
+        "properties": { "severity": finding.severity },
+    })
+}
+
+/// Brackets in a message are links (section 3.11.6), which a name must not be able to plant.
+fn plain(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
+}
+
+fn location(file: Option<&str>, line: Option<u32>) -> Value {
+    json!({ "physicalLocation": {
+        "artifactLocation": { "uri": uri(file.unwrap_or("cluster")) },
+        "region": { "startLine": line.unwrap_or(1).max(1) },
+    }})
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical | Severity::High => "error",
+        Severity::Medium => "warning",
+        Severity::Low => "note",
+    }
+}
+
+/// What could not be read, and what was cut.
+fn notifications(report: &Report, cut: u64) -> Vec<Value> {
+    let failed = report.coverage.failed.iter().map(|failed| {
+        json!({ "level": "error", "message": { "text": format!("{}: {}", failed.source, failed.reason) } })
+    });
+    let cut = (cut > 0).then(|| {
+        let text = format!("{cut} results of lesser severity were left out, over {MAX_RESULTS}");
+        json!({ "level": "warning", "message": { "text": text } })
+    });
+    failed.chain(cut).collect()
+}
+
+/// A path as a URI reference (RFC 3986), relative where the path is.
+fn uri(path: &str) -> String {
+    let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
+/// What makes a finding the same one after its file was edited: everything but its line.
+/// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: stable across versions and machines.
+fn fingerprint(finding: &ReportFinding) -> u64 {
+    let parts = [
+        finding.check.as_str(),
+        &finding.namespace,
+        finding.kind,
+        &finding.name,
+        finding.container.as_deref().unwrap_or_default(),
+        finding.file.as_deref().unwrap_or_default(),
+    ];
+    parts.join("\0").bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uri;
+
+    #[test]
+    fn paths_become_uris() {
+        assert_eq!(uri("deploy/a b/ä.yaml"), "deploy/a%20b/%C3%A4.yaml");
+        assert_eq!(uri("/srv/app.yaml"), "file:///srv/app.yaml");
+        assert_eq!(uri("a:b#c?.yaml"), "a%3Ab%23c%3F.yaml");
+    }
+}
