@@ -6,23 +6,21 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Coverage, LookAlike, NamespaceSummary, NotRead, Report, ReportFinding, SCHEMA_VERSION, Source,
+    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, SCHEMA_VERSION, Source,
     Summary,
 };
 use crate::capped::Capped;
 use crate::evaluate::evaluate;
-use crate::facts::{Lifecycle, PodFacts};
+use crate::facts::PodFacts;
 use crate::manifest::DocumentContent;
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 
-/// Most findings that a report lists; a cluster of 100 000 pods has fewer. All are counted.
+/// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
-/// Most failures that a report names; the rest is counted.
-const MAX_FAILED: usize = 10_000;
 
-/// A report under way. What was assessed apart can be merged in any order.
+/// A report that is being collected. What was assessed apart can be merged in any order.
 #[derive(Debug)]
 pub struct Assessment<'a> {
     policy: &'a CompiledPolicy,
@@ -32,17 +30,16 @@ pub struct Assessment<'a> {
     lists_findings: bool,
     namespaces: BTreeMap<Arc<str>, Tally>,
     findings: Capped<ReportFinding>,
-    failed: Capped<NotRead>,
-    /// All of it but what failed.
-    coverage: Coverage,
+    /// What was read, and what was not.
+    pub coverage: CoverageCounter,
 }
 
-/// Where in the user's files an object was written.
+/// Where an object stands in the user's files.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The file as people are to see it.
+pub struct ManifestLocation<'a> {
+    /// The file, as it is shown.
     pub file: &'a Arc<str>,
-    /// The place of the document in the file, from 1.
+    /// The position of the document in the file, from 1.
     pub document: u32,
     /// The line of the object.
     pub line: u32,
@@ -65,29 +62,22 @@ impl<'a> Assessment<'a> {
             lists_findings: true,
             namespaces: BTreeMap::new(),
             findings: Capped::new(MAX_FINDINGS, |a, b| sort_key(a).cmp(&sort_key(b))),
-            failed: Capped::new(MAX_FAILED, NotRead::cmp),
-            coverage: Coverage::default(),
+            coverage: CoverageCounter::default(),
         }
     }
 
-    /// The same, for who needs no list of findings: they are counted and not kept.
+    /// The same without a list of findings: they are counted and not kept.
     #[must_use]
     pub fn counting_only(mut self) -> Self {
         self.lists_findings = false;
         self
     }
 
-    /// Judges a pod or pod template.
-    pub fn pod(&mut self, pod: &PodFacts, place: Option<Place<'_>>) {
-        if self.excluded.contains(&pod.namespace) {
-            self.coverage.excluded_namespaces += 1;
+    /// Evaluates a pod or pod template.
+    pub fn pod(&mut self, pod: &PodFacts, location: Option<ManifestLocation<'_>>) {
+        if !self.coverage.pod(pod, self.excluded) {
             return;
         }
-        if pod.checked.lifecycle == Lifecycle::Ended {
-            self.coverage.ended += 1;
-            return;
-        }
-        self.coverage.evaluated += 1;
         let evaluation = evaluate(&pod.checked, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
@@ -96,9 +86,9 @@ impl<'a> Assessment<'a> {
         }
         let name: Arc<str> = (&*pod.name).into();
         self.findings.extend(evaluation.findings.iter().map(|finding| {
-            let container_line = |place: Place<'_>| {
+            let container_line = |location: ManifestLocation<'_>| {
                 let index = finding.container?;
-                place.container_lines.get(index).copied()
+                location.container_lines.get(index).copied()
             };
             ReportFinding {
                 check: finding.check,
@@ -112,71 +102,41 @@ impl<'a> Assessment<'a> {
                     .map(|container| (&*container.name).into()),
                 message: finding.message(&pod.checked, self.policy),
                 count: finding.count,
-                file: place.map(|place| Arc::clone(place.file)),
-                document: place.map(|place| place.document),
-                line: place.map(|place| container_line(place).unwrap_or(place.line)),
-                object_line: place.map(|place| place.line),
+                file: location.map(|location| Arc::clone(location.file)),
+                document: location.map(|location| location.document),
+                line: location.map(|location| container_line(location).unwrap_or(location.line)),
+                object_line: location.map(|location| location.line),
             }
         }));
     }
 
-    /// How many objects were looked at so far, those that are not judged included.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        let Coverage { evaluated, other_kinds, excluded_namespaces, ended, .. } = self.coverage;
-        evaluated + other_kinds + excluded_namespaces + ended
-    }
-
-    /// Whether so far nothing is missing.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.failed.is_empty()
-    }
-
-    /// Takes in what a document of a file holds.
+    /// Evaluates what a document of a file holds.
     pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
         for object in &content.objects {
-            let place = Place {
+            let location = ManifestLocation {
                 file,
                 document: number,
                 line: object.line,
                 container_lines: &object.container_lines,
             };
-            self.pod(&object.facts, Some(place));
+            self.pod(&object.facts, Some(location));
         }
-        self.coverage.other_kinds += content.skipped.len() as u64;
-        for skipped in content.skipped.iter().filter(|skipped| skipped.looks_like_a_workload) {
-            let (file, kind) = (Arc::clone(file), skipped.kind.clone());
-            self.coverage.look_alikes.push(LookAlike { file, line: skipped.line, kind });
-        }
-        for failure in &content.failures {
-            self.not_read(file, Some(failure.line), failure.reason.clone());
-        }
+        self.coverage.other_objects(file, content);
     }
 
-    /// Tells of something that could not be read, with the line where one is known.
-    pub fn not_read(&mut self, file: &Arc<str>, line: Option<u32>, reason: String) {
-        self.failed.extend([NotRead::new(file, line, reason)]);
-    }
-
-    /// Takes in what was assessed apart, under the same policy.
+    /// Adds what was assessed apart, under the same policy.
     pub fn merge(&mut self, other: Self) {
         for (namespace, tally) in other.namespaces {
             self.namespaces.entry(namespace).or_default().merge(&tally);
         }
         self.findings.merge(other.findings);
-        self.failed.merge(other.failed);
-        self.coverage.look_alikes.extend(other.coverage.look_alikes);
-        self.coverage.evaluated += other.coverage.evaluated;
-        self.coverage.other_kinds += other.coverage.other_kinds;
-        self.coverage.excluded_namespaces += other.coverage.excluded_namespaces;
-        self.coverage.ended += other.coverage.ended;
+        self.coverage.merge(other.coverage);
     }
 
     /// The report, sorted.
     #[must_use]
     pub fn finish(self, source: Source) -> Report {
-        let Self { policy, namespaces, findings, failed, coverage, .. } = self;
+        let Self { policy, namespaces, findings, coverage, .. } = self;
         let (findings, findings_cut) = findings.finish();
         let total = total(&namespaces);
         Report {
@@ -191,45 +151,32 @@ impl<'a> Assessment<'a> {
                 })
                 .collect(),
             findings,
-            coverage: finished(coverage, failed),
+            coverage: coverage.finish(),
             findings_cut,
         }
     }
 
     /// What other reports are made of.
-    pub(super) fn finish_parts(self) -> Parts<'a> {
+    pub(super) fn finish_parts(self) -> Assessed<'a> {
         let (findings, findings_cut) = self.findings.finish();
-        Parts {
+        Assessed {
             policy: self.policy,
             tally: total(&self.namespaces),
             findings,
             findings_cut,
-            coverage: finished(self.coverage, self.failed),
+            coverage: self.coverage.finish(),
         }
     }
 }
 
-/// What was assessed, all namespaces together.
-pub(super) struct Parts<'a> {
+/// The result of an assessment, all namespaces together.
+pub(super) struct Assessed<'a> {
     pub(super) policy: &'a CompiledPolicy,
     pub(super) tally: Tally,
     /// Sorted; empty where they were only counted.
     pub(super) findings: Vec<ReportFinding>,
     pub(super) findings_cut: u64,
     pub(super) coverage: Coverage,
-}
-
-/// The coverage with what failed and its sum.
-fn finished(mut coverage: Coverage, failed: Capped<NotRead>) -> Coverage {
-    let (mut failed, failed_cut) = failed.finish();
-    if failed_cut > 0 {
-        let reason = format!("{failed_cut} more could not be read");
-        failed.push(NotRead::new(&"and".into(), None, reason));
-    }
-    coverage.look_alikes.sort();
-    coverage.failed = failed;
-    coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
-    coverage
 }
 
 fn total(namespaces: &BTreeMap<Arc<str>, Tally>) -> Tally {
@@ -240,14 +187,8 @@ fn total(namespaces: &BTreeMap<Arc<str>, Tally>) -> Tally {
     total
 }
 
-impl NotRead {
-    pub(super) fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
-        let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
-        Self { file: Arc::clone(file), line, source, reason }
-    }
-}
-
-/// Total up to findings that cannot be told apart at all.
+/// Orders all findings that differ in anything that a report shows, so that a report is the same
+/// bytes whatever the order of the work.
 fn sort_key(finding: &ReportFinding) -> impl Ord {
     (
         (&finding.namespace, finding.kind, &finding.name, &finding.file),

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::assessment::{Assessment, Parts};
+use super::assessment::{Assessed, Assessment};
 use super::{Coverage, NotRead, SCHEMA_VERSION, Summary};
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
@@ -116,7 +116,7 @@ impl ClustersReport {
                         row.coverage.failed.push(NotRead::new(&"cluster".into(), None, reason));
                     }
                     ClusterOutcome::Read(assessment) => {
-                        let Parts { tally, coverage, .. } = assessment.finish_parts();
+                        let Assessed { tally, coverage, .. } = assessment.finish_parts();
                         total.merge(&tally);
                         let is_empty = coverage.evaluated + coverage.skipped == 0;
                         row.state = match coverage.failed.is_empty() {

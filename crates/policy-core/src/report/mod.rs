@@ -4,6 +4,7 @@
 mod admission;
 mod assessment;
 mod clusters;
+mod coverage;
 mod explanation;
 mod preview;
 #[cfg(test)]
@@ -19,19 +20,20 @@ use serde::Serialize;
 pub use admission::{
     AdmissionReport, AdmissionSummary, AdmittedObject, Outcome, PolicySource, admission_json_schema,
 };
-pub use assessment::{Assessment, Place};
+pub use assessment::{Assessment, ManifestLocation};
 pub use clusters::{
     AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
     clusters_json_schema,
 };
+pub use coverage::{Coverage, CoverageCounter, LookAlike, NotRead};
 pub use explanation::{
     Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare,
     explanation_json_schema,
 };
 pub use preview::{
-    AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
-    DeniedWorkload, Door, NamespacePods, PolicyPreview, Preview, TodaysPolicy, WorkloadChange,
-    preview_json_schema,
+    AdmissionPreview, AdmissionSimulation, ChangedFindings, CheckChange, CheckSide, Comparison,
+    CurrentPolicy, DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview,
+    WorkloadChange, preview_json_schema,
 };
 
 use crate::api::ViolationsBySeverity;
@@ -155,54 +157,6 @@ pub struct ReportFinding {
     /// The line of the object.
     #[serde(skip)]
     pub object_line: Option<u32>,
-}
-
-/// What was looked at, and what was not.
-#[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Coverage {
-    /// How many pods and pod templates were evaluated.
-    pub evaluated: u64,
-    /// How many objects were left out: other kinds, system namespaces, pods that ended.
-    pub skipped: u64,
-    /// What could not be read.
-    pub failed: Vec<NotRead>,
-    /// The part of `skipped` that is objects of other kinds.
-    #[serde(skip)]
-    pub other_kinds: u64,
-    /// The part of `skipped` that is in excluded namespaces.
-    #[serde(skip)]
-    pub excluded_namespaces: u64,
-    /// The part of `skipped` that is pods that ended.
-    #[serde(skip)]
-    pub ended: u64,
-    /// Objects of other kinds whose names are those of workloads, for people.
-    #[serde(skip)]
-    pub look_alikes: Vec<LookAlike>,
-}
-
-/// An object of another kind whose name is the one of a workload: a misspelt group, perhaps.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LookAlike {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line of the object.
-    pub line: u32,
-    /// Its `apiVersion` and kind.
-    pub kind: String,
-}
-
-/// Something that could not be read.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NotRead {
-    #[serde(skip)]
-    file: Arc<str>,
-    #[serde(skip)]
-    line: Option<u32>,
-    /// The file, with the line where one is known.
-    pub source: String,
-    /// Why.
-    pub reason: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use clap::ArgAction;
 use kube::Resource as _;
-use policy_core::Timestamp;
 use policy_core::admission::{NamedPolicy, Request, admit};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::CompiledPolicy;
-use policy_core::report::{AdmissionReport, AdmittedObject, Assessment, PolicySource, Source};
+use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
 use policy_core::view::{PolicyView, SpecView};
 use rayon::prelude::*;
 
@@ -70,10 +68,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let given = args.choice.named()?;
     let excluded = args.choice.exclusion.namespaces();
-    let any = CompiledPolicy::default_profile();
-    // Of this one only the coverage is wanted, which is the same under every policy.
-    let mut assessed = Assessment::new(&any, &excluded, Timestamp::now()).counting_only();
-    let read = read(args, global, &mut assessed)?;
+    let mut coverage = CoverageCounter::default();
+    let read = read(args, global, &excluded, &mut coverage)?;
     let (policies, source) = match given {
         Some((name, policy)) => {
             let rules = Ok(Arc::new(policy));
@@ -84,7 +80,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     };
     let objects = read.into_iter().flat_map(|document| document.admitted(&policies, &excluded));
     let files = Source::Files { paths: args.filename.clone() };
-    let report = AdmissionReport::new(files, source, objects.collect(), assessed);
+    let report = AdmissionReport::new(files, source, objects.collect(), coverage.finish());
     output::report(&report, &report.coverage, form, global.console())?;
     let denied = if report.summary.denied > 0 { Exit::Findings } else { Exit::Fine };
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(denied))
@@ -116,11 +112,12 @@ impl Document {
     }
 }
 
-/// The documents of all inputs, in their order; what is not read is told to the assessment.
+/// The documents of all inputs, in their order.
 fn read(
     args: &Args,
     global: &Global,
-    assessed: &mut Assessment<'_>,
+    excluded: &ExcludedNamespaces,
+    coverage: &mut CoverageCounter,
 ) -> anyhow::Result<Vec<Document>> {
     let namespace = global.target.namespace.as_deref().unwrap_or("default");
     let inputs = Inputs::find(&args.filename);
@@ -130,15 +127,18 @@ fn read(
     let mut found = Vec::new();
     for (input, documents) in inputs.found.iter().zip(read) {
         match documents {
-            Err(reason) => assessed.not_read(&input.name, None, reason),
+            Err(reason) => coverage.not_read(&input.name, None, reason),
             Ok(documents) => found.extend(documents),
         }
     }
-    for Document { file, number, content, .. } in &found {
-        assessed.document(file, *number, content);
+    for Document { file, content, .. } in &found {
+        for object in &content.objects {
+            coverage.pod(&object.facts, excluded);
+        }
+        coverage.other_objects(file, content);
     }
     for (name, error) in &inputs.failed {
-        assessed.not_read(&name.as_str().into(), None, error.to_string());
+        coverage.not_read(&name.as_str().into(), None, error.to_string());
     }
     Ok(found)
 }

@@ -100,7 +100,7 @@ async fn of_cluster(
     })
     .await;
     let (source, status) = (live::source(&cluster, Some(namespace)), status(&object));
-    if !is_forbidden || assessment.read() > 0 {
+    if !is_forbidden || assessment.coverage.objects_read() > 0 {
         return Ok(assessment.explain(source, full_name, Some(status)));
     }
     let explanation = assessment.explain_from_status(source, full_name, status);

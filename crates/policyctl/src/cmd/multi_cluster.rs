@@ -6,7 +6,9 @@ use anyhow::bail;
 use futures::{StreamExt as _, stream};
 use policy_core::Timestamp;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome, ClustersReport};
+use policy_core::report::{
+    AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
+};
 use policy_core::text::printable;
 use serde::Serialize;
 
@@ -180,7 +182,7 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
                     Some(other) => Found::new(ClusterOutcome::SameAs(other.name.clone())),
                     None => read(&contexts, context, empty, &excluded, limit, global).await,
                 };
-                if found.assessment().is_some_and(Assessment::is_complete) {
+                if found.coverage().is_some_and(CoverageCounter::is_complete) {
                     whole = Some(context);
                 }
                 progress.inc(1);
@@ -262,9 +264,9 @@ impl<'a> Found<'a> {
         Self { outcome, uid: None }
     }
 
-    fn assessment(&self) -> Option<&Assessment<'a>> {
+    fn coverage(&self) -> Option<&CoverageCounter> {
         match &self.outcome {
-            ClusterOutcome::Read(assessment) => Some(assessment),
+            ClusterOutcome::Read(assessment) => Some(&assessment.coverage),
             _ => None,
         }
     }
@@ -274,9 +276,9 @@ impl<'a> Found<'a> {
 /// the one that read most stays, and of equals the first.
 fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> {
     let read = |(_, found): &(&Context, Found<'_>)| {
-        let assessment = found.assessment().filter(|assessment| assessment.read() > 0)?;
+        let coverage = found.coverage().filter(|coverage| coverage.objects_read() > 0)?;
         // Whole is whole, whatever came or went between two readings.
-        Some(if assessment.is_complete() { u64::MAX } else { assessment.read() })
+        Some(if coverage.is_complete() { u64::MAX } else { coverage.objects_read() })
     };
     let is_same = |(a, a_found): &(&Context, Found<'_>), (b, b_found): &(&Context, Found<'_>)| {
         let is_one = a_found.uid.is_some() && a_found.uid == b_found.uid;
@@ -325,7 +327,7 @@ async fn read<'a>(
         Ok(Err(error)) => return Found::new(ClusterOutcome::Failed(error.reason().to_owned())),
         Err(_) => {
             let reason = format!("not read to its end within {} s (--timeout)", limit.as_secs());
-            assessment.not_read(&"cluster".into(), None, reason);
+            assessment.coverage.not_read(&"cluster".into(), None, reason);
         }
     }
     Found { outcome: ClusterOutcome::Read(Box::new(assessment)), uid }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::facts::{Lifecycle, PodFacts};
+use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Door, NamespacePods, Preview, TodaysPolicy};
+use policy_core::report::{
+    AdmissionSimulation, CoverageCounter, CurrentPolicy, NamespacePods, Preview,
+};
 use policy_core::view::PodView;
 
 use super::analyze::live;
@@ -135,24 +137,26 @@ async fn preview(
     excluded: &ExcludedNamespaces,
     global: &Global,
 ) -> anyhow::Result<Preview> {
-    // Of this one only the coverage is wanted, which is the same under every policy.
-    let any = CompiledPolicy::default_profile();
     let now = Timestamp::now();
-    let mut coverage = Assessment::new(&any, excluded, now).counting_only();
+    let mut coverage = CoverageCounter::default();
     let mut pods: BTreeMap<Arc<str>, Vec<PodFacts>> = BTreeMap::new();
-    let mut doors = Doors { proposed, judged: BTreeMap::new() };
+    let mut simulations = Simulations { proposed, judged: BTreeMap::new() };
     let targets: BTreeSet<Option<&str>> = proposed.iter().map(|p| p.namespace.as_deref()).collect();
     for target in targets {
         let mut is_read = true;
         live::read(cluster, target, excluded, global.console(), &mut |event| {
-            match &event {
-                Event::Page(page) => keep(&mut pods, &mut doors, page.objects.iter(), excluded),
-                Event::NotRead { .. } => is_read = false,
+            is_read &= !matches!(event, Event::NotRead { .. });
+            for pod in live::pods_of(event, &mut coverage) {
+                let facts = PodFacts::of_pod(&pod, "");
+                if coverage.pod(&facts, excluded) {
+                    // Now, since facts do not hold everything that admission messages show.
+                    simulations.pod(&facts, &pod);
+                    pods.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
+                }
             }
-            live::assess(&mut coverage, event);
         })
         .await;
-        // A namespace without pods is told of where somebody asked for it, and it was read.
+        // A namespace without pods has its row where it was asked for and could be read.
         if let Some(target) = target.filter(|_| is_read) {
             pods.entry(target.into()).or_default();
         }
@@ -164,51 +168,34 @@ async fn preview(
         let today = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let wanted = proposed.iter().enumerate().filter(|(_, p)| p.is_for(namespace));
         previews.extend(wanted.map(|(number, p)| {
-            let door = doors.of(namespace, number);
-            of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today, door)
+            let admission = simulations.of(namespace, number);
+            of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today, admission)
         }));
     }
     let source = live::source(cluster, global.target.namespace.as_deref());
-    Ok(Preview::new(source, previews, coverage))
+    Ok(Preview::new(source, previews, coverage.finish()))
 }
 
-/// The doors of the proposed policies, by namespace and the policy's place.
-struct Doors<'a> {
+/// What admission would do under the proposed policies, by namespace and the policy's position.
+struct Simulations<'a> {
     proposed: &'a [Proposed],
-    judged: BTreeMap<(Arc<str>, usize), Door>,
+    judged: BTreeMap<(Arc<str>, usize), AdmissionSimulation>,
 }
 
-impl Doors<'_> {
+impl Simulations<'_> {
     fn pod(&mut self, facts: &PodFacts, pod: &PodView) {
         let wanted = self.proposed.iter().enumerate().filter(|(_, p)| p.is_for(&facts.namespace));
-        for (number, proposed) in wanted {
-            let door = self.judged.entry((Arc::clone(&facts.namespace), number));
-            let door = door.or_insert_with(|| Door::new(&proposed.name, &proposed.policy));
-            door.pod(facts, &pod.spec);
+        for (number, Proposed { name, policy, .. }) in wanted {
+            let simulation = self.judged.entry((Arc::clone(&facts.namespace), number));
+            let simulation = simulation.or_insert_with(|| AdmissionSimulation::new(name, policy));
+            simulation.pod(facts, &pod.spec);
         }
     }
 
-    fn of(&mut self, namespace: &Arc<str>, number: usize) -> Door {
+    fn of(&mut self, namespace: &Arc<str>, number: usize) -> AdmissionSimulation {
         let Proposed { name, policy, .. } = &self.proposed[number];
-        let door = self.judged.remove(&(Arc::clone(namespace), number));
-        door.unwrap_or_else(|| Door::new(name, policy))
-    }
-}
-
-/// Keeps what is counted of the pods, by namespace, and has it judged at the doors: facts do not
-/// hold all that is shown there.
-fn keep<'a>(
-    kept: &mut BTreeMap<Arc<str>, Vec<PodFacts>>,
-    doors: &mut Doors<'_>,
-    pods: impl Iterator<Item = &'a PodView>,
-    excluded: &ExcludedNamespaces,
-) {
-    for pod in pods {
-        let facts = PodFacts::of_pod(pod, "");
-        if facts.checked.lifecycle != Lifecycle::Ended && !excluded.contains(&facts.namespace) {
-            doors.pod(&facts, pod);
-            kept.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
-        }
+        let simulation = self.judged.remove(&(Arc::clone(namespace), number));
+        simulation.unwrap_or_else(|| AdmissionSimulation::new(name, policy))
     }
 }
 
@@ -217,7 +204,7 @@ async fn todays<'a>(
     cluster: &Cluster,
     namespaces: impl Iterator<Item = &'a str>,
     global: &Global,
-) -> Result<BTreeMap<String, Vec<TodaysPolicy>>, ClusterError> {
+) -> Result<BTreeMap<String, Vec<CurrentPolicy>>, ClusterError> {
     // Without the definition there is no policy, and that is no reason not to try one.
     let Some(api) = PolicyApi::find(cluster).await? else {
         return Ok(BTreeMap::new());
@@ -233,9 +220,9 @@ async fn todays<'a>(
             }
         }
     }
-    let mut today: BTreeMap<String, Vec<TodaysPolicy>> = BTreeMap::new();
+    let mut today: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();
     for ((namespace, name), policy) in found {
-        let policy = TodaysPolicy { name, policy: policy.compiled() };
+        let policy = CurrentPolicy { name, policy: policy.compiled() };
         today.entry(namespace).or_default().push(policy);
     }
     Ok(today)

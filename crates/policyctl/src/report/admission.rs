@@ -60,12 +60,10 @@ impl Table<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use policy_core::Timestamp;
     use policy_core::admission::{NamedPolicy, Request, Verdict, admit};
     use policy_core::facts::PodFacts;
-    use policy_core::namespaces::ExcludedNamespaces;
     use policy_core::policy::CompiledPolicy;
-    use policy_core::report::{Assessment, Source};
+    use policy_core::report::{Coverage, Source};
     use policy_core::view::ObjectView;
     use policy_core::workload::ObjectKind;
     use serde_json::json;
@@ -96,11 +94,9 @@ mod tests {
         };
         let excluded = AdmittedObject::excluded(&judged("kube-system", "x").0, place(9));
         let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), excluded];
-        let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
-        let assessed = Assessment::new(&any, &none, Timestamp::UNIX_EPOCH);
         let source = Source::Files { paths: vec!["a.yaml".to_owned()] };
         let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
-        let report = AdmissionReport::new(source, policies, objects, assessed);
+        let report = AdmissionReport::new(source, policies, objects, Coverage::default());
         let mut text = Vec::new();
         write(&report, Colours::Off, &mut text).unwrap();
         assert_eq!(

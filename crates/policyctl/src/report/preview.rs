@@ -184,7 +184,9 @@ mod tests {
     use policy_core::facts::PodFacts;
     use policy_core::namespaces::ExcludedNamespaces;
     use policy_core::policy::{CompiledPolicy, InvalidField};
-    use policy_core::report::{Assessment, Door, NamespacePods, Source, TodaysPolicy};
+    use policy_core::report::{
+        AdmissionSimulation, Coverage, CurrentPolicy, NamespacePods, Source,
+    };
     use serde_json::json;
 
     use super::*;
@@ -202,23 +204,22 @@ mod tests {
         PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
     }
 
-    fn table(pods: &[PodFacts], new: &CompiledPolicy, today: &[TodaysPolicy]) -> String {
+    fn table(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -> String {
         let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
         let namespace = &Arc::from("shop");
         let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
         let place = Some("p.yaml:1".to_owned());
-        let door = Door::new("p", new);
-        let previewed = of_namespace.preview("p".to_owned(), place, new, today, door);
-        let coverage = Assessment::new(new, &excluded, now);
+        let admission = AdmissionSimulation::new("p", new);
+        let previewed = of_namespace.preview("p".to_owned(), place, new, today, admission);
         let source = Source::Files { paths: Vec::new() };
         let mut text = Vec::new();
-        let preview = Preview::new(source, vec![previewed], coverage);
+        let preview = Preview::new(source, vec![previewed], Coverage::default());
         write(&preview, Colours::Off, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
-    fn todays(name: &str, policy: CompiledPolicy) -> TodaysPolicy {
-        TodaysPolicy { name: name.to_owned(), policy: Ok(policy) }
+    fn todays(name: &str, policy: CompiledPolicy) -> CurrentPolicy {
+        CurrentPolicy { name: name.to_owned(), policy: Ok(policy) }
     }
 
     #[test]
@@ -233,7 +234,7 @@ mod tests {
         assert!(text.contains("today: there is no policy"), "{text}");
 
         let problem = InvalidField { path: "spec.x".to_owned(), problem: "\u{1b}odd".to_owned() };
-        let bad = TodaysPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
+        let bad = CurrentPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
         let text = table(&pods, &new, &[bad]);
         assert!(text.contains("invalid: spec.x: \u{fffd}odd"), "{text}");
     }

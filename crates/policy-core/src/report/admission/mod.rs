@@ -9,7 +9,6 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::assessment::Assessment;
 use super::{Coverage, SCHEMA_VERSION, Source};
 use crate::admission::Verdict;
 use crate::facts::PodFacts;
@@ -151,7 +150,7 @@ impl AdmissionReport {
         source: Source,
         policies: PolicySource,
         objects: Vec<AdmittedObject>,
-        assessed: Assessment<'_>,
+        coverage: Coverage,
     ) -> Self {
         let mut summary = AdmissionSummary::default();
         for object in &objects {
@@ -162,7 +161,6 @@ impl AdmissionReport {
             };
             *number += 1;
         }
-        let coverage = assessed.finish_parts().coverage;
         Self { schema_version: SCHEMA_VERSION, source, policies, summary, objects, coverage }
     }
 }

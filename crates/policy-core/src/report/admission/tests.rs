@@ -3,7 +3,6 @@ use serde_json::json;
 use super::Outcome::{Allowed, Denied, Warned};
 use super::*;
 use crate::admission::{NamedPolicy, Request, admit};
-use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::workload::ObjectKind;
 
@@ -31,11 +30,9 @@ fn each_object_has_its_outcome() {
     };
     let excluded = AdmittedObject::excluded(&facts("kube-system", "x").0, place(9));
     let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), excluded];
-    let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
-    let assessed = Assessment::new(&any, &none, crate::Timestamp::UNIX_EPOCH);
     let source = Source::Files { paths: vec!["a.yaml".to_owned()] };
     let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
-    let report = AdmissionReport::new(source, policies, objects, assessed);
+    let report = AdmissionReport::new(source, policies, objects, Coverage::default());
     assert_eq!(report.summary, AdmissionSummary { allowed: 2, warned: 1, denied: 1 });
     let object = |o: &AdmittedObject| (o.outcome, o.line, o.is_excluded, o.warnings.len());
     assert_eq!(
@@ -53,11 +50,9 @@ fn each_object_has_its_outcome() {
 fn the_output_is_what_its_schema_describes() {
     let (facts, verdict) = facts("shop", "x");
     let object = AdmittedObject::of(&facts, ("a.yaml".into(), 1, 1), 1, &verdict);
-    let (any, none) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
-    let assessed = Assessment::new(&any, &none, crate::Timestamp::UNIX_EPOCH);
     let source = Source::Files { paths: Vec::new() };
     let policies = PolicySource::Cluster { context: "c".to_owned(), server: "s".to_owned() };
-    let report = AdmissionReport::new(source, policies, vec![object], assessed);
+    let report = AdmissionReport::new(source, policies, vec![object], Coverage::default());
     let schema = serde_json::to_value(admission_json_schema()).unwrap();
     let report = serde_json::to_value(&report).unwrap();
     assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&report), "{report:#}");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-use super::assessment::{Assessment, Parts};
+use super::assessment::{Assessed, Assessment};
 use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, as_text};
 use crate::checks::CheckId;
 use crate::classification::Classification;
@@ -163,7 +163,7 @@ impl Assessment<'_> {
         policy: String,
         status: Option<OperatorStatus>,
     ) -> Explanation {
-        let Parts { policy: compiled, tally, findings, findings_cut, coverage } =
+        let Assessed { policy: compiled, tally, findings, findings_cut, coverage } =
             self.finish_parts();
         let (score, points) = (tally.score(compiled), tally.total_points(compiled));
         let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();

@@ -10,7 +10,7 @@ use crate::api::DevOpsPolicyStatus;
 use crate::checks::CheckId;
 use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
-use crate::report::assessment::{Assessment, Parts};
+use crate::report::assessment::{Assessed, Assessment};
 use crate::report::{SCHEMA_VERSION, Source};
 use crate::score::{Score, Tally};
 
@@ -109,7 +109,7 @@ impl Assessment<'_> {
         policy: String,
         status: OperatorStatus,
     ) -> Option<Explanation> {
-        let Parts { policy: compiled, coverage, .. } = self.finish_parts();
+        let Assessed { policy: compiled, coverage, .. } = self.finish_parts();
         let score = status.score?;
         let found =
             |check: CheckId| status.violations_by_check.get(check.as_str()).copied().unwrap_or(0);

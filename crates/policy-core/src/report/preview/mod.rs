@@ -1,7 +1,7 @@
 //! What a policy would say of a namespace before it is applied there, beside what the policies say
 //! that are there today.
 
-mod door;
+mod admission;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +12,9 @@ use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-pub use door::{AdmissionPreview, DeniedPod, DeniedWorkload, Door};
+pub use admission::{AdmissionPreview, AdmissionSimulation, DeniedPod, DeniedWorkload};
 
-use super::assessment::{Assessment, Parts};
+use super::assessment::{Assessed, Assessment};
 use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, Summary, as_text};
 use crate::checks::CheckId;
 use crate::facts::PodFacts;
@@ -156,7 +156,7 @@ pub struct ChangedFindings {
 
 /// A policy that is in a namespace today.
 #[derive(Clone, Debug)]
-pub struct TodaysPolicy {
+pub struct CurrentPolicy {
     /// Its name.
     pub name: String,
     /// The policy, or what is wrong with it.
@@ -166,12 +166,11 @@ pub struct TodaysPolicy {
 impl Preview {
     /// What was judged in each namespace, with the coverage of them all.
     #[must_use]
-    pub fn new(source: Source, mut policies: Vec<PolicyPreview>, assessed: Assessment<'_>) -> Self {
+    pub fn new(source: Source, mut policies: Vec<PolicyPreview>, coverage: Coverage) -> Self {
         policies.sort_by(|a, b| {
             let key = |p: &PolicyPreview| (Arc::clone(&p.namespace), p.policy.clone());
             key(a).cmp(&key(b)).then_with(|| a.place.cmp(&b.place))
         });
-        let coverage = assessed.finish_parts().coverage;
         Self { schema_version: SCHEMA_VERSION, source, policies, coverage }
     }
 }
@@ -190,16 +189,16 @@ pub struct NamespacePods<'a> {
 }
 
 impl<'a> NamespacePods<'a> {
-    /// What a policy would say, beside those of today. The door has judged the same pods under
-    /// the same policy.
+    /// What a policy would say, beside those of today. `admission` has judged the same pods
+    /// under the same policy.
     #[must_use]
     pub fn preview(
         self,
         policy: String,
         place: Option<String>,
         compiled: &'a CompiledPolicy,
-        today: &'a [TodaysPolicy],
-        door: Door,
+        today: &'a [CurrentPolicy],
+        admission: AdmissionSimulation,
     ) -> PolicyPreview {
         let then = self.judged(compiled);
         let mut comparisons: Vec<Comparison> = today
@@ -219,11 +218,11 @@ impl<'a> NamespacePods<'a> {
             comparisons.push(compare(None, &then));
         }
         let summary = Summary::of(&then.tally, compiled);
-        let (namespace, admission) = (Arc::clone(self.namespace), door.finish());
+        let (namespace, admission) = (Arc::clone(self.namespace), admission.finish());
         PolicyPreview { namespace, policy, place, summary, comparisons, admission }
     }
 
-    fn judged(self, policy: &'a CompiledPolicy) -> Parts<'a> {
+    fn judged(self, policy: &'a CompiledPolicy) -> Assessed<'a> {
         let mut assessment = Assessment::new(policy, self.excluded, self.now);
         for pod in self.pods {
             assessment.pod(pod, None);
@@ -240,12 +239,12 @@ fn key(finding: &ReportFinding) -> Key<'_> {
     (*check, workload, container, kind, name)
 }
 
-fn keys<'a>(parts: &'a Parts<'_>) -> BTreeSet<Key<'a>> {
+fn keys<'a>(parts: &'a Assessed<'_>) -> BTreeSet<Key<'a>> {
     parts.findings.iter().map(key).collect()
 }
 
 /// The new policy beside the one of today, if there is one.
-fn compare(today: Option<&Parts<'_>>, then: &Parts<'_>) -> Comparison {
+fn compare(today: Option<&Assessed<'_>>, then: &Assessed<'_>) -> Comparison {
     let (now, new) = (today.map(keys).unwrap_or_default(), keys(then));
     let coming: Vec<Key<'_>> = new.difference(&now).copied().collect();
     let going: Vec<Key<'_>> = now.difference(&new).copied().collect();
@@ -280,7 +279,7 @@ fn compare(today: Option<&Parts<'_>>, then: &Parts<'_>) -> Comparison {
     }
 }
 
-fn side(parts: &Parts<'_>, check: CheckId) -> Option<CheckSide> {
+fn side(parts: &Assessed<'_>, check: CheckId) -> Option<CheckSide> {
     parts.policy.is_enabled(check).then(|| CheckSide {
         severity: parts.policy.severity(check),
         findings: parts.tally.findings(check),

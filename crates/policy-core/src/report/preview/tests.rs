@@ -16,16 +16,16 @@ fn pod(name: &str, image: &str, restarts: u32) -> PodFacts {
     PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
 }
 
-fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[TodaysPolicy]) -> PolicyPreview {
+fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -> PolicyPreview {
     let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
     let namespace = &Arc::from("shop");
     let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
     let place = Some("p.yaml:1".to_owned());
-    of_namespace.preview("p".to_owned(), place, new, today, Door::new("p", new))
+    of_namespace.preview("p".to_owned(), place, new, today, AdmissionSimulation::new("p", new))
 }
 
-fn todays(name: &str, policy: CompiledPolicy) -> TodaysPolicy {
-    TodaysPolicy { name: name.to_owned(), policy: Ok(policy) }
+fn todays(name: &str, policy: CompiledPolicy) -> CurrentPolicy {
+    CurrentPolicy { name: name.to_owned(), policy: Ok(policy) }
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn where_there_is_no_policy_everything_comes() {
 fn an_invalid_policy_of_today_harms_only_its_own_row() {
     let new = policy(json!({ "forbidLatestTag": true }));
     let problem = InvalidField { path: "spec.x".to_owned(), problem: "\u{1b}odd".to_owned() };
-    let bad = TodaysPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
+    let bad = CurrentPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
     let today = [bad, todays("same", new.clone())];
     let found = previewed(&[pod("a", "nginx", 0)], &new, &today);
     assert_eq!(found.comparisons[0].summary, None);
@@ -130,7 +130,7 @@ fn at_the_door(
     policy: &CompiledPolicy,
     pods: &[(&str, &str, serde_json::Value)],
 ) -> AdmissionPreview {
-    let mut door = Door::new("p", policy);
+    let mut door = AdmissionSimulation::new("p", policy);
     for (name, image, owner) in pods {
         let pod = json!({
             "metadata": { "namespace": "shop", "name": name, "ownerReferences": [owner],

@@ -35,7 +35,7 @@ pub(crate) fn judge<'a>(
     });
     progress.finish_and_clear();
     for (name, error) in &inputs.failed {
-        assessment.not_read(&name.as_str().into(), None, error.to_string());
+        assessment.coverage.not_read(&name.as_str().into(), None, error.to_string());
     }
     Ok(assessment)
 }
@@ -54,7 +54,7 @@ fn assess<'a>(
 ) -> Assessment<'a> {
     let not_read = |reason: String| {
         let mut assessment = empty();
-        assessment.not_read(&input.name, None, reason);
+        assessment.coverage.not_read(&input.name, None, reason);
         assessment
     };
     let bytes = match input.read(max_file_size) {

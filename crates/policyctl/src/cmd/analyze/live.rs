@@ -6,7 +6,7 @@ use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Report, Source};
+use policy_core::report::{Assessment, CoverageCounter, Report, Source};
 use policy_core::view::PodView;
 
 use crate::cli::Global;
@@ -64,19 +64,25 @@ pub(crate) async fn read(
     console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
 }
 
-/// Takes in what reading the pods of a cluster brings.
+/// Evaluates what reading the pods of a cluster yields.
 pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
+    for pod in pods_of(event, &mut assessment.coverage) {
+        assessment.pod(&PodFacts::of_pod(&pod, ""), None);
+    }
+}
+
+/// The pods that were read; what could not be read is recorded.
+pub(crate) fn pods_of(event: Event<PodView>, coverage: &mut CoverageCounter) -> Vec<PodView> {
     match event {
         Event::Page(page) => {
-            for pod in &page.objects {
-                assessment.pod(&PodFacts::of_pod(pod, ""), None);
-            }
             for pod in page.unreadable {
-                assessment.not_read(&format!("pod {}", pod.object).into(), None, pod.reason);
+                coverage.not_read(&format!("pod {}", pod.object).into(), None, pod.reason);
             }
+            page.objects
         }
         Event::NotRead { part, error } => {
-            assessment.not_read(&part.into(), None, error.reason().to_owned());
+            coverage.not_read(&part.into(), None, error.reason().to_owned());
+            Vec::new()
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct DeniedPod {
 
 /// Judges the pods of a namespace as if they and their workloads were made again.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct AdmissionSimulation {
     as_it_is: [NamedPolicy; 1],
     denying_pods: [NamedPolicy; 1],
     admission: crate::api::Admission,
@@ -70,7 +70,7 @@ pub struct Door {
     denied_pods: BTreeMap<Box<str>, Workload>,
 }
 
-impl Door {
+impl AdmissionSimulation {
     /// The door as it would be under a policy of that name.
     #[must_use]
     pub fn new(name: &str, policy: &CompiledPolicy) -> Self {
