@@ -9,6 +9,7 @@ use crate::cluster::Target;
 use crate::cmd;
 use crate::exit::Exit;
 use crate::output::{self, Console, Output};
+use policy_kube::names;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -160,7 +161,7 @@ impl Cli {
 
 /// A name as Kubernetes takes it for a namespace (RFC 1123 label).
 pub(crate) fn label(text: &str) -> Result<String, &'static str> {
-    if text.len() <= 63 && is_label(text) {
+    if names::is_label(text) {
         Ok(text.to_owned())
     } else {
         Err("a name has at most 63 lower-case letters, digits and dashes, no dash at its ends")
@@ -169,7 +170,7 @@ pub(crate) fn label(text: &str) -> Result<String, &'static str> {
 
 /// A name as Kubernetes takes it for a custom resource (RFC 1123 subdomain).
 pub(crate) fn subdomain(text: &str) -> Result<String, &'static str> {
-    if text.len() <= 253 && text.split('.').all(is_label) {
+    if names::is_subdomain(text) {
         Ok(text.to_owned())
     } else {
         Err("a name has at most 253 lower-case letters, digits, dashes and dots, \
@@ -177,40 +178,9 @@ pub(crate) fn subdomain(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn is_label(text: &str) -> bool {
-    let is_word = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = text.as_bytes();
-    bytes.first().is_some_and(is_word)
-        && bytes.last().is_some_and(is_word)
-        && bytes.iter().all(|b| is_word(b) || *b == b'-')
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
-
-    use super::{label, subdomain};
-
-    #[test]
-    fn names_are_what_kubernetes_takes() {
-        let long = "a".repeat(64);
-        for (text, is_label, is_subdomain) in [
-            ("shop-2", true, true),
-            ("team.shop", false, true),
-            (&long, false, true),
-            ("", false, false),
-            ("-a", false, false),
-            ("a..b", false, false),
-            ("Shop", false, false),
-            ("x: y\n- z", false, false),
-        ] {
-            assert_eq!(
-                (label(text).is_ok(), subdomain(text).is_ok()),
-                (is_label, is_subdomain),
-                "{text}"
-            );
-        }
-    }
 
     #[test]
     fn the_command_tree_is_consistent() {

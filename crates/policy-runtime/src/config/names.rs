@@ -1,10 +1,8 @@
 //! Names as Kubernetes and DNS have them.
 
-use super::Problems;
+use policy_kube::names::{is_label, is_subdomain};
 
-/// The longest name of a Kubernetes object, and of a namespace.
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+use super::Problems;
 
 impl Problems {
     /// Adds a problem with a name that no namespace or Service can have.
@@ -25,19 +23,4 @@ impl Problems {
             self.add(&[key], format!("`{name}` {what}"));
         }
     }
-}
-
-/// Whether something is a name of DNS in lower case, as most objects have one: labels with dots
-/// between them.
-#[must_use]
-pub fn is_subdomain(name: &str) -> bool {
-    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
-}
-
-fn is_label(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LONGEST_LABEL).contains(&name.len())
-        && name.bytes().all(is_inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }

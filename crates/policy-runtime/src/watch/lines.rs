@@ -15,22 +15,22 @@ const KEPT: usize = 256 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Whole(&'a [u8]),
-    /// It was longer than any line may be, and is left out.
+    /// It was longer than [`LONGEST`], and is left out.
     TooLong,
     /// The server ended the stream.
     End,
 }
 
-/// Reads lines, each under a deadline of silence.
+/// Reads lines; a line that does not come within `idle` is an error.
 pub(super) struct Lines<R> {
     stream: R,
     buffer: Vec<u8>,
-    silence: Duration,
+    idle: Duration,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(super) fn new(stream: R, silence: Duration) -> Self {
-        Self { stream, buffer: Vec::new(), silence }
+    pub(super) fn new(stream: R, idle: Duration) -> Self {
+        Self { stream, buffer: Vec::new(), idle }
     }
 
     pub(super) async fn next(&mut self) -> io::Result<Line<'_>> {
@@ -38,10 +38,10 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         self.buffer.shrink_to(KEPT);
         let mut is_too_long = false;
         loop {
-            let chunk = timeout(self.silence, self.stream.fill_buf()).await;
+            let chunk = timeout(self.idle, self.stream.fill_buf()).await;
             let chunk = chunk.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             if chunk.is_empty() {
-                // A line without an end was cut off, and what it says comes again.
+                // A line without an end was cut off; the resumed watch sends it again.
                 return Ok(Line::End);
             }
             let end = memchr::memchr(b'\n', chunk);

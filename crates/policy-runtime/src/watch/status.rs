@@ -1,4 +1,4 @@
-//! How a watch is doing: for metrics, and for people who look into a running service.
+//! The state of a watch, for metrics and `/debug` endpoints.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use tracing::warn;
 /// An undecodable object is logged at most so often; all are counted.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// The state of one watch, shared between it and who shows it.
+/// The state of one watch, shared by the watch and whatever shows it.
 #[derive(Clone)]
 pub struct WatchStatus(Arc<Inner>);
 
@@ -20,11 +20,11 @@ struct Inner {
     errors: Counter,
     restarts: Counter,
     undecodable: Counter,
-    /// Lines that would have been logged.
+    /// Log lines left out.
     dropped: Counter,
     last_event: Gauge,
     state: Mutex<State>,
-    /// Told when a list is complete.
+    /// Notified when a list is complete.
     listed: Notify,
 }
 
@@ -35,7 +35,7 @@ struct State {
     errors: u64,
     undecodable: u64,
     last_error: Option<String>,
-    heard: Option<SystemTime>,
+    received: Option<SystemTime>,
     logged: Option<Instant>,
 }
 
@@ -45,29 +45,29 @@ struct State {
 pub struct WatchReport {
     /// What is watched.
     pub kind: &'static str,
-    /// Whether a list was ever complete.
+    /// Whether an initial list was ever complete.
     pub is_listed: bool,
-    /// Whole lists after the first one.
+    /// Complete lists after the first one.
     pub restarts: u64,
-    /// Sessions that failed.
+    /// Requests that failed.
     pub errors: u64,
     /// Objects that could not be decoded.
     pub undecodable: u64,
-    /// The last failure, until the server is heard again.
+    /// The last failure, until the server sends something again.
     pub last_error: Option<String>,
-    /// Seconds since the server was last heard: an object, or a sign that there is none.
+    /// Seconds since the server last sent an object or a bookmark.
     pub last_event_age_seconds: Option<u64>,
 }
 
 impl WatchStatus {
-    /// The state of a watch that has not begun.
+    /// The state of a watch before its first request.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
-        describe_counter!("watch_errors_total", "Watches that failed.");
-        describe_counter!("watch_restarts_total", "Whole lists after the first one.");
+        describe_counter!("watch_errors_total", "Watch requests that failed.");
+        describe_counter!("watch_restarts_total", "Complete lists after the first one (relists).");
         describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
-        describe_counter!("dropped_total", "What was left out or turned away.");
-        describe_gauge!("watch_last_event_timestamp_seconds", "When the server was last heard.");
+        describe_counter!("dropped_total", "What was left out or refused, by what it was.");
+        describe_gauge!("watch_last_event_timestamp_seconds", "When the server last sent anything, as a Unix timestamp.");
         let inner = Inner {
             kind,
             errors: counter!("watch_errors_total", "kind" => kind),
@@ -78,31 +78,31 @@ impl WatchStatus {
             state: Mutex::default(),
             listed: Notify::new(),
         };
-        // Series that are there from the start: who counts from nothing misses the first.
+        // Series exist from the start: `rate()` misses an increase from nothing to 1.
         for counter in [&inner.errors, &inner.restarts, &inner.undecodable, &inner.dropped] {
             counter.increment(0);
         }
         Self(Arc::new(inner))
     }
 
-    /// Whether a list was ever complete.
+    /// Whether an initial list was ever complete.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.update(|state| state.is_listed)
     }
 
-    /// Waits until a list was complete.
+    /// Waits until an initial list is complete.
     pub async fn listed(&self) {
         loop {
-            let told = self.0.listed.notified();
+            let notified = self.0.listed.notified();
             if self.is_listed() {
                 return;
             }
-            told.await;
+            notified.await;
         }
     }
 
-    /// The state as people are shown it.
+    /// The state as `/debug` endpoints show it.
     #[must_use]
     pub fn report(&self) -> WatchReport {
         self.update(|state| WatchReport {
@@ -113,12 +113,12 @@ impl WatchStatus {
             undecodable: state.undecodable,
             last_error: state.last_error.clone(),
             last_event_age_seconds: state
-                .heard
-                .map(|heard| heard.elapsed().map_or(0, |age| age.as_secs())),
+                .received
+                .map(|received| received.elapsed().map_or(0, |age| age.as_secs())),
         })
     }
 
-    pub(super) fn list_completes(&self) {
+    pub(super) fn list_completed(&self) {
         let is_again = self.update(|state| {
             state.is_listed = true;
             state.lists += 1;
@@ -128,17 +128,18 @@ impl WatchStatus {
             self.0.restarts.increment(1);
         }
         self.0.listed.notify_waiters();
-        self.heard();
+        self.received();
     }
 
-    pub(super) fn heard(&self) {
+    /// The server sent something. Whether the watch had failed before.
+    pub(super) fn received(&self) -> bool {
         let now = SystemTime::now();
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.0.last_event.set(since_epoch.as_secs_f64());
         self.update(|state| {
-            state.heard = Some(now);
-            state.last_error = None;
-        });
+            state.received = Some(now);
+            state.last_error.take().is_some()
+        })
     }
 
     pub(super) fn failed(&self, reason: String) {

@@ -1,11 +1,10 @@
-//! What the API server sends: events of a watch, pages of a list, and as much of an object that
-//! cannot be decoded as says which one it is.
+//! What the API server sends: events of a watch, and as much of an object that cannot be decoded
+//! as says which one it is.
 
 use std::collections::BTreeMap;
 
 use kube::core::Status;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Marks the bookmark that ends the list of a streaming list (KEP-3157).
 const LIST_ENDS: &str = "k8s.io/initial-events-end";
@@ -21,7 +20,7 @@ pub(super) enum WireEvent<T> {
     Error(Box<Status>),
 }
 
-/// Who an object is.
+/// The identity of an object.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
 pub(super) struct Named {
@@ -37,14 +36,14 @@ pub(super) struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// An event of which only that much is asked.
+/// An event of which only the object's identity is read.
 #[derive(Deserialize, Debug)]
 pub(super) struct Loose {
     pub(super) object: Named,
 }
 
 impl Named {
-    /// Empty where it is in none.
+    /// Empty for a cluster-scoped object.
     pub(super) fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
@@ -69,25 +68,6 @@ impl Named {
         format!("{}/{}", self.namespace(), self.name())
     }
 }
-
-/// A page of a list.
-#[derive(Deserialize, Debug)]
-pub(super) struct Page<T> {
-    #[serde(default)]
-    pub(super) metadata: PageMetadata,
-    pub(super) items: Option<Vec<T>>,
-}
-
-#[derive(Deserialize, Debug, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct PageMetadata {
-    pub(super) resource_version: String,
-    #[serde(rename = "continue")]
-    pub(super) next: String,
-}
-
-/// A page whose objects are looked at one by one.
-pub(super) type RawPage<'a> = Page<&'a RawValue>;
 
 #[cfg(test)]
 mod tests {

@@ -1,27 +1,30 @@
 //! Talking to live clusters: who they are, deadlines, and errors that people understand.
 
-mod client;
 mod contexts;
-mod error;
-pub(crate) mod pages;
 pub(crate) mod pods;
 pub(crate) mod write;
 
 use std::fmt;
 use std::future::Future;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::config::{ExecConfig, ExecInteractiveMode};
 use kube::{Api, Client};
+use policy_kube::client::{self, Retries};
+use policy_kube::with_deadline;
 
 pub(crate) use contexts::{Context, Contexts};
-pub(crate) use error::{ClusterError, Kind};
+pub(crate) use policy_kube::{ClusterError, ErrorKind, pages};
 
 /// For the first answer of a server: who waits longer takes it for dead.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
-/// For one call; a page of 500 pods is some 7 MB.
+/// For a credential plugin that may ask the user something.
+const LOGIN: Duration = Duration::from_secs(60);
+/// For one call.
 const CALL: Duration = Duration::from_secs(60);
 
 /// Which cluster is meant, and which part of it.
@@ -88,14 +91,18 @@ impl Cluster {
             None => format!("cannot use cluster `{context}` at {server}"),
         };
         let namespace = config.default_namespace.clone();
-        let client = client::make(config, &operation).await?;
+        let limit = match &config.auth_info.exec {
+            Some(plugin) if may_ask(plugin) => LOGIN,
+            _ => FIRST_ANSWER,
+        };
+        let client = client::build(config, Retries::Few, limit, &operation).await?;
         let mut cluster =
             Self { client, context: context.to_owned(), server, namespace, version: None };
         let version = cluster.client.apiserver_version();
-        cluster.version = match deadline(FIRST_ANSWER, &operation, version).await {
+        cluster.version = match with_deadline(FIRST_ANSWER, &operation, version).await {
             Ok(info) => Some(info.git_version),
             // Some hide their version; everything else may still be allowed.
-            Err(error) if matches!(error.kind, Kind::Forbidden | Kind::NotFound) => None,
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::NotFound) => None,
             Err(error) => return Err(error),
         };
         Ok(cluster)
@@ -115,7 +122,7 @@ impl Cluster {
         operation: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ClusterError> {
-        deadline(CALL, operation, call).await
+        with_deadline(CALL, operation, call).await
     }
 
     /// The client, for calls under [`Cluster::call`].
@@ -124,15 +131,9 @@ impl Cluster {
     }
 }
 
-async fn deadline<T>(
-    limit: Duration,
-    operation: &str,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ClusterError> {
-    match tokio::time::timeout(limit, call).await {
-        Err(_) => Err(ClusterError::timeout(operation, limit)),
-        Ok(result) => result.map_err(|error| ClusterError::of(operation, &error)),
-    }
+/// Whether a credential plugin may ask the user.
+fn may_ask(plugin: &ExecConfig) -> bool {
+    plugin.interactive_mode != Some(ExecInteractiveMode::Never) && io::stdin().is_terminal()
 }
 
 impl fmt::Display for Cluster {

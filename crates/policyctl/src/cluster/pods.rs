@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::pages::{self, Page};
-use super::{Cluster, ClusterError, Kind};
+use super::{Cluster, ClusterError, ErrorKind};
 
 /// What reading brings.
 pub(crate) enum Event<T> {
@@ -31,14 +31,14 @@ pub(crate) async fn read<T: DeserializeOwned>(
         return read_namespace(cluster, namespace, take).await;
     }
     let path = Pod::url_path(&(), None);
-    let all = pages::read(cluster, &path, "cannot list the pods of all namespaces", |page| {
+    let all = pages::read(&cluster.client(), &path, "cannot list the pods of all namespaces", |page| {
         take(Event::Page(page));
     });
     let error = match all.await {
         Ok(()) => return,
         Err(error) => error,
     };
-    if error.kind != Kind::Forbidden {
+    if error.kind != ErrorKind::Forbidden {
         return take(Event::NotRead { part: "cluster".to_owned(), error });
     }
     if let Ok(names) = namespaces(cluster).await {
@@ -61,7 +61,7 @@ async fn read_namespace<T: DeserializeOwned>(
     let operation = format!("cannot list the pods of namespace {namespace}");
     let path = Pod::url_path(&(), Some(namespace));
     let mut is_empty = true;
-    let result = pages::read(cluster, &path, &operation, |page: Page<T>| {
+    let result = pages::read(&cluster.client(), &path, &operation, |page: Page<T>| {
         is_empty &= page.objects.is_empty() && page.unreadable.is_empty();
         take(Event::Page(page));
     });
@@ -80,7 +80,7 @@ async fn exists(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> 
     let api: kube::Api<Namespace> = kube::Api::all(cluster.client());
     let found = cluster.call("there is no such namespace", api.get_metadata(namespace)).await;
     match found {
-        Err(error) if error.kind == Kind::NotFound => Err(error),
+        Err(error) if error.kind == ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
@@ -100,7 +100,7 @@ struct Name {
 /// The names of all namespaces, sorted.
 async fn namespaces(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let mut names = Vec::new();
-    pages::read(cluster, "/api/v1/namespaces", "cannot list namespaces", |page: Page<Named>| {
+    pages::read(&cluster.client(), "/api/v1/namespaces", "cannot list namespaces", |page: Page<Named>| {
         names.extend(page.objects.into_iter().map(|found| found.metadata.name));
     })
     .await?;

@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, Kind};
+use super::{Cluster, ClusterError, ErrorKind};
 
 /// The name under which the API server remembers what policyctl set.
 const FIELD_MANAGER: &str = "policyctl";
@@ -35,7 +35,7 @@ impl Apply {
         let patch = Patch::Apply(object);
         let applied = cluster.call(operation, api.patch(name, &parameters, &patch));
         applied.await.map_err(|error| match error.kind {
-            Kind::Conflict => error.and("--force-conflicts takes it over"),
+            ErrorKind::Conflict => error.and("--force-conflicts takes it over"),
             _ => error,
         })
     }
@@ -50,7 +50,7 @@ pub(crate) async fn get(
 ) -> Result<Option<DynamicObject>, ClusterError> {
     match cluster.call(operation, api.get(name)).await {
         Ok(object) => Ok(Some(object)),
-        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

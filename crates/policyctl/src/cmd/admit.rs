@@ -195,7 +195,7 @@ async fn list(cluster: &Cluster, namespace: &str) -> Result<Vec<NamedPolicy>, Cl
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
     let mut policies = Vec::new();
-    pages::read(cluster, &path, &operation, |page: Page<PolicyView>| {
+    pages::read(&cluster.client(), &path, &operation, |page: Page<PolicyView>| {
         policies.extend(page.objects.into_iter().map(|PolicyView { metadata, rules, .. }| {
             let name = metadata.name.unwrap_or_default().into();
             NamedPolicy { name, rules: rules.map_err(|refused| refused.to_string()) }

@@ -12,7 +12,7 @@ use policy_core::api::{self, GROUP};
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::output::{self, Output};
 
@@ -167,11 +167,11 @@ async fn definition(
             let is_current = Some(installed.spec.versions == ours.spec.versions);
             Ok(Definition { name, versions, is_current })
         }
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             Ok(Definition { name, versions: Vec::new(), is_current: None })
         }
         // Who may not read definitions may still ask what is served.
-        Err(error) if error.kind == Kind::Forbidden => {
+        Err(error) if error.kind == ErrorKind::Forbidden => {
             let versions = served_versions(cluster, &ours.spec.names.plural).await?;
             Ok(Definition { name, versions, is_current: None })
         }
@@ -187,7 +187,7 @@ async fn served_versions(cluster: &Cluster, plural: &str) -> Result<Vec<String>,
             Ok(vec![api::VERSION.to_owned()])
         }
         Ok(_) => Ok(Vec::new()),
-        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Forbidden) => Ok(Vec::new()),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::Global;
 use crate::cluster::write::{Apply, get};
-use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::output;
 
@@ -131,8 +131,8 @@ async fn wait_until_served(cluster: &Cluster) -> Result<(), ClusterError> {
         let served = cluster.call(&operation, client.list_api_group_resources(API_VERSION)).await;
         match served {
             Ok(list) if list.resources.len() >= api::crds().len() => return Ok(()),
-            Err(error) if error.kind == Kind::Forbidden => return Ok(()),
-            Err(error) if error.kind != Kind::NotFound => return Err(error),
+            Err(error) if error.kind == ErrorKind::Forbidden => return Ok(()),
+            Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
             _ if start.elapsed() > ESTABLISHED => {
                 return Err(ClusterError::timeout(operation, ESTABLISHED));
             }

@@ -12,7 +12,7 @@ use super::analyze::{files, live};
 use crate::cli::{self, Global};
 use crate::cluster::pods::Event;
 use crate::cluster::write::get;
-use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::judgement::PolicyChoice;
 use crate::output::{self, Output};
@@ -95,7 +95,7 @@ async fn of_cluster(
     let mut is_forbidden = false;
     live::read(&cluster, Some(namespace), &excluded, global.console(), &mut |event| {
         is_forbidden |=
-            matches!(&event, Event::NotRead { error, .. } if error.kind == Kind::Forbidden);
+            matches!(&event, Event::NotRead { error, .. } if error.kind == ErrorKind::Forbidden);
         live::assess(&mut assessment, event);
     })
     .await;

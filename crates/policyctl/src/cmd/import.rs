@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 use crate::cluster::write::{Apply, get};
-use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, fields_only_in};
@@ -172,5 +172,5 @@ fn refused(
 
 /// A policy that is refused for what it says is an error of the input.
 fn exit_of(error: &ClusterError) -> Exit {
-    if error.kind == Kind::Invalid { Exit::Error } else { Exit::Cluster }
+    if error.kind == ErrorKind::Invalid { Exit::Error } else { Exit::Cluster }
 }

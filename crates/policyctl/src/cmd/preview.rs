@@ -15,7 +15,7 @@ use policy_core::view::PodView;
 use super::analyze::live;
 use crate::cli::Global;
 use crate::cluster::pods::Event;
-use crate::cluster::{self, Cluster, ClusterError, Kind};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::judgement::{self, Exclusion};
 use crate::output::{self, Output};
@@ -213,7 +213,7 @@ async fn todays<'a>(
     let all = if global.target.all_namespaces { Some(api.list(None).await) } else { None };
     match all {
         Some(Ok(policies)) => found = policies,
-        Some(Err(error)) if error.kind != Kind::Forbidden => return Err(error),
+        Some(Err(error)) if error.kind != ErrorKind::Forbidden => return Err(error),
         _ => {
             for namespace in namespaces {
                 found.append(&mut api.list(Some(namespace)).await?);

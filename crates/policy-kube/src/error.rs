@@ -1,24 +1,33 @@
-//! What can go wrong with a cluster, each in one sentence.
+//! What can go wrong with a call to an API server, each in one sentence.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use kube::client::AuthError;
 use kube::core::Status;
+use tower::BoxError;
+
+/// The reason that kube-client writes into the `Status` of an answer that is none
+/// (kube-client 5.0, `client/mod.rs`, `handle_api_errors`).
+pub(crate) const NOT_A_STATUS: &str = "Failed to parse error data";
+/// The longest reason, in characters.
+const LONGEST_REASON: usize = 1000;
 
 /// Something that a cluster did not do, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {reason}")]
-pub(crate) struct ClusterError {
+pub struct ClusterError {
     /// What was tried, such as `cannot list pods in namespace shop`.
     operation: String,
     reason: String,
-    pub(crate) kind: Kind,
+    /// What a caller may want to tell apart.
+    pub kind: ErrorKind,
 }
 
 /// What a caller may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum ErrorKind {
     /// Not configured, not reachable, not trusted or not in time.
     Unreachable,
     /// 401: the server does not know who is asking.
@@ -37,39 +46,51 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// A call under its deadline.
+///
+/// # Errors
+/// The call failed, or did not end in time.
+pub async fn with_deadline<T>(
+    limit: Duration,
+    operation: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(limit, call).await {
+        Err(_) => Err(ClusterError::timeout(operation, limit)),
+        Ok(result) => result.map_err(|error| ClusterError::of(operation, &error)),
+    }
+}
+
 impl ClusterError {
     /// The kubeconfig, or what it names, cannot be used.
-    pub(crate) fn configuration(operation: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { operation: operation.into(), reason: reason.into(), kind: Kind::Unreachable }
+    pub fn configuration(operation: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { operation: operation.into(), reason: reason.into(), kind: ErrorKind::Unreachable }
     }
 
     /// No answer in time.
-    pub(crate) fn timeout(operation: impl Into<String>, after: Duration) -> Self {
+    pub fn timeout(operation: impl Into<String>, after: Duration) -> Self {
         Self::configuration(operation, format!("no usable answer within {} s", after.as_secs()))
     }
 
     /// A request that failed.
-    pub(crate) fn of(operation: impl Into<String>, error: &kube::Error) -> Self {
-        let (kind, reason) = match error {
-            kube::Error::Api(status) => (kind(status), api_reason(status)),
-            other => (Kind::Unreachable, connection_reason(other)),
-        };
-        Self { operation: operation.into(), reason, kind }
+    pub fn of(operation: impl Into<String>, error: &kube::Error) -> Self {
+        Self { operation: operation.into(), reason: reason(error), kind: ErrorKind::of(error) }
     }
 
     /// A body that ended early.
-    pub(crate) fn interrupted(operation: impl Into<String>, error: &std::io::Error) -> Self {
+    pub fn interrupted(operation: impl Into<String>, error: &std::io::Error) -> Self {
         Self::configuration(operation, format!("the connection broke off: {}", root_cause(error)))
     }
 
     /// The same, with what the user can do about it.
-    pub(super) fn and(mut self, advice: &str) -> Self {
+    #[must_use]
+    pub fn and(mut self, advice: &str) -> Self {
         self.reason = format!("{}; {advice}", self.reason);
         self
     }
 
     /// The same, with how to get a credential plugin that is not there, where the kubeconfig says.
-    pub(super) fn or_install(self, error: &kube::Error, hint: Option<&str>) -> Self {
+    pub(crate) fn or_install(self, error: &kube::Error, hint: Option<&str>) -> Self {
         match (error, hint) {
             (kube::Error::Auth(AuthError::AuthExecStart(_)), Some(hint)) => {
                 self.and(&hint.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -79,8 +100,70 @@ impl ClusterError {
     }
 
     /// Why, without what was tried.
-    pub(crate) fn reason(&self) -> &str {
+    pub fn reason(&self) -> &str {
         &self.reason
+    }
+}
+
+impl ErrorKind {
+    /// The kind of a request's failure.
+    #[must_use]
+    pub fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => kind(status),
+            _ => Self::Unreachable,
+        }
+    }
+}
+
+/// Why a call failed, in one line: the server's own words, else the innermost cause.
+#[must_use]
+pub fn reason(error: &kube::Error) -> String {
+    let mut reason = match error {
+        kube::Error::Api(status) => api_reason(status),
+        kube::Error::Service(inner) => match inner.downcast_ref::<AtServer>() {
+            Some(at) => format!("{} (API server {})", at.reason(), at.server),
+            None => connection_reason(error),
+        },
+        other => connection_reason(other),
+    };
+    if let Some((end, _)) = reason.char_indices().nth(LONGEST_REASON) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
+}
+
+/// A call that got no answer, with the address that was called: "connection refused" alone does
+/// not say by whom.
+#[derive(Debug)]
+pub(crate) struct AtServer {
+    server: String,
+    error: BoxError,
+}
+
+impl AtServer {
+    pub(crate) fn new(server: &str, error: BoxError) -> BoxError {
+        Box::new(Self { server: server.to_owned(), error })
+    }
+
+    fn reason(&self) -> String {
+        match self.error.downcast_ref::<kube::Error>() {
+            Some(error) => connection_reason(error),
+            None => cause_reason(root_cause(&*self.error)),
+        }
+    }
+}
+
+impl fmt::Display for AtServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (API server {})", self.reason(), self.server)
+    }
+}
+
+impl Error for AtServer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
     }
 }
 
@@ -90,20 +173,20 @@ const LONGEST_FOREIGN: usize = 100;
 /// Whether something else than an API server gave the answer: a proxy, say. A path that an API
 /// server does not have gets a plain text of its own.
 fn is_foreign(status: &Status) -> bool {
-    status.reason == "Failed to parse error data" && status.message != "404 page not found"
+    status.reason == NOT_A_STATUS && status.message != "404 page not found"
 }
 
-fn kind(status: &Status) -> Kind {
+fn kind(status: &Status) -> ErrorKind {
     match status.code {
-        _ if is_foreign(status) => Kind::Other,
-        401 => Kind::Unauthorized,
-        403 => Kind::Forbidden,
-        404 => Kind::NotFound,
-        409 => Kind::Conflict,
-        400 | 422 => Kind::Invalid,
-        410 => Kind::Expired,
-        500 if untyped(status).is_some() => Kind::Invalid,
-        _ => Kind::Other,
+        _ if is_foreign(status) => ErrorKind::Other,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        400 | 422 => ErrorKind::Invalid,
+        410 => ErrorKind::Expired,
+        500 if untyped(status).is_some() => ErrorKind::Invalid,
+        _ => ErrorKind::Other,
     }
 }
 
@@ -149,10 +232,13 @@ fn connection_reason(error: &kube::Error) -> String {
         kube::Error::InferKubeconfig(error) => return error.to_string(),
         _ => {}
     }
-    let cause = match error.source() {
+    cause_reason(match error.source() {
         Some(source) => root_cause(source),
         None => error.to_string(),
-    };
+    })
+}
+
+fn cause_reason(cause: String) -> String {
     match cause.strip_prefix("invalid peer certificate: ") {
         Some("UnknownIssuer") => "the server's certificate is from an unknown issuer; \
              check certificate-authority in the kubeconfig"
@@ -198,7 +284,7 @@ fn credentials_reason(error: &AuthError) -> String {
     }
 }
 
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = inner(cause) {
         cause = source;
@@ -208,8 +294,8 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// An `io::Error` gives the source of what it wraps, and so hides what it wraps.
 fn inner<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a (dyn std::error::Error + 'static)> {
+    error: &'a (dyn Error + 'static),
+) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     match wrapped {
         Some(wrapped) => Some(wrapped),

@@ -3,43 +3,49 @@
 use std::time::Duration;
 
 use futures::AsyncReadExt as _;
+use kube::Client;
 use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{CALL, Cluster, ClusterError, Kind, deadline};
+use crate::{ClusterError, ErrorKind, with_deadline};
 
+/// For one page; 500 pods are some 7 MB.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// As many objects to a page as the API server's own clients take.
 const PAGE: u32 = 500;
-/// How often a list that the server forgot is gone on with; each time is a page's worth of luck.
+/// How often a list goes on after the server has dropped its version.
 const MAX_RESUMPTIONS: u32 = 10;
 
 /// A part of a list.
 #[derive(Debug)]
-pub(crate) struct Page<T> {
-    pub(crate) objects: Vec<T>,
-    pub(crate) unreadable: Vec<Unreadable>,
+pub struct Page<T> {
+    pub objects: Vec<T>,
+    pub unreadable: Vec<Unreadable>,
     /// How many objects follow, as the server estimates.
-    pub(crate) remaining: u64,
+    pub remaining: u64,
     next: Option<String>,
 }
 
 /// An object of a list that is not of the type that was wanted.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub struct Unreadable {
     /// `namespace/name`, as far as it has them.
-    pub(crate) object: String,
-    pub(crate) reason: String,
+    pub object: String,
+    pub reason: String,
 }
 
 /// Reads all pages of the list at a path of the API, such as `/api/v1/pods`.
 ///
-/// A list that takes longer than the server remembers its version (some five minutes) is gone on
-/// with at the version of then: no object comes twice, and what was made meanwhile may be missing.
-pub(crate) async fn read<T: DeserializeOwned>(
-    cluster: &Cluster,
+/// The server keeps the version of a list for some five minutes. A list that takes longer goes on
+/// at the server's present version: no object comes twice, and one made meanwhile may be missing.
+///
+/// # Errors
+/// The call failed, or the answer is no list.
+pub async fn read<T: DeserializeOwned>(
+    client: &Client,
     path: &str,
     operation: &str,
     mut take: impl FnMut(Page<T>),
@@ -48,7 +54,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
     let mut parameters = ListParams::default().limit(PAGE);
     let mut resumptions = 0;
     loop {
-        let token = match fetch(cluster, path, &parameters, operation, &mut body).await {
+        let token = match fetch(client, path, &parameters, operation, &mut body).await {
             Ok(()) => {
                 let mut page = decode(&body).map_err(|error| {
                     let reason = format!("the answer is no list: {error}");
@@ -58,14 +64,14 @@ pub(crate) async fn read<T: DeserializeOwned>(
                 take(page);
                 token
             }
-            Err(Failed::Forgotten(token)) if resumptions < MAX_RESUMPTIONS => {
+            Err(PageError::VersionGone(token)) if resumptions < MAX_RESUMPTIONS => {
                 resumptions += 1;
                 Some(token)
             }
-            Err(Failed::Forgotten(_)) => {
+            Err(PageError::VersionGone(_)) => {
                 return Err(ClusterError::timeout(operation, Duration::from_secs(300)));
             }
-            Err(Failed::Cluster(error)) => return Err(error),
+            Err(PageError::Cluster(error)) => return Err(error),
         };
         match token {
             None => return Ok(()),
@@ -74,40 +80,40 @@ pub(crate) async fn read<T: DeserializeOwned>(
     }
 }
 
-enum Failed {
+enum PageError {
     /// The version of the list is gone (410); the token goes on at the present one.
-    Forgotten(String),
+    VersionGone(String),
     Cluster(ClusterError),
 }
 
 /// One page, into a buffer that the pages share.
 async fn fetch(
-    cluster: &Cluster,
+    client: &Client,
     path: &str,
     parameters: &ListParams,
     operation: &str,
     body: &mut Vec<u8>,
-) -> Result<(), Failed> {
+) -> Result<(), PageError> {
     let request = Request::new(path).list(parameters).map_err(|error| {
-        Failed::Cluster(ClusterError::configuration(operation, error.to_string()))
+        PageError::Cluster(ClusterError::configuration(operation, error.to_string()))
     })?;
     body.clear();
-    let mut forgotten = None;
+    let mut continue_token = None;
     let call = async {
-        let mut stream = cluster.client.request_stream(request).await.inspect_err(|error| {
+        let mut stream = client.request_stream(request).await.inspect_err(|error| {
             if let kube::Error::Api(status) = error {
-                forgotten =
+                continue_token =
                     status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone());
             }
         })?;
         Ok(stream.read_to_end(body).await)
     };
-    match deadline(CALL, operation, call).await {
+    match with_deadline(DEADLINE, operation, call).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(broken)) => Err(Failed::Cluster(ClusterError::interrupted(operation, &broken))),
-        Err(error) => match forgotten.filter(|_| error.kind == Kind::Expired) {
-            Some(token) => Err(Failed::Forgotten(token)),
-            None => Err(Failed::Cluster(error)),
+        Ok(Err(broken)) => Err(PageError::Cluster(ClusterError::interrupted(operation, &broken))),
+        Err(error) => match continue_token.filter(|_| error.kind == ErrorKind::Expired) {
+            Some(token) => Err(PageError::VersionGone(token)),
+            None => Err(PageError::Cluster(error)),
         },
     }
 }
@@ -166,9 +172,16 @@ impl Unreadable {
 
 #[cfg(test)]
 mod tests {
-    use policy_core::view::PodView;
-
     use super::*;
+
+    #[derive(Deserialize, Debug)]
+    struct PodView {
+        #[serde(default)]
+        spec: SpecView,
+    }
+
+    #[derive(Deserialize, Debug, Default)]
+    struct SpecView {}
 
     #[test]
     fn a_page_says_what_follows() {
