@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use crate::cargo;
 
 /// What a crate may not depend on, directly or not.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     (
         "policy-core",
         &[
@@ -30,6 +30,8 @@ const FORBIDDEN: [(&str, &[&str]); 4] = [
         ],
     ),
     ("policy-manifests", &["tokio", "hyper", "kube-client", "kube-runtime", "rustls"]),
+    // Talking to API servers, not what is said.
+    ("policy-kube", &["policy-core", "policy-manifests", "policy-runtime", "clap"]),
     // How a service lives, not what it is about.
     ("policy-runtime", &["policy-core", "policy-manifests"]),
     ("policyctl", &["policy-runtime", "serde_yaml"]),

@@ -62,8 +62,8 @@ mod tests {
 
     use flate2::{Compression, write::GzEncoder};
     use http::Response;
-    use http_body_util::Full;
     use http::header::CONTENT_ENCODING;
+    use http_body_util::Full;
     use hyper::body::Bytes;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
@@ -96,7 +96,9 @@ mod tests {
     }
 
     /// A client of a server on this machine.
-    async fn client(answer: fn(&Request<hyper::body::Incoming>) -> Response<Full<Bytes>>) -> Client {
+    async fn client(
+        answer: fn(&Request<hyper::body::Incoming>) -> Response<Full<Bytes>>,
+    ) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -140,7 +142,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let config = Config::new(format!("http://{address}/").parse().unwrap());
-        let client = client::build(config, Retries::Never, Duration::from_secs(5), "cannot connect");
+        let client =
+            client::build(config, Retries::Never, Duration::from_secs(5), "cannot connect");
         let error = open(&client.await.unwrap(), "/api/v1/pods").await.err().unwrap();
         let reason = crate::reason(&error);
         assert!(reason.starts_with("Connection refused"), "{reason}");

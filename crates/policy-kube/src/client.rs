@@ -11,9 +11,9 @@ use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::util::{MapErrLayer, MapRequestLayer};
 
+use crate::ClusterError;
 use crate::error::AtServer;
 use crate::token::TokenFile;
-use crate::ClusterError;
 
 /// For a TCP connection with its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ pub enum Retries {
 }
 
 /// Builds the client. Credential plugins run here, on a thread of their own, for `limit` at most.
-/// `operation` says what is tried, such as `cannot use cluster `a``.
+/// `operation` says what is tried, such as "cannot use cluster shop".
 ///
 /// # Errors
 /// Credentials that cannot be had, certificates that cannot be used.
@@ -100,7 +100,7 @@ fn client(mut config: Config, token: Option<TokenFile>, retries: Retries) -> kub
             .build()),
         (Retries::Few, Err(_)) => Ok(builder.build()),
         (Retries::Never, _) => Ok(builder
-            .with_layer(&MapErrLayer::new(move |error: BoxError| AtServer::new(&server, error)))
+            .with_layer(&MapErrLayer::new(move |error: BoxError| AtServer::wrap(&server, error)))
             .build()),
     }
 }

@@ -11,6 +11,8 @@ use tower::BoxError;
 /// The reason that kube-client writes into the `Status` of an answer that is none
 /// (kube-client 5.0, `client/mod.rs`, `handle_api_errors`).
 pub(crate) const NOT_A_STATUS: &str = "Failed to parse error data";
+/// What API servers answer to a path that they do not serve, as plain text.
+const NO_SUCH_PATH: &str = "404 page not found";
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 1000;
 
@@ -100,6 +102,7 @@ impl ClusterError {
     }
 
     /// Why, without what was tried.
+    #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -143,7 +146,7 @@ pub(crate) struct AtServer {
 }
 
 impl AtServer {
-    pub(crate) fn new(server: &str, error: BoxError) -> BoxError {
+    pub(crate) fn wrap(server: &str, error: BoxError) -> BoxError {
         Box::new(Self { server: server.to_owned(), error })
     }
 
@@ -173,7 +176,7 @@ const LONGEST_FOREIGN: usize = 100;
 /// Whether something else than an API server gave the answer: a proxy, say. A path that an API
 /// server does not have gets a plain text of its own.
 fn is_foreign(status: &Status) -> bool {
-    status.reason == NOT_A_STATUS && status.message != "404 page not found"
+    status.reason == NOT_A_STATUS && status.message != NO_SUCH_PATH
 }
 
 fn kind(status: &Status) -> ErrorKind {
@@ -211,6 +214,9 @@ fn api_reason(status: &Status) -> String {
                 format!("the server answers with status {code}: {first}")
             }
         }
+        404 if status.message == NO_SUCH_PATH => "the server does not serve this path (404); \
+             is the CustomResourceDefinition installed?"
+            .to_owned(),
         code if status.message.is_empty() => format!("the server answered with status {code}"),
         // The server's own sentences, on one line.
         _ => untyped(status)
@@ -293,9 +299,7 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An `io::Error` gives the source of what it wraps, and so hides what it wraps.
-fn inner<'a>(
-    error: &'a (dyn Error + 'static),
-) -> Option<&'a (dyn Error + 'static)> {
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     match wrapped {
         Some(wrapped) => Some(wrapped),

@@ -48,7 +48,10 @@ mod tests {
         let error = read_text(&path, 1024).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(error.to_string(), "it is larger than 1 KiB");
-        assert_eq!(read(Path::new("/dev/zero"), 1 << 20).unwrap_err().to_string(), "it is larger than 1 MiB");
+        assert_eq!(
+            read(Path::new("/dev/zero"), 1 << 20).unwrap_err().to_string(),
+            "it is larger than 1 MiB"
+        );
     }
 
     #[test]

@@ -22,7 +22,9 @@ const MAX_RESUMPTIONS: u32 = 10;
 /// A part of a list.
 #[derive(Debug)]
 pub struct Page<T> {
+    /// The objects of the wanted type.
     pub objects: Vec<T>,
+    /// The others, by name.
     pub unreadable: Vec<Unreadable>,
     /// How many objects follow, as the server estimates.
     pub remaining: u64,
@@ -34,6 +36,7 @@ pub struct Page<T> {
 pub struct Unreadable {
     /// `namespace/name`, as far as it has them.
     pub object: String,
+    /// What does not fit, without quoting the object.
     pub reason: String,
 }
 
@@ -176,8 +179,8 @@ mod tests {
 
     #[derive(Deserialize, Debug)]
     struct PodView {
-        #[serde(default)]
-        spec: SpecView,
+        #[serde(default, rename = "spec")]
+        _spec: SpecView,
     }
 
     #[derive(Deserialize, Debug, Default)]

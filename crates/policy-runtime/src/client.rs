@@ -6,6 +6,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use policy_kube::ClusterError;
 use policy_kube::client::{Retries, build};
+pub use policy_kube::reason;
 
 use crate::config::KubeConfig;
 
@@ -19,7 +20,8 @@ const OPERATION: &str = "cannot address the API server";
 /// # Errors
 /// There is no kubeconfig, or what it names cannot be used. The API server was not called yet.
 pub async fn connect(config: &KubeConfig) -> Result<Client, ClusterError> {
-    let found = find(config).await.map_err(|error| ClusterError::configuration(OPERATION, error))?;
+    let found =
+        find(config).await.map_err(|error| ClusterError::configuration(OPERATION, error))?;
     tracing::info!(server = %found.cluster_url, "using the API server");
     build(found, Retries::Never, CREDENTIALS, OPERATION).await
 }

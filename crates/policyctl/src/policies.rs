@@ -10,7 +10,7 @@ use policy_core::policy::{CompiledPolicy, InvalidField};
 use policy_core::text::printable;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{Cluster, ClusterError, Kind};
+use crate::cluster::{Cluster, ClusterError, ErrorKind};
 use crate::input::Inputs;
 
 /// Written by `kubectl apply`, which keeps a copy of the object there.
@@ -232,9 +232,9 @@ impl<'a> PolicyApi<'a> {
         let client = cluster.client();
         let served = client.list_api_group_resources(&group);
         match cluster.call(OPERATION, served).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             // Who may not discover may still be allowed to use.
-            Err(error) if error.kind != Kind::Forbidden => Err(error),
+            Err(error) if error.kind != ErrorKind::Forbidden => Err(error),
             _ => Ok(Some(Self { cluster, resource: ApiResource::erase::<DevOpsPolicy>(&()) })),
         }
     }
@@ -254,7 +254,7 @@ impl<'a> PolicyApi<'a> {
         };
         let path = DevOpsPolicy::url_path(&(), namespace);
         let mut policies = BTreeMap::new();
-        crate::cluster::pages::read(self.cluster, &path, &operation, |page| {
+        crate::cluster::pages::read(&self.cluster.client(), &path, &operation, |page| {
             policies.extend(page.objects.iter().map(|object: &Value| {
                 let policy = Policy::of(object, "");
                 (policy.key(), policy)

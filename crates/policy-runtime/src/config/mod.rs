@@ -64,11 +64,11 @@ use serde::de::DeserializeOwned;
 
 pub use self::args::{About, Args, Flag};
 pub use self::keys::{Key, keys};
-pub use self::names::is_subdomain;
 pub use self::problem::{ConfigError, Problem, Problems};
 pub use self::runtime::{
     KubeConfig, LeaseConfig, LogConfig, LogFormat, RuntimeConfig, ShutdownConfig,
 };
+pub use policy_kube::names::is_subdomain;
 
 use self::file::Text;
 use self::layers::Layers;

@@ -92,7 +92,10 @@ pub async fn run<T, S>(
             Ended::ByServer if was_good => continue,
             Ended::ByServer => backoff.delay(),
             Ended::VersionGone => {
-                info!(kind = target.kind, "the server has dropped the last resource version: listing again");
+                info!(
+                    kind = target.kind,
+                    "the server has dropped the last resource version: listing again"
+                );
                 backoff.delay()
             }
             Ended::Failed(reason) => {

@@ -67,7 +67,10 @@ impl WatchStatus {
         describe_counter!("watch_restarts_total", "Complete lists after the first one (relists).");
         describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
         describe_counter!("dropped_total", "What was left out or refused, by what it was.");
-        describe_gauge!("watch_last_event_timestamp_seconds", "When the server last sent anything, as a Unix timestamp.");
+        describe_gauge!(
+            "watch_last_event_timestamp_seconds",
+            "When the server last sent anything, as a Unix timestamp."
+        );
         let inner = Inner {
             kind,
             errors: counter!("watch_errors_total", "kind" => kind),

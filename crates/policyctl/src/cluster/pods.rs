@@ -31,9 +31,10 @@ pub(crate) async fn read<T: DeserializeOwned>(
         return read_namespace(cluster, namespace, take).await;
     }
     let path = Pod::url_path(&(), None);
-    let all = pages::read(&cluster.client(), &path, "cannot list the pods of all namespaces", |page| {
-        take(Event::Page(page));
-    });
+    let all =
+        pages::read(&cluster.client, &path, "cannot list the pods of all namespaces", |page| {
+            take(Event::Page(page));
+        });
     let error = match all.await {
         Ok(()) => return,
         Err(error) => error,
@@ -61,7 +62,7 @@ async fn read_namespace<T: DeserializeOwned>(
     let operation = format!("cannot list the pods of namespace {namespace}");
     let path = Pod::url_path(&(), Some(namespace));
     let mut is_empty = true;
-    let result = pages::read(&cluster.client(), &path, &operation, |page: Page<T>| {
+    let result = pages::read(&cluster.client, &path, &operation, |page: Page<T>| {
         is_empty &= page.objects.is_empty() && page.unreadable.is_empty();
         take(Event::Page(page));
     });
@@ -100,9 +101,14 @@ struct Name {
 /// The names of all namespaces, sorted.
 async fn namespaces(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
     let mut names = Vec::new();
-    pages::read(&cluster.client(), "/api/v1/namespaces", "cannot list namespaces", |page: Page<Named>| {
-        names.extend(page.objects.into_iter().map(|found| found.metadata.name));
-    })
+    pages::read(
+        &cluster.client,
+        "/api/v1/namespaces",
+        "cannot list namespaces",
+        |page: Page<Named>| {
+            names.extend(page.objects.into_iter().map(|found| found.metadata.name));
+        },
+    )
     .await?;
     names.sort();
     Ok(names)

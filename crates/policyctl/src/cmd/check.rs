@@ -187,7 +187,9 @@ async fn served_versions(cluster: &Cluster, plural: &str) -> Result<Vec<String>,
             Ok(vec![api::VERSION.to_owned()])
         }
         Ok(_) => Ok(Vec::new()),
-        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => Ok(Vec::new()),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }
