@@ -1,9 +1,7 @@
-//! What the API server knows of the webhook: which requests are for it, where it is, and that
-//! nothing may wait for it.
+//! The ValidatingWebhookConfiguration and the Service of the webhook.
 //!
-//! Requests that are never denied do not reach it at all: a system namespace cannot depend on
-//! whether it answers. So the list of those namespaces stands here in two forms, as names for the
-//! selector and as an expression for the suffix.
+//! The API server does not call the webhook for system namespaces, so that they never depend on
+//! it: the namespace selector excludes their names, and a match condition the suffix `-system`.
 
 use std::collections::BTreeSet;
 
@@ -21,22 +19,23 @@ use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
 use crate::metadata::{cluster_wide, cluster_wide_name, in_namespace, labels};
 use crate::{NAMESPACE, WEBHOOK};
 
-/// Where the webhook expects reviews.
+/// The path of admission reviews.
 pub const PATH: &str = "/validate";
-/// The port of the Service, which is the one that an API server takes by itself.
+/// The port of the Service; the API server's default.
 const SERVICE_PORT: i32 = 443;
 /// The port that the webhook listens on.
 const PORT: i32 = 8443;
-/// The name of the webhook in its configuration; metrics and audit logs of the API server have it.
+/// The name of the webhook in its configuration; it appears in denials, and in metrics and audit
+/// logs of the API server.
 pub const NAME: &str = "validate.devops.stochastic.io";
-/// Seconds that the API server waits. The webhook's own deadline is below.
+/// `timeoutSeconds`. The webhook's own deadline is shorter.
 const TIMEOUT: i32 = 5;
 
-/// What is created is judged, and what a change brings in. To delete is always allowed.
+/// Deletion is always allowed.
 const WRITES: &[&str] = &["CREATE", "UPDATE"];
 
-/// What the webhook is asked about: API group, resources, operations. A resource with a slash is
-/// a subresource, and no other one is named: what the kubelet writes is a status.
+/// The rules: API group, resources, operations. Status subresources, which kubelets write, are
+/// not among them.
 const RULES: [(&str, &[&str], &[&str]); 4] = [
     ("", &["pods", "replicationcontrollers"], WRITES),
     ("", &["pods/ephemeralcontainers"], &["UPDATE"]),
@@ -44,38 +43,38 @@ const RULES: [(&str, &[&str], &[&str]); 4] = [
     ("batch", &["jobs", "cronjobs"], WRITES),
 ];
 
-/// What controllers make of objects that were judged: group, resource, and who makes it.
+/// Objects that a controller makes from an object that was judged: group, resource, controller.
 const MADE_BY_CONTROLLERS: [(&str, &str, &str); 2] =
     [("apps", "replicasets", "deployment-controller"), ("batch", "jobs", "cronjob-controller")];
 
-/// Where the API server finds the webhook.
+/// The address at which the API server calls the webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
     /// Behind a Service of the cluster.
     #[expect(missing_docs, reason = "a Service has a name and a namespace")]
     Service { name: String, namespace: String },
-    /// Outside of the cluster. Always `https`, with the path, and without user, query or fragment:
-    /// the API server refuses any other.
+    /// Outside of the cluster: `https`, with the path, without user, query or fragment, as the API
+    /// server demands.
     Url(String),
 }
 
 impl Server {
-    /// Behind the Service of an installation.
+    /// Behind the Service of the default installation.
     #[must_use]
     pub fn installed() -> Self {
         Self::Service { name: WEBHOOK.name.to_owned(), namespace: NAMESPACE.to_owned() }
     }
 }
 
-/// How the webhook is admitted to a cluster.
+/// The contents of the webhook configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
-    /// Where it is.
+    /// The webhook's address.
     pub server: Server,
-    /// The certificates, as PEM, that its own has to be signed with; `None` where the webhook puts
-    /// them in by itself, or somebody else does. Every call fails until then.
+    /// `caBundle` as PEM; `None` where the webhook or another tool fills it in. Every call fails
+    /// until then.
     pub authority: Option<Vec<u8>>,
-    /// Namespaces that configuration adds to the system's and the platform's own.
+    /// Excluded namespaces beside those of the system and the platform's own.
     pub excluded: Vec<String>,
 }
 
@@ -95,10 +94,9 @@ impl Admission {
             rules: Some(RULES.map(rule).to_vec()),
             namespace_selector: Some(self.namespaces()),
             match_conditions: Some(conditions()),
-            // A pod is worth more than a verdict: nothing waits for a webhook that is gone.
+            // Fail-open: a webhook that does not answer denies nothing.
             failure_policy: Some("Ignore".to_owned()),
             timeout_seconds: Some(TIMEOUT),
-            // It answers a dry run as it would the real thing.
             side_effects: "None".to_owned(),
             match_policy: Some("Equivalent".to_owned()),
             admission_review_versions: vec!["v1".to_owned()],
@@ -129,19 +127,19 @@ impl Admission {
         }
     }
 
-    /// By the label that the API server itself puts on each namespace, so nobody can take a
-    /// namespace out by a label.
+    /// By the label that the API server sets on each namespace, so that no user can exclude a
+    /// namespace by a label of his own.
     fn namespaces(&self) -> LabelSelector {
-        let mut left_out = BTreeSet::from(SYSTEM);
-        left_out.insert(NAMESPACE);
+        let mut excluded = BTreeSet::from(SYSTEM);
+        excluded.insert(NAMESPACE);
         if let Server::Service { namespace, .. } = &self.server {
-            left_out.insert(namespace);
+            excluded.insert(namespace);
         }
-        left_out.extend(self.excluded.iter().map(String::as_str));
+        excluded.extend(self.excluded.iter().map(String::as_str));
         let named = LabelSelectorRequirement {
             key: "kubernetes.io/metadata.name".to_owned(),
             operator: "NotIn".to_owned(),
-            values: Some(left_out.into_iter().map(str::to_owned).collect()),
+            values: Some(excluded.into_iter().map(str::to_owned).collect()),
         };
         LabelSelector { match_expressions: Some(vec![named]), match_labels: None }
     }
@@ -158,8 +156,8 @@ fn rule((group, resources, operations): (&str, &[&str], &[&str])) -> RuleWithOpe
     }
 }
 
-/// What a request has to be, beside what rules and selector say. An expression that fails counts
-/// as one that does not hold: so they ask for nothing that a request may lack.
+/// The match conditions. They use only fields that every request has: with `failurePolicy: Ignore`
+/// an expression that fails to evaluate skips the webhook.
 fn conditions() -> Vec<MatchCondition> {
     let suffix = MatchCondition {
         name: "no-system-namespace".to_owned(),
@@ -312,17 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_that_the_webhook_runs_in_never_waits_for_it() {
+    fn the_namespace_of_the_webhook_is_excluded() {
         let elsewhere =
             Server::Service { name: "webhook".to_owned(), namespace: "elsewhere".to_owned() };
         let found = json_of(elsewhere, None, &[]);
         let selector = &found["webhooks"][0]["namespaceSelector"]["matchExpressions"][0];
-        let left_out = selector["values"].as_array().unwrap();
-        assert!(left_out.contains(&json!("elsewhere")) && left_out.contains(&json!(NAMESPACE)));
+        let excluded = selector["values"].as_array().unwrap();
+        assert!(excluded.contains(&json!("elsewhere")) && excluded.contains(&json!(NAMESPACE)));
     }
 
     #[test]
-    fn every_kind_that_is_analysed_is_asked_about() {
+    fn every_analysed_kind_has_a_rule() {
         let resources: Vec<&str> =
             RULES.iter().flat_map(|(_, resources, _)| *resources).copied().collect();
         for kind in ObjectKind::ALL {

@@ -1,11 +1,11 @@
-//! The files of `deploy/kustomize/base`: what every installation has.
+//! The files of `deploy/kustomize/base`.
 
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
-use crate::{COMPONENTS, namespace, yaml};
+use crate::{COMPONENTS, Object, namespace, user_roles, yaml};
 
-/// A file, by its name in the folder.
+/// A file of the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Such as `namespace.yaml`.
@@ -22,17 +22,20 @@ struct Kustomization {
     resources: Vec<String>,
 }
 
-/// The folder's files: the namespace, one for each component, and the list of them all that
-/// kustomize reads. An overlay of somebody's own names the folder, and changes what it likes.
+/// The folder's files: the namespace, one file for each component, the roles of namespace users,
+/// and kustomization.yaml, which lists them. An overlay refers to the folder and patches it.
 ///
 /// # Errors
 /// As for [`yaml`].
 pub fn base() -> Result<Vec<File>, Error> {
-    let mut files = vec![File { name: "namespace.yaml".to_owned(), text: yaml(&[namespace()])? }];
+    let file = |name: &str, objects: &[Object]| {
+        yaml(objects).map(|text| File { name: format!("{name}.yaml"), text })
+    };
+    let mut files = vec![file("namespace", &[namespace()])?];
     for component in COMPONENTS {
-        let name = format!("{}.yaml", component.name());
-        files.push(File { name, text: yaml(&component.objects())? });
+        files.push(file(component.name(), &component.objects())?);
     }
+    files.push(file("user-roles", &user_roles())?);
     let list = Kustomization {
         api_version: "kustomize.config.k8s.io/v1beta1",
         kind: "Kustomization",
@@ -60,7 +63,8 @@ mod tests {
                 "namespace.yaml",
                 "policy-watcher.yaml",
                 "policy-operator.yaml",
-                "policy-webhook.yaml"
+                "policy-webhook.yaml",
+                "user-roles.yaml"
             ]
         );
     }

@@ -1,12 +1,12 @@
 //! The Kubernetes objects that install the platform.
 //!
-//! Each component says in one file what it may do (`components`). All else follows from that: its
-//! account, roles and bindings ([`Component::objects`]), their YAML ([`yaml`]), and the files of
-//! `deploy/kustomize` ([`kustomize::base`]). Whoever installs in another way, by a chart or by
-//! `policyctl`, takes the same objects, so no two ways grant different rights.
+//! Each component states its rights in one file (`components`). Its service account, roles and
+//! bindings ([`Component::objects`]), their YAML ([`yaml`]) and the files of `deploy/kustomize`
+//! ([`kustomize::base`]) are derived from that. Every way to install (kustomize, chart, `policyctl`)
+//! uses these objects, so no two ways grant different rights.
 //!
-//! What API server and webhook know of each other is in [`admission`], and what they trust each
-//! other by in [`certificate`].
+//! [`admission`] has the webhook configuration and the Service, [`certificate`] the certificates,
+//! and [`user_roles`] what namespace users may do with policies.
 
 pub mod admission;
 pub mod certificate;
@@ -15,8 +15,10 @@ pub mod kustomize;
 mod metadata;
 mod object;
 mod rbac;
+mod users;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK};
 pub use metadata::{NAMESPACE, namespace};
 pub use object::{Object, yaml};
 pub use rbac::Rule;
+pub use users::user_roles;

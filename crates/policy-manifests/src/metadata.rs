@@ -1,4 +1,4 @@
-//! What all objects have in common.
+//! Names and labels that all objects share.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::Object;
 
 /// The namespace of the platform and of its Leases.
 pub const NAMESPACE: &str = "kube-devops";
-/// What every object is a part of.
-const PLATFORM: &str = "kube-devops";
+/// `app.kubernetes.io/part-of` of every object.
+pub(crate) const PLATFORM: &str = "kube-devops";
 
 /// The platform's namespace.
 #[must_use]
@@ -18,12 +18,12 @@ pub fn namespace() -> Object {
     Namespace { metadata: cluster_wide(NAMESPACE, PLATFORM), ..Namespace::default() }.into()
 }
 
-/// Of an object in the platform's namespace, named after its component.
+/// Metadata of an object in the platform's namespace, named after its component.
 pub(crate) fn in_namespace(component: &str) -> ObjectMeta {
     ObjectMeta { namespace: Some(NAMESPACE.to_owned()), ..cluster_wide(component, component) }
 }
 
-/// Of an object outside of namespaces.
+/// Metadata of a cluster-scoped object.
 pub(crate) fn cluster_wide(name: &str, component: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
@@ -32,12 +32,12 @@ pub(crate) fn cluster_wide(name: &str, component: &str) -> ObjectMeta {
     }
 }
 
-/// A name that nobody else in the cluster is likely to have.
+/// The name of a cluster-scoped object, with a prefix against collisions.
 pub(crate) fn cluster_wide_name(component: &str) -> String {
     format!("{PLATFORM}-{component}")
 }
 
-/// The label that says who manages an object is left to the tool that does.
+/// Without `app.kubernetes.io/managed-by`: the installing tool sets it.
 pub(crate) fn labels(component: &str) -> BTreeMap<String, String> {
     let labels = [("name", component), ("part-of", PLATFORM)];
     let labels = labels.map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));

@@ -1,4 +1,4 @@
-//! Objects of several kinds in one list, and their YAML.
+//! Objects of any kind that the platform is installed with, and their YAML.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
@@ -24,7 +24,7 @@ pub enum Object {
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
 }
 
-/// Gives each kind its conversion, and all of them their metadata.
+/// Implements `From` for each kind, and access to the metadata for all.
 macro_rules! kinds {
     ($($kind:ident),+ $(,)?) => {
         $(impl From<$kind> for Object {
@@ -57,10 +57,10 @@ kinds!(
     ValidatingWebhookConfiguration,
 );
 
-/// The objects as one YAML stream, a document each, in their order.
+/// The objects as one YAML stream, one document for each, in their order.
 ///
 /// # Errors
-/// None is known: it is the serializer's way to refuse what YAML cannot say.
+/// Those of the YAML serializer; no object here is known to cause one.
 pub fn yaml(objects: &[Object]) -> Result<String, Error> {
     let documents: Result<Vec<String>, Error> =
         objects.iter().map(serde_saphyr::to_string).collect();
@@ -71,7 +71,7 @@ pub fn yaml(objects: &[Object]) -> Result<String, Error> {
 mod tests {
     use super::*;
     use crate::admission::{Admission, Server};
-    use crate::{COMPONENTS, namespace};
+    use crate::{COMPONENTS, namespace, user_roles};
 
     fn all() -> Vec<Object> {
         let admission = Admission {
@@ -82,6 +82,7 @@ mod tests {
         let mut objects: Vec<Object> =
             COMPONENTS.iter().flat_map(crate::Component::objects).collect();
         objects.extend([namespace(), admission.configuration().into()]);
+        objects.extend(user_roles());
         objects
     }
 
@@ -115,7 +116,9 @@ mod tests {
             assert!(is_label(metadata.name.as_deref().unwrap()), "{metadata:?}");
             assert!(metadata.namespace.as_deref().is_none_or(is_label), "{metadata:?}");
             let labels = metadata.labels.as_ref().unwrap();
-            let keys: Vec<&str> = labels.keys().map(String::as_str).collect();
+            let is_ours =
+                |key: &&String| !key.starts_with("rbac.authorization.k8s.io/aggregate-to-");
+            let keys: Vec<&str> = labels.keys().filter(is_ours).map(String::as_str).collect();
             assert_eq!(keys, ["app.kubernetes.io/name", "app.kubernetes.io/part-of"]);
             assert!(labels.values().all(|value| is_label(value)), "{labels:?}");
             assert_eq!(labels["app.kubernetes.io/part-of"], "kube-devops");

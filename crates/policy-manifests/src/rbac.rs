@@ -1,4 +1,4 @@
-//! Rights: who a component is, what its roles say, and what binds the two.
+//! Service account, roles and bindings of a component.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{
@@ -10,21 +10,21 @@ use crate::{Component, NAMESPACE, Object};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// A right, as a constant.
+/// A policy rule as a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// API group; empty for the core group.
     pub group: &'static str,
     /// In the plural, with a subresource after a slash.
     pub resources: &'static [&'static str],
-    /// The only objects that the rule is about; empty for all.
+    /// `resourceNames`; empty for all objects.
     pub names: &'static [&'static str],
     /// Such as `list`.
     pub verbs: &'static [&'static str],
 }
 
 impl Rule {
-    /// A right on all objects of some resources.
+    /// A rule for all objects of some resources.
     pub(crate) const fn new(
         group: &'static str,
         resources: &'static [&'static str],
@@ -33,13 +33,12 @@ impl Rule {
         Self { group, resources, names: &[], verbs }
     }
 
-    /// To make the Lease of an election. This one has no name: a request that creates is judged
-    /// before the object's name is known.
+    /// To create the Lease of a leader election. RBAC cannot restrict `create` by name.
     pub(crate) const fn create_lease() -> Self {
         Self::new("coordination.k8s.io", &["leases"], &["create"])
     }
 
-    /// To win, keep and give up the election under one of these names.
+    /// To acquire, renew and release the Leases of these names.
     pub(crate) const fn hold_lease(names: &'static [&'static str]) -> Self {
         Self { names, ..Self::new("coordination.k8s.io", &["leases"], &["get", "update"]) }
     }
@@ -59,8 +58,8 @@ impl From<&Rule> for PolicyRule {
 }
 
 impl Component {
-    /// Its account, a role with its binding for each scope that it has rights in, and what it
-    /// needs beside that.
+    /// Its ServiceAccount, a role and a binding for each scope that it has rights in, and its
+    /// other objects.
     #[must_use]
     pub fn objects(&self) -> Vec<Object> {
         let mut objects = vec![self.service_account()];

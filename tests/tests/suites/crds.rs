@@ -215,7 +215,7 @@ fn kubectl_get_shows_the_columns() {
     namespace.apply(&policy("strict", "{enforcementMode: enforce}")).succeeded().unwrap();
     let audit = manifest("PolicyAuditResult", "strict-1", &verdict().to_string());
     namespace.apply(&audit).succeeded().unwrap();
-    let titles = ["NAME", "MODE", "SCORE", "CLASS", "PODS", "VIOLATIONS", "AGE"];
+    let titles = ["NAME", "MODE", "ADMISSION", "SCORE", "CLASS", "PODS", "VIOLATIONS", "AGE"];
     let [head, row] = namespace.table(&["dop"]).try_into().unwrap();
     assert_eq!(head, titles);
     // Nothing is known yet.
@@ -224,20 +224,26 @@ fn kubectl_get_shows_the_columns() {
     let status = json!({
         "healthScore": 72, "classification": "Stable", "podsEvaluated": 4, "totalViolations": 9,
         "lastEvaluated": "2020-02-02T02:02:02Z", "message": "9 findings in 4 pods",
+        "conditions": [
+            { "type": "Ready", "status": "True", "reason": "Evaluated", "message": "",
+                "lastTransitionTime": "2020-02-02T02:02:02Z" },
+            { "type": "Admission", "status": "True", "reason": "Denies", "message": "",
+                "lastTransitionTime": "2020-02-02T02:02:02Z" },
+        ],
     });
     namespace.patch_status("strict", &json!({ "status": status }));
     let [head, row] = namespace.table(&["devopspolicy"]).try_into().unwrap();
-    assert_eq!((head.len(), row.len()), (7, 7));
+    assert_eq!((head.len(), row.len()), (8, 8));
     assert_eq!(head, titles);
-    assert_eq!(row[..6], ["strict", "enforce", "72", "Stable", "4", "9"]);
-    assert_is_an_age(&row[6]);
+    assert_eq!(row[..7], ["strict", "enforce", "Denies", "72", "Stable", "4", "9"]);
+    assert_is_an_age(&row[7]);
 
     let [head, row] = namespace.table(&["dop", "--output=wide"]).try_into().unwrap();
-    assert_eq!(head[..7], titles);
-    assert_eq!(head[7..], ["LAST EVALUATED", "MESSAGE"]);
-    assert_eq!(row[..6], ["strict", "enforce", "72", "Stable", "4", "9"]);
-    assert_is_an_age(&row[7]);
-    assert_eq!(row[8], "9 findings in 4 pods");
+    assert_eq!(head[..8], titles);
+    assert_eq!(head[8..], ["LAST EVALUATED", "MESSAGE"]);
+    assert_eq!(row[..7], ["strict", "enforce", "Denies", "72", "Stable", "4", "9"]);
+    assert_is_an_age(&row[8]);
+    assert_eq!(row[9], "9 findings in 4 pods");
 
     for wide in ["--output=", "--output=wide"] {
         let [head, row] = namespace.table(&["par", wide]).try_into().unwrap();

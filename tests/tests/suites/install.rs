@@ -1,4 +1,8 @@
-//! `deploy/kustomize/base` on a real API server: it applies, and grants what it says.
+//! `deploy/kustomize/base` and `deploy/examples` on a real API server: they apply, and the roles
+//! grant what they state.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+use std::time::Duration;
 
 use e2e::{Parts, Testbed, shared};
 
@@ -85,6 +89,52 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
     ] {
         assert!(!may(verb, resource, scope), "{verb} {resource} {scope}");
     }
+}
+
+#[test]
+fn namespace_users_read_policies_and_only_admins_write_them() {
+    let testbed = policies::testbed();
+    testbed.install_base().unwrap();
+    let namespace = testbed.namespace("users").unwrap();
+    let may = |role: &str, verb: &str, resource: &str| {
+        let user = format!("--as={role}-of-{namespace}");
+        let question = ["auth", "can-i", verb, resource, "-n", &namespace, &user];
+        testbed.kubectl(&question).unwrap().stdout.trim() == "yes"
+    };
+    for role in ["view", "edit", "admin"] {
+        let user = format!("--user={role}-of-{namespace}");
+        let role = format!("--clusterrole={role}");
+        let bind = ["create", "rolebinding", &user[7..], &role, &user, "-n", &namespace];
+        testbed.kubectl(&bind).unwrap().succeeded().unwrap();
+    }
+    let policies = "devopspolicies.devops.stochastic.io";
+    let results = "policyauditresults.devops.stochastic.io";
+    // The controller manager aggregates the roles a moment after they are applied.
+    let is_aggregated = || Ok(may("view", "list", policies) && may("admin", "delete", policies));
+    testbed.wait_for("the aggregated roles", Duration::from_secs(30), is_aggregated).unwrap();
+    for role in ["view", "edit", "admin"] {
+        for verb in ["get", "list", "watch"] {
+            assert!(may(role, verb, policies) && may(role, verb, results), "{role} {verb}");
+        }
+        for verb in ["create", "update", "patch", "delete"] {
+            assert_eq!(may(role, verb, policies), role == "admin", "{role} {verb}");
+            assert!(!may(role, verb, results), "{role} {verb} {results}");
+        }
+    }
+}
+
+#[test]
+fn the_example_applies_to_an_api_server() {
+    let testbed = shared();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples");
+    let apply = || testbed.kubectl(&["apply", "-f", example]).unwrap().succeeded().unwrap();
+    let text = apply();
+    assert_eq!(text.lines().count(), 10, "{text}");
+    assert!(text.lines().all(|line| line.ends_with(" created")), "{text}");
+    let again = apply();
+    assert!(!again.contains("created"), "{again}");
+    let delete = ["delete", "-f", example, "--wait=false"];
+    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
 }
 
 #[test]

@@ -25,6 +25,11 @@ use crate::severity::Severity;
     derive = "PartialEq",
     crates(kube_core = "::kube_core"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcementMode"),
+    printcolumn(
+        name = "Admission",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Admission\")].reason"
+    ),
     printcolumn(name = "Score", type_ = "integer", json_path = ".status.healthScore"),
     printcolumn(name = "Class", type_ = "string", json_path = ".status.classification"),
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.podsEvaluated"),
@@ -69,8 +74,9 @@ pub struct DevOpsPolicySpec {
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub forbid_pending_duration: Option<i32>,
 
-    /// `audit` only reports; `enforce` also fills missing probes and resources into Deployments,
-    /// StatefulSets and DaemonSets. Default: audit.
+    /// Whether the operator may change workloads: `audit` never changes workloads; `enforce` fills
+    /// missing probes and resources into Deployments, StatefulSets and DaemonSets. What the
+    /// admission webhook denies is set by admission, in both modes. Default: audit.
     #[serde(default)]
     pub enforcement_mode: EnforcementMode,
 
@@ -98,11 +104,11 @@ pub struct DevOpsPolicySpec {
     pub admission: Option<Admission>,
 }
 
-/// Whether a policy only reports or also repairs.
+/// Whether the operator may change workloads under a policy.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum EnforcementMode {
-    /// Report findings, change nothing.
+    /// Report findings; never change workloads.
     #[default]
     Audit,
     /// Report findings and fill in what is missing.

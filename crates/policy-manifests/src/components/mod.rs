@@ -1,4 +1,4 @@
-//! What the platform consists of. A new component is a file here and a line in [`COMPONENTS`].
+//! The components of the platform. A new one is a file here and an entry of [`COMPONENTS`].
 
 mod operator;
 mod watcher;
@@ -10,20 +10,20 @@ pub use webhook::WEBHOOK;
 
 use crate::{Object, Rule};
 
-/// All components, in the order in which they are installed.
+/// All components, in the order of installation.
 pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
 
-/// One service of the platform, and all that it may do in a cluster.
+/// One service of the platform and its rights.
 ///
-/// The name is that of its account, of its workload, and of the Lease it leads by.
+/// Its ServiceAccount, its workload and its Lease have its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Component {
     pub(crate) name: &'static str,
-    /// Rights in every namespace. Each is one that a stolen token has as well.
+    /// Rights in every namespace. A stolen token grants all of them.
     pub(crate) cluster: &'static [Rule],
     /// Rights in the platform's own namespace.
     pub(crate) own_namespace: &'static [Rule],
-    /// What it needs beside its account and its rights.
+    /// Further objects that it needs.
     pub(crate) others: fn() -> Vec<Object>,
 }
 
@@ -33,18 +33,6 @@ impl Component {
     pub fn name(&self) -> &'static str {
         self.name
     }
-
-    /// Rights in every namespace.
-    #[must_use]
-    pub fn cluster_rules(&self) -> &'static [Rule] {
-        self.cluster
-    }
-
-    /// Rights in the platform's own namespace, beside those in every one.
-    #[must_use]
-    pub fn own_namespace_rules(&self) -> &'static [Rule] {
-        self.own_namespace
-    }
 }
 
 #[cfg(test)]
@@ -52,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_right_is_spelled_out() {
+    fn no_rule_has_a_wildcard() {
         for component in COMPONENTS {
             for rule in component.cluster.iter().chain(component.own_namespace) {
                 let words = [rule.resources, rule.names, rule.verbs].concat();
@@ -63,7 +51,8 @@ mod tests {
                 assert!(words.iter().all(is_plain), "{}: {rule:?}", component.name);
                 assert!(!rule.group.contains('*'), "{}: {rule:?}", component.name);
                 assert!(!rule.resources.is_empty() && !rule.verbs.is_empty(), "{rule:?}");
-                // RBAC cannot hold these to a name: such a rule would grant nothing.
+                // RBAC cannot restrict these verbs by name: such a rule would grant nothing
+                // (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).
                 let unnamed = ["create", "list", "watch", "deletecollection"];
                 let is_named = !rule.names.is_empty();
                 assert!(!is_named || !rule.verbs.iter().any(|v| unnamed.contains(v)), "{rule:?}");
@@ -72,11 +61,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_may_raise_rights_or_read_secrets_of_all() {
-        let grave = ["secrets", "roles", "clusterroles", "rolebindings", "clusterrolebindings"];
+    fn no_component_may_escalate_or_read_all_secrets() {
+        let sensitive = ["secrets", "roles", "clusterroles", "rolebindings", "clusterrolebindings"];
         for component in COMPONENTS {
             for rule in component.cluster {
-                assert!(!rule.resources.iter().any(|r| grave.contains(r)), "{rule:?}");
+                assert!(!rule.resources.iter().any(|r| sensitive.contains(r)), "{rule:?}");
                 assert!(
                     !["escalate", "bind", "impersonate"].iter().any(|v| rule.verbs.contains(v))
                 );

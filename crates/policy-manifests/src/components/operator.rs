@@ -1,20 +1,20 @@
-//! The operator: it looks at pods and policies, and writes what it finds beside the policies.
+//! The operator reads pods and policies; it writes policy status, audit results and Events.
 
 use super::Component;
 use crate::Rule;
 
 const GROUP: &str = "devops.stochastic.io";
 
-/// Keeps the status of every policy true.
+/// Evaluates every policy and writes its status.
 pub const OPERATOR: Component = Component {
     name: "policy-operator",
     cluster: &[
         Rule::new("", &["pods"], &["list", "watch"]),
-        // `patch` is for the finalizer alone.
+        // `patch` is only for the finalizer.
         Rule::new(GROUP, &["devopspolicies"], &["list", "watch", "patch"]),
         Rule::new(GROUP, &["devopspolicies/status"], &["patch"]),
         Rule::new(GROUP, &["policyauditresults"], &["list", "watch", "create", "delete"]),
-        // An Event that comes again is counted up in the one that is there.
+        // `patch` raises the count of a repeated Event.
         Rule::new("events.k8s.io", &["events"], &["create", "patch"]),
     ],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-operator"])],
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_changes_no_workload_and_no_spec_but_by_its_own_kinds() {
+    fn it_writes_only_its_own_kinds_and_events() {
         for rule in OPERATOR.cluster {
             let writes = rule.verbs.iter().any(|verb| !["list", "watch"].contains(verb));
             let is_ours = rule.group == GROUP || rule.group == "events.k8s.io";

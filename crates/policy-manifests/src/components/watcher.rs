@@ -1,4 +1,4 @@
-//! The watcher: it looks at pods, and writes nothing but its Lease.
+//! The watcher reads pods; it writes only its Lease.
 
 use super::Component;
 use crate::Rule;
@@ -6,7 +6,7 @@ use crate::Rule;
 /// Scores pods as they change.
 pub const WATCHER: Component = Component {
     name: "policy-watcher",
-    // Pods come by list and watch alone: nobody asks for a single one.
+    // No `get`: pods are read by list and watch only.
     cluster: &[Rule::new("", &["pods"], &["list", "watch"])],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-watcher"])],
     others: Vec::new,
@@ -28,7 +28,7 @@ mod tests {
         let create = Rule { names: &[], verbs: &["create"], ..lease };
         assert_eq!(WATCHER.cluster, [pods]);
         assert_eq!(WATCHER.own_namespace, [create, lease]);
-        // The election goes by the component's name.
+        // The Lease of the leader election has the component's name.
         assert_eq!(lease.names, [WATCHER.name]);
     }
 }

@@ -1,16 +1,16 @@
-//! The webhook: it looks at policies. What it judges comes to it with each request.
+//! The webhook reads policies; the objects that it judges are part of each request.
 
 use super::Component;
 use crate::admission::service;
 use crate::certificate::self_managed;
 use crate::{Object, Rule};
 
-/// Judges objects before they are stored.
+/// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
     name: "policy-webhook",
     cluster: &[
         Rule::new("devops.stochastic.io", &["devopspolicies"], &["list", "watch"]),
-        // For `caBundle` alone, which no rule can say: see docs/policy-webhook.md.
+        // Only for `caBundle`; RBAC cannot restrict a rule to a field: see docs/policy-webhook.md.
         Rule {
             group: "admissionregistration.k8s.io",
             resources: &["validatingwebhookconfigurations"],
@@ -18,8 +18,9 @@ pub const WEBHOOK: Component = Component {
             verbs: &["get", "patch"],
         },
     ],
-    // No right to make Secrets: one that makes them makes tokens of other accounts. So the
-    // installation brings this one along, empty. It leads nothing.
+    // No right to create Secrets: it would allow to create tokens of other ServiceAccounts
+    // (https://kubernetes.io/docs/concepts/security/rbac-good-practices/#listing-secrets). So the
+    // installation creates this Secret, empty. The webhook needs no leader election.
     own_namespace: &[Rule {
         group: "",
         resources: &["secrets"],
@@ -29,8 +30,9 @@ pub const WEBHOOK: Component = Component {
     others,
 };
 
-/// Where the API server finds it, and where its certificate is kept. Not that it is to be asked:
-/// where nobody answers yet, each pod might wait for that.
+/// The Service that the API server calls, and the Secret of the certificate. Not the webhook
+/// configuration: it is to be applied only once a webhook answers, as each request could wait for
+/// the timeout until then.
 fn others() -> Vec<Object> {
     vec![service().into(), self_managed::empty_secret().into()]
 }
@@ -62,18 +64,18 @@ mod tests {
         };
         assert_eq!(WEBHOOK.cluster, [policies, configuration]);
         assert_eq!(WEBHOOK.own_namespace, [certificate]);
-        // The rule is about what `policyctl webhook install-config` applies.
+        // The configuration that `policyctl webhook install-config` applies.
         assert_eq!(configuration.names, [Admission::name()]);
     }
 
     #[test]
-    fn what_the_webhook_fills_in_is_empty() {
+    fn the_secret_has_no_data() {
         let objects = WEBHOOK.objects();
         let secret = objects.iter().find_map(|object| match object {
             Object::Secret(secret) => Some(serde_json::to_value(secret).unwrap()),
             _ => None,
         });
-        // Not even an empty `data`: whoever applies it again would own what is in there.
+        // Not even an empty `data`: applying it again would take ownership of the webhook's keys.
         let fields: Vec<_> = secret.unwrap().as_object().unwrap().keys().cloned().collect();
         assert_eq!(fields, ["apiVersion", "kind", "metadata", "type"]);
     }

@@ -1,0 +1,36 @@
+//! What namespace users may do with policies and audit results, beside the platform's own rights.
+//!
+//! Kubernetes adds the rules of a ClusterRole with an aggregation label to its default roles
+//! `view`, `edit` and `admin`
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles>).
+//! `edit` includes `view`, and `admin` includes `edit`, so two roles serve all three.
+
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use policy_core::api::GROUP;
+
+use crate::metadata::{PLATFORM, cluster_wide, cluster_wide_name};
+use crate::{Object, Rule};
+
+const READ: Rule =
+    Rule::new(GROUP, &["devopspolicies", "policyauditresults"], &["get", "list", "watch"]);
+
+/// Not for `edit`: whoever deploys workloads shall not switch off the policy that judges them.
+/// Audit results are written by the operator alone.
+const WRITE: Rule = Rule::new(
+    GROUP,
+    &["devopspolicies"],
+    &["create", "update", "patch", "delete", "deletecollection"],
+);
+
+/// The roles to install: `view` and `edit` read, `admin` also writes policies.
+#[must_use]
+pub fn user_roles() -> Vec<Object> {
+    [("view", READ), ("admin", WRITE)].map(|(role, rule)| aggregated(role, &rule).into()).to_vec()
+}
+
+fn aggregated(role: &str, rule: &Rule) -> ClusterRole {
+    let mut metadata = cluster_wide(&cluster_wide_name(role), PLATFORM);
+    let label = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+    metadata.labels.get_or_insert_default().insert(label, "true".to_owned());
+    ClusterRole { metadata, rules: Some(vec![rule.into()]), ..ClusterRole::default() }
+}
