@@ -1,4 +1,4 @@
-//! The ValidatingWebhookConfiguration and the Service of the webhook.
+//! The `ValidatingWebhookConfiguration` and the Service of the webhook.
 //!
 //! The API server does not call the webhook for system namespaces, so that they never depend on
 //! it: the namespace selector excludes their names, and a match condition the suffix `-system`.

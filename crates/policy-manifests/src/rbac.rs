@@ -58,7 +58,7 @@ impl From<&Rule> for PolicyRule {
 }
 
 impl Component {
-    /// Its ServiceAccount, a role and a binding for each scope that it has rights in, and its
+    /// Its `ServiceAccount`, a role and a binding for each scope that it has rights in, and its
     /// other objects.
     #[must_use]
     pub fn objects(&self) -> Vec<Object> {

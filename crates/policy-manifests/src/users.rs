@@ -1,6 +1,6 @@
 //! What namespace users may do with policies and audit results, beside the platform's own rights.
 //!
-//! Kubernetes adds the rules of a ClusterRole with an aggregation label to its default roles
+//! Kubernetes adds the rules of a `ClusterRole` with an aggregation label to its default roles
 //! `view`, `edit` and `admin`
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles>).
 //! `edit` includes `view`, and `admin` includes `edit`, so two roles serve all three.
@@ -28,9 +28,9 @@ pub fn user_roles() -> Vec<Object> {
     [("view", READ), ("admin", WRITE)].map(|(role, rule)| aggregated(role, &rule).into()).to_vec()
 }
 
-fn aggregated(role: &str, rule: &Rule) -> ClusterRole {
-    let mut metadata = cluster_wide(&cluster_wide_name(role), PLATFORM);
-    let label = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+fn aggregated(into: &str, rule: &Rule) -> ClusterRole {
+    let mut metadata = cluster_wide(&cluster_wide_name(into), PLATFORM);
+    let label = format!("rbac.authorization.k8s.io/aggregate-to-{into}");
     metadata.labels.get_or_insert_default().insert(label, "true".to_owned());
     ClusterRole { metadata, rules: Some(vec![rule.into()]), ..ClusterRole::default() }
 }

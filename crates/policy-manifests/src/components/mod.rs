@@ -15,7 +15,7 @@ pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
 
 /// One service of the platform and its rights.
 ///
-/// Its ServiceAccount, its workload and its Lease have its name.
+/// Its `ServiceAccount`, its workload and its Lease have its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Component {
     pub(crate) name: &'static str,
