@@ -1,6 +1,5 @@
 //! `deploy/kustomize/base` and `deploy/examples` on a real API server: they apply, and the roles
 //! grant what they state.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::time::Duration;
 
