@@ -151,8 +151,17 @@ mod tests {
                 crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
             columns.iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
-        let expected =
-            ["Mode", "Score", "Class", "Pods", "Violations", "Age", "Last evaluated", "Message"];
+        let expected = [
+            "Mode",
+            "Admission",
+            "Score",
+            "Class",
+            "Pods",
+            "Violations",
+            "Age",
+            "Last evaluated",
+            "Message",
+        ];
         assert_eq!(columns(&policy), expected);
         assert_eq!(columns(&audit), ["Policy", "Score", "Class", "Violations", "Age"]);
         assert!(!policy["spec"]["versions"][0]["subresources"]["status"].is_null());
