@@ -9,8 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use crate::image::ImageReference;
 use crate::text::bounded_name;
 use crate::view::{
-    Amount, ContainerStatusView, ContainerView, MIRROR_POD, ObjectView, PodStatusView, PodView,
-    ResourcesView, Spanned, SpecView,
+    Amount, ContainerStatusView, ContainerView, Located, MIRROR_POD, ObjectView, PodStatusView,
+    PodView, ResourcesView, SpecView,
 };
 use crate::workload::{ObjectKind, Workload};
 
@@ -240,7 +240,7 @@ pub(crate) fn pod_spec(kind: ObjectKind, spec: &SpecView) -> Option<&SpecView> {
 /// their list.
 pub(crate) fn all_containers(
     spec: &SpecView,
-) -> impl Iterator<Item = (ContainerRole, usize, &Spanned<ContainerView>)> {
+) -> impl Iterator<Item = (ContainerRole, usize, &Located<ContainerView>)> {
     let regular = spec.containers.iter().map(|c| (ContainerRole::Regular, c)).enumerate();
     let init = spec.init_containers.iter().map(|c| (init_role(&c.value), c)).enumerate();
     let ephemeral = spec.ephemeral_containers.iter().map(|c| (ContainerRole::Ephemeral, c));

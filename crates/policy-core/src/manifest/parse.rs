@@ -1,8 +1,10 @@
-//! Parsing one YAML (or JSON) document under limits that fit its size.
+//! Parsing one YAML document under limits that fit its size.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::budget::BudgetBreach;
-use serde_saphyr::{Error, MessageFormatter as _, Options, UserMessageFormatter};
+use serde_saphyr::{
+    DuplicateKeyPolicy, Error, MergeKeyPolicy, MessageFormatter as _, Options, UserMessageFormatter,
+};
 
 /// Deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
 /// fit into the 2 MiB of a thread also without optimisation.
@@ -23,14 +25,44 @@ pub(super) struct ParseError {
     pub(super) line: u32,
     /// What is wrong, without the position.
     pub(super) reason: String,
-    /// Whether the text is well-formed, only not of the wanted shape.
+    /// Whether the text is well-formed, but a value has another type than the wanted one.
     pub(super) is_mismatch: bool,
+    /// Whether a key is repeated in its mapping.
+    pub(super) is_duplicate_key: bool,
 }
 
-/// Reads a document; `None` where it is empty or `null`.
+impl ParseError {
+    /// A value of another type than the wanted one.
+    pub(super) fn mismatch(line: u32, reason: String) -> Self {
+        Self { line, reason, is_mismatch: true, is_duplicate_key: false }
+    }
+}
+
+/// Reads a document; `None` where it is empty or `null`. A repeated key is an error.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    parse_with(bytes, DuplicateKeyPolicy::Error, MergeKeyPolicy::Merge)
+}
+
+/// Reads a document whose keys may be repeated: the last value counts. Takes more memory, since
+/// each mapping is collected before it is read.
+pub(super) fn parse_last_wins<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    parse_with(bytes, DuplicateKeyPolicy::LastWins, MergeKeyPolicy::Merge)
+}
+
+/// Reads a document in which repeated keys and `<<` are keys like any other.
+pub(super) fn parse_every_key<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    parse_with(bytes, DuplicateKeyPolicy::PassThrough, MergeKeyPolicy::AsOrdinary)
+}
+
+fn parse_with<T: DeserializeOwned>(
+    bytes: &[u8],
+    duplicate_keys: DuplicateKeyPolicy,
+    merge_keys: MergeKeyPolicy,
+) -> Result<Option<T>, ParseError> {
     let text = text(bytes)?;
-    Ok(serde_saphyr::from_str_with_options(text, options(text.len()))?)
+    let mut options = options(text.len());
+    (options.duplicate_keys, options.merge_keys) = (duplicate_keys, merge_keys);
+    Ok(serde_saphyr::from_str_with_options(text, options)?)
 }
 
 fn text(bytes: &[u8]) -> Result<&str, ParseError> {
@@ -45,6 +77,7 @@ impl From<Error> for ParseError {
                 .map_or(1, |place| u32::try_from(place.line()).unwrap_or(u32::MAX)),
             reason: reason(&error),
             is_mismatch: is_mismatch(&error),
+            is_duplicate_key: is_duplicate_key(&error),
         }
     }
 }
@@ -55,6 +88,7 @@ fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> ParseError {
         line: u32::try_from(lines + 1).unwrap_or(u32::MAX),
         reason: "is not UTF-8 text".to_owned(),
         is_mismatch: false,
+        is_duplicate_key: false,
     }
 }
 
@@ -65,6 +99,9 @@ fn options(size: usize) -> Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         with_snippet: false,
+        // Nothing reads comments, and with them 33 comment lines between a key and its value are
+        // too many. kube-client turns the feature on for every crate of a build.
+        emit_comments: false,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: size },
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
@@ -79,6 +116,13 @@ fn options(size: usize) -> Options {
             max_recorded_anchor_events: expanded,
             max_recorded_anchor_bytes: expanded,
         },
+    }
+}
+
+fn is_duplicate_key(error: &Error) -> bool {
+    match error {
+        Error::AliasError { error, .. } => is_duplicate_key(error),
+        error => matches!(error, Error::DuplicateMappingKey { .. }),
     }
 }
 
@@ -99,7 +143,7 @@ fn is_mismatch(error: &Error) -> bool {
 fn reason(error: &Error) -> String {
     match error {
         Error::AliasError { error, .. } => reason(error),
-        Error::Unexpected { expected: "mapping start", .. } => "expected an object".to_owned(),
+        Error::Unexpected { expected: "mapping start", .. } => NOT_AN_OBJECT.to_owned(),
         Error::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
         Error::Unexpected { expected: "string scalar", .. } => "expected a string".to_owned(),
         Error::InvalidScalar { ty: "bool" | "boolean", .. } => "expected true or false".to_owned(),
@@ -118,6 +162,8 @@ fn reason(error: &Error) -> String {
     }
 }
 
+/// The reason for a value that is no mapping where one is wanted.
+pub(super) const NOT_AN_OBJECT: &str = "expected an object";
 const TOO_MANY_ALIASES: &str = "its aliases expand to far more than its text";
 
 fn too_deep() -> String {

@@ -9,11 +9,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_path_to_error::Track;
 
+use super::object_type::Header;
 use super::parse::{ParseError, parse};
-use super::{Document, Failure, Header, documents};
+use super::{Document, Failure, documents};
 use crate::api::{API_VERSION, DevOpsPolicy};
 use crate::policy::{CompiledPolicy, InvalidField};
-use crate::view::Spanned;
+use crate::view::Located;
 
 /// The policy of a file that holds exactly one; documents of other kinds are passed over.
 ///
@@ -33,10 +34,14 @@ pub fn read_policy(bytes: &[u8]) -> Result<DevOpsPolicy, Vec<Failure>> {
     }
     match policies.as_slice() {
         [(document, header)] => read_document(document, header.api_version.as_deref()),
-        [] => Err(vec![Failure { line: 1, reason: "holds no DevOpsPolicy".to_owned() }]),
+        [] => Err(vec![Failure {
+            line: 1,
+            reason: "holds no DevOpsPolicy".to_owned(),
+            is_manifest: true,
+        }]),
         [_, (second, _), ..] => {
             let reason = "holds a second DevOpsPolicy; give one".to_owned();
-            Err(vec![Failure { line: second.first_line, reason }])
+            Err(vec![Failure { line: second.first_line, reason, is_manifest: true }])
         }
     }
 }
@@ -48,7 +53,7 @@ fn read_document(
     if api_version != Some(API_VERSION) {
         let found = api_version.unwrap_or("nothing");
         let reason = format!("apiVersion of a DevOpsPolicy is {API_VERSION}, not {found}");
-        return Err(vec![Failure { line: document.first_line, reason }]);
+        return Err(vec![Failure { line: document.first_line, reason, is_manifest: true }]);
     }
     let value = parse::<Value>(document.bytes).map_err(|error| vec![failure(document, error)])?;
     let problems = match decode_policy(without_nulls(value.unwrap_or_default())) {
@@ -60,7 +65,7 @@ fn read_document(
         .into_iter()
         .map(|invalid| {
             let line = document.file_line(lines.line(&invalid.path));
-            Failure { line, reason: invalid.to_string() }
+            Failure { line, reason: invalid.to_string(), is_manifest: true }
         })
         .collect();
     failures.sort_by_key(|failure| failure.line);
@@ -130,7 +135,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
 }
 
 pub(super) fn failure(document: &Document<'_>, error: ParseError) -> Failure {
-    Failure { line: document.file_line(error.line), reason: error.reason }
+    Failure { line: document.file_line(error.line), reason: error.reason, is_manifest: true }
 }
 
 /// The line of each field of a document, whatever its values are.
@@ -166,8 +171,8 @@ impl<'de> Visitor<'de> for FieldLines {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(key) = map.next_key::<Spanned<String>>()? {
-            let line = u32::try_from(key.defined.line()).unwrap_or(u32::MAX);
+        while let Some(key) = map.next_key::<Located<String>>()? {
+            let line = u32::try_from(u64::from(key.line)).unwrap_or(u32::MAX);
             self.0.insert(key.value, (line, map.next_value()?));
         }
         Ok(self)

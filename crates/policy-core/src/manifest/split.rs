@@ -1,35 +1,44 @@
-//! Cutting a manifest into its documents before any of them is parsed, so that a document that
-//! cannot be read harms no other.
+//! Splitting a manifest into its documents before any of them is parsed, so that a document that
+//! cannot be parsed does not affect the others.
 
 use serde::de::IgnoredAny;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// One document of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
-    /// Its place in the file, from 1.
+    /// Its position in the file, from 1.
     pub number: u32,
     /// The line of the file on which it starts, from 1.
     pub first_line: u32,
-    /// Its bytes, the separator before it included.
+    /// Its bytes, in YAML with the separator before it.
     pub bytes: &'a [u8],
+    /// Whether the document is JSON, which allows characters that YAML does not (RFC 8259
+    /// section 7).
+    pub is_json: bool,
 }
 
 impl Document<'_> {
     /// The line of the file on which a line of the document stands; both count from 1.
     pub(super) fn file_line(&self, line: u32) -> u32 {
-        self.first_line.saturating_add(line.saturating_sub(1))
+        file_line(self.first_line, line)
     }
 }
 
-/// The documents of a manifest: JSON objects one after the other, as `kubectl` takes them, or
+/// The line of the file on which a line of a text stands that starts on `first_line`.
+pub(super) fn file_line(first_line: u32, line: u32) -> u32 {
+    first_line.saturating_add(line.saturating_sub(1))
+}
+
+/// The documents of a manifest: JSON objects one after the other, as `kubectl` accepts them, or
 /// YAML documents between `---` and `...`.
 ///
 /// YAML forbids both markers at the start of a line inside a document (`c-forbidden`,
-/// <https://yaml.org/spec/1.2.2/#912-document-markers>), so looking at the starts of the lines
-/// is exact, also where the document between them is broken.
+/// <https://yaml.org/spec/1.2.2/#912-document-markers>), so splitting at such lines is exact, also
+/// where the document between them is broken.
 #[must_use]
 pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
-    const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut documents = Documents { found: Vec::new(), count: 0, line: 1 };
     let rest = documents.take_json(bytes);
@@ -41,42 +50,38 @@ struct Documents<'a> {
     found: Vec<Document<'a>>,
     /// Documents so far, empty ones included.
     count: usize,
-    /// The line on which the next byte stands.
+    /// The line of the next byte.
     line: usize,
 }
 
 impl<'a> Documents<'a> {
-    fn push(&mut self, first_line: usize, bytes: &'a [u8]) {
+    fn push(&mut self, first_line: usize, bytes: &'a [u8], is_json: bool) {
         self.count += 1;
         self.found.push(Document {
             number: saturate(self.count),
             first_line: saturate(first_line),
             bytes,
+            is_json,
         });
     }
 
-    /// Takes the JSON objects at the start and gives what follows them.
+    /// Takes the JSON objects at the start and returns what follows them.
     fn take_json(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
             let text = rest.trim_ascii_start();
-            let mut stream = serde_json::Deserializer::from_slice(text).into_iter();
-            let object = match text.first() {
-                Some(b'{') => stream.next(),
-                _ => None,
-            };
-            let Some(Ok(IgnoredAny)) = object else {
+            let Some(length) = json_object(text) else {
                 // Space at the start may be indentation that YAML needs.
                 return if self.found.is_empty() { rest } else { self.skip(rest, text) };
             };
-            let (object, after) = text.split_at(stream.byte_offset());
+            let (object, after) = text.split_at(length);
             self.skip(rest, text);
-            self.push(self.line, object);
+            self.push(self.line, object, true);
             rest = self.skip(text, after);
         }
     }
 
-    /// Goes on from one place to a later one.
+    /// Advances from one position to a later one.
     fn skip(&mut self, from: &[u8], to: &'a [u8]) -> &'a [u8] {
         self.line += newlines(&from[..from.len() - to.len()]);
         to
@@ -91,20 +96,28 @@ impl<'a> Documents<'a> {
         let (mut has_marker, mut has_content) = (false, false);
         for line in bytes.split_inclusive(|b| *b == b'\n') {
             let end = offset + line.len();
-            if let Some(rest) = after_marker(line, b"---") {
+            let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            if let Some(rest) = after_marker(text, b"---") {
                 if has_marker || has_content {
                     self.end_document(first_line, &bytes[start..offset], has_content);
-                    (start, first_line) = (offset, self.line);
+                }
+                if has_marker || has_content || text.len() < line.len() {
+                    (start, first_line) = (end - text.len(), self.line);
                 }
                 (has_marker, has_content) = (true, is_content(rest));
-            } else if after_marker(line, b"...").is_some() {
+            } else if after_marker(text, b"...").is_some() {
                 if has_marker || has_content {
                     self.end_document(first_line, &bytes[start..offset], has_content);
                 }
                 (start, first_line) = (end, self.line + 1);
                 (has_marker, has_content) = (false, false);
             } else {
-                has_content |= is_content(line);
+                // Files that were put together keep their byte-order marks, which the YAML
+                // parser refuses after `---` (YAML 1.2.2 section 9.1.1 has them before it).
+                if text.len() < line.len() && !has_content {
+                    (start, first_line) = (end - text.len(), self.line);
+                }
+                has_content |= is_content(text);
             }
             offset = end;
             self.line += 1;
@@ -116,12 +129,29 @@ impl<'a> Documents<'a> {
 
     /// An empty document has a number, and nothing to read.
     fn end_document(&mut self, first_line: usize, bytes: &'a [u8], has_content: bool) {
-        if has_content {
-            self.push(first_line, bytes);
-        } else {
+        if !has_content {
             self.count += 1;
+            return;
+        }
+        let body = after_marker(bytes, b"---").unwrap_or(bytes);
+        let text = body.trim_ascii();
+        if json_object(text) == Some(text.len()) {
+            let before = newlines(&bytes[..bytes.len() - body.trim_ascii_start().len()]);
+            self.push(first_line + before, text, true);
+        } else {
+            self.push(first_line, bytes, false);
         }
     }
+}
+
+/// The length of the JSON object at the start of a text.
+fn json_object(text: &[u8]) -> Option<usize> {
+    text.first().filter(|first| **first == b'{')?;
+    let mut stream = serde_json::Deserializer::from_slice(text).into_iter();
+    let Some(Ok(IgnoredAny)) = stream.next() else {
+        return None;
+    };
+    Some(stream.byte_offset())
 }
 
 /// What follows the marker, where the line starts with it and the marker ends there.
@@ -209,5 +239,18 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_content() {
         assert_eq!(split("\u{feff}a: 1\n"), [(1, 1, "a: 1\n")]);
+        assert_eq!(split("a: 1\n---\n\u{feff}b: 2\n"), [(1, 1, "a: 1\n"), (2, 3, "b: 2\n")]);
+        assert_eq!(split("a: 1\n\u{feff}---\nb: 2\n")[1], (2, 2, "---\nb: 2\n"));
+        assert_eq!(split("---\n# Source: x\n\u{feff}# y\na: 1\n"), [(1, 3, "# y\na: 1\n")]);
+        assert_eq!(split("\u{feff}\u{feff}---\na: 1\n"), [(1, 1, "---\na: 1\n")]);
+        assert_eq!(split("a: |\n  \u{feff}b\n").len(), 1);
+    }
+
+    #[test]
+    fn a_json_object_between_markers_is_json() {
+        let found = documents(b"a: 1\n---\n\n{\"b\":\n2}\n--- {\"c\": 3}\n---\n{d: 4}\n");
+        let kinds: Vec<_> = found.iter().map(|d| (d.number, d.first_line, d.is_json)).collect();
+        assert_eq!(kinds, [(1, 1, false), (2, 4, true), (3, 6, true), (4, 7, false)]);
+        assert_eq!(found[1].bytes, b"{\"b\":\n2}");
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// What a whole file holds, as text: `kind namespace/name @line [container lines]`, skipped
-/// objects after `-`, failures after `!`.
+/// objects after `-`, failures after `!`, notes after `~`.
 fn read(text: &str) -> Vec<String> {
     read_bytes(text.as_bytes())
 }
@@ -22,6 +22,7 @@ fn read_bytes(bytes: &[u8]) -> Vec<String> {
         lines.extend(
             content.failures.iter().map(|fail| format!("! {}: {}", fail.line, fail.reason)),
         );
+        lines.extend(content.notes.iter().map(|note| format!("~ {}: {}", note.line, note.message)));
     }
     lines
 }
@@ -130,7 +131,7 @@ fn a_bad_member_hides_no_other() {
 fn a_bad_member_of_a_list_in_a_list_hides_no_other() {
     let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items:\n  - {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c}]}}\n\
                 \x20 - {apiVersion: v1, kind: Pod, spec: {containers: 5}}\n";
-    assert_eq!(read(text), ["Pod default/a @4 [4]", "! 4: expected a list"]);
+    assert_eq!(read(text), ["Pod default/a @7 [7]", "! 8: expected a list"]);
 }
 
 #[test]
@@ -165,10 +166,143 @@ fn aliases_point_to_where_the_container_is_written() {
 }
 
 #[test]
-fn duplicate_keys_are_named_with_their_line() {
-    let text = POD.replace("  - name: c\n", "  - name: c\n    name: d\n");
-    let result = read(&text);
-    assert!(result[0].starts_with("! 8: ") && result[0].contains("name"), "{result:?}");
+fn of_a_repeated_key_the_last_value_counts_and_its_line_is_noted() {
+    let noted = |line: u32, key: &str| {
+        format!("~ {line}: `{key}` is repeated; its last value counts, as for kubectl")
+    };
+    let text = POD.replace("  - name: c\n", "  - name: c\n    env: {x: 1, x: 2}\n    name: d\n");
+    assert_eq!(read(&text), ["Pod default/a @1 [7]", &noted(8, "x"), &noted(9, "name")]);
+    let kind = "apiVersion: v1\nkind: Secret\nspec: {containers: [{}]}\nkind: Pod\n";
+    assert_eq!(read(kind), ["Pod default/(unnamed) @1 [3]", &noted(4, "kind")]);
+    let json = "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\",\n\"labels\": {\"x\": \"1\", \"x\": \"2\"}},\n\"spec\": {\"containers\": []}, \"spec\": {\n\"containers\":\n[{}]}}";
+    assert_eq!(read(json), ["Pod default/a @1 [5]", &noted(2, "x"), &noted(3, "spec")]);
+    let image = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: a:1\n    image: a\n";
+    for text in
+        [image, &image.replace("  - image: a:1\n    image: a\n", "  - {image: a:1, image: a}\n")]
+    {
+        let content = documents(text.as_bytes())[0].read("default");
+        let facts = &content.objects[0].facts.checked;
+        assert_eq!(facts.containers[0].image, crate::facts::ImageFact::NotPinned, "{text}");
+    }
+}
+
+/// Each text is broken or odd in its own way, and none of it is a workload.
+#[test]
+fn what_is_skipped_need_not_be_readable() {
+    let mut deep =
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n".to_owned();
+    for depth in 0..80 {
+        writeln!(deep, "{}a:", " ".repeat(depth)).unwrap();
+    }
+    for (kind, text) in [
+        ("ConfigMap", "data:\n  a: 1\n  a: 2\n"),
+        ("ConfigMap", "data: {}\nmetadata: {name: s}\ndata: {}\n"),
+        ("ConfigMap", "data:\n  a: \"\u{7f}\u{7}\u{0}\"\n"),
+        ("ConfigMap", "data:\n  a: [\n"),
+        ("ConfigMap", "data:\n  a: *nothing\n"),
+        ("ConfigMap", "metadata: 5\nspec: [\n"),
+        ("ConfigMap", "metadata:\n  name: {{ .x }}\n"),
+    ] {
+        let text = format!("apiVersion: v1\nkind: {kind}\n{text}");
+        let found = read(&format!("---\n{text}---\n{POD}"));
+        let pod = text.lines().count() + 3;
+        let pod = format!("Pod default/a @{pod} [{}]", pod + 6);
+        assert_eq!(found, [format!("- v1 {kind} @2"), pod], "{text}");
+        let text = text.lines().collect::<Vec<_>>().join("\n  ");
+        let pod = POD.lines().collect::<Vec<_>>().join("\n  ");
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {text}\n- {pod}\n");
+        let found = read(&list);
+        assert!(found[0].starts_with("Pod default/a @"), "{list}: {found:?}");
+        assert_eq!(found[1..], [format!("- v1 {kind} @4")], "{list}");
+    }
+    assert_eq!(read(&deep), ["- apiextensions.k8s.io/v1 CustomResourceDefinition @1"]);
+    let mut bytes = b"apiVersion: v1\nkind: Secret\ndata: \xff\n---\n".to_vec();
+    bytes.extend(POD.as_bytes());
+    assert_eq!(read_bytes(&bytes), ["- v1 Secret @1", "Pod default/a @5 [11]"]);
+}
+
+#[test]
+fn json_is_read_by_the_rules_of_json() {
+    let deep = format!("{}{}", "[".repeat(3000), "]".repeat(3000));
+    let list = format!(
+        "{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n\
+         {{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"data\": {{\"a\": \"\u{7f}\u{9b}\u{fffe}\u{feff}\\u0000\\ud800\"}}}},\n\
+         {{\"apiVersion\": \"x/v1\", \"kind\": \"Deep\", \"spec\": {deep}}},\n\
+         {{\"apiVersion\": 1, \"kind\": \"Pod\"}},\n\
+         {{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {{\"containers\": [\n5]}}}},\n\
+         7, null,\n\
+         {{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {{\"name\": \"a\\u007f\"}}, \"spec\": {{\"containers\": [\n\t{{\"name\": \"\u{7f}\"}}]}}}}\n\
+         ]}}"
+    );
+    let found = read(&list);
+    let expected = [
+        "Pod default/a\u{7f} @8 [9]",
+        "- v1 ConfigMap @2",
+        "- x/v1 Deep @3",
+        "- object without apiVersion and kind @7",
+        "! 4: expected a string",
+        "! 6: expected an object",
+        "! 7: expected an object",
+    ];
+    assert_eq!(found, expected);
+    let mut bytes = br#"{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Secret", "data": {"a": ""#.to_vec();
+    bytes.extend(b"\xff\"}}, {\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {\"containers\": [{}]}}]}");
+    assert_eq!(read_bytes(&bytes), ["Pod default/(unnamed) @1 [1]", "- v1 Secret @1"]);
+    let lists = |levels| {
+        let open = r#"{"apiVersion": "v1", "kind": "List", "items": ["#.repeat(levels);
+        read(&format!("{open}{}", "]}".repeat(levels)))
+    };
+    assert_eq!(lists(8), [""; 0]);
+    assert_eq!(lists(1000), ["! 1: Lists are nested deeper than 8 levels"]);
+}
+
+#[test]
+fn comment_lines_are_as_many_as_one_likes() {
+    let comments = "    # no\n".repeat(500);
+    let text = POD.replace("containers:\n", &format!("containers:\n{comments}"));
+    assert_eq!(read(&text), ["Pod default/a @1 [507]"]);
+}
+
+#[test]
+fn what_kubectl_reads_though_yaml_does_not_is_read() {
+    let tabs = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {\n\tcontainers: [\n\t\t{name: c}\n\t]\n}\n";
+    assert_eq!(read(tabs), ["Pod default/a @1 [6]"]);
+    let text = POD.replace("  name: a\n", "  name: a\n  annotations:\n    b: \"one\n    two\"\n");
+    assert_eq!(read(&text), ["Pod default/a @1 [10]"]);
+    let merge = "x: &x {name: c}\napiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: own\n    <<: *x\n";
+    let found = read(merge);
+    assert_eq!((found.len(), &*found[0]), (2, "Pod default/(unnamed) @1 [6]"));
+    assert!(found[1].starts_with("~ 7: kubectl lets this `<<` replace `name`"), "{found:?}");
+    assert_eq!(read(&merge.replace("kind: Pod", "kind: Secret")), ["- v1 Secret @1"]);
+}
+
+#[test]
+fn patches_of_kustomize_are_no_workloads() {
+    let text = "$patch: delete\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n";
+    assert_eq!(read(text), ["- apps/v1 Deployment @1"]);
+    let json = r#"{"$patch": "delete", "apiVersion": "apps/v1", "kind": "Deployment"}"#;
+    assert_eq!(read(json), ["- apps/v1 Deployment @1"]);
+}
+
+#[test]
+fn only_what_claims_to_be_an_object_is_a_manifest() {
+    for (text, is_manifest) in [
+        ("- hosts: all\n", false),
+        ("42\n", false),
+        ("apiVersion: v2\nname: shop\n", false),
+        ("// comments\n{\"a\": [}\n", false),
+        ("apiVersion: v1\nkind: Pod\nspec: {}\n", true),
+        ("kind: Pod\nspec: {}\n", true),
+        ("apiVersion: apps/v1\nkind: {{ .kind }}\n", true),
+        ("{{ if x }}\napiVersion: apps/v1\nkind: Deployment\n{{ end }}\n", true),
+    ] {
+        let mut content = documents(text.as_bytes())[0].read("default");
+        assert_eq!(content.failures.len(), 1, "{text}");
+        assert_eq!(content.failures[0].is_manifest, is_manifest, "{text}");
+        content.skip_what_is_no_manifest();
+        let count = (content.failures.len(), content.skipped.len());
+        assert_eq!(count, if is_manifest { (1, 0) } else { (0, 1) });
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::parse::parse;
 use super::policy_file::{failure, without_nulls};
 use super::{Failure, documents};
 use crate::api::GROUP;
-use crate::view::Spanned;
+use crate::view::Located;
 
 /// What a file holds of policies.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,10 +33,10 @@ pub struct WrittenPolicy {
 pub fn written_policies(bytes: &[u8]) -> WrittenPolicies {
     let mut written = WrittenPolicies::default();
     for document in documents(bytes) {
-        match parse::<Spanned<Value>>(document.bytes) {
+        match parse::<Located<Value>>(document.bytes) {
             Ok(None) => {}
             Ok(Some(root)) => {
-                let line = u32::try_from(root.defined.line()).unwrap_or(u32::MAX);
+                let line = u32::try_from(u64::from(root.line)).unwrap_or(u32::MAX);
                 written.take(document.file_line(line), without_nulls(root.value));
             }
             Err(error) => written.failures.push(failure(&document, error)),
@@ -59,7 +59,7 @@ impl WrittenPolicies {
             Some(_) if !api_version.is_empty() => self.others += 1,
             _ => {
                 let reason = "is no Kubernetes object: it has no apiVersion and kind".to_owned();
-                self.failures.push(Failure { line, reason });
+                self.failures.push(Failure { line, reason, is_manifest: true });
             }
         }
     }

@@ -2,28 +2,29 @@
 //!
 //! One set of types reads the API server's JSON (live pods, admission requests) and users'
 //! manifests. Unknown fields are skipped without being stored, a missing field and `null` mean
-//! the same, and from a manifest each container keeps its line ([`Spanned`]; without a position
+//! the same, and from a manifest each container keeps its line ([`Located`]; without a position
 //! where the input is JSON from the API server).
 
 mod amount;
 mod lenient;
+mod located;
 mod metadata;
 mod object;
 mod policy;
 
+pub use amount::Amount;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-pub use serde_saphyr::Spanned;
-
-pub use amount::Amount;
 use lenient::{bounded, nullable};
+pub(crate) use located::LOCATED;
+pub use located::Located;
 use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
-pub(crate) use object::items;
+pub(crate) use object::{MAX_ITEMS, items};
 pub use policy::{PolicyView, Refused, policy_metadata};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// More than an API server can store of one pod: etcd takes 1.5 MiB, and a container has some
 /// 140 bytes once the server's defaults are in it.
@@ -52,13 +53,13 @@ pub struct PodView {
 pub struct SpecView {
     /// Regular containers.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-    pub containers: Vec<Spanned<ContainerView>>,
+    pub containers: Vec<Located<ContainerView>>,
     /// Containers that run before the regular ones, or beside them with restartPolicy Always.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-    pub init_containers: Vec<Spanned<ContainerView>>,
+    pub init_containers: Vec<Located<ContainerView>>,
     /// Containers added to a running pod for debugging.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-    pub ephemeral_containers: Vec<Spanned<ContainerView>>,
+    pub ephemeral_containers: Vec<Located<ContainerView>>,
     /// `Always` where left out.
     pub restart_policy: Option<String>,
     /// What keeps the pod from being scheduled on purpose.
@@ -89,11 +90,11 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
     #[serde(default, rename_all = "camelCase")]
     struct PodSpec {
         #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        containers: Vec<Spanned<ContainerView>>,
+        containers: Vec<Located<ContainerView>>,
         #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        init_containers: Vec<Spanned<ContainerView>>,
+        init_containers: Vec<Located<ContainerView>>,
         #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        ephemeral_containers: Vec<Spanned<ContainerView>>,
+        ephemeral_containers: Vec<Located<ContainerView>>,
         restart_policy: Option<String>,
         #[serde(deserialize_with = "nullable")]
         scheduling_gates: Vec<IgnoredAny>,

@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::lenient::bounded;
 use super::metadata::slim_metadata;
-use super::{PodStatusView, Spanned, SpecView};
+use super::{Located, PodStatusView, SpecView};
 use crate::workload::ObjectKind;
 
 /// More than a file of reasonable size can hold in real objects.
-const MAX_ITEMS: usize = 500_000;
+pub(crate) const MAX_ITEMS: usize = 500_000;
 
 /// An object of any kind, as far as a pod or workload would have the fields. What an object of
 /// another kind has in their places is skipped, whatever its type.
@@ -29,7 +29,9 @@ pub struct ObjectView {
     /// What is; only a pod's is looked at.
     pub status: PodStatusView,
     /// The members of a List.
-    pub items: Vec<Spanned<ObjectView>>,
+    pub items: Vec<Located<ObjectView>>,
+    /// Whether it is a patch that Kustomize merges into another object: it has `$patch`.
+    pub is_patch: bool,
 }
 
 impl ObjectView {
@@ -57,7 +59,7 @@ impl<'de> Deserialize<'de> for ObjectView {
     }
 }
 
-const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status", "items"];
+const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status", "items", "$patch"];
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "camelCase")]
@@ -68,6 +70,8 @@ enum Field {
     Spec,
     Status,
     Items,
+    #[serde(rename = "$patch")]
+    Patch,
     #[serde(other)]
     Other,
 }
@@ -76,7 +80,7 @@ enum Field {
 #[derive(Deserialize)]
 struct Metadata(#[serde(deserialize_with = "slim_metadata")] ObjectMeta);
 #[derive(Deserialize)]
-struct Items(#[serde(deserialize_with = "items")] Vec<Spanned<ObjectView>>);
+struct Items(#[serde(deserialize_with = "items")] Vec<Located<ObjectView>>);
 
 struct ObjectVisitor;
 
@@ -100,6 +104,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 Field::Metadata => object.metadata = map.next_value::<Metadata>()?.0,
                 Field::Spec => object.spec = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 Field::Status => object.status = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                Field::Patch => object.is_patch = map.next_value::<Option<IgnoredAny>>()?.is_some(),
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }

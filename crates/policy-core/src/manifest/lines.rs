@@ -1,0 +1,131 @@
+//! What the lines of a YAML text show where it cannot be parsed: the type of its object, and the
+//! members of a List. Kubernetes' manifests are block style at their top.
+
+use super::object_type::{Header, ObjectType};
+use super::parse::parse_last_wins;
+
+/// The type that an object claims in its top level, whatever the rest of the text is, and the
+/// line on which the object starts.
+pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
+    let (first_line, first) = content(bytes).next()?;
+    let column = indentation(first);
+    if first[column..].starts_with(b"{") {
+        // Flow style, or a template.
+        return None;
+    }
+    let mut header = Vec::new();
+    for (_, line) in content(bytes).filter(|(_, line)| indentation(line) == column) {
+        let key = line[column..].trim_ascii_start();
+        let key = key.strip_prefix(b"\"").unwrap_or(key);
+        if key.starts_with(b"kind") || key.starts_with(b"apiVersion") {
+            header.extend_from_slice(line);
+            header.push(b'\n');
+        }
+    }
+    let header = parse_last_wins::<Header>(&header).ok()??;
+    Some((header.object_type()?, first_line))
+}
+
+/// A member of a List: its number of lines after the start of the text, and its text, in which
+/// the `-` is a space.
+pub(super) struct Member {
+    pub(super) lines_before: u32,
+    pub(super) text: Vec<u8>,
+}
+
+/// The members of a List in block style; `None` where there are none.
+pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member>> {
+    let column = content(bytes).next().map(|(_, line)| indentation(line))?;
+    let mut lines = (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n'));
+    lines.find(|(_, line)| {
+        indentation(line) == column
+            && line[column..].strip_prefix(b"items:").is_some_and(is_comment)
+    })?;
+    let mut members: Vec<Member> = Vec::new();
+    let mut dash = None;
+    for (number, line) in lines {
+        let indentation = indentation(line);
+        let is_item = is_item(&line[indentation..]);
+        let dash = match dash {
+            None if is_comment(line) => continue,
+            None if !is_item || indentation < column => return None,
+            found => *dash.insert(found.unwrap_or(indentation)),
+        };
+        if indentation == dash && is_item {
+            let mut text = line.to_vec();
+            text[dash] = b' ';
+            members.push(Member { lines_before: number, text });
+        } else if indentation > dash || is_comment(line) {
+            members.last_mut()?.text.extend_from_slice(line);
+        } else {
+            break;
+        }
+    }
+    Some(members).filter(|members| !members.is_empty())
+}
+
+/// The lines, counted from 1, that are neither blank, comments, directives nor markers.
+fn content(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    lines.filter(|(_, line)| {
+        !is_comment(line) && !line.starts_with(b"%") && !line.starts_with(b"---")
+    })
+}
+
+fn is_comment(line: &[u8]) -> bool {
+    line.trim_ascii_start().first().is_none_or(|first| *first == b'#')
+}
+
+fn is_item(text: &[u8]) -> bool {
+    text.strip_prefix(b"-").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+}
+
+fn indentation(line: &[u8]) -> usize {
+    line.iter().take_while(|byte| **byte == b' ').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> String {
+        object_type(text.as_bytes()).map_or_else(String::new, |(found, _)| found.to_string())
+    }
+
+    #[test]
+    fn the_type_is_read_from_the_lines_of_the_top_level() {
+        for (text, expected) in [
+            ("---\n# x\napiVersion: v1\nkind: Secret # x\ndata: [\n", "v1 Secret"),
+            ("  apiVersion: v1\n  'x': {\n  kind: \"Pod\"\r\n    kind: Deep\n", "v1 Pod"),
+            ("\"apiVersion\": v1\n\"kind\": Pod\n\u{7}", "v1 Pod"),
+            ("apiVersion: v1\nkind: Pod\nx: [\nkind: Service\n", "v1 Service"),
+            ("kind: {{ .x }}\napiVersion: v1\n", ""),
+            ("data: |\n  kind: Pod\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_members_of_a_list_are_cut_where_they_start() {
+        let cut = |text: &str| {
+            members(text.as_bytes()).map(|members| {
+                let cut = members.into_iter();
+                cut.map(|m| (m.lines_before, String::from_utf8(m.text).unwrap())).collect()
+            })
+        };
+        let text = "kind: List\nitems:\n# first\n- a: 1\n# in it\n  b:\n  - c\n-\n  d: |\n    - e\nx: y\n- z\n";
+        let expected: Vec<(u32, String)> = vec![
+            (3, "  a: 1\n# in it\n  b:\n  - c\n".to_owned()),
+            (7, " \n  d: |\n    - e\n".to_owned()),
+        ];
+        assert_eq!(cut(text), Some(expected));
+        assert_eq!(cut("items:\n  - a: 1\n  - b: 1\n").unwrap().len(), 2);
+        assert_eq!(cut("  items:\n  - a: 1\n"), Some(vec![(1, "    a: 1\n".to_owned())]));
+        for text in ["", "a: 1\n", "items: []\n", "items:\n", "items:\n  a: 1\n", "items:\nx: 1\n"]
+        {
+            assert_eq!(cut(text), None, "{text}");
+        }
+    }
+}

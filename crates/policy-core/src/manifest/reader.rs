@@ -1,0 +1,332 @@
+//! Reading the objects of a document.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::json::{JsonText, JsonValue};
+use super::keys::KeyNotes;
+use super::object_type::{Header, ObjectType};
+use super::parse::{NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins};
+use super::repair::repaired;
+use super::split::file_line;
+use super::{Document, DocumentContent, Failure, ManifestObject, Note, SkippedObject, lines};
+use crate::facts::{PodFacts, all_containers, pod_spec};
+use crate::view::{Located, MAX_ITEMS, ObjectView, items};
+use crate::workload::ObjectKind;
+
+/// Deepest nesting of Lists in Lists.
+const MAX_NESTED_LISTS: usize = 8;
+
+pub(super) struct Reader<'a> {
+    namespace: &'a str,
+    take: &'a mut dyn FnMut(ManifestObject, &ObjectView),
+    content: DocumentContent,
+    /// How many pods and workloads were taken.
+    taken: usize,
+    /// The line of the file on which the text that is read starts.
+    first_line: u32,
+    /// The line of everything, where the text is not written in the file as it is.
+    only_line: Option<u32>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        namespace: &'a str,
+        take: &'a mut dyn FnMut(ManifestObject, &ObjectView),
+    ) -> Self {
+        let content = DocumentContent::default();
+        Self { namespace, take, content, taken: 0, first_line: 1, only_line: None }
+    }
+
+    pub(super) fn read(mut self, document: &Document<'_>) -> DocumentContent {
+        self.first_line = document.first_line;
+        if document.is_json {
+            // Invalid UTF-8 is replaced, as Go's decoder does: it is an error of no other object.
+            self.json(JsonText::new(&String::from_utf8_lossy(document.bytes)).root(), None, 0);
+        } else {
+            self.yaml(document.bytes, None, 0);
+        }
+        self.content
+    }
+
+    /// Reads a JSON value. A member of a `PodList` need not say that it is a Pod: `list_type` is
+    /// the type that it has by its list.
+    fn json(&mut self, value: JsonValue<'_>, list_type: Option<&ObjectType>, nesting: usize) {
+        let line = self.file_line(value.line());
+        let header = if value.is_null() { Ok(JsonHeader::default()) } else { value.read() };
+        let JsonHeader { api_version, kind, items, patch } = match header {
+            Ok(header) => header,
+            Err(error) => return self.fail(error, value.is_object()),
+        };
+        let own = ObjectType::of(api_version.as_deref(), kind.as_deref());
+        let object_type = own.or_else(|| list_type.cloned()).unwrap_or_default();
+        if object_type.is_list() {
+            if let Some(items) = items {
+                self.json_list(value.part(items), &object_type, nesting);
+            }
+            return;
+        }
+        let Some(kind) = self.workload_kind(&object_type, line, patch.is_some()) else {
+            return;
+        };
+        match value.read::<ObjectView>() {
+            Ok(object) => self.workload(kind, &object, line),
+            Err(error) => return self.fail(error, true),
+        }
+        // Most objects repeat no key, which is cheaper to find out without positions.
+        let quick = serde_json::from_str::<KeyNotes>(value.text());
+        if quick.is_ok_and(|found| !found.notes.is_empty())
+            && let Ok(found) = value.read::<KeyNotes>()
+        {
+            self.note(found.notes);
+        }
+    }
+
+    fn json_list(&mut self, items: JsonValue<'_>, list: &ObjectType, nesting: usize) {
+        if nesting == MAX_NESTED_LISTS {
+            return self.fail(too_many_lists(items.line()), true);
+        }
+        let member_type = list.member();
+        let mut count = 0;
+        let read = items.for_each_member(&mut |member| {
+            count += 1;
+            if count <= MAX_ITEMS {
+                self.json(member, member_type.as_ref(), nesting + 1);
+            }
+        });
+        if let Err(error) = read {
+            self.fail(error, true);
+        } else if count > MAX_ITEMS {
+            let reason = format!("list of more than {MAX_ITEMS} members");
+            self.fail(ParseError::mismatch(items.line(), reason), true);
+        }
+    }
+
+    fn yaml(&mut self, bytes: &[u8], list_type: Option<&ObjectType>, nesting: usize) {
+        match parse::<Located<ObjectView>>(bytes) {
+            Ok(Some(root)) => self.yaml_object(bytes, &root, list_type),
+            Ok(None) if nesting > 0 => self.object(&ObjectView::default(), self.file_line(1), None),
+            Ok(None) => {}
+            Err(error) => self.yaml_in_parts(bytes, list_type, nesting, error),
+        }
+    }
+
+    /// Takes an object of YAML, with notes about its keys if they matter for a workload.
+    fn yaml_object(
+        &mut self,
+        bytes: &[u8],
+        root: &Located<ObjectView>,
+        list_type: Option<&ObjectType>,
+    ) {
+        let taken = self.taken;
+        self.object(&root.value, self.file_line(root.line), list_type);
+        if self.taken > taken
+            && memchr::memmem::find(bytes, b"<<").is_some()
+            && let Ok(Some(found)) = parse_every_key::<KeyNotes>(bytes)
+        {
+            self.note(found.notes);
+        }
+    }
+
+    /// Reads what can be read of YAML that is broken or not of the shape of a workload: nothing of
+    /// another kind, a List member by member, and a workload once more with more tolerance.
+    fn yaml_in_parts(
+        &mut self,
+        bytes: &[u8],
+        list_type: Option<&ObjectType>,
+        nesting: usize,
+        error: ParseError,
+    ) {
+        let is_object = match claimed_type(bytes, &error) {
+            Claim::Object(own, line) => {
+                let object_type = own.as_ref().or(list_type).cloned().unwrap_or_default();
+                if object_type.is_list() {
+                    return self.yaml_list(bytes, &object_type, nesting, error);
+                }
+                if object_type.classify() == Ok(None) {
+                    return self.skip(self.file_line(line), &object_type);
+                }
+                true
+            }
+            Claim::Nothing { is_manifest } => is_manifest,
+        };
+        if error.is_duplicate_key
+            && let Ok(Some(root)) = parse_last_wins::<Located<ObjectView>>(bytes)
+        {
+            return self.object_with_repeated_keys(bytes, &root, list_type, error);
+        }
+        if let Some(repaired) = repaired(bytes)
+            && repaired.as_bytes() != bytes
+        {
+            return self.yaml(repaired.as_bytes(), list_type, nesting);
+        }
+        let is_template = memchr::memmem::find(bytes, b"{{").is_some();
+        let hint = if is_template { " (a template? render it first)" } else { "" };
+        self.fail(ParseError { reason: error.reason + hint, ..error }, is_object);
+    }
+
+    fn object_with_repeated_keys(
+        &mut self,
+        bytes: &[u8],
+        root: &Located<ObjectView>,
+        list_type: Option<&ObjectType>,
+        error: ParseError,
+    ) {
+        let taken = self.taken;
+        self.object(&root.value, self.file_line(root.line), list_type);
+        if self.taken > taken {
+            let found = parse_every_key::<KeyNotes>(bytes);
+            let notes = found.ok().flatten().unwrap_or_default().notes;
+            if notes.is_empty() {
+                self.note([Note { line: error.line, message: error.reason }]);
+            }
+            self.note(notes);
+        }
+    }
+
+    /// Reads a List whose members cannot be read together.
+    fn yaml_list(&mut self, bytes: &[u8], list: &ObjectType, nesting: usize, error: ParseError) {
+        let member_type = list.member();
+        if nesting == MAX_NESTED_LISTS {
+            return self.fail(too_many_lists(error.line), true);
+        }
+        let outer = self.first_line;
+        if let Some(members) = lines::members(bytes) {
+            for member in members {
+                self.first_line = outer.saturating_add(member.lines_before);
+                self.yaml(&member.text, member_type.as_ref(), nesting + 1);
+            }
+            self.first_line = outer;
+            return;
+        }
+        // In flow style, members are only known once they are values. They are written down as
+        // JSON to be read by the same types.
+        let Ok(Some(Members { items })) = parse_last_wins::<Members>(bytes) else {
+            return self.fail(error, true);
+        };
+        for item in items {
+            let line = self.file_line(item.line);
+            let outer = self.only_line.replace(line);
+            let text = item.value.to_string();
+            self.json(JsonText::new(&text).root(), member_type.as_ref(), nesting + 1);
+            self.only_line = outer;
+        }
+    }
+
+    /// Takes an object, or a List and its members.
+    fn object(&mut self, object: &ObjectView, line: u32, list_type: Option<&ObjectType>) {
+        let own = ObjectType::of(object.api_version.as_deref(), object.kind.as_deref());
+        let object_type = own.or_else(|| list_type.cloned()).unwrap_or_default();
+        if object_type.is_list() {
+            let member_type = object_type.member();
+            for item in &object.items {
+                self.object(&item.value, self.file_line(item.line), member_type.as_ref());
+            }
+        } else if let Some(kind) = self.workload_kind(&object_type, line, object.is_patch) {
+            self.workload(kind, object, line);
+        }
+    }
+
+    /// The kind of workload; `None` where the object is none and was skipped or refused.
+    fn workload_kind(
+        &mut self,
+        object_type: &ObjectType,
+        line: u32,
+        is_patch: bool,
+    ) -> Option<ObjectKind> {
+        match object_type.classify() {
+            Ok(Some(kind)) if !is_patch => return Some(kind),
+            Ok(_) => self.skip(line, object_type),
+            Err(reason) => {
+                let is_manifest = !object_type.kind.is_empty();
+                self.content.failures.push(Failure { line, reason, is_manifest });
+            }
+        }
+        None
+    }
+
+    fn workload(&mut self, kind: ObjectKind, object: &ObjectView, line: u32) {
+        let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let reason = format!("{kind} {name} has no containers").replace("  ", " ");
+            self.content.failures.push(Failure { line, reason, is_manifest: true });
+            return;
+        };
+        let containers = pod_spec(kind, &object.spec).into_iter().flat_map(all_containers);
+        let container_lines =
+            containers.map(|(_, _, container)| self.file_line(container.line)).collect();
+        self.taken += 1;
+        (self.take)(ManifestObject { facts, line, container_lines }, object);
+    }
+
+    fn skip(&mut self, line: u32, object_type: &ObjectType) {
+        let mut workloads = ObjectKind::ALL.iter();
+        let looks_like_a_workload = object_type.classify() == Ok(None)
+            && workloads.any(|kind| kind.as_str().eq_ignore_ascii_case(&object_type.kind));
+        let kind = object_type.to_string();
+        self.content.skipped.push(SkippedObject { line, kind, looks_like_a_workload });
+    }
+
+    fn fail(&mut self, error: ParseError, is_manifest: bool) {
+        let line = self.file_line(error.line);
+        self.content.failures.push(Failure { line, reason: error.reason, is_manifest });
+    }
+
+    fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
+        for Note { line, message } in notes {
+            self.content.notes.push(Note { line: self.file_line(line), message });
+        }
+    }
+
+    fn file_line(&self, line: u32) -> u32 {
+        self.only_line.unwrap_or_else(|| file_line(self.first_line, line))
+    }
+}
+
+fn too_many_lists(line: u32) -> ParseError {
+    let reason = format!("Lists are nested deeper than {MAX_NESTED_LISTS} levels");
+    ParseError::mismatch(line, reason)
+}
+
+/// What a text that could not be read claims to be.
+enum Claim {
+    /// An object of that type, if it has one, that starts on the line.
+    Object(Option<ObjectType>, u32),
+    /// Something else, or something that cannot be known.
+    Nothing { is_manifest: bool },
+}
+
+fn claimed_type(bytes: &[u8], error: &ParseError) -> Claim {
+    if let Some((object_type, line)) = lines::object_type(bytes) {
+        return Claim::Object(Some(object_type), line);
+    }
+    if error.is_mismatch {
+        // Well-formed, so the whole of it can be read for its type.
+        return match parse::<Located<Header>>(bytes) {
+            Ok(Some(header)) => Claim::Object(header.value.object_type(), header.line),
+            Ok(None) => Claim::Nothing { is_manifest: false },
+            Err(error) => Claim::Nothing { is_manifest: error.reason != NOT_AN_OBJECT },
+        };
+    }
+    let names = |word: &str| memchr::memmem::find(bytes, word.as_bytes()).is_some();
+    Claim::Nothing { is_manifest: names("apiVersion") && names("kind") }
+}
+
+/// The fields by which a JSON object is told from others.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonHeader<'a> {
+    api_version: Option<String>,
+    kind: Option<String>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow, rename = "$patch")]
+    patch: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    #[serde(deserialize_with = "items")]
+    items: Vec<Located<Value>>,
+}

@@ -1,0 +1,54 @@
+//! A value and the line on which it is written.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
+
+/// A value and the line of the text on which it is written, counted from 1; 0 where the reader
+/// has no lines, as for JSON of the API server. What a YAML alias brings in has the line of its
+/// anchor: that is where it is changed.
+#[derive(Clone, Debug, Default)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// The line.
+    pub line: u32,
+}
+
+/// The name by which the reader of JSON manifests recognises the type; it answers with the line
+/// and the value, while every other deserializer passes the value on.
+pub(crate) const LOCATED: &str = "$policy-core::Located";
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(LOCATED, LocatedVisitor(PhantomData))
+    }
+}
+
+struct LocatedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LocatedVisitor<T> {
+    type Value = Located<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        let Spanned { value, defined, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Located { value, line: u32::try_from(defined.line()).unwrap_or(u32::MAX) })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        match (parts.next_element()?, parts.next_element()?) {
+            (Some(line), Some(value)) => Ok(Located { value, line }),
+            _ => Err(A::Error::custom("expected a line and a value")),
+        }
+    }
+}
