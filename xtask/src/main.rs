@@ -8,6 +8,7 @@ mod ci;
 mod e2e;
 mod generate;
 mod purity;
+mod rust_lines;
 mod tidy;
 
 use anyhow::Result;
@@ -32,6 +33,8 @@ enum Task {
     Test(e2e::TestOptions),
     /// Run all checks that a change has to pass, except the tests
     Ci,
+    /// Check the shape of the tree, and count the lines of the crates
+    Tidy,
     /// Write all generated files
     Gen {
         /// Write nothing; fail where a file differs from what would be written
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
         Task::Demo { once } => e2e::demo(once),
         Task::Test(options) => e2e::test(&options),
         Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
         Task::Gen { check } => generate::run(check),
         Task::GenCrds => generate::crds(),
         Task::Bench(bench) => bench::run(&bench),

@@ -7,12 +7,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cargo::root;
+use crate::rust_lines::{self, Lines};
 
-/// Longest file of code, its tests not counted.
+/// Longest Rust file, without its blocks of tests.
 const MAX_LINES: usize = 400;
 const MAX_SERVICE_MAIN: usize = 20;
-/// What stands at the top, beside dot files.
-const TOP_LEVEL: [&str; 10] = [
+/// The names allowed at the top level, beside dot files.
+const TOP_LEVEL: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
     "crates",
@@ -21,27 +22,30 @@ const TOP_LEVEL: [&str; 10] = [
     "xtask",
     "tests",
     "docs",
+    "findings",
     "README.md",
     "LICENSE",
 ];
 
 pub(crate) fn run() -> Result<()> {
-    let files = tracked_files()?;
+    let mut files = Vec::new();
     let mut problems = Vec::new();
-    for file in &files {
-        let top = file.split('/').next().unwrap_or_default();
+    for name in tracked_files()? {
+        let top = name.split('/').next().unwrap_or_default();
         if !top.starts_with('.') && !TOP_LEVEL.contains(&top) {
-            problems.push(format!("{file} is outside the agreed top level"));
+            problems.push(format!("{name} is outside the agreed top level"));
         }
-        let path = root().join(file);
-        // A file that is deleted, but not yet committed.
-        let Ok(bytes) = fs::read(&path) else { continue };
-        let text = String::from_utf8_lossy(&bytes);
-        problems.extend(too_long(file, &text));
-        problems.extend(machine_path(file, &text));
+        // git lists a file that is deleted but not yet committed.
+        let Ok(bytes) = fs::read(root().join(&name)) else { continue };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        problems.extend(too_long(&name, &text));
+        problems.extend(machine_path(&name, &text));
+        files.push((name, text));
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     println!("{} files are in shape", files.len());
+    let Lines { all, code } = rust_lines::outside_tests(&files, "crates/");
+    println!("crates/ has {all} lines of Rust without tests, {code} of them code");
     Ok(())
 }
 
@@ -56,13 +60,14 @@ fn too_long(file: &str, text: &str) -> Option<String> {
     if Path::new(file).extension().is_none_or(|extension| extension != "rs") {
         return None;
     }
-    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+    let lines = rust_lines::count(text).all;
     let is_service_main = file.starts_with("crates/") && file.ends_with("src/main.rs");
     let most = if is_service_main { MAX_SERVICE_MAIN } else { MAX_LINES };
-    (lines > most).then(|| format!("{file} has {lines} lines; {most} is the limit"))
+    (lines > most)
+        .then(|| format!("{file} has {lines} lines outside of test blocks; {most} is the limit"))
 }
 
-/// A home folder names a person or a machine.
+/// Finds the first path in a home folder, which names a person or a machine.
 fn machine_path(file: &str, text: &str) -> Option<String> {
     let line = text.lines().position(|line| {
         let homes = ["/home", "/Users", "/root"].map(|home| format!("{home}/"));
@@ -76,17 +81,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_files_and_paths_of_a_machine_are_found() {
+    fn a_long_file_is_a_problem_and_its_tests_do_not_count() {
         let long = "//\n".repeat(MAX_LINES + 1);
         assert!(too_long("crates/a/src/b.rs", &long).is_some());
         assert!(too_long("docs/a.md", &long).is_none());
         assert!(too_long("crates/a/src/main.rs", &"//\n".repeat(21)).is_some());
-        assert!(too_long("crates/a/src/b.rs", &format!("#[cfg(test)]\n{long}")).is_none());
+        let block = format!("#[cfg(test)]\nmod tests {{\n{long}}}\n");
+        assert!(too_long("crates/a/src/b.rs", &block).is_none());
+        let declaration = format!("#[cfg(test)]\nmod tests;\n{long}");
+        assert!(too_long("crates/a/src/b.rs", &declaration).is_some());
+    }
+
+    #[test]
+    fn a_path_of_one_machine_is_found() {
         let home = ["/ho", "me/me/a"].concat();
-        assert_eq!(
-            machine_path("a", &format!("x\n{home}")).unwrap(),
-            "a:2 has a path of one machine"
-        );
+        let problem = machine_path("a", &format!("x\n{home}")).unwrap();
+        assert_eq!(problem, "a:2 has a path of one machine");
         assert_eq!(machine_path("a", "/srv/app.yaml"), None);
     }
 }
