@@ -1,4 +1,4 @@
-//! The project's own programs.
+//! The project's own programs, built by cargo.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,11 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::run::Run;
 
-/// The path of `policyctl`, built by cargo's dev profile once per process.
+/// Every program that suites run. `xtask` builds the same ones by the same command before it starts
+/// the suites.
+const PROGRAMS: [&str; 4] = ["policyctl", "policy-operator", "policy-watcher", "policy-webhook"];
+
+/// The path of `policyctl`, built with cargo's dev profile.
 pub fn policyctl() -> Result<PathBuf> {
     built("policyctl", "dev")
 }
@@ -19,7 +23,7 @@ pub fn released_policyctl() -> Result<PathBuf> {
     built("policyctl", "release")
 }
 
-/// The path of a service, such as `policy-watcher`, built by cargo's dev profile once per process.
+/// The path of a service, such as `policy-watcher`, built with cargo's dev profile.
 pub fn service_binary(name: &str) -> Result<PathBuf> {
     built(name, "dev")
 }
@@ -34,24 +38,39 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
-/// Builds a program unless this process has, or has failed to.
+/// Builds a program once per process, and gives its path. A second call gives the first one's error.
 fn built(program: &str, profile: &str) -> Result<PathBuf> {
     type Built = BTreeMap<(String, String), Result<PathBuf, String>>;
     static BUILT: Mutex<Built> = Mutex::new(Built::new());
-    // Held while cargo runs: it lets one build go on at a time anyway.
+    // Locked during the build, as cargo runs one build at a time anyway.
     let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let build = || build(program, profile).map_err(|error| format!("{error:#}"));
-    let path = known.entry((program.to_owned(), profile.to_owned())).or_insert_with(build);
+    let key = (program.to_owned(), profile.to_owned());
+    if let Some(path) = known.get(&key) {
+        return path.clone().map_err(|error| anyhow!(error));
+    }
+    // All at once: cargo resolves the features of the packages together, so that a dependency is
+    // compiled once for all of them. A release build takes minutes for each program.
+    let programs = if profile == "dev" { &PROGRAMS[..] } else { &[program] };
+    let messages = build(programs, profile).map_err(|error| format!("{error:#}"));
+    for &each in programs.iter().chain([&program]) {
+        let path = messages.clone().and_then(|messages| {
+            executable(&messages, each).ok_or_else(|| format!("cargo built no program {each}"))
+        });
+        known.insert((each.to_owned(), profile.to_owned()), path);
+    }
+    let path = known.get(&key).context("the program was not built")?;
     path.clone().map_err(|error| anyhow!(error))
 }
 
-fn build(program: &str, profile: &str) -> Result<PathBuf> {
+/// Runs `cargo build`, and gives its messages, a line of JSON each.
+fn build(programs: &[&str], profile: &str) -> Result<String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
-    cargo.args(["build", "--locked", "--package", program, "--profile", profile]);
+    cargo.args(["build", "--locked", "--profile", profile]);
+    cargo.args(programs.iter().flat_map(|program| ["--package", program]));
     cargo.arg("--message-format=json-render-diagnostics");
-    // What cargo tells the program that it runs about its package is not meant for the next cargo:
-    // build scripts (ring's) run again when it changes, and all that depends on them.
+    // cargo describes the running package to its programs by variables. The next cargo must not see
+    // them: ring's build script runs again when they change, and all that depends on it is rebuilt.
     for (name, _) in std::env::vars_os() {
         let is_about_us = |text: &str| {
             ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"]
@@ -62,11 +81,13 @@ fn build(program: &str, profile: &str) -> Result<PathBuf> {
             cargo.env_remove(&name);
         }
     }
-    let messages = Run::of(&mut cargo, None)?.succeeded()?;
+    Run::of(&mut cargo, None)?.succeeded()
+}
+
+/// The path of a program in the messages of `cargo build`.
+fn executable(messages: &str, program: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
     messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find(|message| message["target"]["name"] == program && message["executable"].is_string())
-        .and_then(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .with_context(|| format!("cargo built no program {program}"))
+        .filter(|message: &serde_json::Value| message["target"]["name"] == program)
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }

@@ -9,6 +9,7 @@ mod e2e;
 mod generate;
 mod purity;
 mod rust_lines;
+mod test;
 mod tidy;
 
 use anyhow::Result;
@@ -30,7 +31,7 @@ enum Task {
         once: bool,
     },
     /// Run all tests: those of the crates, then the suites on a real control plane
-    Test(e2e::TestOptions),
+    Test(test::Options),
     /// Run all checks that a change has to pass, except the tests
     Ci,
     /// Check the shape of the tree, and count the lines of the crates
@@ -51,7 +52,7 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Demo { once } => e2e::demo(once),
-        Task::Test(options) => e2e::test(&options),
+        Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Gen { check } => generate::run(check),
