@@ -80,6 +80,9 @@ impl Testbed {
         command.args(arguments).current_dir(self.folder());
         command.env("KUBECONFIG", kubeconfig).env("KUBERC", "off");
         command.env("KUBECACHEDIR", self.folder().join("kubectl-cache"));
+        // Suites call it some two thousand times. Each process ends before the memory that it does
+        // not collect matters, and takes a fifth less time.
+        command.env("GOGC", "off");
         command
     }
 }

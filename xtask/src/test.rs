@@ -117,6 +117,8 @@ impl Built {
                 (false, _) => {}
             }
         }
+        // cargo lists them as it finishes them.
+        test_programs.sort_by(|one: &TestProgram, other| one.name.cmp(&other.name));
         let suites = suites.context("cargo built no suites")?;
         let testbed = testbed.context("cargo built no testbed")?;
         Ok(Self { test_programs, suites, testbed })
