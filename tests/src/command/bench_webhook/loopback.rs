@@ -28,6 +28,7 @@ const MILLION: f64 = 1e6;
 pub(super) struct Loopback {
     pub(super) floor_ratio_1: f64,
     pub(super) floor_ratio_32: f64,
+    pub(super) webhook_cpu_us: f64,
     pub(super) p99_ms: f64,
     pub(super) cost_growth: f64,
     pub(super) rss_mib: f64,
@@ -44,6 +45,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
     let sides = [&webhook, &floor];
     let floor_ratio_1 = rate_ratio(&load, sides, 1, ROUND)?;
     let floor_ratio_32 = rate_ratio(&load, sides, 32, ROUND_OF_MANY)?;
+    let webhook_cpu_us = webhook_cpu_us(&load, sides)?;
     let p99_ms = p99_ms(&load, sides)?;
     let large = bench.webhook("webhook-large", &many.kubeconfig(bench.testbed.folder())?)?;
     judges(&large)?;
@@ -56,7 +58,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
         judges(webhook)?;
         never_doubted(webhook)?;
     }
-    Ok(Loopback { floor_ratio_1, floor_ratio_32, p99_ms, cost_growth, rss_mib })
+    Ok(Loopback { floor_ratio_1, floor_ratio_32, webhook_cpu_us, p99_ms, cost_growth, rss_mib })
 }
 
 fn fake(namespaces: usize) -> Result<FakeApi> {
@@ -121,15 +123,27 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// Processor time of a request with 32 connections, beyond what the floor takes for it, in
+/// microseconds.
+fn webhook_cpu_us(load: &Load, sides: [&Service<'_>; 2]) -> Result<f64> {
+    let mut beyond = Vec::new();
+    for pair in 0..=COST_PAIRS {
+        let [webhook, floor] = in_turn(pair, |side| cpu_us(load, sides[side], 32))?;
+        say(&format!("32 connections: {webhook:.1} µs each, floor {floor:.1} µs"));
+        if pair > 0 {
+            beyond.push(webhook - floor);
+        }
+    }
+    Ok(median(beyond))
+}
+
 /// Processor time of a request where there are many policies, against one where there are few.
 fn cost_growth(clusters: [(&Load, &Service<'_>); 2]) -> Result<f64> {
     let mut ratios = Vec::new();
     for pair in 0..=COST_PAIRS {
         let [many, few] = in_turn(pair, |side| {
             let (load, webhook) = clusters[side];
-            let before = process::cpu(webhook)?;
-            load.round(webhook, 8, ROUND_OF_COSTS)?;
-            Ok((process::cpu(webhook)? - before) * 1e6 / ROUND_OF_COSTS as f64)
+            cpu_us(load, webhook, 8)
         })?;
         say(&format!("{many:.1} µs each with {MANY} namespaces, {few:.1} µs with one"));
         if pair > 0 {
@@ -137,6 +151,13 @@ fn cost_growth(clusters: [(&Load, &Service<'_>); 2]) -> Result<f64> {
         }
     }
     Ok(median(ratios))
+}
+
+/// Processor time that a server takes for a request, in microseconds.
+fn cpu_us(load: &Load, server: &Service<'_>, connections: usize) -> Result<f64> {
+    let before = process::cpu(server)?;
+    load.round(server, connections, ROUND_OF_COSTS)?;
+    Ok((process::cpu(server)? - before) * 1e6 / ROUND_OF_COSTS as f64)
 }
 
 /// Resident memory after a million answers; the highest is told as well.

@@ -45,6 +45,7 @@ pub(crate) fn run() -> Result<()> {
     let results = json!({
         "floor_ratio_1": loopback.floor_ratio_1,
         "floor_ratio_32": loopback.floor_ratio_32,
+        "webhook_cpu_us": loopback.webhook_cpu_us,
         "p99_ms": loopback.p99_ms,
         "cost_growth_policies": loopback.cost_growth,
         "rss_mib": loopback.rss_mib,
