@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// What a service waits for, by name. Ready is who waits for nothing.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +36,7 @@ impl Readiness {
     }
 
     fn update<T>(&self, work: impl FnOnce(&mut BTreeSet<Cow<'static, str>>) -> T) -> T {
-        work(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.pending.lock())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The pods of the cluster as they are scored, kept up to date by the watch.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use metrics::{Counter, counter, describe_counter};
+use parking_lot::Mutex;
 use policy_core::Timestamp;
 use policy_core::evaluate::evaluate;
 use policy_core::facts::PodFacts;
@@ -120,7 +121,7 @@ impl Scores {
     }
 
     fn update<T>(&self, work: impl FnOnce(&mut Pods) -> T) -> T {
-        work(&mut self.0.pods.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.pods.lock())
     }
 }
 

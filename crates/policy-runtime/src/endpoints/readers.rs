@@ -1,8 +1,9 @@
 //! Those whose body is still on its way.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Requests that wait for the rest of their body, in the order they came. There is room for so
@@ -51,7 +52,7 @@ impl Readers {
     }
 
     fn update<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
-        work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.waiting.lock())
     }
 }
 

@@ -1,21 +1,21 @@
-//! Prometheus' text format, for series that come and go with objects.
+//! Prometheus' text format, for gauges that are written at a scrape.
 
 use std::fmt::{Display, Write as _};
 
-/// A text of metric families that grows.
+/// Metric families in Prometheus' text format.
 #[derive(Debug, Default)]
 pub struct Exposition(String);
 
-/// What the numbers of a family are.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Only goes up.
+    /// A value that only goes up.
     Counter,
 }
 
-/// A metric, to which series are added.
+/// A metric to which series are added.
 #[derive(Debug)]
 pub struct Family<'a> {
     text: &'a mut String,
@@ -31,12 +31,12 @@ impl Exposition {
         self.0
     }
 
-    /// Adds all of another text.
+    /// Appends all families of another exposition.
     pub fn append(&mut self, other: &Self) {
         self.0.push_str(&other.0);
     }
 
-    /// Begins a metric. Each name may come once in a text.
+    /// Starts a metric. A name may appear once in an exposition.
     pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
         let kind = match kind {
             Kind::Gauge => "gauge",
@@ -48,11 +48,11 @@ impl Exposition {
 }
 
 impl Family<'_> {
-    /// Adds a series.
+    /// Adds a series with these labels.
     pub fn series(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.name);
-        for (place, (name, value)) in labels.iter().enumerate() {
-            self.text.push(if place == 0 { '{' } else { ',' });
+        for (position, (name, value)) in labels.iter().enumerate() {
+            self.text.push(if position == 0 { '{' } else { ',' });
             push(self.text, format_args!("{name}=\""));
             escape(self.text, value);
             self.text.push('"');
@@ -64,9 +64,9 @@ impl Family<'_> {
     }
 }
 
-fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
-    let _ = text.write_fmt(what);
+    let _ = text.write_fmt(arguments);
 }
 
 fn escape(text: &mut String, value: &str) {

@@ -1,68 +1,67 @@
-//! Metrics: what is counted as it happens goes through the crate `metrics`; what objects and
-//! leadership say is written at each scrape, since a recorder cannot take a series away.
+//! Metrics of the process. Counters and histograms go through the crate `metrics`. Gauges that are
+//! bound to objects or to leadership are written at each scrape instead: a recorder cannot remove a
+//! series, and a score must disappear together with its namespace.
 
 mod exposition;
+mod process;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_process::Collector;
+use parking_lot::Mutex;
 
 pub use exposition::{Exposition, Family, Kind};
 
-/// How often the samples of histograms are folded, so that they do not pile up.
+/// How often the recorder folds the samples of histograms into buckets; they pile up in between.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// A histogram and the upper bounds of its buckets, in its own unit.
+/// The name of a histogram and the upper bounds of its buckets, in its unit.
 pub type Buckets<'a> = (&'a str, &'a [f64]);
 
-/// Writes what objects say at the moment of a scrape.
-type Writer = Box<dyn Fn(&mut Exposition) + Send + Sync>;
+/// Writes gauges at the moment of a scrape.
+type ScrapeWriter = Box<dyn Fn(&mut Exposition) + Send + Sync>;
 
 /// All metrics of the process.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: PrometheusHandle,
-    process: Collector,
-    writers: Arc<Mutex<Vec<Writer>>>,
+    writers: Arc<Mutex<Vec<ScrapeWriter>>>,
 }
 
 impl Metrics {
-    /// Makes the process's recorder. Can be done once.
+    /// Installs the recorder of the process. Works once per process.
     ///
     /// # Errors
-    /// A histogram without buckets, or a second recorder.
+    /// A histogram has no buckets, or a recorder is installed already.
     pub fn install(histograms: &[Buckets<'_>]) -> Result<Self, BuildError> {
         let mut builder = PrometheusBuilder::new();
         for (name, buckets) in histograms {
             builder = builder.set_buckets_for_metric(Matcher::Full((*name).into()), buckets)?;
         }
-        let process = Collector::default();
         let recorder = builder.install_recorder()?;
-        process.describe();
-        Ok(Self { recorder, process, writers: Arc::default() })
+        Ok(Self { recorder, writers: Arc::default() })
     }
 
-    /// Adds what is written at each scrape.
+    /// Adds a function that writes gauges at each scrape.
     pub fn write_at_scrape(&self, writer: impl Fn(&mut Exposition) + Send + Sync + 'static) {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(writer));
+        self.writers.lock().push(Box::new(writer));
     }
 
     /// All metrics in Prometheus' text format
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
     #[must_use]
     pub fn render(&self) -> String {
-        self.process.collect();
         let mut exposition = Exposition::after(self.recorder.render());
-        for writer in &*self.writers.lock().unwrap_or_else(PoisonError::into_inner) {
+        process::write(&mut exposition);
+        for writer in &*self.writers.lock() {
             writer(&mut exposition);
         }
         exposition.finish()
     }
 
-    /// Folds samples for as long as it is polled.
+    /// Folds the samples of histograms every few seconds. Never ends.
     pub(crate) async fn upkeep(self) {
         loop {
             tokio::time::sleep(UPKEEP).await;

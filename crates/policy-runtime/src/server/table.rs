@@ -1,11 +1,12 @@
 //! Who is connected, and who has to go when there is no more room.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, counter};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -184,7 +185,7 @@ impl Table {
     }
 
     fn update<T>(&self, work: impl FnOnce(&mut Entries) -> T) -> T {
-        work(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.entries.lock())
     }
 }
 
@@ -224,7 +225,7 @@ impl Entry {
     }
 
     fn word(&self) -> MutexGuard<'_, Option<Word>> {
-        self.word.lock().unwrap_or_else(PoisonError::into_inner)
+        self.word.lock()
     }
 
     fn is_evicted(&self) -> bool {

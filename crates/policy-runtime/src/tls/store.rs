@@ -1,9 +1,10 @@
 //! The certificate that the next handshake gets.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
@@ -93,7 +94,7 @@ impl CertificateStore {
 
     fn change(&self, change: impl FnOnce(&mut Parts)) -> Result<(), TlsError> {
         // Held until it is served, or the older of two changes could win.
-        let mut current = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.parts.lock();
         let mut parts = current.clone();
         change(&mut parts);
         if let Some(pair) = &parts.pair {

@@ -1,9 +1,10 @@
 //! The state of a watch, for metrics and `/debug` endpoints.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -172,6 +173,6 @@ impl WatchStatus {
     }
 
     fn update<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.state.lock())
     }
 }
