@@ -61,9 +61,6 @@ impl ApiServer {
         if !parts.controllers {
             arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
         }
-        if !parts.streamed_lists {
-            arguments.push("--feature-gates=WatchList=false".to_owned());
-        }
         Ok(Self { url: format!("https://127.0.0.1:{port}"), port, store_port, arguments })
     }
 

@@ -24,7 +24,6 @@ pub struct Parts {
     name: String,
     pub(crate) controllers: bool,
     nodes: u32,
-    pub(crate) streamed_lists: bool,
 }
 
 impl Parts {
@@ -32,19 +31,13 @@ impl Parts {
     /// `name` is that of the context and the cluster in every kubeconfig.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), controllers: false, nodes: 0, streamed_lists: true }
+        Self { name: name.to_owned(), controllers: false, nodes: 0 }
     }
 
     /// Adds controller manager and scheduler.
     #[must_use]
     pub fn with_controllers(self) -> Self {
         Self { controllers: true, ..self }
-    }
-
-    /// Lists come in pages only, as from servers before 1.34.
-    #[must_use]
-    pub fn without_streamed_lists(self) -> Self {
-        Self { streamed_lists: false, ..self }
     }
 
     /// Adds Nodes, named `node-0` and so on, and kwok to play their kubelets. See `stages.yaml`

@@ -9,11 +9,11 @@ const GROUP: &str = "devops.stochastic.io";
 pub const OPERATOR: Component = Component {
     name: "policy-operator",
     cluster: &[
-        Rule::new("", &["pods"], &["list", "watch"]),
+        Rule::new("", &["pods"], &["watch"]),
         // `patch` is only for the finalizer.
-        Rule::new(GROUP, &["devopspolicies"], &["list", "watch", "patch"]),
+        Rule::new(GROUP, &["devopspolicies"], &["watch", "patch"]),
         Rule::new(GROUP, &["devopspolicies/status"], &["patch"]),
-        Rule::new(GROUP, &["policyauditresults"], &["list", "watch", "create", "delete"]),
+        Rule::new(GROUP, &["policyauditresults"], &["watch", "create", "delete"]),
         // `patch` raises the count of a repeated Event.
         Rule::new("events.k8s.io", &["events"], &["create", "patch"]),
     ],
@@ -28,7 +28,7 @@ mod tests {
     #[test]
     fn it_writes_only_its_own_kinds_and_events() {
         for rule in OPERATOR.cluster {
-            let writes = rule.verbs.iter().any(|verb| !["list", "watch"].contains(verb));
+            let writes = rule.verbs.iter().any(|verb| *verb != "watch");
             let is_ours = rule.group == GROUP || rule.group == "events.k8s.io";
             assert!(!writes || is_ours, "{rule:?}");
         }

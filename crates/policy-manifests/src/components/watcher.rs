@@ -6,8 +6,8 @@ use crate::Rule;
 /// Scores pods as they change.
 pub const WATCHER: Component = Component {
     name: "policy-watcher",
-    // No `get`: pods are read by list and watch only.
-    cluster: &[Rule::new("", &["pods"], &["list", "watch"])],
+    // A streamed list is a watch, so nothing needs `get` or `list` (KEP-3157).
+    cluster: &[Rule::new("", &["pods"], &["watch"])],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-watcher"])],
     others: Vec::new,
 };
@@ -18,7 +18,7 @@ mod tests {
 
     #[test]
     fn the_rules_are_exactly_these() {
-        let pods = Rule { group: "", resources: &["pods"], names: &[], verbs: &["list", "watch"] };
+        let pods = Rule { group: "", resources: &["pods"], names: &[], verbs: &["watch"] };
         let lease = Rule {
             group: "coordination.k8s.io",
             resources: &["leases"],

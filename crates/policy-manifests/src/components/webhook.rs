@@ -9,7 +9,7 @@ use crate::{Object, Rule};
 pub const WEBHOOK: Component = Component {
     name: "policy-webhook",
     cluster: &[
-        Rule::new("devops.stochastic.io", &["devopspolicies"], &["list", "watch"]),
+        Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
         // Only for `caBundle`; RBAC cannot restrict a rule to a field: see docs/policy-webhook.md.
         Rule {
             group: "admissionregistration.k8s.io",
@@ -48,7 +48,7 @@ mod tests {
             group: "devops.stochastic.io",
             resources: &["devopspolicies"],
             names: &[],
-            verbs: &["list", "watch"],
+            verbs: &["watch"],
         };
         let configuration = Rule {
             group: "admissionregistration.k8s.io",

@@ -95,9 +95,9 @@ fn the_status_follows_pods_and_policies() {
     let get = ["get", "dop", "-n", &shop];
     let table = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     let rows: Vec<Vec<&str>> =
-        table.lines().map(|line| line.split_whitespace().take(6).collect()).collect();
-    assert_eq!(rows[0], ["NAME", "MODE", "SCORE", "CLASS", "PODS", "VIOLATIONS"]);
-    assert_eq!(rows[1], ["lenient", "audit", "100", "Healthy", "0", "0"]);
+        table.lines().map(|line| line.split_whitespace().take(7).collect()).collect();
+    assert_eq!(rows[0], ["NAME", "MODE", "ADMISSION", "SCORE", "CLASS", "PODS", "VIOLATIONS"]);
+    assert_eq!(rows[1], ["lenient", "audit", "NothingDenied", "100", "Healthy", "0", "0"]);
 
     // A deleted policy goes, and its series with it.
     delete(&testbed, &shop, "dop/strict");

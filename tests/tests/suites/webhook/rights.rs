@@ -45,17 +45,13 @@ fn asked_until_its_end(door: &Door, webhook: &Service<'_>) -> BTreeSet<String> {
 
 #[test]
 fn with_files_it_asks_for_policies_alone() {
-    let mut used = asked(&Parts::new("streams"));
-    used.extend(asked(&Parts::new("pages").without_streamed_lists()));
-    let used: Vec<_> = used.iter().map(String::as_str).collect();
-    assert_eq!(used, ["list devopspolicies", "watch devopspolicies"]);
+    let used = asked(&Parts::new("rights"));
+    assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), ["watch devopspolicies"]);
 }
 
 #[test]
 fn to_issue_its_certificate_it_needs_all_other_rules_that_are_installed() {
-    let mut used = asked_where_it_issues_its_certificate();
-    // Servers before 1.34 are asked for it.
-    used.remove("list devopspolicies");
+    let used = asked_where_it_issues_its_certificate();
     let used: Vec<_> = used.iter().map(String::as_str).collect();
     assert_eq!(
         used,
