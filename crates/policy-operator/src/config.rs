@@ -1,28 +1,27 @@
-//! What can be configured.
+//! The configuration of the operator.
 
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::config::{Configuration, Problems, RuntimeConfig};
 use serde::{Deserialize, Serialize};
 
-/// The longest name that an audit result takes.
-const LONGEST_NAME: usize = 253;
+use crate::limits::LONGEST_NAME;
 
 /// The configuration of the operator.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// What all services have.
+    /// The part that all services have.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// What audit results call this cluster. Default: none.
+    /// The name of this cluster in audit results. Default: none.
     pub cluster_name: Option<String>,
-    /// What is kept of the past.
+    /// How audit results are kept.
     pub audit_results: AuditResults,
-    /// Namespaces that are left out, beside the system's. Default: none.
+    /// Namespaces that are never judged, in addition to those of the system. Default: none.
     pub excluded_namespaces: Vec<String>,
 }
 
-/// What is kept of the past.
+/// How audit results are kept.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditResults {
@@ -65,7 +64,7 @@ impl Configuration for Config {
 }
 
 impl Config {
-    /// The namespaces that are left out.
+    /// The namespaces that are never judged.
     #[must_use]
     pub fn excluded(&self) -> ExcludedNamespaces {
         ExcludedNamespaces::with(self.excluded_namespaces.iter().cloned())

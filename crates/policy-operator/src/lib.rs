@@ -1,36 +1,46 @@
-//! Keeps the status of every policy true, and writes down each verdict that is another one.
+//! Keeps the status of every policy current, and records each verdict that differs from the one
+//! before.
 //!
 //! ```text
-//! watch of all pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
-//! watch of policies ─ PolicyView ─ store, memory ── changed policies ───┤ Controller
-//! moments: Pending for too long, end of a minute, heartbeat ────────────┘     │
-//!                                                                         reconcile
-//! watch of audit results ─ what was written down ─┐                           │ judge: pure
-//!                                                 └ trail ── Judgement ───────┤
-//! Lease ─ Gate ── only the leader writes: status, Event, audit results ───────┘
+//! watch of pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
+//! watch of policies ─ PolicyView ─ Policies ─── changed policies ───┤
+//!                                                            ReconcileQueue ◄───────┐
+//!                                                                   │               │
+//!                                                               reconcile      requeue after
+//!                                                                   │               │
+//! watch of audit results ─ AuditStore ──────────────────── ReconcileContext ────────┘
+//!                                                                   │ what is due: pure
+//! Lease ─ Gate ── only the leader writes ──────────────────────── Writer: status, Event, audit result
 //! ```
 
-mod audit;
+mod audit_queue;
+mod audit_result;
+mod audit_store;
 mod config;
-mod control;
-mod herald;
+mod context;
+mod controller;
+mod event_throttle;
+mod exporter;
+mod interner;
 mod judgement;
-mod key;
-mod memory;
-mod names;
+mod limits;
 mod pods;
 mod policies;
-mod publish;
+mod policy_key;
+mod policy_state;
+mod queue;
 mod reconcile;
+mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod trail;
-mod write;
+mod write_error;
+mod writer;
 
 use std::process::ExitCode;
 
-use audit::{AuditView, Results};
+use audit_store::{AuditResultView, AuditStore};
 pub use config::Config;
+use exporter::Exporter;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
@@ -39,15 +49,14 @@ use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
-use publish::Publisher;
 use reconcile::Reconciler;
-use write::Writer;
+use writer::Writer;
 
 const ABOUT: About = About {
     name: "policy-operator",
     version: env!("CARGO_PKG_VERSION"),
-    about: "Keeps the status of every policy true",
-    histograms: publish::HISTOGRAMS,
+    about: "Keeps the status of every policy current",
+    histograms: exporter::HISTOGRAMS,
 };
 
 const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };
@@ -56,13 +65,13 @@ const POLICIES: Target = Target {
     plural: "policies",
     path: "/apis/devops.stochastic.io/v1/devopspolicies",
 };
-const RESULTS: Target = Target {
+const AUDIT_RESULTS: Target = Target {
     kind: "PolicyAuditResult",
     plural: "audit results",
     path: "/apis/devops.stochastic.io/v1/policyauditresults",
 };
 
-/// Runs the operator until it is told to stop.
+/// Runs the operator until it is stopped.
 #[must_use]
 pub fn run() -> ExitCode {
     service::main::<Config>(ABOUT, start)
@@ -71,30 +80,30 @@ pub fn run() -> ExitCode {
 async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let config = service.config.clone();
     let client = client::connect(&config.runtime.kube).await?;
-    publish::describe();
-    let pods = Pods::new(config.excluded());
-    let (policies, policy_sink) = Policies::new();
-    let results = Results::default();
+    exporter::describe();
+    let policies = Policies::default();
+    let pods = Pods::new(config.excluded(), policies.clone());
+    let audit_store = AuditStore::default();
     let gate = service.elect(client.clone())?;
     let watches = [
         service.watch::<PodView, _>(&client, PODS, pods.sink()),
-        service.watch::<PolicyView, _>(&client, POLICIES, policy_sink),
-        service.watch::<AuditView, _>(&client, RESULTS, results.sink()),
+        service.watch::<PolicyView, _>(&client, POLICIES, policies.sink()),
+        service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let reconciler = Reconciler {
         pods: pods.clone(),
         policies: policies.clone(),
-        results,
+        audit_store,
         writer: Writer::new(client, gate.clone()),
         cluster_name: config.cluster_name,
         retention: config.audit_results.retention,
         now: Box::new(Timestamp::now),
     };
     let stop = service.stop.clone();
-    service.spawn("controller", control::run(reconciler, gate.clone(), watches.clone(), stop));
-    let publisher = Publisher { pods, policies, gate, watches };
-    let at_scrape = publisher.clone();
-    service.metrics.write_at_scrape(move |to| at_scrape.metrics(to));
-    service.endpoints.get("/debug/state", move || publisher.state());
+    service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
+    let exporter = Exporter { pods, policies, gate, watches };
+    let at_scrape = exporter.clone();
+    service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
+    service.endpoints.get("/debug/state", move || exporter.state());
     Ok(())
 }

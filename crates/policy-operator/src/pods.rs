@@ -1,170 +1,130 @@
-//! The facts of all pods, and the namespaces whose facts have changed.
+//! The facts of all pods.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::index::Index;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::view::PodView;
 use policy_runtime::watch::Sink;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::names::Names;
+use crate::interner::Interner;
+use crate::policies::Policies;
 
-/// Changes of a namespace are gathered for so long after the first one: pods seldom come alone.
-/// Not after the last one: a namespace that never rests would never be looked at.
+/// The policies of a namespace are due that long after the first change of a pod: pods seldom
+/// change alone. Not after the last one: a namespace that always changes would never be judged.
 pub(crate) const GATHERING: Duration = Duration::from_millis(100);
 
-/// The pods, shared between the watch and those who ask.
+/// The pods, shared by their watch and the reconciler. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(crate) struct Pods(Arc<Inner>);
+pub(crate) struct Pods(Arc<Shared>);
 
-struct Inner {
+struct Shared {
     excluded: ExcludedNamespaces,
+    policies: Policies,
     state: Mutex<State>,
-    /// Told when a namespace changed, and when a list is complete.
-    changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
     index: Index<PodFacts>,
-    names: Names,
-    /// A list is under way: until it is complete the index holds pods that are gone beside those
-    /// that are new, and nothing is judged.
+    interner: Interner,
+    /// A list is being read: until it is complete the index has deleted pods beside new ones, and
+    /// nothing is judged.
     is_listing: bool,
     is_listed: bool,
-    /// The namespaces to be looked at anew, and when.
-    due: BTreeMap<Arc<str>, Instant>,
+    /// The namespaces whose policies are due once the list is complete.
+    waiting: BTreeSet<Arc<str>>,
 }
 
 impl State {
-    /// Whether the index holds the pods as they are.
-    fn is_whole(&self) -> bool {
+    /// Whether the index has exactly the pods that exist.
+    fn is_complete(&self) -> bool {
         self.is_listed && !self.is_listing
     }
 
-    fn mark(&mut self, namespace: &str, at: Instant) {
-        if !self.due.contains_key(namespace) {
-            self.due.insert(namespace.into(), at);
+    fn wait(&mut self, namespace: &str) {
+        if !self.waiting.contains(namespace) {
+            self.waiting.insert(namespace.into());
         }
     }
 }
 
 impl Pods {
-    /// No pods yet.
-    #[must_use]
-    pub(crate) fn new(excluded: ExcludedNamespaces) -> Self {
-        let changed = Notify::new();
-        Self(Arc::new(Inner { excluded, state: Mutex::default(), changed }))
+    /// No pods. Their changes add policies to the queue.
+    pub(crate) fn new(excluded: ExcludedNamespaces, policies: Policies) -> Self {
+        Self(Arc::new(Shared { excluded, policies, state: Mutex::default() }))
     }
 
-    /// Whether pods of the namespace are judged at all.
-    #[must_use]
+    /// Whether a namespace is never judged.
     pub(crate) fn excludes(&self, namespace: &str) -> bool {
         self.0.excluded.contains(namespace)
     }
 
-    /// Looks at the pods of a namespace. `None` while they are not known as a whole; the namespace
-    /// then counts as changed once they are.
+    /// Evaluates the pods of a namespace. `None` while a list is being read; the policies of the
+    /// namespace are then due once it is complete.
     pub(crate) fn read<T>(
         &self,
         namespace: &str,
-        look: impl FnOnce(&mut dyn Iterator<Item = &PodFacts>) -> T,
+        evaluate: impl FnOnce(&mut dyn Iterator<Item = &PodFacts>) -> T,
     ) -> Option<T> {
-        self.update(|state| {
-            if state.is_whole() {
-                return Some(look(&mut state.index.pods(namespace).map(|(_, facts)| facts)));
-            }
-            state.mark(namespace, Instant::now());
-            None
-        })
-    }
-
-    /// How many pods are kept.
-    #[must_use]
-    pub(crate) fn len(&self) -> usize {
-        self.update(|state| state.index.len())
-    }
-
-    /// Waits for namespaces to be looked at anew. Each is given once for all its changes since it
-    /// was last given.
-    pub(crate) async fn changed(&self) -> Vec<Arc<str>> {
-        loop {
-            let told = self.0.changed.notified();
-            let now = Instant::now();
-            let next = self.update(|state| {
-                if !state.is_whole() {
-                    return Err(None);
-                }
-                let is_ready = |(_, at): &(&Arc<str>, &Instant)| **at <= now;
-                let ready = state.due.iter().filter(is_ready).map(|(name, _)| Arc::clone(name));
-                let ready: Vec<Arc<str>> = ready.collect();
-                for namespace in &ready {
-                    state.due.remove(namespace);
-                }
-                if ready.is_empty() { Err(state.due.values().min().copied()) } else { Ok(ready) }
-            });
-            match next {
-                Ok(ready) => return ready,
-                Err(None) => told.await,
-                Err(Some(at)) => tokio::select! {
-                    () = told => {}
-                    () = tokio::time::sleep_until(at) => {}
-                },
-            }
+        let mut state = self.0.state.lock();
+        if state.is_complete() {
+            return Some(evaluate(&mut state.index.pods(namespace).map(|(_, facts)| facts)));
         }
+        state.wait(namespace);
+        None
     }
 
-    /// What a watch of all pods is to be given.
-    #[must_use]
+    /// How many pods there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.state.lock().index.len()
+    }
+
+    /// The sink for a watch of all pods.
     pub(crate) fn sink(&self) -> PodSink {
         PodSink(self.clone())
     }
 
-    fn update<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        work(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes the index; where that changed a namespace, it is to be looked at.
+    /// Changes the index. Where that changed the namespace, its policies are due.
     fn change(&self, namespace: &str, work: impl FnOnce(&mut State) -> bool) {
-        let is_changed = self.update(|state| {
-            let is_changed = work(state);
-            if is_changed {
-                state.mark(namespace, Instant::now() + GATHERING);
-            }
-            is_changed
-        });
-        if is_changed {
-            self.0.changed.notify_one();
+        let mut state = self.0.state.lock();
+        if !work(&mut state) {
+            return;
+        }
+        if state.is_complete() {
+            drop(state);
+            self.0.policies.namespace_changed(namespace, GATHERING);
+        } else {
+            state.wait(namespace);
         }
     }
 }
 
-/// Takes in the pods of a watch.
+/// Stores the facts of the pods of a watch.
 pub(crate) struct PodSink(Pods);
 
 impl Sink<PodView> for PodSink {
     fn list_begins(&mut self) {
-        self.0.update(|state| {
-            state.is_listing = true;
-            state.index.begin_relist();
-        });
+        let mut state = self.0.0.state.lock();
+        state.is_listing = true;
+        state.index.begin_relist();
     }
 
     fn list_completes(&mut self) {
-        self.0.update(|state| {
-            let now = Instant::now();
-            for namespace in state.index.finish_relist() {
-                state.mark(&namespace, now);
-            }
-            state.is_listing = false;
-            state.is_listed = true;
-        });
-        self.0.0.changed.notify_one();
+        let mut state = self.0.0.state.lock();
+        let removed = state.index.finish_relist();
+        let mut changed = std::mem::take(&mut state.waiting);
+        changed.extend(removed);
+        state.is_listing = false;
+        state.is_listed = true;
+        drop(state);
+        for namespace in changed {
+            self.0.0.policies.namespace_changed(&namespace, Duration::ZERO);
+        }
     }
 
     fn applied(&mut self, pod: PodView) {
@@ -177,7 +137,7 @@ impl Sink<PodView> for PodSink {
         let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
         self.0.change(namespace, |state| {
             let record = record.map(|mut facts| {
-                state.names.share(&mut facts);
+                state.interner.intern(&mut facts);
                 facts
             });
             state.index.set(namespace, name, record)
@@ -185,7 +145,7 @@ impl Sink<PodView> for PodSink {
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
-        self.0.update(|state| state.index.keep(namespace, name));
+        self.0.0.state.lock().index.keep(namespace, name);
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
@@ -196,8 +156,9 @@ impl Sink<PodView> for PodSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Outcome;
 
-    const MOMENT: Duration = Duration::from_millis(1);
+    const MOMENT: Duration = Duration::from_millis(2);
 
     fn pod(namespace: &str, name: &str, phase: &str) -> PodView {
         serde_json::from_value(serde_json::json!({
@@ -208,56 +169,76 @@ mod tests {
         .unwrap()
     }
 
-    fn listed() -> (Pods, PodSink) {
-        let pods = Pods::new(ExcludedNamespaces::default());
+    /// A policy in each of two namespaces, without pods.
+    async fn listed() -> (Pods, PodSink) {
+        let policies = Policies::default();
+        let mut sink = policies.sink();
+        for namespace in ["bank", "shop"] {
+            let policy = serde_json::json!({
+                "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+                "metadata": { "namespace": namespace, "name": "strict" }, "spec": {},
+            });
+            sink.applied(serde_json::from_value(policy).unwrap());
+        }
+        let pods = Pods::new(ExcludedNamespaces::default(), policies);
         let mut sink = pods.sink();
         sink.list_begins();
         sink.list_completes();
+        due_within(&pods, MOMENT).await;
         (pods, sink)
     }
 
-    async fn changed_within(pods: &Pods, limit: Duration) -> Vec<Arc<str>> {
-        tokio::time::timeout(limit, pods.changed()).await.unwrap_or_default()
+    /// The namespaces whose policies are due within that time.
+    async fn due_within(pods: &Pods, limit: Duration) -> Vec<String> {
+        let queue = &pods.0.policies.queue;
+        let end = tokio::time::Instant::now() + limit;
+        let mut due = Vec::new();
+        while let Ok(key) = tokio::time::timeout_at(end, queue.next()).await {
+            queue.finish(&key, Outcome::default());
+            due.push(key.namespace.to_string());
+        }
+        due.sort();
+        due
     }
 
     #[tokio::test(start_paused = true)]
     async fn changes_are_gathered_from_the_first_one_on() {
-        let (pods, mut sink) = listed();
+        let (pods, mut sink) = listed().await;
         for number in 0..5 {
             sink.applied(pod("shop", &format!("web-{number}"), "Running"));
             tokio::time::advance(GATHERING / 10).await;
         }
-        assert!(changed_within(&pods, GATHERING * 4 / 10).await.is_empty());
-        assert_eq!(changed_within(&pods, GATHERING * 2 / 10).await, ["shop".into()]);
-        assert!(changed_within(&pods, GATHERING * 10).await.is_empty(), "given once");
+        assert!(due_within(&pods, GATHERING * 4 / 10).await.is_empty());
+        assert_eq!(due_within(&pods, GATHERING * 2 / 10).await, ["shop"]);
+        assert!(due_within(&pods, GATHERING * 10).await.is_empty(), "once");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_changes_no_fact_changes_nothing() {
-        let (pods, mut sink) = listed();
+    async fn a_pod_whose_facts_are_the_same_changes_nothing() {
+        let (pods, mut sink) = listed().await;
         sink.applied(pod("shop", "web", "Running"));
         sink.applied(pod("kube-system", "dns", "Running"));
-        assert_eq!(changed_within(&pods, GATHERING).await, ["shop".into()]);
+        assert_eq!(due_within(&pods, GATHERING + MOMENT).await, ["shop"]);
         sink.applied(pod("shop", "web", "Running"));
         sink.applied(pod("shop", "job", "Succeeded"));
-        assert!(changed_within(&pods, GATHERING * 2).await.is_empty());
+        assert!(due_within(&pods, GATHERING * 2).await.is_empty());
         assert_eq!(pods.len(), 1);
         sink.applied(pod("shop", "web", "Failed"));
-        assert_eq!(changed_within(&pods, GATHERING).await, ["shop".into()]);
+        assert_eq!(due_within(&pods, GATHERING + MOMENT).await, ["shop"]);
         assert_eq!(pods.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_judged_while_a_list_is_under_way() {
-        let (pods, mut sink) = listed();
+    async fn nothing_is_judged_while_a_list_is_being_read() {
+        let (pods, mut sink) = listed().await;
         sink.applied(pod("shop", "web", "Running"));
-        assert_eq!(changed_within(&pods, GATHERING).await.len(), 1);
+        assert_eq!(due_within(&pods, GATHERING + MOMENT).await.len(), 1);
         sink.list_begins();
         assert_eq!(pods.read("shop", |pods| pods.count()), None);
         sink.applied(pod("bank", "web", "Running"));
-        assert!(changed_within(&pods, GATHERING * 10).await.is_empty());
+        assert!(due_within(&pods, GATHERING * 10).await.is_empty());
         sink.list_completes();
-        assert_eq!(changed_within(&pods, MOMENT).await, ["bank".into(), "shop".into()]);
+        assert_eq!(due_within(&pods, MOMENT).await, ["bank", "shop"]);
         assert_eq!(pods.read("shop", |pods| pods.count()), Some(0));
     }
 }

@@ -1,11 +1,14 @@
-//! Looks at a policy beside an API server that a test holds in its hand.
+//! Reconciles a policy against a scripted API server, in the order of the queue.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use kube::Client;
 use kube::client::Body;
+use parking_lot::Mutex;
+use policy_core::api::DevOpsPolicyStatus;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::testing::{Lever, status_json};
 use policy_runtime::watch::Sink as _;
@@ -15,18 +18,16 @@ use super::*;
 use crate::pods::PodSink;
 use crate::policies::PolicySink;
 
-/// A write, as `PATCH status`, with its body.
-type Write = (String, Value);
-
-/// Takes every write, unless it is told what to answer.
-#[derive(Clone, Default)]
+/// Holds one policy and accepts every write, unless a refusal is set.
+#[derive(Clone)]
 struct Server(Arc<Mutex<ServerState>>);
 
-#[derive(Default)]
 struct ServerState {
+    policy: Value,
     version: u64,
-    writes: Vec<Write>,
-    /// The next answers; then it takes writes again.
+    /// Each as in `PATCH status`.
+    writes: Vec<String>,
+    /// The next answers. After them every write is accepted again.
     refusals: Vec<u16>,
 }
 
@@ -52,68 +53,89 @@ impl Server {
         } else {
             path.rsplit('/').find(|part| ["policyauditresults", "events"].contains(part)).unwrap()
         };
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         state.version += 1;
-        state.writes.push((format!("{} {what}", head.method), body.clone()));
+        state.writes.push(format!("{} {what}", head.method));
         let (code, answer) = if state.refusals.is_empty() {
-            let metadata = json!({ "resourceVersion": state.version.to_string(), "name": "x" });
-            let mut answer = if body["kind"] == "PolicyAuditResult" { body } else { json!({}) };
-            answer["metadata"] = metadata;
-            (200, answer.to_string())
+            (200, state.accept(what, body).to_string())
         } else {
             let code = state.refusals.remove(0);
-            (code, status_json(code, "Told", "so told"))
+            (code, status_json(code, "Refused", "refused"))
         };
         let mut response = Response::new(Full::new(answer.into()));
         *response.status_mut() = code.try_into().unwrap();
         response
     }
 
-    /// What was written since this was last asked.
+    /// What was written since this was last called.
     fn writes(&self) -> Vec<String> {
-        let writes = std::mem::take(&mut self.0.lock().unwrap().writes);
-        writes.into_iter().map(|(what, _)| what).collect()
+        std::mem::take(&mut self.0.lock().writes)
     }
 
     fn refuse(&self, codes: &[u16]) {
-        self.0.lock().unwrap().refusals = codes.to_vec();
+        self.0.lock().refusals = codes.to_vec();
     }
 }
 
-/// One policy in one namespace, and the time in a test's hand.
+impl ServerState {
+    /// Stores a write, and returns the object with it.
+    fn accept(&mut self, what: &str, mut body: Value) -> Value {
+        match what {
+            "status" => self.policy["status"] = body["status"].take(),
+            "policy" => {
+                self.policy["metadata"]["finalizers"] = body["metadata"]["finalizers"].take();
+            }
+            _ => return body,
+        }
+        self.policy["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.policy.clone()
+    }
+}
+
+/// One policy in one namespace, and a clock that the test moves.
 struct World {
     server: Server,
     lever: Lever,
     pods: PodSink,
     policies: PolicySink,
     reconciler: Reconciler,
-    policy: Value,
+    /// How many reconciles there were.
+    reconciles: usize,
 }
 
 const SPEC: &str =
     r#"{"forbidLatestTag": true, "forbidPendingDuration": 30, "maxRestartCount": 1}"#;
 
+fn key() -> PolicyKey {
+    PolicyKey::new("shop", "strict")
+}
+
 impl World {
     fn new() -> Self {
-        let server = Server::default();
+        let policy = json!({
+            "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+            "metadata": { "namespace": "shop", "name": "strict", "uid": "u-1", "generation": 1,
+                "resourceVersion": "0", "finalizers": [FINALIZER] },
+            "spec": serde_json::from_str::<Value>(SPEC).unwrap(),
+        });
+        let state = ServerState { policy, version: 0, writes: Vec::new(), refusals: Vec::new() };
+        let server = Server(Arc::new(Mutex::new(state)));
         let (lever, gate) = Lever::new();
         lever.open();
-        let pods = Pods::new(ExcludedNamespaces::default());
-        let (policies, policy_sink) = Policies::new();
+        let policies = Policies::default();
+        let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
         let start = Instant::now();
         let now = move || {
-            Timestamp::from_millisecond(
-                1_800_000_000_000 + i64::try_from(start.elapsed().as_millis()).unwrap(),
-            )
-            .unwrap()
+            let elapsed = i64::try_from(start.elapsed().as_millis()).unwrap();
+            Timestamp::from_millisecond(1_800_000_000_000 + elapsed).unwrap()
         };
         let mut world = Self {
             pods: pods.sink(),
-            policies: policy_sink,
+            policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
                 policies,
-                results: Results::default(),
+                audit_store: AuditStore::default(),
                 writer: Writer::new(server.client(), gate),
                 cluster_name: None,
                 retention: 2,
@@ -121,27 +143,40 @@ impl World {
             },
             server,
             lever,
-            policy: json!({
-                "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
-                "metadata": { "namespace": "shop", "name": "strict", "uid": "u-1", "generation": 1,
-                    "resourceVersion": "0", "finalizers": [FINALIZER] },
-                "spec": serde_json::from_str::<Value>(SPEC).unwrap(),
-            }),
+            reconciles: 0,
         };
         world.pods.list_begins();
         world.pods.list_completes();
         world.policies.list_begins();
         world.policies.list_completes();
-        world.see_policy();
+        world.show_policy();
         world
     }
 
-    /// The watch tells of the policy as it is now.
-    fn see_policy(&mut self) {
-        self.policies.applied(serde_json::from_value(self.policy.clone()).unwrap());
+    fn policy(&self) -> Value {
+        self.server.0.lock().policy.clone()
     }
 
-    /// A pod that was made at this moment.
+    /// Changes the policy, and has the watch show it.
+    fn change_policy(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut state = self.server.0.lock();
+        state.version += 1;
+        change(&mut state.policy);
+        state.policy["metadata"]["resourceVersion"] = state.version.to_string().into();
+        drop(state);
+        self.show_policy();
+    }
+
+    /// The watch shows the policy as it is now.
+    fn show_policy(&mut self) {
+        self.policies.applied(serde_json::from_value(self.policy()).unwrap());
+    }
+
+    fn view(&self) -> Arc<PolicyView> {
+        self.reconciler.policies.get(&key()).unwrap().0
+    }
+
+    /// The watch shows a pod that was created now.
     fn pod(&mut self, name: &str, image: &str, phase: &str, restarts: u32) {
         let now = (self.reconciler.now)();
         let pod = json!({
@@ -152,247 +187,251 @@ impl World {
         self.pods.applied(serde_json::from_value(pod).unwrap());
     }
 
-    /// A look, and what it wrote. The watch then has the status that was written.
-    async fn look(&mut self) -> (Option<Duration>, Vec<String>) {
-        let key = Key::new("shop", "strict");
-        let policy = self.reconciler.policies.store().get(&key.reference()).unwrap();
-        let next = match self.reconciler.reconcile(&policy).await.unwrap() {
-            Looked::NotYet(rest) => Some(rest),
-            Looked::Done(next) => next,
-        };
-        let state = self.server.0.lock().unwrap();
-        let status = state.writes.iter().rev().find(|(what, _)| what == "PATCH status");
-        if let Some((_, body)) = status {
-            self.policy["status"] = body["status"].clone();
-            self.policy["metadata"]["resourceVersion"] = state.version.to_string().into();
+    /// Reconciles the policy whenever it is due within that time, and returns all writes. The watch
+    /// shows the status after each.
+    async fn run(&mut self, time: Duration) -> Vec<String> {
+        let end = Instant::now() + time;
+        let mut all = Vec::new();
+        let policies = self.reconciler.policies.clone();
+        while let Ok(key) = tokio::time::timeout_at(end, policies.queue.next()).await {
+            let outcome = self.reconciler.reconcile(&key).await;
+            self.reconciles += 1;
+            policies.queue.finish(&key, outcome);
+            self.show_policy();
+            all.extend(self.server.writes());
         }
-        drop(state);
-        self.see_policy();
-        (next, self.server.writes())
-    }
-
-    /// Looks whenever it is due, for so long, and gives all that was written.
-    async fn live(&mut self, time: Duration) -> Vec<String> {
-        let (end, mut all) = (Instant::now() + time, Vec::new());
-        loop {
-            let (next, writes) = self.look().await;
-            all.extend(writes);
-            let next = Instant::now() + next.unwrap();
-            tokio::time::advance(next.min(end) - Instant::now()).await;
-            if next >= end {
-                return all;
-            }
-        }
-    }
-
-    fn of<'a>(what: &str, writes: &'a [String]) -> Vec<&'a String> {
-        writes.iter().filter(|write| write.contains(what)).collect()
+        all
     }
 }
 
+/// How many of the writes are of that sort.
+fn count(what: &str, writes: &[String]) -> usize {
+    writes.iter().filter(|write| write.contains(what)).count()
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn ten_quiet_minutes_bring_heartbeats_alone() {
+async fn ten_quiet_minutes_bring_heartbeats_only() {
     let mut world = World::new();
     world.pod("waits", "nginx:1", "Pending", 0);
     world.pod("fails", "nginx:1", "Running", 9);
-    let writes = world.live(2 * MINUTE).await;
-    // First without the pod that waits, then with it; and the verdict of each minute.
-    assert_eq!(World::of("status", &writes).len(), 2, "{writes:?}");
-    assert_eq!(World::of("events", &writes).len(), 1, "{writes:?}");
-    assert_eq!(World::of("policyauditresults", &writes).len(), 1, "{writes:?}");
-    let writes = world.live(10 * MINUTE).await;
-    assert_eq!(writes.len(), World::of("status", &writes).len(), "{writes:?}");
+    let writes = world.run(2 * MINUTE).await;
+    // First without the Pending pod, then with it; and the last verdict of the minute.
+    assert_eq!(count("status", &writes), 2, "{writes:?}");
+    assert_eq!(count("events", &writes), 1, "{writes:?}");
+    assert_eq!(count("policyauditresults", &writes), 1, "{writes:?}");
+    let writes = world.run(10 * MINUTE).await;
+    assert_eq!(writes.len(), count("status", &writes), "{writes:?}");
     assert!((2..=3).contains(&writes.len()), "{writes:?}");
-    // Restarts beyond those that count are no news.
+    // Restarts beyond those that count change nothing.
     world.pod("fails", "nginx:1", "Running", 10);
-    assert_eq!(world.look().await.1, [""; 0]);
+    assert_eq!(world.run(SECOND).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_verdict_is_three_writes_and_the_surplus_goes() {
+async fn a_changed_verdict_is_three_writes_and_the_excess_is_deleted() {
     let mut world = World::new();
-    assert_eq!(world.live(2 * MINUTE).await.len(), 3);
+    assert_eq!(world.run(2 * MINUTE).await.len(), 3);
     for number in 0..3 {
         world.pod(&format!("web-{number}"), "nginx", "Running", 5);
-        let writes = world.live(2 * MINUTE).await;
-        assert_eq!(World::of("PATCH status", &writes).len(), 1, "{number}: {writes:?}");
-        assert_eq!(World::of("POST policyauditresults", &writes).len(), 1, "{number}: {writes:?}");
+        let writes = world.run(2 * MINUTE).await;
+        assert_eq!(count("PATCH status", &writes), 1, "{number}: {writes:?}");
+        assert_eq!(count("POST policyauditresults", &writes), 1, "{number}: {writes:?}");
         let deleted = usize::from(number > 0);
-        assert_eq!(World::of("DELETE policyauditresults", &writes).len(), deleted, "{writes:?}");
+        assert_eq!(count("DELETE policyauditresults", &writes), deleted, "{writes:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_faster_than_the_pace_are_looked_at_together() {
+async fn fast_changes_are_judged_together() {
     let mut world = World::new();
-    world.live(2 * MINUTE).await;
+    world.run(2 * MINUTE).await;
     let mut writes = Vec::new();
     for number in 0..40 {
         world.pod(&format!("web-{number}"), "nginx", "Running", 0);
-        writes.extend(world.look().await.1);
-        tokio::time::advance(Duration::from_millis(100)).await;
+        writes.extend(world.run(SECOND / 10).await);
     }
-    let status = World::of("PATCH status", &writes).len();
+    let status = count("PATCH status", &writes);
     assert!((4..=5).contains(&status), "{status} in four seconds");
     // A changed spec does not wait.
-    world.policy["metadata"]["generation"] = json!(2);
-    world.policy["spec"]["forbidLatestTag"] = json!(false);
-    world.see_policy();
-    assert_eq!(World::of("PATCH status", &world.look().await.1).len(), 1);
-    assert_eq!(world.policy["status"]["observedGeneration"], 2);
+    world.change_policy(|policy| {
+        policy["metadata"]["generation"] = json!(2);
+        policy["spec"]["forbidLatestTag"] = json!(false);
+    });
+    assert_eq!(count("PATCH status", &world.run(SECOND / 100).await), 1);
+    assert_eq!(world.policy()["status"]["observedGeneration"], 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_that_does_not_lead_writes_nothing_and_loses_nothing() {
+async fn a_replica_that_is_not_the_leader_writes_nothing_and_loses_nothing() {
     let mut world = World::new();
-    world.live(2 * MINUTE).await;
+    world.run(2 * MINUTE).await;
     world.lever.close();
     world.pod("web", "nginx", "Running", 9);
-    assert_eq!(world.live(MINUTE / 2).await, [""; 0]);
+    assert_eq!(world.run(MINUTE / 2).await, [""; 0]);
     world.lever.open();
-    let writes = world.live(2 * MINUTE).await;
+    world.reconciler.policies.became_leader();
+    let writes = world.run(2 * MINUTE).await;
     for write in ["PATCH status", "POST events", "POST policyauditresults"] {
-        assert_eq!(World::of(write, &writes).len(), 1, "{write}: {writes:?}");
+        assert_eq!(count(write, &writes), 1, "{write}: {writes:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_is_held_before_the_first_write_and_let_go_in_the_end() {
+async fn the_finalizer_is_added_before_the_first_write_and_removed_at_the_end() {
     let mut world = World::new();
-    world.policy["metadata"]["finalizers"] = json!(["example.com/other"]);
-    world.see_policy();
-    assert_eq!(world.look().await, (None, vec!["PATCH policy".to_owned()]));
-    world.policy["metadata"]["finalizers"] = json!(["example.com/other", FINALIZER]);
-    world.see_policy();
-    assert!(World::of("PATCH status", &world.look().await.1).len() == 1);
-    world.policy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    // As the API server does it with the deletion.
-    world.policy["metadata"]["generation"] = json!(2);
-    world.see_policy();
-    assert_eq!(world.look().await, (None, vec!["PATCH policy".to_owned()]));
-    let shown = world.reconciler.policies.memories()[0].1.lock().unwrap().shown.clone();
-    assert_eq!(shown, None, "the series go before the policy does");
+    let finalizers = |world: &World| world.policy()["metadata"]["finalizers"].clone();
+    world.change_policy(|policy| policy["metadata"]["finalizers"] = json!(["example.com/other"]));
+    let writes = world.run(SECOND).await;
+    assert_eq!(writes, ["PATCH policy", "PATCH status", "POST events"]);
+    assert_eq!(finalizers(&world), json!(["example.com/other", FINALIZER]));
+    assert_eq!(world.reconciler.policies.gauges().len(), 1);
+    world.change_policy(|policy| {
+        policy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        // As the API server does it with the deletion.
+        policy["metadata"]["generation"] = json!(2);
+    });
+    assert_eq!(world.run(2 * MINUTE).await, ["PATCH policy"], "no audit result");
+    assert_eq!(finalizers(&world), json!(["example.com/other"]));
+    assert_eq!(world.reconciler.policies.gauges(), [], "the series end with it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_have_their_class_and_are_made_up_for() {
-    let world = World::new();
-    let policy = world.reconciler.policies.store().state().remove(0);
+async fn failures_have_a_class_and_are_retried() {
+    let mut world = World::new();
     for (code, class) in [
-        (409, Class::Conflict),
-        (403, Class::Forbidden),
-        (422, Class::Invalid),
-        (429, Class::Transient),
-        (500, Class::Transient),
+        (409, ErrorClass::Conflict),
+        (403, ErrorClass::Forbidden),
+        (422, ErrorClass::Invalid),
+        (429, ErrorClass::Transient),
+        (500, ErrorClass::Transient),
     ] {
         world.server.refuse(&[code]);
-        let failed = world.reconciler.reconcile(&policy).await.unwrap_err();
+        let (policy, status) = (world.view(), DevOpsPolicyStatus::default());
+        let failed = world.reconciler.writer.status(&policy, &status).await.unwrap_err();
         assert_eq!(failed.class(), class);
         assert_eq!(
             failed.to_string(),
-            format!("cannot write the status of shop/strict: so told ({code})")
+            format!("cannot write the status of policy shop/strict: refused ({code})")
         );
-        tokio::time::advance(world.reconciler.rest(&policy).unwrap()).await;
     }
     world.server.writes();
-    let mut world = world;
-    assert_eq!(World::of("PATCH status", &world.look().await.1).len(), 1);
-    // The policy went while it was judged: there is nothing to write any more.
+    world.server.refuse(&[409, 429, 500]);
+    let writes = world.run(5 * SECOND).await;
+    assert_eq!(count("PATCH status", &writes), 4, "{writes:?}");
+    // The policy is deleted while it is judged: nothing is left to write.
     world.pod("web", "nginx", "Running", 0);
-    tokio::time::advance(Duration::from_secs(2)).await;
     world.server.refuse(&[404]);
-    world.look().await;
+    let writes = world.run(5 * SECOND).await;
+    assert_eq!(count("PATCH status", &writes), 1, "{writes:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_never_rests_does_not_hurry_what_is_refused() {
+async fn a_namespace_that_always_changes_does_not_hurry_a_refused_write() {
     let mut world = World::new();
     world.server.refuse(&[403; 100]);
-    let policy = world.reconciler.policies.store().state().remove(0);
+    let mut tries = 0;
     for number in 0..600 {
         world.pod(&format!("web-{number}"), "nginx", "Running", 0);
-        let _ = world.reconciler.reconcile(&policy).await;
-        tokio::time::advance(Duration::from_millis(100)).await;
+        tries += world.run(SECOND / 10).await.len();
     }
-    let tries = world.server.writes().len();
     assert!((2..=4).contains(&tries), "{tries} tries in a minute");
+    world.change_policy(|policy| policy["metadata"]["generation"] = json!(2));
+    assert_eq!(world.run(SECOND / 10).await.len(), 1, "a changed spec is tried at once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_verdict_whose_minute_is_taken_is_written_in_the_next() {
     let mut world = World::new();
-    world.live(MINUTE / 2).await;
+    world.run(MINUTE / 2).await;
     // Another replica wrote another verdict of this minute.
     world.server.refuse(&[409]);
-    let writes = world.live(3 * MINUTE).await;
-    assert_eq!(World::of("POST policyauditresults", &writes).len(), 2, "{writes:?}");
+    let writes = world.run(3 * MINUTE).await;
+    assert_eq!(count("POST policyauditresults", &writes), 2, "{writes:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_waits_for_the_leader_without_looking_again_and_again() {
+async fn a_standby_waits_for_the_leader_without_reconciling_again_and_again() {
     let mut world = World::new();
     world.lever.hold_by("another");
     world.pod("web", "nginx", "Running", 9);
-    let mut looks = 0;
-    let end = Instant::now() + 10 * MINUTE;
-    while Instant::now() < end {
-        let (next, writes) = world.look().await;
-        assert_eq!(writes, [""; 0]);
-        looks += 1;
-        tokio::time::advance(next.unwrap()).await;
-    }
-    assert!(looks <= 12, "{looks} looks in ten minutes");
-    // Nobody wrote it down, and the time for that is over.
-    let memory = world.reconciler.policies.memory(&Key::new("shop", "strict")).unwrap();
-    let pending = memory.lock().unwrap().trail.next().unwrap();
-    assert!(pending > (world.reconciler.now)().as_second() - 2 * STALE, "{pending}");
+    assert_eq!(world.run(10 * MINUTE).await, [""; 0]);
+    assert!(world.reconciles <= 12, "{} reconciles in ten minutes", world.reconciles);
+    // The leader wrote no audit result, and the time for that is over.
+    let (_, state) = world.reconciler.policies.get(&key()).unwrap();
+    let pending = state.lock().await.audit.next_due().unwrap();
+    let age = (world.reconciler.now)().as_second() - pending;
+    assert!(age < 2 * crate::audit_queue::OVERDUE_SECONDS, "{age}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_write_begins_without_the_lead() {
+async fn no_write_starts_without_the_lease() {
     let world = World::new();
     let writer = &world.reconciler.writer;
-    let policy = world.reconciler.policies.store().state().remove(0);
+    let policy = world.view();
     world.lever.close();
     let refused = writer.status(&policy, &DevOpsPolicyStatus::default()).await.unwrap_err();
-    let policy = &policy.metadata;
     assert_eq!(
         refused.to_string(),
-        "cannot write the status of shop/strict: another replica leads"
+        "cannot write the status of policy shop/strict: this replica does not hold the lease"
     );
-    writer.hold(policy).await.unwrap_err();
-    writer.delete_audit_result(&Key::of(policy), "x").await.unwrap_err();
+    writer.add_finalizer(&policy.metadata).await.unwrap_err();
+    writer.remove_finalizer(&policy.metadata).await.unwrap_err();
+    writer.delete_audit_result(&key(), "x").await.unwrap_err();
     assert_eq!(world.server.writes(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_begins_anew_has_no_news() {
+async fn the_start_of_a_process_changes_nothing() {
     let mut first = World::new();
     first.pod("web", "nginx", "Running", 0);
-    assert_eq!(first.live(2 * MINUTE).await.len(), 3);
+    assert_eq!(first.run(2 * MINUTE).await.len(), 3);
     let mut second = World::new();
     second.pod("web", "nginx", "Running", 0);
-    second.policy = first.policy.clone();
-    second.see_policy();
-    // What was written down is known by its watch.
-    second.reconciler.results = first.reconciler.results.clone();
-    assert_eq!(second.live(2 * MINUTE).await, [""; 0]);
+    second.change_policy(|policy| *policy = first.policy());
+    // The watch of audit results shows what the first one wrote.
+    second.reconciler.audit_store = first.reconciler.audit_store.clone();
+    assert_eq!(second.run(2 * MINUTE).await, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_status_no_longer_says_is_taken_out_of_a_policy_that_cannot_be_decoded() {
+async fn the_status_of_a_policy_that_cannot_be_decoded_has_no_old_numbers() {
     let mut world = World::new();
     world.pod("web", "nginx", "Running", 0);
-    world.live(MINUTE / 60).await;
-    assert_eq!(world.policy["status"]["healthScore"], 95);
-    world.policy["spec"] = json!({ "maxRestartCount": "many" });
-    world.policy["metadata"]["generation"] = json!(2);
-    world.see_policy();
-    world.look().await;
-    let status = &world.policy["status"];
+    world.run(SECOND).await;
+    assert_eq!(world.policy()["status"]["healthScore"], 95);
+    world.change_policy(|policy| {
+        policy["spec"] = json!({ "maxRestartCount": "many" });
+        policy["metadata"]["generation"] = json!(2);
+    });
+    world.run(SECOND).await;
+    let status = &world.policy()["status"];
     assert_eq!((&status["healthScore"], &status["violations"]), (&Value::Null, &Value::Null));
-    assert!(status.as_object().unwrap().contains_key("healthScore"), "taken out by its name");
+    assert!(status.as_object().unwrap().contains_key("healthScore"), "removed by name");
     assert_eq!(status["conditions"][0]["reason"], "Undecodable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminating_namespace_is_no_error() {
+    let world = World::new();
+    let terminating = json!({
+        "status": "Failure", "code": 403, "reason": "Forbidden", "message": "it is terminating",
+        "details": { "causes": [{ "reason": "NamespaceTerminating", "message": "it is" }] },
+    });
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let mut response =
+            Response::new(Full::new(hyper::body::Bytes::from(terminating.to_string())));
+        *response.status_mut() = http::StatusCode::FORBIDDEN;
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let (lever, gate) = Lever::new();
+    lever.open();
+    let writer = Writer::new(Client::new(service, "default"), gate);
+    let verdict = crate::audit_result::samples::waiting(7);
+    let result = crate::audit_result::object(&world.view().metadata, &verdict);
+    assert!(writer.audit_result(&key(), &result).await.unwrap());
+    let status = writer.status(&world.view(), &DevOpsPolicyStatus::default()).await.unwrap();
+    assert!(status.is_none());
 }

@@ -1,6 +1,4 @@
-//! What the operator tells of itself: metrics at each scrape, and `/debug/state`.
-
-use std::sync::PoisonError;
+//! What the operator shows: metrics, written at each scrape, and `/debug/state`.
 
 use metrics::{counter, describe_counter, describe_histogram};
 use policy_core::api::EnforcementMode;
@@ -10,21 +8,20 @@ use policy_runtime::metrics::{Buckets, Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
-use crate::key::Key;
-use crate::memory::Shown;
 use crate::pods::Pods;
-use crate::policies::Policies;
-use crate::write::Class;
+use crate::policies::{Policies, PolicyGauges};
+use crate::policy_key::PolicyKey;
+use crate::write_error::ErrorClass;
 
-/// Without a write it is some microseconds, with one some milliseconds.
+/// A reconcile takes some microseconds without a write, and some milliseconds with one.
 pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
     "devopspolicy_reconcile_duration_seconds",
     &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0],
 )];
 
-/// All that is told.
+/// What metrics and `/debug/state` are read from.
 #[derive(Clone)]
-pub(crate) struct Publisher {
+pub(crate) struct Exporter {
     pub(crate) pods: Pods,
     pub(crate) policies: Policies,
     pub(crate) gate: Gate,
@@ -33,26 +30,27 @@ pub(crate) struct Publisher {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StateAnswer<'a> {
+struct DebugState<'a> {
     pods: usize,
     policies: usize,
     leader: LeaderReport<'a>,
     watches: Vec<WatchReport>,
 }
 
-/// Makes the counters, so that they are there before they count.
+/// Describes the counters and exports them from the start, as a counter that appears with its first
+/// count hides that one from rate functions.
 pub(crate) fn describe() {
-    describe_counter!("devopspolicy_reconcile_total", "Looks at a policy.");
-    describe_counter!("devopspolicy_reconcile_errors_total", "Looks that failed.");
-    describe_counter!("devopspolicy_pods_scanned_total", "Pods judged.");
+    describe_counter!("devopspolicy_reconcile_total", "Reconciles of a policy.");
+    describe_counter!("devopspolicy_reconcile_errors_total", "Reconciles that failed.");
+    describe_counter!("devopspolicy_pods_scanned_total", "Pods evaluated.");
     describe_counter!("audit_results_total", "Audit results written.");
-    describe_histogram!("devopspolicy_reconcile_duration_seconds", "How long a look took.");
+    describe_histogram!("devopspolicy_reconcile_duration_seconds", "Duration of a reconcile.");
     for name in
         ["devopspolicy_reconcile_total", "devopspolicy_pods_scanned_total", "audit_results_total"]
     {
         counter!(name).increment(0);
     }
-    for class in Class::ALL {
+    for class in ErrorClass::ALL {
         counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(0);
     }
     for what in ["audit results", "events"] {
@@ -60,12 +58,12 @@ pub(crate) fn describe() {
     }
 }
 
-impl Publisher {
-    /// Answers `/debug/state`.
+impl Exporter {
+    /// The answer of `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
         let holder = self.gate.holder();
-        endpoints::json(&StateAnswer {
+        endpoints::json(&DebugState {
             pods: self.pods.len(),
             policies: self.policies.len(),
             leader: self.gate.report(holder.as_deref()),
@@ -73,46 +71,44 @@ impl Publisher {
         })
     }
 
-    /// Writes what policies say, where this replica leads: two never count twice.
-    pub(crate) fn metrics(&self, to: &mut Exposition) {
+    /// Writes the gauges of all policies where this replica is the leader, so that no two replicas
+    /// export the same series.
+    pub(crate) fn write_metrics(&self, to: &mut Exposition) {
         if !self.gate.is_open() {
             return;
         }
-        let shown: Vec<(Key, Shown)> = self
-            .policies
-            .memories()
-            .into_iter()
-            .filter_map(|(key, memory)| {
-                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                Some((key, memory.shown.clone()?))
-            })
-            .collect();
         let mut text = Exposition::default();
-        render(&shown, &mut text);
-        // Rendering takes its time, and the gate may have closed.
+        render(&self.policies.gauges(), &mut text);
+        // The lease may have run out meanwhile.
         if self.gate.is_open() {
             to.append(&text);
         }
     }
 }
 
-fn render(shown: &[(Key, Shown)], to: &mut Exposition) {
-    let mut each = |name, help, value: &dyn Fn(&Shown) -> u64| {
+fn render(policies: &[(PolicyKey, PolicyGauges)], to: &mut Exposition) {
+    let mut each = |name, help, value: &dyn Fn(&PolicyGauges) -> u64| {
         let mut family = to.family(name, Kind::Gauge, help);
-        for (Key { namespace, name }, shown) in shown {
-            family.series(&[("namespace", namespace), ("policy", name)], value(shown));
+        for (PolicyKey { namespace, name }, gauges) in policies {
+            family.series(&[("namespace", namespace), ("policy", name)], value(gauges));
         }
     };
-    each("devopspolicy_health_score", "Health of a namespace under a policy.", &|shown| {
-        shown.score.into()
+    each("devopspolicy_health_score", "Health score of a namespace under a policy.", &|(
+        _,
+        summary,
+    )| {
+        summary.score.into()
     });
-    each("devopspolicy_violations_total", "Findings of a policy.", &|shown| shown.violations);
-    each("enforcement_mode", "0 audit, 1 enforce.", &|shown| {
-        u64::from(shown.mode == EnforcementMode::Enforce)
+    each("devopspolicy_violations_total", "Findings of a policy.", &|(_, summary)| {
+        summary.total_violations
     });
-    let mut family =
-        to.family("violations_by_severity", Kind::Gauge, "Findings of a policy, by severity.");
-    for (Key { namespace, name }, Shown { by_severity: by, .. }) in shown {
+    each("enforcement_mode", "0 audit, 1 enforce.", &|(mode, _)| {
+        u64::from(*mode == EnforcementMode::Enforce)
+    });
+    let help = "Findings of a policy, by severity.";
+    let mut family = to.family("violations_by_severity", Kind::Gauge, help);
+    for (PolicyKey { namespace, name }, (_, summary)) in policies {
+        let by = &summary.violations_by_severity;
         let numbers =
             [("critical", by.critical), ("high", by.high), ("medium", by.medium), ("low", by.low)];
         for (severity, number) in numbers {
@@ -125,19 +121,24 @@ fn render(shown: &[(Key, Shown)], to: &mut Exposition) {
 #[cfg(test)]
 mod tests {
     use policy_core::api::ViolationsBySeverity;
+    use policy_core::policy::CompiledPolicy;
+    use policy_core::report::Summary;
+    use policy_core::score::Tally;
 
     use super::*;
 
     #[test]
     fn each_policy_has_its_series() {
-        let shown = Shown {
-            mode: EnforcementMode::Enforce,
+        let policy = CompiledPolicy::default_profile();
+        let summary = Summary {
             score: 77,
-            violations: 3,
-            by_severity: ViolationsBySeverity { high: 2, low: 1, ..Default::default() },
+            total_violations: 3,
+            violations_by_severity: ViolationsBySeverity { high: 2, low: 1, ..Default::default() },
+            ..Summary::of(&Tally::default(), &policy)
         };
+        let gauges = (EnforcementMode::Enforce, summary);
         let mut text = Exposition::default();
-        render(&[(Key::new("shop", "strict"), shown)], &mut text);
+        render(&[(PolicyKey::new("shop", "strict"), gauges)], &mut text);
         let mut metrics = Exposition::default();
         metrics.append(&text);
         let text = format!("{metrics:?}").replace("\\\"", "\"");

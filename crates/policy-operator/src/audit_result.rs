@@ -1,0 +1,157 @@
+//! The audit result of a verdict: what it says and its name. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use policy_core::Timestamp;
+use policy_core::api::{
+    AuditViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec, VERDICT,
+};
+use policy_core::verdict::{Listed, Verdict};
+
+use crate::audit_queue::{WaitingResult, start_of};
+use crate::limits::object_name;
+use crate::status::{signed, whole_seconds};
+
+/// The most bytes that the violations of an audit result take as JSON.
+const MAX_BYTES: usize = 32 << 10;
+/// How much of the policy's uid is part of the name: enough to distinguish it from an earlier
+/// policy of the same name.
+const UID_LENGTH: usize = 8;
+
+/// What an audit result says about a verdict.
+pub(crate) fn spec(
+    policy: &str,
+    cluster: Option<&str>,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> PolicyAuditResultSpec {
+    let total = verdict.tally.total_findings();
+    let violations = fitting(verdict.worst.iter().map(violation));
+    PolicyAuditResultSpec {
+        policy_name: policy.to_owned(),
+        cluster_name: cluster.map(str::to_owned),
+        timestamp: whole_seconds(now),
+        health_score: verdict.score.value().into(),
+        classification: verdict.score.classification(),
+        total_pods: signed(verdict.tally.pods()),
+        total_violations: signed(total),
+        truncated: (violations.len() as u64) < total,
+        violations,
+    }
+}
+
+fn violation(listed: &Listed) -> AuditViolation {
+    AuditViolation {
+        pod_name: listed.pod.to_string(),
+        container_name: listed.container.as_deref().map(str::to_owned),
+        violation_type: listed.check.meta().violation_type.to_owned(),
+        severity: listed.severity,
+        message: listed.message.to_string(),
+    }
+}
+
+/// The first violations that fit into [`MAX_BYTES`].
+fn fitting(violations: impl Iterator<Item = AuditViolation>) -> Vec<AuditViolation> {
+    let mut remaining = MAX_BYTES - "[]".len();
+    let fits = |violation: &AuditViolation| {
+        let length = serde_json::to_string(violation).map_or(usize::MAX, |json| json.len());
+        let left = remaining.checked_sub(length.saturating_add(",".len()));
+        remaining = left.unwrap_or(0);
+        left.is_some()
+    };
+    violations.take_while(fits).collect()
+}
+
+/// The object of an audit result, owned by its policy so that it is deleted with it.
+pub(crate) fn object(policy: &ObjectMeta, waiting: &WaitingResult) -> PolicyAuditResult {
+    let mut owner = DevOpsPolicy::default();
+    owner.metadata.name.clone_from(&policy.name);
+    owner.metadata.uid.clone_from(&policy.uid);
+    let mut object = PolicyAuditResult::new(&name(policy, waiting.minute), waiting.spec.clone());
+    object.metadata.namespace.clone_from(&policy.namespace);
+    object.metadata.owner_references = owner.controller_owner_ref(&()).map(|owner| vec![owner]);
+    object.metadata.annotations =
+        Some(BTreeMap::from([(VERDICT.to_owned(), waiting.fingerprint.to_string())]));
+    object
+}
+
+/// One name for each policy and minute, so that two leaders in a row cannot write the same minute
+/// twice. The order of the names is the order of time.
+fn name(policy: &ObjectMeta, minute: i64) -> String {
+    let uid: String = policy.uid.iter().flat_map(|uid| uid.chars()).take(UID_LENGTH).collect();
+    let time = start_of(minute);
+    let end = format!("-{}-{uid}", time.strftime("%Y%m%d-%H%M"));
+    object_name(policy.name.as_deref().unwrap_or_default(), &end)
+}
+
+/// Sample policies and audit results.
+#[cfg(test)]
+pub(crate) mod samples {
+    use policy_core::facts::PodFacts;
+    use policy_core::policy::CompiledPolicy;
+
+    use super::*;
+
+    pub(crate) fn policy(name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("shop".to_owned()),
+            uid: Some("0123456789ab".to_owned()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    pub(crate) fn verdict(pods: usize) -> Verdict {
+        let container = serde_json::json!({ "name": "c".repeat(63), "image": "nginx" });
+        let pods = (0..pods).map(|number| {
+            let name = format!("{}-{number:04}", "p".repeat(240));
+            let pod = serde_json::json!({
+                "metadata": { "name": name }, "spec": { "containers": [container] },
+            });
+            PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "shop")
+        });
+        let pods: Vec<_> = pods.collect();
+        Verdict::of(&pods, &CompiledPolicy::default_profile(), Timestamp::UNIX_EPOCH)
+    }
+
+    pub(crate) fn waiting(minute: i64) -> WaitingResult {
+        let verdict = verdict(1);
+        let spec = spec("strict", Some("blue"), &verdict, start_of(minute));
+        WaitingResult { minute, fingerprint: verdict.fingerprint, spec }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{policy, verdict, waiting};
+    use super::*;
+
+    #[test]
+    fn a_thousand_violations_are_truncated_and_the_result_says_so() {
+        let large = spec("strict", None, &verdict(250), Timestamp::UNIX_EPOCH);
+        assert_eq!((large.total_violations, large.truncated), (1_000, true));
+        let bytes = serde_json::to_string(&large.violations).unwrap().len();
+        assert!(bytes <= MAX_BYTES && bytes > MAX_BYTES - 1_000, "{bytes}");
+        assert!(large.violations.len() <= 100);
+        let small = spec("strict", None, &verdict(1), Timestamp::UNIX_EPOCH);
+        assert_eq!((small.violations.len(), small.truncated), (4, false));
+    }
+
+    #[test]
+    fn the_name_says_policy_and_minute_and_the_policy_is_the_owner() {
+        let made = object(&policy("strict"), &waiting(29_672_011));
+        assert_eq!(made.metadata.name.as_deref(), Some("strict-20260601-1331-01234567"));
+        assert_eq!(made.metadata.namespace.as_deref(), Some("shop"));
+        let owner = &made.metadata.owner_references.unwrap()[0];
+        assert_eq!(
+            (&*owner.name, &*owner.uid, owner.controller),
+            ("strict", "0123456789ab", Some(true))
+        );
+        assert_eq!(made.spec.cluster_name.as_deref(), Some("blue"));
+        let long = format!("{}.{}", "a".repeat(229), "b".repeat(23));
+        let name = name(&policy(&long), 0);
+        assert_eq!(name, format!("{}-19700101-0000-01234567", "a".repeat(229)));
+    }
+}

@@ -1,0 +1,207 @@
+//! Which Event about a change of a policy's class is published, and when. Pure.
+//!
+//! kube-runtime's `Recorder` is not used: it names an Event `<object>.<16 hexadecimal digits>`, and
+//! the API server refuses that (422) where the object's name is longer than 236 bytes. client-go
+//! had the same fault: <https://github.com/kubernetes/kubernetes/issues/127594>.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use policy_core::Timestamp;
+use policy_core::score::Classification;
+
+use crate::limits::{object_name, truncated};
+use crate::writer::MANAGER;
+
+/// At most one Event of a policy in so many seconds: a score on the edge of two classes must not
+/// flood the namespace.
+pub(crate) const PAUSE_SECONDS: i64 = 60;
+/// An Event that repeats one of that age counts the first one up, as client-go does it.
+const SERIES_SECONDS: i64 = 6 * 60;
+/// The longest note and the longest name of an instance that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1_024;
+const LONGEST_INSTANCE: usize = 128;
+
+/// What is known of the Events of one policy.
+#[derive(Debug, Default)]
+pub(crate) struct EventThrottle {
+    is_initialized: bool,
+    /// The class that people were last informed of.
+    class: Option<Classification>,
+    /// The second (since 1970) of the last Event.
+    published: Option<i64>,
+    /// The Events that can be counted up.
+    recent: BTreeMap<Classification, Event>,
+}
+
+/// Whether an Event is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassChange {
+    /// The class is the same.
+    None,
+    /// The class changed, and an Event is due.
+    Due { previous: Option<Classification> },
+    /// The class changed, and an Event is due at that second (since 1970).
+    Throttled { until: i64 },
+}
+
+impl EventThrottle {
+    /// Takes a class for published, by whichever replica.
+    pub(crate) fn assume(&mut self, class: Option<Classification>) {
+        self.is_initialized = true;
+        self.class = class;
+    }
+
+    /// Takes a class for published where none is known yet: the start of a process is no change.
+    pub(crate) fn initialize(&mut self, class: Option<Classification>) {
+        if !self.is_initialized {
+            self.assume(class);
+        }
+    }
+
+    /// Whether an Event is due for a policy of that class.
+    pub(crate) fn change(&self, class: Classification, now: Timestamp) -> ClassChange {
+        if self.class == Some(class) {
+            return ClassChange::None;
+        }
+        let second = now.as_second();
+        // One from the future is from before the clock was set back.
+        let published = self.published.filter(|published| *published <= second);
+        match published.map(|published| published + PAUSE_SECONDS) {
+            Some(until) if until > second => ClassChange::Throttled { until },
+            _ => ClassChange::Due { previous: self.class },
+        }
+    }
+
+    /// The Event for a class. One that repeats a recent one is that one, counted up.
+    pub(crate) fn event(
+        &self,
+        class: Classification,
+        policy: ObjectReference,
+        note: String,
+        instance: &str,
+        now: Timestamp,
+    ) -> Event {
+        if let Some(recent) = self.recent.get(&class).filter(|event| is_recent(event, now)) {
+            let count = recent.series.as_ref().map_or(1, |series| series.count) + 1;
+            let series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
+            return Event { series, ..recent.clone() };
+        }
+        let is_fine = matches!(class, Classification::Healthy | Classification::Stable);
+        let end = format!(".{:x}", now.as_nanosecond());
+        Event {
+            metadata: ObjectMeta {
+                name: Some(object_name(policy.name.as_deref().unwrap_or_default(), &end)),
+                namespace: policy.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(if is_fine { "Normal" } else { "Warning" }.to_owned()),
+            // A reason for each class, as an Event is only counted up by one of the same reason.
+            reason: Some(class.as_str().to_owned()),
+            action: Some("Judge".to_owned()),
+            note: Some(truncated(note, LONGEST_NOTE)),
+            regarding: Some(policy),
+            reporting_controller: Some(MANAGER.to_owned()),
+            reporting_instance: Some(truncated(instance.to_owned(), LONGEST_INSTANCE)),
+            ..Event::default()
+        }
+    }
+
+    /// Notes that the Event for a class was sent; `None` where that failed. It is not sent again,
+    /// as it would come too late.
+    pub(crate) fn sent(&mut self, class: Classification, event: Option<Event>, now: Timestamp) {
+        self.assume(Some(class));
+        self.published = Some(now.as_second());
+        self.recent.remove(&class);
+        self.recent.retain(|_, event| is_recent(event, now));
+        self.recent.extend(event.map(|event| (class, event)));
+    }
+}
+
+fn is_recent(event: &Event, now: Timestamp) -> bool {
+    let last = event.series.as_ref().map(|series| &series.last_observed_time);
+    let last = last.or(event.event_time.as_ref()).map(|time| time.0.as_second());
+    last.is_some_and(|last| (0..SERIES_SECONDS).contains(&(now.as_second() - last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Classification::{Degraded, Healthy, Stable};
+
+    const START: i64 = 1_800_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(START + second).unwrap()
+    }
+
+    fn event(throttle: &EventThrottle, class: Classification, second: i64) -> Event {
+        let policy = ObjectReference { name: Some("strict".to_owned()), ..Default::default() };
+        throttle.event(class, policy, "score 50".to_owned(), "pod-1", at(second))
+    }
+
+    /// Publishes an Event, and returns its name and count.
+    fn publish(throttle: &mut EventThrottle, class: Classification, second: i64) -> (String, i32) {
+        let event = event(throttle, class, second);
+        throttle.sent(class, Some(event.clone()), at(second));
+        (event.metadata.name.unwrap(), event.series.map_or(1, |series| series.count))
+    }
+
+    #[test]
+    fn a_class_is_published_once_and_not_too_often() {
+        let mut throttle = EventThrottle::default();
+        assert_eq!(throttle.change(Healthy, at(0)), ClassChange::Due { previous: None });
+        publish(&mut throttle, Healthy, 0);
+        assert_eq!(throttle.change(Healthy, at(600)), ClassChange::None);
+        let until = START + PAUSE_SECONDS;
+        assert_eq!(throttle.change(Stable, at(1)), ClassChange::Throttled { until });
+        assert_eq!(throttle.change(Healthy, at(2)), ClassChange::None, "it is the old one again");
+        let due = ClassChange::Due { previous: Some(Healthy) };
+        assert_eq!(throttle.change(Degraded, at(PAUSE_SECONDS)), due);
+        assert_eq!(throttle.change(Degraded, at(-5)), due, "the clock was set back");
+    }
+
+    #[test]
+    fn the_class_of_the_status_counts_as_published() {
+        let mut throttle = EventThrottle::default();
+        throttle.initialize(Some(Stable));
+        assert_eq!(throttle.change(Stable, at(0)), ClassChange::None);
+        throttle.initialize(Some(Healthy));
+        assert_eq!(throttle.change(Stable, at(0)), ClassChange::None, "it is known already");
+        throttle.assume(Some(Healthy));
+        let due = ClassChange::Due { previous: Some(Healthy) };
+        assert_eq!(throttle.change(Stable, at(0)), due);
+    }
+
+    #[test]
+    fn a_repeated_event_is_counted_up() {
+        let mut throttle = EventThrottle::default();
+        let (first, count) = publish(&mut throttle, Healthy, 0);
+        assert_eq!((first.as_str(), count), ("strict.18fae27693b40000", 1));
+        publish(&mut throttle, Stable, 60);
+        assert_eq!(publish(&mut throttle, Healthy, 120), (first.clone(), 2));
+        assert_eq!(publish(&mut throttle, Healthy, 180), (first.clone(), 3));
+        let (second, count) = publish(&mut throttle, Healthy, 180 + SERIES_SECONDS);
+        assert!(second != first && count == 1, "{second} {count}");
+        throttle.sent(Healthy, None, at(600));
+        let (_, count) = publish(&mut throttle, Healthy, 660);
+        assert_eq!(count, 1, "one that may be gone is created again");
+    }
+
+    #[test]
+    fn every_part_fits_whatever_the_names_are() {
+        let long = "p".repeat(253);
+        let policy = ObjectReference { name: Some(long.clone()), ..Default::default() };
+        let (note, instance) = ("n".repeat(2_000), "i".repeat(259));
+        let event = EventThrottle::default().event(Degraded, policy, note, &instance, at(0));
+        let name = event.metadata.name.unwrap();
+        assert_eq!(name, format!("{}.18fae27693b40000", "p".repeat(236)));
+        assert_eq!(event.regarding.unwrap().name, Some(long), "found by the whole name");
+        assert!(event.note.unwrap().len() <= 1_024);
+        assert!(event.reporting_instance.unwrap().len() <= 128);
+        assert_eq!(event.type_.as_deref(), Some("Warning"));
+    }
+}

@@ -1,0 +1,132 @@
+//! What is remembered of one policy from one reconcile to the next.
+
+use std::time::Duration;
+
+use policy_core::Timestamp;
+use policy_core::api::DevOpsPolicyStatus;
+use policy_runtime::backoff::Backoff;
+
+use crate::audit_queue::AuditQueue;
+use crate::event_throttle::EventThrottle;
+use crate::write_error::ErrorClass;
+
+/// A status without changes is written again after that time plus a random part of the spread, so
+/// that policies that were created together are not written together forever. The sum is less than
+/// the five minutes that are promised, and a reconcile that is due then comes in time.
+const HEARTBEAT_SECONDS: i64 = 240;
+const HEARTBEAT_SPREAD: i64 = 50;
+
+/// The state of one policy. Every replica keeps it, so that each can take over.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyState {
+    /// The writes that fail in a row, all for the same class of reason.
+    failing: Option<(ErrorClass, Backoff)>,
+    /// The second (since 1970) at which the status is written even if nothing changed.
+    heartbeat: Option<i64>,
+    pub(crate) audit: AuditQueue,
+    pub(crate) events: EventThrottle,
+}
+
+impl PolicyState {
+    /// Notes that a write failed, and returns the time after which to retry.
+    pub(crate) fn failed(&mut self, class: ErrorClass) -> Duration {
+        let failing = self.failing.take().filter(|(before, _)| *before == class);
+        let (class, mut backoff) = failing.unwrap_or_else(|| (class, class.backoff()));
+        let delay = backoff.delay();
+        self.failing = Some((class, backoff));
+        delay
+    }
+
+    /// Notes that everything that was due is written.
+    pub(crate) fn succeeded(&mut self) {
+        self.failing = None;
+    }
+
+    /// The second (since 1970) of the next heartbeat, where it is known.
+    pub(crate) fn heartbeat(&self) -> Option<i64> {
+        self.heartbeat
+    }
+
+    /// Whether a policy with that status is to be written even if nothing changed.
+    pub(crate) fn is_heartbeat_due(&mut self, status: &DevOpsPolicyStatus, now: Timestamp) -> bool {
+        let heartbeat = *self.heartbeat.get_or_insert_with(|| {
+            // A status from the future counts as one of now.
+            let last = status.last_evaluated.as_ref().map(|time| time.0.min(now));
+            heartbeat_after(last.unwrap_or_default())
+        });
+        let remaining = heartbeat - now.as_second();
+        // One too far away is from before the clock was set back.
+        remaining <= 0 || remaining > HEARTBEAT_SECONDS + HEARTBEAT_SPREAD
+    }
+
+    /// Notes that the status was written.
+    pub(crate) fn status_written(&mut self, now: Timestamp) {
+        self.heartbeat = Some(heartbeat_after(now));
+    }
+
+    /// Forgets the heartbeat: another replica writes it.
+    pub(crate) fn clear_heartbeat(&mut self) {
+        self.heartbeat = None;
+    }
+}
+
+fn heartbeat_after(written: Timestamp) -> i64 {
+    written.as_second() + HEARTBEAT_SECONDS + fastrand::i64(0..=HEARTBEAT_SPREAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn evaluated_at(second: i64) -> DevOpsPolicyStatus {
+        DevOpsPolicyStatus { last_evaluated: Some(Time(at(second))), ..Default::default() }
+    }
+
+    #[test]
+    fn failures_of_one_class_are_further_and_further_apart() {
+        let mut state = PolicyState::default();
+        let mut last = Duration::ZERO;
+        for _ in 0..4 {
+            let delay = state.failed(ErrorClass::Forbidden);
+            assert!(delay > last, "{delay:?} after {last:?}");
+            last = delay;
+        }
+        assert!(state.failed(ErrorClass::Conflict) < Duration::from_secs(1), "another class");
+        for _ in 0..4 {
+            last = state.failed(ErrorClass::Conflict);
+        }
+        state.succeeded();
+        assert!(state.failed(ErrorClass::Conflict) < last);
+    }
+
+    #[test]
+    fn a_status_is_written_again_within_five_minutes() {
+        let mut state = PolicyState::default();
+        state.status_written(at(1_000));
+        let heartbeat = state.heartbeat().unwrap();
+        assert!((1_240..1_300).contains(&heartbeat), "{heartbeat}");
+        assert!(!state.is_heartbeat_due(&evaluated_at(1_000), at(1_239)));
+        assert!(state.is_heartbeat_due(&evaluated_at(1_000), at(1_290)));
+        assert!(state.is_heartbeat_due(&evaluated_at(1_000), at(500)), "the clock was set back");
+    }
+
+    #[test]
+    fn a_replica_that_takes_over_continues_the_heartbeat() {
+        let mut state = PolicyState::default();
+        assert!(!state.is_heartbeat_due(&evaluated_at(1_000), at(1_100)));
+        let heartbeat = state.heartbeat().unwrap();
+        assert!((1_240..1_300).contains(&heartbeat), "{heartbeat}");
+        assert!(!state.is_heartbeat_due(&evaluated_at(1_000), at(1_200)));
+        assert_eq!(state.heartbeat(), Some(heartbeat), "the time stays");
+        state.clear_heartbeat();
+        assert!(!state.is_heartbeat_due(&evaluated_at(1_000), at(500)));
+        let heartbeat = state.heartbeat().unwrap();
+        assert!((740..800).contains(&heartbeat), "{heartbeat}: a status from the future");
+    }
+}

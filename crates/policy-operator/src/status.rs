@@ -1,0 +1,255 @@
+//! The status that reports a judgement. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use policy_core::Timestamp;
+use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
+use policy_core::checks::CheckId;
+use policy_core::policy::CompiledPolicy;
+use policy_core::report::Summary;
+use policy_core::score::Classification;
+use policy_core::verdict::Listed;
+
+use crate::judgement::{Judged, Judgement};
+use crate::limits::truncated;
+
+/// The most violations that a status lists.
+const MAX_VIOLATIONS: usize = 50;
+/// The longest message of a condition, in bytes. The API server takes 32 768.
+const LONGEST_MESSAGE: usize = 4_096;
+
+/// Type, status, reason and message of a condition.
+type Stated = (&'static str, bool, &'static str, String);
+
+/// The status that reports a judgement of a policy. `before` is the current status: a condition
+/// that does not change keeps its transition time.
+pub(crate) fn status(
+    judgement: &Judgement,
+    generation: Option<i64>,
+    before: Option<&DevOpsPolicyStatus>,
+    now: Timestamp,
+) -> DevOpsPolicyStatus {
+    let now = whole_seconds(now);
+    let (status, conditions) = match judgement {
+        Judgement::Rejected(rejection) => {
+            let message = truncated(rejection.to_string(), LONGEST_MESSAGE);
+            let ready = ("Ready", false, rejection.reason(), message.clone());
+            (DevOpsPolicyStatus { message: Some(message), ..Default::default() }, vec![ready])
+        }
+        Judgement::Judged(judged) => {
+            let message = "the policy is valid, and its namespace is judged by it".to_owned();
+            let ready = ("Ready", true, "Judged", message);
+            let healthy = healthy(&judged.summary);
+            (numbers(judged), vec![ready, healthy, admission(&judged.policy)])
+        }
+    };
+    let before = before.map(|before| &*before.conditions).unwrap_or_default();
+    let condition = |(type_, is_true, reason, message): Stated| {
+        let status = if is_true { "True" } else { "False" };
+        let same = before.iter().find(|before| before.type_ == type_ && before.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: truncated(message, LONGEST_MESSAGE),
+            observed_generation: generation,
+            last_transition_time: same.map_or(&now, |same| &same.last_transition_time).clone(),
+        }
+    };
+    DevOpsPolicyStatus {
+        observed_generation: generation,
+        conditions: conditions.into_iter().map(condition).collect(),
+        last_evaluated: Some(now),
+        ..status
+    }
+}
+
+fn healthy(Summary { pods, score, classification, .. }: &Summary) -> Stated {
+    if *pods == 0 {
+        return ("Healthy", true, "NoPods", "there are no pods to judge".to_owned());
+    }
+    let message = format!("the score is {score}; healthy is 80 or more");
+    ("Healthy", *classification == Classification::Healthy, classification.as_str(), message)
+}
+
+fn admission(policy: &CompiledPolicy) -> Stated {
+    let denied: Vec<_> = policy.denied_at_admission().map(CheckId::as_str).collect();
+    let (is_true, reason, message) = match policy.admission().mode {
+        AdmissionMode::Off => (false, "Off", "admission.mode is off".to_owned()),
+        AdmissionMode::Warn => {
+            (false, "WarnsOnly", "admission.mode is warn: nothing is denied".to_owned())
+        }
+        AdmissionMode::Deny if denied.is_empty() => {
+            let message = format!(
+                "nothing is denied: no enabled check that judges at admission has severity {} or \
+                 above (admission.denySeverity, severityOverrides)",
+                policy.admission().deny_severity
+            );
+            (false, "NothingDenied", message)
+        }
+        AdmissionMode::Deny => {
+            (true, "Denies", format!("denied at admission: {}", denied.join(", ")))
+        }
+    };
+    ("Admission", is_true, reason, message)
+}
+
+fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
+    let Judged { verdict, summary, .. } = judged;
+    let by_check = summary.violations_by_check.iter();
+    DevOpsPolicyStatus {
+        health_score: Some(summary.score.into()),
+        classification: Some(summary.classification),
+        healthy: Some(summary.classification == Classification::Healthy),
+        message: Some(judged.sentence()),
+        pods_evaluated: Some(signed(summary.pods)),
+        total_violations: Some(signed(summary.total_violations)),
+        violations: verdict.worst.iter().take(MAX_VIOLATIONS).map(violation).collect(),
+        violations_by_check: by_check
+            .map(|(check, number)| ((*check).to_owned(), signed(*number)))
+            .collect(),
+        violations_by_severity: Some(summary.violations_by_severity),
+        ..DevOpsPolicyStatus::default()
+    }
+}
+
+/// `pod/nginx-abc123: uses :latest image tag (container web)`
+fn violation(listed: &Listed) -> String {
+    let Listed { pod, container, message, .. } = listed;
+    match container {
+        Some(container) => format!("pod/{pod}: {message} (container {container})"),
+        None => format!("pod/{pod}: {message}"),
+    }
+}
+
+/// Whether two statuses are equal but for the time of their evaluation.
+pub(crate) fn is_unchanged(new: &mut DevOpsPolicyStatus, before: &DevOpsPolicyStatus) -> bool {
+    // The time is exchanged for the comparison, as a copy of a status costs more.
+    let time = std::mem::replace(&mut new.last_evaluated, before.last_evaluated.clone());
+    let is_equal = *new == *before;
+    new.last_evaluated = time;
+    is_equal
+}
+
+/// The API server stores times in whole seconds.
+pub(crate) fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+/// A count as the API has it.
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use policy_core::api::DevOpsPolicySpec;
+    use policy_core::facts::PodFacts;
+    use policy_core::view::Refused;
+
+    use super::*;
+    use crate::judgement::Rejection;
+
+    fn judged(spec: &str, pods: &[&str]) -> Judgement {
+        let spec: DevOpsPolicySpec = serde_json::from_str(spec).unwrap();
+        let policy = CompiledPolicy::compile(&spec).unwrap();
+        let pods: Vec<_> = pods
+            .iter()
+            .map(|pod| PodFacts::of_pod(&serde_json::from_str(pod).unwrap(), "shop"))
+            .collect();
+        let verdict = policy_core::verdict::Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
+        Judgement::Judged(Judged::new(&Arc::new(policy), verdict).into())
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn conditions(status: &DevOpsPolicyStatus) -> Vec<[&str; 3]> {
+        status.conditions.iter().map(|c| [&*c.type_, &*c.status, &*c.reason]).collect()
+    }
+
+    const BAD: &str = r#"{"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}"#;
+
+    #[test]
+    fn a_verdict_becomes_a_status() {
+        let spec = r#"{"forbidLatestTag": true, "requireReadinessProbe": true,
+            "severityOverrides": {"latestTag": "high"}}"#;
+        let status = status(&judged(spec, &[BAD]), Some(3), None, at(7));
+        assert_eq!((status.health_score, status.healthy), (Some(93), Some(true)));
+        assert_eq!(
+            status.message.as_deref(),
+            Some("score 93 (Healthy): 2 violations in 1 of 1 pods")
+        );
+        assert_eq!(
+            status.violations,
+            [
+                "pod/web: uses :latest image tag (container c)",
+                "pod/web: missing readiness probe (container c)"
+            ]
+        );
+        assert_eq!(status.violations_by_check.get("latest-tag"), Some(&1));
+        assert_eq!(status.violations_by_severity.unwrap().high, 1);
+        assert_eq!(status.observed_generation, Some(3));
+        assert_eq!(
+            conditions(&status),
+            [
+                ["Ready", "True", "Judged"],
+                ["Healthy", "True", "Healthy"],
+                ["Admission", "True", "Denies"]
+            ]
+        );
+    }
+
+    #[test]
+    fn a_condition_keeps_its_transition_time_until_its_status_changes() {
+        let before = status(&judged(r#"{"maxRestartCount": 1}"#, &[BAD]), Some(1), None, at(7));
+        let after = judged(r#"{"forbidLatestTag": true, "weights": {"latestTag": 50}}"#, &[BAD]);
+        let after = status(&after, Some(2), Some(&before), at(60));
+        let transitions: Vec<_> = after
+            .conditions
+            .iter()
+            .map(|condition| (&*condition.type_, condition.last_transition_time.0.as_second()))
+            .collect();
+        assert_eq!(transitions, [("Ready", 7), ("Healthy", 60), ("Admission", 7)]);
+    }
+
+    #[test]
+    fn time_alone_is_no_change() {
+        let judgement = judged(r#"{"forbidLatestTag": true}"#, &[BAD]);
+        let before = status(&judgement, Some(1), None, at(7));
+        let mut after = status(&judgement, Some(1), Some(&before), at(900));
+        assert!(is_unchanged(&mut after, &before));
+        assert_ne!(before, after);
+        let mut other = status(&judgement, Some(2), Some(&before), at(900));
+        assert!(!is_unchanged(&mut other, &before));
+    }
+
+    #[test]
+    fn a_policy_that_is_rejected_has_no_numbers() {
+        let invalid: DevOpsPolicySpec = serde_json::from_str(r#"{"maxRestartCount": -1}"#).unwrap();
+        let rejections = [
+            (Rejection::Policy(Refused::Undecodable("no".to_owned())), "Undecodable"),
+            (
+                Rejection::Policy(Refused::Invalid(CompiledPolicy::compile(&invalid).unwrap_err())),
+                "Invalid",
+            ),
+            (Rejection::ExcludedNamespace, "ExcludedNamespace"),
+        ];
+        for (rejection, reason) in rejections {
+            let status = status(&Judgement::Rejected(rejection), Some(1), None, at(7));
+            assert_eq!(status.health_score, None);
+            assert_eq!(conditions(&status), [["Ready", "False", reason]]);
+            assert!(!status.message.unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_namespace_without_pods_is_healthy_and_the_reason_says_so() {
+        let status = status(&judged("{}", &[]), None, None, at(7));
+        assert_eq!(status.message.as_deref(), Some("no pods to judge"));
+        assert_eq!(conditions(&status)[1], ["Healthy", "True", "NoPods"]);
+        assert_eq!(conditions(&status)[2], ["Admission", "False", "NothingDenied"]);
+    }
+}

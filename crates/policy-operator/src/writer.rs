@@ -1,0 +1,237 @@
+//! Everything that the operator writes to the cluster. Each write asks the leader gate right before
+//! the request, has a deadline within the lease, and can be repeated.
+
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Resource};
+use metrics::counter;
+use policy_core::api::{
+    API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult,
+};
+use policy_core::view::{PolicyView, Refused};
+use policy_runtime::lease::Gate;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::policy_key::PolicyKey;
+use crate::write_error::{Cause, WriteError};
+
+/// The field manager of the operator's writes.
+pub(crate) const MANAGER: &str = "policy-operator";
+/// The longest time of one write.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// The part that this replica plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It writes.
+    Leader,
+    /// Another replica writes.
+    Standby,
+    /// No holder of the lease is known.
+    NoLeader,
+}
+
+/// Writes to the cluster while this replica is the leader.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    client: Client,
+    gate: Gate,
+}
+
+impl Writer {
+    pub(crate) fn new(client: Client, gate: Gate) -> Self {
+        Self { client, gate }
+    }
+
+    /// The name of this replica.
+    pub(crate) fn identity(&self) -> &str {
+        self.gate.identity()
+    }
+
+    /// The part that this replica plays now.
+    pub(crate) fn role(&self) -> Role {
+        if self.gate.is_open() {
+            return Role::Leader;
+        }
+        // The lease may still name this replica although its time is over.
+        match self.gate.holder() {
+            Some(holder) if *holder != *self.gate.identity() => Role::Standby,
+            _ => Role::NoLeader,
+        }
+    }
+
+    /// Writes a status. Returns the policy with it, if it still exists.
+    pub(crate) async fn status(
+        &self,
+        policy: &PolicyView,
+        status: &DevOpsPolicyStatus,
+    ) -> Result<Option<PolicyView>, WriteError> {
+        let key = PolicyKey::of(&policy.metadata);
+        let api = self.api::<PolicyView>(&key);
+        let (parameters, patch) = if matches!(policy.rules, Err(Refused::Undecodable(_))) {
+            (merge_params(), Patch::Merge(merge_patch(policy, status)))
+        } else {
+            // With the uid, the API server refuses the status for a later policy of that name.
+            let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
+            let patch = json!({
+                "apiVersion": API_VERSION, "kind": DevOpsPolicy::kind(&()),
+                "metadata": { "name": name, "namespace": namespace, "uid": uid },
+                "status": status,
+            });
+            (PatchParams::apply(MANAGER).force(), Patch::Apply(patch))
+        };
+        let request = api.patch_status(&key.name, &parameters, &patch);
+        unless_gone(self.call("write the status of", &key, request).await)
+    }
+
+    /// Adds the finalizer, so that a deletion waits until the operator has seen it.
+    pub(crate) async fn add_finalizer(
+        &self,
+        policy: &ObjectMeta,
+    ) -> Result<Option<PolicyView>, WriteError> {
+        let mut finalizers = policy.finalizers.clone().unwrap_or_default();
+        finalizers.push(FINALIZER.to_owned());
+        self.set_finalizers("add the finalizer to", policy, finalizers).await
+    }
+
+    /// Removes the finalizer, so that a deleted policy goes away.
+    pub(crate) async fn remove_finalizer(
+        &self,
+        policy: &ObjectMeta,
+    ) -> Result<Option<PolicyView>, WriteError> {
+        let mut finalizers = policy.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != FINALIZER);
+        self.set_finalizers("remove the finalizer from", policy, finalizers).await
+    }
+
+    /// A merge patch of the version that was read. With server-side apply an entry stays until its
+    /// last owner gives it up, so that a user who applied the finalizer as well (an export of the
+    /// policy has it) would block the deletion:
+    /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
+    async fn set_finalizers(
+        &self,
+        operation: &'static str,
+        policy: &ObjectMeta,
+        finalizers: Vec<String>,
+    ) -> Result<Option<PolicyView>, WriteError> {
+        let key = PolicyKey::of(policy);
+        let version = &policy.resource_version;
+        let patch = Patch::Merge(json!({
+            "metadata": { "resourceVersion": version, "finalizers": finalizers },
+        }));
+        let parameters = merge_params();
+        let api = self.api::<PolicyView>(&key);
+        let request = api.patch(&key.name, &parameters, &patch);
+        unless_gone(self.call(operation, &key, request).await)
+    }
+
+    /// Creates an audit result. Returns whether its name, which is that of its minute, was free:
+    /// an audit result of that name may report another verdict.
+    pub(crate) async fn audit_result(
+        &self,
+        policy: &PolicyKey,
+        result: &PolicyAuditResult,
+    ) -> Result<bool, WriteError> {
+        let api = self.api::<PolicyAuditResult>(policy);
+        let parameters = create_params();
+        let request = api.create(&parameters, result);
+        match self.call("create an audit result of", policy, request).await {
+            Ok(_) => {
+                counter!("audit_results_total").increment(1);
+                Ok(true)
+            }
+            Err(error) if error.code() == Some(409) => Ok(false),
+            // It would be deleted with its policy.
+            Err(error) if error.is_namespace_terminating() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes an audit result, if it still exists.
+    pub(crate) async fn delete_audit_result(
+        &self,
+        policy: &PolicyKey,
+        name: &str,
+    ) -> Result<(), WriteError> {
+        let api = self.api::<PartialObjectMeta<PolicyAuditResult>>(policy);
+        let parameters = DeleteParams::default();
+        let request = api.delete(name, &parameters);
+        unless_gone(self.call("delete an audit result of", policy, request).await).map(drop)
+    }
+
+    /// Publishes an Event about a policy. One of a series exists, and is counted up.
+    pub(crate) async fn event(&self, policy: &PolicyKey, event: &Event) -> Result<(), WriteError> {
+        let api = self.api::<Event>(policy);
+        let request = async {
+            let Some(series) = &event.series else {
+                return api.create(&create_params(), event).await;
+            };
+            let name = event.metadata.name.as_deref().unwrap_or_default();
+            api.patch(name, &merge_params(), &Patch::Merge(json!({ "series": series }))).await
+        };
+        self.call("publish an Event of", policy, request).await.map(drop)
+    }
+
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        &self,
+        policy: &PolicyKey,
+    ) -> Api<K> {
+        Api::namespaced(self.client.clone(), &policy.namespace)
+    }
+
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        policy: &PolicyKey,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, WriteError> {
+        let failed = |cause| WriteError { operation, policy: policy.clone(), cause };
+        let lead = self.gate.check().ok_or_else(|| failed(Cause::NotLeader))?;
+        let deadline = DEADLINE.min(lead.remaining());
+        match timeout(deadline, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(failed(Cause::Request(Box::new(error)))),
+            Err(_) => Err(failed(Cause::Deadline(deadline))),
+        }
+    }
+}
+
+fn merge_params() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn create_params() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// A merge patch of a status. It names the fields that the new status no longer has, as a merge
+/// keeps what is not named.
+///
+/// Needed for a policy that does not fit its definition: the API server applies nothing to such an
+/// object (500, "failed to create manager for existing fields"), as it cannot compute the fields
+/// that exist: <https://github.com/kubernetes/kubernetes/blob/v1.37.0/staging/src/k8s.io/apimachinery/pkg/util/managedfields/internal/skipnonapplied.go>.
+fn merge_patch(policy: &PolicyView, status: &DevOpsPolicyStatus) -> Value {
+    let mut new = json!(status);
+    let old = json!(policy.status.as_deref());
+    for field in old.as_object().into_iter().flat_map(Map::keys) {
+        if new.get(field).is_none() {
+            new[field.as_str()] = Value::Null;
+        }
+    }
+    json!({ "metadata": { "uid": policy.metadata.uid }, "status": new })
+}
+
+/// The answer to a write; `None` where the object is gone.
+fn unless_gone<T>(written: Result<T, WriteError>) -> Result<Option<T>, WriteError> {
+    match written {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
