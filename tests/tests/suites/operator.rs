@@ -1,4 +1,4 @@
-//! The operator beside a real API server: `kubectl get dop` is the truth, and always current.
+//! The operator on a real API server: `kubectl get dop` is right, and always current.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod audit;
@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::cli;
 pub(crate) use guarded::create_undecodable;
 
-/// For what takes a moment, on a busy machine.
+/// The longest time of what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
 
 fn program() -> &'static Path {
@@ -29,8 +29,8 @@ fn program() -> &'static Path {
     &PROGRAM
 }
 
-/// A testbed with the definitions and what `deploy/kustomize/base` installs, and the operator's
-/// kubeconfig.
+/// A testbed with the CRDs and everything of `deploy/kustomize/base`, and the kubeconfig of the
+/// operator.
 fn installed(parts: &Parts) -> (Testbed, PathBuf) {
     let testbed = Testbed::start(parts).unwrap();
     cli::expect(&testbed, 0, &["crd", "install"], "");
@@ -39,14 +39,14 @@ fn installed(parts: &Parts) -> (Testbed, PathBuf) {
     (testbed, kubeconfig)
 }
 
-/// An operator that is ready. It need not lead.
+/// An operator that is ready. It need not be the leader.
 fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
     let operator = testbed.service(name, program()).kubeconfig(kubeconfig).start().unwrap();
     operator.wait_ready(SURELY).unwrap();
     operator
 }
 
-fn leads(operator: &Service<'_>) -> bool {
+fn is_leader(operator: &Service<'_>) -> bool {
     operator.metrics().is_ok_and(|metrics| metrics.value("leader", &[]) == Some(1.0))
 }
 
@@ -62,7 +62,7 @@ fn apply_pod(testbed: &Testbed, namespace: &str, name: &str, image: &str) {
     testbed.apply(&text).unwrap();
 }
 
-/// Says what a kubelet would.
+/// Sets the status as a kubelet does.
 fn patch_status(testbed: &Testbed, namespace: &str, pod: &str, phase: &str, restarts: u32) {
     let status = format!(
         r#"{{"status": {{"phase": "{phase}", "containerStatuses": [{{"name": "c", "image": "i",
@@ -77,14 +77,14 @@ fn delete(testbed: &Testbed, namespace: &str, object: &str) {
     testbed.kubectl(&delete).unwrap().succeeded().unwrap();
 }
 
-/// The policy as it is; `null` where there is none.
+/// The policy; `null` where there is none.
 fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
     let get = ["get", "dop", name, "-n", namespace, "-o", "json"];
     let run = testbed.kubectl(&get).unwrap();
     serde_json::from_str(&run.stdout).unwrap_or_default()
 }
 
-/// All of a kind in a namespace.
+/// All objects of a kind in a namespace.
 fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
     let get = ["get", kind, "-n", namespace, "-o", "json"];
     let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
@@ -92,7 +92,7 @@ fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
     list["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// Waits until the status is as expected, and gives the policy.
+/// Waits until the status is as expected, and returns the policy.
 fn wait_for_status(
     testbed: &Testbed,
     operator: &Service<'_>,
@@ -108,7 +108,7 @@ fn wait_for_status(
     last
 }
 
-/// `True`, `False` or nothing, and the reason.
+/// The status and the reason of a condition; empty where it is not set.
 fn condition<'a>(policy: &'a Value, type_: &str) -> (&'a str, &'a str) {
     let conditions = policy["status"]["conditions"].as_array().map(Vec::as_slice);
     let found = conditions.unwrap_or_default().iter().find(|found| found["type"] == type_);

@@ -1,4 +1,4 @@
-//! Changes of pods on a real API server, and the statuses that follow.
+//! Changes of pods on a real API server, and the statuses that report them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +17,22 @@ const CHANGES: usize = 1_200;
 /// Twenty a second.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// A change that the API server took.
+/// A change that the API server accepted.
 pub(super) struct Change {
     pub(super) namespace: usize,
-    /// How many there are in the namespace with it.
+    /// The violations in the namespace after it.
     pub(super) violations: u64,
     pub(super) sent: Instant,
     pub(super) answered: Instant,
 }
 
-/// Has one pod after the other use an image that is not pinned, then one after the other a pinned
-/// one again, in all namespaces by turns.
+/// Changes the image of one pod after the other to one that is not pinned, then back, in all
+/// namespaces by turns.
 pub(super) async fn make_changes(client: &Client) -> Result<Vec<Change>> {
     let start = tokio::time::Instant::now();
     let changes = (0..CHANGES).map(|number| {
         let client = client.clone();
-        // A task of its own, so that no change waits for an earlier one's answer.
+        // A task for each, so that no change waits for the answer to an earlier one.
         tokio::spawn(async move {
             tokio::time::sleep_until(start + EVERY * u32::try_from(number)?).await;
             change(&client, number % NAMESPACES, number / NAMESPACES).await
@@ -56,14 +56,14 @@ async fn change(client: &Client, namespace: usize, round: usize) -> Result<Chang
     Ok(Change { namespace, violations: violations as u64, sent, answered: Instant::now() })
 }
 
-/// A status, as a watch showed it.
+/// A status that the watch showed.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) namespace: usize,
     pub(super) violations: u64,
     pub(super) at: Instant,
-    /// Whether it says something else than the one before.
-    pub(super) is_news: bool,
+    /// Whether it differs from the one before.
+    pub(super) is_changed: bool,
 }
 
 /// A watch of the policies.
@@ -77,11 +77,11 @@ impl Watching {
         let watching = Self(Arc::default());
         let seen = Arc::clone(&watching.0);
         tokio::spawn(async move {
-            let (mut line, mut said) = (Vec::new(), HashMap::new());
+            let (mut line, mut last) = (Vec::new(), HashMap::new());
             while stream.read_until(b'\n', &mut line).await? > 0 {
                 let at = Instant::now();
                 let event: Value = serde_json::from_slice(&line)?;
-                if let Some(status) = status(event, at, &mut said) {
+                if let Some(status) = status(event, at, &mut last) {
                     seen.lock().unwrap_or_else(PoisonError::into_inner).push(status);
                 }
                 line.clear();
@@ -91,7 +91,7 @@ impl Watching {
         Ok(watching)
     }
 
-    /// In how many namespaces all pods have been judged.
+    /// The number of namespaces whose pods have all been judged.
     pub(super) fn judged(&self) -> usize {
         let mut namespaces: Vec<_> = self.lock().iter().map(|seen| seen.namespace).collect();
         namespaces.sort_unstable();
@@ -99,12 +99,12 @@ impl Watching {
         namespaces.len()
     }
 
-    /// Whether the last status is older than that: those of a start come right after one another.
+    /// Whether the last status is older than that: those after the start come in a row.
     pub(super) fn is_quiet_for(&self, time: Duration) -> bool {
         self.lock().last().is_some_and(|seen| seen.at.elapsed() > time)
     }
 
-    /// Whether the last change of each namespace is seen.
+    /// Whether the last change of each namespace has been reported.
     pub(super) fn shows_last_of(&self, changes: &[Change]) -> bool {
         let seen = self.lock();
         let mut last: HashMap<usize, &Change> = HashMap::new();
@@ -125,8 +125,8 @@ impl Watching {
     }
 }
 
-/// The status of an event, where it is about all pods of the namespace.
-fn status(mut event: Value, at: Instant, said: &mut HashMap<usize, Value>) -> Option<Seen> {
+/// The status of a watch event, where it includes all pods of the namespace.
+fn status(mut event: Value, at: Instant, last: &mut HashMap<usize, Value>) -> Option<Seen> {
     let policy = &mut event["object"];
     let namespace =
         policy["metadata"]["namespace"].as_str()?.strip_prefix("team-")?.parse().ok()?;
@@ -136,7 +136,7 @@ fn status(mut event: Value, at: Instant, said: &mut HashMap<usize, Value>) -> Op
         return None;
     }
     let violations = status["totalViolations"].as_u64()?;
-    let is_news = said.get(&namespace) != Some(&status);
-    said.insert(namespace, status);
-    Some(Seen { namespace, violations, at, is_news })
+    let is_changed = last.get(&namespace) != Some(&status);
+    last.insert(namespace, status);
+    Some(Seen { namespace, violations, at, is_changed })
 }

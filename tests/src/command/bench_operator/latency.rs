@@ -1,4 +1,4 @@
-//! How soon a status is true, and what is written for it, by a real API server.
+//! How soon a status is current, and how much is written for it, on a real API server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::super::bench_live;
 use super::super::measure::{wait, wait_ready};
 use super::changes::{Change, Seen, Watching, make_changes};
 
-/// A policy's status is written at most once in that time.
+/// The status of a policy is written at most once in that time.
 const PACE: Duration = Duration::from_secs(1);
-/// So many that each changes once in two seconds, so that no change has to wait for that.
+/// With that many, each changes once in two seconds, so that no change waits for the pace.
 pub(super) const NAMESPACES: usize = 40;
-/// Of each namespace.
+/// The pods of each namespace.
 pub(super) const PODS: usize = 10;
-/// For so long the operator gathers the changes of a namespace after the first one.
+/// The operator gathers the changes of a namespace that long after the first one.
 const GATHERING: Duration = Duration::from_millis(100);
 const ACCOUNT: &str = "policy-operator";
 const PLATFORM: &str = "kube-devops";
@@ -51,14 +51,14 @@ pub(super) fn measure(testbed: &Testbed, program: &Path) -> Result<Changes> {
     Ok(Changes { status_ms, writes_per_verdict: per_verdict(testbed, &operator, before, &seen)? })
 }
 
-/// Namespaces with pods that are fine, and a policy that counts images that are not pinned.
+/// Namespaces with compliant pods, and a policy that counts images that are not pinned.
 async fn fill(testbed: &Testbed, client: &Client) -> Result<()> {
     let mut policies = Vec::new();
     for namespace in (0..NAMESPACES).map(name) {
         let object = json!({ "metadata": { "name": namespace } });
         create(&Api::<Namespace>::all(client.clone()), object).await?;
         for number in 0..PODS {
-            // Those that are a multiple of five have an image that is not pinned.
+            // Every fifth pod of that helper has an image that is not pinned.
             let mut pod = bench_live::pod(number * 5 + 1);
             pod["metadata"]["name"] = json!(pod_name(number));
             create(&Api::<Pod>::namespaced(client.clone(), &namespace), pod).await?;
@@ -91,8 +91,8 @@ pub(super) fn pod_name(number: usize) -> String {
     format!("payment-service-7d4b9c6f58-{number:05}")
 }
 
-/// From the answer to a change until a status that contains it is seen, without the time for which
-/// changes are gathered: the 99th percentile.
+/// The time from the answer to a change until the watch shows a status with it, less the time of
+/// gathering: the 99th percentile.
 fn delay(changes: &[Change], seen: &[Seen]) -> Result<f64> {
     let mut delays = Vec::new();
     for namespace in 0..NAMESPACES {
@@ -100,16 +100,16 @@ fn delay(changes: &[Change], seen: &[Seen]) -> Result<f64> {
         let mut last = statuses.next();
         let changes: Vec<_> = changes.iter().filter(|c| c.namespace == namespace).collect();
         for (number, change) in changes.iter().enumerate() {
-            // Where the status came late, it may contain the next change, too.
+            // A late status may include the next change.
             let next = changes.get(number + 1).map(|next| next.violations);
-            let contains_it = |seen: &Seen| {
+            let includes_it = |seen: &Seen| {
                 seen.at >= change.sent
                     && (seen.violations == change.violations || Some(seen.violations) == next)
             };
-            while last.is_some_and(|seen| !contains_it(seen)) {
+            while last.is_some_and(|seen| !includes_it(seen)) {
                 last = statuses.next();
             }
-            let newest = last.context("a change that no status shows")?;
+            let newest = last.context("a change that no status reports")?;
             delays.push(newest.at.saturating_duration_since(change.answered));
         }
     }
@@ -127,7 +127,7 @@ fn delay(changes: &[Change], seen: &[Seen]) -> Result<f64> {
     Ok(beyond(99))
 }
 
-/// Status writes, audit results and Events so far.
+/// The written statuses, audit results and Events so far.
 fn writes(testbed: &Testbed) -> Result<[usize; 3]> {
     let calls = testbed.audit(&format!("system:serviceaccount:{PLATFORM}:{ACCOUNT}"))?;
     let written =
@@ -144,23 +144,23 @@ fn writes(testbed: &Testbed) -> Result<[usize; 3]> {
     Ok(counts)
 }
 
-/// All that was written since then, for each status that said something new.
+/// The writes since then, for each status that changed.
 fn per_verdict(
     testbed: &Testbed,
     operator: &Service<'_>,
     before: [usize; 3],
     seen: &[Seen],
 ) -> Result<f64> {
-    // The verdicts of a minute are written down at its end.
+    // The verdict of a minute is written at its end.
     std::thread::sleep(Duration::from_secs(63));
     let after = writes(testbed)?;
     let written = [0, 1, 2].map(|sort| after[sort] - before[sort]);
-    // The first of each namespace was there before.
-    let news = seen.iter().filter(|seen| seen.is_news).count() - NAMESPACES;
+    // The first status of each namespace is from before.
+    let changed = seen.iter().filter(|seen| seen.is_changed).count() - NAMESPACES;
     let metrics = operator.metrics()?;
-    let looks = metrics.value("devopspolicy_reconcile_total", &[]).unwrap_or_default();
+    let reconciles = metrics.value("devopspolicy_reconcile_total", &[]).unwrap_or_default();
     say(&format!(
-        "{news} new verdicts: {written:?} of statuses, audit results, Events; {looks} looks"
+        "{changed} changed verdicts: {written:?} of statuses, audit results, Events; {reconciles} reconciles"
     ));
-    Ok(written.iter().sum::<usize>() as f64 / news as f64)
+    Ok(written.iter().sum::<usize>() as f64 / changed as f64)
 }

@@ -1,4 +1,4 @@
-//! What the size of a cluster costs, by a fake API server.
+//! What the size of a cluster costs, with a fake API server.
 
 use std::path::Path;
 use std::thread;
@@ -11,21 +11,21 @@ use super::super::fake_api::{FakeApi, Shape, Watched};
 use super::super::measure::{median, relist, wait, wait_ready};
 use super::super::process;
 
-/// Pods of each namespace, in the large cluster and in the small one.
+/// The pods of each namespace, and the namespaces of the large and the small cluster.
 const PODS: usize = 100;
 const MANY: usize = 1_000;
 const FEW: usize = 10;
-/// One pod in so many restarts too often; those after it are the ones that change.
+/// One pod in that many restarts too often; the pods after those change.
 const FAILING: usize = 5;
 const RELISTS: u64 = 3;
-/// Each has a quiet half and one with changes. Together less than the four minutes after which
-/// statuses begin to be written again, so that no other work is counted with the changes.
+/// Each has a quiet half and one with changes. Together they are shorter than the four minutes
+/// after which heartbeats start, so that no other work is counted.
 const WINDOWS: usize = 5;
 const HALF: Duration = Duration::from_secs(16);
-/// After the start, for what is still to be cleared up.
+/// After the start, for its remaining work.
 const SETTLING: Duration = Duration::from_secs(10);
-/// Between two changes. Each namespace changes a little less than once a second, so that each
-/// change is judged, and its status written.
+/// The time between two changes. Each namespace changes a little less than once a second, so that
+/// each change is judged and its status written.
 const EVERY: Duration = Duration::from_millis(105);
 
 pub(super) struct Scale {
@@ -33,7 +33,7 @@ pub(super) struct Scale {
     pub(super) cost_growth: f64,
 }
 
-/// Beside each other, so that whatever else the machine does hits both.
+/// Measures both clusters at the same time, so that other load on the machine affects both.
 pub(super) fn measure(testbed: &Testbed, program: &Path) -> Result<Scale> {
     let (many, few) = (fake(MANY)?, fake(FEW)?);
     say(&format!("{} pods of {} bytes", MANY * PODS, many.pod_bytes()));
@@ -58,8 +58,8 @@ fn fake(namespaces: usize) -> Result<FakeApi> {
     FakeApi::with_policies(Shape { pods, namespaces, failing: Some(FAILING) }, &["strict"])
 }
 
-/// Processor time of a pod's change in the large cluster, against one in the small one: what each
-/// takes while pods change, less what it takes while they do not.
+/// The processor time of a changed pod in the large cluster divided by that in the small one: each
+/// is the time while pods change, less that while they do not.
 fn cost_growth(clusters: [(&FakeApi, &Service<'_>); 2]) -> Result<f64> {
     let mut changes = Changes { sent: 0 };
     let mut costs = [Vec::new(), Vec::new()];
@@ -83,12 +83,12 @@ fn cost_growth(clusters: [(&FakeApi, &Service<'_>); 2]) -> Result<f64> {
         let written = fake.statuses_written();
         ensure!(written > changes.sent * 9 / 10, "{written} statuses of {} changes", changes.sent);
     }
-    // Linux counts in hundredths of a second: the middle of each side is truer than that of ratios.
+    // Linux counts hundredths of a second: medians of each side are more precise than one of ratios.
     let [many, few] = costs.map(median);
     Ok(many / few)
 }
 
-/// The processor time that each takes meanwhile, in seconds.
+/// The processor time that each takes during the work, in seconds.
 fn used(clusters: [(&FakeApi, &Service<'_>); 2], work: impl FnOnce()) -> Result<[f64; 2]> {
     let now = || anyhow::Ok([process::cpu(clusters[0].1)?, process::cpu(clusters[1].1)?]);
     let before = now()?;
@@ -103,14 +103,14 @@ struct Changes {
 }
 
 impl Changes {
-    /// The same changes in all clusters, for half a window.
+    /// Sends the same changes to both clusters, for half a window.
     fn send(&mut self, clusters: [&FakeApi; 2]) {
         let start = Instant::now();
         let mut due = start;
         while due < start + HALF {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let (namespace, round) = (self.sent % FEW, self.sent / FEW);
-            // A pod becomes one that fails; in the next pass over the namespace it recovers.
+            // A pod starts to fail; in the next pass over the namespace it recovers.
             let changing = PODS / FAILING;
             let pod = round % changing * FAILING + 1;
             let restarts = if (round / changing).is_multiple_of(2) { 9 } else { 0 };
@@ -120,12 +120,12 @@ impl Changes {
             self.sent += 1;
             due += EVERY;
         }
-        // What the last changes lead to is over as well.
+        // Includes the reconciles of the last changes.
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-/// Resident memory after the lists; the highest is told as well.
+/// The resident memory after relists. The highest is printed as well.
 fn rss(fake: &FakeApi, operator: &Service<'_>) -> Result<f64> {
     let (before, _) = process::memory_mib(operator)?;
     relist(fake, operator, RELISTS)?;

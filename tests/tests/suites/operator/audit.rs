@@ -1,35 +1,36 @@
-//! Audit results: of each minute in which the verdict changed, the latest; once, whoever leads.
+//! Audit results: the last verdict of each minute in which it changed, written once, whichever
+//! replica is the leader.
 
 use std::collections::BTreeSet;
 
 use e2e::{Parts, Signal, Testbed};
 use serde_json::Value;
 
-use super::{SURELY, apply_pod, apply_policy, installed, leads, list, start, wait_for_status};
+use super::{SURELY, apply_pod, apply_policy, installed, is_leader, list, start, wait_for_status};
 
 fn results(testbed: &Testbed, namespace: &str) -> Vec<Value> {
     list(testbed, namespace, "par")
 }
 
-/// Waits until the newest says that there are so many pods and findings.
+/// Waits until the newest audit result reports that many pods and violations.
 fn wait_for_result(
     testbed: &Testbed,
     namespace: &str,
-    (pods, findings): (u64, u64),
+    (pods, violations): (u64, u64),
     logs: impl Fn() -> String,
 ) {
     let waited = testbed.wait_for("the audit result", 3 * SURELY, || {
         let found = results(testbed, namespace);
-        let says = |last: &Value| {
-            last["spec"]["totalPods"] == pods && last["spec"]["totalViolations"] == findings
+        let reports = |last: &Value| {
+            last["spec"]["totalPods"] == pods && last["spec"]["totalViolations"] == violations
         };
-        Ok(found.last().is_some_and(says))
+        Ok(found.last().is_some_and(reports))
     });
     assert!(waited.is_ok(), "{waited:?}\n{:#?}\n{}", results(testbed, namespace), logs());
 }
 
 #[test]
-fn each_changed_verdict_is_written_down_once_under_changing_leaders() {
+fn each_changed_verdict_is_written_once_under_changing_leaders() {
     let (testbed, kubeconfig) = installed(&Parts::new("audit"));
     let shop = testbed.namespace("shop").unwrap();
     let strict = (shop.as_str(), "strict");
@@ -38,30 +39,34 @@ fn each_changed_verdict_is_written_down_once_under_changing_leaders() {
         ["operator-a", "operator-b"].map(|name| start(&testbed, name, &kubeconfig)).into();
     wait_for_status(&testbed, &replicas[0], strict, |status| status["podsEvaluated"] == 0);
     wait_for_result(&testbed, &shop, (0, 0), || replicas[0].logs().unwrap());
-    // Three verdicts within a minute, mostly; the leader crashes before it wrote them down.
+    // Three verdicts, mostly within a minute; the leader crashes before it has written them.
     for number in 1..=3 {
         apply_pod(&testbed, &shop, &format!("web-{number}"), "nginx");
         wait_for_status(&testbed, &replicas[0], strict, |status| status["podsEvaluated"] == number);
     }
-    let leader = replicas.iter().position(leads).unwrap();
+    let leader = replicas.iter().position(is_leader).unwrap();
     let crashed = replicas.remove(leader);
     crashed.signal(Signal::Kill).unwrap();
-    let heir = &replicas[0];
-    let told = || heir.logs().unwrap();
-    testbed.wait_for("the other one to lead", SURELY, || Ok(leads(heir))).unwrap();
-    wait_for_result(&testbed, &shop, (3, 3), told);
+    let successor = &replicas[0];
+    let logs = || successor.logs().unwrap();
+    testbed
+        .wait_for("the other replica to become the leader", SURELY, || Ok(is_leader(successor)))
+        .unwrap();
+    wait_for_result(&testbed, &shop, (3, 3), logs);
     let found = results(&testbed, &shop);
     let last = found.last().unwrap();
     assert_eq!(last["spec"]["policyName"], "strict");
     assert_eq!(last["spec"]["violations"][0]["violationType"], "latest_tag");
     assert_eq!(last["metadata"]["ownerReferences"][0]["name"], "strict");
-    // Handed over in good order, with a change that nobody has written down yet.
+    // The lease is handed over in good order, with a verdict that is not written yet.
     let next = start(&testbed, "operator-c", &kubeconfig);
     apply_pod(&testbed, &shop, "web-4", "nginx:1.27");
-    wait_for_status(&testbed, heir, strict, |status| status["podsEvaluated"] == 4);
-    heir.signal(Signal::Term).unwrap();
-    assert_eq!(heir.wait_exit(SURELY).unwrap().code(), Some(0));
-    testbed.wait_for("the last one to lead", SURELY, || Ok(leads(&next))).unwrap();
+    wait_for_status(&testbed, successor, strict, |status| status["podsEvaluated"] == 4);
+    successor.signal(Signal::Term).unwrap();
+    assert_eq!(successor.wait_exit(SURELY).unwrap().code(), Some(0));
+    testbed
+        .wait_for("the last replica to become the leader", SURELY, || Ok(is_leader(&next)))
+        .unwrap();
     wait_for_result(&testbed, &shop, (4, 3), || next.logs().unwrap());
     let found = results(&testbed, &shop);
     let verdict = |result: &Value| {

@@ -1,10 +1,10 @@
-//! What the status says after each kind of change.
+//! The status after each kind of change.
 
 use e2e::Parts;
 use serde_json::json;
 
 use super::{
-    SURELY, apply_pod, apply_policy, condition, delete, installed, patch_status, start,
+    SURELY, apply_pod, apply_policy, condition, delete, installed, list, patch_status, start,
     wait_for_status,
 };
 
@@ -25,7 +25,7 @@ fn the_status_follows_pods_and_policies() {
     assert_eq!(empty["metadata"]["finalizers"], json!(["devops.stochastic.io/cleanup"]));
     assert_eq!(condition(&empty, "Admission"), ("True", "Denies"));
 
-    // Created: judged at once for its image, and for its wait when that is over.
+    // A new pod is judged at once by its image, and as Pending when its time is over.
     apply_pod(&testbed, &shop, "web", "nginx");
     let made = wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 1);
     let by_check = &made["status"]["violationsByCheck"];
@@ -55,19 +55,19 @@ fn the_status_follows_pods_and_policies() {
     assert_eq!(restarted["status"]["classification"], "Stable");
     assert_eq!(restarted["status"]["healthy"], false);
 
-    // Explained from the pods it is the same.
+    // `policyctl explain` finds the same.
     let explained =
         crate::cli::expect(&testbed, 0, &["explain", "strict", "-n", &shop, "-o", "json"], "");
     let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
     assert_eq!(explained["score"], restarted["status"]["healthScore"], "{explained:#}");
     assert_eq!(explained["status"]["differences"], json!([]), "{explained:#}");
 
-    // Another policy says another thing of the same pods.
+    // Another policy judges the same pods on its own.
     apply_policy(&testbed, &shop, "lenient", "{forbidLatestTag: true, weights: {latestTag: 1}}");
     let lenient = (shop.as_str(), "lenient");
     wait_for_status(&testbed, &operator, lenient, |status| status["healthScore"] == 99);
 
-    // The policy changes: it says of which generation it speaks.
+    // The policy changes: the status has its generation.
     apply_policy(&testbed, &shop, "strict", "{maxRestartCount: 1}");
     let changed = wait_for_status(&testbed, &operator, strict, |status| {
         status["violationsByCheck"].get("latest-tag").is_none()
@@ -78,20 +78,20 @@ fn the_status_follows_pods_and_policies() {
     let labels = [("namespace", shop.as_str()), ("policy", "strict")];
     assert_eq!(metrics.value("devopspolicy_health_score", &labels), Some(82.0));
 
-    // Finished, and gone.
+    // A pod that succeeded, and one that is deleted.
     apply_pod(&testbed, &shop, "job", "nginx");
     wait_for_status(&testbed, &operator, lenient, |status| status["podsEvaluated"] == 2);
     patch_status(&testbed, &shop, "job", "Succeeded", 0);
     wait_for_status(&testbed, &operator, lenient, |status| status["podsEvaluated"] == 1);
     delete(&testbed, &shop, "pod/web");
-    // Each policy is judged on its own, and in its own time.
+    // Each policy is judged at its own time.
     for policy in [strict, lenient] {
         wait_for_status(&testbed, &operator, policy, |status| {
             status["message"] == "no pods to judge"
         });
     }
 
-    // What people see.
+    // The table of kubectl.
     let get = ["get", "dop", "-n", &shop];
     let table = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     let rows: Vec<Vec<&str>> =
@@ -99,12 +99,34 @@ fn the_status_follows_pods_and_policies() {
     assert_eq!(rows[0], ["NAME", "MODE", "ADMISSION", "SCORE", "CLASS", "PODS", "VIOLATIONS"]);
     assert_eq!(rows[1], ["lenient", "audit", "NothingDenied", "100", "Healthy", "0", "0"]);
 
-    // A deleted policy goes, and its series with it.
+    // The series of a deleted policy end.
     delete(&testbed, &shop, "dop/strict");
     testbed
-        .wait_for("the series to go", SURELY, || {
+        .wait_for("the end of the series", SURELY, || {
             Ok(operator.metrics()?.value("devopspolicy_health_score", &labels).is_none())
         })
         .unwrap();
     assert_eq!(super::policy(&testbed, &shop, "strict"), json!(null));
+}
+
+#[test]
+fn the_longest_name_has_an_event_and_an_audit_result() {
+    let (testbed, kubeconfig) = installed(&Parts::new("names"));
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let shop = testbed.namespace("shop").unwrap();
+    let name = "p".repeat(253);
+    apply_policy(&testbed, &shop, &name, "{forbidLatestTag: true}");
+    let published = testbed.wait_for("the Event", SURELY, || {
+        let events = list(&testbed, &shop, "events.events.k8s.io");
+        Ok(events.iter().any(|event| {
+            (&event["regarding"]["name"], &event["reason"]) == (&json!(name), &json!("Healthy"))
+        }))
+    });
+    assert!(published.is_ok(), "{published:?}\n{}", operator.logs().unwrap());
+    let dropped = operator.metrics().unwrap().value("dropped_total", &[("what", "events")]);
+    assert_eq!(dropped, Some(0.0));
+    let written = testbed.wait_for("the audit result", 2 * SURELY, || {
+        Ok(list(&testbed, &shop, "par").iter().any(|result| result["spec"]["policyName"] == name))
+    });
+    assert!(written.is_ok(), "{written:?}\n{}", operator.logs().unwrap());
 }

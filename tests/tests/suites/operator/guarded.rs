@@ -1,4 +1,4 @@
-//! Policies that cannot be judged by: each says so, and harms no other.
+//! Faulty policies: each has a condition that says why, and harms no other.
 
 use e2e::Parts;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{apply_policy, condition, installed, start, wait_for_status};
 use crate::cli::policy;
 
-/// Lets through what the definition would refuse, as an older or a changed definition does.
+/// Removes the validation from the CRD, as an older or a changed CRD lacks it.
 fn loosen(testbed: &e2e::Testbed) {
     let crd = "devopspolicies.devops.stochastic.io";
     let text = testbed.kubectl(&["get", "crd", crd, "-o", "json"]).unwrap().succeeded().unwrap();
@@ -19,27 +19,27 @@ fn loosen(testbed: &e2e::Testbed) {
     testbed.kubectl_stdin(&replace, &crd.to_string()).unwrap().succeeded().unwrap();
 }
 
-/// Creates a policy that cannot be decoded, under a definition that lets it through.
+/// Creates a policy that cannot be decoded, under a CRD without validation.
 pub(crate) fn create_undecodable(testbed: &e2e::Testbed, namespace: &str, name: &str) {
     loosen(testbed);
     let text = policy(namespace, name, "{maxRestartCount: many}");
-    // The server takes a moment to serve the changed definition.
+    // The API server needs a moment to serve the changed CRD.
     testbed
-        .wait_for("the loose definition", super::SURELY, || {
+        .wait_for("the CRD without validation", super::SURELY, || {
             Ok(testbed.kubectl_stdin(&["create", "-f", "-"], &text)?.code == Some(0))
         })
         .unwrap();
 }
 
 #[test]
-fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
+fn a_faulty_policy_has_a_condition_and_harms_no_other() {
     let (testbed, kubeconfig) = installed(&Parts::new("guarded"));
     let shop = testbed.namespace("shop").unwrap();
     create_undecodable(&testbed, &shop, "undecodable");
     apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: -1, weights: {pending: 101}}");
     apply_policy(&testbed, &shop, "fine", "{forbidLatestTag: true}");
     apply_policy(&testbed, "kube-system", "system", "{forbidLatestTag: true}");
-    // The definition as it should be comes back; what it would refuse is still there.
+    // The CRD is restored; the policies that it would refuse still exist.
     let restored = ["crd", "install", "--force-conflicts"];
     crate::cli::expect(&testbed, 0, &restored, "");
     let operator = start(&testbed, "operator", &kubeconfig);
@@ -64,7 +64,7 @@ fn a_policy_that_cannot_be_judged_by_says_so_and_harms_no_other() {
     assert_eq!((&*status, &*reason), ("False", "ExcludedNamespace"));
     let (status, reason, _) = ready((&shop, "fine"));
     assert_eq!((&*status, &*reason), ("True", "Judged"));
-    // One that is mended is judged by.
+    // A policy that is corrected is judged.
     apply_policy(&testbed, &shop, "invalid", "{maxRestartCount: 1, weights: {pending: 100}}");
     wait_for_status(&testbed, &operator, (&shop, "invalid"), |status| status["healthScore"] == 100);
     // All of them can be deleted.

@@ -1,4 +1,4 @@
-//! Where nothing changes nothing is written, and where everything does, not too much.
+//! Without changes nothing is written, and with many not too much.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use super::{
     SURELY, apply_pod, apply_policy, installed, list, patch_status, start, wait_for_status,
 };
 
-/// For so long nothing may be written; less than the time of the heartbeat.
+/// The time in which nothing may be written: less than that of the heartbeat.
 const QUIET: Duration = Duration::from_secs(60);
-/// A storm in one namespace.
+/// The changes of a storm in one namespace.
 const CHANGES: u32 = 1_000;
 
-/// Every call of the operator that writes, but those on its Lease.
+/// Every writing call of the operator, but those on its Lease.
 fn writes(testbed: &Testbed) -> Vec<String> {
     let calls = testbed.audit("system:serviceaccount:kube-devops:policy-operator").unwrap();
     let reads = ["get", "list", "watch"];
@@ -39,7 +39,7 @@ fn without_changes_nothing_is_written() {
         patch_status(&testbed, &shop, name, phase, restarts);
     }
     wait_for_status(&testbed, &operator, strict, |status| status["totalViolations"] == 2);
-    // The last verdict is written down at the end of its minute.
+    // The last verdict is written at the end of its minute.
     testbed
         .wait_for("the audit result", 2 * SURELY, || {
             let results = list(&testbed, &shop, "par");
@@ -51,7 +51,7 @@ fn without_changes_nothing_is_written() {
     let start = Instant::now();
     let mut restarts = 10;
     while start.elapsed() < QUIET {
-        // One container restarts again and again: that is no news.
+        // One container restarts again and again, which changes no verdict.
         restarts += 1;
         patch_status(&testbed, &shop, "fails", "Running", restarts);
         sleep(Duration::from_secs(2));
@@ -62,16 +62,16 @@ fn without_changes_nothing_is_written() {
 }
 
 #[test]
-fn a_storm_brings_one_write_a_second_and_the_last_one_is_right() {
+fn a_storm_brings_one_status_a_second_and_the_last_one_is_right() {
     let (testbed, kubeconfig) = installed(&Parts::new("storms"));
     let operator = start(&testbed, "operator", &kubeconfig);
     let shop = testbed.namespace("shop").unwrap();
     apply_policy(&testbed, &shop, "strict", "{forbidLatestTag: true}");
     let strict = (shop.as_str(), "strict");
     wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 0);
-    let evaluations = || operator.metrics().unwrap().value("devopspolicy_reconcile_total", &[]);
-    let (written, looked, start) = (writes(&testbed).len(), evaluations(), Instant::now());
-    // A hundred pods at a time in one call, so that they come faster than anybody can look.
+    let count = || operator.metrics().unwrap().value("devopspolicy_reconcile_total", &[]);
+    let (written, before, start) = (writes(&testbed).len(), count(), Instant::now());
+    // A hundred pods in each call, so that they come faster than they are judged.
     for batch in 0..CHANGES / 100 {
         let pods: Vec<String> = (0..100)
             .map(|number| {
@@ -83,10 +83,10 @@ fn a_storm_brings_one_write_a_second_and_the_last_one_is_right() {
             })
             .collect();
         testbed.kubectl_stdin(&["create", "-f", "-"], &pods.join("\n---\n")).unwrap();
-        // A namespace that never rests is looked at all the same.
+        // A namespace that always changes is judged all the same.
         let pods = super::policy(&testbed, &shop, "strict")["status"]["podsEvaluated"].clone();
-        let long_ago = u64::from(batch.saturating_sub(2)) * 100;
-        assert!(pods.as_u64() >= Some(long_ago), "batch {batch}: {pods}");
+        let settled = u64::from(batch.saturating_sub(2)) * 100;
+        assert!(pods.as_u64() >= Some(settled), "batch {batch}: {pods}");
     }
     let last =
         wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == CHANGES);
@@ -98,6 +98,6 @@ fn a_storm_brings_one_write_a_second_and_the_last_one_is_right() {
     #[expect(clippy::cast_precision_loss, reason = "some tens")]
     let most_seconds = written.saturating_sub(1) as f64;
     assert!(most_seconds <= seconds, "{written} writes in {seconds:.1} s");
-    let looked = evaluations().unwrap() - looked.unwrap();
-    assert!(looked >= (seconds / 2.0).floor(), "{looked} looks in {seconds:.1} s");
+    let reconciled = count().unwrap() - before.unwrap();
+    assert!(reconciled >= (seconds / 2.0).floor(), "{reconciled} reconciles in {seconds:.1} s");
 }

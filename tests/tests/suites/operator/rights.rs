@@ -1,11 +1,11 @@
-//! The operator has the rights that it needs, and needs those that it has.
+//! The operator has exactly the permissions that it needs.
 
 use std::collections::BTreeSet;
 
 use e2e::{AuditedCall, Parts, Service, Signal, Testbed};
 
 use super::{
-    SURELY, apply_pod, apply_policy, delete, installed, list, patch_status, start, wait_for_status,
+    SURELY, apply_pod, apply_policy, delete, installed, list, patch_status, wait_for_status,
 };
 
 const USER: &str = "system:serviceaccount:kube-devops:policy-operator";
@@ -26,9 +26,10 @@ const GRANTED: [&str; 12] = [
     "watch policyauditresults",
 ];
 
-/// What it asked of that server, and that it asked nothing it may not, nor elsewhere.
-fn asked(testbed: &Testbed, namespace: &str) -> BTreeSet<String> {
-    // The log is written a moment after the answer; the Lease is given back by the last call.
+/// The verbs and resources of the operator's calls. None may be forbidden, or concern another
+/// namespace.
+fn used_permissions(testbed: &Testbed, namespace: &str) -> BTreeSet<String> {
+    // The log is written a moment after the answer; the last call releases the Lease.
     let calls = || testbed.audit(USER);
     let mut last = 0;
     testbed
@@ -40,7 +41,7 @@ fn asked(testbed: &Testbed, namespace: &str) -> BTreeSet<String> {
     let name = |call: &AuditedCall| {
         assert_ne!(call.code, 403, "{call:?}");
         let is_known = [namespace, "kube-devops", ""].contains(&&*call.namespace);
-        assert!(is_known, "a policy of {namespace} is no reason for {call:?}");
+        assert!(is_known, "a policy of {namespace} must not cause {call:?}");
         let group = if call.group == "events.k8s.io" { "events.k8s.io/" } else { "" };
         let slash = if call.subresource.is_empty() { "" } else { "/" };
         format!("{} {group}{}{slash}{}", call.verb, call.resource, call.subresource)
@@ -66,7 +67,7 @@ fn it_needs_exactly_the_rules_that_are_installed() {
     let strict = (shop.as_str(), "strict");
     apply_policy(&testbed, &shop, "strict", "{forbidLatestTag: true, weights: {latestTag: 50}}");
     apply_pod(&testbed, &bank, "elsewhere", "nginx");
-    // One verdict a minute is written down; of two the first has to go.
+    // One audit result a minute is written; of two the first is deleted.
     wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 100);
     let written = |number: f64| {
         let waited = testbed.wait_for("the audit result", 3 * SURELY, || {
@@ -83,16 +84,20 @@ fn it_needs_exactly_the_rules_that_are_installed() {
     patch_status(&testbed, &shop, "web", "Succeeded", 0);
     wait_for_status(&testbed, &operator, strict, |status| status["healthScore"] == 100);
     testbed
-        .wait_for("the surplus to go", SURELY, || Ok(list(&testbed, &shop, "par").len() == 1))
+        .wait_for(
+            "the excess to be deleted",
+            SURELY,
+            || Ok(list(&testbed, &shop, "par").len() == 1),
+        )
         .unwrap();
-    // Classes are told at most once a minute: the return to the first comes a minute later.
+    // Events are published at most once a minute: the return to the first class a minute later.
     testbed
         .wait_for("the Event to be counted up", 3 * SURELY, || {
             let events = list(&testbed, &shop, "events.events.k8s.io");
             Ok(events.iter().any(|event| event["series"]["count"] == 2))
         })
         .unwrap();
-    // Two minutes and as many verdicts later there is no more than before, but for some Events.
+    // Two minutes and two verdicts later the store has not grown, but for some Events.
     let grown = testbed.wait_for("the store to be as small", SURELY, || {
         testbed.compact()?;
         Ok(testbed.store_bytes()? < stored + (64 << 10))
@@ -100,6 +105,6 @@ fn it_needs_exactly_the_rules_that_are_installed() {
     assert!(grown.is_ok(), "{stored} bytes, then {:?}", testbed.store_bytes());
     delete(&testbed, &shop, "dop/strict");
     stop(&operator);
-    let used = asked(&testbed, &shop);
+    let used = used_permissions(&testbed, &shop);
     assert_eq!(used.iter().map(String::as_str).collect::<Vec<_>>(), GRANTED);
 }
