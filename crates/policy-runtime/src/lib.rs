@@ -13,6 +13,7 @@
 //! Nothing here knows what the services are about.
 
 pub mod backoff;
+mod caller;
 pub mod client;
 pub mod config;
 pub mod endpoints;

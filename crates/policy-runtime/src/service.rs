@@ -222,8 +222,9 @@ impl<C: Configuration> Service<C> {
         signals: &mut Signals,
     ) -> anyhow::Result<ExitCode> {
         let stop_serving = CancellationToken::new();
+        let router = std::mem::take(&mut self.endpoints).router();
         let https = Server {
-            routes: std::mem::take(&mut self.endpoints).routes(),
+            make_service: move |caller| router.service(caller),
             certificates: self.certificates.clone(),
             limits: Limits::default(),
         };

@@ -129,7 +129,7 @@ fn counted(name: &'static str, labels: &[(&'static str, &'static str)]) -> Count
 /// object then allows it.
 pub(crate) fn doubt(refusal: Refusal) -> Doubt {
     match refusal {
-        Refusal::Busy | Refusal::NoRoom => Doubt::Overload,
+        Refusal::Busy | Refusal::BudgetExhausted => Doubt::Overload,
         Refusal::TooLarge => Doubt::TooLarge,
         Refusal::TooSlow => Doubt::SlowBody,
         Refusal::Broken => Doubt::Unreadable,

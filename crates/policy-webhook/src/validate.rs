@@ -8,7 +8,7 @@ use policy_core::admission::{
     Doubt, NamedPolicy, Request, Review, Verdict, admit, answer, answer_in_doubt,
 };
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, by, respond};
+use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, respond, with_deadline};
 use tokio::time::Instant;
 use tracing::error;
 
@@ -93,7 +93,7 @@ impl<J: Judge> Validator<J> {
             return Outcome::Judged(Box::default());
         }
         let judged = self.judge.judge(request, policies.of(&request.namespace));
-        match by(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
+        match with_deadline(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
             Some(Ok(verdict)) => Outcome::Judged(Box::new(verdict)),
             Some(Err(_)) => {
                 // The panic has told by itself where it came from.

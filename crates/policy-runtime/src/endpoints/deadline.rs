@@ -1,16 +1,19 @@
-//! Waiting until a deadline.
+//! Deadlines that cost nothing where nothing is waited for.
 
 use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 
-/// What a future comes to by then; `None` where it does not. Most have nothing to wait for, and
-/// those cost no timer, which would be a fair part of what they take.
-pub async fn by<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+/// The output of a future, or `None` if it is not there by the deadline.
+///
+/// Unlike [`timeout_at`] and the layers of tower-http, this sets no timer for a future that is
+/// ready when it is polled for the first time. Most requests are: their body arrives together with
+/// their head, and they are judged without waiting.
+pub async fn with_deadline<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    if let Poll::Ready(outcome) = futures::poll!(future.as_mut()) {
-        return Some(outcome);
+    if let Poll::Ready(output) = futures::poll!(future.as_mut()) {
+        return Some(output);
     }
     timeout_at(deadline, future).await.ok()
 }
@@ -25,12 +28,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_in_time_is_had_and_nothing_else_is_waited_for() {
+    async fn only_output_that_comes_in_time_is_given() {
         let now = Instant::now();
         let deadline = now + Duration::from_secs(2);
-        assert_eq!(by(now, ready(1)).await, Some(1), "it was there");
-        assert_eq!(by(deadline, sleep(Duration::from_secs(1))).await, Some(()));
-        assert_eq!(by(deadline, pending::<()>()).await, None);
+        assert_eq!(with_deadline(now, ready(1)).await, Some(1), "it was ready");
+        assert_eq!(with_deadline(deadline, sleep(Duration::from_secs(1))).await, Some(()));
+        assert_eq!(with_deadline(deadline, pending::<()>()).await, None);
         assert_eq!(Instant::now(), deadline);
     }
 }

@@ -1,33 +1,41 @@
-//! What a service answers: `/healthz`, `/readyz`, `/metrics`, and what it adds.
+//! The endpoints of a service: `/healthz`, `/readyz`, `/metrics`, and those that it adds.
+//!
+//! ```text
+//! server ─ Router (one tower service for each connection)
+//!            ├─ GET   CatchPanic ─ Trace ─ handler
+//!            └─ POST  refusals ─ CatchPanic ─ RequestBodyLimit ─ body budget ─ handler
+//! ```
 
 mod body;
 mod deadline;
 mod post;
-mod quota;
-mod readers;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Body;
 use serde::Serialize;
+use tower::{BoxError, Service, ServiceBuilder, service_fn};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
 
-pub use self::deadline::by;
-use self::post::{Post, Room};
+use self::body::BodyBudget;
+pub use self::deadline::with_deadline;
+use self::post::Post;
 pub use self::post::{PostLimits, Posted, Refusal};
+use crate::caller::Caller;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::server::Caller;
 
 /// The content type of text for people.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -35,30 +43,32 @@ pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
-/// An answer whose body is at hand.
+/// The answer of a handler.
 pub type Answer = Response<Full<Bytes>>;
+/// An answer that went through the layers, or replaces one of theirs.
+type ServedAnswer = Response<Either<UnsyncBoxBody<Bytes, BoxError>, Full<Bytes>>>;
 
-/// The paths of a service, each with what answers it.
+/// The paths of a service with their handlers.
 #[derive(Default)]
 pub struct Endpoints {
-    paths: BTreeMap<&'static str, Handler>,
-    room: Room,
+    routes: BTreeMap<&'static str, Route>,
+    budget: Arc<BodyBudget>,
 }
 
-enum Handler {
+enum Route {
     Get(Box<dyn Fn() -> Answer + Send + Sync>),
     Post(Post),
 }
 
-/// [`Endpoints`] that no longer change, as the server takes them.
+/// [`Endpoints`] as the server takes them: they do not change any more.
 #[derive(Clone, Debug)]
-pub(crate) struct Routes(Arc<Endpoints>);
+pub(crate) struct Router(Arc<Endpoints>);
 
 impl Endpoints {
-    /// The three paths that each service has.
+    /// The three paths that every service has.
     pub(crate) fn standard(readiness: &Readiness, metrics: &Metrics) -> Self {
         let mut endpoints = Self::default();
-        endpoints.get("/healthz", || respond(StatusCode::OK, TEXT, "ok\n"));
+        endpoints.get("/healthz", || text(StatusCode::OK, "ok"));
         let readiness = readiness.clone();
         endpoints.get("/readyz", move || ready_or_pending(&readiness.pending()));
         let metrics = metrics.clone();
@@ -66,77 +76,103 @@ impl Endpoints {
         endpoints
     }
 
-    /// Adds a path that is asked by `GET`. The handler runs on the server's own threads and must
-    /// not wait for anything.
+    /// Adds a path for `GET`. The handler runs on the threads of the server and must not block.
     pub fn get(
         &mut self,
         path: &'static str,
         handler: impl Fn() -> Answer + Send + Sync + 'static,
     ) {
-        self.paths.insert(path, Handler::Get(Box::new(handler)));
+        self.routes.insert(path, Route::Get(Box::new(handler)));
     }
 
-    /// Adds a path that takes something by `POST`, within limits. The handler gets requests with
-    /// their whole body, and is to answer each by its deadline. `refused` is told of all that get
-    /// another answer than the handler's.
+    /// Adds a path for `POST` requests, which are read and handled within `limits`. The handler
+    /// gets each request with its whole body, and should answer by its deadline. `on_refusal` is
+    /// called for every request that gets another answer than the handler's.
     ///
-    /// All paths together hold 32 MiB of bodies, and 256 that are still on their way; of those the
-    /// oldest gives way to the next one. A handler that panics costs its caller an answer of 500
-    /// and nobody else anything.
+    /// All paths together hold at most 32 MiB of bodies, and at most 256 requests whose body is
+    /// still arriving: one more displaces the oldest. If a handler panics, its caller gets 500 and
+    /// other requests are not affected.
     pub fn post<F>(
         &mut self,
         path: &'static str,
         limits: PostLimits,
-        refused: impl Fn(Refusal) + Send + Sync + 'static,
+        on_refusal: impl Fn(Refusal) + Send + Sync + 'static,
         handler: impl Fn(Posted) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = Answer> + Send + 'static,
     {
-        self.paths.insert(path, Handler::Post(Post::new(limits, refused, handler)));
+        let post = Post::new(limits, Arc::clone(&self.budget), on_refusal, handler);
+        self.routes.insert(path, Route::Post(post));
     }
 
-    pub(crate) fn routes(self) -> Routes {
-        Routes(Arc::new(self))
+    pub(crate) fn router(self) -> Router {
+        Router(Arc::new(self))
     }
 
-    async fn answer<B>(&self, request: Box<Request<B>>, caller: &Caller) -> Answer
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        caller: &Caller,
+    ) -> Result<ServedAnswer, Infallible>
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
-        match (self.paths.get(request.uri().path()), request.method()) {
-            (Some(Handler::Get(handler)), &Method::GET) => handler(),
-            (Some(Handler::Post(post)), &Method::POST) => {
-                post.answer(request, caller, &self.room).await
-            }
-            (Some(Handler::Get(_)), _) => not_allowed(HeaderValue::from_static("GET")),
-            (Some(Handler::Post(_)), _) => not_allowed(HeaderValue::from_static("POST")),
-            (None, _) => {
-                let paths: Vec<&str> = self.paths.keys().copied().collect();
-                text(StatusCode::NOT_FOUND, &format!("not found; there are {}", paths.join(", ")))
-            }
+        let route = self.routes.get(request.uri().path());
+        if let Some(Route::Post(post)) = route
+            && request.method() == Method::POST
+        {
+            return Ok(post.answer(request, caller).await);
         }
+        let answered = ServiceBuilder::new()
+            .layer(CatchPanicLayer::new())
+            .layer(TraceLayer::new_for_http().on_failure(()))
+            .service_fn(async |request: Request<B>| {
+                Ok::<_, Infallible>(match route {
+                    Some(Route::Get(handler)) if request.method() == Method::GET => handler(),
+                    Some(Route::Get(_)) => not_allowed(HeaderValue::from_static("GET")),
+                    Some(Route::Post(_)) => not_allowed(HeaderValue::from_static("POST")),
+                    None => {
+                        let paths: Vec<&str> = self.routes.keys().copied().collect();
+                        let line = format!("not found; the paths are {}", paths.join(", "));
+                        text(StatusCode::NOT_FOUND, &line)
+                    }
+                })
+            })
+            .call(request)
+            .await;
+        answered.map(|answer| answer.map(Either::Left))
     }
 }
 
-impl Routes {
-    /// Answers whatever happens. The request is boxed as it goes through many hands: each future on
-    /// the way would have room for it twice, and be moved with it.
-    pub(crate) async fn answer<B>(&self, request: Box<Request<B>>, caller: &Caller) -> Answer
+impl Router {
+    /// The service of a connection.
+    pub(crate) fn service<B>(
+        &self,
+        caller: Arc<Caller>,
+    ) -> impl Service<Request<B>, Response = ServedAnswer, Error = Infallible, Future: Send>
+    + Clone
+    + use<B>
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send,
     {
-        let answered = AssertUnwindSafe(self.0.answer(request, caller)).catch_unwind().await;
-        answered.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "the answer failed"))
+        let Self(endpoints) = self.clone();
+        service_fn(move |request: Request<B>| {
+            let (endpoints, caller) = (Arc::clone(&endpoints), Arc::clone(&caller));
+            async move {
+                let _answering = caller.activity.answering();
+                endpoints.answer(request, &caller).await
+            }
+        })
     }
 }
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.paths.keys()).finish()
+        f.debug_set().entries(self.routes.keys()).finish()
     }
 }
 
-/// An answer.
+/// An answer with this status, type and body.
 #[must_use]
 pub fn respond(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
@@ -157,13 +193,13 @@ pub fn json(value: &impl Serialize) -> Answer {
     }
 }
 
-/// What was asked for is not there yet, and why.
+/// 503 with the reason why the requested data does not exist yet.
 #[must_use]
-pub fn unavailable(why: &str) -> Answer {
-    text(StatusCode::SERVICE_UNAVAILABLE, why)
+pub fn unavailable(reason: &str) -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
-/// A line for people.
+/// One line of text.
 #[must_use]
 pub fn text(status: StatusCode, line: &str) -> Answer {
     respond(status, TEXT, format!("{line}\n"))
@@ -177,8 +213,8 @@ fn ready_or_pending(pending: &[Cow<'static, str>]) -> Answer {
 }
 
 fn not_allowed(method: HeaderValue) -> Answer {
-    let line = format!("only {}", method.to_str().unwrap_or_default());
-    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, &line);
-    refused.headers_mut().insert(ALLOW, method);
-    refused
+    let line = format!("only {} is allowed", method.to_str().unwrap_or_default());
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &line);
+    answer.headers_mut().insert(ALLOW, method);
+    answer
 }

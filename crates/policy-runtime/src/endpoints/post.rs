@@ -1,7 +1,7 @@
-//! Paths that take something: read under limits, answered in time, or refused at once.
+//! Endpoints that take a body: it is read within limits, and the request is answered in time or
+//! refused.
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,69 +11,66 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, StatusCode, Version};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Either;
 use hyper::body::Body;
 use metrics::counter;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use tower::{BoxError, Service as _, ServiceBuilder};
+use tower_http::body::Limited;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
 
-use super::quota::{Quota, Share};
-use super::readers::Readers;
-use super::{Answer, body, by, text};
-use crate::server::Caller;
+use super::body::BodyBudget;
+use super::{Answer, ServedAnswer, text, with_deadline};
+use crate::caller::Caller;
 use crate::tls::Peer;
 
-/// Bytes of all bodies that are held at a time.
-const MEMORY: usize = 32 << 20;
-/// Requests that may wait for the rest of their body at a time.
-const READERS: usize = 256;
-/// A handler that has not even answered by its deadline gets so much more: it has fallbacks of its
-/// own, which are better.
-const LAST_RESORT: Duration = Duration::from_millis(250);
+/// A handler that has not answered by its deadline gets this much more before its caller gets 503:
+/// a handler has better answers of its own for this case.
+const LATE: Duration = Duration::from_millis(250);
 
-/// What a path takes, and in which time.
+/// The limits of an endpoint that takes a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PostLimits {
     /// The largest body, in bytes.
     pub body: usize,
     /// The time for the whole body, from the head of the request on.
     pub read: Duration,
-    /// Requests that are worked on at a time. One more is refused, its body unread.
+    /// Requests that are handled at a time. One more is refused, its body unread.
     pub concurrency: usize,
-    /// The time for all, from the head of the request to the answer.
+    /// The time from the head of the request to the answer.
     pub deadline: Duration,
 }
 
 /// A request with its body.
 #[derive(Debug)]
 pub struct Posted {
-    /// The body, whole.
+    /// The whole body.
     pub body: Bytes,
-    /// What the caller says it is.
+    /// The `Content-Type` of the body.
     pub content_type: Option<HeaderValue>,
-    /// Who calls.
+    /// The caller.
     pub peer: Arc<Peer>,
-    /// When the head of the request was there.
+    /// When the head of the request arrived.
     pub arrived: Instant,
-    /// When the answer is due. A little later the caller gets 503 instead of it.
+    /// When the answer is due. A little later the caller gets 503.
     pub deadline: Instant,
 }
 
-/// A request's share of the memory of all bodies, and its place among those that are worked on.
-/// Kept here: of what the handler gets, it may drop any part.
-type Shares<'a> = [Share<'a>; 2];
-
-/// Why a request got an answer that is not its handler's.
+/// Why a request got another answer than that of its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// As many as may be are worked on: 503.
+    /// As many requests as allowed are being handled: 503.
     Busy,
-    /// Bodies that came before it take all the room there is: 503.
-    NoRoom,
-    /// Its body is larger than may be: 413.
+    /// The bodies of other requests take the whole body budget: 503.
+    BudgetExhausted,
+    /// The body is larger than allowed: 413.
     TooLarge,
-    /// Its body did not come in time, or too slowly when many others waited for theirs: 408.
+    /// The body did not arrive in time, or was displaced by others that were arriving: 408.
     TooSlow,
-    /// Its body broke off: 400, where anybody is still there to read it.
+    /// The body ended early: 400, if the caller is still there to read it.
     Broken,
     /// The handler did not answer in time: 503.
     Late,
@@ -81,55 +78,50 @@ pub enum Refusal {
     Panicked,
 }
 
-/// What the bodies of all paths share.
-#[derive(Debug)]
-pub(super) struct Room {
-    memory: Quota,
-    readers: Readers,
-}
+/// What a request holds until it is answered: its right to be handled, and its bytes of the body
+/// budget. Kept apart from what the handler gets, which may drop any part early.
+type Permits<'a> = (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>);
 
-/// A path that takes something.
+/// An endpoint that takes a body.
 pub(super) struct Post {
     limits: PostLimits,
-    places: Quota,
-    refused: Box<dyn Fn(Refusal) + Send + Sync>,
+    budget: Arc<BodyBudget>,
+    concurrency: Semaphore,
+    on_refusal: Box<dyn Fn(Refusal) + Send + Sync>,
     handler: Box<dyn Fn(Posted) -> BoxFuture<'static, Answer> + Send + Sync>,
 }
 
 impl Refusal {
     fn answer(self) -> Answer {
-        let (status, what) = match self {
+        let (status, line) = match self {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time"),
-            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no room for the body"),
+            Self::BudgetExhausted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the bodies of other requests take all memory")
+            }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body broke off"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "the body ended early"),
             Self::Late => (StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
-            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "the answer failed"),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked"),
         };
-        text(status, what)
+        text(status, line)
     }
 
-    /// What it is counted as.
+    /// The label of `dropped_total`.
     const fn dropped(self) -> &'static str {
         match self {
-            Self::Busy | Self::NoRoom => "requests",
+            Self::Busy | Self::BudgetExhausted => "requests",
             Self::TooLarge | Self::TooSlow | Self::Broken => "bodies",
             Self::Late | Self::Panicked => "answers",
         }
     }
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        Self { memory: Quota::new(MEMORY), readers: Readers::new(READERS) }
-    }
-}
-
 impl Post {
     pub(super) fn new<F>(
         limits: PostLimits,
-        refused: impl Fn(Refusal) + Send + Sync + 'static,
+        budget: Arc<BodyBudget>,
+        on_refusal: impl Fn(Refusal) + Send + Sync + 'static,
         handler: impl Fn(Posted) -> F + Send + Sync + 'static,
     ) -> Self
     where
@@ -140,104 +132,84 @@ impl Post {
         }
         Self {
             limits,
-            places: Quota::new(limits.concurrency),
-            refused: Box::new(refused),
+            budget,
+            concurrency: Semaphore::new(limits.concurrency),
+            on_refusal: Box::new(on_refusal),
             handler: Box::new(move |posted| handler(posted).boxed()),
         }
     }
 
-    pub(super) async fn answer<B>(
-        &self,
-        request: Box<Request<B>>,
-        caller: &Caller,
-        room: &Room,
-    ) -> Answer
+    pub(super) async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> ServedAnswer
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
-        let outcome = match self.read(request, caller, room).await {
-            Ok((posted, _shares)) => self.handle(posted).await,
-            Err(refusal) => Err(refusal),
-        };
-        outcome.unwrap_or_else(|refusal| {
-            counter!("dropped_total", "what" => refusal.dropped()).increment(1);
-            (self.refused)(refusal);
-            refusal.answer()
-        })
+        let answered = ServiceBuilder::new()
+            .layer(CatchPanicLayer::custom(|_| self.refuse(Refusal::Panicked)))
+            .layer(RequestBodyLimitLayer::new(self.limits.body))
+            .service_fn(|request| self.handle(request, caller))
+            .call(request)
+            .await;
+        match answered {
+            // No handler answers that: the body's Content-Length is beyond the limit.
+            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                self.refuse(Refusal::TooLarge).map(Either::Right)
+            }
+            Ok(answer) => answer.map(Either::Left),
+            Err(refusal) => self.refuse(refusal).map(Either::Right),
+        }
     }
 
-    async fn handle(&self, posted: Posted) -> Result<Answer, Refusal> {
-        let end = posted.deadline + LAST_RESORT;
-        let handled = AssertUnwindSafe(async { (self.handler)(posted).await }).catch_unwind();
-        let handled = by(end, handled).await.ok_or(Refusal::Late)?;
-        handled.map_err(|_| Refusal::Panicked)
-    }
-
-    async fn read<'a, B>(
-        &'a self,
-        mut request: Box<Request<B>>,
+    /// Reads the body and has the handler answer.
+    async fn handle<B>(
+        &self,
+        request: Request<Limited<B>>,
         caller: &Caller,
-        room: &'a Room,
-    ) -> Result<(Posted, Shares<'a>), Refusal>
+    ) -> Result<Answer, Refusal>
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let arrived = Instant::now();
-        let read = self.read_body(request.body_mut(), arrived, caller, room).await;
-        let is_unread = matches!(read, Err(Refusal::Busy | Refusal::NoRoom | Refusal::TooLarge));
-        // HTTP/2 has a word for "send no more", and needs no such courtesy.
-        let content_type = request.headers_mut().remove(CONTENT_TYPE);
-        if is_unread && request.version() != Version::HTTP_2 && !request.body().is_end_stream() {
-            tokio::spawn(body::discard(request.into_body()));
-        }
-        let (body, shares) = read?;
-        let posted = Posted {
-            body,
-            content_type,
-            peer: Arc::clone(caller.peer()),
-            arrived,
-            deadline: arrived + self.limits.deadline,
-        };
-        Ok((posted, shares))
+        let (mut head, body) = request.into_parts();
+        let content_type = head.headers.remove(CONTENT_TYPE);
+        drop(head);
+        let (body, _permits) = self.read(body, arrived, caller).await?;
+        let deadline = arrived + self.limits.deadline;
+        let peer = Arc::clone(&caller.peer);
+        let posted = Posted { body, content_type, peer, arrived, deadline };
+        with_deadline(deadline + LATE, (self.handler)(posted)).await.ok_or(Refusal::Late)
     }
 
-    async fn read_body<'a, B>(
-        &'a self,
-        body: &mut B,
+    async fn read<B>(
+        &self,
+        body: Limited<B>,
         arrived: Instant,
         caller: &Caller,
-        room: &'a Room,
-    ) -> Result<(Bytes, Shares<'a>), Refusal>
+    ) -> Result<(Bytes, Permits<'_>), Refusal>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
-        let place = || self.places.take(1).ok_or(Refusal::Busy);
-        if body::is_larger(body, self.limits.body) {
-            return Err(Refusal::TooLarge);
+        let acquire = || self.concurrency.try_acquire().map_err(|_| Refusal::Busy);
+        let permit = acquire()?;
+        let mut reading = pin!(self.budget.read(body, self.limits.body));
+        // Most bodies arrive together with their head.
+        if let Poll::Ready(read) = futures::poll!(reading.as_mut()) {
+            let (body, bytes) = read?;
+            return Ok((body, (permit, bytes)));
         }
-        let held = place()?;
-        let mut memory = room.memory.nothing();
-        let (read, held) = {
-            let mut read = pin!(body::read(body, self.limits.body, &mut memory));
-            // Most bodies are there with their head.
-            if let Poll::Ready(read) = futures::poll!(read.as_mut()) {
-                (read, Some(held))
-            } else {
-                // Who waits for others works on nothing.
-                drop(held);
-                let (_quiet, turn) = (caller.wait(), room.readers.enter());
-                let read = tokio::select! {
-                    read = timeout_at(arrived + self.limits.read, read) => read,
-                    () = turn.displaced() => Ok(Err(Refusal::TooSlow)),
-                };
-                (read.unwrap_or(Err(Refusal::TooSlow)), None)
-            }
-        };
-        if read == Err(Refusal::NoRoom) {
-            room.readers.displace_oldest();
-        }
-        let (read, held) = (read?, held.map_or_else(place, Ok)?);
-        Ok((read, [memory, held]))
+        // A request whose body is still arriving is not being handled.
+        drop(permit);
+        let awaiting_body = caller.activity.awaiting_body();
+        let read = with_deadline(arrived + self.limits.read, self.budget.wait(reading)).await;
+        let (body, bytes) = read.unwrap_or(Err(Refusal::TooSlow))?;
+        drop(awaiting_body);
+        Ok((body, (acquire()?, bytes)))
+    }
+
+    /// Counts a refusal and gives the answer to it.
+    fn refuse(&self, refusal: Refusal) -> Answer {
+        counter!("dropped_total", "what" => refusal.dropped()).increment(1);
+        (self.on_refusal)(refusal);
+        refusal.answer()
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::caller::Activity;
+use crate::tls::Peer;
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIMITS: PostLimits =
@@ -19,7 +21,7 @@ const LIMITS: PostLimits =
 /// Endpoints with a path `/count` that tells the length of bodies, when it may.
 struct Counting {
     endpoints: Endpoints,
-    caller: Caller,
+    caller: Arc<Caller>,
     refused: Arc<Mutex<Vec<Refusal>>>,
     may: Arc<Semaphore>,
 }
@@ -40,15 +42,17 @@ impl Counting {
             }
         };
         endpoints.post("/count", limits, move |why| told.lock().unwrap().push(why), handler);
-        Self { endpoints, caller: Caller::nobody(), refused, may }
+        let peer = Arc::new(Peer::unknown(([127, 0, 0, 1], 1).into()));
+        let activity = Arc::new(Activity::new(Instant::now()));
+        Self { endpoints, caller: Arc::new(Caller { peer, activity }), refused, may }
     }
 
     async fn post<B>(&self, body: B) -> (u16, String)
     where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let request = Request::post("/count").header(CONTENT_TYPE, "a/b").body(body).unwrap();
-        let answer = self.endpoints.answer(Box::new(request), &self.caller).await;
+        let answer = self.endpoints.answer(request, &self.caller).await.unwrap();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -158,7 +162,7 @@ async fn bodies_that_stand_still_make_room() {
     let (stuck, ()) = tokio::join!(biased; stuck, newcomers);
     assert!(stuck.iter().all(|stuck| stuck.0 == 408), "{stuck:?}");
     let refused = counting.refused();
-    assert!(refused.contains(&Refusal::NoRoom), "{refused:?}");
+    assert!(refused.contains(&Refusal::BudgetExhausted), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +183,7 @@ async fn paths_and_methods_are_kept_apart() {
     let mut counting = Counting::new(LIMITS);
     counting.endpoints.get("/numbers", || json(&[1, 2]));
     counting.endpoints.get("/panics", || panic!("as the test wants"));
-    let routes = counting.endpoints.routes();
+    let mut service = counting.endpoints.router().service(counting.caller);
     for (method, path, expected, allowed) in [
         (Method::GET, "/numbers", 200, None),
         (Method::POST, "/numbers", 405, Some("GET")),
@@ -190,7 +194,7 @@ async fn paths_and_methods_are_kept_apart() {
         (Method::GET, "/panics", 500, None),
     ] {
         let request = Request::builder().method(&method).uri(path).body(whole(0)).unwrap();
-        let answer = routes.answer(Box::new(request), &counting.caller).await;
+        let answer = service.call(request).await.unwrap();
         assert_eq!(answer.status().as_u16(), expected, "{method} {path}");
         let allow = answer.headers().get(ALLOW).map(|allow| allow.to_str().unwrap());
         assert_eq!(allow, allowed, "{method} {path}");

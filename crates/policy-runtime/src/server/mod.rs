@@ -1,52 +1,58 @@
-//! The server, plain or with TLS: bounded connections, deadlines, and an end that resets nobody.
+//! The server, plain or with TLS: connections are bounded and have deadlines, and a shutdown resets
+//! no request.
 
 mod connection;
-mod table;
+mod connections;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::{BoxError, Service};
 use tracing::warn;
 
-use self::connection::Setting;
-pub(crate) use self::table::Caller;
-use self::table::{Place, Table};
-use crate::endpoints::Routes;
+use self::connection::Protocols;
+use self::connections::{Connections, Place};
+use crate::caller::Caller;
 use crate::tls::CertificateStore;
 
-/// As many as the kernel's queue holds.
-const QUEUE: usize = 1024;
-/// After an accept that failed, such as for want of file descriptors.
+/// The largest number of connections that the kernel has accepted and the server has not: the
+/// backlog with which tokio listens.
+const BACKLOG: usize = 1024;
+/// The pause after a failed accept, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The same where a connection was told to leave.
-const MOMENT: Duration = Duration::from_millis(5);
-/// So often the table is looked through for connections whose time is over.
+/// The same where a connection was evicted, which soon frees its descriptor.
+const PAUSE_AFTER_EVICTION: Duration = Duration::from_millis(5);
+/// How often the server looks for connections that are idle or too old.
 const SWEEP: Duration = Duration::from_secs(1);
-/// At most so often that is told.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// How often failed accepts are logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How many connections there may be, and how long what takes.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Connections at a time. One more takes the room of the one that is quiet for the longest.
+    /// Connections at a time. One more evicts the one that has been quiet for longest.
     pub(crate) connections: usize,
-    /// Of those that had to make room, how many may be there still.
+    /// Evicted connections that are not closed yet, at a time.
     pub(crate) leaving: usize,
-    /// For the handshake.
+    /// The time for the TLS handshake.
     pub(crate) handshake: Duration,
-    /// For the head of a request, and for the idle time between two of them over HTTP/1.1.
-    pub(crate) head: Duration,
-    /// The longest life of a connection, give or take a tenth, after which it ends at its next
-    /// answer: who reads an answer too slowly shall not hold it for ever, and callers spread over
-    /// replicas that came later.
+    /// The time for the head of a request, and between two requests, over HTTP/1.1.
+    pub(crate) idle: Duration,
+    /// The maximum age of a connection, give or take a tenth. It ends with its next answer. So a
+    /// caller that reads an answer too slowly does not keep a connection for ever, and callers
+    /// spread over replicas that started later.
     pub(crate) life: Duration,
 }
 
@@ -56,35 +62,41 @@ impl Default for Limits {
             connections: 512,
             leaving: 64,
             handshake: Duration::from_secs(5),
-            head: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
             life: Duration::from_secs(600),
         }
     }
 }
 
-/// What is served, and how.
+/// A server that is not listening yet.
 #[derive(Debug)]
-pub(crate) struct Server {
-    /// What is answered.
-    pub(crate) routes: Routes,
-    /// The certificate for TLS; without, HTTP is plain.
+pub(crate) struct Server<M> {
+    /// Makes the service that answers the requests of a connection.
+    pub(crate) make_service: M,
+    /// The certificate for TLS; without a store, HTTP is plain.
     pub(crate) certificates: Option<CertificateStore>,
-    /// Bounds.
     pub(crate) limits: Limits,
 }
 
-impl Server {
-    /// Answers the connections of a listener until it is stopped, and then those requests that are
-    /// under way. Connections that the kernel had accepted by then are answered as well.
+impl<M, S, B> Server<M>
+where
+    M: Fn(Arc<Caller>) -> S + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    /// Serves the connections of a listener until `stop` is cancelled, and then finishes requests
+    /// that are under way. Connections that the kernel has accepted by then are served as well.
     pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let table = Table::new(self.limits);
-        let setting = Arc::new(Setting::new(self.routes, self.certificates, self.limits));
-        let connections = TaskTracker::new();
-        let start = |stream: TcpStream, address: SocketAddr, place: Place| {
-            let setting = Arc::clone(&setting);
-            connections.spawn(async move { setting.answer(stream, address, place).await });
+        let connections = Connections::new(self.limits);
+        let protocols = Arc::new(Protocols::new(self.make_service, self.certificates, self.limits));
+        let tasks = TaskTracker::new();
+        let spawn = |stream: TcpStream, address: SocketAddr, place: Place| {
+            let protocols = Arc::clone(&protocols);
+            tasks.spawn(async move { protocols.serve(stream, address, place).await });
         };
-        let mut trouble = Trouble::default();
+        let mut failures = AcceptFailures::default();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -92,65 +104,65 @@ impl Server {
                 biased;
                 () = stop.cancelled() => break,
                 _ = sweep.tick() => {
-                    table.sweep();
+                    connections.sweep();
                     continue;
                 }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let place = stop.run_until_cancelled(table.enter()).await;
-                    start(stream, address, place.unwrap_or_else(|| table.enter_anyway()));
+                    let place = stop.run_until_cancelled(connections.enter()).await;
+                    spawn(stream, address, place.unwrap_or_else(|| connections.enter_unbounded()));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    trouble.tell(&error);
-                    // It may be file descriptors, of which quiet connections have some.
-                    sleep(if table.evict() { MOMENT } else { PAUSE }).await;
+                    failures.log(&error);
+                    // It may be for want of file descriptors, of which quiet connections have some.
+                    sleep(if connections.evict() { PAUSE_AFTER_EVICTION } else { PAUSE }).await;
                 }
             }
         }
-        table.stop();
-        // Those that wait in the kernel's queue would be reset with the listener. Asked directly:
-        // the runtime may not have heard of them yet.
+        connections.shut_down();
+        // Closing the listener resets the connections in its backlog. They are accepted without
+        // the runtime, which may not have been notified of them yet.
         match listener.into_std() {
-            Ok(queue) => {
-                for _ in 0..QUEUE {
-                    let Ok((stream, address)) = queue.accept() else { break };
+            Ok(backlog) => {
+                for _ in 0..BACKLOG {
+                    let Ok((stream, address)) = backlog.accept() else { break };
                     if stream.set_nonblocking(true).is_ok()
                         && let Ok(stream) = TcpStream::from_std(stream)
                     {
-                        start(stream, address, table.enter_anyway());
+                        spawn(stream, address, connections.enter_unbounded());
                     }
                 }
             }
-            Err(error) => warn!(%error, "cannot answer those that wait for a connection"),
+            Err(error) => warn!(%error, "cannot serve the connections in the backlog"),
         }
-        connections.close();
-        connections.wait().await;
+        tasks.close();
+        tasks.wait().await;
     }
 }
 
-/// Whether it was the peer that went away.
+/// Whether an accept failed because of the peer.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Accepts that failed. Told of now and then, since they come in thousands.
+/// Logs failed accepts, which come in thousands, now and then.
 #[derive(Debug, Default)]
-struct Trouble {
-    told: Option<Instant>,
-    untold: u64,
+struct AcceptFailures {
+    logged: Option<Instant>,
+    suppressed: u64,
 }
 
-impl Trouble {
-    fn tell(&mut self, error: &io::Error) {
-        if self.told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
-            self.untold += 1;
+impl AcceptFailures {
+    fn log(&mut self, error: &io::Error) {
+        if self.logged.is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
+            self.suppressed += 1;
             return;
         }
-        warn!(%error, before = self.untold, "cannot accept connections");
-        *self = Self { told: Some(Instant::now()), untold: 0 };
+        warn!(%error, suppressed = self.suppressed, "cannot accept connections");
+        *self = Self { logged: Some(Instant::now()), suppressed: 0 };
     }
 }

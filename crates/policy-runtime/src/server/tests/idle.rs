@@ -9,7 +9,7 @@ use crate::server::SWEEP;
 const HEAD: Duration = Duration::from_millis(100);
 
 fn impatient() -> Limits {
-    Limits { head: HEAD, ..Limits::default() }
+    Limits { idle: HEAD, ..Limits::default() }
 }
 
 #[tokio::test]

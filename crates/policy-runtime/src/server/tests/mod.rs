@@ -79,8 +79,9 @@ impl Running {
         store: CertificateStore,
     ) -> Self {
         let (answers, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let router = endpoints(&answers, &begun).router();
         let server = Server {
-            routes: endpoints(&answers, &begun).routes(),
+            make_service: move |caller| router.service(caller),
             certificates: (speech != Speech::Plain).then(|| store.clone()),
             limits,
         };

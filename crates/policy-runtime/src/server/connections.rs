@@ -1,0 +1,246 @@
+//! The open connections, and which of them is closed when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, counter};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use crate::backoff::about;
+use crate::caller::Activity;
+
+/// How long to wait for room where every connection is busy, before looking again.
+const RETRY: Duration = Duration::from_millis(10);
+/// How often a connection that is being closed checks whether its time is over.
+const CHECK: Duration = Duration::from_millis(20);
+
+/// How long a connection may still take for the answer that it is sending, by the reason why it is
+/// closed. What is being answered has a deadline of its own, and is always waited for.
+mod patience {
+    use std::time::Duration;
+
+    pub(super) const MAX_AGE: Duration = Duration::from_secs(30);
+    /// A caller that never sends the rest of its request must not delay the shutdown.
+    pub(super) const SHUTDOWN: Duration = Duration::from_millis(600);
+    pub(super) const EVICTED: Duration = Duration::from_millis(100);
+}
+
+/// All open connections. A new one that finds the table full evicts the one that has been quiet
+/// for longest. So connections that are idle, or that never finish a handshake, a head or a body,
+/// do not keep other callers out, however many there are: with a semaphore alone they would, and
+/// the API server would let everything in unjudged.
+#[derive(Debug)]
+pub(super) struct Connections {
+    limits: Limits,
+    origin: Instant,
+    table: Mutex<Table>,
+    closed: Notify,
+    evicted: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    by_id: BTreeMap<u64, Arc<Connection>>,
+    /// How many of them are evicted but not closed yet.
+    leaving: usize,
+    is_shutting_down: bool,
+}
+
+/// What the table knows about a connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) activity: Arc<Activity>,
+    expires: Instant,
+    /// Whether a connection that is quiet for long is idle. Over HTTP/2 pings show whether the
+    /// caller is still there.
+    has_idle_timeout: AtomicBool,
+    /// Why and since when it is being closed.
+    reason: Mutex<Option<(CloseReason, Instant)>>,
+    close: CancellationToken,
+}
+
+/// Why the server closes a connection. Where there are several reasons the last of them in this
+/// order counts, which leaves the least time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CloseReason {
+    /// No request for longer than the limit.
+    Idle,
+    /// It is as old as a connection may get.
+    MaxAge,
+    /// The server shuts down.
+    Shutdown,
+    /// A new connection needs its place.
+    Evicted,
+}
+
+/// The place of a connection in the table, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Arc<Connections>,
+    id: u64,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl Connections {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            origin: Instant::now(),
+            table: Mutex::default(),
+            closed: Notify::new(),
+            evicted: counter!("dropped_total", "what" => "connections"),
+        })
+    }
+
+    /// A place for a new connection. Waits only where all others are busy.
+    pub(super) async fn enter(self: &Arc<Self>) -> Place {
+        loop {
+            if let Some(place) = self.try_enter() {
+                return place;
+            }
+            let _ = timeout(RETRY, self.closed.notified()).await;
+        }
+    }
+
+    /// A place for a new connection, even if the table is full.
+    pub(super) fn enter_unbounded(self: &Arc<Self>) -> Place {
+        self.insert(&mut self.table.lock())
+    }
+
+    fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let table = &mut *self.table.lock();
+        let is_full = table.by_id.len() - table.leaving >= self.limits.connections;
+        let has_place = !is_full || self.evict_longest_quiet(table);
+        has_place.then(|| self.insert(table))
+    }
+
+    fn insert(self: &Arc<Self>, table: &mut Table) -> Place {
+        table.next += 1;
+        let connection = Arc::new(Connection {
+            activity: Arc::new(Activity::new(self.origin)),
+            // Jittered: callers that connected at the same time must not reconnect together.
+            expires: Instant::now() + about(self.limits.life),
+            has_idle_timeout: AtomicBool::new(false),
+            reason: Mutex::default(),
+            close: CancellationToken::new(),
+        });
+        if table.is_shutting_down {
+            connection.close(CloseReason::Shutdown);
+        }
+        table.by_id.insert(table.next, Arc::clone(&connection));
+        Place { connections: Arc::clone(self), id: table.next, connection }
+    }
+
+    /// Evicts a connection, to get its file descriptor back. Returns whether one was quiet.
+    pub(super) fn evict(&self) -> bool {
+        self.evict_longest_quiet(&mut self.table.lock())
+    }
+
+    fn evict_longest_quiet(&self, table: &mut Table) -> bool {
+        // An evicted connection may take a moment to close; this bounds how many of them exist.
+        if table.leaving >= self.limits.leaving {
+            return false;
+        }
+        let quiet = table.by_id.values().filter(|one| !one.activity.is_busy() && !one.is_evicted());
+        let Some(longest) = quiet.min_by_key(|one| one.activity.quiet_since()) else {
+            return false;
+        };
+        longest.close(CloseReason::Evicted);
+        table.leaving += 1;
+        self.evicted.increment(1);
+        true
+    }
+
+    /// Closes all connections, and those that come from now on.
+    pub(super) fn shut_down(&self) {
+        let table = &mut *self.table.lock();
+        table.is_shutting_down = true;
+        table.by_id.values().for_each(|connection| connection.close(CloseReason::Shutdown));
+    }
+
+    /// Closes the connections that are too old, or idle for too long. Called about once a second:
+    /// a timer for each connection would be reset at every request.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        for connection in self.table.lock().by_id.values() {
+            if connection.expires <= now {
+                connection.close(CloseReason::MaxAge);
+            } else if connection.is_idle(now, self.limits.idle) {
+                connection.close(CloseReason::Idle);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// From now on a connection without a request is idle. Before, its handshake has a timeout.
+    pub(super) fn start_idle_timeout(&self) {
+        self.activity.restart_quiet_time();
+        self.has_idle_timeout.store(true, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self, now: Instant, limit: Duration) -> bool {
+        self.has_idle_timeout.load(Ordering::Relaxed)
+            && !self.activity.is_busy()
+            && now.duration_since(self.activity.quiet_since()) >= limit
+    }
+
+    fn close(&self, reason: CloseReason) {
+        let current = &mut *self.reason.lock();
+        if current.is_none_or(|(current, _)| current < reason) {
+            *current = Some((reason, Instant::now()));
+            self.close.cancel();
+        }
+    }
+
+    fn is_evicted(&self) -> bool {
+        self.close_reason() == Some(CloseReason::Evicted)
+    }
+
+    pub(super) fn close_reason(&self) -> Option<CloseReason> {
+        self.reason.lock().map(|(reason, _)| reason)
+    }
+
+    /// Waits until the connection is to be closed. It should then end in good order by itself.
+    pub(super) async fn closing(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Waits until a connection that is to be closed has no more time to end by itself.
+    pub(super) async fn overdue(&self) {
+        self.closing().await;
+        while !self.is_overdue() {
+            sleep(CHECK).await;
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        let Some((reason, since)) = *self.reason.lock() else { return false };
+        let patience = match (reason, self.activity.had_request()) {
+            // Its caller is still reading an answer, however slowly; the maximum age ends that.
+            (CloseReason::Idle, true) => return false,
+            (CloseReason::Idle | CloseReason::Evicted, false) => Duration::ZERO,
+            (CloseReason::MaxAge, _) => patience::MAX_AGE,
+            (CloseReason::Shutdown, _) => patience::SHUTDOWN,
+            (CloseReason::Evicted, true) => patience::EVICTED,
+        };
+        let since = since.max(self.activity.quiet_since());
+        !self.activity.is_busy() && since.elapsed() >= patience
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let table = &mut *self.connections.table.lock();
+        table.by_id.remove(&self.id);
+        table.leaving -= usize::from(self.connection.is_evicted());
+        self.connections.closed.notify_one();
+    }
+}
