@@ -1,4 +1,4 @@
-//! etcd and kube-apiserver: their flags, their start.
+//! Flags and start of etcd and kube-apiserver.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,12 +15,12 @@ use crate::processes::Processes;
 use crate::testbed::Parts;
 use crate::{Program, audit};
 
-/// A start takes four seconds; a busy machine may need many times that.
+/// Deadline of a start. It takes about four seconds, and much longer on a busy machine.
 const START: Duration = Duration::from_secs(120);
-/// For one answer of the store.
+/// Deadline of one request to etcd.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// An API server with its store; the same each time it is started.
+/// An API server with its etcd. Ports and flags are the same each time it is started.
 pub(crate) struct ApiServer {
     url: String,
     port: u16,
@@ -29,8 +29,8 @@ pub(crate) struct ApiServer {
 }
 
 impl ApiServer {
-    /// Chooses ports and flags, and starts nothing. Without controllers nobody makes the
-    /// `ServiceAccount` that admission demands of a pod: so that plugin is off then.
+    /// Chooses ports and flags, and starts nothing. Without controllers no `ServiceAccount` is ever
+    /// created, which the admission plugin of that name requires for a pod; so it is disabled then.
     pub(crate) fn new(
         folder: &Path,
         keys: &Keys,
@@ -78,7 +78,7 @@ impl ApiServer {
             format!("--advertise-client-urls={url}"),
             "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
             "--log-level=warn".to_owned(),
-            // Nothing here has to outlive a power failure.
+            // The data need not survive a power failure.
             "--unsafe-no-fsync".to_owned(),
         ];
         processes.start(Program::Etcd.name(), &Program::Etcd.path()?, &arguments)?;
@@ -89,7 +89,7 @@ impl ApiServer {
         .map_err(|error| processes.explain(Program::Etcd.name(), &error))
     }
 
-    /// Asks etcd by its gateway of gRPC, where numbers of 64 bits are texts
+    /// Sends a request to etcd's gRPC gateway, which writes 64-bit numbers as JSON strings
     /// (<https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>).
     fn ask_store(&self, path: &str, json: &str) -> Result<serde_json::Value> {
         let addr = (Ipv4Addr::LOCALHOST, self.store_port).into();
@@ -98,14 +98,14 @@ impl ApiServer {
         Ok(serde_json::from_str(&body)?)
     }
 
-    /// The bytes that the store uses for what it knows, those of older versions included.
+    /// The bytes that etcd uses for all revisions that it keeps.
     pub(crate) fn store_bytes(&self) -> Result<u64> {
         let status = self.ask_store("/v3/maintenance/status", "{}")?;
         let bytes = status["dbSizeInUse"].as_str().and_then(|bytes| bytes.parse().ok());
-        bytes.with_context(|| format!("etcd does not tell its size: {status}"))
+        bytes.with_context(|| format!("the status of etcd has no dbSizeInUse: {status}"))
     }
 
-    /// Makes the store forget every version but the present one.
+    /// Compacts etcd up to the current revision.
     pub(crate) fn compact(&self) -> Result<()> {
         let status = self.ask_store("/v3/maintenance/status", "{}")?;
         let revision = &status["header"]["revision"];
@@ -114,12 +114,12 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Starts kube-apiserver, and does not wait for it.
+    /// Starts kube-apiserver, and does not wait until it is ready.
     pub(crate) fn start(&self, processes: &Processes) -> Result<()> {
         processes.start(Program::ApiServer.name(), &Program::ApiServer.path()?, &self.arguments)
     }
 
-    /// Waits until kube-apiserver listens and `ready` says yes.
+    /// Waits until kube-apiserver listens and `ready` returns true.
     pub(crate) fn wait_until_ready(
         &self,
         processes: &Processes,
@@ -128,7 +128,7 @@ impl ApiServer {
         let name = Program::ApiServer.name();
         wait_for("the API server to be ready", START, || {
             processes.check(name)?;
-            // The knock on the port costs nothing, asking through kubectl 100 ms of a core.
+            // Connecting to the port costs nothing; a call of kubectl takes 50 ms of a core.
             Ok((listens(self.port) && ready()?).then_some(()))
         })
         .map_err(|error| processes.explain(name, &error))
@@ -138,20 +138,20 @@ impl ApiServer {
 const FLAGS: [&str; 10] = [
     "--bind-address=127.0.0.1",
     "--advertise-address=127.0.0.1",
-    // Else it would publish the loopback address as the endpoint of its own Service, and refuse.
+    // The API server refuses to publish a loopback address as an endpoint of its own Service.
     "--endpoint-reconciler-type=none",
     "--authorization-mode=RBAC",
     "--service-account-issuer=https://kubernetes.default.svc",
     "--service-cluster-ip-range=10.0.0.0/24",
     "--allow-privileged=true",
     "--profiling=false",
-    // MB until the log starts anew: suites read it from its beginning.
+    // In MB. Suites read the log from its beginning, so it must not be rotated.
     "--audit-log-maxsize=4000",
-    // The first lines of the log stay readable.
+    // A short log: its end is quoted in errors.
     "--v=0",
 ];
 
-/// Has the API server show its client certificate to every webhook
+/// Makes the API server present its client certificate to every webhook
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#authenticate-apiservers>).
 fn admission_config(folder: &Path, keys: &Keys) -> Result<PathBuf> {
     let write = |name: &str, object: serde_json::Value| {
@@ -174,10 +174,10 @@ fn admission_config(folder: &Path, keys: &Keys) -> Result<PathBuf> {
     )
 }
 
-/// Two different ports of the loopback address that nobody has at the moment.
+/// Two different ports of the loopback address that are free now.
 fn free_ports() -> Result<(u16, u16)> {
     let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free");
-    // Both are held until both are known.
+    // Both stay open until both numbers are known, so that they differ.
     let (first, second) = (any()?, any()?);
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }

@@ -1,4 +1,4 @@
-//! What the API server saw: which calls a user really made.
+//! The API server's audit log: the requests that a user sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use crate::Testbed;
 
-/// The log's name in the testbed's folder.
+/// The name of the log in the testbed's folder.
 pub(crate) const LOG: &str = "audit.log";
 
-/// Every call of everybody but the API server's own, without bodies.
+/// Logs the requests of all users, without bodies, except those of the API server itself.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -22,35 +22,35 @@ rules:
 - level: Metadata
 ";
 
-/// One call. What does not apply is empty: a URL such as `/version` has no resource.
+/// One request. A field that does not apply is empty: `/version` has no resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditedCall {
-    /// As RBAC knows it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
+    /// The verb in RBAC: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
     pub verb: String,
-    /// API group; empty for the core group.
+    /// The API group; empty for the core group.
     pub group: String,
-    /// In the plural, such as `pods`.
+    /// The resource, such as `pods`.
     pub resource: String,
-    /// Such as `status`.
+    /// The subresource, such as `status`.
     pub subresource: String,
-    /// Empty for the whole cluster.
+    /// The namespace; empty for a request about the whole cluster.
     pub namespace: String,
-    /// Empty for a list; also for some creations, where only the body has it.
+    /// The object; empty for a list, and for a creation whose name is in the body only.
     pub name: String,
     /// Path and query.
     pub url: String,
-    /// HTTP status of the answer.
+    /// The HTTP status of the response.
     pub code: u16,
-    /// What admission and others had to say of it.
+    /// Audit annotations, such as those of admission webhooks.
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Testbed {
-    /// The finished calls of a user in their order: `admin`, `limited-0`, or
+    /// The finished requests of a user, in order. Users are `admin`, `limited-0` and so on, and
     /// `system:serviceaccount:NAMESPACE:NAME`.
     ///
-    /// The log may be a moment behind the answer: poll for the call that a suite expects. A watch
-    /// stands in it once it has ended.
+    /// The log is written shortly after the response: poll for an expected request. A watch is
+    /// logged when it ends.
     pub fn audit(&self, user: &str) -> Result<Vec<AuditedCall>> {
         let path = self.folder().join(LOG);
         let log = fs::read_to_string(&path);
@@ -61,7 +61,7 @@ impl Testbed {
 fn calls(log: &str, user: &str) -> Result<Vec<AuditedCall>> {
     let mut found = Vec::new();
     for line in log.split_inclusive('\n') {
-        // The last line may still be written.
+        // A line without an end is being written.
         let Some(line) = line.strip_suffix('\n') else { break };
         let event: Event = serde_json::from_str(line).context("a line of the audit log")?;
         if event.user.username == user && event.stage == "ResponseComplete" {
@@ -89,7 +89,7 @@ struct Event {
 
 #[derive(Deserialize)]
 struct User {
-    /// Nobody, where who asked could not be told.
+    /// Empty where the request was not authenticated.
     #[serde(default)]
     username: String,
 }

@@ -1,15 +1,16 @@
-//! kube-controller-manager and kube-scheduler.
+//! Start of kube-controller-manager and kube-scheduler.
 
 use anyhow::Result;
 
 use crate::tokens::{CONTROLLER_MANAGER, SCHEDULER};
 use crate::{Program, Testbed};
 
-/// For both: one of each, nothing to serve, and no waiting for a client-side limit of requests.
+/// Flags of both: no leader election as there is one of each, no HTTPS port, and client-side rate
+/// limits that are never reached.
 const FLAGS: [&str; 4] =
     ["--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000"];
 
-/// Starts both, and does not wait for them.
+/// Starts both, and does not wait until they are ready.
 pub(crate) fn start(testbed: &Testbed) -> Result<()> {
     let keys = &testbed.keys;
     let own = [
@@ -21,7 +22,7 @@ pub(crate) fn start(testbed: &Testbed) -> Result<()> {
     run(testbed, Program::Scheduler, SCHEDULER, &[])
 }
 
-/// Waits until the controllers work: they have made the first `ServiceAccount`.
+/// Waits until the controllers have created the first `ServiceAccount`.
 pub(crate) fn wait_until_ready(testbed: &Testbed) -> Result<()> {
     let name = Program::ControllerManager.name();
     let processes = &testbed.processes;

@@ -1,4 +1,4 @@
-//! One question to a service on the loopback: enough of HTTP/1.1 for that.
+//! A minimal HTTP/1.1 client for one request to a service on the loopback address.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// A client that trusts these and nobody else, and shows no certificate.
+/// A TLS client that trusts these certificates only and has no certificate of its own.
 pub fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
-        roots.add(certificate.clone()).context("a certificate to trust")?;
+        roots.add(certificate.clone()).context("cannot trust a certificate")?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
@@ -21,30 +21,30 @@ pub fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Where a service is to be asked, and how.
+/// The address of a service, with TLS or without.
 #[derive(Clone, Debug)]
 pub struct Address {
     pub(crate) addr: SocketAddr,
-    /// Whom to trust, where it speaks HTTPS.
+    /// The TLS client for an HTTPS service.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Address {
-    /// The same, asked by HTTPS by that client.
+    /// The same address, for HTTPS with that client.
     #[must_use]
     pub fn trusting(self, client: ClientConfig) -> Self {
         Self { tls: Some(Arc::new(client)), ..self }
     }
 
-    /// Asks for a path, and gives status and body. The deadline is for all of it, also where a
-    /// service that stands still lets the kernel accept the connection.
+    /// Sends a GET request, and returns status and body. The deadline covers all of it, also when a
+    /// stopped service leaves it to the kernel to accept the connection.
     pub fn get(&self, path: &str, within: Duration) -> Result<(u16, String)> {
         let Self { addr, .. } = self;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         self.exchange(&request, within).with_context(|| format!("GET {addr}{path}"))
     }
 
-    /// Sends JSON to a path, and gives status and body.
+    /// Sends a POST request with a JSON body, and returns status and body.
     pub fn post(&self, path: &str, json: &str, within: Duration) -> Result<(u16, String)> {
         let Self { addr, .. } = self;
         let request = format!(
@@ -58,7 +58,7 @@ impl Address {
     fn exchange(&self, request: &str, within: Duration) -> Result<(u16, String)> {
         let end = Instant::now() + within;
         let stream = TcpStream::connect_timeout(&self.addr, within)?;
-        // The same socket, for its deadlines.
+        // A second handle of the socket, to set its timeouts.
         let socket = stream.try_clone()?;
         match &self.tls {
             None => read_answer(stream, &socket, request, within, end),
@@ -78,21 +78,21 @@ fn read_answer(
     within: Duration,
     end: Instant,
 ) -> Result<(u16, String)> {
-    // Zero would mean no deadline, and is refused.
+    // The standard library refuses a timeout of zero.
     let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     socket.set_write_timeout(Some(left()))?;
-    // A handshake reads as well.
+    // The TLS handshake reads within the first write.
     socket.set_read_timeout(Some(left()))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut part = [0; 16 * 1024];
     loop {
-        ensure!(Instant::now() < end, "no whole answer within {} s", within.as_secs_f32());
+        ensure!(Instant::now() < end, "no complete response within {} s", within.as_secs_f32());
         socket.set_read_timeout(Some(left()))?;
         match stream.read(&mut part) {
             Ok(0) => return parse(&answer),
             Ok(read) => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
-            // The deadline, judged above; or a signal for us.
+            // A timeout, which the next round turns into an error, or a signal.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -103,23 +103,23 @@ fn read_answer(
     }
 }
 
-/// Status and body of a whole answer.
+/// Status and body of a complete response.
 fn parse(answer: &[u8]) -> Result<(u16, String)> {
-    let end = find(answer, b"\r\n\r\n").context("the answer ends within its head")?;
+    let end = find(answer, b"\r\n\r\n").context("the response ends within its head")?;
     let (head, body) = answer.split_at(end);
     let body = body.get(4..).unwrap_or_default();
     let head = String::from_utf8_lossy(head);
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.with_context(|| format!("no HTTP: {head:?}"))?;
+    let status = status.with_context(|| format!("the response is not HTTP: {head:?}"))?;
     let body = match header(&head, "transfer-encoding") {
         Some("chunked") => join_chunks(body)?,
-        Some(other) => bail!("the encoding {other:?} is not known here"),
+        Some(other) => bail!("the transfer encoding {other:?} is not supported"),
         None => body.to_vec(),
     };
     if let Some(length) = header(&head, "content-length") {
-        ensure!(length == body.len().to_string(), "{} bytes came of {length}", body.len());
+        ensure!(length == body.len().to_string(), "the body has {} of {length} bytes", body.len());
     }
-    Ok((status, String::from_utf8(body).context("the body is no UTF-8")?))
+    Ok((status, String::from_utf8(body).context("the body is not UTF-8")?))
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -127,7 +127,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     headers.find_map(|(found, value)| found.eq_ignore_ascii_case(name).then(|| value.trim()))
 }
 
-/// Each chunk comes after its length in a line of its own; the last has none.
+/// Joins chunks. The length of a chunk precedes it on a line of its own; 0 ends the body.
 fn join_chunks(mut rest: &[u8]) -> Result<Vec<u8>> {
     const CUT: &str = "the answer ends within a chunk";
     let mut body = Vec::new();
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_service_that_stands_still_costs_the_deadline_and_no_more() {
-        // Never accepts: the kernel does.
+        // The test never accepts; the kernel does.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let start = Instant::now();
         let address = Address { addr: silent.local_addr().unwrap(), tls: None };

@@ -1,4 +1,4 @@
-//! Identities with exactly the rights that a suite gives them.
+//! Users and `ServiceAccounts` with exactly the permissions that a suite grants.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Testbed;
 use crate::tokens::{LIMITED, limited};
 
-/// How far rights reach.
+/// Where permissions apply.
 #[derive(Clone, Copy)]
 enum Scope<'a> {
     Cluster,
@@ -17,26 +17,26 @@ enum Scope<'a> {
 }
 
 impl Testbed {
-    /// Makes a `ServiceAccount` with these rights in the whole cluster, and gives its kubeconfig.
+    /// Creates a `ServiceAccount` with permissions in the whole cluster, and returns its kubeconfig.
     ///
-    /// `rules` is YAML as under `rules:` of a `ClusterRole`. The token is a real one, by
-    /// `TokenRequest`, for an hour. The kubeconfig's namespace is that of the account.
+    /// `rules` is YAML as under `rules:` of a `ClusterRole`. The token is from a `TokenRequest` and
+    /// valid for an hour. The kubeconfig's namespace is that of the account.
     pub fn service_account(&self, namespace: &str, name: &str, rules: &str) -> Result<PathBuf> {
         self.account(namespace, name, rules, Scope::Cluster)
     }
 
-    /// Like [`Testbed::service_account`], with rights in the account's own namespace only.
+    /// Like [`Testbed::service_account`], with permissions in the account's own namespace only.
     pub fn service_account_in(&self, namespace: &str, name: &str, rules: &str) -> Result<PathBuf> {
         self.account(namespace, name, rules, Scope::Namespace(namespace))
     }
 
-    /// Makes a plain user, `limited-0` and so on, with these rights in one namespace and none
-    /// elsewhere, and gives its kubeconfig, whose context has that namespace.
+    /// Gives a user, `limited-0` and so on, permissions in one namespace, and returns its
+    /// kubeconfig, whose context has that namespace.
     ///
-    /// Fails after 32 users of one testbed: the API server reads its users at its start.
+    /// Fails after 32 users of one testbed, as the API server reads the user names at its start.
     pub fn limited_user(&self, namespace: &str, rules: &str) -> Result<PathBuf> {
         let number = self.limited.fetch_add(1, Ordering::Relaxed);
-        ensure!(number < LIMITED, "all {LIMITED} limited users of the testbed are taken");
+        ensure!(number < LIMITED, "all {LIMITED} limited users of the testbed are in use");
         let user = limited(number);
         let subject = json!({
             "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io",
@@ -45,8 +45,8 @@ impl Testbed {
         self.user_kubeconfig(&user, Some(namespace))
     }
 
-    /// The kubeconfig of a `ServiceAccount` that exists, with the rights that it has, such as one
-    /// of [`Testbed::install_base`]. The token is a real one, for an hour.
+    /// The kubeconfig of an existing `ServiceAccount`, such as one of [`Testbed::install_base`]. The
+    /// token is from a `TokenRequest` and valid for an hour.
     pub fn account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let create = ["create", "token", name, "--namespace", namespace, "--duration=1h"];
         let token = self.kubectl(&create)?.succeeded()?;
@@ -67,7 +67,7 @@ impl Testbed {
             "metadata": { "namespace": namespace, "name": name },
         });
         let subject = json!({ "kind": "ServiceAccount", "name": name, "namespace": namespace });
-        // A ClusterRole has no namespace to keep apart two accounts of one name.
+        // A ClusterRole has no namespace, so its name has that of the account.
         let role = format!("{namespace}:{name}");
         let mut objects = vec![account];
         objects.extend(rights(&role, &subject, rules, scope)?);
@@ -78,8 +78,8 @@ impl Testbed {
 
 /// A role and its binding.
 fn rights(name: &str, subject: &Value, rules: &str, scope: Scope<'_>) -> Result<[Value; 2]> {
-    let rules: Value = serde_saphyr::from_str(rules).context("the rules are no YAML list")?;
-    ensure!(rules.is_array(), "the rules are no YAML list");
+    let rules: Value = serde_saphyr::from_str(rules).context("the rules are not a YAML list")?;
+    ensure!(rules.is_array(), "the rules are not a YAML list");
     let (role, metadata) = match scope {
         Scope::Cluster => ("ClusterRole", json!({ "name": name })),
         Scope::Namespace(namespace) => ("Role", json!({ "name": name, "namespace": namespace })),

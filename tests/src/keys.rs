@@ -9,17 +9,17 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// Who the API server is to webhooks, as the common name of its certificate.
+/// The common name of the certificate that the API server presents to webhooks.
 pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
 
-/// The files, all PEM.
+/// The paths of the PEM files.
 pub(crate) struct Keys {
-    /// What clients trust.
+    /// The certificate authority that clients trust.
     pub(crate) authority: PathBuf,
     /// The API server's certificate, for 127.0.0.1.
     pub(crate) certificate: PathBuf,
     pub(crate) certificate_key: PathBuf,
-    /// What the API server shows to webhooks, where they ask.
+    /// The API server's client certificate for webhooks.
     pub(crate) client: PathBuf,
     pub(crate) client_key: PathBuf,
     /// Signs the tokens of `ServiceAccounts`.
@@ -28,7 +28,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// New ones, written into `folder`. Elliptic curves: an RSA key would cost half a second.
+    /// Generates keys and certificates into `folder`. Elliptic-curve keys, as generating an RSA key
+    /// takes half a second.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         let write = |name: &str, text: String| {
             let path = folder.join(name);

@@ -11,7 +11,7 @@ pub(crate) struct Access<'a> {
     /// Name of the context and of the cluster.
     pub(crate) name: &'a str,
     pub(crate) server: &'a str,
-    /// By path: the file lives as long as the server.
+    /// The file of the certificate authority, which exists as long as the server runs.
     pub(crate) authority: &'a Path,
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn write(
     namespace: Option<&str>,
 ) -> Result<PathBuf> {
     let name = access.name;
-    // Files with users of the same name can stand side by side in KUBECONFIG.
+    // Unique, so that KUBECONFIG can list files of several control planes.
     let entry = format!("{user}@{name}");
     let mut context = json!({ "cluster": name, "user": entry });
     if let Some(namespace) = namespace {
@@ -38,7 +38,7 @@ pub(crate) fn write(
         "clusters": [{ "name": name, "cluster": {
             "server": access.server,
             "certificate-authority": access.authority,
-            // Compressing for the loopback only costs time.
+            // Compression only costs time on the loopback address.
             "disable-compression": true,
         }}],
         "users": [{ "name": entry, "user": { "token": token } }],

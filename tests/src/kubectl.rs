@@ -1,4 +1,4 @@
-//! What a suite does to the cluster.
+//! Calls of kubectl.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,12 +10,12 @@ use crate::programs::root;
 use crate::{Run, Testbed};
 
 impl Testbed {
-    /// Runs kubectl as `admin`. Nothing is tried again.
+    /// Runs kubectl as `admin`, once.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Run> {
         self.kubectl_as(self.kubeconfig(), arguments)
     }
 
-    /// Runs kubectl as `admin`, with its standard input, for `-f -`.
+    /// Runs kubectl as `admin` with a standard input, for `-f -`.
     pub fn kubectl_stdin(&self, arguments: &[&str], stdin: &str) -> Result<Run> {
         Run::of(&mut self.command(self.kubeconfig(), arguments), Some(stdin))
     }
@@ -25,39 +25,39 @@ impl Testbed {
         Run::of(&mut self.command(kubeconfig, arguments), None)
     }
 
-    /// Applies manifests on the server's side, as `admin`, and takes over every field in them.
+    /// Applies manifests as `admin` by server-side apply, and takes over conflicting fields.
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         self.kubectl_stdin(&arguments, yaml)?.succeeded()?;
         Ok(())
     }
 
-    /// Installs the definitions of policies and audit results, as a user without `policyctl` would.
+    /// Installs the CRDs of policies and audit results with kubectl.
     pub fn install_definitions(&self) -> Result<()> {
         let crds = root().join("deploy/crds");
-        let crds = crds.to_str().context("the path of the checkout is no UTF-8")?;
+        let crds = crds.to_str().context("the path of the checkout is not UTF-8")?;
         self.kubectl(&["apply", "--server-side", "-f", crds])?.succeeded()?;
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         self.kubectl(&established)?.succeeded()?;
         Ok(())
     }
 
-    /// Installs what every installation has, `deploy/kustomize/base`, as a user would. Again is
-    /// no change; whoever else has changed one of its fields meanwhile makes it fail.
+    /// Applies `deploy/kustomize/base` with kubectl. A second call changes nothing, and fails where
+    /// another field manager has changed a field in between.
     pub fn install_base(&self) -> Result<()> {
         self.apply_base(&["--server-side", "--field-manager=testbed-install"])
     }
 
-    /// The same with other options of `kubectl apply`.
+    /// Applies `deploy/kustomize/base` with other options of `kubectl apply`.
     pub fn apply_base(&self, options: &[&str]) -> Result<()> {
         let base = root().join("deploy/kustomize/base");
-        let base = base.to_str().context("the path of the checkout is no UTF-8")?;
+        let base = base.to_str().context("the path of the checkout is not UTF-8")?;
         self.kubectl(&[&["apply", "--kustomize", base][..], options].concat())?.succeeded()?;
         Ok(())
     }
 
-    /// Makes a namespace that no other caller has, and gives its name: the prefix and a number.
-    /// Pods can be created in it at once.
+    /// Creates a namespace for the caller alone, and returns its name: the prefix and a number. Pods
+    /// can be created in it at once.
     pub fn namespace(&self, prefix: &str) -> Result<String> {
         let name = format!("{prefix}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         self.kubectl(&["create", "namespace", &name])?.succeeded()?;
@@ -67,21 +67,21 @@ impl Testbed {
         Ok(name)
     }
 
-    /// Waits for a namespace's default `ServiceAccount`, which each of its pods needs.
+    /// Waits for the default `ServiceAccount` of a namespace, without which no pod can be created.
     pub(crate) fn wait_for_service_account(&self, namespace: &str) -> Result<()> {
         let account = ["wait", "--for=create", "serviceaccount/default", "--timeout=60s"];
         self.kubectl(&[&account[..], &["--namespace", namespace]].concat())?.succeeded()?;
         Ok(())
     }
 
-    /// kubectl without any of the user's settings.
+    /// kubectl without the settings of the person who runs the suites.
     fn command(&self, kubeconfig: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.kubectl_program());
         command.args(arguments).current_dir(self.folder());
         command.env("KUBECONFIG", kubeconfig).env("KUBERC", "off");
         command.env("KUBECACHEDIR", self.folder().join("kubectl-cache"));
-        // Suites call it some two thousand times. Each process ends before the memory that it does
-        // not collect matters, and takes a fifth less time.
+        // No garbage collection: it takes a fifth of the time of kubectl, which the suites call
+        // some two thousand times, and which ends before its memory matters.
         command.env("GOGC", "off");
         command
     }

@@ -1,18 +1,18 @@
 //! Real control planes for tests: etcd, kube-apiserver and, on request, controllers and nodes,
-//! without containers and without a cluster.
+//! without containers.
 //!
 //! ```text
-//! go, toolchain   the Go programs, built once into a cache        Program::path
-//! processes       programs that end with their testbed            Processes
-//! testbed         start and ready, API server killed and back     Testbed::start
-//! kubectl         what a suite does to the cluster                 Testbed::kubectl, apply, namespace
-//! identity        who it does it as                                service_account, limited_user
+//! go, toolchain   the Go programs, built once into a cache         Program::path
+//! processes       processes that end with their testbed            Processes
+//! testbed         start of a control plane, kill of its API server Testbed::start
+//! kubectl         changes of the cluster                           Testbed::kubectl, apply, namespace
+//! identity        users with given permissions                     service_account, limited_user
 //! service         the platform's services beside it                Testbed::service
-//! metrics, http   what a service answers                           Service::metrics, get
-//! audit           what the API server saw                          Testbed::audit
+//! metrics, http   requests to a service                            Service::metrics, get
+//! audit           requests to the API server                       Testbed::audit
 //! ```
 //!
-//! All of it is plain, blocking code: suites run `kubectl` and `policyctl` as their users do.
+//! The code is blocking: suites run `kubectl` and `policyctl` as users do.
 #![expect(clippy::missing_errors_doc, reason = "each text says what can fail where that is news")]
 
 mod api_server;

@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build what a control plane consists of, where the cache lacks it
+    /// Build the programs of a control plane that the cache lacks
     Build,
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,

@@ -1,29 +1,29 @@
-//! Prometheus' text format, as a scrape reads it.
+//! A parser of the Prometheus text format.
 
 use std::collections::BTreeMap;
 use std::str::Chars;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What `/metrics` answered: a value for each series.
+/// The response of `/metrics`: a value for each series.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     series: BTreeMap<Series, f64>,
     types: BTreeMap<String, String>,
 }
 
-/// A metric's name with its labels, sorted by their names.
+/// The name of a metric with its labels, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Series {
-    /// Such as `pod_events_total`; a histogram has several, such as `…_bucket`.
+    /// The name, such as `pod_events_total`; a histogram has several, such as `…_bucket`.
     pub name: String,
-    /// Names and values.
+    /// Names and values of the labels.
     pub labels: Vec<(String, String)>,
 }
 
 impl Metrics {
-    /// Reads a page. Fails at a line that is no metric, and where a series comes twice, as
-    /// Prometheus would.
+    /// Parses a response. Like Prometheus, it rejects a malformed line and a series that occurs
+    /// twice.
     pub fn parse(text: &str) -> Result<Self> {
         let mut metrics = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -36,9 +36,9 @@ impl Metrics {
                 }
                 continue;
             }
-            let (series, value) = sample(line).with_context(|| format!("no metric: {line}"))?;
+            let (series, value) = sample(line).with_context(|| format!("malformed: {line}"))?;
             let twice = metrics.series.insert(series, value).is_some();
-            ensure!(!twice, "a second value for one series: {line}");
+            ensure!(!twice, "a second value of one series: {line}");
         }
         Ok(metrics)
     }
@@ -52,13 +52,13 @@ impl Metrics {
         self.series.get(&Series { name: name.to_owned(), labels }).copied()
     }
 
-    /// Whether there is a series of this name, with any labels.
+    /// Whether a series has this name, with any labels.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.iter().any(|(series, _)| series.name == name)
     }
 
-    /// The type that the page gives a metric: `counter`, `gauge`, `histogram`.
+    /// The declared type of a metric: `counter`, `gauge`, `histogram`.
     #[must_use]
     pub fn kind(&self, name: &str) -> Option<&str> {
         self.types.get(name).map(String::as_str)
@@ -79,7 +79,7 @@ impl Series {
     }
 }
 
-/// `name{label="value"} 1`, with or without labels and a time at the end.
+/// Parses `name{label="value"} 1`, with or without labels and a timestamp.
 fn sample(line: &str) -> Option<(Series, f64)> {
     let end = line.find(['{', ' ']).filter(|end| *end > 0)?;
     let (name, rest) = line.split_at(end);
@@ -92,7 +92,7 @@ fn sample(line: &str) -> Option<(Series, f64)> {
     Some((Series { name: name.to_owned(), labels }, value))
 }
 
-/// Labels up to the closing brace, and what follows it.
+/// The labels up to the closing brace, and the rest of the line.
 fn pairs(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     let mut pairs = Vec::new();
     loop {
@@ -107,7 +107,7 @@ fn pairs(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// The text up to the closing quote.
+/// The text up to the closing quote, without its escapes.
 fn quoted(letters: &mut Chars<'_>) -> Option<String> {
     let mut text = String::new();
     loop {
@@ -146,7 +146,7 @@ odd_bucket{le="+Inf"} +Inf
         assert_eq!(metrics.value("pod_events_total", &[("event", "applied")]), Some(12.0));
         let labels = [("namespace", "shop"), ("check", "latest-tag")];
         assert_eq!(metrics.value("namespace_violations", &labels), Some(2.0));
-        // Some of the labels are another series.
+        // A part of the labels is another series.
         assert_eq!(metrics.value("namespace_violations", &labels[..1]), None);
         assert_eq!(metrics.value("pod_events_total", &[]), None);
         assert!(metrics.has("pod_events_total") && !metrics.has("pod_events"));

@@ -1,4 +1,4 @@
-//! Nodes and their kubelets, played by kwok.
+//! Nodes and their kubelets, simulated by kwok.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::tokens::KWOK;
 use crate::{Program, Testbed};
 
-/// What becomes of nodes and pods.
+/// The transitions of nodes and pods.
 const STAGES: &str = include_str!("stages.yaml");
 
-/// Starts kwok, makes the Nodes, and returns once all are ready.
+/// Starts kwok, creates the Nodes, and returns when all are ready.
 pub(crate) fn start(testbed: &Testbed, count: u32) -> Result<()> {
     let stages = testbed.folder().join("stages.yaml");
     fs::write(&stages, STAGES)?;
@@ -21,9 +21,9 @@ pub(crate) fn start(testbed: &Testbed, count: u32) -> Result<()> {
         format!("--config={}", stages.display()),
         "--manage-all-nodes=true".to_owned(),
         "--server-address=127.0.0.1:0".to_owned(),
-        // Without a lease that is renewed, the controllers give a node up after 50 s.
+        // The controllers mark a node as unreachable 50 s after the last renewal of its lease.
         "--node-lease-duration-seconds=40".to_owned(),
-        // Where nobody is, so that `kubectl logs` is refused at once.
+        // Nothing listens there, so `kubectl logs` fails at once.
         "--node-ip=127.0.0.1".to_owned(),
     ];
     let nodes: Vec<Value> = (0..count).map(node).collect();

@@ -1,4 +1,4 @@
-//! Waiting for a condition, never for a time.
+//! Waiting for a condition by polling.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks `condition` until it gives something, and gives that.
+/// Calls `condition` until it returns a value, and returns that.
 ///
-/// `None` means not yet. An error of the condition ends the waiting at once. After `within` the
-/// waiting fails with an error that names `what`, which reads as "waited for {what}".
+/// `None` means not yet. An error of the condition is returned at once. After `within` the error
+/// reads "waited for {what}".
 pub fn wait_for<T>(
     what: &str,
     within: Duration,

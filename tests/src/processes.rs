@@ -1,4 +1,4 @@
-//! Programs that end with their testbed, however that ends.
+//! Processes that are killed when their testbed ends, even by a crash of the test process.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
@@ -13,12 +13,12 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::run::Run;
 
-/// Lines of a log in an error.
+/// Lines of a log that are quoted in an error.
 const TAIL: usize = 20;
 
-/// Reads which process groups there are until the other end of its input is gone: closed by us,
-/// or by the kernel after our death of any kind. Then it ends them and removes the folder. A
-/// process that is just being killed may still write: so the removal is tried again.
+/// A shell script that outlives this process. It reads the ids of started and ended process groups
+/// until its input is closed, by us or by the kernel after our end. Then it kills the groups that
+/// are left and removes the folder. The removal is retried, as a process can write until it is dead.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 groups=
@@ -40,43 +40,43 @@ until rm -rf -- "$1" || [ "$tries" -ge 50 ]; do
 done
 "#;
 
-/// Becomes the program once told to: until then the watchdog may not know of it, and it ends by
-/// itself when we die.
+/// A shell script that waits for a line before it becomes the program, so that the watchdog knows
+/// the process group first. If this process dies earlier, its input is closed and the shell exits.
 const STARTER: &str = r#"read -r go && exec "$@" </dev/null"#;
 
-/// A folder, and the programs that run in it. All are gone once this is dropped or this process
-/// has died, also by SIGKILL.
+/// A folder, and the processes that run in it. They are killed and the folder is removed when this
+/// is dropped or when this process dies, even by SIGKILL.
 pub(crate) struct Processes {
     folder: PathBuf,
     watchdog: Child,
-    /// None only while it is dropped.
+    /// `None` only during drop.
     input: Option<Mutex<ChildStdin>>,
     running: Mutex<Vec<Process>>,
 }
 
 struct Process {
     name: String,
-    /// Not waited for as long as it is listed: its number cannot be another process's.
+    /// Not waited for while it is listed, so its id cannot belong to another process.
     child: Child,
 }
 
-/// A signal that a service has to live with, or to die of.
+/// A signal to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// The request to end, as a kubelet sends it.
+    /// The request to stop that a kubelet sends.
     Term,
-    /// Ctrl+C.
+    /// Ctrl+C in a terminal.
     Int,
-    /// The end, without a chance to tidy up.
+    /// The immediate end, without clean-up.
     Kill,
-    /// A standstill, such as of a machine that swaps or a virtual machine that moves.
+    /// A pause, such as of a virtual machine during live migration.
     Stop,
-    /// The end of a standstill.
+    /// The end of a pause.
     Cont,
 }
 
 impl Signal {
-    /// As the shell knows it.
+    /// The name for the shell's `kill`.
     fn name(self) -> &'static str {
         match self {
             Self::Term => "TERM",
@@ -88,18 +88,18 @@ impl Signal {
     }
 }
 
-/// What a program finds in its environment, beside a home folder that is empty of settings.
+/// The environment variables of a process. Its home folder has no settings in any case.
 pub(crate) enum Environment<'a> {
-    /// What we found in ours.
+    /// Those of this process.
     Ours,
-    /// The search path, and these.
+    /// `PATH` and these.
     Only(&'a [(String, OsString)]),
 }
 
 impl Processes {
-    /// A new temporary folder, readable by this user only, with no programs yet.
+    /// A new temporary folder, readable by this user only, without processes.
     pub(crate) fn new() -> Result<Self> {
-        // The keys in it are nobody else's business.
+        // It will hold private keys.
         let mode = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("kube-devops-").permissions(mode).tempdir();
         let folder = folder.context("cannot create a temporary folder")?;
@@ -122,12 +122,12 @@ impl Processes {
         &self.folder
     }
 
-    /// Starts a program in a process group of its own, with its output in its log.
+    /// Starts a program in its own process group, with its output in the log of this name.
     pub(crate) fn start(&self, name: &str, program: &Path, arguments: &[String]) -> Result<()> {
         self.start_in(&Environment::Ours, name, program, arguments)
     }
 
-    /// Like [`Processes::start`], with a choice of the environment.
+    /// Like [`Processes::start`], with these environment variables.
     pub(crate) fn start_in(
         &self,
         environment: &Environment<'_>,
@@ -135,12 +135,12 @@ impl Processes {
         program: &Path,
         arguments: &[String],
     ) -> Result<()> {
-        // Held to the end: two programs of one name would share a log, and die for each other.
+        // Locked to the end, so that a name is used once at a time: it stands for log and process.
         let mut running = lock(&self.running);
         if running.iter().any(|process| process.name == name) {
             bail!("{name} is already running");
         }
-        // Appended, as an API server that comes back goes on in the same log.
+        // Appended, so that the log of a restarted API server has both runs.
         let log = OpenOptions::new().create(true).append(true).open(self.log(name))?;
         let mut command = Command::new("sh");
         environment.give(&mut command);
@@ -149,7 +149,7 @@ impl Processes {
             .arg(program)
             .args(arguments)
             .current_dir(&self.folder)
-            // Nobody's settings: kwok, for one, reads a file in the home folder.
+            // kwok, for one, reads settings from the home folder.
             .env("HOME", &self.folder)
             .process_group(0)
             .stdin(Stdio::piped())
@@ -157,15 +157,15 @@ impl Processes {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let told = self.tell("start", child.id());
+        let registered = self.notify_watchdog("start", child.id());
         let go = child.stdin.take().map(|mut stdin| stdin.write_all(b"go\n"));
         running.push(Process { name: name.to_owned(), child });
-        told?;
+        registered?;
         go.transpose().with_context(|| format!("{name} ended while it started"))?;
         Ok(())
     }
 
-    /// Kills a program, without a chance for it to tidy up, and waits until it is gone.
+    /// Kills a process by SIGKILL, and waits for its end.
     pub(crate) fn kill(&self, name: &str) -> Result<()> {
         let mut running = lock(&self.running);
         let Some(at) = running.iter().position(|process| process.name == name) else {
@@ -173,13 +173,13 @@ impl Processes {
         };
         let mut process = running.swap_remove(at);
         process.child.kill()?;
-        // Before the wait: after it the number may be another process's.
-        self.tell("end", process.child.id())?;
+        // Before the wait: after it the id can belong to another process.
+        self.notify_watchdog("end", process.child.id())?;
         process.child.wait()?;
         Ok(())
     }
 
-    /// Fails where a program has ended.
+    /// Fails if a process has ended.
     pub(crate) fn check(&self, name: &str) -> Result<()> {
         match self.ended(name)? {
             None => Ok(()),
@@ -187,7 +187,7 @@ impl Processes {
         }
     }
 
-    /// How a program ended, if it has. From then on it is not known any more.
+    /// The exit status of a process that has ended; from then on its name is free.
     pub(crate) fn ended(&self, name: &str) -> Result<Option<ExitStatus>> {
         let mut running = lock(&self.running);
         let Some(at) = running.iter().position(|process| process.name == name) else {
@@ -195,14 +195,14 @@ impl Processes {
         };
         let child = &mut running[at].child;
         let Some(status) = child.try_wait()? else { return Ok(None) };
-        // At once: its number is free for others now.
-        let told = self.tell("end", child.id());
+        // At once, as its id can now belong to another process.
+        let notified = self.notify_watchdog("end", child.id());
         running.swap_remove(at);
-        told?;
+        notified?;
         Ok(Some(status))
     }
 
-    /// Sends a signal to a program and whatever it has started.
+    /// Sends a signal to a process and all processes that it has started.
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<()> {
         let running = lock(&self.running);
         let Some(process) = running.iter().find(|process| process.name == name) else {
@@ -214,30 +214,30 @@ impl Processes {
         Ok(())
     }
 
-    /// Process number and name of each program, the watchdog included.
+    /// The id and name of each process, the watchdog included.
     pub(crate) fn list(&self) -> Vec<(u32, String)> {
         let running = lock(&self.running);
         let programs = running.iter().map(|process| (process.child.id(), process.name.clone()));
         [(self.watchdog.id(), "watchdog".to_owned())].into_iter().chain(programs).collect()
     }
 
-    /// An error, with the end of the log of the program that is to blame.
+    /// The error with the end of a process's log.
     pub(crate) fn explain(&self, name: &str, error: &Error) -> Error {
         anyhow!("{error:#}\nThe end of the log of {name}:\n{}", self.log_tail(name))
     }
 
-    /// The last lines of a program's log.
+    /// The last lines of a process's log.
     pub(crate) fn log_tail(&self, name: &str) -> String {
         let bytes = fs::read(self.log(name)).unwrap_or_default();
         tail(&String::from_utf8_lossy(&bytes), TAIL)
     }
 
-    /// The file with all that programs of this name have written.
+    /// The log with the output of all processes of this name.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder.join("logs").join(format!("{name}.log"))
     }
 
-    fn tell(&self, verb: &str, group: u32) -> Result<()> {
+    fn notify_watchdog(&self, verb: &str, group: u32) -> Result<()> {
         let Some(input) = &self.input else { return Ok(()) };
         writeln!(lock(input), "{verb} {group}").context("the watchdog is gone")
     }
@@ -262,7 +262,7 @@ impl Environment<'_> {
 impl Drop for Processes {
     fn drop(&mut self) {
         self.input = None;
-        // Nothing is left to do about an error here.
+        // An error cannot be handled here.
         let _: io::Result<ExitStatus> = self.watchdog.wait();
         for process in lock(&self.running).iter_mut() {
             let _: io::Result<ExitStatus> = process.child.wait();
@@ -276,7 +276,7 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
     all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
 }
 
-/// A test that failed while it held the lock leaves nothing half-done behind it.
+/// The lock of a panicked test is taken over: its data is never left in an invalid state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_program_makes_room_for_another_of_its_name() {
+    fn the_name_of_an_ended_program_is_free() {
         let processes = Processes::new().unwrap();
         let pid = sleep_for_long(&processes, "clock");
         let again = processes.start("clock", Path::new("sleep"), &["1000".to_owned()]);

@@ -1,9 +1,9 @@
-//! Lines for whoever waits.
+//! Progress on standard error.
 
 use std::io::Write as _;
 
-/// Prints one line to standard error, also inside a test, where the print macros are captured.
+/// Prints one line to standard error, also in a test, where libtest captures the print macros.
 pub fn say(line: &str) {
-    // Nobody to read it is no reason to fail.
+    // A closed standard error must not make a test fail.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! A program run to its end.
+//! A program that is run to its end.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -6,14 +6,14 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-/// How a program ended, and what it wrote.
+/// The exit code and the output of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// Exit code; none where a signal ended it.
+    /// The exit code; none if a signal ended the program.
     pub code: Option<i32>,
-    /// Standard output; bytes that are no UTF-8 are replaced.
+    /// Standard output; invalid UTF-8 is replaced.
     pub stdout: String,
-    /// Standard error, likewise.
+    /// Standard error; invalid UTF-8 is replaced.
     pub stderr: String,
     line: String,
 }
@@ -21,18 +21,18 @@ pub struct Run {
 impl Run {
     /// Runs a program to its end. Without `stdin` its input is empty.
     ///
-    /// Fails only where the program cannot be started; a bad exit is for the caller to judge, or
-    /// for [`Run::succeeded`]. There is no deadline: give the program one of its own.
+    /// Fails only if the program cannot be started. The caller checks the exit code, or calls
+    /// [`Run::succeeded`]. There is no deadline: pass one to the program.
     pub fn of(command: &mut Command, stdin: Option<&str>) -> Result<Self> {
         let line = line(command);
         let input = if stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {line}"))?;
         let pipe = child.stdin.take();
-        // A thread feeds it: a program that answers while it reads would else block both sides.
+        // Written by a thread, as a program that writes before it has read all would block us both.
         let output = thread::scope(|scope| {
             if let (Some(mut pipe), Some(text)) = (pipe, stdin) {
-                // A program need not read all of its input.
+                // An error is ignored: a program need not read all of its input.
                 scope.spawn(move || pipe.write_all(text.as_bytes()));
             }
             child.wait_with_output()
@@ -46,7 +46,7 @@ impl Run {
         })
     }
 
-    /// What it printed, or an error with its command line, exit code and standard error.
+    /// Standard output, or an error with command line, exit code and standard error.
     pub fn succeeded(self) -> Result<String> {
         match self.code {
             Some(0) => Ok(self.stdout),
@@ -56,7 +56,7 @@ impl Run {
     }
 }
 
-/// The command line, the program by its name only.
+/// The command line, without the folder of the program.
 fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or_default().to_string_lossy();

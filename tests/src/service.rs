@@ -1,5 +1,5 @@
-//! A service of the platform, running beside a control plane as it would in a pod: with its own
-//! account, its own environment, and an end by signal.
+//! A service of the platform, running beside a control plane as in a pod: with its own
+//! `ServiceAccount`, its own environment, and a stop by signal.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,20 +20,20 @@ use crate::poll::wait_for;
 use crate::processes::{Environment, Processes};
 use crate::{Metrics, Signal, Testbed};
 
-/// For the first line of the log, on a busy machine.
+/// Deadline for the log line with the address, on a busy machine.
 const START: Duration = Duration::from_secs(30);
-/// For one answer.
+/// Deadline of one request.
 const ANSWER: Duration = Duration::from_secs(10);
 
 impl Testbed {
-    /// A service to be started beside this control plane. Its name is that of its log; two that run
-    /// at the same time have different ones, such as `watcher-a` and `watcher-b`.
+    /// Prepares the start of a service. The name is that of its log: services that run at the same
+    /// time need different names, such as `watcher-a` and `watcher-b`.
     pub fn service(&self, name: &str, program: &Path) -> Launch<'_> {
         Launch::new(&self.processes, name, program)
     }
 }
 
-/// How a service is to be started.
+/// The settings of a service that is yet to be started.
 #[must_use = "nothing runs until it is started"]
 pub struct Launch<'a> {
     processes: &'a Processes,
@@ -46,52 +46,52 @@ pub struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     fn new(processes: &'a Processes, name: &str, program: &Path) -> Self {
-        // The port is the system's choice, so that any number run side by side.
+        // The kernel chooses the port, so that any number of services run side by side.
         let arguments = ["--addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
         let environment = Vec::new();
         let (name, program) = (name.to_owned(), program.to_owned());
         Self { processes, name, program, arguments, environment, tls: None }
     }
 
-    /// Runs that subcommand of the program, to which all arguments are given.
+    /// Runs a subcommand of the program, with all arguments.
     pub fn subcommand(mut self, name: &str) -> Self {
         self.arguments.insert(0, name.to_owned());
         self
     }
 
-    /// Adds arguments. The address is given already.
+    /// Adds arguments after that of the address.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
-    /// Sets a variable. Of ours the service has none but `PATH`.
+    /// Sets an environment variable. The service inherits `PATH` only.
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Whom it is to the cluster, such as by [`Testbed::account_kubeconfig`].
+    /// Sets the kubeconfig, such as one of [`Testbed::account_kubeconfig`].
     pub fn kubeconfig(self, path: &Path) -> Self {
         self.variable("KUBECONFIG", path)
     }
 
-    /// It speaks HTTPS, with a certificate of one of these.
+    /// Sends requests to it by HTTPS, and trusts these certificates.
     pub fn https(mut self, trusted: &[CertificateDer<'static>]) -> Result<Self> {
         self.tls = Some(Arc::new(trusting(trusted)?));
         Ok(self)
     }
 
-    /// Starts it, and returns once it has logged the address that it listens on. It need not be
-    /// ready. An error quotes the end of its log.
+    /// Starts the service, and returns when it has logged the address that it listens on. It need
+    /// not be ready. An error quotes the end of its log.
     pub fn start(self) -> Result<Service<'a>> {
         let Self { processes, name, program, arguments, environment, tls } = self;
         let log = processes.log(&name);
-        // An earlier one of this name has written to the same log.
+        // An earlier service of this name has written to the same log.
         let log_start = fs::metadata(&log).map_or(0, |file| file.len());
         let environment = Environment::Only(&environment);
         processes.start_in(&environment, &name, &program, &arguments)?;
-        // From here on it ends with this.
+        // From here on, dropping this kills the service.
         let mut service = Service {
             processes,
             name,
@@ -102,7 +102,7 @@ impl<'a> Launch<'a> {
         };
         let listening = wait_for("the line with its address", START, || {
             let addr = service.logs()?.split_inclusive('\n').find_map(address);
-            // Where it ended after that line, who asks next will hear.
+            // An end after that line is noticed by the next request.
             addr.map_or_else(|| service.check().map(|()| None), |addr| Ok(Some(addr)))
         });
         service.address.addr = listening.map_err(|error| service.explain(&error))?;
@@ -110,67 +110,67 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// A running service. It is killed once this is dropped, also while it stands still; and, like the
-/// control plane, once this process has ended in whatever way.
+/// A running service. It is killed when this is dropped, even if it is stopped by a signal; and,
+/// like the control plane, when this process ends in any way.
 pub struct Service<'a> {
     processes: &'a Processes,
     name: String,
     log: PathBuf,
-    /// Where in the log it begins.
+    /// The length of the log before this service wrote to it.
     log_start: u64,
     address: Address,
     ended: Mutex<Option<ExitStatus>>,
 }
 
 impl Service<'_> {
-    /// The name it was given.
+    /// The name of the service and of its log.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address.addr
     }
 
-    /// The same service where somebody passes on what is sent there.
+    /// The address of a proxy of this service, with the same TLS settings.
     #[must_use]
     pub fn at(&self, addr: SocketAddr) -> Address {
         Address { addr, ..self.address.clone() }
     }
 
-    /// It speaks HTTPS, with a certificate of one of these: for one that nobody knew before its
-    /// start.
+    /// Sends requests by HTTPS and trusts these certificates, for a service that has issued its
+    /// certificate itself.
     pub fn trust(&mut self, trusted: &[CertificateDer<'static>]) -> Result<()> {
         self.address.tls = Some(Arc::new(trusting(trusted)?));
         Ok(())
     }
 
-    /// The process's number, to measure it by; none after its end was noticed.
+    /// The process id, for measurements; none after its end was noticed.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         let listed = self.processes.list();
         listed.into_iter().find_map(|(pid, name)| (name == self.name).then_some(pid))
     }
 
-    /// Status and body of a plain HTTP request, which has 10 s.
+    /// Sends a GET request with a deadline of 10 s, and returns status and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         self.get_within(path, ANSWER)
     }
 
-    /// Like [`Service::get`], with a deadline of the caller's.
+    /// Like [`Service::get`], with another deadline.
     pub fn get_within(&self, path: &str, within: Duration) -> Result<(u16, String)> {
         self.address.get(path, within)
     }
 
-    /// Status and body of a `POST` of JSON.
+    /// Sends a POST request with a JSON body, and returns status and body.
     pub fn post(&self, path: &str, json: &str) -> Result<(u16, String)> {
         self.address.post(path, json, ANSWER)
     }
 
-    /// A scrape.
+    /// Scrapes `/metrics`.
     pub fn metrics(&self) -> Result<Metrics> {
         let (status, body) = self.get("/metrics")?;
         if status != 200 {
@@ -179,7 +179,7 @@ impl Service<'_> {
         Metrics::parse(&body)
     }
 
-    /// Waits until `/readyz` answers 200. An error has the last answer and the end of the log.
+    /// Waits until `/readyz` returns 200. An error has the last response and the end of the log.
     pub fn wait_ready(&self, within: Duration) -> Result<()> {
         let mut last = "nothing".to_owned();
         let ready = wait_for("the service to be ready", within, || {
@@ -192,22 +192,22 @@ impl Service<'_> {
             Ok(None)
         });
         ready.map_err(|error| {
-            self.explain(&error.context(format!("/readyz of {} said last: {last}", self.name)))
+            self.explain(&error.context(format!("the last response of /readyz: {last}")))
         })
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the service.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.processes.signal(&self.name, signal)
     }
 
-    /// Waits until it has ended, and gives how, as often as asked.
+    /// Waits until it has ended, and returns its exit status; again at each further call.
     pub fn wait_exit(&self, within: Duration) -> Result<ExitStatus> {
         let ended = wait_for("the service to end", within, || self.try_exit());
         ended.map_err(|error| self.explain(&error))
     }
 
-    /// All that it has written so far.
+    /// The log that it has written so far.
     pub fn logs(&self) -> Result<String> {
         let context = || format!("cannot read {}", self.log.display());
         let mut file = File::open(&self.log).with_context(context)?;
@@ -217,7 +217,7 @@ impl Service<'_> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if it has ended.
     fn try_exit(&self) -> Result<Option<ExitStatus>> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {
@@ -240,22 +240,22 @@ impl Service<'_> {
 
 impl Drop for Service<'_> {
     fn drop(&mut self) {
-        // By now another may run under the name.
+        // Another service may have the name now.
         if self.ended.get_mut().is_ok_and(|ended| ended.is_some()) {
             return;
         }
-        // Also what it has started. This signal reaches those that stand still as well, and nobody
-        // is left to be told of an error: the watchdog tries again.
+        // SIGKILL ends stopped processes as well, and the processes that the service has started.
+        // An error is ignored, as the watchdog kills what is left.
         let _: Result<()> = self.signal(Signal::Kill);
         let _: Result<()> = self.processes.kill(&self.name);
     }
 }
 
-/// The address in the line that says where a service listens.
+/// The address in the log line about listening.
 fn address(line: &str) -> Option<SocketAddr> {
-    // The last line may still be written.
+    // A line without an end is being written.
     let event: Value = serde_json::from_str(line.strip_suffix('\n')?).ok()?;
-    // Beside the message, whether that stands for itself or among the event's fields.
+    // The fields of a log event are at the top level or under `fields`.
     let fields = event.get("fields").unwrap_or(&event);
     let says_so = fields["message"] == "listening";
     says_so.then(|| fields["addr"].as_str()?.parse().ok()).flatten()
@@ -272,7 +272,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(20);
 
-    /// Mimics a service: the script says that it listens where this test does.
+    /// A shell script that logs this address like a service.
     fn launch<'a>(processes: &'a Processes, addr: SocketAddr, then: &str) -> Launch<'a> {
         let line = format!(r#"{{"fields":{{"message":"listening","addr":"{addr}"}}}}"#);
         let script = format!(
@@ -282,7 +282,7 @@ mod tests {
         let path = processes.folder().join("script.sh");
         fs::write(&path, script).unwrap();
         let launch = Launch::new(processes, "mimic", Path::new("sh")).variable("TEA", "green");
-        // The script's path comes first; what sh makes of the address is the script's business.
+        // The path of the script goes before the other arguments, which sh passes to the script.
         Launch {
             arguments: [vec![path.display().to_string()], launch.arguments].concat(),
             ..launch
@@ -296,7 +296,7 @@ mod tests {
         wait_for("the end", SOON, || Ok((!path.exists()).then_some(()))).unwrap();
     }
 
-    /// Answers each request with the next of these.
+    /// Answers each request with the next of these responses.
     fn answer(listener: TcpListener, answers: &'static [(u16, &str)]) {
         thread::spawn(move || {
             for (status, body) in answers {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_asked_and_ends_by_a_signal() {
+    fn a_service_answers_requests_and_stops_by_a_signal() {
         let processes = Processes::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_stands_still_ends_with_its_owner() {
+    fn a_stopped_service_is_killed_when_it_is_dropped() {
         let processes = Processes::new().unwrap();
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let service = launch(&processes, addr, FOR_EVER).start().unwrap();
@@ -341,7 +341,7 @@ mod tests {
         service.wait_exit(Duration::from_millis(200)).unwrap_err();
         drop(service);
         gone(pid);
-        // The next one of the name has a log of its own.
+        // logs() of the next service of this name has its own lines only.
         let next = launch(&processes, addr, FOR_EVER).start().unwrap();
         assert_eq!(next.logs().unwrap().matches("listening").count(), 1);
         next.signal(Signal::Kill).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_before_the_address_is_told_with_the_log() {
+    fn the_error_of_an_early_end_quotes_the_log() {
         let processes = Processes::new().unwrap();
         let script = ["-c", "echo no policy >&2; exit 2"].map(str::to_owned).to_vec();
         let launch = Launch::new(&processes, "mimic", Path::new("sh"));

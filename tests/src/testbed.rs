@@ -1,4 +1,4 @@
-//! One control plane, from its start to its end.
+//! One control plane.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -15,10 +15,10 @@ use crate::processes::Processes;
 use crate::tokens::{ADMIN, Tokens};
 use crate::{Program, Signal, controllers, nodes};
 
-/// Somebody may take a port between our choice and the program's start.
+/// Another process can take a port after we have chosen it and before the program listens on it.
 const TRIES: usize = 3;
 
-/// What a testbed consists of, beside etcd and the API server.
+/// The parts of a testbed, beside etcd and the API server.
 #[derive(Debug, Clone)]
 pub struct Parts {
     name: String,
@@ -27,8 +27,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// etcd and the API server only: no scheduler, and a Namespace never finishes its deletion.
-    /// `name` is that of the context and the cluster in every kubeconfig.
+    /// etcd and the API server only: pods are not scheduled, and a Namespace is never deleted
+    /// completely. `name` is that of context and cluster in every kubeconfig.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), controllers: false, nodes: 0 }
@@ -40,16 +40,16 @@ impl Parts {
         Self { controllers: true, ..self }
     }
 
-    /// Adds Nodes, named `node-0` and so on, and kwok to play their kubelets. See `stages.yaml`
-    /// for the annotations by which a pod says what becomes of it.
+    /// Adds Nodes, named `node-0` and so on, and kwok, which simulates their kubelets. Annotations
+    /// of a pod determine its status: see `stages.yaml`.
     #[must_use]
     pub fn with_nodes(self, nodes: u32) -> Self {
         Self { nodes, ..self }
     }
 }
 
-/// A running control plane. Its programs and its folder are gone once it is dropped, or once this
-/// process has ended in whatever way.
+/// A running control plane. Its processes are killed and its folder is removed when it is dropped,
+/// or when this process ends in any way.
 pub struct Testbed {
     pub(crate) parts: Parts,
     pub(crate) processes: Processes,
@@ -58,17 +58,17 @@ pub struct Testbed {
     api_server: ApiServer,
     kubectl: PathBuf,
     kubeconfig: PathBuf,
-    /// Users without rights that are already taken.
+    /// The number of limited users in use.
     pub(crate) limited: AtomicUsize,
-    /// Namespaces made so far.
+    /// The number of namespaces created.
     pub(crate) namespaces: AtomicUsize,
 }
 
-/// The testbed that the suites of one test process share: controllers and three nodes. Suites
-/// keep apart by a namespace each.
+/// The testbed that the suites of one test process share, with controllers and three nodes. Each
+/// test uses a namespace of its own.
 ///
 /// # Panics
-/// Where it cannot be started; each caller gets the reason.
+/// If it cannot be started; each caller gets the reason.
 #[must_use]
 #[expect(clippy::panic, reason = "a suite without its control plane has failed")]
 pub fn shared() -> &'static Testbed {
@@ -83,14 +83,14 @@ pub fn shared() -> &'static Testbed {
 }
 
 impl Testbed {
-    /// Starts a control plane and returns once it can be worked with: the API server is ready,
-    /// the default namespace exists, and all Nodes are ready. Seconds, and minutes where the
-    /// programs have to be built first.
+    /// Starts a control plane and returns when the API server is ready, the default namespace
+    /// exists, and all Nodes are ready. It takes seconds, and minutes if the programs have to be
+    /// built first.
     pub fn start(parts: &Parts) -> Result<Self> {
         let mut tries = 1;
         loop {
             match Self::try_start(parts) {
-                Err(error) if tries < TRIES && is_taken(&error) => tries += 1,
+                Err(error) if tries < TRIES && port_is_taken(&error) => tries += 1,
                 result => {
                     return result.with_context(|| {
                         format!("cannot start the control plane {:?}", parts.name)
@@ -101,7 +101,7 @@ impl Testbed {
     }
 
     fn try_start(parts: &Parts) -> Result<Self> {
-        // First of all, as a build may take minutes.
+        // Before etcd is started, as a build may take minutes.
         let kubectl = Program::Kubectl.path()?;
         if parts.controllers {
             Program::ControllerManager.path()?;
@@ -142,80 +142,79 @@ impl Testbed {
         Ok(testbed)
     }
 
-    /// The name it was given in its [`Parts`].
+    /// The name of its [`Parts`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.parts.name
     }
 
-    /// Its folder, with the logs and all else it writes. Gone with the testbed, so also the place
-    /// for a suite's own files.
+    /// Its folder, with logs and data. It is removed with the testbed, so suites put their own files
+    /// there as well.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.processes.folder()
     }
 
-    /// The kubeconfig of `admin`, who may do everything.
+    /// The kubeconfig of `admin`, a cluster administrator.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The API server: `https://127.0.0.1:` and its port.
+    /// The URL of the API server: `https://127.0.0.1:` and its port.
     #[must_use]
     pub fn server_url(&self) -> &str {
         self.api_server.url()
     }
 
-    /// The certificate, as PEM, that the API server's own is signed with.
+    /// The PEM file with the certificate authority of the API server.
     #[must_use]
     pub fn certificate_authority(&self) -> &Path {
         &self.keys.authority
     }
 
-    /// Process number and name of every program, the watchdog included that ends them.
+    /// The id and name of every process, including the watchdog that kills them at the end.
     #[must_use]
     pub fn processes(&self) -> Vec<(u32, String)> {
         self.processes.list()
     }
 
-    /// The last lines of a program's log, by the program's name.
+    /// The last lines of the log of a program or service.
     #[must_use]
     pub fn log_tail(&self, program: &str) -> String {
         self.processes.log_tail(program)
     }
 
-    /// Makes etcd forget every version but the present one. Who goes on from an older one is told
-    /// so (410), once the API server does not remember it either.
+    /// Compacts etcd up to the current revision. A watch from an older one is answered with 410
+    /// (Gone), unless the API server still has it in its watch cache.
     pub fn compact(&self) -> Result<()> {
         self.api_server.compact()
     }
 
-    /// Kills the API server as a crash would: no connection is closed in good order.
+    /// Kills the API server by SIGKILL, like a crash: connections are not closed in order.
     pub fn kill_api_server(&self) -> Result<()> {
         self.processes.kill(Program::ApiServer.name())
     }
 
-    /// The bytes that etcd uses for what it knows. Older versions are among them until
-    /// [`Testbed::compact`].
+    /// The bytes that etcd uses, with older revisions until [`Testbed::compact`].
     pub fn store_bytes(&self) -> Result<u64> {
         self.api_server.store_bytes()
     }
 
-    /// Sends a signal to etcd: stopped, it lets the API server wait.
+    /// Sends a signal to etcd. While it is stopped, requests to the API server hang.
     pub fn signal_store(&self, signal: Signal) -> Result<()> {
         self.processes.signal(Program::Etcd.name(), signal)
     }
 
     /// Starts the API server again after [`Testbed::kill_api_server`], on the same port and with
-    /// the same data, and returns once it is ready.
+    /// the same data, and returns when it is ready.
     pub fn restart_api_server(&self) -> Result<()> {
         self.api_server.start(&self.processes)?;
         self.wait_until_ready()
     }
 
-    /// Asks until `condition` holds. After `within` it fails with `what` and the end of the API
-    /// server's log; an error of the condition ends it at once.
+    /// Calls `condition` until it returns true. After `within` it fails with `what` and the end of
+    /// the API server's log; an error of the condition is returned at once.
     pub fn wait_for(
         &self,
         what: &str,
@@ -261,7 +260,7 @@ impl Testbed {
     }
 }
 
-/// Whether a program failed because its port was taken. Its log says so, which the error quotes.
-fn is_taken(error: &anyhow::Error) -> bool {
+/// Whether a program failed because its port is in use. The error quotes the log, which says so.
+fn port_is_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }

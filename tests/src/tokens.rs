@@ -1,4 +1,4 @@
-//! The users that the API server knows from its start, by token.
+//! The users in the API server's token file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,16 +13,16 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 pub(crate) const SCHEDULER: &str = "system:kube-scheduler";
 pub(crate) const KWOK: &str = "kwok";
-/// Users without any right of their own, to be given some by a suite.
+/// The number of users without permissions, to which suites grant some.
 pub(crate) const LIMITED: usize = 32;
 
-/// Gives each user's token.
+/// The tokens of all users.
 pub(crate) struct Tokens {
     secret: Vec<u8>,
 }
 
 impl Tokens {
-    /// Tokens that nobody can guess: other users of this machine reach the API server as well.
+    /// Random tokens, as other users of this machine can reach the API server as well.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self { secret: KeyPair::generate()?.serialize_der() })
     }
@@ -44,12 +44,12 @@ impl Tokens {
     }
 }
 
-/// The name of one of the users without rights.
+/// The name of a user without permissions.
 pub(crate) fn limited(number: usize) -> String {
     format!("limited-{number}")
 }
 
-/// Users with their group. kwok plays what many kubelets do, and nobody tests its rights.
+/// Users with their group. kwok acts for many kubelets, and no suite tests its permissions.
 fn users() -> impl Iterator<Item = (String, &'static str)> {
     let masters = [ADMIN, KWOK].map(|user| (user.to_owned(), "system:masters"));
     let parts = [CONTROLLER_MANAGER, SCHEDULER].map(|user| (user.to_owned(), ""));

@@ -1,4 +1,4 @@
-//! Building a Go module's tools, once, into the cache.
+//! Builds the tools of a Go module once, into a cache.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,34 +15,34 @@ use crate::run::Run;
 
 const INSTALL: &str = "install Go from https://go.dev/dl, or set KUBEBUILDER_ASSETS to a folder \
                        that holds kube-apiserver, etcd and kubectl";
-/// The first Go that fetches the Go which a module asks for.
+/// The first Go that downloads the toolchain a module requires (<https://go.dev/doc/toolchain>).
 const FETCHES: (u32, u32) = (1, 21);
-/// Time between two lines about a build that goes on.
+/// Time between two lines of progress.
 const NEWS: Duration = Duration::from_secs(30);
-/// Far beyond any build: a machine that swaps, or a proxy that hangs.
+/// Deadline of a build, for a module proxy that hangs.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// A Go module under `controlplane/` whose `tool` lines name the programs to build.
 pub(crate) struct Module {
-    /// Its folder there.
+    /// The name of its folder there.
     pub(crate) name: &'static str,
-    /// What it is about; its version is the programs' version.
+    /// The module with the programs, whose version is theirs.
     pub(crate) dependency: &'static str,
-    /// Time that the first build takes on two cores, for the reader.
+    /// The time of a first build on two cores, for the line of progress.
     pub(crate) usual: &'static str,
-    /// Whether the version is written into the programs, as Kubernetes' own build does: else the
-    /// server calls itself v0.0.0.
+    /// Whether the linker writes the version into the programs, as the build of Kubernetes does.
+    /// Without it the API server reports v0.0.0.
     pub(crate) stamped: bool,
 }
 
 impl Module {
-    /// The folder with the built programs. Builds them if there is none, or waits for another
-    /// process that does.
+    /// The folder with the built programs. If it is missing, they are built, or the build of another
+    /// process is awaited.
     pub(crate) fn built(&self) -> Result<PathBuf> {
         let go_mod = self.read("go.mod")?;
         let version = self.version()?;
         let flags = if self.stamped { stamps(&version)? } else { "-s -w".to_owned() };
-        let key = key(&[&go_mod, &self.read("go.sum")?, &flags]);
+        let key = build_key(&[&go_mod, &self.read("go.sum")?, &flags]);
         let cache = cache()?;
         let folder = cache.join(format!("{}-{key}", self.name));
         if folder.is_dir() {
@@ -92,7 +92,8 @@ impl Module {
         Ok(file)
     }
 
-    /// Builds next to the final folder and renames at the end: that folder is whole or missing.
+    /// Builds into a temporary folder and renames it at the end, so that the final folder is either
+    /// complete or missing.
     fn build(
         &self,
         cache: &Path,
@@ -102,10 +103,10 @@ impl Module {
         flags: &str,
     ) -> Result<()> {
         check_go(go_version(go_mod).unwrap_or("1.21"))?;
-        self.remove_rests(cache)?;
+        self.remove_partial_builds(cache)?;
         let partial = tempfile::Builder::new().prefix(&self.partial_prefix()).tempdir_in(cache)?;
         let tools = tools(go_mod);
-        // One package is named after its module's version, such as v3; several by themselves.
+        // go names the program of a single package like its last path element, such as v3 for etcd.
         let (into, names) = if tools.len() == 1 {
             (partial.path().join(self.name), self.name.to_owned())
         } else {
@@ -119,7 +120,7 @@ impl Module {
         let output = File::create(&log)?;
         let mut go = self.go_build(flags, &into);
         let child = go.args(&tools).stdout(output.try_clone()?).stderr(output).spawn();
-        let status = watch(child.context("cannot start go")?, &what, start)?;
+        let status = wait_for_build(child.context("cannot start go")?, &what, start)?;
         let output = fs::read_to_string(&log).unwrap_or_default();
         ensure!(status.success(), "go build of {what} failed ({status})\n{}", tail(&output, 30));
         fs::remove_file(&log)?;
@@ -128,18 +129,18 @@ impl Module {
         Ok(())
     }
 
-    /// In the process group of this one, so that Ctrl+C ends it as well.
+    /// `go build`, in the process group of this process, so that Ctrl+C ends it as well.
     fn go_build(&self, flags: &str, into: &Path) -> Command {
         let mut go = Command::new("go");
-        // The rest is the user's, such as a proxy or a toolchain.
+        // The user's other settings stay, such as GOPROXY and GOTOOLCHAIN.
         go.current_dir(self.source()).env("GOFLAGS", "-mod=readonly").env("GOWORK", "off");
-        // Nothing of this checkout's own history: git may not even be there.
+        // Without the state of this checkout, as git may not be installed.
         go.args(["build", "-buildvcs=false", "-ldflags", flags, "-o"]).arg(into);
         go
     }
 
-    /// Removes what interrupted builds left; who holds the lock is the only one to build.
-    fn remove_rests(&self, cache: &Path) -> Result<()> {
+    /// Removes the folders of interrupted builds. The holder of the lock is the only one that builds.
+    fn remove_partial_builds(&self, cache: &Path) -> Result<()> {
         for entry in fs::read_dir(cache)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(&self.partial_prefix()) {
@@ -154,8 +155,12 @@ impl Module {
     }
 }
 
-/// Waits for a build, and says from time to time that it goes on.
-fn watch(mut child: std::process::Child, what: &str, start: Instant) -> Result<ExitStatus> {
+/// Waits for a build, and prints a line of progress from time to time.
+fn wait_for_build(
+    mut child: std::process::Child,
+    what: &str,
+    start: Instant,
+) -> Result<ExitStatus> {
     let mut next = NEWS;
     wait_for(what, LONGEST, || {
         let elapsed = start.elapsed();
@@ -167,7 +172,7 @@ fn watch(mut child: std::process::Child, what: &str, start: Instant) -> Result<E
     })
 }
 
-/// Where built programs are kept, for all checkouts of this user.
+/// The folder with built programs, shared by all checkouts of this user.
 fn cache() -> Result<PathBuf> {
     let variable =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -176,12 +181,12 @@ fn cache() -> Result<PathBuf> {
     Ok(cache.join("kube-devops").join("controlplane"))
 }
 
-/// A name for exactly these inputs of a build.
-fn key(inputs: &[&str]) -> String {
+/// A name for the output of a build with these inputs.
+fn build_key(inputs: &[&str]) -> String {
     let mut hash = Sha256::new();
     for input in inputs {
         hash.update(input.as_bytes());
-        // Nothing that moves from one input to the next gives the same key.
+        // A separator, so that ["ab", "c"] and ["a", "bc"] differ.
         hash.update([0]);
     }
     let mut key = format!("{:x}", hash.finalize());
@@ -191,7 +196,7 @@ fn key(inputs: &[&str]) -> String {
 
 /// Linker flags that write a version like `v1.36.3` into Kubernetes' programs.
 fn stamps(version: &str) -> Result<String> {
-    let (major, minor) = release(version).with_context(|| format!("{version} is no version"))?;
+    let (major, minor) = release(version).with_context(|| format!("{version} is not a version"))?;
     let package = "k8s.io/component-base/version";
     Ok(format!(
         "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} \
@@ -201,7 +206,7 @@ fn stamps(version: &str) -> Result<String> {
 
 /// The version that a go.mod requires of a module.
 fn dependency_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
-    // Not the replacement of a module: that line goes on with an arrow.
+    // Without the lines of the replace block.
     let lines = go_mod.lines().filter(|line| !line.contains("=>"));
     let mut lines = lines.map(|line| line.trim().trim_start_matches("require "));
     lines.find_map(|line| line.strip_prefix(module)?.strip_prefix(' ')?.split(' ').next())
@@ -238,9 +243,9 @@ fn release(version: &str) -> Option<(u32, u32)> {
     Some((major, minor.get(..digits)?.parse().ok()?))
 }
 
-/// Fails with what to do where no Go is installed, or one that can build nothing of ours.
+/// Fails with instructions if Go is missing or too old.
 fn check_go(needed: &str) -> Result<()> {
-    // Outside of any module, so that the installed Go itself answers.
+    // Outside of any module, whose go.mod could select another toolchain than the installed one.
     let mut go = Command::new("go");
     go.args(["env", "GOVERSION", "GOTOOLCHAIN"]).current_dir("/").env("GOWORK", "off");
     let answer = match Run::of(&mut go, None) {
@@ -249,10 +254,10 @@ fn check_go(needed: &str) -> Result<()> {
     };
     let mut lines = answer.lines();
     let installed = lines.next().unwrap_or_default();
-    judge(needed, installed, lines.next().unwrap_or_default())
+    check_version(needed, installed, lines.next().unwrap_or_default())
 }
 
-fn judge(needed: &str, installed: &str, toolchain: &str) -> Result<()> {
+fn check_version(needed: &str, installed: &str, toolchain: &str) -> Result<()> {
     let fetches = release(installed) >= Some(FETCHES) && !toolchain.starts_with("local");
     if fetches || release(installed) >= release(needed) {
         return Ok(());
@@ -268,7 +273,7 @@ mod tests {
         \tb/c/d v1.2.3 // indirect\n\tb/c v1.36.3\n)\n\ntool (\n\tb/c/cmd/one\n\tb/c/cmd/two\n)\n";
 
     #[test]
-    fn go_mod_says_what_to_build() {
+    fn go_mod_names_version_and_tools() {
         assert_eq!(dependency_version(GO_MOD, "b/c"), Some("v1.36.3"));
         assert_eq!(dependency_version("require b/c v1.0.0\n", "b/c"), Some("v1.0.0"));
         assert_eq!(go_version(GO_MOD), Some("1.26.0"));
@@ -277,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_read_as_they_are_written() {
+    fn major_and_minor_are_read_from_every_spelling_of_a_version() {
         assert_eq!(release("go1.26.8"), Some((1, 26)));
         assert_eq!(release("go1.27rc1"), Some((1, 27)));
         assert_eq!(release("v1.36.3"), Some((1, 36)));
@@ -285,20 +290,20 @@ mod tests {
     }
 
     #[test]
-    fn an_old_go_may_fetch_a_new_one() {
-        judge("1.26.0", "go1.26.8", "local").unwrap();
-        judge("1.26.0", "go1.21.1", "auto").unwrap();
-        let error = judge("1.26.0", "go1.25.0", "local").unwrap_err().to_string();
+    fn an_old_go_is_accepted_where_it_may_download_a_new_one() {
+        check_version("1.26.0", "go1.26.8", "local").unwrap();
+        check_version("1.26.0", "go1.21.1", "auto").unwrap();
+        let error = check_version("1.26.0", "go1.25.0", "local").unwrap_err().to_string();
         assert!(error.starts_with("go1.25.0 is too old, as 1.26.0 is needed: install"), "{error}");
-        judge("1.26.0", "go1.19.8", "").unwrap_err();
+        check_version("1.26.0", "go1.19.8", "").unwrap_err();
     }
 
     #[test]
     fn a_key_is_16_digits_and_depends_on_each_input() {
-        let one = key(&["ab", "c"]);
+        let one = build_key(&["ab", "c"]);
         assert_eq!(one.len(), 16);
-        assert_ne!(one, key(&["a", "bc"]));
-        assert_eq!(one, key(&["ab", "c"]));
+        assert_ne!(one, build_key(&["a", "bc"]));
+        assert_eq!(one, build_key(&["ab", "c"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Calling cargo, and where the project is.
+//! Calls of cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,10 +10,10 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
-/// The cargo that runs this program, in the project's root.
+/// The cargo that runs this program, in the root of the project.
 pub(crate) fn command() -> Command {
-    /// What cargo tells the program that it runs about its package. It is not meant for the next
-    /// cargo: build scripts (ring's) run again when it changes, and all that depends on them.
+    /// Variables by which cargo describes this package to this program. The next cargo must not see
+    /// them: ring's build script runs again when they change, and all that depends on it is rebuilt.
     const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -40,7 +40,7 @@ pub(crate) fn run_with(variable: Option<(&str, &str)>, arguments: &[&str]) -> Re
     Ok(())
 }
 
-/// Runs cargo and gives what it printed.
+/// Runs cargo and returns its standard output.
 pub(crate) fn output(arguments: &[&str]) -> Result<String> {
     let line = format!("cargo {}", arguments.join(" "));
     let output =
@@ -50,7 +50,7 @@ pub(crate) fn output(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Runs cargo with its progress shown, and gives what it printed.
+/// Runs cargo with its progress shown, and returns its standard output.
 pub(crate) fn shown_output(arguments: &[&str]) -> Result<String> {
     let line = format!("cargo {}", arguments.join(" "));
     let output = command().args(arguments).stderr(Stdio::inherit()).output();
@@ -67,7 +67,7 @@ pub(crate) fn members() -> Result<Vec<String>> {
     Ok(packages.iter().filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
 }
 
-/// Builds a program of the workspace and gives its path.
+/// Builds a program of the workspace and returns its path.
 pub(crate) fn build(program: &str, options: &[&str]) -> Result<PathBuf> {
     let format = "--message-format=json-render-diagnostics";
     let messages =

@@ -1,4 +1,4 @@
-//! docs/checks.md: the reference page of the checks, from what each check says of itself.
+//! docs/checks.md: the reference page of the checks, generated from their texts.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ Pods that ended (Succeeded, Failed) are not counted, and these namespaces are le
 that ends in `-system`.
 ";
 
-/// The page.
+/// The text of the page.
 pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     page += "\n| check | policy field | weight | for admission | for repair |\n";

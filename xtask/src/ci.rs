@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what a change has to pass beside the tests.
+//! `cargo xtask ci`: the checks that a change has to pass beside the tests.
 
 use std::env;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
     check()
 }
 
-/// A crate that compiles only with a feature that another one switches on is found here.
+/// Finds a crate that compiles only with a feature that another crate enables.
 fn each_crate_alone() -> Result<()> {
     cargo::members()?
         .iter()
@@ -53,7 +53,7 @@ fn deny() -> Result<()> {
     }
 }
 
-/// Where cargo-deny keeps its copy.
+/// The folder of cargo-deny's copy of the advisory database.
 fn advisory_database() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;

@@ -1,5 +1,4 @@
-//! Starts what needs a real control plane and is not a test: the demo and the measurements of the
-//! package `e2e` in tests/.
+//! Starts the demo and the measurements of the package `e2e` in tests/, which need a control plane.
 
 use anyhow::Result;
 
@@ -8,14 +7,14 @@ use crate::cargo;
 /// The package of the suites, the demo and the measurements.
 pub(crate) const PACKAGE: &str = "e2e";
 
-/// The product on a control plane of its own.
+/// Starts the demo on a control plane of its own.
 pub(crate) fn demo(once: bool) -> Result<()> {
     println!("Building the demo (the first time some minutes) ...");
     let demo: &[&str] = if once { &["demo", "--once"] } else { &["demo"] };
     run(demo)
 }
 
-/// What a measurement prints, one JSON object; its progress is shown.
+/// Runs a measurement with its progress shown, and returns the JSON object that it prints.
 pub(crate) fn measure(what: &str) -> Result<String> {
     run(&["build"])?;
     cargo::shown_output(&[

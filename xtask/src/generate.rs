@@ -1,5 +1,4 @@
-//! The generated files: each has one source in the code, and the checked-in text is compared
-//! with it in CI.
+//! The generated files. CI compares the checked-in text with that of the code.
 
 use std::fs;
 

@@ -64,7 +64,7 @@ pub(super) fn run(json: bool) -> Result<()> {
 fn pod() -> Result<PodFacts> {
     let view: PodView = serde_json::from_str(&pod_json())?;
     let mut facts = PodFacts::of_pod(&view, "default");
-    // The init container is there for the size of the JSON.
+    // The init container only adds to the size of the JSON.
     facts.checked.containers.truncate(2);
     Ok(facts)
 }
@@ -101,7 +101,7 @@ fn evaluate_nanoseconds() -> Result<f64> {
 fn decode_ratio() -> Result<f64> {
     const ROUNDS: usize = 2000;
     let text = pod_json();
-    pod().context("the sample is no pod")?;
+    pod().context("the sample is not a pod")?;
     let decode = || {
         for _ in 0..ROUNDS {
             let view = serde_json::from_str::<PodView>(std::hint::black_box(&text));
@@ -139,7 +139,7 @@ fn filled(records: &[ScoredPod]) -> Index<ScoredPod> {
 fn index_apply_nanoseconds() -> Result<f64> {
     let records = records()?;
     let mut index = filled(&records);
-    // Far apart, so that no cache helps more than it would in life.
+    // Far apart in memory, so that processor caches help no more than in production.
     let names: Vec<_> = (0..PODS).map(|i| pod_name(i * 7919 % PODS)).collect();
     let mut round = 0;
     Ok(nanoseconds_each(9, PODS, || {
@@ -151,7 +151,7 @@ fn index_apply_nanoseconds() -> Result<f64> {
     }))
 }
 
-/// What the process grows by when the index is filled, for each pod.
+/// The growth of resident memory for each pod in the index.
 #[expect(clippy::cast_precision_loss, reason = "bytes of memory are far below 2^52")]
 pub(super) fn index_bytes_per_pod() -> Result<f64> {
     let records = records()?;
@@ -161,14 +161,14 @@ pub(super) fn index_bytes_per_pod() -> Result<f64> {
     Ok(grown as f64 / index.len() as f64)
 }
 
-/// Memory that another measurement freed would hide what the index takes.
+/// Measures in a new process, as memory that another measurement freed would hide the growth.
 fn index_bytes_in_own_process() -> Result<f64> {
     let output = Command::new(std::env::current_exe()?).args(["bench", "index-memory"]).output()?;
     let text = String::from_utf8(output.stdout)?;
-    text.trim().parse().with_context(|| format!("no number of bytes: {text:?}"))
+    text.trim().parse().with_context(|| format!("not a number of bytes: {text:?}"))
 }
 
-/// Linux only: the resident set, as /proc/self/status has it.
+/// The resident set size in /proc/self/status, on Linux only.
 fn resident_bytes() -> Result<usize> {
     let status = std::fs::read_to_string("/proc/self/status")
         .context("resident memory is read from /proc, which Linux has")?;

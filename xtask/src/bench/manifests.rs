@@ -1,4 +1,4 @@
-//! What policyctl makes of files: many large ones, and a single small one.
+//! `policyctl analyze` of many large files, and of a single small one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -21,7 +21,7 @@ pub(super) fn analyze_ratio(policyctl: &Path) -> Result<f64> {
     let files = write_manifests(folder.path())?;
     analyze(policyctl, folder.path())?;
     let analysis = || {
-        // Checked once above; a run that fails would only be faster.
+        // The command was checked once above; here only its time counts.
         let _ = analyze(policyctl, folder.path());
     };
     Ok(ratio(REPEATS, analysis, || parse_only(&files)))
@@ -73,7 +73,7 @@ fn write_manifests(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A Deployment as people write them; every third lacks a probe, every fifth pins nothing.
+/// A typical Deployment; every third lacks a probe, every fifth has an unpinned image.
 fn document(number: usize) -> String {
     let tag = if number.is_multiple_of(5) { "latest" } else { "v1.24.3" };
     let mut text = format!(

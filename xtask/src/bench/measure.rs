@@ -1,4 +1,4 @@
-//! Timing, and the table of results.
+//! Timing and the table of results.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::e2e;
 
-/// How long something takes.
+/// The duration of a call.
 pub(super) fn time<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     std::hint::black_box(work());
     start.elapsed()
 }
 
-/// The one in the middle.
+/// The median.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -34,7 +34,7 @@ pub(super) fn ratio(repeats: usize, mut a: impl FnMut(), mut b: impl FnMut()) ->
     median(ratios.collect())
 }
 
-/// What a number is to reach.
+/// The goal of a figure.
 #[derive(Clone, Copy)]
 pub(super) enum Goal {
     AtMost(f64),
@@ -59,20 +59,20 @@ impl fmt::Display for Goal {
     }
 }
 
-/// A number that the package `e2e` measures: its key, what it is to reach, what it is.
+/// A figure that the package `e2e` measures: its key, its goal, its description.
 pub(super) type Row = (&'static str, Goal, &'static str);
 
-/// Has the package `e2e` measure, and prints the numbers.
+/// Runs a measurement of the package `e2e`, and prints its figures.
 pub(super) fn measure_by_e2e(command: &str, rows: &[Row], json: bool) -> Result<()> {
     let results: Value = serde_json::from_str(&e2e::measure(command)?)?;
     let measured = rows.iter().map(|(key, goal, what)| {
-        let value = results[key].as_f64().with_context(|| format!("no number {key}"))?;
+        let value = results[key].as_f64().with_context(|| format!("there is no figure {key}"))?;
         Ok(Measured { key, value, goal: *goal, what })
     });
     print(&measured.collect::<Result<Vec<_>>>()?, json)
 }
 
-/// One number, and what it is to reach.
+/// A figure with its goal.
 pub(super) struct Measured {
     pub(super) key: &'static str,
     pub(super) value: f64,
@@ -80,7 +80,7 @@ pub(super) struct Measured {
     pub(super) what: &'static str,
 }
 
-/// Prints the numbers as a table or as one JSON object.
+/// Prints the figures as a table or as one JSON object.
 pub(super) fn print(results: &[Measured], json: bool) -> Result<()> {
     if json {
         let object: serde_json::Map<String, serde_json::Value> = results

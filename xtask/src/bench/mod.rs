@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: numbers that anyone can measure again. Ratios are taken within one run,
-//! their sides in turn.
+//! `cargo xtask bench`: measurements that anyone can repeat. Both sides of a ratio are measured in
+//! turn within one run.
 
 mod core;
 mod live;
@@ -53,7 +53,7 @@ pub(crate) enum Bench {
     IndexMemory,
 }
 
-/// Numbers of an unoptimised build mean nothing, so the program runs itself again.
+/// Runs this program again as a release build, as the figures of a debug build mean nothing.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let is_measured_elsewhere = !matches!(bench, Bench::Core { .. } | Bench::IndexMemory);
     if cfg!(debug_assertions) && !is_measured_elsewhere {

@@ -1,4 +1,4 @@
-//! Made-up input of a realistic shape and size.
+//! Generated input of a realistic shape and size.
 
 use serde_json::{Value, json};
 
@@ -82,8 +82,7 @@ fn managed(manager: &str, fields: usize) -> Value {
             "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:containers": { "f:env": entries } } } })
 }
 
-/// The namespace and name of the pod of that number: 200 namespaces of up to 500 pods at 100 000,
-/// as large clusters have them.
+/// Namespace and name of a pod: 100 000 pods are in 200 namespaces of 500, as in a large cluster.
 pub(super) fn pod_name(number: usize) -> (String, String) {
     const SERVICES: [&str; 8] = [
         "payment-service",
@@ -97,7 +96,7 @@ pub(super) fn pod_name(number: usize) -> (String, String) {
     ];
     let namespace = format!("team-{:03}-production", number % 200);
     let service = SERVICES[number / 200 % SERVICES.len()];
-    // Looks as random as the hashes of Kubernetes do, and is the same in each run.
+    // Looks like a hash of Kubernetes, and is the same in each run.
     let random = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (namespace, format!("{service}-{:010x}-{:05x}", random >> 24, random & 0xf_ffff))
 }
