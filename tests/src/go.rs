@@ -116,8 +116,9 @@ impl Program {
     }
 }
 
-/// The release that the user asks for, if any.
-fn selected_release() -> Option<String> {
+/// The Kubernetes release that the user selected, such as `1.36`; none for the default.
+#[must_use]
+pub fn selected_release() -> Option<String> {
     std::env::var(RELEASE_VARIABLE).ok().filter(|release| !release.is_empty())
 }
 

@@ -51,7 +51,9 @@ impl Testbed {
         let create = ["create", "token", name, "--namespace", namespace, "--duration=1h"];
         let token = self.kubectl(&create)?.succeeded()?;
         let user = format!("system:serviceaccount:{namespace}:{name}");
-        self.write_kubeconfig(&user, token.trim(), Some(namespace))
+        // Compressed like in a pod: Kubernetes 1.37 compresses streamed lists, which broke a client
+        // (<https://github.com/kubernetes/kubernetes/pull/139308>).
+        self.write_kubeconfig(&user, token.trim(), Some(namespace), false)
     }
 
     fn account(

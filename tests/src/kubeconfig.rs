@@ -13,6 +13,9 @@ pub(crate) struct Access<'a> {
     pub(crate) server: &'a str,
     /// The file of the certificate authority, which exists as long as the server runs.
     pub(crate) authority: &'a Path,
+    /// Whether the client asks for uncompressed responses: the default of clients is compression,
+    /// which only costs time on the loopback address.
+    pub(crate) disable_compression: bool,
 }
 
 /// Writes a kubeconfig with one context for a user.
@@ -38,8 +41,7 @@ pub(crate) fn write(
         "clusters": [{ "name": name, "cluster": {
             "server": access.server,
             "certificate-authority": access.authority,
-            // Compression only costs time on the loopback address.
-            "disable-compression": true,
+            "disable-compression": access.disable_compression,
         }}],
         "users": [{ "name": entry, "user": { "token": token } }],
     });

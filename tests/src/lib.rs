@@ -37,7 +37,7 @@ mod tokens;
 mod toolchain;
 
 pub use audit::AuditedCall;
-pub use go::Program;
+pub use go::{Program, selected_release};
 pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;
 pub use metrics::{Metrics, Series};

@@ -235,7 +235,7 @@ impl Testbed {
 
     /// Writes the kubeconfig of a user of the token file.
     pub(crate) fn user_kubeconfig(&self, user: &str, namespace: Option<&str>) -> Result<PathBuf> {
-        self.write_kubeconfig(user, &self.tokens.of(user), namespace)
+        self.write_kubeconfig(user, &self.tokens.of(user), namespace, true)
     }
 
     /// Writes a kubeconfig, in a file named after the user.
@@ -244,10 +244,12 @@ impl Testbed {
         user: &str,
         token: &str,
         namespace: Option<&str>,
+        disable_compression: bool,
     ) -> Result<PathBuf> {
         let path = self.folder().join(format!("{}.kubeconfig", user.replace(':', "-")));
         let authority = &self.keys.authority;
-        let access = Access { name: self.name(), server: self.server_url(), authority };
+        let server = self.server_url();
+        let access = Access { name: self.name(), server, authority, disable_compression };
         kubeconfig::write(&path, &access, user, token, namespace)
     }
 

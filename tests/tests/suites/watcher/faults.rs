@@ -168,12 +168,11 @@ fn a_second_signal_cuts_the_stop_short() {
     let testbed = shared();
     let namespace = testbed.namespace("twice").unwrap();
     let kubeconfig = testbed.service_account(&namespace, "nothing", "[]").unwrap();
-    let watcher = testbed.service("twice", program()).kubeconfig(&kubeconfig).start().unwrap();
-    let mut stream = TcpStream::connect(watcher.addr()).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
-    thread::sleep(Duration::from_millis(500));
+    let launch = testbed.service("twice", program()).kubeconfig(&kubeconfig);
+    let watcher = launch.variable("GOV_SHUTDOWN__DRAIN_SECONDS", "20").start().unwrap();
     watcher.signal(Signal::Term).unwrap();
-    thread::sleep(Duration::from_millis(500));
+    let is_stopping = || Ok(watcher.logs()?.contains(r#""message":"stopping""#));
+    testbed.wait_for("the stop to begin", SURELY, is_stopping).unwrap();
     watcher.signal(Signal::Term).unwrap();
     assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(128 + 15));
 }
