@@ -233,7 +233,7 @@ fn display_name(path: &Path) -> String {
 }
 
 impl Input {
-    /// Reads it whole, unless it is over the limit (in MiB).
+    /// Reads all of it as UTF-8, unless it is over the limit (in MiB).
     pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, InputError> {
         match &self.path {
             None => read_up_to(io::stdin().lock(), 0, limit),
@@ -242,7 +242,7 @@ impl Input {
     }
 }
 
-/// Reads a file whole, unless it is over the limit (in MiB).
+/// Reads a whole file as UTF-8, unless it is over the limit (in MiB).
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -260,5 +260,5 @@ fn read_up_to(input: impl Read, length: u64, limit: u64) -> Result<Vec<u8>, Inpu
     if length > most || bytes.len() as u64 > most {
         return Err(InputError::TooLarge { limit });
     }
-    Ok(bytes)
+    Ok(policy_core::manifest::utf8(bytes))
 }

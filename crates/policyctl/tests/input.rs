@@ -64,10 +64,11 @@ fn report(folder: &Path, arguments: &[&str], stdin: &[u8]) -> (Value, Vec<String
 fn each_bad_input_is_named_and_the_rest_is_analysed() {
     let folder = folder(&[
         ("good.yaml", POD.as_bytes()),
-        ("broken/syntax.yaml", b"a: [1, 2\nb: 3\n"),
-        ("broken/list.yml", b"- a\n"),
-        ("broken/twice.yaml", b"kind: Pod\nkind: Pod\n"),
-        ("broken/bytes.yaml", b"a: 1\nb: \xff\xfe\n"),
+        ("broken/syntax.yaml", b"apiVersion: v1\nkind: Pod\nspec: [1, 2\nb: 3\n"),
+        ("broken/half.yaml", b"kind: Pod\n"),
+        ("broken/bytes.yaml", b"apiVersion: v1\nkind: Pod\nb: \xff\xfe\n"),
+        ("broken/playbook.yml", b"- hosts: all\n"),
+        ("list.yml", b"- a\n"),
         ("broken/shape.json", br#"{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": 5}}"#),
         ("broken/empty.yaml", b""),
         ("broken/notes.txt", b"not looked at"),
@@ -84,6 +85,8 @@ fn each_bad_input_is_named_and_the_rest_is_analysed() {
         "-f",
         "empty.yaml",
         "-f",
+        "list.yml",
+        "-f",
         "gone.yaml",
     ];
     let (json, failed, code) = report(folder.path(), &arguments, b"");
@@ -91,13 +94,13 @@ fn each_bad_input_is_named_and_the_rest_is_analysed() {
     assert_eq!(
         failed,
         [
-            "broken/bytes.yaml:2: is not UTF-8 text",
-            "broken/list.yml:1: expected an object",
+            "broken/bytes.yaml:3: is not UTF-8 text",
+            "broken/half.yaml:1: Pod without apiVersion",
             "broken/shape.json:1: expected a list",
-            "broken/syntax.yaml:2: illegal placement of ':' indicator",
-            "broken/twice.yaml:2: duplicate mapping key `kind` is not allowed here",
+            "broken/syntax.yaml:3: expected an object",
             "empty.yaml: holds no document",
             "gone.yaml: no such file or folder",
+            "list.yml:1: expected an object",
             "no-manifests: has no manifests (*.yaml, *.yml, *.json)",
         ]
     );
@@ -216,7 +219,9 @@ fn a_misspelt_group_does_not_go_unsaid() {
     let output = analyze(folder.path(), &["-f", "a.yaml"], b"");
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(
-        table.contains("Skipped, though named like a workload:\n  a.yaml:1: app/v1 Deployment\n"),
+        table.contains(
+            "Notes:\n  a.yaml:1: skipped app/v1 Deployment, though it is named like a workload\n"
+        ),
         "{table}"
     );
     assert!(!table.contains("Service"), "{table}");

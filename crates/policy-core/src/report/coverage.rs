@@ -11,8 +11,8 @@ use crate::facts::{Lifecycle, PodFacts};
 use crate::manifest::DocumentContent;
 use crate::namespaces::ExcludedNamespaces;
 
-/// How many failures a report names at most; the others are counted.
-const MAX_FAILED: usize = 10_000;
+/// How many failures, and how many notes, a report names at most; the others are counted.
+const MAX_NAMED: usize = 10_000;
 
 /// What was read, and what was not.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -20,22 +20,27 @@ const MAX_FAILED: usize = 10_000;
 pub struct Coverage {
     /// The number of pods and pod templates that were evaluated.
     pub evaluated: u64,
-    /// The number of objects that were left out: other kinds, system namespaces, pods that ended.
+    /// The number of objects that were left out: other kinds, system namespaces, pods and Jobs that
+    /// ended, and what another object of the input controls.
     pub skipped: u64,
     /// What could not be read.
     pub failed: Vec<NotRead>,
+    /// What was read or skipped otherwise than its author may expect; left out where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub notes: Vec<CoverageNote>,
     /// The objects of other kinds among `skipped`.
     #[serde(skip)]
     pub other_kinds: u64,
     /// The objects of excluded namespaces among `skipped`.
     #[serde(skip)]
     pub excluded_namespaces: u64,
-    /// The pods that ended among `skipped`.
+    /// The pods and Jobs that ended among `skipped`.
     #[serde(skip)]
     pub ended: u64,
-    /// Objects of other kinds that are named like a workload.
+    /// The objects among `skipped` whose pods are counted by another object of the input.
     #[serde(skip)]
-    pub look_alikes: Vec<LookAlike>,
+    pub controlled: u64,
 }
 
 impl Coverage {
@@ -47,15 +52,17 @@ impl Coverage {
     }
 }
 
-/// An object of another kind that is named like a workload: a misspelt group, perhaps.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LookAlike {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line of the object.
-    pub line: u32,
-    /// Its `apiVersion` and kind.
-    pub kind: String,
+/// What was read or skipped otherwise than its author may expect, such as a repeated key.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoverageNote {
+    #[serde(skip)]
+    file: Arc<str>,
+    #[serde(skip)]
+    line: Option<u32>,
+    /// The file or folder, with the line where one is known.
+    pub source: String,
+    /// What to know about it.
+    pub message: String,
 }
 
 /// Something that could not be read.
@@ -73,22 +80,30 @@ pub struct NotRead {
 
 impl NotRead {
     pub(super) fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
-        let source = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
-        Self { file: Arc::clone(file), line, source, reason }
+        Self { file: Arc::clone(file), line, source: source(file, line), reason }
     }
+}
+
+fn source(file: &str, line: Option<u32>) -> String {
+    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 
 /// Counts the coverage while objects are read. What was counted apart can be merged in any order.
 #[derive(Debug)]
 pub struct CoverageCounter {
-    /// Everything except `skipped` and `failed`.
+    /// The numbers except `skipped`.
     counted: Coverage,
     failed: Capped<NotRead>,
+    notes: Capped<CoverageNote>,
 }
 
 impl Default for CoverageCounter {
     fn default() -> Self {
-        Self { counted: Coverage::default(), failed: Capped::new(MAX_FAILED, NotRead::cmp) }
+        Self {
+            counted: Coverage::default(),
+            failed: Capped::new(MAX_NAMED, NotRead::cmp),
+            notes: Capped::new(MAX_NAMED, CoverageNote::cmp),
+        }
     }
 }
 
@@ -109,8 +124,11 @@ impl CoverageCounter {
     pub fn other_objects(&mut self, file: &Arc<str>, content: &DocumentContent) {
         self.counted.other_kinds += content.skipped.len() as u64;
         for skipped in content.skipped.iter().filter(|skipped| skipped.looks_like_a_workload) {
-            let (file, kind) = (Arc::clone(file), skipped.kind.clone());
-            self.counted.look_alikes.push(LookAlike { file, line: skipped.line, kind });
+            let message = format!("skipped {}, though it is named like a workload", skipped.kind);
+            self.note(file, Some(skipped.line), message);
+        }
+        for note in &content.notes {
+            self.note(file, Some(note.line), note.message.clone());
         }
         for failure in &content.failures {
             self.not_read(file, Some(failure.line), failure.reason.clone());
@@ -122,11 +140,26 @@ impl CoverageCounter {
         self.failed.extend([NotRead::new(file, line, reason)]);
     }
 
+    /// Records something to know about the input, with the line where one is known.
+    pub fn note(&mut self, file: &Arc<str>, line: Option<u32>, message: String) {
+        let (file, source) = (Arc::clone(file), source(file, line));
+        self.notes.extend([CoverageNote { file, line, source, message }]);
+    }
+
+    /// Counts files that are skipped without being read.
+    pub fn skip(&mut self, files: u64) {
+        self.counted.other_kinds += files;
+    }
+
     /// The number of objects that were read so far, with those that are skipped.
     #[must_use]
     pub fn objects_read(&self) -> u64 {
-        let Coverage { evaluated, other_kinds, excluded_namespaces, ended, .. } = self.counted;
-        evaluated + other_kinds + excluded_namespaces + ended
+        self.counted.evaluated + self.skipped()
+    }
+
+    fn skipped(&self) -> u64 {
+        let Coverage { other_kinds, excluded_namespaces, ended, controlled, .. } = self.counted;
+        other_kinds + excluded_namespaces + ended + controlled
     }
 
     /// Whether everything could be read so far.
@@ -137,27 +170,30 @@ impl CoverageCounter {
 
     /// Adds what was counted apart.
     pub fn merge(&mut self, other: Self) {
-        let Self { counted, failed } = other;
+        let Self { counted, failed, notes } = other;
         self.failed.merge(failed);
-        self.counted.look_alikes.extend(counted.look_alikes);
+        self.notes.merge(notes);
         self.counted.evaluated += counted.evaluated;
         self.counted.other_kinds += counted.other_kinds;
         self.counted.excluded_namespaces += counted.excluded_namespaces;
         self.counted.ended += counted.ended;
+        self.counted.controlled += counted.controlled;
     }
 
     /// The coverage, sorted.
     #[must_use]
     pub fn finish(self) -> Coverage {
-        let Self { counted: mut coverage, failed } = self;
-        let (mut failed, failed_cut) = failed.finish();
+        let skipped = self.skipped();
+        let (mut failed, failed_cut) = self.failed.finish();
         if failed_cut > 0 {
             let reason = format!("{failed_cut} more could not be read");
             failed.push(NotRead::new(&"and".into(), None, reason));
         }
-        coverage.look_alikes.sort();
-        coverage.failed = failed;
-        coverage.skipped = coverage.other_kinds + coverage.excluded_namespaces + coverage.ended;
-        coverage
+        let (mut notes, notes_cut) = self.notes.finish();
+        if notes_cut > 0 {
+            let (file, message) = (Arc::from("and"), format!("{notes_cut} more notes"));
+            notes.push(CoverageNote { source: source(&file, None), file, line: None, message });
+        }
+        Coverage { skipped, failed, notes, ..self.counted }
     }
 }

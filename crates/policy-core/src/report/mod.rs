@@ -25,7 +25,7 @@ pub use clusters::{
     AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
     clusters_json_schema,
 };
-pub use coverage::{Coverage, CoverageCounter, LookAlike, NotRead};
+pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use explanation::{
     Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare,
     explanation_json_schema,

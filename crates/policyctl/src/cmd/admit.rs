@@ -157,7 +157,10 @@ fn of_input(input: &Input, namespace: &str, limit: u64) -> Result<Vec<Document>,
             objects.push(ManifestObject { facts, ..object });
             specs.push(view.spec.clone());
         });
-        let content = DocumentContent { objects, ..content };
+        let mut content = DocumentContent { objects, ..content };
+        if !input.is_explicit {
+            content.skip_what_is_no_manifest();
+        }
         Document { file: Arc::clone(&input.name), number: document.number, content, specs }
     });
     Ok(read.collect())

@@ -27,7 +27,7 @@ pub(super) fn write(
     table.row("Admission", format_args!("{denied} denied, {warned} warned, {allowed} allowed"))?;
     table.coverage(&report.coverage)?;
     table.not_read(&report.coverage)?;
-    table.look_alikes(&report.coverage)?;
+    table.notes(&report.coverage)?;
     report.objects.iter().try_for_each(|object| table.admitted(object))
 }
 

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, LookAlike, Report, ReportFinding, Summary,
+    ClusterSummary, ClustersReport, Coverage, CoverageNote, Report, ReportFinding, Summary,
 };
 use policy_core::score::Classification;
 use policy_core::severity::Severity;
@@ -73,7 +73,7 @@ pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) 
     table.coverage(&report.coverage)?;
     table.namespaces(report)?;
     table.not_read(&report.coverage)?;
-    table.look_alikes(&report.coverage)?;
+    table.notes(&report.coverage)?;
     table.findings(report)
 }
 
@@ -180,6 +180,7 @@ impl Table<'_> {
             (coverage.other_kinds, "of other kinds"),
             (coverage.excluded_namespaces, "in excluded namespaces"),
             (coverage.ended, "ended"),
+            (coverage.controlled, "counted with the object that controls them"),
         ]
         .into_iter()
         .filter(|(number, _)| *number > 0)
@@ -267,19 +268,20 @@ impl Table<'_> {
         })
     }
 
-    /// A misspelt group makes a workload an object of another kind, which nobody looks at.
-    pub(super) fn look_alikes(&mut self, coverage: &Coverage) -> io::Result<()> {
+    pub(super) fn notes(&mut self, coverage: &Coverage) -> io::Result<()> {
         const MOST: usize = 10;
-        if !coverage.look_alikes.is_empty() {
-            self.heading("Skipped, though named like a workload:")?;
+        if !coverage.notes.is_empty() {
+            self.heading("Notes:")?;
         }
-        for skipped in coverage.look_alikes.iter().take(MOST) {
-            let LookAlike { file, line, kind } = skipped;
-            self.line(format_args!("  {}:{line}: {}", printable(file), printable(kind)))?;
+        for CoverageNote { source, message, .. } in coverage.notes.iter().take(MOST) {
+            let note = format!("{source}: {message}");
+            let lines =
+                textwrap::wrap(&note, textwrap::Options::new(WIDTH - 2).subsequent_indent("  "));
+            lines.iter().try_for_each(|line| self.line(format_args!("  {}", printable(line))))?;
         }
-        match coverage.look_alikes.len().saturating_sub(MOST) {
+        match coverage.notes.len().saturating_sub(MOST) {
             0 => Ok(()),
-            more => self.line(format_args!("  and {more} more")),
+            more => self.line(format_args!("  and {more} more (-o json lists them)")),
         }
     }
 

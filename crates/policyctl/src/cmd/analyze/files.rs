@@ -69,7 +69,11 @@ fn assess<'a>(
         .par_iter()
         .with_min_len(SMALLEST_BATCH)
         .fold(empty, |mut assessment, document| {
-            assessment.document(&input.name, document.number, &document.read(namespace));
+            let mut content = document.read(namespace);
+            if !input.is_explicit {
+                content.skip_what_is_no_manifest();
+            }
+            assessment.document(&input.name, document.number, &content);
             assessment
         })
         .reduce(empty, merged)

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::ArgAction;
 use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, LookAlike, Report, Source};
+use policy_core::report::{Assessment, Report, Source};
 use policy_core::text::printable;
 
 use crate::cli::Global;
@@ -85,11 +85,11 @@ fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Resul
     Ok(assessed.finish(Source::Files { paths: args.filename.clone() }))
 }
 
-/// What a machine's format has no place for, or nobody may look for.
+/// What the other formats have no place for, or hide among the rest.
 fn tell_what_the_table_shows(report: &Report, console: Console) {
     output::not_read(&report.coverage);
-    for LookAlike { file, line, kind } in &report.coverage.look_alikes {
-        console.note(format_args!("{}:{line}: skipped {}", printable(file), printable(kind)));
+    for note in &report.coverage.notes {
+        console.note(format_args!("{}: {}", printable(&note.source), printable(&note.message)));
     }
     if report.findings_cut > 0 {
         console.note(format_args!("{} findings are counted, but not listed", report.findings_cut));
