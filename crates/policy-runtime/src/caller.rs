@@ -14,6 +14,9 @@ use crate::tls::Peer;
 pub(crate) struct Caller {
     pub(crate) peer: Arc<Peer>,
     pub(crate) activity: Arc<Activity>,
+    /// Whether the service has no certificate yet, and serves this connection with a bootstrap
+    /// certificate that nobody can verify.
+    pub(crate) is_bootstrap: bool,
 }
 
 /// Whether a connection is busy, and since when it has been quiet.

@@ -121,6 +121,9 @@ impl Endpoints {
         if let Some(Route::Post(post)) = route
             && request.method() == Method::POST
         {
+            if caller.is_bootstrap {
+                return Ok(unavailable("the service has no certificate yet").map(Either::Right));
+            }
             return Ok(post.answer(request, caller).await);
         }
         let answered = ServiceBuilder::new()

@@ -44,7 +44,12 @@ impl Counting {
         endpoints.post("/count", limits, move |why| told.lock().unwrap().push(why), handler);
         let peer = Arc::new(Peer::unknown(([127, 0, 0, 1], 1).into()));
         let activity = Arc::new(Activity::new(Instant::now()));
-        Self { endpoints, caller: Arc::new(Caller { peer, activity }), refused, may }
+        Self {
+            endpoints,
+            caller: Arc::new(Caller { peer, activity, is_bootstrap: false }),
+            refused,
+            may,
+        }
     }
 
     async fn post<B>(&self, body: B) -> (u16, String)

@@ -106,13 +106,14 @@ where
         let _ = stream.set_nodelay(true);
         let connection = &place.connection;
         let Some(certificates) = &self.certificates else {
-            return self.serve_http1(stream, Peer::unknown(address), connection).await;
+            let caller = caller(Peer::unknown(address), connection, false);
+            return self.serve_http1(stream, caller, connection).await;
         };
         match self.accept_tls(stream, address, certificates, connection).await {
-            Ok((stream, peer)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
-                self.serve_http2(stream, peer, connection).await;
+            Ok((stream, caller)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
+                self.serve_http2(stream, caller, connection).await;
             }
-            Ok((stream, peer)) => self.serve_http1(stream, peer, connection).await,
+            Ok((stream, caller)) => self.serve_http1(stream, caller, connection).await,
             Err(error) => {
                 counter!("dropped_total", "what" => HANDSHAKES).increment(1);
                 debug!(%address, %error, "TLS handshake failed");
@@ -126,8 +127,8 @@ where
         address: SocketAddr,
         certificates: &CertificateStore,
         connection: &Connection,
-    ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
-        let served = certificates.served();
+    ) -> io::Result<(TlsStream<TcpStream>, Caller)> {
+        let served = certificates.for_handshake();
         let served = served.ok_or_else(|| io::Error::other("there is no certificate yet"))?;
         let accept = TlsAcceptor::from(Arc::clone(&served.config)).accept(stream);
         let stream = tokio::select! {
@@ -138,15 +139,16 @@ where
             }
         };
         let peer = served.peer(address, stream.get_ref().1);
-        Ok((stream, peer))
+        let caller = caller(peer, connection, served.is_bootstrap);
+        Ok((stream, caller))
     }
 
-    async fn serve_http1<I>(&self, mut stream: I, peer: Peer, connection: &Connection)
+    async fn serve_http1<I>(&self, mut stream: I, caller: Caller, connection: &Connection)
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
         connection.start_idle_timeout();
-        let service = self.service(peer, connection);
+        let service = self.service(caller);
         let served = self.http1.serve_connection(TokioIo::new(&mut stream), service);
         run(served, http1::Connection::graceful_shutdown, connection).await;
         // The server has ended its side of the connection, and now waits for the caller to do so.
@@ -157,16 +159,24 @@ where
         }
     }
 
-    async fn serve_http2(&self, stream: TlsStream<TcpStream>, peer: Peer, connection: &Connection) {
-        let service = self.service(peer, connection);
+    async fn serve_http2(
+        &self,
+        stream: TlsStream<TcpStream>,
+        caller: Caller,
+        connection: &Connection,
+    ) {
+        let service = self.service(caller);
         let served = self.http2.serve_connection(TokioIo::new(stream), service);
         run(served, http2::Connection::graceful_shutdown, connection).await;
     }
 
-    fn service(&self, peer: Peer, connection: &Connection) -> TowerToHyperService<S> {
-        let (peer, activity) = (Arc::new(peer), Arc::clone(&connection.activity));
-        TowerToHyperService::new((self.make_service)(Arc::new(Caller { peer, activity })))
+    fn service(&self, caller: Caller) -> TowerToHyperService<S> {
+        TowerToHyperService::new((self.make_service)(Arc::new(caller)))
     }
+}
+
+fn caller(peer: Peer, connection: &Connection, is_bootstrap: bool) -> Caller {
+    Caller { peer: Arc::new(peer), activity: Arc::clone(&connection.activity), is_bootstrap }
 }
 
 /// Lets a connection serve requests until it ends or has to be closed.

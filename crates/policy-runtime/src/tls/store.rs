@@ -1,7 +1,7 @@
 //! The certificate that the next handshake gets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::sync::Notify;
+use tracing::warn;
 
 use super::certificate::Pair;
 use super::clients::Clients;
@@ -29,6 +30,8 @@ pub struct CertificateStore(Arc<Inner>);
 struct Inner {
     /// What handshakes take, without waiting for anybody.
     served: ArcSwapOption<Served>,
+    /// What handshakes take before there is a certificate, made when it is needed.
+    bootstrap: OnceLock<Option<Arc<Served>>>,
     /// What the next one is made of.
     parts: Mutex<Parts>,
     changed: Notify,
@@ -46,10 +49,12 @@ pub(crate) struct Served {
     pub(crate) config: Arc<ServerConfig>,
     certificate: Certificate,
     clients: Option<Arc<Clients>>,
+    pub(crate) is_bootstrap: bool,
 }
 
 impl CertificateStore {
-    /// One without a certificate: handshakes are refused, and the service is not ready.
+    /// One without a certificate: the service is not ready, and its connections use a bootstrap
+    /// certificate, which shows the probes of a kubelet that it is alive.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -85,6 +90,13 @@ impl CertificateStore {
 
     pub(crate) fn served(&self) -> Option<Arc<Served>> {
         self.0.served.load_full()
+    }
+
+    /// The certificate for a handshake: a self-signed one while there is no other. Probes do not
+    /// verify it (<https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/>);
+    /// callers that verify refuse it, as they would refuse a connection without TLS.
+    pub(crate) fn for_handshake(&self) -> Option<Arc<Served>> {
+        self.served().or_else(|| self.0.bootstrap.get_or_init(bootstrap).clone())
     }
 
     /// Waits for a certificate that comes after this was called the last time.
@@ -125,7 +137,12 @@ impl Served {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { config: Arc::new(config), certificate: pair.certificate.clone(), clients })
+        Ok(Self {
+            config: Arc::new(config),
+            certificate: pair.certificate.clone(),
+            clients,
+            is_bootstrap: false,
+        })
     }
 
     /// Who is at the other end, after the handshake.
@@ -136,4 +153,18 @@ impl Served {
             None => Peer::unknown(address),
         }
     }
+}
+
+/// A certificate that serves until the service has one; its name is one that nobody can have (RFC
+/// 2606).
+fn bootstrap() -> Option<Arc<Served>> {
+    let issued = rcgen::generate_simple_self_signed(["bootstrap.invalid".to_owned()]);
+    let served = issued.map_err(|error| TlsError::Certificate(error.to_string())).and_then(|new| {
+        let (certificate, key) = (new.cert.pem(), new.signing_key.serialize_pem());
+        Served::new(&Pair::from_pem(certificate.as_bytes(), key.as_bytes())?, None)
+    });
+    served
+        .inspect_err(|error| warn!(%error, "cannot make a certificate for health probes"))
+        .ok()
+        .map(|served| Arc::new(Served { is_bootstrap: true, ..served }))
 }

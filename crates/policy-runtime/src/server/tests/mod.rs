@@ -15,9 +15,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -57,6 +58,44 @@ pub(crate) enum Speech {
     Plain,
     Http1,
     Http2,
+}
+
+#[derive(Debug)]
+struct VerifiesNothing;
+
+impl ServerCertVerifier for VerifiesNothing {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
+    }
 }
 
 /// A connection of a caller.
@@ -103,6 +142,13 @@ impl Running {
         shown: Option<&Issued>,
     ) -> io::Result<TlsStream<TcpStream>> {
         shake_hands(self.tcp().await, client(&self.authority, protocol, shown)).await
+    }
+
+    /// Shakes hands as a kubelet's probe does, which verifies nothing.
+    pub(super) async fn tls_unverified(&self) -> io::Result<TlsStream<TcpStream>> {
+        let mut config = client(&self.authority, "http/1.1", None);
+        config.dangerous().set_certificate_verifier(Arc::new(VerifiesNothing));
+        shake_hands(self.tcp().await, config).await
     }
 
     pub(super) async fn connect(&self, speech: Speech) -> Connection {

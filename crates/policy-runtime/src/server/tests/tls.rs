@@ -93,10 +93,15 @@ async fn who_never_shakes_hands_is_left() {
 }
 
 #[tokio::test]
-async fn without_a_certificate_there_is_no_handshake() {
+async fn without_a_certificate_only_probes_are_answered() {
     let (authority, store) = (Authority::new(), CertificateStore::new());
     let server = Running::with(Speech::Http1, Limits::default(), authority, store).await;
-    assert!(server.tls("h2", None).await.is_err());
+    assert!(server.tls("h2", None).await.is_err(), "nobody can verify the bootstrap certificate");
+    let mut probe = http1(server.tls_unverified().await.unwrap()).await;
+    assert_eq!(probe.get("/quick").await.unwrap().0, 200);
+    let (status, text) = probe.post("/who", "x").await.unwrap();
+    assert_eq!((status, text.as_str()), (503, "the service has no certificate yet\n"));
     server.authority.server(7).serve(&server.store).unwrap();
     assert_eq!(shown(&server).await, "07");
+    assert_eq!(server.connect(Speech::Http1).await.post("/who", "x").await.unwrap().0, 200);
 }
