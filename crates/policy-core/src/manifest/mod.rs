@@ -6,6 +6,7 @@ mod json;
 mod keys;
 mod lines;
 mod object_type;
+mod ownership;
 mod parse;
 mod policy_file;
 mod reader;
@@ -16,6 +17,7 @@ mod written;
 use std::fmt;
 
 pub use encoding::utf8;
+pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{decode_policy, read_policy};
 pub use split::{Document, documents};
 pub use written::{WrittenPolicies, WrittenPolicy, written_policies};
@@ -58,6 +60,8 @@ pub struct ManifestObject {
     pub line: u32,
     /// The line of each container, in the order of the facts.
     pub container_lines: Vec<u32>,
+    /// What controls it; `None` where nothing does.
+    pub controlled: Option<Box<Controlled>>,
 }
 
 /// An object that is not evaluated, since it makes no pods.

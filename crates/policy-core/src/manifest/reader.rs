@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::json::{JsonText, JsonValue};
 use super::keys::KeyNotes;
 use super::object_type::{Header, ObjectType};
+use super::ownership::Controlled;
 use super::parse::{NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins};
 use super::repair::repaired;
 use super::split::file_line;
@@ -257,7 +258,8 @@ impl<'a> Reader<'a> {
         let container_lines =
             containers.map(|(_, _, container)| self.file_line(container.line)).collect();
         self.taken += 1;
-        (self.take)(ManifestObject { facts, line, container_lines }, object);
+        let controlled = Controlled::of(&facts, object);
+        (self.take)(ManifestObject { facts, line, container_lines, controlled }, object);
     }
 
     fn skip(&mut self, line: u32, object_type: &ObjectType) {

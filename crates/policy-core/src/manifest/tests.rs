@@ -15,7 +15,7 @@ fn read_bytes(bytes: &[u8]) -> Vec<String> {
     for document in documents(bytes) {
         let content = document.read("default");
         lines.extend(content.objects.iter().map(|object| {
-            let ManifestObject { facts, line, container_lines } = object;
+            let ManifestObject { facts, line, container_lines, .. } = object;
             format!("{} {}/{} @{line} {container_lines:?}", facts.kind, facts.namespace, facts.name)
         }));
         lines.extend(content.skipped.iter().map(|skip| format!("- {} @{}", skip.kind, skip.line)));

@@ -12,7 +12,7 @@ use super::{
 use crate::capped::Capped;
 use crate::evaluate::evaluate;
 use crate::facts::PodFacts;
-use crate::manifest::DocumentContent;
+use crate::manifest::{DocumentContent, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
@@ -32,6 +32,17 @@ pub struct Assessment<'a> {
     findings: Capped<ReportFinding>,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
+    objects: InputObjects,
+    /// Objects that another one controls, which may be among those of the input.
+    controlled: Vec<ControlledObject>,
+}
+
+/// An object that is evaluated once it is known that nothing else stands for its pods.
+#[derive(Debug)]
+struct ControlledObject {
+    object: ManifestObject,
+    file: Arc<str>,
+    document: u32,
 }
 
 /// Where an object stands in the user's files.
@@ -63,6 +74,8 @@ impl<'a> Assessment<'a> {
             namespaces: BTreeMap::new(),
             findings: Capped::new(MAX_FINDINGS, |a, b| sort_key(a).cmp(&sort_key(b))),
             coverage: CoverageCounter::default(),
+            objects: InputObjects::default(),
+            controlled: Vec::new(),
         }
     }
 
@@ -113,15 +126,31 @@ impl<'a> Assessment<'a> {
     /// Evaluates what a document of a file holds.
     pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
         for object in &content.objects {
-            let location = ManifestLocation {
-                file,
-                document: number,
-                line: object.line,
-                container_lines: &object.container_lines,
-            };
-            self.pod(&object.facts, Some(location));
+            self.objects.add(object);
+            if object.controlled.is_some() {
+                let (object, file) = (object.clone(), Arc::clone(file));
+                self.controlled.push(ControlledObject { object, file, document: number });
+            } else {
+                self.object(object, file, number);
+            }
         }
         self.coverage.other_objects(file, content);
+    }
+
+    fn object(&mut self, object: &ManifestObject, file: &Arc<str>, document: u32) {
+        let ManifestObject { facts, line, container_lines, .. } = object;
+        self.pod(facts, Some(ManifestLocation { file, document, line: *line, container_lines }));
+    }
+
+    /// Evaluates the objects whose controller is not among those of the input.
+    fn evaluate_controlled(&mut self) {
+        for ControlledObject { object, file, document } in std::mem::take(&mut self.controlled) {
+            if self.excluded.contains(&object.facts.namespace) || self.objects.counts(&object) {
+                self.object(&object, &file, document);
+            } else {
+                self.coverage.controlled();
+            }
+        }
     }
 
     /// Adds what was assessed apart, under the same policy.
@@ -131,11 +160,14 @@ impl<'a> Assessment<'a> {
         }
         self.findings.merge(other.findings);
         self.coverage.merge(other.coverage);
+        self.objects.merge(other.objects);
+        self.controlled.extend(other.controlled);
     }
 
     /// The report, sorted.
     #[must_use]
-    pub fn finish(self, source: Source) -> Report {
+    pub fn finish(mut self, source: Source) -> Report {
+        self.evaluate_controlled();
         let Self { policy, namespaces, findings, coverage, .. } = self;
         let (findings, findings_cut) = findings.finish();
         let total = total(&namespaces);
@@ -157,7 +189,8 @@ impl<'a> Assessment<'a> {
     }
 
     /// What other reports are made of.
-    pub(super) fn finish_parts(self) -> Assessed<'a> {
+    pub(super) fn finish_parts(mut self) -> Assessed<'a> {
+        self.evaluate_controlled();
         let (findings, findings_cut) = self.findings.finish();
         Assessed {
             policy: self.policy,

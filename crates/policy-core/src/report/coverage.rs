@@ -146,6 +146,11 @@ impl CoverageCounter {
         self.notes.extend([CoverageNote { file, line, source, message }]);
     }
 
+    /// Counts an object whose pods are counted with the object that controls it.
+    pub fn controlled(&mut self) {
+        self.counted.controlled += 1;
+    }
+
     /// Counts files that are skipped without being read.
     pub fn skip(&mut self, files: u64) {
         self.counted.other_kinds += files;

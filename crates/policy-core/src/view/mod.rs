@@ -60,6 +60,8 @@ pub struct SpecView {
     /// Containers added to a running pod for debugging.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub ephemeral_containers: Vec<Located<ContainerView>>,
+    /// How many pods a template has; of a pod, nothing.
+    pub replicas: Amount,
     /// `Always` where left out.
     pub restart_policy: Option<String>,
     /// What keeps the pod from being scheduled on purpose.
@@ -116,6 +118,7 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
         restart_policy,
         scheduling_gates,
         resources,
+        replicas: Amount::Unset,
         template: None,
         job_template: None,
     })

@@ -7,7 +7,7 @@ use clap::ArgAction;
 use kube::Resource as _;
 use policy_core::admission::{NamedPolicy, Request, admit};
 use policy_core::api::DevOpsPolicy;
-use policy_core::manifest::{DocumentContent, ManifestObject, documents};
+use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
 use policy_core::view::{PolicyView, SpecView};
@@ -96,6 +96,19 @@ struct Document {
 }
 
 impl Document {
+    /// Drops the objects that controllers make of other objects of the input.
+    fn keep_counted(&mut self, objects: &InputObjects, coverage: &mut CoverageCounter) {
+        let found = self.content.objects.drain(..).zip(self.specs.drain(..)).collect::<Vec<_>>();
+        for (object, spec) in found {
+            if objects.counts(&object) {
+                self.content.objects.push(object);
+                self.specs.push(spec);
+            } else {
+                coverage.controlled();
+            }
+        }
+    }
+
     fn admitted(self, policies: &Policies, excluded: &ExcludedNamespaces) -> Vec<AdmittedObject> {
         let Self { file, number, content, specs } = self;
         let objects = content.objects.into_iter().zip(specs);
@@ -131,11 +144,15 @@ fn read(
             Ok(documents) => found.extend(documents),
         }
     }
-    for Document { file, content, .. } in &found {
-        for object in &content.objects {
+    let mut objects = InputObjects::default();
+    let all = found.iter().flat_map(|document| &document.content.objects);
+    all.for_each(|object| objects.add(object));
+    for document in &mut found {
+        document.keep_counted(&objects, coverage);
+        for object in &document.content.objects {
             coverage.pod(&object.facts, excluded);
         }
-        coverage.other_objects(file, content);
+        coverage.other_objects(&document.file, &document.content);
     }
     for (name, error) in &inputs.failed {
         coverage.not_read(&name.as_str().into(), None, error.to_string());

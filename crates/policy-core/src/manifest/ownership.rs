@@ -1,0 +1,171 @@
+//! Which objects of an input stand for pods that another object of the input stands for already:
+//! `kubectl get all -o json` has a Deployment, its `ReplicaSets` of today and before, and its pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::facts::PodFacts;
+use crate::view::{Amount, ObjectView};
+use crate::workload::ObjectKind;
+
+use super::ManifestObject;
+
+/// An object of a namespace. Kinds that are no workloads carry their group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ObjectId {
+    namespace: Arc<str>,
+    kind: Arc<str>,
+    name: Box<str>,
+}
+
+/// What controls an object: the owner reference with `controller: true`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controlled {
+    controller: ObjectId,
+    /// Whether the object is a pod template.
+    is_template: bool,
+    age: TemplateAge,
+}
+
+/// Orders the templates of a controller; the greatest is the one in use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TemplateAge {
+    has_replicas: bool,
+    created: Option<i64>,
+    name: Box<str>,
+}
+
+impl Controlled {
+    pub(super) fn of(facts: &PodFacts, object: &ObjectView) -> Option<Box<Self>> {
+        let owners = object.metadata.owner_references.as_ref()?;
+        let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+        let kind = match ObjectKind::of(&owner.api_version, &owner.kind) {
+            Some(kind) => kind.as_str().into(),
+            None => format!("{} {}", owner.api_version, owner.kind).into(),
+        };
+        let created = object.metadata.creation_timestamp.as_ref();
+        Some(Box::new(Self {
+            controller: ObjectId {
+                namespace: Arc::clone(&facts.namespace),
+                kind,
+                name: owner.name.as_str().into(),
+            },
+            is_template: facts.kind != ObjectKind::Pod,
+            age: TemplateAge {
+                has_replicas: object.spec.replicas != Amount::Zero,
+                created: created.map(|time| time.0.as_second()),
+                name: facts.name.clone(),
+            },
+        }))
+    }
+}
+
+/// The objects of an input, added in any order, by which each of them is counted or not.
+#[derive(Debug, Default)]
+pub struct InputObjects {
+    /// Those that may control others.
+    controllers: BTreeSet<ObjectId>,
+    /// The template in use of each controller.
+    in_use: BTreeMap<ObjectId, TemplateAge>,
+}
+
+impl InputObjects {
+    /// Adds an object.
+    pub fn add(&mut self, object: &ManifestObject) {
+        let ManifestObject { facts, controlled, .. } = object;
+        if facts.kind != ObjectKind::Pod {
+            self.controllers.insert(ObjectId {
+                namespace: Arc::clone(&facts.namespace),
+                kind: facts.kind.as_str().into(),
+                name: facts.name.clone(),
+            });
+        }
+        if let Some(Controlled { controller, age, is_template: true }) = controlled.as_deref() {
+            self.use_newest(controller.clone(), age.clone());
+        }
+    }
+
+    fn use_newest(&mut self, controller: ObjectId, age: TemplateAge) {
+        let in_use = self.in_use.entry(controller).or_insert_with(|| age.clone());
+        *in_use = age.max(in_use.clone());
+    }
+
+    /// Adds the objects of another part of the input.
+    pub fn merge(&mut self, other: Self) {
+        self.controllers.extend(other.controllers);
+        for (controller, age) in other.in_use {
+            self.use_newest(controller, age);
+        }
+    }
+
+    /// Whether the object is counted, once all objects are added: not where its controller is
+    /// counted, and not if it is a template without replicas that a newer one replaced.
+    #[must_use]
+    pub fn counts(&self, object: &ManifestObject) -> bool {
+        let Some(Controlled { controller, is_template, age }) = object.controlled.as_deref() else {
+            return true;
+        };
+        let is_replaced = *is_template
+            && !age.has_replicas
+            && self.in_use.get(controller).is_some_and(|in_use| in_use != age);
+        !is_replaced && !self.controllers.contains(controller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::documents;
+    use super::*;
+
+    /// The names of the objects that are counted, of parts that are read apart.
+    fn counted(parts: &[&str]) -> Vec<String> {
+        let mut all = InputObjects::default();
+        let mut objects = Vec::new();
+        for part in parts {
+            let mut known = InputObjects::default();
+            for document in documents(part.as_bytes()) {
+                objects.extend(document.read("default").objects);
+            }
+            objects.iter().for_each(|object| known.add(object));
+            all.merge(known);
+        }
+        let counted = objects.iter().filter(|object| all.counts(object));
+        counted.map(|object| object.facts.name.to_string()).collect()
+    }
+
+    fn object(kind: &str, name: &str, owner: &str, more: &str) -> String {
+        let owner = owner.split_once('/').map_or_else(String::new, |(kind, name)| {
+            format!(", ownerReferences: [{{apiVersion: x, kind: Node, name: {name}}}, {{apiVersion: apps/v1, kind: {kind}, name: {name}, controller: true}}]")
+        });
+        let group = if kind == "Pod" { "v1" } else { "apps/v1" };
+        let spec = "containers: [{name: c}], template: {spec: {containers: [{name: c}]}}";
+        format!("---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}{owner}{more}}}\n")
+            + &format!("spec: {{{spec}, replicas: {}}}\n", u8::from(!name.starts_with("old")))
+    }
+
+    #[test]
+    fn what_another_object_controls_is_counted_with_it() {
+        let deployment = object("Deployment", "web", "", "");
+        let set = object("ReplicaSet", "web-1", "Deployment/web", "");
+        let old = object("ReplicaSet", "old-1", "Deployment/web", "");
+        let pod = object("Pod", "web-1-a", "ReplicaSet/web-1", "");
+        assert_eq!(counted(&[&pod, &set, &old, &deployment]), ["web"]);
+        assert_eq!(counted(&[&pod, &old, &set]), ["web-1"]);
+        assert_eq!(counted(&[&pod]), ["web-1-a"]);
+        let elsewhere = deployment.replace("{name: web", "{name: web, namespace: x");
+        assert_eq!(counted(&[&set, &elsewhere]), ["web-1", "web"]);
+    }
+
+    #[test]
+    fn only_the_last_template_of_a_controller_counts_without_replicas() {
+        let created = |name: &str, year| {
+            let time = format!(", creationTimestamp: \"{year}-01-01T00:00:00Z\"");
+            object("ReplicaSet", name, "Deployment/web", &time)
+        };
+        let [a, b] = [created("old-a", 2025), created("old-b", 2024)];
+        assert_eq!(counted(&[&a, &b]), ["old-a"], "scaled to nothing");
+        assert_eq!(counted(&[&b, &a]), ["old-a"]);
+        assert_eq!(counted(&[&a, &b, &created("c", 2023)]), ["c"]);
+        assert_eq!(counted(&[&object("Deployment", "old", "", "")]), ["old"]);
+    }
+}
