@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use policy_core::{api, report};
 use policy_manifests::kustomize;
 
-use crate::cargo::root;
+use crate::cargo::{command, root};
 use crate::check_docs;
 
 /// First line of generated YAML.
@@ -35,7 +35,23 @@ pub(crate) fn run(check: bool) -> Result<()> {
             text: serde_json::to_string_pretty(&schema)? + "\n",
         });
     }
-    if check { compare(&files) } else { write(&files) }
+    if check {
+        return compare(&files);
+    }
+    write(&files)?;
+    write_key_tables()
+}
+
+/// Writes the tables of configuration keys in docs/. The tests that compare them write them, as
+/// xtask depends on no service.
+fn write_key_tables() -> Result<()> {
+    let services = ["policy-watcher", "policy-operator", "policy-webhook"];
+    let packages = services.iter().flat_map(|service| ["--package", service]);
+    let mut test = command();
+    test.args(["test", "--quiet", "--locked", "--test", "documentation"]).args(packages);
+    let status = test.env("UPDATE_DOCS", "1").status().context("cannot start cargo test")?;
+    ensure!(status.success(), "the tables of keys cannot be written ({status})");
+    Ok(())
 }
 
 /// Writes the custom resource definitions.

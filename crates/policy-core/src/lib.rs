@@ -25,6 +25,7 @@ pub mod evaluate;
 pub mod facts;
 pub mod image;
 pub mod index;
+pub mod installation;
 pub mod manifest;
 pub mod namespaces;
 pub mod policy;

@@ -14,10 +14,13 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use policy_core::admission::CONTROLLER_MANAGER;
+use policy_core::installation::{
+    NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_NAME, WEBHOOK_TIMEOUT_SECONDS,
+};
 use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
 
-use crate::metadata::{cluster_wide, cluster_wide_name, in_namespace, labels};
-use crate::{NAMESPACE, WEBHOOK};
+use crate::WEBHOOK;
+use crate::metadata::{cluster_wide, in_namespace, labels};
 
 /// The path of admission reviews.
 pub const PATH: &str = "/validate";
@@ -25,11 +28,6 @@ pub const PATH: &str = "/validate";
 const SERVICE_PORT: i32 = 443;
 /// The port that the webhook listens on.
 const PORT: i32 = 8443;
-/// The name of the webhook in its configuration; it appears in denials, and in metrics and audit
-/// logs of the API server.
-pub const NAME: &str = "validate.devops.stochastic.io";
-/// `timeoutSeconds`. The webhook's own deadline is shorter.
-const TIMEOUT: i32 = 5;
 
 /// Deletion is always allowed.
 const WRITES: &[&str] = &["CREATE", "UPDATE"];
@@ -79,31 +77,25 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The name of the configuration.
-    #[must_use]
-    pub fn name() -> String {
-        cluster_wide_name(WEBHOOK.name)
-    }
-
     /// The configuration, with one webhook in it.
     #[must_use]
     pub fn configuration(&self) -> ValidatingWebhookConfiguration {
         let webhook = ValidatingWebhook {
-            name: NAME.to_owned(),
+            name: WEBHOOK_NAME.to_owned(),
             client_config: self.client_config(),
             rules: Some(RULES.map(rule).to_vec()),
             namespace_selector: Some(self.namespaces()),
             match_conditions: Some(conditions()),
             // Fail-open: a webhook that does not answer denies nothing.
             failure_policy: Some("Ignore".to_owned()),
-            timeout_seconds: Some(TIMEOUT),
+            timeout_seconds: Some(WEBHOOK_TIMEOUT_SECONDS.into()),
             side_effects: "None".to_owned(),
             match_policy: Some("Equivalent".to_owned()),
             admission_review_versions: vec!["v1".to_owned()],
             ..ValidatingWebhook::default()
         };
         ValidatingWebhookConfiguration {
-            metadata: cluster_wide(&Self::name(), WEBHOOK.name),
+            metadata: cluster_wide(WEBHOOK_CONFIGURATION, WEBHOOK.name),
             webhooks: Some(vec![webhook]),
         }
     }

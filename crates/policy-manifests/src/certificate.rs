@@ -4,8 +4,6 @@
 //! and whoever gets hold of it can only pass for the webhook. A new certificate comes with a new
 //! authority; while both certificates serve, the API server is given both authorities.
 
-pub mod self_managed;
-
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;

@@ -18,7 +18,8 @@ mod rbac;
 mod users;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK};
-pub use metadata::{NAMESPACE, namespace};
+pub use metadata::namespace;
 pub use object::{Object, yaml};
+pub use policy_core::installation::NAMESPACE;
 pub use rbac::Rule;
 pub use users::user_roles;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use policy_core::installation::NAMESPACE;
 
 use crate::Object;
 
-/// The namespace of the platform and of its Leases.
-pub const NAMESPACE: &str = "kube-devops";
 /// `app.kubernetes.io/part-of` of every object.
 pub(crate) const PLATFORM: &str = "kube-devops";
 

@@ -1,38 +1,42 @@
 //! The configuration of the operator.
 
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::config::{Configuration, Problems, RuntimeConfig};
+use policy_runtime::config::{Configuration, LeaseConfig, Problems, RuntimeConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::LONGEST_NAME;
-
 /// The configuration of the operator.
-#[derive(Serialize, Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// The part that all services have.
+    /// The part that every service has.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// The name of this cluster in audit results. Default: none.
+    /// `lease`
+    pub lease: LeaseConfig,
+    /// Name of this cluster in audit results.
+    #[schemars(length(min = 1, max = 253))]
     pub cluster_name: Option<String>,
-    /// How audit results are kept.
+    /// `auditResults`
     pub audit_results: AuditResults,
-    /// Namespaces that are never judged, in addition to those of the system. Default: none.
+    /// Namespaces that are left out, beside those of the system.
     pub excluded_namespaces: Vec<String>,
 }
 
-/// How audit results are kept.
-#[derive(Serialize, Deserialize, Clone, Debug)]
+/// `auditResults`: how long audit results are kept.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditResults {
-    /// How many audit results of a policy are kept, the newest ones. 1 to 1 000. Default: 10.
+    /// Number of audit results that are kept of each policy, the newest ones.
+    #[schemars(range(min = 1, max = 1_000))]
     pub retention: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            runtime: RuntimeConfig::new(([0, 0, 0, 0], 9090), "policy-operator"),
+            runtime: RuntimeConfig::new(9090),
+            lease: LeaseConfig::new("policy-operator"),
             cluster_name: None,
             audit_results: AuditResults { retention: 10 },
             excluded_namespaces: Vec::new(),
@@ -45,21 +49,8 @@ impl Configuration for Config {
         &self.runtime
     }
 
-    fn runtime_mut(&mut self) -> &mut RuntimeConfig {
-        &mut self.runtime
-    }
-
     fn check(&self, problems: &mut Problems) {
-        let retention = self.audit_results.retention;
-        if !(1..=1_000).contains(&retention) {
-            let problem = format!("must be 1 to 1000, not {retention}");
-            problems.add(&["auditResults.retention"], problem);
-        }
-        let length = self.cluster_name.as_ref().map_or(1, |name| name.chars().count());
-        if !(1..=LONGEST_NAME).contains(&length) {
-            let problem = format!("must have 1 to {LONGEST_NAME} characters, not {length}");
-            problems.add(&["clusterName"], problem);
-        }
+        self.lease.check(problems);
     }
 }
 

@@ -84,7 +84,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let policies = Policies::default();
     let pods = Pods::new(config.excluded(), policies.clone());
     let audit_store = AuditStore::default();
-    let gate = service.elect(client.clone())?;
+    let gate = service.elect(client.clone(), &config.lease)?;
     let watches = [
         service.watch::<PodView, _>(&client, PODS, pods.sink()),
         service.watch::<PolicyView, _>(&client, POLICIES, policies.sink()),

@@ -59,13 +59,13 @@ impl ErrorClass {
     }
 
     /// The delays between retries.
-    pub(crate) const fn backoff(self) -> Backoff {
+    pub(crate) fn backoff(self) -> Backoff {
         let (first, longest) = match self {
-            Self::Conflict => (Duration::from_millis(100), Duration::from_secs(10)),
+            Self::Conflict => (Duration::from_millis(100), Duration::from_secs(15)),
             // A process that was suspended may get the lease back without a notification.
-            Self::Transient | Self::NotLeader => (Duration::from_secs(1), Duration::from_secs(60)),
-            Self::Forbidden => (Duration::from_secs(10), Duration::from_secs(200)),
-            Self::Invalid => (Duration::from_secs(30), Duration::from_secs(200)),
+            Self::Transient | Self::NotLeader => (Duration::from_secs(1), Duration::from_secs(90)),
+            Self::Forbidden => (Duration::from_secs(10), Duration::from_secs(300)),
+            Self::Invalid => (Duration::from_secs(30), Duration::from_secs(300)),
         };
         Backoff::new(first, longest)
     }

@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, About, Args, Configuration, Loaded};
+use crate::config::{self, About, Args, Configuration, LeaseConfig, Loaded};
 use crate::endpoints::Endpoints;
-use crate::lease::{self, Election, Gate, Timing};
+use crate::lease::{self, Election, Gate};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::Readiness;
 use crate::server::{Limits, Server};
@@ -95,6 +95,7 @@ async fn live<C: Configuration + 'static>(
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let Loaded { config, warnings, origin } = loaded;
+    // The log writes it as an object: see `telemetry::ConfigAsObject`.
     let effective = serde_json::to_string(&config).unwrap_or_default();
     info!(service = about.name, version = about.version, config = effective, "starting");
     for warning in warnings {
@@ -195,18 +196,15 @@ impl<C: Configuration> Service<C> {
         status
     }
 
-    /// Stands for election by the Lease that the configuration names. Leadership is given back
-    /// once all work has ended.
+    /// Takes part in the leader election by this Lease. The Lease is released once all work has
+    /// ended.
     ///
     /// # Errors
-    /// The configuration's times do not fit together.
-    pub fn elect(&mut self, client: Client) -> anyhow::Result<Gate> {
-        let config = &self.config.runtime().lease;
+    /// The durations do not fit together, which [`LeaseConfig::check`] reports as well.
+    pub fn elect(&mut self, client: Client, config: &LeaseConfig) -> anyhow::Result<Gate> {
         let identity = lease::identity(&hostname());
-        let timing = Timing::new(config.duration(), config.renew_deadline(), config.retry());
-        let timing = timing.context("the times of the Lease")?;
         let (election, gate) =
-            Election::new(client, &config.namespace, &config.name, &identity, timing);
+            Election::new(client, &config.namespace, &config.name, &identity, config.timing()?);
         self.elections.spawn("election", election.run(self.work_ended.clone()));
         let leader = gate.clone();
         self.metrics.write_at_scrape(move |to| {

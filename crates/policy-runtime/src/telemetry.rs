@@ -1,14 +1,18 @@
 //! Logs on standard error, with a level that may change while the service runs.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
-use tracing::Subscriber;
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Configuration, LogConfig, LogFormat, Origin};
@@ -74,7 +78,10 @@ impl Logs {
         // the same standard error would panic.
         let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
         let lines = match config.format {
-            LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+            LogFormat::Json => {
+                let lines = lines.json().flatten_event(true).with_span_list(false);
+                lines.map_event_format(ConfigAsObject).boxed()
+            }
             LogFormat::Text => lines.with_ansi(is_coloured).boxed(),
         };
         let subscriber = tracing_subscriber::registry().with(filter).with(lines);
@@ -87,6 +94,37 @@ impl Logs {
     /// When the level is wrong; the old one stays.
     pub fn set_level(&self, level: &str) -> Result<(), LogsError> {
         Ok(self.filter.reload(filter(level)?)?)
+    }
+}
+
+/// JSON lines in which the field `config`, a text of JSON, is an object. Fields of `tracing` are
+/// plain values unless the whole build sets `--cfg tracing_unstable`
+/// (<https://github.com/tokio-rs/tracing/pull/1862>).
+struct ConfigAsObject(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for ConfigAsObject
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    Format<Json>: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if event.metadata().fields().field("config").is_none() {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let mut line: Value = serde_json::from_str(&line).map_err(|_| fmt::Error)?;
+        let config = line["config"].as_str().and_then(|text| serde_json::from_str(text).ok());
+        if let Some(config) = config {
+            line["config"] = config;
+        }
+        writeln!(writer, "{line}")
     }
 }
 
@@ -155,7 +193,7 @@ struct Follower {
     origin: Origin,
     level: String,
     /// Everything but the level.
-    rest: String,
+    rest: Value,
 }
 
 impl Follower {
@@ -164,7 +202,7 @@ impl Follower {
         if !origin.has_file() {
             return None;
         }
-        let (level, rest) = origin.load::<T>().ok().and_then(|loaded| parts(loaded.config))?;
+        let (level, rest) = origin.load::<T>().ok().and_then(|loaded| parts(&loaded.config))?;
         Some(Self { logs, origin, level, rest })
     }
 
@@ -183,7 +221,7 @@ impl Follower {
                 return;
             }
         };
-        let Some((level, rest)) = parts(loaded.config) else { return };
+        let Some((level, rest)) = parts(&loaded.config) else { return };
         if level != self.level {
             self.change_level(level);
         }
@@ -212,10 +250,11 @@ impl Follower {
     }
 }
 
-/// The level, and all the rest as text to compare.
-fn parts<T: Configuration>(mut config: T) -> Option<(String, String)> {
-    let level = std::mem::take(&mut config.runtime_mut().log.level);
-    Some((level, serde_json::to_string(&config).ok()?))
+/// The level, and all the rest to compare.
+fn parts<T: Configuration>(config: &T) -> Option<(String, Value)> {
+    let mut rest = serde_json::to_value(config).ok()?;
+    rest["log"]["level"].take();
+    Some((config.runtime().log.level.clone(), rest))
 }
 
 #[cfg(test)]
@@ -223,7 +262,6 @@ pub(crate) mod tests {
     use std::process::Command;
     use std::sync::{Arc, LazyLock, Mutex};
 
-    use serde_json::Value;
     use tracing::Dispatch;
 
     use super::*;
@@ -291,6 +329,21 @@ pub(crate) mod tests {
         assert_eq!(line["span"]["id"], 7);
         let time = line["timestamp"].as_str().unwrap();
         assert!(time.len() == 27 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
+    }
+
+    #[test]
+    fn the_configuration_is_an_object_and_no_text() {
+        let (subscriber, _logs, lines) = logs(LogFormat::Json, "info");
+        tracing::subscriber::with_default(subscriber, || {
+            let config = serde_json::to_string(&Settings::default()).unwrap();
+            tracing::info!(config, "starting");
+        });
+        let lines = lines.take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(!lines[0].contains('\\'), "{}", lines[0]);
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["message"], "starting");
+        assert_eq!(line["config"]["log"]["level"], "info");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::{env, fs};
 
 use bytes::Bytes;
 use futures::stream;
@@ -15,7 +16,7 @@ use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
 
-use crate::config::{Configuration, Key, keys};
+use crate::config::{Configuration, key_table};
 use crate::lease::Gate;
 pub use crate::lease::Lever;
 
@@ -29,26 +30,33 @@ pub fn open_gate() -> Gate {
     gate
 }
 
-/// The keys of a configuration of which a page in Markdown has no row with the variable and the
-/// default: `| key | variable | default | meaning |`.
-#[must_use]
-pub fn undocumented<C: Configuration>(page: &str) -> Vec<String> {
-    let rows: Vec<Vec<&str>> =
-        page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
-    let is_documented = |key: &Key| {
-        let default = match key.default.as_str() {
-            "null" | "[]" => "none",
-            other => other.trim_matches('"'),
-        };
-        rows.iter().any(|row| {
-            let [_, name, variable, shown, ..] = row.as_slice() else { return false };
-            *name == format!("`{}`", key.path)
-                && variable.contains(&format!("`{}`", key.variable))
-                && shown.trim_matches('`') == default
-        })
-    };
-    let missing = keys::<C>().into_iter().filter(|key| !is_documented(key));
-    missing.map(|key| format!("{} ({}, default {})", key.path, key.variable, key.default)).collect()
+/// Where the table of keys begins and ends in a page of the documentation.
+const TABLE: [&str; 2] = ["<!-- keys -->\n", "<!-- end of keys -->\n"];
+
+/// Compares the table of keys in `docs/PAGE.md` with the configuration. Where the environment has
+/// `UPDATE_DOCS`, as `cargo xtask gen` sets it, writes the table first.
+///
+/// # Errors
+/// The page has no such table, or another one.
+pub fn check_key_table<C: Configuration>(page: &str) -> Result<(), String> {
+    let root = env::var("CARGO_MANIFEST_DIR").map_err(|error| error.to_string())?;
+    let path = format!("{root}/../../docs/{page}.md");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let [begin, end] = TABLE;
+    let split = text.split_once(begin).and_then(|(before, rest)| {
+        let (table, after) = rest.split_once(end)?;
+        Some((before, table, after))
+    });
+    let (before, table, after) = split.ok_or_else(|| format!("{path} has no {begin} … {end}"))?;
+    let wanted = key_table::<C>();
+    if table == wanted {
+        return Ok(());
+    }
+    if env::var_os("UPDATE_DOCS").is_none() {
+        return Err(format!("docs/{page}.md is out of date: run `cargo xtask gen`"));
+    }
+    let text = [before, begin, &wanted, end, after].concat();
+    fs::write(&path, text).map_err(|error| format!("{path}: {error}"))
 }
 
 /// What the server answers.

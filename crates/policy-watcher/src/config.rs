@@ -1,7 +1,5 @@
-//! What can be configured.
+//! The configuration of the watcher.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use policy_core::api::DevOpsPolicySpec;
@@ -9,32 +7,40 @@ use policy_core::bundle::Bundle;
 use policy_core::manifest::read_policy;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_runtime::config::{Configuration, Problems, RuntimeConfig};
+use policy_kube::files;
+use policy_runtime::config::{Configuration, LeaseConfig, Problems, RuntimeConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longer than any policy.
+/// No policy is larger.
 const LARGEST_POLICY: u64 = 1 << 20;
 
+const BUNDLE: &str = "bundle";
+const POLICY: &str = "policy";
+
 /// The configuration of the watcher.
-#[derive(Serialize, Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// What all services have.
+    /// The part that every service has.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// Judge by a ready-made policy: `baseline`, `restricted` or `permissive`. Default: the
-    /// built-in profile, all checks with three restarts and 300 seconds of Pending allowed.
+    /// `lease`
+    pub lease: LeaseConfig,
+    /// Bundle to evaluate pods by: `baseline`, `restricted` or `permissive`.
     pub bundle: Option<String>,
-    /// Judge by the `DevOpsPolicy` of a file instead. Default: none.
+    /// Path of a file with the `DevOpsPolicy` to evaluate pods by; with neither bundle nor policy
+    /// the default profile.
     pub policy: Option<PathBuf>,
-    /// Namespaces that are left out, beside the system's. Default: none.
+    /// Namespaces that are left out, beside those of the system.
     pub excluded_namespaces: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            runtime: RuntimeConfig::new(([0, 0, 0, 0], 8080), "policy-watcher"),
+            runtime: RuntimeConfig::new(8080),
+            lease: LeaseConfig::new("policy-watcher"),
             bundle: None,
             policy: None,
             excluded_namespaces: Vec::new(),
@@ -47,56 +53,55 @@ impl Configuration for Config {
         &self.runtime
     }
 
-    fn runtime_mut(&mut self) -> &mut RuntimeConfig {
-        &mut self.runtime
-    }
-
     fn check(&self, problems: &mut Problems) {
-        if let Err(Unusable { keys, problems: found }) = self.judgement() {
-            for problem in found {
-                problems.add(keys, problem);
+        self.lease.check(problems);
+        if let Err(error) = self.compile_policy() {
+            for (key, problem) in error.problems {
+                problems.add(&[key], problem);
             }
         }
     }
 }
 
-/// A policy that cannot be judged by.
+/// There is no policy to evaluate pods by.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {}", keys.join(" and "), problems.join("; "))]
-pub struct Unusable {
-    /// The keys that name it.
-    keys: &'static [&'static str],
-    /// Everything that is wrong with it.
-    problems: Vec<String>,
+#[error("{}", problems.iter().map(|(key, what)| format!("{key}: {what}")).collect::<Vec<_>>().join("; "))]
+pub struct PolicyError {
+    /// Everything that is wrong, by key.
+    problems: Vec<(&'static str, String)>,
 }
 
 impl Config {
-    /// The policy to judge by.
+    /// The policy to evaluate pods by.
     ///
     /// # Errors
-    /// All that is wrong with what the configuration says of it.
-    pub fn judgement(&self) -> Result<CompiledPolicy, Unusable> {
-        let unusable = |keys, problems| Unusable { keys, problems };
-        let (keys, spec): (&'static [_], _) = match (&self.bundle, &self.policy) {
-            (Some(_), Some(_)) => {
-                return Err(unusable(&["bundle", "policy"], vec!["give one of the two".into()]));
+    /// Everything that is wrong with `bundle` and `policy`.
+    pub fn compile_policy(&self) -> Result<CompiledPolicy, PolicyError> {
+        let bundle = self.bundle.as_deref().map(|name| {
+            let bundle = Bundle::named(name).map_err(|error| vec![error.to_string()])?;
+            compile(&bundle.spec)
+        });
+        let policy = self.policy.as_deref().map(|path| compile(&policy_file(path)?));
+        let mut problems = Vec::new();
+        if bundle.is_some() && policy.is_some() {
+            problems.push((POLICY, "must not be set together with `bundle`".to_owned()));
+        }
+        let mut compiled = None;
+        for (key, result) in [(BUNDLE, bundle), (POLICY, policy)] {
+            match result {
+                Some(Err(found)) => problems.extend(found.into_iter().map(|what| (key, what))),
+                Some(Ok(policy)) => compiled = Some(policy),
+                None => {}
             }
-            (Some(name), None) => {
-                let bundle = Bundle::named(name);
-                let bundle = bundle.map_err(|error| unusable(&["bundle"], vec![error.to_string()]));
-                (&["bundle"], bundle?.spec.clone())
-            }
-            (None, Some(file)) => {
-                let spec = policy_file(file).map_err(|problems| unusable(&["policy"], problems));
-                (&["policy"], spec?)
-            }
-            (None, None) => return Ok(CompiledPolicy::default_profile()),
-        };
-        CompiledPolicy::compile(&spec)
-            .map_err(|invalid| unusable(keys, invalid.iter().map(ToString::to_string).collect()))
+        }
+        if problems.is_empty() {
+            Ok(compiled.unwrap_or_else(CompiledPolicy::default_profile))
+        } else {
+            Err(PolicyError { problems })
+        }
     }
 
-    /// What the policy is called in logs and answers.
+    /// The name of the policy in logs and answers.
     #[must_use]
     pub fn profile(&self) -> String {
         match (&self.bundle, &self.policy) {
@@ -113,10 +118,16 @@ impl Config {
     }
 }
 
+fn compile(spec: &DevOpsPolicySpec) -> Result<CompiledPolicy, Vec<String>> {
+    CompiledPolicy::compile(spec)
+        .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
+}
+
 /// The policy of a file, else everything that is wrong with it.
 fn policy_file(file: &Path) -> Result<DevOpsPolicySpec, Vec<String>> {
     let name = file.display();
-    let bytes = read(file).map_err(|error| vec![format!("{name}: {error}")])?;
+    let bytes = files::read(file, LARGEST_POLICY);
+    let bytes = bytes.map_err(|error| vec![format!("{name}: {error}")])?;
     let policy = read_policy(&bytes);
     let policy = policy.map_err(|failures| {
         failures.iter().map(|failure| format!("{name}:{failure}")).collect::<Vec<_>>()
@@ -124,39 +135,40 @@ fn policy_file(file: &Path) -> Result<DevOpsPolicySpec, Vec<String>> {
     Ok(policy?.spec)
 }
 
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(LARGEST_POLICY + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_POLICY {
-        return Err(std::io::Error::other("larger than 1 MiB"));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn problems(bundle: Option<&str>, policy: Option<&str>) -> String {
+        let (bundle, policy) = (bundle.map(str::to_owned), policy.map(PathBuf::from));
+        let config = Config { bundle, policy, ..Config::default() };
+        config.compile_policy().err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
     #[test]
-    fn a_wrong_policy_is_told_with_its_place() {
-        let with = |bundle: Option<&str>, policy: Option<&str>| Config {
-            bundle: bundle.map(str::to_owned),
-            policy: policy.map(PathBuf::from),
-            ..Config::default()
-        };
-        let told = |config: Config| {
-            config.judgement().err().map(|error| error.to_string()).unwrap_or_default()
-        };
-        assert_eq!(told(with(None, None)), "");
-        assert_eq!(told(with(Some("baseline"), None)), "");
-        assert!(told(with(Some("strict"), None)).contains("there is no bundle `strict`"));
-        assert!(told(with(Some("baseline"), Some("p.yaml"))).contains("one of the two"));
-        assert!(told(with(None, Some("missing.yaml"))).contains("policy: missing.yaml: "));
+    fn a_wrong_policy_is_reported_with_its_place() {
+        assert_eq!(problems(None, None), "");
+        assert_eq!(problems(Some("baseline"), None), "");
+        assert!(problems(Some("strict"), None).contains("there is no bundle `strict`"));
+        assert!(problems(None, Some("missing.yaml")).contains("policy: missing.yaml: "));
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: p}\n\
                     spec:\n  maxRestartCount: -1\n";
         std::fs::write(file.path(), text).unwrap();
-        let told = told(with(None, file.path().to_str()));
-        assert!(told.contains("maxRestartCount"), "{told}");
+        let found = problems(None, file.path().to_str());
+        assert!(found.contains("maxRestartCount"), "{found}");
+    }
+
+    #[test]
+    fn bundle_and_policy_together_hide_no_other_problem() {
+        let found = problems(Some("strict"), Some("missing.yaml"));
+        for part in ["together with `bundle`", "no bundle `strict`", "policy: missing.yaml: "] {
+            assert!(found.contains(part), "{part}: {found}");
+        }
+        assert_eq!(
+            problems(Some("baseline"), Some("missing.yaml")).matches("; ").count(),
+            1,
+            "both set, and the file missing"
+        );
     }
 }

@@ -39,10 +39,10 @@ pub fn run() -> ExitCode {
 
 async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let config = service.config.clone();
-    let policy = config.judgement()?;
+    let policy = config.compile_policy()?;
     let client = client::connect(&config.runtime.kube).await?;
     let scores = Scores::new(policy, config.excluded());
-    let gate = service.elect(client.clone())?;
+    let gate = service.elect(client.clone(), &config.lease)?;
     let watch = service.watch::<PodView, _>(&client, PODS, scores.sink());
     let publisher = Publisher { scores, gate, watch, profile: config.profile() };
     let at_scrape = publisher.clone();

@@ -1,76 +1,81 @@
-//! What can be configured.
+//! The configuration of the webhook.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use policy_core::installation::{
+    NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE, WEBHOOK_TIMEOUT_SECONDS,
+};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_manifests::admission::Admission;
-use policy_manifests::certificate::{Names, self_managed};
-use policy_manifests::{NAMESPACE, WEBHOOK};
-use policy_runtime::config::{Configuration, Flag, Problems, RuntimeConfig, is_subdomain};
+use policy_manifests::certificate::Names;
+use policy_runtime::config::{Configuration, Problems, RuntimeConfig, is_subdomain};
 use policy_runtime::endpoints::PostLimits;
 use policy_runtime::tls::TlsConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// etcd takes no object of more than 1.5 MiB, but a review holds two, and the API server takes
 /// requests of 3 MiB.
 const LARGEST_BODY: usize = 7 << 20;
-/// The API server waits for a webhook no longer than that.
-const LONGEST_DEADLINE: u32 = 30_000;
-/// Ten years. Nobody wants a key for longer that nobody looks after.
-const MOST_DAYS: u32 = 3650;
+/// The answer has to reach the API server before it stops waiting.
+const LONGEST_DEADLINE_MILLIS: u16 = WEBHOOK_TIMEOUT_SECONDS * 1000 - 1;
+/// Ten years.
+const MOST_DAYS: u16 = 3650;
 
 /// The configuration of the webhook.
-#[derive(Serialize, Deserialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// What all services have.
+    /// The part that every service has.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
-    /// `tls`: the certificate, where it comes as files, and who may ask.
+    /// `tls`
     pub tls: TlsConfig,
-    /// `certificate`: the one that the webhook issues to itself, where `tls.cert` is not set.
+    /// `certificate`
     pub certificate: CertificateConfig,
-    /// `admission`: the limits of a request.
+    /// `admission`
     pub admission: AdmissionConfig,
-    /// Namespaces that are left out, beside the system's. Default: none.
+    /// Namespaces that are left out, beside those of the system.
     pub excluded_namespaces: Vec<String>,
 }
 
-/// The certificate that the webhook issues to itself.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// `certificate`: the self-managed certificate, which is used where `tls.cert` is not set.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateConfig {
-    /// `certificate.secret`: the Secret that it is kept in; it has to exist.
+    /// Secret that stores the self-managed certificate; it has to exist.
     pub secret: String,
-    /// `certificate.configuration`: the `ValidatingWebhookConfiguration` whose `caBundle` follows.
+    /// `ValidatingWebhookConfiguration` whose `caBundle` is kept up to date.
     pub configuration: String,
-    /// `certificate.namespace`: the namespace of the Secret and of the Service.
+    /// Namespace of the Secret and of the Service.
     pub namespace: String,
-    /// `certificate.service`: the Service that the API server calls; the certificate has its names.
+    /// Service that the API server calls; the certificate is valid for all its names.
     pub service: String,
-    /// `certificate.names`: more names and addresses that it is for. Default: none.
+    /// More DNS names and IP addresses that the certificate is valid for.
     pub names: Vec<String>,
-    /// `certificate.days`: how long one is valid; default 90. It is replaced when a third is left.
-    pub days: u32,
+    /// Days that a certificate is valid; it is replaced when a third of them is left.
+    #[schemars(range(min = 1, max = MOST_DAYS))]
+    pub days: u16,
 }
 
-/// The limits of a request.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// `admission`: the limits of a request.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AdmissionConfig {
-    /// `admission.concurrency`: so many requests at a time; more are turned away at once, and
-    /// allowed by the API server; default 256.
-    pub concurrency: u32,
-    /// `admission.deadlineMillis`: a request is allowed unjudged after that time; default 4000.
-    /// Has to be below the `timeoutSeconds` of the webhook's configuration.
-    pub deadline_millis: u32,
+    /// Requests that are handled at the same time; further ones are rejected at once, and allowed
+    /// by the API server.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub concurrency: u16,
+    /// Milliseconds after which a request is allowed unjudged; below the `timeoutSeconds` of the
+    /// webhook's configuration.
+    #[schemars(range(min = 1, max = LONGEST_DEADLINE_MILLIS))]
+    pub deadline_millis: u16,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let mut runtime = RuntimeConfig::new(([0, 0, 0, 0], 8443), "policy-webhook");
-        // Endpoints of a Service still name a pod for some seconds after it was told to stop.
+        let mut runtime = RuntimeConfig::new(8443);
+        // Endpoints of a Service still name a pod for some seconds after it was asked to stop.
         runtime.shutdown.drain_seconds = 5;
         Self {
             runtime,
@@ -83,14 +88,10 @@ impl Default for Config {
 }
 
 impl Configuration for Config {
-    const FLAGS: &'static [Flag] = &TlsConfig::FLAGS;
+    const FLAGS: &'static [&'static str] = &TlsConfig::FLAGS;
 
     fn runtime(&self) -> &RuntimeConfig {
         &self.runtime
-    }
-
-    fn runtime_mut(&mut self) -> &mut RuntimeConfig {
-        &mut self.runtime
     }
 
     fn tls(&self) -> Option<&TlsConfig> {
@@ -98,27 +99,18 @@ impl Configuration for Config {
     }
 
     fn check(&self, problems: &mut Problems) {
-        let AdmissionConfig { concurrency, deadline_millis } = self.admission;
+        self.tls.check(problems);
         self.certificate.check(problems);
-        if !(1..=10_000).contains(&concurrency) {
-            let what = format!("must be from 1 to 10000, not {concurrency}");
-            problems.add(&["admission.concurrency"], what);
-        }
-        if !(1..=LONGEST_DEADLINE).contains(&deadline_millis) {
-            let what = format!("must be from 1 to {LONGEST_DEADLINE}, not {deadline_millis}");
-            problems.add(&["admission.deadlineMillis"], what);
-        }
     }
 }
 
 impl Default for CertificateConfig {
-    /// What is installed.
     fn default() -> Self {
         Self {
-            secret: self_managed::SECRET.to_owned(),
-            configuration: Admission::name(),
+            secret: WEBHOOK_SECRET.to_owned(),
+            configuration: WEBHOOK_CONFIGURATION.to_owned(),
             namespace: NAMESPACE.to_owned(),
-            service: WEBHOOK.name().to_owned(),
+            service: WEBHOOK_SERVICE.to_owned(),
             names: Vec::new(),
             days: 90,
         }
@@ -152,26 +144,22 @@ impl CertificateConfig {
         problems.check_label("certificate.service", &self.service);
         for name in &self.names {
             if name.parse::<IpAddr>().is_err() && !is_subdomain(name) {
-                let what = format!("`{name}` is neither an IP address nor a name of DNS");
+                let what = format!("`{name}` is neither an IP address nor a DNS name");
                 problems.add(&["certificate.names"], what);
             }
-        }
-        if !(1..=MOST_DAYS).contains(&self.days) {
-            let what = format!("must be from 1 to {MOST_DAYS}, not {}", self.days);
-            problems.add(&["certificate.days"], what);
         }
     }
 }
 
 impl AdmissionConfig {
-    /// The same, as the server takes them.
+    /// The limits in the form of the server.
     #[must_use]
     pub fn limits(&self) -> PostLimits {
         let deadline = Duration::from_millis(self.deadline_millis.into());
         PostLimits {
             body: LARGEST_BODY,
             read: deadline,
-            concurrency: self.concurrency as usize,
+            concurrency: self.concurrency.into(),
             deadline,
         }
     }
@@ -187,62 +175,74 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use policy_runtime::config::{Args, Origin};
+
     use super::*;
 
-    fn told(config: &Config) -> String {
-        let mut problems = Problems::default();
-        config.check(&mut problems);
-        format!("{problems:?}")
-    }
-
-    fn told_nothing() -> String {
-        format!("{:?}", Problems::default())
+    fn problems(variables: &[(&str, &str)]) -> String {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let loaded = Origin::new(Args::default(), variables).load::<Config>();
+        loaded.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn wrong_limits_are_told_by_their_keys() {
-        let admission = AdmissionConfig { concurrency: 0, deadline_millis: 60_000 };
-        let told = told(&Config { admission, ..Config::default() });
-        for key in ["admission.concurrency", "admission.deadlineMillis"] {
-            assert!(told.contains(key), "{key}: {told}");
+    fn wrong_limits_are_reported_by_their_keys() {
+        let found = problems(&[("GOV_ADMISSION__CONCURRENCY", "0")]);
+        let expected = "admission.concurrency: must be a whole number from 1 to 10000, not `0`";
+        assert!(found.ends_with(expected), "{found}");
+        for (millis, is_valid) in [("4999", true), ("5000", false), ("10000", false), ("0", false)]
+        {
+            let found = problems(&[("GOV_ADMISSION__DEADLINE_MILLIS", millis)]);
+            assert_eq!(found.is_empty(), is_valid, "{millis}: {found}");
         }
     }
 
     #[test]
+    fn a_lease_is_no_part_of_the_configuration() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "lease: {name: other}").unwrap();
+        let args = Args { config: Some(file.path().to_owned()), ..Args::default() };
+        let error = Origin::new(args, []).load::<Config>().unwrap_err();
+        assert!(error.to_string().contains("lease: no such key"), "{error}");
+    }
+
+    #[test]
     fn without_files_the_defaults_are_those_of_the_installation() {
+        assert_eq!(problems(&[]), "");
         let config = Config::default();
-        assert_eq!(told(&config), told_nothing());
         let names = config.certificate.all_names();
         assert!(names.dns.contains(&"policy-webhook.kube-devops.svc".to_owned()), "{names:?}");
         assert_eq!(config.certificate.lifetime().as_secs(), 90 * 86_400);
     }
 
     #[test]
-    fn what_no_certificate_can_be_for_is_told_by_its_key() {
-        let certificate = CertificateConfig {
-            secret: "My Secret".to_owned(),
-            configuration: String::new(),
-            namespace: "a.b".to_owned(),
-            service: "-".to_owned(),
-            names: ["10.0.0.7", "fd00::7", "hook.example.com", "Hook", "10.0.0."]
-                .map(str::to_owned)
-                .to_vec(),
-            days: 0,
-        };
-        let names = certificate.all_names();
-        assert_eq!((names.ips.len(), names.dns.len()), (2, 4 + 3));
-        let told = told(&Config { certificate, ..Config::default() });
+    fn wrong_names_are_reported_by_their_keys() {
+        let found = problems(&[
+            ("GOV_CERTIFICATE__SECRET", "My Secret"),
+            ("GOV_CERTIFICATE__CONFIGURATION", ""),
+            ("GOV_CERTIFICATE__NAMESPACE", "a.b"),
+            ("GOV_CERTIFICATE__SERVICE", "-"),
+            ("GOV_CERTIFICATE__NAMES", "10.0.0.7,fd00::7,hook.example.com,Hook,10.0.0."),
+            ("GOV_CERTIFICATE__DAYS", "0"),
+        ]);
         for part in [
             "certificate.secret",
             "certificate.configuration",
             "certificate.namespace",
             "certificate.service",
-            "`Hook` is neither an IP address nor a name of DNS",
+            "`Hook` is neither an IP address nor a DNS name",
             "`10.0.0.` is neither",
-            "must be from 1 to 3650, not 0",
+            "must be a whole number from 1 to 3650, not `0`",
         ] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(found.contains(part), "{part}: {found}");
         }
-        assert!(!told.contains("`hook.example.com`") && !told.contains("`10.0.0.7`"), "{told}");
+        assert!(!found.contains("`hook.example.com`") && !found.contains("`10.0.0.7`"), "{found}");
+    }
+
+    #[test]
+    fn names_and_addresses_are_told_apart() {
+        let names = ["10.0.0.7", "fd00::7", "hook.example.com"].map(str::to_owned).to_vec();
+        let names = CertificateConfig { names, ..CertificateConfig::default() }.all_names();
+        assert_eq!((names.ips.len(), names.dns.len()), (2, 4 + 1));
     }
 }

@@ -1,20 +1,23 @@
 //! The webhook reads policies; the objects that it judges are part of each request.
 
+use k8s_openapi::api::core::v1::Secret;
+use policy_core::installation::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE};
+
 use super::Component;
 use crate::admission::service;
-use crate::certificate::self_managed;
+use crate::metadata::in_namespace;
 use crate::{Object, Rule};
 
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
-    name: "policy-webhook",
+    name: WEBHOOK_SERVICE,
     cluster: &[
         Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
         // Only for `caBundle`; RBAC cannot restrict a rule to a field: see docs/policy-webhook.md.
         Rule {
             group: "admissionregistration.k8s.io",
             resources: &["validatingwebhookconfigurations"],
-            names: &["kube-devops-policy-webhook"],
+            names: &[WEBHOOK_CONFIGURATION],
             verbs: &["get", "patch"],
         },
     ],
@@ -24,7 +27,7 @@ pub const WEBHOOK: Component = Component {
     own_namespace: &[Rule {
         group: "",
         resources: &["secrets"],
-        names: &[self_managed::SECRET],
+        names: &[WEBHOOK_SECRET],
         verbs: &["get", "update"],
     }],
     others,
@@ -34,13 +37,20 @@ pub const WEBHOOK: Component = Component {
 /// configuration: it is to be applied only once a webhook answers, as each request could wait for
 /// the timeout until then.
 fn others() -> Vec<Object> {
-    vec![service().into(), self_managed::empty_secret().into()]
+    vec![service().into(), empty_secret().into()]
+}
+
+/// A Secret without the field `data`, so that applying the installation again leaves alone what the
+/// webhook stored there.
+fn empty_secret() -> Secret {
+    let mut metadata = in_namespace(WEBHOOK.name);
+    metadata.name = Some(WEBHOOK_SECRET.to_owned());
+    Secret { metadata, type_: Some("Opaque".to_owned()), ..Secret::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Admission;
 
     #[test]
     fn the_rules_are_exactly_these() {
@@ -64,8 +74,6 @@ mod tests {
         };
         assert_eq!(WEBHOOK.cluster, [policies, configuration]);
         assert_eq!(WEBHOOK.own_namespace, [certificate]);
-        // The configuration that `policyctl webhook install-config` applies.
-        assert_eq!(configuration.names, [Admission::name()]);
     }
 
     #[test]

@@ -1,29 +1,13 @@
-//! The command line.
+//! The command line of a service.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, Args as _, Command, FromArgMatches as _};
 
-use super::{Configuration, PREFIX, keys, yaml};
+use super::keys::{flag_of, keys};
+use super::{Configuration, PREFIX};
 use crate::metrics::Buckets;
-
-/// A flag that sets one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// Without the dashes.
-    pub name: &'static str,
-    /// The key that it sets.
-    pub key: &'static str,
-    /// What the value is called in the help.
-    pub value: &'static str,
-    /// What the help says.
-    pub help: &'static str,
-}
-
-/// The flag that every service has.
-const ADDR: Flag =
-    Flag { name: "addr", key: "addr", value: "ADDRESS", help: "Listen on this address and port" };
 
 /// What a service calls itself.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +22,26 @@ pub struct About {
     pub histograms: &'static [Buckets<'static>],
 }
 
-/// What a service is told on its command line.
+/// The parsed command line.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// Read this YAML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Say whether the configuration is valid, and end
+    /// Check the configuration, report everything that is wrong with it, and exit
     #[arg(long, conflicts_with = "print_config")]
     pub check_config: bool,
-    /// Print the effective configuration as YAML, and end
+    /// Print the effective configuration as YAML, and exit
     #[arg(long)]
     pub print_config: bool,
-    /// The flags that set keys, with what was given for them.
+    /// The keys that are set by flags, with their values.
     #[arg(skip)]
-    pub flags: Vec<(Flag, String)>,
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// The keys that also have a flag.
+pub(super) fn flag_keys<T: Configuration>() -> impl Iterator<Item = &'static str> {
+    std::iter::once("addr").chain(T::FLAGS.iter().copied())
 }
 
 impl Args {
@@ -71,34 +60,40 @@ impl Args {
         about: About,
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        let flags = || std::iter::once(&ADDR).chain(T::FLAGS);
+        let keys = keys::<T>();
+        let flag = |path: &'static str| {
+            let key = keys.iter().find(|key| key.path == path);
+            let help = key.map_or("", |key| key.description.trim_end_matches('.')).to_owned();
+            let value = path.rsplit('.').next().unwrap_or(path).to_uppercase();
+            Arg::new(path).long(flag_of(path)).value_name(value).help(help)
+        };
         let command = Self::augment_args(Command::new(about.name).version(about.version));
-        // The derived part has a description of its own.
-        let command = command.about(about.about).long_about(None).args(flags().map(|flag| {
-            Arg::new(flag.name).long(flag.name).value_name(flag.value).help(flag.help)
-        }));
-        let matches = command.after_long_help(examples::<T>()).try_get_matches_from(arguments)?;
+        // `augment_args` takes the documentation of `Args` for the command's.
+        let command = command.about(about.about).long_about(None);
+        let command = command.args(flag_keys::<T>().map(flag)).after_long_help(examples::<T>());
+        let matches = command.try_get_matches_from(arguments)?;
         let mut args = Self::from_arg_matches(&matches)?;
-        let given = |flag: &Flag| Some((*flag, matches.get_one::<String>(flag.name)?.clone()));
-        args.flags = flags().filter_map(given).collect();
+        args.flags = flag_keys::<T>()
+            .filter_map(|path| Some((path, matches.get_one::<String>(path)?.clone())))
+            .collect();
         Ok(args)
     }
 }
 
-/// A file and an environment that say what holds anyway.
+/// A file and an environment with the defaults.
 fn examples<T: Configuration>() -> String {
-    let file = yaml(&T::default()).unwrap_or_default();
-    let file: Vec<String> = file.lines().map(|line| format!("  {line}")).collect();
-    let width = keys::<T>().iter().map(|key| key.variable.len()).max().unwrap_or_default();
-    let variables: Vec<String> =
-        keys::<T>().iter().map(|key| format!("  {:width$}  {}", key.variable, key.path)).collect();
+    let file = serde_saphyr::to_string(&T::default()).unwrap_or_default();
+    let keys = keys::<T>();
+    let width = keys.iter().map(|key| key.variable.len()).max().unwrap_or_default();
+    let variables = keys.iter().map(|key| format!("{:width$}  {}", key.variable, key.path));
+    let indented = |line: String| format!("\n  {line}");
+    let file: String = file.lines().map(str::to_owned).map(indented).collect();
+    let variables: String = variables.map(indented).collect();
     format!(
-        "A file with all keys and their defaults:\n\n{}\n\n\
+        "A file with all keys and their defaults:\n{file}\n\n\
          Each key may also be set in the environment, as {PREFIX}LOG__FORMAT=text or\n\
-         {PREFIX}LOG__LEVEL=info,hyper=warn; lists are written as a,b. The variables:\n\n{}\n\n\
-         Flags win over the environment, the environment over the file, the file over defaults.\n\
-         A change of log.level in the file is applied while the service runs.",
-        file.join("\n"),
-        variables.join("\n"),
+         {PREFIX}LOG__LEVEL=info,hyper=warn; lists are written as a,b. The variables:\n{variables}\n\n\
+         Flags override the environment, the environment overrides the file, the file overrides\n\
+         the defaults. A change of log.level in the file is applied while the service runs."
     )
 }

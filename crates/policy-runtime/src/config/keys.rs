@@ -1,57 +1,89 @@
-//! Which keys there are, and which one somebody may have meant.
+//! The keys of a configuration, as its JSON schema lists them.
 
-use figment::value::{Dict, Value};
+use std::fmt::Write as _;
 
+use schemars::generate::SchemaSettings;
+use serde_json::Value as Json;
+use strsim::normalized_damerau_levenshtein;
+
+use super::schema::KeyType;
 use super::{Configuration, PREFIX};
 
+/// A suggestion has to be at least this similar to what was written.
+const SIMILAR: f64 = 0.75;
+
 /// A key that may be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// As it stands in the file, the names of the groups around it before it: `log.format`.
-    pub path: String,
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// As in the file, with the groups around it: `log.format`.
+    pub(super) path: String,
     /// The environment variable: `GOV_LOG__FORMAT`.
-    pub variable: String,
-    /// The default, as JSON.
-    pub default: String,
+    pub(super) variable: String,
+    /// The first paragraph of the field's documentation.
+    pub(super) description: String,
+    pub(super) value_type: KeyType,
+    default: Json,
 }
 
-/// All keys of a service in alphabetical order, so that its documentation can be compared.
-#[must_use]
-pub fn keys<T: Configuration>() -> Vec<Key> {
-    let defaults = Value::serialize(T::default()).ok().and_then(Value::into_dict);
-    let defaults = defaults.unwrap_or_default();
-    let key = |(path, default): (String, &Value)| Key {
-        variable: variable_of(&path),
-        default: serde_json::to_string(default).unwrap_or_default(),
-        path,
-    };
-    leaves(&defaults).into_iter().map(key).collect()
+/// All keys of a service, in alphabetical order.
+pub(super) fn keys<T: Configuration>() -> Vec<Key> {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let defaults = serde_json::to_value(T::default()).unwrap_or_default();
+    let mut keys = Vec::new();
+    collect("", schema.as_value(), &defaults, &mut keys);
+    keys.sort_by(|left, right| left.path.cmp(&right.path));
+    keys
 }
 
-/// The values that are no groups, by their paths.
-pub(super) fn leaves(group: &Dict) -> Vec<(String, &Value)> {
-    let mut found = Vec::new();
-    collect("", group, &mut found);
-    found
-}
-
-fn collect<'a>(prefix: &str, group: &'a Dict, found: &mut Vec<(String, &'a Value)>) {
-    for (name, value) in group {
-        let path = format!("{prefix}{name}");
-        match as_group(value) {
-            Some(inner) => collect(&format!("{path}."), inner, found),
-            None => found.push((path, value)),
+fn collect(prefix: &str, schema: &Json, defaults: &Json, keys: &mut Vec<Key>) {
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let (path, default) = (format!("{prefix}{name}"), &defaults[name]);
+        if schema["properties"].is_object() {
+            collect(&format!("{path}."), schema, default, keys);
+            continue;
         }
+        let description = schema["description"].as_str().unwrap_or_default();
+        keys.push(Key {
+            variable: variable_of(&path),
+            description: description.split("\n\n").next().unwrap_or_default().replace('\n', " "),
+            value_type: KeyType::of(schema),
+            default: default.clone(),
+            path,
+        });
     }
 }
 
-/// The keys of a group. A map that is empty by default is a value: its keys are free.
-pub(super) fn as_group(value: &Value) -> Option<&Dict> {
-    value.as_dict().filter(|inner| !inner.is_empty())
+/// The keys of a service as a table in Markdown, for its page in the documentation.
+#[must_use]
+pub fn key_table<T: Configuration>() -> String {
+    let mut table = "| key | variable | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for Key { path, variable, description, value_type, default } in keys::<T>() {
+        let is_flag = super::args::flag_keys::<T>().any(|key| key == path);
+        let flag = if is_flag { format!(", `--{}`", flag_of(&path)) } else { String::new() };
+        let default = match default {
+            Json::Null => "none".to_owned(),
+            Json::Array(items) if items.is_empty() => "none".to_owned(),
+            Json::String(text) => format!("`{text}`"),
+            other => format!("`{other}`"),
+        };
+        let limits = value_type.limits().map(|limits| format!(" ({limits})")).unwrap_or_default();
+        let meaning = description.trim_end_matches('.');
+        // Writing to a string does not fail.
+        let _ =
+            writeln!(table, "| `{path}` | `{variable}`{flag} | {default} | {meaning}{limits} |");
+    }
+    table
+}
+
+/// `tls.cert` as `tls-cert`.
+pub(super) fn flag_of(path: &str) -> String {
+    path.replace('.', "-")
 }
 
 /// `shutdown.graceSeconds` as `GOV_SHUTDOWN__GRACE_SECONDS`.
-pub(super) fn variable_of(path: &str) -> String {
+fn variable_of(path: &str) -> String {
     let mut name = PREFIX.to_owned();
     for letter in path.chars() {
         match letter {
@@ -63,67 +95,29 @@ pub(super) fn variable_of(path: &str) -> String {
     name
 }
 
-/// A name without what people write differently: case and punctuation.
-pub(super) fn plain(name: &str) -> String {
-    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+/// The path that a variable (without the prefix) stands for, in lower case. Words may be apart or
+/// not: `LOG__LEVEL`, `GRACE_SECONDS` and `GRACESECONDS`.
+pub(super) fn path_of(name: &str) -> String {
+    name.replace("__", ".").replace('_', "").to_lowercase()
 }
 
-/// The name that is meant by another, if one is close.
-pub(super) fn nearest<'a>(
-    wrong: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
-    let meant = plain(wrong);
-    let near = names.clone().map(|name| (distance(&meant, &plain(name)), name)).min()?;
-    if near.0 == 0 {
-        return Some(near.1);
-    }
-    // The right name in the wrong group.
-    let last = |path: &str| path.rsplit('.').next().map(plain);
-    let mut namesakes = names.filter(|name| last(name) == last(wrong));
-    if let (Some(name), None) = (namesakes.next(), namesakes.next()) {
-        return Some(name);
-    }
-    let most = meant.chars().count().div_ceil(4).min(3);
-    (near.0 <= most).then_some(near.1)
-}
-
-/// The number of letters to change, add or remove.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, letter) in left.chars().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(&right) {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = *cell;
-            *cell = changed.min(before + 1).min(diagonal + 1);
-            before = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+/// The name that was probably meant by a wrong one.
+pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    let similarity = |name: &str| {
+        let name = name.to_lowercase();
+        // A key outside of its group: `level` for `log.level`.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        normalized_damerau_levenshtein(&wrong, &name)
+            .max(normalized_damerau_levenshtein(&wrong, last))
+    };
+    let similar = names.map(|name| (similarity(name), name)).filter(|(much, _)| *much >= SIMILAR);
+    similar.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn letters_are_counted() {
-        for (left, right, expected) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
-        }
-    }
 
     #[test]
     fn only_what_is_close_is_suggested() {

@@ -1,7 +1,4 @@
-//! One layer over the other, each value tried on its own.
-//!
-//! figment stops at the first value that does not fit. So every value is first put onto the
-//! defaults alone: what fails there is a problem of that value, and nothing hides behind it.
+//! Puts one layer over the other, and collects everything that is wrong with any of them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,21 +8,17 @@ use figment::Figment;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 
-use super::file::{self, Text};
-use super::keys::{as_group, leaves, nearest, variable_of};
-use super::problem::in_words;
-use super::{ConfigError, Configuration, Flag, Problem, Problems, environment};
+use super::keys::{Key, flag_of, keys, nearest, path_of};
+use super::{ConfigError, Configuration, PREFIX, Problem, Problems, Text};
 
 /// The layers so far.
 pub(super) struct Layers<T> {
-    base: Figment,
-    defaults: Dict,
-    /// The paths of all keys.
-    keys: Vec<String>,
-    /// What is left of the layers: the values that fit.
-    result: Figment,
-    /// What set a key last, and when.
-    origins: BTreeMap<String, (usize, String)>,
+    keys: Vec<Key>,
+    defaults: Figment,
+    /// The defaults, with all values on top that can be used.
+    merged: Figment,
+    /// Key and source of each value that was merged, in the order of the layers.
+    set_by: Vec<(String, String)>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     target: PhantomData<T>,
@@ -33,194 +26,166 @@ pub(super) struct Layers<T> {
 
 impl<T: Configuration> Layers<T> {
     /// The layer below all others.
-    pub(super) fn new() -> Result<Self, ConfigError> {
-        let wrong = |error: &figment::Error| {
-            ConfigError::of(Problem::new("defaults", error.path.join("."), in_words(&error.kind)))
-        };
-        let defaults = Value::serialize(T::default()).map_err(|error| wrong(&error))?;
-        let defaults = defaults.into_dict().unwrap_or_default();
-        let base = Figment::from(Serialized::defaults(&defaults));
-        base.extract::<T>().map_err(|error| wrong(&error))?;
-        Ok(Self {
-            keys: leaves(&defaults).into_iter().map(|(path, _)| path).collect(),
-            result: base.clone(),
-            base,
+    pub(super) fn new() -> Self {
+        let defaults = Figment::from(Serialized::defaults(T::default()));
+        Self {
+            keys: keys::<T>(),
+            merged: defaults.clone(),
             defaults,
-            origins: BTreeMap::new(),
+            set_by: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             target: PhantomData,
-        })
+        }
     }
 
     /// Puts a file on top.
     pub(super) fn file(&mut self, name: &str, text: &Text) {
-        let keys = text.clone().and_then(|text| file::parse(&text));
-        match keys {
-            Ok(keys) => self.group(name, "", &keys, &self.defaults.clone()),
+        match text.as_deref().map_err(Clone::clone).and_then(parse) {
+            Ok(values) => self.group(name, "", values),
             Err(what) => self.problems.push(Problem::new(name, "", what)),
         }
     }
 
-    fn group(&mut self, source: &str, prefix: &str, given: &Dict, known: &Dict) {
-        for (name, value) in given {
-            let key = format!("{prefix}{name}");
-            let Some(default) = known.get(name) else {
-                let hint = self.meant_key(&key).map(|meant| format!("; did you mean `{meant}`?"));
-                let what = format!("no such key{}", hint.unwrap_or_default());
-                self.problems.push(Problem::new(source, key, what));
+    fn group(&mut self, source: &str, prefix: &str, values: Dict) {
+        for (name, value) in values {
+            let path = format!("{prefix}{name}");
+            if self.keys.iter().any(|key| key.path == path) {
+                self.set(source, &path, value);
                 continue;
-            };
-            match (as_group(default), value) {
-                (None, value) => self.set(source, &key, vec![value.clone()]),
-                (Some(inner), Value::Dict(_, given)) => {
-                    self.group(source, &format!("{key}."), given, inner);
-                }
-                (Some(_), Value::Empty(..)) => {}
-                (Some(inner), _) => {
-                    let names: Vec<&str> = inner.keys().map(String::as_str).collect();
-                    let what = format!("must be a group of keys ({})", names.join(", "));
-                    self.problems.push(Problem::new(source, key, what));
-                }
             }
+            let group = format!("{path}.");
+            let members = self.keys.iter().filter_map(|key| key.path.strip_prefix(&group));
+            let members: Vec<&str> = members.collect();
+            let what = match value {
+                _ if members.is_empty() => {
+                    let groups = self.keys.iter().filter_map(|key| key.path.rsplit_once('.'));
+                    let names = self.paths().chain(groups.map(|(group, _)| group));
+                    let hint =
+                        nearest(&path, names).map(|name| format!("; did you mean `{name}`?"));
+                    format!("no such key{}", hint.unwrap_or_default())
+                }
+                Value::Dict(_, values) => {
+                    self.group(source, &group, values);
+                    continue;
+                }
+                Value::Empty(..) => continue,
+                _ => format!("must be a group of keys ({})", members.join(", ")),
+            };
+            self.problems.push(Problem::new(source, path, what));
         }
     }
 
-    /// Puts the environment on top.
+    /// Puts the environment on top. The variables all have the prefix.
     pub(super) fn environment(&mut self, variables: &[(OsString, OsString)]) {
-        let mut named = BTreeMap::<String, String>::new();
-        for (variable, value) in variables {
-            let variable = variable.to_string_lossy().into_owned();
-            let keys = self.keys.iter().map(String::as_str);
-            let Some(key) = environment::key_of(&variable, keys).map(str::to_owned) else {
-                self.unknown_variable(&variable);
+        let mut set_by = BTreeMap::<String, String>::new();
+        for (variable, text) in variables {
+            let variable = variable.to_string_lossy();
+            let name = variable.get(PREFIX.len()..).unwrap_or_default();
+            let path = self.paths().find(|path| path.to_lowercase() == path_of(name));
+            let Some(path) = path.map(str::to_owned) else {
+                let meant = nearest(name, self.paths());
+                let meant = self.keys.iter().find(|key| Some(key.path.as_str()) == meant);
+                let hint = meant.map(|key| format!("; did you mean {}?", key.variable));
+                let what = format!("names no key and is ignored{}", hint.unwrap_or_default());
+                self.warnings.push(Problem::new(variable, "", what).to_string());
                 continue;
             };
-            if let Some(other) = named.insert(key.clone(), variable.clone()) {
-                let what = format!("is also set by {other}");
-                self.problems.push(Problem::new(variable, key, what));
-            } else if let Some(text) = value.to_str() {
-                self.set_text(&variable, &key, text);
+            let what = if let Some(other) = set_by.insert(path.clone(), variable.to_string()) {
+                format!("is also set by {other}")
+            } else if let Some(text) = text.to_str() {
+                self.set_text(&variable, &path, text);
+                continue;
             } else {
-                self.problems.push(Problem::new(variable, key, "is not valid UTF-8"));
+                "is not valid UTF-8".to_owned()
+            };
+            self.problems.push(Problem::new(variable, path, what));
+        }
+    }
+
+    /// Puts flags on top: keys, and what was given for them.
+    pub(super) fn flags(&mut self, flags: &[(&str, String)]) {
+        for (path, text) in flags {
+            self.set_text(&format!("--{}", flag_of(path)), path, text);
+        }
+    }
+
+    fn set_text(&mut self, source: &str, path: &str, text: &str) {
+        let key = self.keys.iter().find(|key| key.path == path);
+        let value = key.map_or_else(|| Value::from(text), |key| key.value_type.parse(text));
+        self.set(source, path, value);
+    }
+
+    fn set(&mut self, source: &str, path: &str, value: Value) {
+        let key = self.keys.iter().find(|key| key.path == path);
+        let checked = key.map_or(Ok(()), |key| key.value_type.check(&value)).and_then(|()| {
+            // A value on top of the defaults alone: extracting a whole layer would stop at the
+            // first value that its field refuses.
+            let figment = self.defaults.clone().merge(Serialized::default(path, &value));
+            figment.extract::<T>().map_err(|error| error.kind.to_string())
+        });
+        match checked {
+            Ok(_) => {
+                let merged = std::mem::take(&mut self.merged);
+                self.merged = merged.merge(Serialized::default(path, value));
+                self.set_by.push((path.to_owned(), source.to_owned()));
             }
+            Err(what) => self.problems.push(Problem::new(source, path, what)),
         }
     }
 
-    fn unknown_variable(&mut self, variable: &str) {
-        let name = variable.get(super::PREFIX.len()..).unwrap_or_default();
-        let hint = self.meant(name).map(|key| format!("; did you mean {}?", variable_of(key)));
-        let what = format!("names no key and is ignored{}", hint.unwrap_or_default());
-        self.warnings.push(Problem::new(variable, "", what).to_string());
-    }
-
-    /// Puts flags on top.
-    pub(super) fn flags(&mut self, flags: &[(Flag, String)]) {
-        for (flag, text) in flags {
-            self.set_text(&format!("--{}", flag.name), flag.key, text);
-        }
-    }
-
-    fn set_text(&mut self, source: &str, key: &str, text: &str) {
-        let Some(default) = find(&self.defaults, key) else {
-            self.problems.push(Problem::new(source, key, "no such key"));
-            return;
-        };
-        let meanings = environment::meanings(text, default);
-        self.set(source, key, meanings);
-    }
-
-    /// Takes the first of the values that fits.
-    fn set(&mut self, source: &str, key: &str, values: Vec<Value>) {
-        let mut wrong = Vec::new();
-        for value in values {
-            match self.try_on(key, &value) {
-                Ok(()) => {
-                    let result = std::mem::take(&mut self.result);
-                    self.result = result.merge(Serialized::default(key, value));
-                    let order = self.origins.len();
-                    self.origins.insert(key.to_owned(), (order, source.to_owned()));
-                    return;
-                }
-                Err((key, what)) => wrong.push(Problem::new(source, key, what)),
-            }
-        }
-        // Words are meant as words; of numbers and lists the closest reading tells most.
-        let is_word =
-            matches!(find(&self.defaults, key), Some(Value::String(..) | Value::Empty(..)));
-        let problem = if is_word { wrong.into_iter().next() } else { wrong.pop() };
-        self.problems.extend(problem);
-    }
-
-    /// Says which key does not take the value, and why.
-    fn try_on(&self, key: &str, value: &Value) -> Result<(), (String, String)> {
-        let figment = self.base.clone().merge(Serialized::default(key, value));
-        figment.extract::<T>().map(drop).map_err(|error| {
-            let inner = error.path.join(".");
-            let key = if inner.starts_with(&format!("{key}.")) { inner } else { key.to_owned() };
-            (key, in_words(&error.kind))
-        })
-    }
-
-    fn meant(&self, wrong: &str) -> Option<&str> {
-        nearest(wrong, self.keys.iter().map(String::as_str))
-    }
-
-    /// In a file a group may be meant as well.
-    fn meant_key(&self, wrong: &str) -> Option<&str> {
-        let keys = self.keys.iter().map(String::as_str);
-        let groups = keys.clone().filter_map(|key| Some(key.rsplit_once('.')?.0));
-        nearest(wrong, keys).or_else(|| nearest(wrong, groups))
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.path.as_str())
     }
 
     /// The configuration and the warnings, or everything that is wrong.
     pub(super) fn finish(mut self) -> Result<(T, Vec<String>), ConfigError> {
-        let config = self.result.extract::<T>().map_err(|error| {
-            // Values that fit one by one, and not together.
-            let what = in_words(&error.kind);
-            Problem::new("configuration", error.path.join("."), what)
-        });
-        match config {
+        match self.merged.extract::<T>() {
             Ok(config) => {
                 self.check(&config);
                 if self.problems.is_empty() {
                     return Ok((config, self.warnings));
                 }
             }
-            Err(problem) => self.problems.push(problem),
+            Err(error) => {
+                let key = error.path.join(".");
+                self.problems.push(Problem::new("configuration", key, error.kind.to_string()));
+            }
         }
         Err(ConfigError { problems: self.problems })
     }
 
-    /// Asks the checks; what follows from a value that was refused is not worth a line.
+    /// Adds what the checks find, but for what follows from a value that was refused before.
     fn check(&mut self, config: &T) {
         let mut checked = Problems::default();
         config.runtime().check(&mut checked);
-        if let Some(tls) = config.tls() {
-            tls.check(&mut checked);
-        }
         config.check(&mut checked);
-        let is_refused = |key: &String| self.problems.iter().any(|known| known.key == *key);
-        let found: Vec<_> =
-            checked.found.into_iter().filter(|(keys, _)| !keys.iter().any(is_refused)).collect();
-        for (keys, what) in found {
-            // Of several keys the one that was set last made the problem.
-            let last = keys.iter().filter_map(|key| Some((self.origins.get(key)?, key))).max();
-            let problem = match last {
-                Some(((_, source), key)) => Problem::new(source, key, what),
+        let is_refused = |key: &&str| self.problems.iter().any(|known| known.key == *key);
+        checked.0.retain(|(keys, _)| !keys.iter().any(is_refused));
+        for (keys, what) in checked.0 {
+            let last = self.set_by.iter().rfind(|(key, _)| keys.contains(&key.as_str()));
+            self.problems.push(match last {
+                Some((key, source)) => Problem::new(source, key, what),
                 None => Problem::new("defaults", keys.join(", "), what),
-            };
-            self.problems.push(problem);
+            });
         }
     }
 }
 
-/// The value of a path.
-fn find<'a>(group: &'a Dict, path: &str) -> Option<&'a Value> {
-    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-    let value = group.get(name)?;
-    match rest {
-        Some(rest) => find(value.as_dict()?, rest),
-        None => Some(value),
+/// The values of a YAML file; an empty one has none.
+///
+/// Only `true` and `false` are booleans. serde-saphyr's own provider for figment also takes the
+/// words of YAML 1.1, so that `level: off` would be a boolean.
+fn parse(text: &str) -> Result<Dict, String> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    match serde_saphyr::from_str_with_options::<Option<Value>>(text, options) {
+        Ok(Some(Value::Dict(_, values))) => Ok(values),
+        Ok(None | Some(Value::Empty(..))) => Ok(Dict::new()),
+        Ok(Some(_)) => Err("must hold keys with values (`key: value`)".to_owned()),
+        Err(error) => {
+            // The default formatter addresses developers that call the parser.
+            let error = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            Err(format!("is no valid YAML: {error}"))
+        }
     }
 }

@@ -1,13 +1,14 @@
-//! What a service is told: defaults, then its file, then the environment, then flags.
+//! Configuration: defaults, then a file, then the environment, then flags.
 //!
-//! Each layer overrides the one before, key by key. A service has one struct that is read here,
-//! with [`RuntimeConfig`] flattened into it:
+//! Each layer overrides the one before, key by key. A service has one struct, composed of
+//! [`RuntimeConfig`], further parts such as [`LeaseConfig`], and its own keys:
 //!
 //! ```
 //! use policy_runtime::config::{Args, Configuration, Origin, RuntimeConfig};
+//! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};
 //!
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, JsonSchema)]
 //! #[serde(rename_all = "camelCase")]
 //! struct Settings {
 //!     #[serde(flatten)]
@@ -18,17 +19,13 @@
 //!
 //! impl Default for Settings {
 //!     fn default() -> Self {
-//!         let runtime = RuntimeConfig::new(([0, 0, 0, 0], 8080), "greeter");
-//!         Self { runtime, excluded_namespaces: Vec::new() }
+//!         Self { runtime: RuntimeConfig::new(8080), excluded_namespaces: Vec::new() }
 //!     }
 //! }
 //!
 //! impl Configuration for Settings {
 //!     fn runtime(&self) -> &RuntimeConfig {
 //!         &self.runtime
-//!     }
-//!     fn runtime_mut(&mut self) -> &mut RuntimeConfig {
-//!         &mut self.runtime
 //!     }
 //! }
 //!
@@ -38,66 +35,71 @@
 //! # Ok::<(), policy_runtime::config::ConfigError>(())
 //! ```
 //!
-//! The keys are those of the serialised defaults, so every field has to be serialised: no
-//! `skip_serializing_if`, and no group of keys inside an `Option`.
+//! The JSON schema of the struct says which keys there are, of which type, and in which range
+//! (`#[schemars(range(min = 1, max = 10))]`, `length`). From it come the checks of single values,
+//! the help of flags, and the table in the documentation.
 //!
-//! No key holds a secret, and none is hidden: values appear in problems and in `--print-config`.
-//! A key with a secret would have to be left out in `Loaded::yaml` and in `problem::found`.
+//! No key may hold a secret: values appear in messages, in the log and in `--print-config`.
 
 mod args;
-mod environment;
-mod file;
 mod keys;
 mod layers;
+mod lease;
 mod names;
 mod problem;
 mod runtime;
+mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
+use policy_kube::files;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::args::{About, Args, Flag};
-pub use self::keys::{Key, keys};
+pub use self::args::{About, Args};
+pub use self::keys::key_table;
+pub use self::lease::LeaseConfig;
 pub use self::problem::{ConfigError, Problem, Problems};
-pub use self::runtime::{
-    KubeConfig, LeaseConfig, LogConfig, LogFormat, RuntimeConfig, ShutdownConfig,
-};
+pub use self::runtime::{KubeConfig, LogConfig, LogFormat, RuntimeConfig, ShutdownConfig};
 pub use policy_kube::names::is_subdomain;
 
-use self::file::Text;
 use self::layers::Layers;
-use crate::tls::{Follower, TlsConfig, TlsError};
+use crate::tls::{Follower, TlsConfig};
 
 /// What the names of environment variables start with.
 pub const PREFIX: &str = "GOV_";
 
+/// Nobody writes a larger configuration file by hand.
+const LARGEST_FILE: u64 = 1 << 20;
+
 /// The configuration of a service.
-pub trait Configuration: Serialize + DeserializeOwned + Default {
-    /// Flags of this service alone; each sets one key.
-    const FLAGS: &'static [Flag] = &[];
+pub trait Configuration: Serialize + DeserializeOwned + JsonSchema + Default {
+    /// Keys that also have a flag: `tls.cert` has `--tls-cert`. `addr` has one in every service.
+    const FLAGS: &'static [&'static str] = &[];
 
     /// The part that every service has.
     fn runtime(&self) -> &RuntimeConfig;
 
-    /// The part that every service has, to change it.
-    fn runtime_mut(&mut self) -> &mut RuntimeConfig;
-
-    /// What is configured of TLS, by the key `tls`; `None` for a service that speaks plain HTTP.
+    /// The part under the key `tls`; `None` for a service that speaks plain HTTP.
     fn tls(&self) -> Option<&TlsConfig> {
         None
     }
 
-    /// Adds what is wrong with values that have the right type.
+    /// Adds what the schema cannot express, such as values that do not fit together. Parts have a
+    /// `check` of their own, to be called here; that of [`RuntimeConfig`] is called anyway.
     fn check(&self, _problems: &mut Problems) {}
 }
 
-/// All that a configuration is made of, to be able to make it again when the file changed.
+/// The text of the file, or why it could not be read.
+type Text = Result<String, String>;
+
+/// What a configuration is made of, so that it can be loaded again when the file changed.
 #[derive(Clone, Debug)]
 pub struct Origin {
     args: Args,
@@ -106,16 +108,23 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads the file that the arguments name; of the environment only what has the prefix counts.
+    /// Reads the file that the arguments name. Of the environment only variables with the prefix
+    /// are kept.
     pub fn new(args: Args, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let environment = environment::with_prefix(environment);
-        let text = args.config.as_deref().map(file::read);
+        let has_prefix = |name: &OsString| {
+            let start = name.as_encoded_bytes().get(..PREFIX.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
+        };
+        let environment = environment.into_iter().filter(|(name, _)| has_prefix(name));
+        let mut environment: Vec<_> = environment.collect();
+        environment.sort();
+        let text = args.config.as_deref().map(read);
         Self { args, environment, text }
     }
 
     /// Reads the file again; says whether it reads differently now.
     pub(crate) fn refresh(&mut self) -> bool {
-        let text = self.args.config.as_deref().map(file::read);
+        let text = self.args.config.as_deref().map(read);
         let is_different = text != self.text;
         self.text = text;
         is_different
@@ -131,7 +140,7 @@ impl Origin {
     /// # Errors
     /// Everything that is wrong with any of them, at once.
     pub fn load<T: Configuration>(&self) -> Result<Loaded<T>, ConfigError> {
-        let mut layers = Layers::<T>::new()?;
+        let mut layers = Layers::<T>::new();
         if let (Some(path), Some(text)) = (&self.args.config, &self.text) {
             layers.file(&path.display().to_string(), text);
         }
@@ -142,7 +151,11 @@ impl Origin {
     }
 }
 
-/// A configuration that is in order.
+fn read(path: &Path) -> Text {
+    files::read_text(path, LARGEST_FILE).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct Loaded<T> {
     /// The configuration.
@@ -153,64 +166,44 @@ pub struct Loaded<T> {
     pub origin: Origin,
 }
 
-impl<T: Configuration> Loaded<T> {
-    /// Loads what the arguments and the environment of this process say.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the configuration, at once.
-    pub fn from_args(args: Args) -> Result<Self, ConfigError> {
-        Origin::new(args, std::env::vars_os()).load()
-    }
-
-    /// The effective configuration, as a file could say it.
-    ///
-    /// # Errors
-    /// When a value cannot be written as YAML.
-    pub fn yaml(&self) -> Result<String, ConfigError> {
-        yaml(&self.config)
-    }
-}
-
-/// Loads the configuration to run with, or does what `--check-config` and `--print-config` ask.
+/// Loads the configuration to run with, or does what `--check-config` and `--print-config` ask for.
 ///
 /// # Errors
-/// The code to exit with when there is nothing to run; all has been said by then.
+/// The exit code where there is nothing to run. Everything has been printed by then.
 pub fn open<T: Configuration>(args: Args) -> Result<Loaded<T>, ExitCode> {
     let (is_check, is_print) = (args.check_config, args.print_config);
-    let loaded = Loaded::from_args(args).map_err(refused)?;
+    let loaded = Origin::new(args, std::env::vars_os()).load::<T>().map_err(|e| refused(&e))?;
     if !is_check && !is_print {
         return Ok(loaded);
     }
     if is_check && let Some(tls) = loaded.config.tls() {
-        let unusable = |error: TlsError| ConfigError::of(Problem::new("", "", error.to_string()));
-        Follower::open(tls).map_err(unusable).map_err(refused)?;
+        Follower::open(tls).map_err(|error| {
+            let problems = vec![Problem::new("", "", error.to_string())];
+            refused(&ConfigError { problems })
+        })?;
     }
     for warning in &loaded.warnings {
         to_stderr(&format!("warning: {warning}\n"));
     }
     let text = if is_print {
-        loaded.yaml().map_err(refused)?
+        serde_saphyr::to_string(&loaded.config).map_err(|error| {
+            to_stderr(&format!("the configuration cannot be printed: {error}\n"));
+            ExitCode::from(2)
+        })?
     } else {
         "the configuration is valid\n".to_owned()
     };
-    // A reader that went away does not make the configuration wrong.
+    // A reader that closed the pipe does not make the configuration wrong.
     let _ = io::stdout().write_all(text.as_bytes());
     Err(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "reads well in `map_err`")]
-fn refused(error: ConfigError) -> ExitCode {
+fn refused(error: &ConfigError) -> ExitCode {
     to_stderr(&format!("{error}\n"));
     ExitCode::from(2)
 }
 
 fn to_stderr(text: &str) {
-    // Where standard error is gone, there is nobody left to tell.
+    // Where standard error is closed, nobody can be informed.
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-fn yaml(value: &impl Serialize) -> Result<String, ConfigError> {
-    serde_saphyr::to_string(value).map_err(|error| {
-        ConfigError::of(Problem::new("configuration", "", format!("cannot be printed: {error}")))
-    })
 }

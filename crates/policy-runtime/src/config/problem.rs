@@ -1,19 +1,13 @@
-//! What is wrong with a configuration, in words.
+//! What is wrong with a configuration, as sentences.
 
-use std::borrow::Cow;
-use std::fmt::{self, Display, Write as _};
-
-use figment::error::{Actual, Kind};
-
-/// As much of a wrong value as is shown.
-const LONGEST_VALUE: usize = 60;
+use std::fmt::{self, Display};
 
 /// One thing that is wrong; one line when printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it comes from: a file, a variable, a flag, or the defaults.
+    /// Where the value comes from: a file, a variable, a flag, or the defaults.
     pub source: String,
-    /// The key; empty where the whole source is meant.
+    /// The key; empty where the problem is with the whole source.
     pub key: String,
     /// What is wrong.
     pub what: String,
@@ -31,10 +25,13 @@ impl Problem {
 
 impl Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [&self.source, &self.key, &self.what];
-        let parts = parts.into_iter().filter(|part| !part.is_empty());
-        let line = parts.map(|part| one_line(part)).collect::<Vec<_>>().join(": ");
-        f.write_str(&line)
+        let parts = [&self.source, &self.key, &self.what].map(String::as_str);
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        // A value may hold line breaks.
+        parts.join(": ").chars().try_for_each(|letter| match letter {
+            letter if letter.is_control() => write!(f, "{}", letter.escape_default()),
+            letter => write!(f, "{letter}"),
+        })
     }
 }
 
@@ -45,12 +42,6 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
-impl ConfigError {
-    pub(super) fn of(problem: Problem) -> Self {
-        Self { problems: vec![problem] }
-    }
-}
-
 impl Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration cannot be used:")?;
@@ -58,85 +49,14 @@ impl Display for ConfigError {
     }
 }
 
-/// What the checks of a service find.
+/// What the checks of a configuration found.
 #[derive(Debug, Default)]
-pub struct Problems {
-    pub(crate) found: Vec<(Vec<String>, String)>,
-}
+pub struct Problems(pub(crate) Vec<(Vec<&'static str>, String)>);
 
 impl Problems {
-    /// Adds a problem with the values of these keys; where they come from is found out.
-    pub fn add(&mut self, keys: &[&str], what: impl Into<String>) {
-        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        self.found.push((keys, what.into()));
+    /// Adds a problem with the values of these keys. The report names the source of the one that
+    /// was set last.
+    pub fn add(&mut self, keys: &[&'static str], what: impl Into<String>) {
+        self.0.push((keys.to_vec(), what.into()));
     }
-}
-
-/// Text that stays on its line, whatever somebody wrote into a value.
-pub(super) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    Cow::Owned(line)
-}
-
-/// What figment says of a value, in words for somebody who writes configuration, not Rust.
-pub(super) fn in_words(kind: &Kind) -> String {
-    match kind {
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("must be {}, not {}", wanted(expected), found(actual))
-        }
-        Kind::UnknownVariant(actual, expected) => {
-            format!("must be one of {}, not {}", expected.join(", "), shown(actual))
-        }
-        other => other.to_string(),
-    }
-}
-
-fn wanted(expected: &str) -> Cow<'_, str> {
-    let most = match expected {
-        "u8" => u64::from(u8::MAX),
-        "u16" => u64::from(u16::MAX),
-        "u32" => u64::from(u32::MAX),
-        "u64" | "usize" => return "a whole number that is not negative".into(),
-        "i8" | "i16" | "i32" | "i64" | "isize" => return "a whole number".into(),
-        "f32" | "f64" => return "a number".into(),
-        "a boolean" => return "true or false".into(),
-        "a sequence" => return "a list".into(),
-        "path string" => return "a path".into(),
-        _ if expected.starts_with("enum ") => return "a word".into(),
-        _ => return expected.into(),
-    };
-    format!("a whole number from 0 to {most}").into()
-}
-
-fn found(actual: &Actual) -> String {
-    match actual {
-        Actual::Bool(value) => value.to_string(),
-        Actual::Unsigned(number) => number.to_string(),
-        Actual::Signed(number) => number.to_string(),
-        Actual::Float(number) => number.to_string(),
-        Actual::Str(text) => shown(text),
-        Actual::Unit | Actual::Option => "nothing".to_owned(),
-        Actual::Seq => "a list".to_owned(),
-        Actual::Map => "a group of keys".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn shown(text: &str) -> String {
-    let mut start: String = text.chars().take(LONGEST_VALUE).collect();
-    if start.len() < text.len() {
-        // Writing to a string does not fail.
-        let _ = write!(start, "…");
-    }
-    format!("`{start}`")
 }

@@ -2,16 +2,18 @@
 
 use std::os::unix::ffi::OsStringExt as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 
 /// A service with one value of each kind.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
     #[serde(flatten)]
     runtime: RuntimeConfig,
+    lease: LeaseConfig,
     excluded_namespaces: Vec<String>,
     ports: Vec<u16>,
     is_strict: bool,
@@ -19,11 +21,12 @@ pub(crate) struct Settings {
     ratio: f64,
     mode: Mode,
     label: Option<String>,
+    #[schemars(range(max = 100))]
     limit: Option<u32>,
     tls: TlsConfig,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum Mode {
     Fast,
@@ -33,7 +36,8 @@ enum Mode {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            runtime: RuntimeConfig::new(([0, 0, 0, 0], 8080), "greeter"),
+            runtime: RuntimeConfig::new(8080),
+            lease: LeaseConfig::new("greeter"),
             excluded_namespaces: vec!["one".into()],
             ports: Vec::new(),
             is_strict: false,
@@ -48,14 +52,10 @@ impl Default for Settings {
 }
 
 impl Configuration for Settings {
-    const FLAGS: &'static [Flag] = &TlsConfig::FLAGS;
+    const FLAGS: &'static [&'static str] = &TlsConfig::FLAGS;
 
     fn runtime(&self) -> &RuntimeConfig {
         &self.runtime
-    }
-
-    fn runtime_mut(&mut self) -> &mut RuntimeConfig {
-        &mut self.runtime
     }
 
     fn tls(&self) -> Option<&TlsConfig> {
@@ -63,6 +63,8 @@ impl Configuration for Settings {
     }
 
     fn check(&self, problems: &mut Problems) {
+        self.tls.check(problems);
+        self.lease.check(problems);
         if self.most == 0 {
             problems.add(&["most"], "must not be 0");
         }
@@ -76,8 +78,8 @@ fn origin(file: Option<&str>, environment: &[(&str, &str)], flags: &[&str]) -> O
     let mut args = Args::parse_from::<Settings>(ABOUT, arguments).unwrap();
     args.config = file.map(|_| "config.yaml".into());
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
-    let environment = environment::with_prefix(environment);
-    Origin { args, environment, text: file.map(|text| Ok(text.to_owned())) }
+    let text = file.map(|text| Ok(text.to_owned()));
+    Origin { text, ..Origin::new(args, environment) }
 }
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Loaded<Settings> {
@@ -141,8 +143,8 @@ fn text_means_what_its_key_holds() {
         &[],
     )
     .config;
-    assert_eq!(config.runtime.lease.name, "123");
-    assert_eq!(config.runtime.lease.namespace, "true");
+    assert_eq!(config.lease.name, "123");
+    assert_eq!(config.lease.namespace, "true");
     assert_eq!(config.ports, [80, 443]);
     assert!(config.is_strict && config.most == 7 && config.mode == Mode::Slow);
     assert!((config.ratio - 2.0).abs() < f64::EPSILON);
@@ -194,15 +196,15 @@ fn bytes_that_are_no_text_are_named() {
 }
 
 #[test]
-fn each_wrong_value_of_a_file_is_told() {
+fn each_wrong_value_of_a_file_is_reported() {
     for (file, expected) in [
-        ("addr: 8080", "addr: must be a string, not 8080"),
+        ("addr: 8080", "addr: must be a string, not `8080`"),
         (
             "addr: here",
             "addr: must be an IP address with port such as 0.0.0.0:8080 or [::]:8080, not `here`",
         ),
         ("log: {format: xml}", "log.format: must be one of json, text, not `xml`"),
-        ("log: {level: 3}", "log.level: must be a string, not 3"),
+        ("log: {level: 3}", "log.level: must be a string, not `3`"),
         (
             "log: {level: inof}",
             "log.level: `inof` is no level (off, error, warn, info, debug, trace; \
@@ -210,9 +212,9 @@ fn each_wrong_value_of_a_file_is_told() {
         ),
         ("log: {level: ''}", "log.level: must not be empty"),
         ("log: json", "log: must be a group of keys (format, level)"),
-        ("kube: {kubeconfig: 3}", "kube.kubeconfig: must be a path, not 3"),
-        ("kube: {kubeconfig: ''}", "kube.kubeconfig: must not be empty"),
-        ("kube: {context: []}", "kube.context: must be a string, not a list"),
+        ("kube: {kubeconfig: 3}", "kube.kubeconfig: must be a string that is not empty, not `3`"),
+        ("kube: {kubeconfig: ''}", "kube.kubeconfig: must be a string that is not empty, not ``"),
+        ("kube: {context: []}", "kube.context: must be a string that is not empty, not `[]`"),
         ("lease: {name: ''}", "lease.name: must not be empty"),
         (
             "lease: {name: My Lease}",
@@ -224,57 +226,59 @@ fn each_wrong_value_of_a_file_is_told() {
         ),
         (
             "lease: {durationSeconds: 15s}",
-            "lease.durationSeconds: must be a whole number from 0 to 4294967295, not `15s`",
+            "lease.durationSeconds: must be a whole number from 1 to 3600, not `15s`",
         ),
         (
             "lease: {durationSeconds: -1}",
-            "lease.durationSeconds: must be a whole number from 0 to 4294967295, not -1",
+            "lease.durationSeconds: must be a whole number from 1 to 3600, not `-1`",
         ),
         (
             "lease: {durationSeconds: 11}",
-            "lease.durationSeconds: the duration (11) must be at least a fifth longer than \
-             the renew deadline (10)",
+            "lease.durationSeconds: the renew deadline of 10s is too long for a lease duration of \
+             11s: at most 4/5 of it, 8.8s",
         ),
         (
-            "lease: {renewDeadlineSeconds: 13}",
-            "lease.renewDeadlineSeconds: the duration (15) must be at least a fifth longer than \
-             the renew deadline (13)",
-        ),
-        (
-            "lease: {retrySeconds: 9}",
-            "lease.retrySeconds: the renew deadline (10) must be more than a fifth longer \
-             than the time between two tries (9)",
+            "lease: {durationSeconds: 30, renewDeadlineSeconds: 25}",
+            "lease.renewDeadlineSeconds: the renew deadline of 25s is too long for a lease \
+             duration of 30s: at most 4/5 of it, 24s",
         ),
         (
             "lease: {renewDeadlineSeconds: 6, retrySeconds: 5}",
-            "lease.retrySeconds: the renew deadline (6) must be more than a fifth longer \
-             than the time between two tries (5)",
+            "lease.retrySeconds: the renew deadline of 6s is too short for a retry period of 5s: \
+             it must be longer than 6/5 of it, 6s",
         ),
-        ("lease: {retrySeconds: 0}", "lease.retrySeconds: must be from 1 to 86400 seconds, not 0"),
+        (
+            "lease: {durationSeconds: 3601}",
+            "lease.durationSeconds: must be a whole number from 1 to 3600, not `3601`",
+        ),
+        (
+            "lease: {retrySeconds: 0}",
+            "lease.retrySeconds: must be a whole number from 1 to 3600, not `0`",
+        ),
         (
             "shutdown: {graceSeconds: 1.5}",
-            "shutdown.graceSeconds: must be a whole number from 0 to 4294967295, not 1.5",
+            "shutdown.graceSeconds: must be a whole number from 1 to 86400, not `1.5`",
         ),
         (
             "shutdown: {graceSeconds: 0}",
-            "shutdown.graceSeconds: must be from 1 to 86400 seconds, not 0",
+            "shutdown.graceSeconds: must be a whole number from 1 to 86400, not `0`",
         ),
         (
             "shutdown: {drainSeconds: 25}",
-            "shutdown.drainSeconds: the time to drain (25) must be shorter than the grace (25), \
-             which it is a part of",
+            "shutdown.drainSeconds: the time to drain (25) must be shorter than the grace time \
+             (25), which it is a part of",
         ),
         ("tls: {cert: a}", "tls.cert: needs its key, `tls.key`"),
         ("excludedNamespaces: a", "excludedNamespaces: must be a list, not `a`"),
-        ("ports: [1, x]", "ports.1: must be a whole number from 0 to 65535, not `x`"),
+        ("ports: [1, x]", "ports: item 2 must be a whole number from 0 to 65535, not `x`"),
         ("isStrict: yes", "isStrict: must be true or false, not `yes`"),
-        ("most: 300", "most: must be a whole number from 0 to 255, not 300"),
-        ("most:", "most: must be a whole number from 0 to 255, not nothing"),
+        ("most: 300", "most: must be a whole number from 0 to 255, not `300`"),
+        ("most:", "most: must be a whole number from 0 to 255, not `null`"),
         ("most: 0", "most: must not be 0"),
-        ("mode: 1", "mode: must be a word, not 1"),
+        ("mode: 1", "mode: must be one of fast, slow, not `1`"),
         ("mode: quick", "mode: must be one of fast, slow, not `quick`"),
-        ("limit: many", "limit: must be a whole number from 0 to 4294967295, not `many`"),
-        ("tls: {key: {}}", "tls.key: must be a path, not a group of keys"),
+        ("limit: many", "limit: must be a whole number from 0 to 100, not `many`"),
+        ("tls: {key: {}}", "tls.key: must be a string that is not empty, not `{}`"),
         ("leese: {name: x}", "leese: no such key; did you mean `lease`?"),
         ("log: {formt: text}", "log.formt: no such key; did you mean `log.format`?"),
         ("level: info", "level: no such key; did you mean `log.level`?"),
@@ -291,7 +295,7 @@ fn each_wrong_value_of_a_file_is_told() {
 }
 
 #[test]
-fn broken_files_tell_the_place() {
+fn errors_of_broken_files_name_the_line() {
     for (file, part) in [
         ("most: 1\nlog: [", "line 2"),
         ("most: 1\nmost: 2\n", "line 2"),
@@ -313,7 +317,7 @@ fn broken_files_tell_the_place() {
 }
 
 #[test]
-fn all_problems_of_all_layers_are_told_at_once() {
+fn all_problems_of_all_layers_are_reported_at_once() {
     let file = "addr: here\nlog: {formt: text, level: inof}\nlease: {durationSeconds: 15s}";
     let environment = [
         ("GOV_LEASE__RENEW_DEADLINE_SECONDS", "20"),
@@ -327,12 +331,12 @@ fn all_problems_of_all_layers_are_told_at_once() {
         [
             "config.yaml: addr: must be an IP address with port such as 0.0.0.0:8080 or \
              [::]:8080, not `here`",
-            "config.yaml: lease.durationSeconds: must be a whole number from 0 to 4294967295, \
+            "config.yaml: lease.durationSeconds: must be a whole number from 1 to 3600, \
              not `15s`",
             "config.yaml: log.formt: no such key; did you mean `log.format`?",
             "GOV_IS_STRICT: isStrict: must be true or false, not `maybe\\nnot`",
             "GOV_MODE: mode: must be one of fast, slow, not `1`",
-            "GOV_PORTS: ports.1: must be a whole number from 0 to 65535, not `x`",
+            "GOV_PORTS: ports: item 2 must be a whole number from 0 to 65535, not `x`",
             "--addr: addr: must be an IP address with port such as 0.0.0.0:8080 or [::]:8080, \
              not `there`",
             "config.yaml: log.level: `inof` is no level (off, error, warn, info, debug, trace; \
@@ -345,36 +349,48 @@ fn all_problems_of_all_layers_are_told_at_once() {
 }
 
 #[test]
-fn what_is_printed_can_be_read_again() {
-    let printed = load("most: 9\nlog: {level: off}", &[("GOV_LEASE__NAME", "123")], &[]);
-    let again = load(&printed.yaml().unwrap(), &[], &[]);
-    assert_eq!(again.config, printed.config);
-}
-
-#[test]
-fn keys_are_listed_with_variable_and_default() {
-    let keys = keys::<Settings>();
-    let key = keys.iter().find(|key| key.path == "lease.durationSeconds").unwrap();
-    assert_eq!(key.variable, "GOV_LEASE__DURATION_SECONDS");
-    assert_eq!(key.default, "15");
-    assert_eq!(keys.len(), 24);
-    for key in &keys {
-        let mut paths = keys.iter().map(|key| key.path.as_str());
-        assert_eq!(environment::key_of(&key.variable, &mut paths), Some(key.path.as_str()));
+fn what_passes_the_check_passes_the_start() {
+    let seconds = |values: [u32; 3]| {
+        let [duration, renew_deadline, retry] = values;
+        format!(
+            "lease: {{durationSeconds: {duration}, renewDeadlineSeconds: {renew_deadline}, \
+             retrySeconds: {retry}}}"
+        )
+    };
+    for values in [[15, 10, 2], [15, 12, 9], [15, 12, 10], [30, 24, 2], [30, 25, 2], [15, 13, 2]] {
+        let loaded = origin(Some(&seconds(values)), &[], &[]).load::<Settings>();
+        let mut config = LeaseConfig::new("greeter");
+        [config.duration_seconds, config.renew_deadline_seconds, config.retry_seconds] = values;
+        assert_eq!(loaded.is_ok(), config.timing().is_ok(), "{values:?}");
     }
 }
 
 #[test]
-fn every_key_of_the_runtime_is_documented() {
-    let source = include_str!("runtime.rs");
-    let runtime = Settings::default().runtime;
-    let text = serde_json::to_value(runtime).unwrap();
-    let documented = |path: &str| source.contains(&format!("/// `{path}`: "));
-    for (group, value) in text.as_object().unwrap() {
-        assert!(documented(group), "{group}");
-        for name in value.as_object().into_iter().flat_map(serde_json::Map::keys) {
-            assert!(documented(&format!("{group}.{name}")), "{group}.{name}");
-        }
+fn what_is_printed_can_be_read_again() {
+    let printed = load("most: 9\nlog: {level: off}", &[("GOV_LEASE__NAME", "123")], &[]);
+    let again = load(&serde_saphyr::to_string(&printed.config).unwrap(), &[], &[]);
+    assert_eq!(again.config, printed.config);
+}
+
+#[test]
+fn keys_are_listed_for_the_documentation() {
+    let table = key_table::<Settings>();
+    for row in [
+        "| `addr` | `GOV_ADDR`, `--addr` | `0.0.0.0:8080` | Address and port to listen on |",
+        "| `excludedNamespaces` | `GOV_EXCLUDED_NAMESPACES` | `[\"one\"]` |  |",
+        "| `limit` | `GOV_LIMIT` | none |  (0 to 100) |",
+        "| `log.format` | `GOV_LOG__FORMAT` | `json` | Format of the log on standard error (one of \
+         json, text) |",
+    ] {
+        assert!(table.lines().any(|line| line == row), "{row}\n{table}");
+    }
+    assert_eq!(table.lines().count(), 2 + 24);
+    for key in keys::keys::<Settings>() {
+        assert_eq!(keys::path_of(&key.variable[PREFIX.len()..]), key.path.to_lowercase());
+        let is_shared = !["excluded", "is", "label", "limit", "mo", "ports", "ratio"]
+            .iter()
+            .any(|own| key.path.starts_with(own));
+        assert_eq!(key.description.is_empty(), !is_shared, "{}", key.path);
     }
 }
 
@@ -388,7 +404,7 @@ fn the_command_line_has_its_flags() {
     assert_eq!(parse("--nothing").unwrap_err().exit_code(), 2);
     let help = parse("--help").unwrap_err().to_string();
     assert!(help.starts_with("Greets\n"), "{help}");
-    for part in ["--addr <ADDRESS>", "--tls-key <FILE>", "  durationSeconds: 15", "GOV_MOST"] {
+    for part in ["--addr <ADDR>", "--tls-key <KEY>", "  durationSeconds: 15", "GOV_MOST"] {
         assert!(help.contains(part), "{part} in {help}");
     }
 }

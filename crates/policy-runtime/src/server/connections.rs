@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
-use crate::backoff::about;
+use crate::backoff::jittered;
 use crate::caller::Activity;
 
 /// How long to wait for room where every connection is busy, before looking again.
@@ -126,7 +126,7 @@ impl Connections {
         let connection = Arc::new(Connection {
             activity: Arc::new(Activity::new(self.origin)),
             // Jittered: callers that connected at the same time must not reconnect together.
-            expires: Instant::now() + about(self.limits.life),
+            expires: Instant::now() + jittered(self.limits.life),
             has_idle_timeout: AtomicBool::new(false),
             reason: Mutex::default(),
             close: CancellationToken::new(),

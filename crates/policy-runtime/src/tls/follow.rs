@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::{CertificateStore, Time, TlsConfig, TlsError};
-use crate::backoff::about;
+use crate::backoff::jittered;
 use crate::readiness::{Hold, Readiness};
 
 /// How often the files are read, give or take a tenth.
@@ -89,7 +89,7 @@ impl Follower {
             let is_refused = [&self.pair, &self.clients];
             let is_refused = is_refused.into_iter().flatten().any(|files| files.is_refused);
             let every = if is_refused { SOON.min(self.every) } else { self.every };
-            if timeout(about(every), store.changed()).await.is_ok() {
+            if timeout(jittered(every), store.changed()).await.is_ok() {
                 continue;
             }
             // Reading may block, on a disk that is slow or gone.

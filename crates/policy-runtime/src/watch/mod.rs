@@ -29,7 +29,7 @@ pub use status::{WatchReport, WatchStatus};
 
 /// The delays between requests: at most one request a second on average.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(15);
+const LONGEST_DELAY: Duration = Duration::from_secs(20);
 /// A request that made progress and lasted for so long resets the backoff.
 const GOOD: Duration = Duration::from_secs(10);
 

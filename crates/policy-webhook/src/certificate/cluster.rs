@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
-use policy_manifests::admission;
+use policy_core::installation::WEBHOOK_NAME;
 use policy_runtime::client::reason;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub(crate) enum Problem {
     /// Without a word of it: it may hold a key.
     #[error("the answer is none that can be read")]
     Unreadable,
-    #[error("it has no webhook {}; {INSTALL_CONFIG}", admission::NAME)]
+    #[error("it has no webhook {}; {INSTALL_CONFIG}", WEBHOOK_NAME)]
     NoWebhook,
     #[error("{0}")]
     Other(String),
@@ -166,7 +166,7 @@ impl Cluster {
         let operation = Operation::ReadConfiguration;
         let request = configurations().get(&self.configuration, &kube::api::GetParams::default());
         let found: ValidatingWebhookConfiguration = self.call(operation, request).await?;
-        let webhook = found.webhooks.into_iter().flatten().find(|one| one.name == admission::NAME);
+        let webhook = found.webhooks.into_iter().flatten().find(|one| one.name == WEBHOOK_NAME);
         let webhook = webhook.ok_or_else(|| self.failed(operation, Problem::NoWebhook))?;
         Ok(Told {
             bundle: webhook.client_config.ca_bundle.unwrap_or_default().0,
@@ -190,7 +190,7 @@ impl Cluster {
     /// All that is applied: one field, of the object in the state in which it was seen.
     fn bundle_alone(&self, told: &Told, bundle: String) -> Value {
         let webhook = json!({
-            "name": admission::NAME,
+            "name": WEBHOOK_NAME,
             "clientConfig": { "caBundle": ByteString(bundle.into_bytes()) },
         });
         json!({

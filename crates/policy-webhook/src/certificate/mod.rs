@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use metrics::{counter, describe_counter};
 use policy_manifests::certificate::{Issued, Names, issue};
-use policy_runtime::backoff::{Backoff, about};
+use policy_runtime::backoff::{Backoff, jittered};
 use policy_runtime::tls::{CertificateStore, Time};
 use time::OffsetDateTime;
 use tokio::time::sleep;
@@ -91,7 +91,7 @@ impl SelfManaged {
                 Turn::Again => backoff.delay(),
                 Turn::Quiet => {
                     backoff.reset();
-                    about(EVERY)
+                    jittered(EVERY)
                 }
             };
             sleep(pause).await;

@@ -7,6 +7,7 @@ use http::Uri;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
+use policy_core::installation::WEBHOOK_CONFIGURATION;
 use policy_manifests::admission::{Admission, PATH, Server};
 use time::OffsetDateTime;
 
@@ -138,12 +139,12 @@ async fn install(
     let cluster = global.target.connect().await?;
     let resource = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
     let api: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
-    let name = Admission::name();
+    let name = WEBHOOK_CONFIGURATION;
     let object = serde_json::to_value(configuration)?;
-    let before = get(&cluster, &api, &name, &format!("cannot read {name}")).await?;
+    let before = get(&cluster, &api, name, &format!("cannot read {name}")).await?;
     let apply = Apply { dry_run: args.dry_run, force: args.force_conflicts };
     let operation = format!("cannot apply {name}");
-    let after = apply.apply(&cluster, &api, &name, &object, &operation).await?;
+    let after = apply.apply(&cluster, &api, name, &object, &operation).await?;
     let done = match (before, args.dry_run) {
         (Some(before), _) if is_same(&before, &after) => "unchanged",
         (None, false) => "created",
