@@ -1,11 +1,11 @@
-//! The arrows between the crates, read from `cargo tree`: the engine stays free of I/O, and no
-//! service knows another.
+//! Checks the dependencies between the crates by `cargo tree`: the engine has no I/O, and no service
+//! depends on another.
 
 use anyhow::{Result, ensure};
 
 use crate::cargo;
 
-/// What a crate may not depend on, directly or not.
+/// The crates that a crate must not depend on, directly or indirectly.
 const FORBIDDEN: [(&str, &[&str]); 5] = [
     (
         "policy-core",
@@ -37,7 +37,7 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("policyctl", &["policy-runtime", "serde_yaml"]),
 ];
 
-/// Each may be stopped, replaced and understood without the others.
+/// The services, which must not depend on each other.
 const SERVICES: [&str; 3] = ["policy-watcher", "policy-operator", "policy-webhook"];
 /// A service neither installs itself nor has a command line to call.
 const NOT_FOR_SERVICES: [&str; 2] = ["policyctl", "policy-manifests"];
@@ -45,7 +45,8 @@ const NOT_FOR_SERVICES: [&str; 2] = ["policyctl", "policy-manifests"];
 /// keeps it where the installation says: one place for what a certificate looks like.
 const ISSUES_CERTIFICATES: &str = "policy-webhook";
 
-/// One provider of cryptography, and none that is not Rust; on no platform, in no test.
+/// Crates that nothing may depend on, on any platform or in any test: ring is the one provider of
+/// cryptography.
 const NOWHERE: [&str; 2] = ["aws-lc-rs", "openssl-sys"];
 
 pub(crate) fn run() -> Result<()> {
@@ -62,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// A service's own list: all other services too.
+/// The crates that a service must not depend on, with all other services.
 fn forbidden_for(service: &str) -> Vec<&'static str> {
     let others = SERVICES.into_iter().filter(|other| *other != service);
     let may = |name: &&str| service == ISSUES_CERTIFICATES && *name == "policy-manifests";

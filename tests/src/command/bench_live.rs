@@ -1,4 +1,4 @@
-//! `e2e bench-live`: what `policyctl analyze` costs beside merely reading the same pages.
+//! `e2e bench-live`: the time of `policyctl analyze` against that of reading the same pages.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 
 pub(super) const PODS: usize = 20_000;
 pub(super) const NAMESPACES: usize = 40;
-/// One pod in so many has an image that is not pinned.
+/// One pod of this many has an image that is not pinned.
 const VIOLATIONS: usize = 5;
-/// Writes at a time: more only wait inside the API server.
+/// Concurrent requests. More would only queue in the API server.
 const WRITERS: usize = 16;
 const PAGE: u32 = 500;
 const REPEATS: usize = 7;
@@ -86,8 +86,8 @@ pub(super) async fn fill(client: &Client) -> Result<()> {
         .await
 }
 
-/// Some 14 KB as the API server sends it. A gate keeps it from being scheduled, so that it never
-/// counts as pending too long.
+/// A pod of about 14 KB as the API server sends it. Its scheduling gate keeps it unscheduled, so it
+/// never counts as pending for too long.
 pub(super) fn pod(number: usize) -> Value {
     let tag = if number.is_multiple_of(VIOLATIONS) { "latest" } else { "v1.24.3" };
     let probe = |path: &str| json!({ "httpGet": { "path": path, "port": 8080 } });
@@ -130,7 +130,7 @@ struct Metadata {
     next: String,
 }
 
-/// The floor: the same pages by the same client into nothing. Gives the number of bytes.
+/// The baseline: reads the same pages by the same client and discards them. Returns the bytes read.
 pub(super) async fn read_only(client: &Client, page: u32) -> Result<usize> {
     let (mut body, mut bytes) = (Vec::new(), 0);
     let mut parameters = ListParams::default().limit(page);
@@ -147,7 +147,7 @@ pub(super) async fn read_only(client: &Client, page: u32) -> Result<usize> {
     }
 }
 
-/// The whole process; its time, and its peak of resident memory in KiB.
+/// Runs policyctl, and returns its time and its peak of resident memory in KiB.
 fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
     let start = Instant::now();
     let mut child = Command::new(policyctl)
@@ -160,7 +160,7 @@ fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
         let mut report = Vec::new();
         io::Read::read_to_end(&mut output, &mut report).map(|_| report)
     });
-    let peak = watch(&mut child)?;
+    let peak = wait_with_peak_memory(&mut child)?;
     let elapsed = start.elapsed();
     let report = report.join().map_err(|_| anyhow::anyhow!("the reader ended early"))??;
     let report: Value = serde_json::from_slice(&report)?;
@@ -171,8 +171,8 @@ fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
     Ok((elapsed, peak))
 }
 
-/// Waits for the end; Linux keeps the peak in `/proc/PID/status` as long as the process is there.
-fn watch(child: &mut Child) -> Result<u64> {
+/// Waits for the end of the process, and returns the peak of resident memory in `/proc/PID/status`.
+fn wait_with_peak_memory(child: &mut Child) -> Result<u64> {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     loop {

@@ -1,4 +1,4 @@
-//! What the measurements of services have in common.
+//! Helpers of the measurements of services.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use super::fake_api::{FakeApi, Watched};
 
-/// For what a service has to catch up with.
+/// Deadline of a service to catch up.
 const SOON: Duration = Duration::from_secs(120);
 
-/// The one in the middle.
+/// The median.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Asks again and again, every millisecond or two.
+/// Polls every millisecond until a condition holds.
 pub(super) fn wait(mut until: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !until()? {
-        ensure!(start.elapsed() < SOON, "it did not come within {SOON:?}");
+        ensure!(start.elapsed() < SOON, "the condition did not hold within {SOON:?}");
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
@@ -38,14 +38,14 @@ pub(super) fn wait_ready(service: &Service<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has a service list all pods anew, so many times.
+/// Makes a service relist all pods, this many times.
 pub(super) fn relist(fake: &FakeApi, service: &Service<'_>, times: u64) -> Result<()> {
     for relist in 1..=times {
         fake.forget();
         wait(|| {
             let state: Value = serde_json::from_str(&service.get("/debug/state")?.1)?;
             let is_begun = state["watches"][0]["restarts"].as_u64() >= Some(relist);
-            // It watches again once the list is complete.
+            // The watch begins when the list is complete.
             Ok(is_begun && fake.watches(Watched::Pods) == 1)
         })?;
     }

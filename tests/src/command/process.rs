@@ -1,11 +1,11 @@
-//! What Linux tells of a process.
+//! Processor time and memory of a process, from `/proc`.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 use e2e::Service;
 
-/// Ticks a second, as Linux tells them to programs on every machine.
+/// Clock ticks per second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every platform of Linux.
 const TICKS: f64 = 100.0;
 
 fn read(service: &Service<'_>, file: &str) -> Result<String> {
@@ -22,20 +22,20 @@ pub(super) fn cpu(service: &Service<'_>) -> Result<f64> {
     seconds(&read(service, "stat")?)
 }
 
-/// The same of this process.
+/// Seconds of processor time of this process so far.
 pub(super) fn own_cpu() -> Result<f64> {
     seconds(&read_of(std::process::id(), "stat")?)
 }
 
 fn seconds(stat: &str) -> Result<f64> {
-    // After the name, which is in parentheses, comes field 3; the times are fields 14 and 15.
+    // Field 3 follows the name in parentheses; user and system time are fields 14 and 15.
     let fields = stat.rsplit(") ").next().context("no stat")?;
     let fields = fields.split(' ').skip(11).take(2);
     let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / TICKS)
 }
 
-/// Resident memory in MiB, now and at most.
+/// Current and peak resident memory in MiB.
 pub(super) fn memory_mib(service: &Service<'_>) -> Result<(f64, f64)> {
     let status = read(service, "status")?;
     let value = |name: &str| {

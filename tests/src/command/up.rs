@@ -1,4 +1,4 @@
-//! `e2e up`. Nothing here handles Ctrl+C: the testbed's watchdog does.
+//! `e2e up`. Ctrl+C needs no handler, as the testbed's watchdog kills all processes.
 
 use std::io::{self, Write as _};
 use std::time::Instant;
@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// Number of nodes; 0 for none
     #[arg(long, default_value_t = 3)]
     nodes: u32,
-    /// How to end, for the test that nothing stays behind
+    /// How to end, for the tests that no process is left
     #[arg(long, hide = true, value_enum, default_value_t = Then::Wait)]
     then: Then,
 }
@@ -44,14 +44,14 @@ fn print(testbed: &Testbed) -> io::Result<()> {
     out.flush()
 }
 
-#[expect(clippy::panic, reason = "a test looks at what a panic leaves behind")]
+#[expect(clippy::panic, reason = "a test checks that no process is left after a panic")]
 fn end(then: Then) -> Result<()> {
     match then {
         Then::Wait => {
             io::copy(&mut io::stdin().lock(), &mut io::sink())?;
             Ok(())
         }
-        // Without the testbed's Drop.
+        // Does not drop the testbed.
         Then::Exit => std::process::exit(3),
         Then::Panic => panic!("as asked for"),
     }

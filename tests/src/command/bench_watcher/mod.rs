@@ -1,4 +1,4 @@
-//! `e2e bench-watcher`: what policy-watcher costs, beside merely reading what it reads.
+//! `e2e bench-watcher`: the cost of policy-watcher against that of reading the same data.
 #![expect(clippy::cast_precision_loss, reason = "pods and events are far below 2^52")]
 
 mod reader;
@@ -19,7 +19,7 @@ use super::process;
 
 const PODS: usize = 100_000;
 const FEW: usize = 1_000;
-/// As many pods to a page as the watcher asks for.
+/// Pods in a page of the baseline.
 const PAGE: u32 = 250;
 const SYNCS: usize = 3;
 const RELISTS: u64 = 10;
@@ -55,10 +55,10 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// What all measurements need.
+/// The programs and the control plane of all measurements.
 struct Bench {
     program: PathBuf,
-    /// For the pods that it can hold, and as the home of the processes.
+    /// A real control plane, which also runs the services.
     testbed: Testbed,
     runtime: tokio::runtime::Runtime,
 }
@@ -76,7 +76,7 @@ impl Bench {
         fake.kubeconfig(self.testbed.folder())
     }
 
-    /// A watcher that is ready, and how long it took.
+    /// Starts a watcher, and returns it when it is ready, with the time that it took.
     fn watcher(&self, name: &str, kubeconfig: &Path) -> Result<(Service<'_>, Duration)> {
         let start = Instant::now();
         let watcher = self.testbed.service(name, &self.program).kubeconfig(kubeconfig).start()?;
@@ -84,7 +84,7 @@ impl Bench {
         Ok((watcher, start.elapsed()))
     }
 
-    /// From the start of the process until it is ready, against reading the same pages.
+    /// The time from the start of the process until it is ready, against reading the same pages.
     fn sync_ratio(&self, fake: &FakeApi) -> Result<f64> {
         let kubeconfig = self.kubeconfig(fake)?;
         let mut ratios = Vec::new();
@@ -100,7 +100,7 @@ impl Bench {
         Ok(median(ratios))
     }
 
-    /// Events a second, against reading the same stream.
+    /// The events per second, against reading the same stream.
     fn event_ratio(&self, fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
         let kubeconfig = self.kubeconfig(fake)?;
         let mut ratios = Vec::new();
@@ -120,7 +120,8 @@ impl Bench {
         Ok(median(ratios))
     }
 
-    /// Time to ready against reading the same list, which the real API server streams; and memory.
+    /// On a real API server: the time until it is ready against reading the same streamed list, and
+    /// the resident memory.
     fn real(&self) -> Result<(f64, f64)> {
         let kubeconfig = self.testbed.kubeconfig();
         let client = self.runtime.block_on(bench_live::client(kubeconfig))?;

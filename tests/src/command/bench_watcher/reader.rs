@@ -1,4 +1,4 @@
-//! The floor: a watch by the same client, each event into nothing.
+//! The baseline: a watch by the same client that discards each event.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::super::bench_live;
 
-/// Reads a list that the server streams, up to its end.
+/// Reads a streamed list up to its end.
 pub(super) async fn streamed_list(client: &Client) -> Result<()> {
     let watch = "/api/v1/pods?watch=true&allowWatchBookmarks=true&sendInitialEvents=true\
                  &resourceVersionMatch=NotOlderThan";
@@ -28,7 +28,7 @@ pub(super) async fn streamed_list(client: &Client) -> Result<()> {
     }
 }
 
-/// A watch that ends after so many events.
+/// A watch that ends after this many events.
 pub(super) struct Reading(JoinHandle<Result<()>>);
 
 impl Reading {

@@ -1,4 +1,4 @@
-//! What a running watcher costs.
+//! The cost of a running watcher.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -12,7 +12,7 @@ use super::super::measure::{median, relist, wait};
 use super::super::process;
 use super::{BATCH, EVENTS, FEW, PODS, RELISTS, REPEATS};
 
-/// Processor time of an event with many pods, against that with few.
+/// Processor time of an event in a cluster with many pods, against one with few.
 pub(super) fn event_cost_growth([many, few]: [(&FakeApi, &Service<'_>); 2]) -> Result<f64> {
     let mut ratios = Vec::new();
     for repeat in 0..REPEATS {
@@ -29,8 +29,8 @@ pub(super) fn event_cost_growth([many, few]: [(&FakeApi, &Service<'_>); 2]) -> R
     Ok(median(ratios))
 }
 
-/// From the sending of an event to its number at `/metrics`, at 1 000 events a second: the
-/// 99th percentile.
+/// The time from sending an event until `/metrics` counts it, at 1 000 events per second: the 99th
+/// percentile.
 pub(super) fn event_to_metric_ms(fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
     const SECONDS: u64 = 20;
     const EVERY: u64 = 50;
@@ -71,7 +71,7 @@ pub(super) fn event_to_metric_ms(fake: &FakeApi, watcher: &Service<'_>) -> Resul
     Ok(delays[at])
 }
 
-/// Processor time of a watcher to which nothing happens.
+/// Processor time of a watcher without events.
 pub(super) fn idle_cpu_percent(watcher: &Service<'_>) -> Result<f64> {
     const QUIET: Duration = Duration::from_secs(40);
     let before = process::cpu(watcher)?;
@@ -80,7 +80,7 @@ pub(super) fn idle_cpu_percent(watcher: &Service<'_>) -> Result<f64> {
     Ok(used / QUIET.as_secs_f64() * 100.0)
 }
 
-/// Resident memory after the lists; their highest is told as well.
+/// Resident memory after the relists. The peak is printed as well.
 pub(super) fn rss_after_relists(fake: &FakeApi, watcher: &Service<'_>) -> Result<f64> {
     relist(fake, watcher, RELISTS)?;
     let metrics = watcher.metrics()?;
@@ -90,14 +90,14 @@ pub(super) fn rss_after_relists(fake: &FakeApi, watcher: &Service<'_>) -> Result
     Ok(now)
 }
 
-/// Sends events as fast as they are taken.
+/// Sends events as fast as the watch accepts them.
 pub(super) fn send(fake: &FakeApi, watched: Watched, restarts: u64) {
     for first in (0..EVENTS).step_by(BATCH) {
         fake.change(watched, first, BATCH, restarts);
     }
 }
 
-/// How long the watcher takes for them.
+/// The time that the watcher takes for the events.
 pub(super) fn watch_events(
     fake: &FakeApi,
     watcher: &Service<'_>,

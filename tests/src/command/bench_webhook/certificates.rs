@@ -1,4 +1,4 @@
-//! The certificate that webhook and floor both serve by.
+//! The certificate that the webhook and the baseline server share.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct Certificates {
-    /// The authority's, as PEM.
+    /// The PEM file of the certificate authority.
     pub(super) authority: String,
     trusted: CertificateDer<'static>,
     certificate: String,
@@ -25,14 +25,14 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// New ones for 127.0.0.1, written into the folder.
+    /// Issues certificates for 127.0.0.1 into a folder.
     pub(super) fn issue(folder: &Path) -> Result<Self> {
         let names = Names { dns: Vec::new(), ips: vec![Ipv4Addr::LOCALHOST.into()] };
         let issued = issue(&names, OffsetDateTime::now_utc(), LIFETIME)?;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             fs::write(&path, text)?;
-            Ok::<_, anyhow::Error>(path.to_str().context("a path that is no text")?.to_owned())
+            Ok::<_, anyhow::Error>(path.to_str().context("the path is not UTF-8")?.to_owned())
         };
         Ok(Self {
             trusted: CertificateDer::from_pem_slice(issued.authority.certificate.as_bytes())?,
@@ -42,14 +42,14 @@ impl Certificates {
         })
     }
 
-    /// Has a program serve by it.
+    /// Makes a program serve with this certificate.
     pub(super) fn give<'a>(&self, launch: Launch<'a>) -> Result<Launch<'a>> {
         launch
             .arguments(&["--tls-cert", &self.certificate, "--tls-key", &self.key])
             .https(std::slice::from_ref(&self.trusted))
     }
 
-    /// For connections by HTTP/1.1 to such a program.
+    /// A TLS client for HTTP/1.1 connections to such a program.
     pub(super) fn client(&self) -> Result<TlsConnector> {
         let mut config = trusting(std::slice::from_ref(&self.trusted))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

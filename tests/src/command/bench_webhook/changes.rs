@@ -1,4 +1,4 @@
-//! How soon a changed policy counts, by the real API server.
+//! The time until a changed policy applies, with a real API server.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use super::{Bench, review};
 
 const CHANGES: usize = 200;
 const NAMESPACE: &str = "changes";
-/// For a change that ought to take milliseconds.
+/// Deadline of a change that should take milliseconds.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// From the API server's answer to a change until the webhook answers by it, in milliseconds: the
-/// 99th percentile.
+/// The time from the API server's response to a change until the webhook applies it, in
+/// milliseconds: the 99th percentile.
 pub(super) fn visible_ms(
     bench: &Bench,
     runtime: &Runtime,
@@ -33,7 +33,7 @@ pub(super) fn visible_ms(
         until(&mut connection, &request, false).await?;
         let mut delays = Vec::new();
         for number in 0..CHANGES {
-            // It allows after the first change, denies after the second, and so on.
+            // The changes alternate between allowing and denying.
             let allows = number.is_multiple_of(2);
             change(client, if allows { "warn" } else { "deny" }).await?;
             delays.push(until(&mut connection, &request, allows).await?);
@@ -71,8 +71,8 @@ async fn change(client: &Client, mode: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks again and again until the pod in violation is allowed, or denied, and gives how long that
-/// took. At least one answer is waited for.
+/// Sends reviews of the violating pod until it is allowed, or denied, and returns the time that took.
+/// It sends at least one.
 async fn until(connection: &mut Connection, request: &[u8], is_allowed: bool) -> Result<Duration> {
     let start = Instant::now();
     loop {
@@ -83,6 +83,6 @@ async fn until(connection: &mut Connection, request: &[u8], is_allowed: bool) ->
         if allowed == is_allowed {
             return Ok(took);
         }
-        ensure!(took < LONGEST, "the policy does not count after {took:?}");
+        ensure!(took < LONGEST, "the policy does not apply after {took:?}");
     }
 }

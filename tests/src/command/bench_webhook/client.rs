@@ -1,5 +1,5 @@
-//! A client that costs as little as can be: what it takes beside the servers, on the same cores,
-//! would make them look more alike than they are.
+//! A client with as little cost as possible: it runs on the same cores as the servers, so its cost
+//! would bring their figures closer together.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// One connection by HTTP/1.1 over TLS, for one request after the other.
+/// One HTTP/1.1 connection over TLS, for one request after the other.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     answer: Vec<u8>,
@@ -27,15 +27,15 @@ impl Connection {
         Ok(Self { stream, answer: Vec::with_capacity(16 << 10) })
     }
 
-    /// Sends a whole request, head and body, and gives the body of the answer, which has to be a
-    /// 200.
+    /// Sends a request with head and body, and returns the body of the response, whose status must
+    /// be 200.
     pub(super) async fn ask(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
         self.answer.clear();
         loop {
             let read = self.stream.read_buf(&mut self.answer).await?;
-            ensure!(read > 0, "the connection ended within an answer");
+            ensure!(read > 0, "the connection was closed within a response");
             if let Some(body) = body(&self.answer)? {
                 return Ok(&self.answer[body]);
             }
@@ -43,14 +43,14 @@ impl Connection {
     }
 }
 
-/// Where the body is, once it is there whole.
+/// The range of the body, when it is complete.
 fn body(answer: &[u8]) -> Result<Option<Range<usize>>> {
     const END: &[u8] = b"\r\n\r\n";
     let Some(end) = answer.windows(END.len()).position(|part| part == END) else {
         return Ok(None);
     };
     let head = std::str::from_utf8(&answer[..end])?;
-    ensure!(head.starts_with("HTTP/1.1 200 "), "it answered {:?}", String::from_utf8_lossy(answer));
+    ensure!(head.starts_with("HTTP/1.1 200 "), "it sent {:?}", String::from_utf8_lossy(answer));
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.with_context(|| format!("no length in {head:?}"))?.parse()?;
     let start = end + END.len();

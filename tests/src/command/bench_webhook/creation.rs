@@ -1,4 +1,4 @@
-//! What a webhook adds to the creation of a pod by the real API server.
+//! The time that a webhook adds to the creation of a pod by a real API server.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ use super::super::fake_api::policy_spec;
 use super::super::measure::{median, wait};
 use super::{Bench, review};
 
-/// In each of the three namespaces.
+/// Creations in each of the three namespaces.
 const CREATIONS: usize = 3_000;
-/// Not counted: the API server's caches and connections are made.
+/// Creations that are not counted, which fill the API server's caches and open its connections.
 const WARMING_UP: usize = 100;
 
-/// A namespace for each way: nobody is called, the floor, the webhook. So nothing has to change
-/// from one creation to the next.
+/// A namespace each for no webhook, the baseline and the webhook, so that nothing has to be changed
+/// between two creations.
 const NAMESPACES: [&str; 3] = ["calls-nobody", "calls-floor", "calls-webhook"];
 const POLICIES: [&str; 3] = ["baseline", "strict", "team"];
 
-/// The median time that the webhook adds, against that of the floor.
+/// The median time that the webhook adds, against that of the baseline.
 pub(super) fn added_ratio(
     bench: &Bench,
     runtime: &Runtime,
@@ -39,7 +39,7 @@ pub(super) fn added_ratio(
     }
     let pod = review::pod().to_string();
     let create_in = |namespace| create(client, namespace, &pod);
-    // API server and webhook know a moment later what was stored.
+    // API server and webhook watch what was stored, and receive it a moment later.
     wait(|| {
         for namespace in NAMESPACES {
             runtime.block_on(create_in(namespace))?;
@@ -71,7 +71,7 @@ pub(super) fn added_ratio(
     Ok(ratio)
 }
 
-/// All orders by turns: none comes always after the same other one.
+/// All orders in turn, so that none always follows the same other one.
 fn order(number: usize) -> [usize; 3] {
     let mut order = [0, 1, 2];
     order.rotate_left(number % 3);
@@ -81,7 +81,7 @@ fn order(number: usize) -> [usize; 3] {
     order
 }
 
-/// The namespaces, and policies where the webhook is called.
+/// Creates the namespaces, and the policies of the one with the webhook.
 fn objects() -> Value {
     let namespaces = NAMESPACES.map(
         |name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
@@ -94,7 +94,8 @@ fn objects() -> Value {
     json!({ "apiVersion": "v1", "kind": "List", "items": items })
 }
 
-/// What an installation has, but for one namespace alone; and a call that fails is noticed.
+/// The webhook configuration of an installation, limited to one namespace and with the failure
+/// policy Fail, so that a failed call is noticed.
 fn configuration(bench: &Bench, namespace: &str, service: &Service<'_>) -> Result<String> {
     let admission = Admission {
         server: Server::Url(format!("https://{}{PATH}", service.addr())),
@@ -118,7 +119,7 @@ fn webhook_name(namespace: &str) -> String {
     format!("{namespace}.bench.example.com")
 }
 
-/// How long the creation of a pod takes that is judged like any other, but not stored.
+/// The time of a dry-run creation, which is admitted like any other but not stored.
 async fn create(client: &Client, namespace: &str, pod: &str) -> Result<Duration> {
     let request = Request::post(format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"))
         .header("content-type", "application/json")
@@ -128,7 +129,7 @@ async fn create(client: &Client, namespace: &str, pod: &str) -> Result<Duration>
     Ok(sent.elapsed())
 }
 
-/// How often the API server has called floor and webhook.
+/// The number of calls of the baseline and of the webhook.
 fn calls(testbed: &Testbed) -> Result<[f64; 2]> {
     let page = testbed.kubectl(&["get", "--raw", "/metrics"])?.succeeded()?;
     let metrics = Metrics::parse(&page)?;
@@ -143,7 +144,7 @@ fn calls(testbed: &Testbed) -> Result<[f64; 2]> {
     Ok([of(NAMESPACES[1]), of(NAMESPACES[2])])
 }
 
-/// Whether the API server hears from the webhook what each policy says.
+/// Whether the webhook applies every policy.
 fn is_judged(testbed: &Testbed) -> Result<bool> {
     let unpinned = ["run", "web", "--image=nginx", "--dry-run=server", "-n", NAMESPACES[2]];
     let run = testbed.kubectl(&unpinned)?;

@@ -1,5 +1,5 @@
-//! `e2e floor-server`: the least that a server of the webhook's stack does. It has the webhook's
-//! libraries and threads, reads each body whole, and allows it.
+//! `e2e floor-server`: the baseline, with the least that a server of the webhook's stack does. It has
+//! the webhook's libraries and threads, reads each body completely, and allows the request.
 
 use std::convert::Infallible;
 use std::fs;
@@ -27,15 +27,15 @@ use tokio_rustls::TlsAcceptor;
 /// The name of the subcommand.
 pub(super) const SUBCOMMAND: &str = "floor-server";
 
-/// As many as a service of the platform has.
+/// The number of threads of a service of the platform.
 const THREADS: usize = 2;
 const HTTP2: &[u8] = b"h2";
-/// The webhook's answer to an object that it finds nothing in, up to the uid and after it.
+/// The webhook's response to an object without violations, before and after the uid.
 const BEFORE_UID: &[u8] =
     br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":""#;
 const AFTER_UID: &[u8] = br#"","allowed":true}}"#;
 
-/// Called as the webhook is.
+/// The options of the webhook that this server needs.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[arg(long)]
@@ -56,13 +56,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         writeln!(io::stdout(), "{line}")?;
         loop {
             let (stream, _) = listener.accept().await?;
-            // It ends when the client goes away.
+            // The connection ends when the client closes it.
             tokio::spawn(serve(stream, tls.clone()));
         }
     })
 }
 
-/// What the webhook's certificate store makes of the same files.
+/// The same TLS configuration as that of the webhook.
 fn tls(options: &Options) -> Result<ServerConfig> {
     let (certificate, key) = (fs::read(&options.tls_cert)?, fs::read(&options.tls_key)?);
     let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<_, _>>()?;
@@ -89,7 +89,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor) -> Result<()> {
 }
 
 async fn allow(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // A body that breaks off has nobody to answer to.
+    // There is no client to respond to after an incomplete body.
     let review = request.into_body().collect().await.map(Collected::to_bytes);
     let review = review.unwrap_or_default();
     let answer = [BEFORE_UID, uid(&review).unwrap_or_default(), AFTER_UID].concat();
@@ -98,7 +98,7 @@ async fn allow(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
     Ok(answer)
 }
 
-/// The uid, without which the API server takes no answer. It is the first thing in a request.
+/// The uid, which the response must repeat. It is the first field of a request.
 fn uid(review: &[u8]) -> Option<&[u8]> {
     const FIELD: &[u8] = br#""uid":""#;
     let start = review.windows(FIELD.len()).position(|part| part == FIELD)? + FIELD.len();

@@ -1,4 +1,4 @@
-//! Rounds of requests, each answer looked at.
+//! Rounds of requests whose responses are all checked.
 
 use std::panic::resume_unwind;
 use std::sync::Barrier;
@@ -18,38 +18,38 @@ use tokio_rustls::TlsConnector;
 use super::client::Connection;
 use super::review;
 
-/// Each has its share of the connections for itself. Threads that share them wake each other, and
-/// look for work when there is none, which costs the more the longer an answer takes: the client
-/// took a fifth more for an answer of the webhook than for one of the floor.
+/// Threads of the client, each with connections of its own. Threads that share connections wake each
+/// other and poll for work, which costs more the longer a response takes: the client took a fifth
+/// more time for a response of the webhook than for one of the baseline.
 const THREADS: usize = 2;
-/// For a round, on whatever machine.
+/// Deadline of a round, on any machine.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// What is asked again and again.
+/// The requests of a round.
 pub(super) struct Load {
     tls: TlsConnector,
     requests: Vec<Vec<u8>>,
-    /// What has to be answered to each.
+    /// The expected response to each.
     answer: Vec<u8>,
 }
 
-/// What came of a round.
+/// The result of a round.
 pub(super) struct Round {
-    /// Requests a second.
+    /// Requests per second.
     pub(super) rate: f64,
-    /// How long each took.
+    /// The latency of each request.
     pub(super) latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// Requests that are allowed without a warning, in that many namespaces by turns.
+    /// Requests that are allowed without a warning, in this many namespaces in turn.
     pub(super) fn new(tls: TlsConnector, namespaces: usize) -> Self {
         let (requests, answer) = (review::requests(namespaces), review::allowing_answer());
         Self { tls, requests, answer }
     }
 
-    /// Sends so many requests, over connections that are opened before the time counts: on each
-    /// the next request as soon as the last one is answered. Any answer but the right one fails.
+    /// Sends this many requests over connections that are opened before the time counts, on each
+    /// connection one after the other. Fails at the first unexpected response.
     pub(super) fn round(
         &self,
         service: &Service<'_>,
@@ -57,7 +57,7 @@ impl Load {
         requests: usize,
     ) -> Result<Round> {
         let threads = THREADS.min(connections);
-        // Made before anybody waits for the others.
+        // All connections are opened before the first thread waits at the barrier.
         let runtimes: Vec<_> = (0..threads)
             .map(|_| Builder::new_current_thread().enable_all().build())
             .collect::<Result<_, _>>()?;
@@ -71,7 +71,7 @@ impl Load {
                         let may_ask = interrupt_nobody();
                         let open = self.open(service, connections / threads);
                         let open = runtime.block_on(in_time(open));
-                        // Whether that went well or not, the others wait.
+                        // Also after an error, as the other threads wait at the barrier.
                         all_are_open.wait();
                         may_ask?;
                         runtime.block_on(in_time(self.ask_all(open?, next, requests)))
@@ -87,7 +87,7 @@ impl Load {
             let latencies = latencies.collect::<Result<Vec<_>>>()?.concat();
             anyhow::Ok((latencies, start.elapsed()))
         })
-        .with_context(|| format!("asking {}", service.name()))?;
+        .with_context(|| format!("cannot send requests to {}", service.name()))?;
         Ok(Round { rate: requests as f64 / took.as_secs_f64(), latencies })
     }
 
@@ -124,15 +124,15 @@ impl Load {
         let sent = Instant::now();
         let answer = connection.ask(&self.requests[number % self.requests.len()]).await?;
         let took = sent.elapsed();
-        ensure!(answer == self.answer, "a wrong answer: {}", String::from_utf8_lossy(answer));
+        ensure!(answer == self.answer, "wrong response: {}", String::from_utf8_lossy(answer));
         Ok(took)
     }
 }
 
-/// From now on this thread does not take the processor from another one at the moment when there is
-/// something to do for it (`SCHED_BATCH` of sched(7)). Servers are elsewhere than those who ask;
-/// here an answer woke a thread of the client, and that took the processor from the server in the
-/// middle of the next one: from the webhook nearly once a request, from the floor at every third.
+/// Lets this thread no longer preempt others when it becomes runnable (`SCHED_BATCH` of sched(7)). In
+/// production the client runs on another machine. Here each response woke a thread of the client,
+/// which preempted the server within the next request: the webhook nearly once per request, the
+/// baseline at every third one.
 #[cfg(target_os = "linux")]
 fn interrupt_nobody() -> Result<()> {
     use thread_priority::unix::{
@@ -141,7 +141,7 @@ fn interrupt_nobody() -> Result<()> {
     };
     use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
-    /// Of 0 to 99, what the library makes the usual niceness of 0 of.
+    /// The library's value, of 0 to 99, for a niceness of 0.
     const AS_EVERYBODY: u8 = 47;
 
     let priority = ThreadPriorityValue::try_from(AS_EVERYBODY).map_err(anyhow::Error::msg)?;
@@ -160,10 +160,10 @@ fn interrupt_nobody() -> Result<()> {
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(LONGEST, work).await.context("there are answers that do not come")?
+    timeout(LONGEST, work).await.context("responses are missing")?
 }
 
-/// Measures both sides, one right after the other: each is the first one by turns.
+/// Measures both sides, one right after the other, in alternating order.
 pub(super) fn in_turn<T>(
     pair: usize,
     mut measure: impl FnMut(usize) -> Result<T>,

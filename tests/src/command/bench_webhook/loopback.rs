@@ -1,4 +1,4 @@
-//! The webhook beside the floor, asked directly.
+//! The webhook against the baseline, by requests without an API server.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::super::process;
 use super::load::{Load, in_turn};
 use super::{Bench, review};
 
-/// The policies of each namespace.
+/// The policies in each namespace.
 const POLICIES: [&str; 3] = ["baseline", "strict", "team"];
 const MANY: usize = 1_000;
-/// For each ratio. One more before them warms up.
+/// Repeats of each ratio, after one that warms up.
 const PAIRS: usize = 60;
-/// Requests of a round, some tenths of a second: a machine that others use as well changes its
-/// speed within seconds, and a pair is only worth something where it was the same for both.
+/// Requests of a round, which takes some tenths of a second: the speed of a shared machine changes
+/// within seconds, and both sides of a pair need the same speed.
 const ROUND: usize = 4_000;
 const ROUND_OF_MANY: usize = 8_000;
-/// Processor time is told in hundredths of a second: this takes some two seconds of it.
+/// Linux counts processor time in hundredths of a second. These requests take about two seconds.
 const ROUND_OF_COSTS: usize = 60_000;
 const COST_PAIRS: usize = 7;
 const MILLION: f64 = 1e6;
@@ -36,7 +36,7 @@ pub(super) struct Loopback {
 
 pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
     let (pod, whole) = review::sizes();
-    say(&format!("a pod of {pod} bytes, in a review of {whole}; no policy finds anything in it"));
+    say(&format!("a pod of {pod} bytes without violations, in a review of {whole} bytes"));
     let (few, many) = (fake(1)?, fake(MANY)?);
     let floor = bench.floor()?;
     let webhook = bench.webhook("webhook", &few.kubeconfig(bench.testbed.folder())?)?;
@@ -65,7 +65,7 @@ fn fake(namespaces: usize) -> Result<FakeApi> {
     FakeApi::with_policies(Shape { pods: 0, namespaces, failing: None }, &POLICIES)
 }
 
-/// Requests a second of the webhook, against the floor.
+/// Requests per second of the webhook, against the baseline.
 fn rate_ratio(
     load: &Load,
     sides: [&Service<'_>; 2],
@@ -96,7 +96,7 @@ fn rate_ratio(
     Ok(median(ratios))
 }
 
-/// The 99th percentile of all answers of the webhook, in milliseconds.
+/// The 99th percentile of the webhook's latencies, in milliseconds.
 fn p99_ms(load: &Load, sides: [&Service<'_>; 2]) -> Result<f64> {
     const CONNECTIONS: usize = 8;
     let mut latencies = [Vec::new(), Vec::new()];
@@ -123,8 +123,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Processor time of a request with 32 connections, beyond what the floor takes for it, in
-/// microseconds.
+/// Processor time of a request with 32 connections beyond that of the baseline, in microseconds.
 fn webhook_cpu_us(load: &Load, sides: [&Service<'_>; 2]) -> Result<f64> {
     let mut beyond = Vec::new();
     for pair in 0..=COST_PAIRS {
@@ -137,7 +136,7 @@ fn webhook_cpu_us(load: &Load, sides: [&Service<'_>; 2]) -> Result<f64> {
     Ok(median(beyond))
 }
 
-/// Processor time of a request where there are many policies, against one where there are few.
+/// Processor time of a request with many policies, against one with few.
 fn cost_growth(clusters: [(&Load, &Service<'_>); 2]) -> Result<f64> {
     let mut ratios = Vec::new();
     for pair in 0..=COST_PAIRS {
@@ -153,14 +152,14 @@ fn cost_growth(clusters: [(&Load, &Service<'_>); 2]) -> Result<f64> {
     Ok(median(ratios))
 }
 
-/// Processor time that a server takes for a request, in microseconds.
+/// Processor time of a server for each request, in microseconds.
 fn cpu_us(load: &Load, server: &Service<'_>, connections: usize) -> Result<f64> {
     let before = process::cpu(server)?;
     load.round(server, connections, ROUND_OF_COSTS)?;
     Ok((process::cpu(server)? - before) * 1e6 / ROUND_OF_COSTS as f64)
 }
 
-/// Resident memory after a million answers; the highest is told as well.
+/// Resident memory after a million requests. The peak is printed as well.
 fn rss_mib(load: &Load, webhook: &Service<'_>) -> Result<f64> {
     let answered = || {
         let allowed = [("operation", "create"), ("decision", "allowed")];
@@ -174,7 +173,7 @@ fn rss_mib(load: &Load, webhook: &Service<'_>) -> Result<f64> {
     Ok(now)
 }
 
-/// All policies of the namespace are judged by: each denies an image that is not pinned.
+/// Checks that all policies of the namespace apply: each denies an image that is not pinned.
 fn judges(webhook: &Service<'_>) -> Result<()> {
     let (status, answer) = webhook.post("/validate", &review::denied("team-0"))?;
     let named = POLICIES
@@ -184,11 +183,11 @@ fn judges(webhook: &Service<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Nothing was let in without a verdict.
+/// Checks that no request was allowed by fail-open.
 fn never_doubted(webhook: &Service<'_>) -> Result<()> {
     let metrics = webhook.metrics()?;
     let doubts = metrics.iter().filter(|(series, _)| series.name == "webhook_failopen_total");
     let doubts: f64 = doubts.map(|(_, count)| count).sum();
-    ensure!(doubts == 0.0, "{doubts} requests were let in without a verdict");
+    ensure!(doubts == 0.0, "{doubts} requests were allowed by fail-open");
     Ok(())
 }

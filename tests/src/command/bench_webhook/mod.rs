@@ -1,14 +1,14 @@
-//! `e2e bench-webhook`: what policy-webhook costs beside a server that only allows, and how soon
-//! a policy counts.
+//! `e2e bench-webhook`: the cost of policy-webhook against that of a baseline server, which only
+//! allows, and the time until a changed policy applies.
 //!
 //! ```text
-//! floor       that server, a process of its own
-//! review      what is asked
+//! floor       the baseline server, in its own process
+//! review      the requests
 //! client      one connection
-//! load        many of them, in rounds
-//! loopback    rates, latencies, costs, memory
-//! creation    what is added to the creation of a pod by the real API server
-//! changes     how soon a policy counts
+//! load        many connections, in rounds
+//! loopback    rates, latencies, processor time, memory
+//! creation    the time that is added to a creation by a real API server
+//! changes     the time until a changed policy applies
 //! ```
 #![expect(clippy::cast_precision_loss, reason = "requests are far below 2^52")]
 
@@ -39,7 +39,7 @@ const PLATFORM: &str = "kube-devops";
 pub(crate) fn run() -> Result<()> {
     let bench = Bench::new()?;
     let (added, visible_ms) = bench.real()?;
-    // From here on it would only be in the way.
+    // Stopped, as it would disturb the measurements that follow.
     bench.testbed.kill_api_server()?;
     let loopback = loopback::measure(&bench)?;
     let results = json!({
@@ -56,10 +56,10 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// What all measurements need.
+/// The programs and the control plane of all measurements.
 struct Bench {
     program: PathBuf,
-    /// The real API server, and the home of all processes.
+    /// A real control plane, which also runs the services.
     testbed: Testbed,
     certificates: Certificates,
 }
@@ -72,7 +72,7 @@ impl Bench {
         Ok(Self { program, testbed, certificates })
     }
 
-    /// A webhook that is ready.
+    /// Starts a webhook, and returns it when it is ready.
     fn webhook(&self, name: &str, kubeconfig: &Path) -> Result<Service<'_>> {
         let webhook = self.testbed.service(name, &self.program).kubeconfig(kubeconfig);
         let webhook = self.certificates.give(webhook)?.start()?;
@@ -88,7 +88,7 @@ impl Bench {
         Ok(floor)
     }
 
-    /// By the real API server: what is added to a creation, and how soon a policy counts.
+    /// The measurements with a real API server.
     fn real(&self) -> Result<(f64, f64)> {
         self.testbed.install_definitions()?;
         self.testbed.install_base()?;

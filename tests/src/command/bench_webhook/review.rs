@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 const NAME: &str = "build-payment-service-7d4b9c6f58-x2k9p";
 const PINNED: &str = "v1.24.3";
-/// Every policy here denies it.
+/// An image that every policy of this measurement denies.
 const NOT_PINNED: &str = "latest";
 /// A pod without violations, as it is sent to the API server.
 pub(super) fn pod() -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(), "spec": spec(PINNED) })
 }
 
-/// Requests for such pods, by turns in that many namespaces; always as many different texts, so
-/// that the client works as hard for few namespaces as for many.
+/// Requests for such pods in this many namespaces in turn. There are always as many different texts,
+/// so that the client has the same work for few namespaces as for many.
 pub(super) fn requests(namespaces: usize) -> Vec<Vec<u8>> {
     const TEXTS: usize = 1000;
     let review = |number| allowed(&format!("team-{}", number % namespaces));
@@ -26,17 +26,17 @@ pub(super) fn allowed(namespace: &str) -> String {
     review(namespace, PINNED)
 }
 
-/// A review that a policy with `forbidLatestTag` finds one violation in.
+/// A review with one violation of `forbidLatestTag`.
 pub(super) fn denied(namespace: &str) -> String {
     review(namespace, NOT_PINNED)
 }
 
-/// What has to be answered to [`allowed`].
+/// The expected response to [`allowed`].
 pub(super) fn allowing_answer() -> Vec<u8> {
     answer(UID, &Verdict::default())
 }
 
-/// The request with that review, as it goes over the wire.
+/// The HTTP request with a review.
 pub(super) fn request(review: &str) -> Vec<u8> {
     let head = format!(
         "POST /validate?timeout=5s HTTP/1.1\r\nHost: policy-webhook.kube-devops.svc:443\r\n\
@@ -48,12 +48,12 @@ pub(super) fn request(review: &str) -> Vec<u8> {
     [head.as_bytes(), review.as_bytes()].concat()
 }
 
-/// The size of the pod as the API server sends it, and of the review around it, in bytes.
+/// The sizes of the pod as the API server sends it and of its review, in bytes.
 pub(super) fn sizes() -> (usize, usize) {
     (object("team-0", PINNED).to_string().len(), allowed("team-0").len())
 }
 
-/// In the API server's order of fields.
+/// The review, with its fields in the API server's order.
 fn review(namespace: &str, tag: &str) -> String {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
@@ -74,7 +74,7 @@ fn review(namespace: &str, tag: &str) -> String {
     )
 }
 
-/// The pod once the API server has taken it. Nearly half of that is who has set which field.
+/// The pod as the API server has admitted it. Nearly half of it is managedFields.
 fn object(namespace: &str, tag: &str) -> Value {
     let mut object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(),
         "spec": spec(tag), "status": { "phase": "Pending", "qosClass": "Burstable" } });
@@ -135,7 +135,7 @@ fn container(name: &str, tag: &str) -> Value {
     })
 }
 
-/// Which fields somebody has set, as the API server writes it down.
+/// An entry of managedFields.
 fn managed(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
