@@ -1,11 +1,16 @@
 //! Finding and reading the manifests that the user named.
 
+mod kustomizations;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use kustomizations::Kustomizations;
+use policy_core::manifest::utf8;
+use policy_core::report::CoverageCounter;
 use walkdir::WalkDir;
 
 /// What standard input is called in results.
@@ -15,9 +20,9 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// A file to read, or standard input.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// As people are to see it: relative to the current folder where it is below.
+    /// The path as it is shown: relative to the current folder where it is below.
     pub(crate) name: Arc<str>,
-    /// Whether the user named it, rather than a folder or pattern that it was found by.
+    /// Whether the user named it, rather than a folder or a pattern.
     pub(crate) is_explicit: bool,
     path: Option<PathBuf>,
 }
@@ -54,9 +59,10 @@ impl From<io::Error> for InputError {
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     pub(crate) found: Vec<Input>,
-    pub(crate) failed: Vec<(String, InputError)>,
-    /// Files by their true paths, however they were reached.
+    failed: Vec<(String, InputError)>,
+    /// Files by their canonical paths, whatever links lead to them.
     seen: BTreeSet<PathBuf>,
+    kustomizations: Kustomizations,
 }
 
 impl Inputs {
@@ -66,7 +72,21 @@ impl Inputs {
         for argument in arguments {
             inputs.argument(argument);
         }
+        inputs.kustomizations.skip_patches(&mut inputs.found);
         inputs
+    }
+
+    /// What could not be found or read, as `name: reason`.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        self.failed.iter().map(|(name, error)| format!("{name}: {error}"))
+    }
+
+    /// Counts what was not found or not taken.
+    pub(crate) fn add_to(&self, coverage: &mut CoverageCounter) {
+        for (name, error) in &self.failed {
+            coverage.not_read(&name.as_str().into(), None, error.to_string());
+        }
+        self.kustomizations.add_to(coverage);
     }
 
     fn argument(&mut self, argument: &str) {
@@ -131,7 +151,7 @@ impl Inputs {
         }
     }
 
-    /// Takes what is wanted below a folder; says whether there was anything, readable or not.
+    /// Takes what is wanted below a folder. Returns whether there was anything, readable or not.
     fn walk(&mut self, folder: &Path, reach: Reach, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
         let mut is_found = false;
         let mut visited = BTreeSet::new();
@@ -146,6 +166,9 @@ impl Inputs {
             !is_folder || visited.insert(identity(entry.path()))
         });
         for entry in entries {
+            if let Ok(entry) = &entry {
+                self.kustomizations.add(entry.path());
+            }
             match entry {
                 Ok(entry) if entry.path().is_dir() => {
                     // `deploy/*` names the folders in it as well.
@@ -171,7 +194,7 @@ impl Inputs {
         is_found
     }
 
-    /// Names what a walk could not look at, but for links to nothing that nobody asked for.
+    /// Names what a walk could not read, except links to nothing that are not wanted.
     fn unreadable(
         &mut self,
         error: walkdir::Error,
@@ -187,7 +210,7 @@ impl Inputs {
         true
     }
 
-    /// Takes a file, unless another argument named it before: a pod counts once.
+    /// Takes a file, unless another argument led to it before: a pod counts once.
     fn file(&mut self, path: &Path, is_explicit: bool) {
         if self.seen.insert(identity(path)) {
             let name = display_name(path).into();
@@ -200,15 +223,15 @@ impl Inputs {
     }
 }
 
-/// How far a walk goes.
+/// The folders that a walk enters.
 #[derive(Clone, Copy)]
 enum Reach {
-    /// Each folder below, links followed, but no folder twice: links may lead to the same one in
+    /// All folders below, also by links, but no folder twice: links may lead to the same one in
     /// very many ways.
     Everything,
-    /// Each folder below, links to folders left alone, as shells have it for `**`.
+    /// All folders below, but none by links, as shells expand `**`.
     WithoutLinks,
-    /// So many levels, links followed.
+    /// That many levels of folders, also by links.
     Levels(usize),
 }
 
@@ -221,7 +244,7 @@ fn has_extension(path: &Path) -> bool {
     extension.is_some_and(|found| EXTENSIONS.contains(&found))
 }
 
-/// The true path, whatever links lead to it.
+/// The canonical path, whatever links lead to it.
 fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -260,5 +283,5 @@ fn read_up_to(input: impl Read, length: u64, limit: u64) -> Result<Vec<u8>, Inpu
     if length > most || bytes.len() as u64 > most {
         return Err(InputError::TooLarge { limit });
     }
-    Ok(policy_core::manifest::utf8(bytes))
+    Ok(utf8(bytes))
 }

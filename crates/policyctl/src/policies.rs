@@ -161,8 +161,7 @@ impl PolicyFiles {
         default_namespace: &str,
     ) -> Result<Self, Vec<String>> {
         let inputs = Inputs::find(arguments);
-        let mut problems: Vec<String> =
-            inputs.failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        let mut problems: Vec<String> = inputs.problems().collect();
         let mut files = Self { policies: BTreeMap::new(), others: 0 };
         for input in &inputs.found {
             let bytes = match input.read(MAX_FILE_SIZE) {

@@ -4,6 +4,7 @@
 mod encoding;
 mod json;
 mod keys;
+mod kustomize;
 mod lines;
 mod object_type;
 mod ownership;
@@ -17,6 +18,7 @@ mod written;
 use std::fmt;
 
 pub use encoding::utf8;
+pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{decode_policy, read_policy};
 pub use split::{Document, documents};

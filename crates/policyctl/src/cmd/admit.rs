@@ -154,9 +154,7 @@ fn read(
         }
         coverage.other_objects(&document.file, &document.content);
     }
-    for (name, error) in &inputs.failed {
-        coverage.not_read(&name.as_str().into(), None, error.to_string());
-    }
+    inputs.add_to(coverage);
     Ok(found)
 }
 

@@ -34,9 +34,7 @@ pub(crate) fn judge<'a>(
             .reduce(empty, merged)
     });
     progress.finish_and_clear();
-    for (name, error) in &inputs.failed {
-        assessment.coverage.not_read(&name.as_str().into(), None, error.to_string());
-    }
+    inputs.add_to(&mut assessment.coverage);
     Ok(assessment)
 }
 
