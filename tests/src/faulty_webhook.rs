@@ -4,13 +4,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use policy_core::admission::{NamedPolicy, Request, Verdict, admit};
+use policy_core::admission::{AdmissionVerdict, NamedPolicy, Request, admit};
 use policy_webhook::testing::{Judge, run_with};
 
 struct Faulty;
 
 impl Judge for Faulty {
-    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> Verdict {
+    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> AdmissionVerdict {
         let containers = request.spec.iter().flat_map(|spec| &spec.containers);
         let images = containers.filter_map(|container| container.value.image.as_deref());
         for fault in images.filter_map(|image| image.strip_prefix("fault.example/")) {

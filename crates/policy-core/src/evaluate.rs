@@ -1,4 +1,4 @@
-//! The engine: facts, policy and time in, findings out. The same function answers everywhere.
+//! The engine: facts, policy and time in, findings out. All four callers use the same function.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use crate::policy::CompiledPolicy;
 use crate::score::PodTally;
 use crate::severity::Severity;
 
-/// Judges one pod or pod template. Cannot fail; costs some tens of nanoseconds.
+/// Evaluates one pod or pod template. Cannot fail; takes some tens of nanoseconds.
 ///
-/// Times are compared in whole seconds, as the API server keeps them.
+/// Times are compared in whole seconds, as the API server stores them.
 #[must_use]
 pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
     let mut evaluation = Evaluation::default();
@@ -27,19 +27,19 @@ pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> 
     evaluation
 }
 
-/// What was found in one pod.
+/// The findings of one pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evaluation {
-    /// Whether the pod counts for the score; one that ended does not, and has no findings.
+    /// Whether the pod counts for the score. One that ended does not, and has no findings.
     pub is_counted: bool,
     /// The findings, by check in the registry's order, then by container.
     pub findings: Vec<Finding>,
-    /// What becomes a finding by the passing of time alone, and when.
+    /// The finding that will appear only because time passes, and when.
     pub due: Option<Due>,
 }
 
 impl Evaluation {
-    /// What the pod adds to a tally.
+    /// The pod's contribution to a tally.
     #[must_use]
     pub fn tally(&self) -> PodTally {
         let mut tally = PodTally::default();
@@ -57,36 +57,42 @@ pub struct Finding {
     pub check: CheckId,
     /// How severe it is under the policy.
     pub severity: Severity,
-    /// Its place in [`CheckedFacts::containers`]; `None` where it is about the pod.
+    /// The index in [`CheckedFacts::containers`]; `None` where it is about the pod.
     pub container: Option<usize>,
-    /// What the check's weight is multiplied by.
+    /// The number by which the check's weight is multiplied.
     pub count: u32,
 }
 
 impl Finding {
-    /// The container found, in the pod that was evaluated.
+    /// The container concerned, in the pod that was evaluated.
     #[must_use]
     pub fn container<'a>(&self, pod: &'a CheckedFacts) -> Option<&'a ContainerFacts> {
         self.container.and_then(|index| pod.containers.get(index))
     }
 
-    /// The finding as words, without the container's name. Holds nothing that moves by itself.
+    /// The text of the finding in statuses and audit results, without the container's name.
     #[must_use]
     pub fn message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
         self.check.check().message(self.container(pod), policy.limit(self.check))
     }
+
+    /// The text of the finding in reports, without the container's name.
+    #[must_use]
+    pub fn report_message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
+        self.check.check().report_message(self.container(pod), policy.limit(self.check))
+    }
 }
 
-/// A finding about the pod, of count 1, that comes by the passing of time alone.
+/// A finding about the pod, of count 1, that appears only because time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// The first second (since 1970) at which it is a finding.
     pub at: i64,
-    /// The check whose finding it will be.
+    /// The check that will have the finding.
     pub check: CheckId,
 }
 
-/// Where a check leaves what it finds.
+/// Collects the findings of a check.
 pub struct Sink<'a> {
     check: CheckId,
     severity: Severity,
@@ -94,18 +100,18 @@ pub struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// A finding about the container at that place.
+    /// Adds a finding about the container at that index.
     pub fn container(&mut self, index: usize, count: u32) {
         self.push(Some(index), count);
     }
 
-    /// A finding about the pod.
+    /// Adds a finding about the pod.
     pub fn pod(&mut self, count: u32) {
         self.push(None, count);
     }
 
-    /// No finding yet, but one about the pod, of count 1, from that second (since 1970) on. For
-    /// the one check whose `comes_with_time` is set.
+    /// Schedules a finding about the pod, of count 1, for that second (since 1970). Only for the
+    /// check whose `comes_with_time` is set.
     pub fn due_at(&mut self, second: i64) {
         let due = Due { at: second, check: self.check };
         if self.evaluation.due.is_none_or(|earlier| due.at < earlier.at) {
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_anybody_may_write_skips_no_check() {
+    fn metadata_that_users_can_write_skips_no_check() {
         let text = r#"{"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"skip": "all"},
             "annotations": {"kubernetes.io/config.mirror": "x", "devops.stochastic.io/remediation": "disabled"}},
             "spec": {"containers": [{"name": "c", "image": "nginx"}]}}"#;
@@ -149,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_pod_says_when_it_will_be_found() {
+    fn a_pending_pod_says_when_it_becomes_a_finding() {
         let text = r#"{"metadata": {"creationTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Pending"}}"#;
         let due = evaluated(text, 310).due.unwrap();
         assert_eq!((due.at, due.check.as_str()), (311, "pending"));

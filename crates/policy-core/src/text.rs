@@ -19,10 +19,28 @@ const MAX_NAME: usize = 253;
 
 /// The name, cut to [`MAX_NAME`].
 pub(crate) fn bounded_name(name: &str) -> &str {
-    if name.len() <= MAX_NAME {
-        return name;
+    bounded(name, MAX_NAME)
+}
+
+/// The text, cut to that many characters.
+pub(crate) fn bounded(text: &str, max_characters: usize) -> &str {
+    if text.len() <= max_characters {
+        return text;
     }
-    name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
+    text.char_indices().nth(max_characters).map_or(text, |(end, _)| &text[..end])
+}
+
+/// The longest text from outside within a message, in characters.
+const MAX_EXCERPT: usize = 200;
+
+/// Text from outside as a part of a message: printable, and cut so that the rest of the message
+/// stays readable. An image reference, for example, may be megabytes long.
+pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+    let head = bounded(text, MAX_EXCERPT);
+    if head.len() == text.len() {
+        return printable(text);
+    }
+    format!("{}…", printable(bounded(head, MAX_EXCERPT - 1))).into()
 }
 
 /// `1 pod`, `2 pods`.
@@ -41,5 +59,13 @@ mod tests {
         assert_eq!(printable("web"), "web");
         assert_eq!(printable("\u{1b}[2Jweb\0"), "\u{fffd}[2Jweb\u{fffd}");
         assert_eq!(printable("a\u{202e}b\u{2028}\u{feff}"), "a\u{fffd}b\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn an_excerpt_is_printable_and_short() {
+        assert_eq!(excerpt("web\nWarning: \u{202e}x"), "web\u{fffd}Warning: \u{fffd}x");
+        assert_eq!(excerpt(&"x".repeat(200)), "x".repeat(200));
+        let long = excerpt(&"\u{7}".repeat(5_000_000)).into_owned();
+        assert_eq!((long.chars().count(), long.ends_with("\u{fffd}…")), (200, true));
     }
 }

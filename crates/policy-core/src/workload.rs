@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::text::bounded_name;
 use crate::view::POD_TEMPLATE_HASH;
 
-/// A kind that is analysed: a pod, or a kind with a pod template.
+/// A kind that is evaluated: a pod, or a kind with a pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// `v1` Pod.
@@ -32,7 +32,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// All kinds that are analysed.
+    /// All kinds that are evaluated.
     pub const ALL: [Self; 8] = [
         Self::Pod,
         Self::Deployment,
@@ -71,28 +71,27 @@ impl ObjectKind {
     /// Whether the kind is or was served in that group.
     fn is_of_group(self, group: &str) -> bool {
         match self.group() {
-            // Not by comparing: that takes a hundred times as long where both are empty, as a
-            // masked load of bytes that are not there has to be mended by the processor.
+            // `group == own` takes a hundred times as long where both are empty: the processor
+            // handles a masked load of no bytes from an invalid address in microcode.
             "" => group.is_empty(),
             "apps" => matches!(group, "apps" | "extensions"),
             own => group == own,
         }
     }
 
-    /// The kind of a manifest; `None` where it is not one that is analysed. The version of the
-    /// group does not matter.
+    /// The kind of a manifest; `None` where it is not evaluated. The version does not matter.
     #[must_use]
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         Self::in_group(group(api_version), kind)
     }
 
-    /// The same for who knows the group without the version.
+    /// The kind of that name in that API group; `None` where it is not evaluated.
     #[must_use]
     pub fn in_group(group: &str, kind: &str) -> Option<Self> {
         Self::named(kind).filter(|found| found.is_of_group(group))
     }
 
-    /// The kind of that name, whatever its group.
+    /// The kind of that name, in any group.
     #[must_use]
     pub fn named(kind: &str) -> Option<Self> {
         Some(match kind {
@@ -108,7 +107,7 @@ impl ObjectKind {
         })
     }
 
-    /// Whether the pods of this kind run to their end by the kind's nature.
+    /// Whether the pods of this kind are meant to end.
     #[must_use]
     pub const fn runs_to_completion(self) -> bool {
         matches!(self, Self::Job | Self::CronJob)
@@ -121,12 +120,13 @@ impl fmt::Display for ObjectKind {
     }
 }
 
-/// What a user would change to change a pod: its controller, through a `ReplicaSet` to the
-/// Deployment; else the pod itself. Any kind of any group may own pods.
+/// The object that a user would change to change a pod: its controller, for a `ReplicaSet` its
+/// Deployment, for a Job of a `CronJob` the `CronJob`; without a controller the pod itself. Any
+/// kind of any group may own pods.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
-    /// The API group; empty for the core group, and where an owner does not say it. Tells an
-    /// `apps` `StatefulSet` from another project's.
+    /// The API group; empty for the core group, and where an owner reference has none. It
+    /// distinguishes the `StatefulSet` of `apps` from another project's.
     #[serde(skip)]
     pub group: Arc<str>,
     /// The kind.
@@ -135,42 +135,79 @@ pub struct Workload {
     pub name: Arc<str>,
 }
 
+/// Group, kind and name of an object.
+#[derive(Clone, Copy)]
+struct ObjectId<'a> {
+    group: &'a str,
+    kind: &'a str,
+    name: &'a str,
+}
+
 impl Workload {
     /// The workload of an object with that metadata.
     #[must_use]
     pub fn of(kind: ObjectKind, name: &str, metadata: &ObjectMeta) -> Self {
-        let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH));
-        let controller = match kind {
-            ObjectKind::Pod => metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .find(|owner| owner.controller == Some(true)),
-            _ => None,
+        let owners = metadata.owner_references.iter().flatten();
+        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+        let controller = controller.map(|owner| ObjectId {
+            group: group(&owner.api_version),
+            kind: &owner.kind,
+            name: &owner.name,
+        });
+        let own = ObjectId { group: kind.group(), kind: kind.as_str(), name };
+        let id = match (kind, controller) {
+            (ObjectKind::Pod, Some(owner)) if owner.is(ObjectKind::Job) => {
+                owner.cron_job(metadata).unwrap_or(owner)
+            }
+            (ObjectKind::Pod, Some(owner)) => owner.deployment(metadata).unwrap_or(owner),
+            (ObjectKind::Job, Some(owner)) if owner.is(ObjectKind::CronJob) => owner,
+            _ => own.deployment(metadata).unwrap_or(own),
         };
-        let (group, kind, name) = match controller {
-            Some(owner) => (group(&owner.api_version), owner.kind.as_str(), owner.name.as_str()),
-            None => (kind.group(), kind.as_str(), name),
-        };
-        let is_replica_set = kind == ObjectKind::ReplicaSet.as_str()
-            && (group.is_empty() || ObjectKind::ReplicaSet.is_of_group(group));
-        let (kind, name) = hash
-            .filter(|_| is_replica_set)
-            .and_then(|hash| deployment_name(name, hash))
-            .map_or((kind, name), |deployment| (ObjectKind::Deployment.as_str(), deployment));
         Self {
-            group: bounded_name(group).into(),
-            kind: bounded_name(kind).into(),
-            name: bounded_name(name).into(),
+            group: bounded_name(id.group).into(),
+            kind: bounded_name(id.kind).into(),
+            name: bounded_name(id.name).into(),
         }
     }
 }
 
-/// A Deployment names its `ReplicaSets` `<deployment>-<pod-template-hash>`.
-fn deployment_name<'a>(replica_set: &'a str, hash: &str) -> Option<&'a str> {
-    let name = replica_set.strip_suffix(hash).filter(|_| !hash.is_empty())?;
-    name.strip_suffix('-').filter(|deployment| !deployment.is_empty())
+impl<'a> ObjectId<'a> {
+    fn is(self, kind: ObjectKind) -> bool {
+        self.kind == kind.as_str() && (self.group.is_empty() || kind.is_of_group(self.group))
+    }
+
+    /// The Deployment of a `ReplicaSet`, which it names `<deployment>-<pod-template-hash>`.
+    fn deployment(self, metadata: &'a ObjectMeta) -> Option<Self> {
+        let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH))?;
+        let name = self.name.strip_suffix(hash.as_str()).filter(|_| !hash.is_empty())?;
+        let name = name.strip_suffix('-').filter(|name| !name.is_empty())?;
+        let is_replica_set = self.is(ObjectKind::ReplicaSet);
+        is_replica_set.then_some(Self { kind: ObjectKind::Deployment.as_str(), name, ..self })
+    }
+
+    /// The `CronJob` of a Job, which its controller names `<cronjob>-<minutes>`, the scheduled time
+    /// in minutes since 1970 (`getJobName` in
+    /// <https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/cronjob/cronjob_controllerv2.go>).
+    ///
+    /// A pod refers to its Job only, and the Job's own owner is not in the pod, so the name must
+    /// suffice. The suffix has to be a possible time: eight digits, not before this naming was
+    /// introduced, and not after the pod was created. This excludes dates such as `20261104`.
+    fn cron_job(self, metadata: &ObjectMeta) -> Option<Self> {
+        let (name, suffix) = self.name.rsplit_once('-').filter(|(name, _)| !name.is_empty())?;
+        let is_number = suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_digit());
+        let scheduled = suffix.parse::<i64>().ok().filter(|_| is_number)?;
+        let created = metadata.creation_timestamp.as_ref();
+        let latest = created.map_or(i64::MAX, |time| time.0.as_second() / 60 + CLOCK_SKEW_MINUTES);
+        let is_possible = (FIRST_CRON_JOB_MINUTE..=latest).contains(&scheduled);
+        let kind = ObjectKind::CronJob.as_str();
+        is_possible.then_some(Self { kind, name, ..self })
+    }
 }
+
+/// The start of 2020. Jobs have been named by minutes since Kubernetes 1.20, of that year.
+const FIRST_CRON_JOB_MINUTE: i64 = 26_297_280;
+/// The API server stamps the pod and the controller manager names the Job, by their own clocks.
+const CLOCK_SKEW_MINUTES: i64 = 60;
 
 /// The group of an `apiVersion`; the core group is the empty one.
 fn group(api_version: &str) -> &str {
@@ -243,11 +280,47 @@ mod tests {
         assert_eq!(workload(ObjectKind::Pod, "{}"), "Pod/web-5d8-x");
     }
 
+    /// 29 696 320 minutes are 2026-06-18T10:40:00Z.
     #[test]
-    fn a_template_is_its_own_workload() {
-        let owner =
-            r#"{"ownerReferences": [{"kind": "CronJob", "name": "c", "controller": true}]}"#;
-        assert_eq!(workload(ObjectKind::Job, owner), "Job/web-5d8-x");
+    fn a_pods_workload_is_the_cron_job_of_its_job() {
+        let of = |job: &str, api_version: &str, created: &str| {
+            let metadata = format!(
+                r#"{{"creationTimestamp": {created}, "ownerReferences": [{{"apiVersion": "{api_version}", "kind": "Job", "name": "{job}", "controller": true}}]}}"#
+            );
+            workload(ObjectKind::Pod, &metadata)
+        };
+        let june = r#""2026-06-18T10:40:03Z""#;
+        assert_eq!(of("backup-29696320", "batch/v1", june), "CronJob/backup");
+        assert_eq!(of("backup-29696321", "batch/v1", june), "CronJob/backup", "another run");
+        assert_eq!(of("a-b-29696320", "batch/v1", june), "CronJob/a-b");
+        assert_eq!(of("backup-29696320", "batch/v1", "null"), "CronJob/backup", "from a file");
+        assert_eq!(of("backup-29696000", "batch/v1", june), "CronJob/backup", "retried for hours");
+        for job in [
+            "backup-29697000",
+            "backup-20260618",
+            "backup-1781759999",
+            "backup-2969632",
+            "backup-+2969632",
+            "backup",
+            "-29696320",
+            "29696320",
+        ] {
+            assert_eq!(of(job, "batch/v1", june), format!("Job/{job}"));
+        }
+        let other = of("backup-29696320", "batch.volcano.sh/v1alpha1", june);
+        assert_eq!(other, "Job/backup-29696320", "another project's Job");
+    }
+
+    #[test]
+    fn a_template_is_its_own_workload_unless_a_cron_job_makes_it() {
+        let owned_by = |kind: &str| {
+            let owner = format!(
+                r#"{{"ownerReferences": [{{"apiVersion": "batch/v1", "kind": "{kind}", "name": "c", "controller": true}}]}}"#
+            );
+            workload(ObjectKind::Job, &owner)
+        };
+        assert_eq!(owned_by("CronJob"), "CronJob/c");
+        assert_eq!(owned_by("JobSet"), "Job/web-5d8-x");
         let hash = r#"{"labels": {"pod-template-hash": "x"}}"#;
         assert_eq!(workload(ObjectKind::ReplicaSet, hash), "Deployment/web-5d8");
         assert_eq!(workload(ObjectKind::Deployment, hash), "Deployment/web-5d8-x");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use policy_core::facts::PodFacts;
+use policy_core::facts::{ImageFact, PodFacts};
 use policy_core::workload::Workload;
 
 /// With fewer names than that, unused ones are not searched for.
@@ -27,6 +27,9 @@ impl Interner {
         }
         for container in &mut facts.checked.containers {
             self.intern_name(&mut container.name);
+            if let ImageFact::NotPinned(image) = &mut container.image {
+                self.intern_name(image);
+            }
         }
     }
 

@@ -74,7 +74,9 @@ fn healthy(Summary { pods, score, classification, .. }: &Summary) -> Stated {
 fn admission(policy: &CompiledPolicy) -> Stated {
     let denied: Vec<_> = policy.denied_at_admission().map(CheckId::as_str).collect();
     let (is_true, reason, message) = match policy.admission().mode {
-        AdmissionMode::Off => (false, "Off", "admission.mode is off".to_owned()),
+        AdmissionMode::Disabled | AdmissionMode::Off => {
+            (false, "Disabled", "admission.mode is disabled".to_owned())
+        }
         AdmissionMode::Warn => {
             (false, "WarnsOnly", "admission.mode is warn: nothing is denied".to_owned())
         }

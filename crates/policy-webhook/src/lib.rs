@@ -78,7 +78,7 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
         excluded: config.excluded(),
         needs_certificate: config.tls.client_ca.is_some(),
     }));
-    let refused = move |refusal| counters.in_doubt(publish::doubt(refusal));
+    let refused = move |refusal| counters.fail_open(publish::reason(refusal));
     let limits = config.admission.limits();
     service.endpoints.post("/validate", limits, refused, |posted| validator.answer(posted));
     Ok(())

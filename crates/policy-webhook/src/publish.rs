@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
-use policy_core::admission::{Decision, Doubt, Operation};
+use policy_core::admission::{Decision, FailOpenReason, Operation};
 use policy_core::checks::CheckId;
 use policy_runtime::endpoints::{self, Answer, Refusal};
 use policy_runtime::metrics::Buckets;
@@ -29,8 +29,8 @@ pub(crate) struct Counters {
     requests: Vec<[Counter; 2]>,
     denials: Counter,
     duration: Histogram,
-    /// In the order of [`Doubt::ALL`].
-    in_doubt: Vec<Counter>,
+    /// In the order of [`FailOpenReason::ALL`].
+    fail_open: Vec<Counter>,
     /// By check, where it judges at admission; denied and warned.
     findings: Vec<Option<[Counter; 2]>>,
 }
@@ -63,21 +63,21 @@ impl Counters {
                 })
             })
         });
-        let in_doubt = Doubt::ALL.iter();
-        let in_doubt =
-            in_doubt.map(|doubt| counted("webhook_failopen_total", &[("reason", doubt.as_str())]));
+        let fail_open = FailOpenReason::ALL.iter();
+        let fail_open = fail_open
+            .map(|reason| counted("webhook_failopen_total", &[("reason", reason.as_str())]));
         Self {
             requests: requests.collect(),
             denials: counted("webhook_denials_total", &[]),
             duration: histogram!("webhook_request_duration_seconds"),
-            in_doubt: in_doubt.collect(),
+            fail_open: fail_open.collect(),
             findings: findings.collect(),
         }
     }
 
     /// Counts a request that was allowed unjudged.
-    pub(crate) fn in_doubt(&self, doubt: Doubt) {
-        self.in_doubt[doubt as usize].increment(1);
+    pub(crate) fn fail_open(&self, reason: FailOpenReason) {
+        self.fail_open[reason as usize].increment(1);
     }
 
     /// Counts an answer.
@@ -94,16 +94,16 @@ impl Counters {
                     match decision {
                         Decision::Denied => denied.increment(count as u64),
                         Decision::Warned => warned.increment(count as u64),
-                        Decision::LetIn => {}
+                        Decision::Recorded => {}
                     }
                 }
-                if let Some(doubt) = verdict.doubt() {
-                    self.in_doubt(doubt);
+                if let Some(reason) = verdict.fail_open_reason() {
+                    self.fail_open(reason);
                 }
                 verdict.is_allowed()
             }
-            Outcome::InDoubt(doubt, _) => {
-                self.in_doubt(*doubt);
+            Outcome::FailOpen(reason, _) => {
+                self.fail_open(*reason);
                 true
             }
         };
@@ -127,14 +127,14 @@ fn counted(name: &'static str, labels: &[(&'static str, &'static str)]) -> Count
 
 /// What it means for a request that the server did not let it come here: whoever asks to admit an
 /// object then allows it.
-pub(crate) fn doubt(refusal: Refusal) -> Doubt {
+pub(crate) fn reason(refusal: Refusal) -> FailOpenReason {
     match refusal {
-        Refusal::Busy | Refusal::BudgetExhausted => Doubt::Overload,
-        Refusal::TooLarge => Doubt::TooLarge,
-        Refusal::TooSlow => Doubt::SlowBody,
-        Refusal::Broken => Doubt::Unreadable,
-        Refusal::Late => Doubt::Deadline,
-        Refusal::Panicked => Doubt::Panic,
+        Refusal::Busy | Refusal::BudgetExhausted => FailOpenReason::Overload,
+        Refusal::TooLarge => FailOpenReason::TooLarge,
+        Refusal::TooSlow => FailOpenReason::SlowBody,
+        Refusal::Broken => FailOpenReason::Unreadable,
+        Refusal::Late => FailOpenReason::Deadline,
+        Refusal::Panicked => FailOpenReason::Panic,
     }
 }
 

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt as _;
 use http::{HeaderValue, StatusCode};
 use policy_core::admission::{
-    Doubt, NamedPolicy, Request, Review, Verdict, admit, answer, answer_in_doubt,
+    AdmissionVerdict, FailOpenReason, NamedPolicy, Request, Review, admit, answer, answer_fail_open,
 };
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, respond, with_deadline};
@@ -23,14 +23,14 @@ pub trait Judge: Send + Sync + 'static {
         &self,
         request: &Request<'_>,
         policies: &[NamedPolicy],
-    ) -> impl Future<Output = Verdict> + Send;
+    ) -> impl Future<Output = AdmissionVerdict> + Send;
 }
 
 /// Decides as the platform does, at once.
 pub(crate) struct Engine;
 
 impl Judge for Engine {
-    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> Verdict {
+    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> AdmissionVerdict {
         admit(request, policies)
     }
 }
@@ -47,9 +47,9 @@ pub(crate) struct Validator<J> {
 
 /// What came of a request.
 pub(crate) enum Outcome {
-    Judged(Box<Verdict>),
-    /// Allowed unjudged, for that reason.
-    InDoubt(Doubt, String),
+    Judged(Box<AdmissionVerdict>),
+    /// Allowed without a verdict, with the reason and its detail.
+    FailOpen(FailOpenReason, String),
 }
 
 impl<J: Judge> Validator<J> {
@@ -59,14 +59,14 @@ impl<J: Judge> Validator<J> {
             return self.turn_away(&posted);
         }
         if !is_json(posted.content_type.as_ref()) {
-            self.counters.in_doubt(Doubt::Unreadable);
+            self.counters.fail_open(FailOpenReason::Unreadable);
             let why = "a review is JSON: Content-Type: application/json\n";
             return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, why);
         }
-        let review = match Review::read(&posted.body) {
+        let review = match Review::decode(&posted.body) {
             Ok(review) => review,
             Err(why) => {
-                self.counters.in_doubt(Doubt::Unreadable);
+                self.counters.fail_open(FailOpenReason::Unreadable);
                 return respond(StatusCode::BAD_REQUEST, TEXT, format!("{why}\n"));
             }
         };
@@ -74,11 +74,11 @@ impl<J: Judge> Validator<J> {
             Ok(request) => {
                 (Some(request.operation), self.decide(&review.uid, request, posted.deadline).await)
             }
-            Err(why) => (None, Outcome::InDoubt(Doubt::UnreadableObject, why.clone())),
+            Err(why) => (None, Outcome::FailOpen(FailOpenReason::UnreadableObject, why.clone())),
         };
         let body = match &outcome {
             Outcome::Judged(verdict) => answer(&review.uid, verdict),
-            Outcome::InDoubt(doubt, detail) => answer_in_doubt(&review.uid, *doubt, detail),
+            Outcome::FailOpen(reason, detail) => answer_fail_open(&review.uid, *reason, detail),
         };
         self.counters.answered(operation, &outcome, posted.arrived.elapsed());
         respond(StatusCode::OK, JSON, body)
@@ -87,7 +87,7 @@ impl<J: Judge> Validator<J> {
     async fn decide(&self, uid: &str, request: &Request<'_>, deadline: Instant) -> Outcome {
         let policies = self.policies.load();
         let Some(policies) = &*policies else {
-            return Outcome::InDoubt(Doubt::NotSynced, String::new());
+            return Outcome::FailOpen(FailOpenReason::NotSynced, String::new());
         };
         if self.excluded.contains(&request.namespace) {
             return Outcome::Judged(Box::default());
@@ -98,15 +98,15 @@ impl<J: Judge> Validator<J> {
             Some(Err(_)) => {
                 // The panic has told by itself where it came from.
                 error!(uid, "a request was allowed unjudged: judging it panicked");
-                Outcome::InDoubt(Doubt::Panic, String::new())
+                Outcome::FailOpen(FailOpenReason::Panic, String::new())
             }
-            None => Outcome::InDoubt(Doubt::Deadline, String::new()),
+            None => Outcome::FailOpen(FailOpenReason::Deadline, String::new()),
         }
     }
 
     /// Who does not show the API server's certificate learns nothing of policies.
     fn turn_away(&self, posted: &Posted) -> Answer {
-        self.counters.in_doubt(Doubt::Unauthenticated);
+        self.counters.fail_open(FailOpenReason::Unauthenticated);
         let why = match &posted.peer.name {
             Some(name) => format!("the certificate of `{name}` is not one that may ask here\n"),
             None => "only those with a client certificate are answered here\n".to_owned(),

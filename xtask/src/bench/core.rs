@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use policy_core::Timestamp;
 use policy_core::evaluate::evaluate;
-use policy_core::facts::{ImageFact, PodFacts};
+use policy_core::facts::{ImageFact, PodFacts, ResourceGap};
 use policy_core::index::{Index, ScoredPod};
 use policy_core::policy::CompiledPolicy;
 use policy_core::view::PodView;
@@ -76,10 +76,10 @@ fn pods() -> Result<[PodFacts; 3]> {
     some.checked.containers[1].has_liveness_probe = false;
     let mut all = healthy.clone();
     for container in &mut all.checked.containers {
-        container.image = ImageFact::NotPinned;
+        container.image = ImageFact::NotPinned("nginx".into());
         container.has_liveness_probe = false;
         container.has_readiness_probe = false;
-        container.missing_resources.memory_limit = true;
+        container.missing_resources.memory_limit = ResourceGap::Missing;
         container.restarts = 9;
     }
     Ok([healthy, some, all])

@@ -1,8 +1,8 @@
-//! The way of a request through the crate, for fuzzing.
+//! A review from bytes to answer, for fuzzing.
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Doubt, NamedPolicy, Review, admit, answer, answer_in_doubt};
+use super::{FailOpenReason, NamedPolicy, Review, admit, answer, answer_fail_open};
 use crate::policy::{CompiledPolicy, default_profile_spec};
 
 /// A policy that denies what it can, one that warns, and one that is invalid.
@@ -20,16 +20,18 @@ static POLICIES: LazyLock<[NamedPolicy; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// Reads the bytes, judges what is read and answers, and asserts what holds for every answer: it
-/// is JSON, within its limits, of printable lines, and an update to itself is let in.
+/// Decodes the bytes, decides and answers. Asserts that every answer is JSON, within its limits, and
+/// of printable lines, and that an update to itself is allowed.
 ///
 /// # Panics
 /// When any of that does not hold.
 pub fn fuzz(body: &[u8]) {
-    let Ok(Review { uid, request }) = Review::read(body) else { return };
+    let Ok(Review { uid, request }) = Review::decode(body) else { return };
     let request = match request {
         Ok(request) => request,
-        Err(why) => return check(&answer_in_doubt(&uid, Doubt::UnreadableObject, &why), &uid),
+        Err(why) => {
+            return check(&answer_fail_open(&uid, FailOpenReason::UnreadableObject, &why), &uid);
+        }
     };
     let verdict = admit(&request, &*POLICIES);
     check(&answer(&uid, &verdict), &uid);
@@ -40,7 +42,7 @@ pub fn fuzz(body: &[u8]) {
     again.operation = super::Operation::Update;
     again.old_spec.clone_from(&again.spec);
     let verdict = admit(&again, &*POLICIES);
-    assert_eq!(verdict.findings().count(), 0, "an update to itself");
+    assert_eq!(verdict.counts().count(), 0, "an update to itself");
 }
 
 fn check(answer: &[u8], uid: &str) {

@@ -1,13 +1,9 @@
-//! Lines for terminals and audit logs, each within its limits whatever names there are.
+//! Length limits of lines for terminals and audit logs.
 
 use std::borrow::Cow;
 
-use crate::text::printable;
-
-/// The longest text of a name or a finding within a line, in characters.
-const MAX_PART: usize = 200;
-/// What is kept free for the line that counts the rest, in bytes.
-const REST: usize = 32;
+/// Bytes that are reserved for the line that counts the rest.
+const RESERVED: usize = 32;
 
 /// The limits of a line.
 #[derive(Clone, Copy, Debug)]
@@ -18,20 +14,20 @@ pub(super) struct Line {
 
 /// The limits of several lines together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct Lines {
     pub(super) lines: usize,
-    /// Of the whole text, what stands between two lines counted as two bytes.
+    /// Of the whole text. A separator of two lines counts as two bytes.
     pub(super) bytes: usize,
 }
 
 impl Line {
-    /// The text, its end replaced by an ellipsis where it is too long.
+    /// The text; where it is too long, its end is replaced by an ellipsis.
     pub(super) fn cut(self, text: Cow<'_, str>) -> String {
-        let has_room = |(number, (at, c)): &(usize, (usize, char))| {
+        let fits = |(number, (at, c)): &(usize, (usize, char))| {
             *number < self.characters && at + c.len_utf8() <= self.bytes
         };
         let characters = || text.char_indices().enumerate();
-        if characters().all(|character| has_room(&character)) {
+        if characters().all(|character| fits(&character)) {
             return text.into_owned();
         }
         let (last, mark) = (self.characters.saturating_sub(1), '…');
@@ -43,34 +39,23 @@ impl Line {
     }
 }
 
-/// Text from a user as a part of a line: it begins no line of its own, and leaves room for the
-/// rest of it.
-pub(super) fn part(text: &str) -> String {
-    let limit = Line { characters: MAX_PART, bytes: 4 * MAX_PART };
-    // Cut before it is looked through: an image may be megabytes long. A character that is not
-    // printable becomes one that is.
-    let head = text.char_indices().nth(MAX_PART + 1).map_or(text, |(end, _)| &text[..end]);
-    limit.cut(printable(head))
-}
-
-/// The lines that fit, and one that counts what is left out of so many.
-pub(super) fn fitting(
-    lines: impl IntoIterator<Item = String>,
-    total: usize,
-    room: Room,
-) -> Vec<String> {
-    let mut shown: Vec<String> = Vec::new();
-    let mut free = room.bytes.saturating_sub(REST);
-    for line in lines.into_iter().take(room.lines) {
-        let Some(left) = free.checked_sub(line.len() + 2) else { break };
-        free = left;
-        shown.push(line);
+impl Lines {
+    /// The lines that fit, followed by the number of the others, of a total that may be larger than
+    /// the number of lines.
+    pub(super) fn fit(self, lines: impl IntoIterator<Item = String>, total: usize) -> Vec<String> {
+        let mut shown: Vec<String> = Vec::new();
+        let mut free = self.bytes.saturating_sub(RESERVED);
+        for line in lines.into_iter().take(self.lines) {
+            let Some(left) = free.checked_sub(line.len() + 2) else { break };
+            free = left;
+            shown.push(line);
+        }
+        match total.saturating_sub(shown.len()) {
+            0 => {}
+            more => shown.push(format!("and {more} more")),
+        }
+        shown
     }
-    match total.saturating_sub(shown.len()) {
-        0 => {}
-        more => shown.push(format!("and {more} more")),
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -88,20 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_printable_and_short() {
-        assert_eq!(part("web\nWarning: \u{202e}x"), "web\u{fffd}Warning: \u{fffd}x");
-        let long = part(&"\u{7}".repeat(5_000_000));
-        assert_eq!((long.chars().count(), long.ends_with("\u{fffd}…")), (200, true));
-    }
-
-    #[test]
     fn what_does_not_fit_is_counted() {
         let lines = |number: usize| (0..number).map(|_| "x".repeat(10));
-        let room = Room { lines: 3, bytes: 100 };
-        assert_eq!(fitting(lines(3), 3, room).len(), 3);
-        assert_eq!(fitting(lines(3), 7, room).last().unwrap(), "and 4 more");
-        assert_eq!(fitting(lines(5), 5, room).last().unwrap(), "and 2 more");
-        let narrow = Room { lines: 9, bytes: 56 };
-        assert_eq!(fitting(lines(3), 3, narrow).len(), 3, "two and the rest");
+        let limits = Lines { lines: 3, bytes: 100 };
+        assert_eq!(limits.fit(lines(3), 3).len(), 3);
+        assert_eq!(limits.fit(lines(3), 7).last().unwrap(), "and 4 more");
+        assert_eq!(limits.fit(lines(5), 5).last().unwrap(), "and 2 more");
+        let narrow = Lines { lines: 9, bytes: 56 };
+        assert_eq!(narrow.fit(lines(3), 3).len(), 3, "two and the rest");
     }
 }

@@ -1,39 +1,43 @@
-//! Admission: what the webhook says to a request, as a pure function of request and policies.
+//! Admission: the answer of the webhook to a review, as a pure function of request and policies.
 //!
 //! ```text
-//! bytes ─ Review::read ─ Request ─┐
-//! policies of the namespace ──────┴─ admit ─ Verdict ─ answer ─ bytes
+//! bytes ─ Review::decode ─ Request ─┐
+//! policies of the namespace ────────┴─ admit ─ AdmissionVerdict ─ answer ─ bytes
 //! ```
 //!
-//! Whatever goes wrong, the answer is to let the object in and to say so: each such [`Doubt`] has
-//! its own reason for the metric, and [`answer_in_doubt`] makes the answer.
+//! Where a request cannot be judged it is allowed, and the answer says so: each [`FailOpenReason`]
+//! has its own metric label, and [`answer_fail_open`] makes the answer.
 
-mod answer;
+mod admit;
 mod compact;
-mod controllers;
-mod doubt;
+mod fail_open;
 #[cfg(any(test, feature = "testing"))]
 mod fuzz;
-mod judge;
 mod line;
+mod request;
+mod requester;
+mod response;
 mod review;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod wire;
 
-pub use controllers::CONTROLLER_MANAGER;
-
-pub use answer::{answer, answer_in_doubt};
-pub use doubt::Doubt;
+pub use admit::{Creation, NamedPolicy, admit};
+pub use fail_open::FailOpenReason;
 #[cfg(any(test, feature = "testing"))]
 pub use fuzz::fuzz;
-pub use judge::{NamedPolicy, admit};
-pub use review::{Operation, Request, Review, Unreadable};
-pub use verdict::{Decision, Verdict};
+pub use request::{Operation, Request};
+pub use requester::CONTROLLER_MANAGER;
+pub use response::{answer, answer_fail_open};
+pub use review::{Review, Undecodable};
+pub use verdict::{AdmissionVerdict, Decision};
 
-/// The key of the audit annotation that names what pods and workloads of the cluster's own
-/// controllers were let in with.
-pub const LET_IN: &str = "let-in";
-/// The key of the audit annotation that says why an object was let in without a full verdict.
-pub const IN_DOUBT: &str = "in-doubt";
+/// The key of the audit annotation with findings that were only recorded ([`Decision::Recorded`]).
+pub const RECORDED: &str = "recorded-findings";
+/// The key of the audit annotation with the reason why a request was allowed without a complete
+/// verdict.
+pub const FAIL_OPEN: &str = "fail-open";
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";

@@ -1,143 +1,140 @@
-//! What is said to a request.
+//! The decision on a request.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::answer::in_doubt;
-use super::line::{Line, Room, fitting, part};
-use super::{Doubt, IN_DOUBT, LET_IN};
+use super::fail_open::FailOpenReason;
+use super::line::{Line, Lines};
+use super::{FAIL_OPEN, RECORDED};
 use crate::checks::CheckId;
 use crate::severity::Severity;
+use crate::text::excerpt;
 
-/// A message that people read at a terminal.
-const MESSAGE: Room = Room { lines: 10, bytes: 2048 };
+/// The message of a denial, which kubectl prints.
+const MESSAGE: Lines = Lines { lines: 10, bytes: 2048 };
 const MESSAGE_LINE: Line = Line { characters: 800, bytes: 1900 };
-/// What the API server takes of warnings without cutting them off:
+/// The API server truncates what exceeds this:
 /// <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response>.
-const WARNINGS: Room = Room { lines: usize::MAX, bytes: 4096 };
+const WARNINGS: Lines = Lines { lines: usize::MAX, bytes: 4096 };
 pub(super) const WARNING: Line = Line { characters: 120, bytes: 256 };
-/// A value in the audit log.
-pub(super) const ANNOTATION: Room = Room { lines: 10, bytes: 1024 };
+/// The value of an audit annotation.
+pub(super) const ANNOTATION: Lines = Lines { lines: 10, bytes: 1024 };
 const ANNOTATION_LINE: Line = Line { characters: 300, bytes: 900 };
 
-/// How many findings of each decision keep their words: more than fit into any answer.
-pub(super) const MOST_TOLD: usize = 64;
+/// How many findings of each decision keep their texts. More than fit into an answer.
+pub(super) const MAX_KEPT: usize = 64;
 
-/// What becomes of a finding.
+/// The consequence of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Decision {
-    /// The object is denied for it.
+    /// The request is denied.
     Denied,
-    /// The user is warned of it.
+    /// The user gets a warning.
     Warned,
-    /// It is only written down: one of the cluster's own controllers made the object from a
-    /// template that was accepted, or that is older than the policy.
-    LetIn,
+    /// The finding is only recorded in the audit log: a controller of the cluster created the
+    /// object from a template that was accepted or is older than the policy, or a node created the
+    /// mirror of a static pod.
+    Recorded,
 }
 
 impl Decision {
     /// All decisions.
-    pub const ALL: [Self; 3] = [Self::Denied, Self::Warned, Self::LetIn];
+    pub const ALL: [Self; 3] = [Self::Denied, Self::Warned, Self::Recorded];
 
-    /// The decision as a metric's label.
+    /// The decision as a metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
             Self::Warned => "warned",
-            Self::LetIn => "let_in",
+            Self::Recorded => "recorded",
         }
     }
 }
 
-/// What is said to a request. Of findings beyond what an answer can hold only the number is kept.
+/// The decision on a request, with its reasons. Findings that do not fit into an answer are only
+/// counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct AdmissionVerdict {
     pub(super) namespace: String,
-    /// Where there are any.
+    /// Without entries of 0.
     pub(super) counts: BTreeMap<(CheckId, Decision), usize>,
-    /// By decision; the first in the order of the message, at most [`MOST_TOLD`].
-    pub(super) told: [Vec<Told>; 3],
-    /// Policies that were left out, by name, at most [`MOST_TOLD`].
-    pub(super) left_out: Vec<LeftOut>,
-    pub(super) left_out_count: usize,
+    /// By decision, in the order of an answer, at most [`MAX_KEPT`] each.
+    pub(super) findings: [Vec<NamedFinding>; 3],
+    /// By name, at most [`MAX_KEPT`].
+    pub(super) invalid_policies: Vec<InvalidPolicy>,
+    pub(super) invalid_policy_count: usize,
 }
 
-/// A finding with its words, as short as they are shown.
+/// A finding with its text, which may be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct NamedFinding {
     pub(super) policy: Arc<str>,
     pub(super) severity: Severity,
     pub(super) check: CheckId,
     pub(super) container: Option<Arc<str>>,
-    pub(super) text: String,
+    pub(super) text: Cow<'static, str>,
 }
 
-/// A policy that is invalid.
+/// An invalid policy, by which nothing can be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct InvalidPolicy {
     pub(super) policy: Arc<str>,
-    pub(super) why: String,
+    pub(super) reason: String,
 }
 
-impl Verdict {
-    /// Whether the object is let in.
+impl AdmissionVerdict {
+    /// Whether the request is allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.count(Decision::Denied) == 0
     }
 
-    /// Why the object is denied: a line for each finding, the most severe first, of more than ten
-    /// the number; at most 2 KiB. `None` where it is let in.
+    /// Why the request is denied, a line for each finding, the most severe first. After ten
+    /// findings follows the number of the others. At most 2 KiB. `None` where it is allowed.
     #[must_use]
     pub fn message(&self) -> Option<String> {
-        let lines = self.told(Decision::Denied).map(|told| {
-            let (found, check, severity) = (self.found(told), told.check, told.severity);
+        let lines = self.of(Decision::Denied).map(|finding| {
+            let (named, check, severity) = (self.named(finding), finding.check, finding.severity);
             let remedy = check.meta().remedy;
-            let line = format!("denied by {found} (check {check}, {severity}); {remedy}");
+            let line = format!("denied by {named} (check {check}, {severity}); {remedy}");
             MESSAGE_LINE.cut(line.into())
         });
         let total = self.count(Decision::Denied);
-        (total > 0).then(|| fitting(lines, total, MESSAGE).join("\n"))
+        (total > 0).then(|| MESSAGE.fit(lines, total).join("\n"))
     }
 
-    /// What the user is warned of: policies that were left out, then findings, the most severe
-    /// first. Each has at most 120 characters; together they have at most 4096 bytes, the last
-    /// one counting the rest.
+    /// The warnings: first invalid policies, then findings, the most severe first. Each has at most
+    /// 120 characters; together they have at most 4096 bytes, and the last one counts the rest.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let left_out = self.left_out.iter().map(|left_out| self.left_out(left_out));
-        let findings = self.told(Decision::Warned).map(|told| self.noted(told));
-        let lines = left_out.chain(findings).map(|line| WARNING.cut(line.into()));
-        fitting(lines, self.left_out_count + self.count(Decision::Warned), WARNINGS)
+        let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));
+        let findings = self.of(Decision::Warned).map(|finding| self.summary(finding));
+        let lines = invalid.chain(findings).map(|line| WARNING.cut(line.into()));
+        WARNINGS.fit(lines, self.invalid_policy_count + self.count(Decision::Warned))
     }
 
-    /// What is written to the audit log beside the decision, under [`LET_IN`] and [`IN_DOUBT`]:
-    /// the API server puts the webhook's name before the keys. Each value has at most 1 KiB.
+    /// The audit annotations by key, [`RECORDED`] and [`FAIL_OPEN`]. The API server prefixes keys
+    /// with the webhook's name. Each value has at most 1 KiB.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<&'static str, String> {
         let mut annotations = BTreeMap::new();
         let joined = |lines: &mut dyn Iterator<Item = String>, total| {
             let lines = lines.map(|line| ANNOTATION_LINE.cut(line.into()));
-            fitting(lines, total, ANNOTATION).join("; ")
+            ANNOTATION.fit(lines, total).join("; ")
         };
-        let let_in = self.count(Decision::LetIn);
-        if let_in > 0 {
-            let mut lines = self.told(Decision::LetIn).map(|told| self.noted(told));
-            annotations.insert(LET_IN, joined(&mut lines, let_in));
+        let recorded = self.count(Decision::Recorded);
+        if recorded > 0 {
+            let mut lines = self.of(Decision::Recorded).map(|finding| self.summary(finding));
+            annotations.insert(RECORDED, joined(&mut lines, recorded));
         }
-        if let Some(doubt) = self.doubt() {
-            let mut lines = self.left_out.iter().map(|left_out| self.left_out(left_out));
-            let words = joined(&mut lines, self.left_out_count);
-            annotations.insert(IN_DOUBT, in_doubt(doubt, &words));
+        if let Some(reason) = self.fail_open_reason() {
+            let mut lines = self.invalid_policies.iter().map(|policy| self.invalid(policy));
+            let detail = joined(&mut lines, self.invalid_policy_count);
+            annotations.insert(FAIL_OPEN, reason.annotation(&detail));
         }
         annotations
-    }
-
-    /// Every finding with what becomes of it, by check and decision.
-    pub fn findings(&self) -> impl Iterator<Item = (CheckId, Decision)> {
-        let each = |(check, decision, count)| std::iter::repeat_n((check, decision), count);
-        self.counts().flat_map(each)
     }
 
     /// How many findings there are of each check and decision, where there are any.
@@ -145,39 +142,38 @@ impl Verdict {
         self.counts.iter().map(|(&(check, decision), &count)| (check, decision, count))
     }
 
-    /// Why the verdict is not a full one: a policy that is invalid was left out. The others were
-    /// judged by, and may deny.
+    /// Why the verdict is incomplete: a policy is invalid. The others were applied, and may deny.
     #[must_use]
-    pub fn doubt(&self) -> Option<Doubt> {
-        (self.left_out_count > 0).then_some(Doubt::InvalidPolicy)
+    pub fn fail_open_reason(&self) -> Option<FailOpenReason> {
+        (self.invalid_policy_count > 0).then_some(FailOpenReason::InvalidPolicy)
     }
 
     fn count(&self, decision: Decision) -> usize {
         self.counts().filter(|(_, of, _)| *of == decision).map(|(_, _, count)| count).sum()
     }
 
-    fn told(&self, decision: Decision) -> impl Iterator<Item = &Told> {
-        self.told[decision as usize].iter()
+    fn of(&self, decision: Decision) -> impl Iterator<Item = &NamedFinding> {
+        self.findings[decision as usize].iter()
     }
 
     fn policy(&self, policy: &str) -> String {
-        format!("policy {}/{}", part(&self.namespace), part(policy))
+        format!("policy {}/{}", excerpt(&self.namespace), excerpt(policy))
     }
 
     /// `policy production/strict: container web: image nginx:latest is not pinned`.
-    fn found(&self, told: &Told) -> String {
-        let policy = self.policy(&told.policy);
-        match &told.container {
-            Some(container) => format!("{policy}: container {}: {}", part(container), told.text),
-            None => format!("{policy}: {}", told.text),
+    fn named(&self, finding: &NamedFinding) -> String {
+        let policy = self.policy(&finding.policy);
+        match &finding.container {
+            Some(name) => format!("{policy}: container {}: {}", excerpt(name), finding.text),
+            None => format!("{policy}: {}", finding.text),
         }
     }
 
-    fn noted(&self, told: &Told) -> String {
-        format!("{} ({}, {})", self.found(told), told.check, told.severity)
+    fn summary(&self, finding: &NamedFinding) -> String {
+        format!("{} ({}, {})", self.named(finding), finding.check, finding.severity)
     }
 
-    fn left_out(&self, LeftOut { policy, why }: &LeftOut) -> String {
-        format!("{} is invalid and was left out: {why}", self.policy(policy))
+    fn invalid(&self, InvalidPolicy { policy, reason }: &InvalidPolicy) -> String {
+        format!("{} is invalid and was not applied: {reason}", self.policy(policy))
     }
 }

@@ -1,14 +1,10 @@
 //! An `AdmissionReview` of `admission.k8s.io/v1` as it comes, with the objects in whatever form
 //! is wanted.
 
-use std::borrow::Cow;
-use std::fmt;
+use serde::Deserialize;
 
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
-
-use super::review::{Operation, Request};
-use crate::view::SpecView;
+use super::request::{Operation, Request};
+use crate::view::{SpecView, Text};
 use crate::workload::ObjectKind;
 
 /// What is around the request.
@@ -120,37 +116,5 @@ impl<'a, O> Wire<'a, O> {
             request.old_spec = old.transpose()?;
         }
         Ok(request)
-    }
-}
-
-/// Text of the body itself, copied only where it is escaped there. `null` is as good as empty.
-#[derive(Default)]
-pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor).map(Self)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Cow::default())
     }
 }

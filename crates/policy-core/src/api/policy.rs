@@ -239,9 +239,9 @@ pub struct Weights {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Admission {
-    /// `deny` refuses findings at or above denySeverity and warns below it; `warn` only ever
-    /// warns, for a staged start; `off` answers nothing (in quotes: a bare off is a boolean in
-    /// YAML). Default: deny.
+    /// `deny` denies findings at or above denySeverity and warns below it; `warn` only warns, for a
+    /// staged start; `disabled` does neither. `off` is the same as `disabled` and needs quotes,
+    /// because a bare off is a boolean in YAML. Default: deny.
     #[serde(default)]
     pub mode: AdmissionMode,
 
@@ -249,9 +249,9 @@ pub struct Admission {
     #[serde(default = "Admission::default_deny_severity")]
     pub deny_severity: Severity,
 
-    /// Whether pods that the cluster's own workload controllers make may be denied. `allow` lets
-    /// them in with an audit annotation, since their template was judged already; `deny` judges
-    /// them again. Default: allow.
+    /// Whether pods that the cluster's own workload controllers create may be denied. `allow` allows
+    /// them and records the findings in an audit annotation, because their template was judged
+    /// when it was applied; `deny` judges them like any other pod. Default: allow.
     #[serde(default)]
     pub controller_pods: ControllerPods,
 }
@@ -272,17 +272,27 @@ impl Admission {
     }
 }
 
-/// Whether findings at admission deny, warn, or are not looked for.
+/// What a finding at admission leads to.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AdmissionMode {
-    /// Refuse findings at or above the severity, warn below it.
+    /// Deny from the severity on, warn below it.
     #[default]
     Deny,
-    /// Only ever warn.
+    /// Only warn.
     Warn,
-    /// Answer nothing.
+    /// Neither deny nor warn.
+    Disabled,
+    /// The same as `disabled`. It needs quotes in YAML, where `off` is a boolean.
     Off,
+}
+
+impl AdmissionMode {
+    /// Whether findings have no consequence.
+    #[must_use]
+    pub const fn is_disabled(self) -> bool {
+        matches!(self, Self::Disabled | Self::Off)
+    }
 }
 
 /// Whether pods made by the cluster's own workload controllers may be denied.

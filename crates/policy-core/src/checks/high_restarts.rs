@@ -1,4 +1,4 @@
-//! Containers that restart again and again.
+//! Containers that restart too often.
 
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
@@ -7,7 +7,8 @@ use crate::facts::CheckedFacts;
 
 pub(super) struct HighRestarts;
 
-/// More restarts of one container make it no worse: else one crash loop would drown the rest.
+/// Further restarts of a container do not count, so that one crash loop does not hide all other
+/// findings in the score.
 const MAX_COUNTED: u32 = 5;
 
 static META: CheckMeta = CheckMeta {
@@ -21,8 +22,8 @@ static META: CheckMeta = CheckMeta {
     comes_with_time: false,
     text: "restarted more than {limit} times",
     what: "A regular, sidecar or init container that restarted more often than `maxRestartCount`. It counts with all its restarts, but at most 5.",
-    why: "A container that restarts is down each time, loses what it held in memory, and often hides a crash loop or a memory limit that is too low.",
-    fix: "Read why it ended: `kubectl logs POD -c CONTAINER --previous`, and the last state in `kubectl describe pod POD`.",
+    why: "A container that restarts is down each time, loses what it held in memory, and often has a bug or a memory limit that is too low.",
+    fix: "Find out why it ended: `kubectl logs POD -c CONTAINER --previous`, and the last state in `kubectl describe pod POD`.",
     remedy: "find out why it ends",
     weight: 6,
     at_admission: false,
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sort_but_the_ephemeral_is_looked_at() {
+    fn every_sort_but_the_ephemeral_is_checked() {
         let spec = crate::checks::testing::one_of_each(r#""image": "a:1""#);
         let restarted = |name: &str| format!(r#"{{"name": "{name}", "restartCount": 4}}"#);
         let status = format!(

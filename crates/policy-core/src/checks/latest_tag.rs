@@ -6,7 +6,8 @@ use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::Sink;
 use crate::facts::{CheckedFacts, ContainerFacts, ImageFact};
-use crate::view::ContainerView;
+use crate::image::ImageReference;
+use crate::text::excerpt;
 
 pub(super) struct LatestTag;
 
@@ -20,9 +21,9 @@ static META: CheckMeta = CheckMeta {
     counts_restarts: false,
     comes_with_time: false,
     text: "uses :latest image tag",
-    what: "A container of any sort (regular, init, sidecar, ephemeral) whose image has no digest and whose tag is missing or `latest`. A reference that cannot be parsed counts as well. A container without an image, filled in by something else, is skipped.",
-    why: "The registry decides at each pull what runs: two replicas may differ, a rollback may bring nothing back, and a restart can be an unnoticed upgrade.",
-    fix: "Name a version or, better, a digest: `image: nginx:1.27.3` or `image: nginx@sha256:…`.",
+    what: "A container of any sort (regular, init, sidecar, ephemeral) or an image volume whose image has no digest and whose tag is missing or `latest`. An image that is not a valid reference counts as well, also one with a digest other than sha256, sha384 or sha512, which no kubelet can pull. A container without an image, filled in by something else, is skipped.",
+    why: "The registry decides at each pull what runs: two replicas may differ, a rollback may change nothing, and a restart can be an unnoticed upgrade.",
+    fix: "Set a version or, better, a digest: `image: nginx:1.27.3` or `image: nginx@sha256:…`.",
     remedy: "use a fixed tag or digest",
     weight: 5,
     at_admission: true,
@@ -43,39 +44,90 @@ impl Check for LatestTag {
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
-            if container.image == ImageFact::NotPinned {
+            if matches!(container.image, ImageFact::NotPinned(_)) {
                 sink.container(index, 1);
             }
         }
     }
 
-    /// Names the image, so that another one that is not pinned either is another finding.
+    /// With the image and why it is not pinned, such as `uses :latest image tag (nginx has no
+    /// tag)`.
+    fn report_message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
+        let Some(image) = container.and_then(image) else {
+            return self.message(container, limit);
+        };
+        let why = match ImageReference::parse(image) {
+            None => " is not a valid image reference",
+            Some(ImageReference { tag: None, .. }) => " has no tag",
+            Some(_) => "",
+        };
+        format!("{} ({}{why})", META.text, excerpt(image)).into()
+    }
+
     fn admission_message(
         &self,
         container: Option<&ContainerFacts>,
-        view: Option<&ContainerView>,
         limit: u32,
     ) -> Cow<'static, str> {
-        match view.and_then(|view| view.image.as_deref()) {
-            Some(image) => format!("image {image} is not pinned").into(),
+        match container.and_then(image) {
+            Some(image) => format!("image {} is not pinned", excerpt(image)).into(),
             None => self.message(container, limit),
         }
+    }
+
+    /// The image itself: an update to another image that is not pinned introduces a finding.
+    fn found_fields<'a>(&self, container: &'a ContainerFacts) -> Vec<&'a str> {
+        image(container).into_iter().collect()
+    }
+}
+
+fn image(container: &ContainerFacts) -> Option<&str> {
+    match &container.image {
+        ImageFact::NotPinned(image) => Some(image),
+        ImageFact::Absent | ImageFact::Pinned => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::checks::testing::{containers, findings, one_of_each};
+    use crate::facts::PodFacts;
 
     #[test]
-    fn every_sort_of_container_is_looked_at() {
+    fn every_sort_of_container_is_checked() {
         let all = ["regular", "init", "sidecar", "ephemeral"];
         assert_eq!(containers("latest-tag", &one_of_each(r#""image": "nginx""#)), all);
         assert!(containers("latest-tag", &one_of_each(r#""image": "nginx:1.27""#)).is_empty());
     }
 
     #[test]
-    fn only_what_is_written_is_judged() {
+    fn image_volumes_are_checked_like_containers() {
+        let spec = r#"{"containers": [{"name": "c", "image": "app:1"}], "volumes": [
+            {"name": "config", "configMap": {"name": "c"}}, {"name": "a", "image": {"reference": "models"}},
+            {"name": "b", "image": {"reference": "models:1"}}, {"name": "c", "image": {}}, null]}"#;
+        assert_eq!(containers("latest-tag", spec), ["volumes[a]"]);
+    }
+
+    #[test]
+    fn reports_name_the_image_and_the_reason() {
+        let message = |image: &str| {
+            let pod =
+                format!(r#"{{"spec": {{"containers": [{{"name": "c", "image": "{image}"}}]}}}}"#);
+            let pod = PodFacts::of_pod(&serde_json::from_str(&pod).unwrap(), "default");
+            LatestTag.report_message(pod.checked.containers.first(), 0).into_owned()
+        };
+        for (image, why) in [
+            ("nginx:latest", ""),
+            ("reg:5000/nginx", " has no tag"),
+            ("app:v1+build", " is not a valid image reference"),
+        ] {
+            assert_eq!(message(image), format!("uses :latest image tag ({image}{why})"));
+        }
+    }
+
+    #[test]
+    fn the_written_reference_decides() {
         let found = |image: &str| {
             containers(
                 "latest-tag",
@@ -103,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_the_contracts() {
+    fn the_text_is_the_contracts() {
         let spec = r#"{"restartPolicy": "Never", "containers": [{"name": "c", "image": "nginx"}]}"#;
         let found = findings("latest-tag", true, spec, "{}");
         assert_eq!(found, [("c: uses :latest image tag".to_owned(), 1)]);

@@ -17,8 +17,8 @@ static META: CheckMeta = CheckMeta {
     counts_restarts: false,
     comes_with_time: false,
     text: "missing liveness probe",
-    what: "A container that serves for the pod's whole life (regular or native sidecar) without a liveness probe. A probe without a way of probing counts as missing. Pods whose restartPolicy is not Always are skipped.",
-    why: "A process that hangs keeps its pod Running for ever: nothing restarts it, and nobody is told.",
+    what: "A regular container or native sidecar without a liveness probe. A probe without a handler (httpGet, tcpSocket, exec or grpc) counts as missing. Containers that are not restarted whenever they end need none: those of a pod whose restartPolicy is not Always, unless a regular container's own restartPolicy is Always, and regular containers whose own restartPolicy is another.",
+    why: "A process that hangs keeps its pod Running: nothing restarts it, and no alert fires.",
     fix: "Add a probe that fails only when a restart helps: `livenessProbe: {httpGet: {path: /healthz, port: 8080}}`.",
     remedy: "add a livenessProbe",
     weight: 3,
@@ -39,11 +39,8 @@ impl Check for MissingLiveness {
     }
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
-        if !pod.restarts_always {
-            return;
-        }
         for (index, container) in pod.containers.iter().enumerate() {
-            if container.role.is_long_running() && !container.has_liveness_probe {
+            if container.needs_probes() && !container.has_liveness_probe {
                 sink.container(index, 1);
             }
         }

@@ -17,8 +17,8 @@ static META: CheckMeta = CheckMeta {
     counts_restarts: false,
     comes_with_time: false,
     text: "missing readiness probe",
-    what: "A container that serves for the pod's whole life (regular or native sidecar) without a readiness probe. A probe without a way of probing counts as missing. Pods whose restartPolicy is not Always are skipped.",
-    why: "A pod gets traffic from the moment when its process starts: each rollout and each restart loses requests.",
+    what: "A regular container or native sidecar without a readiness probe. A probe without a handler (httpGet, tcpSocket, exec or grpc) counts as missing. Containers that are not restarted whenever they end need none: those of a pod whose restartPolicy is not Always, unless a regular container's own restartPolicy is Always, and regular containers whose own restartPolicy is another.",
+    why: "A pod gets traffic as soon as its process starts: each rollout and each restart loses requests.",
     fix: "Add a probe that succeeds once requests can be served: `readinessProbe: {httpGet: {path: /readyz, port: 8080}}`.",
     remedy: "add a readinessProbe",
     weight: 2,
@@ -39,11 +39,8 @@ impl Check for MissingReadiness {
     }
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
-        if !pod.restarts_always {
-            return;
-        }
         for (index, container) in pod.containers.iter().enumerate() {
-            if container.role.is_long_running() && !container.has_readiness_probe {
+            if container.needs_probes() && !container.has_readiness_probe {
                 sink.container(index, 1);
             }
         }

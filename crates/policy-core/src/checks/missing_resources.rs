@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Check, CheckMeta, Setting};
 use crate::api::{DevOpsPolicySpec, EnforcementMode};
 use crate::evaluate::Sink;
-use crate::facts::{CheckedFacts, ContainerFacts};
+use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap};
 
 pub(super) struct MissingResources;
 
@@ -19,9 +19,9 @@ static META: CheckMeta = CheckMeta {
     counts_restarts: false,
     comes_with_time: false,
     text: "missing resource requests or limits",
-    what: "A container that serves for the pod's whole life (regular or native sidecar) without a CPU request, a memory request or a memory limit. A CPU limit is not demanded. A limit without a request sets the request, and the pod's own `spec.resources` count for every container.",
-    why: "Without requests the scheduler places the pod blindly; without a memory limit one leak takes the whole node down with it.",
-    fix: "Say what the container needs: `resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 256Mi}}`.",
+    what: "A regular container or native sidecar without a CPU request, a memory request or a memory limit. A CPU limit is not required. A limit without a request sets the request, and the pod's own `spec.resources` count for every container. A value that is not a quantity, such as `1GB`, counts as missing and is reported as invalid. As the API server stores it, `null` is 0; a memory limit of 0 is no limit.",
+    why: "Without requests the scheduler places the pod blindly; without a memory limit one leak can take the whole node down.",
+    fix: "Set what the container needs: `resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 256Mi}}`.",
     remedy: "set the requests and the memory limit",
     weight: 0,
     at_admission: true,
@@ -37,7 +37,7 @@ impl Check for MissingResources {
     }
 
     fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        // A policy that fills resources in wants them, unless it says otherwise.
+        // A policy that fills resources in also requires them, unless it sets the field.
         let fills_in =
             spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
         Setting::switch(spec.require_resources.or(Some(fills_in)))
@@ -45,23 +45,25 @@ impl Check for MissingResources {
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
-            if container.role.is_long_running() && container.missing_resources.any() {
+            if container.role.is_long_running()
+                && container.missing_resources.lacking().next().is_some()
+            {
                 sink.container(index, 1);
             }
         }
     }
 
     fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> Cow<'static, str> {
-        let missing = container.map(|container| container.missing_resources).unwrap_or_default();
-        let names: Vec<&str> = [
-            (missing.cpu_request, "cpu request"),
-            (missing.memory_request, "memory request"),
-            (missing.memory_limit, "memory limit"),
-        ]
-        .into_iter()
-        .filter_map(|(is_missing, name)| is_missing.then_some(name))
-        .collect();
-        format!("{} ({})", META.text, names.join(", ")).into()
+        let gaps = container.map(|container| container.missing_resources).unwrap_or_default();
+        let names = gaps.lacking().map(|(gap, name)| match gap {
+            ResourceGap::Invalid => format!("invalid {name}"),
+            ResourceGap::None | ResourceGap::Missing => name.to_owned(),
+        });
+        format!("{} ({})", META.text, names.collect::<Vec<_>>().join(", ")).into()
+    }
+
+    fn found_fields<'a>(&self, container: &'a ContainerFacts) -> Vec<&'a str> {
+        container.missing_resources.lacking().map(|(_, name)| name).collect()
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_say_which() {
+    fn the_text_says_which() {
         let text = |resources: &str| {
             let spec = format!(r#"{{"containers": [{{"name": "c", "resources": {resources}}}]}}"#);
             let found = findings("missing-resources", true, &spec, "{}");
@@ -95,10 +97,12 @@ mod tests {
         assert_eq!(text("{}"), words("cpu request, memory request, memory limit"));
         assert_eq!(text(r#"{"limits": {"cpu": "1"}}"#), words("memory request, memory limit"));
         assert_eq!(text(r#"{"limits": {"memory": 1}}"#), words("cpu request"));
+        let invalid = r#"{"requests": {"cpu": 1, "memory": "1GB"}, "limits": {"memory": "1GB"}}"#;
+        assert_eq!(text(invalid), words("invalid memory request, invalid memory limit"));
     }
 
     #[test]
-    fn filling_in_implies_wanting() {
+    fn filling_in_implies_requiring() {
         let setting = |text: &str| MissingResources.configure(&serde_json::from_str(text).unwrap());
         let resources = r#""defaultResources": {"cpuRequest": "1"}"#;
         assert_eq!(

@@ -1,8 +1,9 @@
-//! The checks: one file each, listed here, and everything else follows from the list.
+//! The checks: one file each, listed in [`CHECKS`]. Reports, metrics and documentation are derived
+//! from that list.
 //!
-//! To add one: write its file (its [`CheckMeta`], how a policy switches it on, what it looks
-//! for, its tests), add its `mod` line and its line in [`CHECKS`], and give it its fields in the
-//! custom resource. The tests below fail when a part is missing.
+//! To add a check: write its file ([`CheckMeta`], `configure`, `evaluate`, tests), add its `mod`
+//! line and its line in [`CHECKS`], and add its fields to the custom resource. The tests below fail
+//! when a part is missing.
 
 mod high_restarts;
 mod latest_tag;
@@ -18,7 +19,6 @@ use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
 use crate::evaluate::Sink;
 use crate::facts::{CheckedFacts, ContainerFacts};
 use crate::severity::Severity;
-use crate::view::ContainerView;
 
 /// All checks, in the order in which reports list them.
 pub const CHECKS: &[&dyn Check] = &[
@@ -33,19 +33,20 @@ pub const CHECKS: &[&dyn Check] = &[
 /// How many checks there are; the size of every table by check.
 pub const CHECK_COUNT: usize = CHECKS.len();
 
-/// One thing that is looked for. Pure: facts and a limit in, findings out.
+/// A check. Pure: facts and a limit in, findings out.
 pub trait Check: Sync {
-    /// What the check is called, what it costs, and what people are told about it.
+    /// Its fixed names, texts and properties.
     fn meta(&self) -> &'static CheckMeta;
 
-    /// Whether a policy switches the check on, and with which limit.
+    /// Whether a policy enables the check, and with which limit.
     fn configure(&self, spec: &DevOpsPolicySpec) -> Setting;
 
-    /// Looks at a pod that is counted. `limit` is the one that [`Check::configure`] gave, 0 for
-    /// a check without one; `now` is in seconds since 1970.
+    /// Evaluates a pod that is counted. `limit` is the one that [`Check::configure`] returned, 0
+    /// for a check without one; `now` is in seconds since 1970.
     fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut Sink<'_>);
 
-    /// The finding as words. `container` is the one found, `None` for a finding about the pod.
+    /// The text of a finding in statuses and audit results. `container` is the one concerned,
+    /// `None` for a finding about the pod. Contains no value that changes by itself.
     fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
         let _ = container;
         match self.meta().text {
@@ -54,28 +55,36 @@ pub trait Check: Sync {
         }
     }
 
-    /// The finding as words at admission, where the object itself is at hand: `view` is the
-    /// container found as it was sent. It can hold anything, of any length. A finding whose words
-    /// an update leaves as they were is not what the update brings in.
+    /// The text of a finding in reports, which have more space than a status.
+    fn report_message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
+        self.message(container, limit)
+    }
+
+    /// The text of a finding at admission.
     fn admission_message(
         &self,
         container: Option<&ContainerFacts>,
-        view: Option<&ContainerView>,
         limit: u32,
     ) -> Cow<'static, str> {
-        let _ = view;
         self.message(container, limit)
+    }
+
+    /// The fields of the container that a finding is about. An update introduces a finding only
+    /// where one of them was not found in the old object's container of the same name and role.
+    fn found_fields<'a>(&self, container: &'a ContainerFacts) -> Vec<&'a str> {
+        let _ = container;
+        vec![""]
     }
 }
 
-/// Whether a policy runs a check.
+/// Whether a policy enables a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// Not run.
+    /// Disabled.
     Off,
-    /// Run; the check has no limit.
+    /// Enabled; the check has no limit.
     On,
-    /// Run with this limit.
+    /// Enabled with this limit.
     Limit(u32),
 }
 
@@ -84,51 +93,51 @@ impl Setting {
         if field == Some(true) { Self::On } else { Self::Off }
     }
 
-    /// A number below zero never reaches a check: compiling the policy refuses it.
+    /// A negative limit never reaches a check, because compiling the policy refuses it.
     fn limit(field: Option<i32>) -> Self {
         field.and_then(|limit| u32::try_from(limit).ok()).map_or(Self::Off, Self::Limit)
     }
 }
 
-/// What is fixed about a check, and what people are told about it.
+/// The fixed names, texts and properties of a check.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a cell of the table of checks")]
 pub struct CheckMeta {
     /// The id in reports, status and metrics, in kebab case.
     pub id: &'static str,
-    /// The policy field that switches the check on.
+    /// The policy field that enables the check.
     pub field: &'static str,
     /// The key in `severityOverrides` and `weights`.
     pub severity_key: &'static str,
     /// `violationType` in audit results.
     pub violation_type: &'static str,
-    /// A few words for lists and SARIF rules.
+    /// A short title for lists and SARIF rules.
     pub title: &'static str,
-    /// The row of the printed summary.
+    /// The label of its row in the printed summary.
     pub summary_label: &'static str,
-    /// Whether that row shows restarts, as the weight counts them, rather than findings.
+    /// Whether that row shows counted restarts instead of findings.
     pub counts_restarts: bool,
-    /// Whether a finding may come by the passing of time alone ([`Sink::due_at`]). One check at
-    /// most: of a pod, only one such moment is kept.
+    /// Whether a finding can appear only because time passes ([`Sink::due_at`]). At most one
+    /// check, because only one such time is kept per pod.
     pub comes_with_time: bool,
-    /// The words of a finding; `{limit}` stands for the policy's limit.
+    /// The text of a finding; `{limit}` stands for the policy's limit.
     pub text: &'static str,
-    /// What exactly is found.
+    /// What the check finds, precisely.
     pub what: &'static str,
-    /// Why anybody should care.
+    /// Why it matters.
     pub why: &'static str,
-    /// What to do about a finding, with an example.
+    /// How to fix a finding, with an example.
     pub fix: &'static str,
-    /// What to do about it in a few words, for lines that have no room for more.
+    /// How to fix it in a few words, for admission messages.
     pub remedy: &'static str,
-    /// Points that a finding takes from the score, unless the policy says otherwise.
+    /// Points that a finding subtracts from the score, unless the policy sets another weight.
     pub weight: u8,
-    /// Whether the check can judge at admission; one about running pods cannot.
+    /// Whether the check runs at admission; one about running pods cannot.
     pub at_admission: bool,
-    /// Whether a pod template may lack what its pods then have: a `LimitRange` fills it in. At
-    /// admission a finding in a template then only warns.
+    /// Whether a `LimitRange` may fill in what is missing before the pod is stored. Where that has
+    /// not happened yet, as in a pod template, a finding at admission only warns.
     pub is_filled_in_later: bool,
-    /// Whether enforce mode can fill in what is missing.
+    /// Whether enforce mode can patch what is missing.
     pub patchable: bool,
     /// The policy's weight for this check.
     pub weight_override: fn(&Weights) -> Option<i32>,
@@ -136,8 +145,8 @@ pub struct CheckMeta {
     pub severity_override: fn(&SeverityOverrides) -> Option<Severity>,
 }
 
-/// A check, by its place in [`CHECKS`]. The place never leaves the process: whatever is written
-/// down uses the name.
+/// A check by its index in [`CHECKS`]. The index never leaves the process; everything that is
+/// stored or exported uses the id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckId(u8);
 
@@ -145,7 +154,7 @@ impl CheckId {
     /// All checks, in order.
     #[must_use]
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        // There are fewer checks than a byte can count; the registry's tests say so.
+        // A test asserts that the count fits.
         (0..CHECK_COUNT).map(|index| Self(u8::try_from(index).unwrap_or(u8::MAX)))
     }
 
@@ -161,7 +170,7 @@ impl CheckId {
         CHECKS[self.index()]
     }
 
-    /// What is fixed about it.
+    /// Its fixed names, texts and properties.
     #[must_use]
     pub fn meta(self) -> &'static CheckMeta {
         self.check().meta()
@@ -173,7 +182,7 @@ impl CheckId {
         self.meta().id
     }
 
-    /// Its place in tables by check.
+    /// Its index in tables by check.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -202,9 +211,8 @@ mod tests {
     use super::*;
     use crate::api::crds;
 
-    /// A file that nobody listed is found by its absence from the list.
     #[test]
-    fn every_file_here_is_registered_under_its_own_name() {
+    fn every_file_is_registered_under_its_own_name() {
         let files: BTreeSet<String> = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("src/checks")
             .read_dir()
@@ -220,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_there_and_fits_its_place() {
+    fn every_text_is_present_and_fits() {
         for check in CheckId::all() {
             let meta = check.meta();
             assert_eq!(meta.violation_type, meta.id.replace('-', "_"));
@@ -236,7 +244,7 @@ mod tests {
         assert!(CheckId::all().filter(|check| check.meta().comes_with_time).count() <= 1);
     }
 
-    /// The contract's table, cell by cell; enforcement and admission hang on the last two.
+    /// The table of section 3 of the contract, cell by cell.
     #[test]
     fn every_check_is_what_the_contract_says() {
         type Row = [&'static str; 4];

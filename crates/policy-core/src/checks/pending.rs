@@ -1,4 +1,4 @@
-//! Pods that wait too long.
+//! Pods that stay Pending too long.
 
 use super::{Check, CheckMeta, Setting};
 use crate::api::DevOpsPolicySpec;
@@ -17,9 +17,9 @@ static META: CheckMeta = CheckMeta {
     counts_restarts: false,
     comes_with_time: true,
     text: "pending longer than {limit} s",
-    what: "A pod that is Pending for longer than `forbidPendingDuration` seconds, counted from its creation. A pod held back by scheduling gates is not Pending in this sense.",
-    why: "The workload runs with fewer replicas than wanted, or not at all: no node has room, a volume is missing, or an image cannot be pulled.",
-    fix: "Read the events at the end of `kubectl describe pod POD`: they name what is missing.",
+    what: "A pod that is Pending for longer than `forbidPendingDuration` seconds, counted from its creation. A pod held by scheduling gates is not Pending in this sense; once its gates are gone, it counts from when it got a node (the condition `PodScheduled`), or from its creation while the scheduler finds none, because Kubernetes does not record when a gate ended.",
+    why: "The workload runs with fewer replicas than intended, or not at all: no node has capacity, a volume is missing, or an image cannot be pulled.",
+    fix: "Read the events at the end of `kubectl describe pod POD`: they name the cause.",
     remedy: "find out what it waits for",
     weight: 4,
     at_admission: false,

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 /// Ten minutes after the pods of these tests were created.
 pub(super) const NOW: &str = "2026-01-01T00:10:00Z";
 
-/// What a policy with only this field set finds in a pod with that spec and status.
+/// The findings of a policy that sets only this field, in a pod with that spec and status.
 pub(super) fn findings(
     check: &str,
     field_value: impl Into<serde_json::Value>,
@@ -62,7 +62,7 @@ pub(super) fn one_of_each(body: &str) -> String {
     )
 }
 
-/// What both probe checks promise: who needs a probe, what counts as one, and the words.
+/// Asserts for both probe checks which containers need a probe, what counts as one, and the text.
 pub(super) fn assert_probe_check(check: &str, field: &str, message: &str) {
     let without = one_of_each(r#""image": "a:1""#);
     assert_eq!(containers(check, &without), ["regular", "sidecar"]);
@@ -76,5 +76,14 @@ pub(super) fn assert_probe_check(check: &str, field: &str, message: &str) {
     for policy in ["Never", "OnFailure"] {
         let spec = format!(r#"{{"restartPolicy": "{policy}", "containers": [{{"name": "c"}}]}}"#);
         assert!(containers(check, &spec).is_empty(), "{policy}");
+        let spec = format!(
+            r#"{{"restartPolicy": "{policy}", "containers": [{{"name": "c"}}, {{"name": "always", "restartPolicy": "Always"}}],
+                "initContainers": [{{"name": "sidecar", "restartPolicy": "Always"}}]}}"#
+        );
+        assert_eq!(containers(check, &spec), ["always"], "KEP-5307 in a pod of {policy}");
+        let spec = format!(
+            r#"{{"containers": [{{"name": "c"}}, {{"name": "once", "restartPolicy": "{policy}"}}]}}"#
+        );
+        assert_eq!(containers(check, &spec), ["c"], "a container of {policy}");
     }
 }

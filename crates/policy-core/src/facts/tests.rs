@@ -1,4 +1,4 @@
-use super::ContainerRole::{Ephemeral, Init, Regular, Sidecar};
+use super::ContainerRole::{Ephemeral, ImageVolume, Init, Regular, Sidecar};
 use super::*;
 
 fn pod(text: &str) -> PodFacts {
@@ -11,11 +11,12 @@ fn only_container(text: &str) -> ContainerFacts {
 }
 
 #[test]
-fn containers_are_told_apart_by_list_and_restart_policy() {
+fn the_role_follows_from_list_and_restart_policy() {
     let facts = pod(r#"{"spec": {
         "containers": [{"name": "web"}],
         "initContainers": [{"name": "proxy", "restartPolicy": "Always"}, {"name": "setup"}, {}],
-        "ephemeralContainers": [{"name": "debug"}]}}"#);
+        "ephemeralContainers": [{"name": "debug"}],
+        "volumes": [{"name": "config", "secret": {}}, {"name": "models", "image": {"reference": "a:1"}}, {"image": {}}]}}"#);
     let roles: Vec<_> = facts.checked.containers.iter().map(|c| (&*c.name, c.role)).collect();
     assert_eq!(
         roles,
@@ -24,13 +25,15 @@ fn containers_are_told_apart_by_list_and_restart_policy() {
             ("proxy", Sidecar),
             ("setup", Init),
             ("initContainers[2]", Init),
-            ("debug", Ephemeral)
+            ("debug", Ephemeral),
+            ("volumes[models]", ImageVolume),
+            ("volumes[2]", ImageVolume),
         ]
     );
 }
 
 #[test]
-fn each_way_of_probing_counts_and_an_empty_probe_does_not() {
+fn each_handler_counts_and_an_empty_probe_does_not() {
     for way in ["httpGet", "tcpSocket", "exec", "grpc"] {
         let container = only_container(&format!(
             r#"{{"livenessProbe": {{"{way}": {{}}}}, "readinessProbe": {{"{way}": {{"port": 1}}}}}}"#
@@ -50,20 +53,48 @@ fn a_limit_sets_the_request_and_the_pods_resources_count_for_all() {
             r#"{{"spec": {{"resources": {pod_level}, "containers": [{{"resources": {container}}}]}}}}"#
         ));
         let missing = facts.checked.containers[0].missing_resources;
-        (missing.cpu_request, missing.memory_request, missing.memory_limit)
+        [missing.cpu_request, missing.memory_request, missing.memory_limit]
     };
-    assert_eq!(missing("null", "null"), (true, true, true));
-    assert_eq!(missing(r#"{"requests": {"cpu": null}}"#, "{}"), (true, true, true));
-    assert_eq!(missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"), (false, false, true));
-    assert_eq!(missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"), (false, true, true));
-    assert_eq!(missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"), (true, false, false));
+    let (set, absent, invalid) = (ResourceGap::None, ResourceGap::Missing, ResourceGap::Invalid);
+    assert_eq!(missing("null", "null"), [absent, absent, absent]);
+    assert_eq!(missing("{}", "{}"), [absent, absent, absent]);
+    assert_eq!(missing(r#"{"requests": {"cpu": "1", "memory": 1}}"#, "{}"), [set, set, absent]);
+    assert_eq!(missing(r#"{"limits": {"cpu": 0.5}}"#, "{}"), [set, absent, absent]);
+    assert_eq!(missing(r#"{"limits": {"memory": "1Gi"}}"#, "{}"), [absent, set, set]);
     let zero = r#"{"requests": {"cpu": 0, "memory": "0"}, "limits": {"memory": 0}}"#;
-    assert_eq!(missing(zero, "{}"), (false, false, true), "a limit of 0 is none");
+    assert_eq!(missing(zero, "{}"), [set, set, absent], "a limit of 0 is none");
     let nonsense =
         r#"{"requests": {"cpu": "", "memory": -5}, "limits": {"memory": "lots", "cpu": true}}"#;
-    assert_eq!(missing(nonsense, "{}"), (true, true, true), "no API server takes these");
+    assert_eq!(missing(nonsense, "{}"), [invalid; 3], "the API server refuses these");
+    assert_eq!(missing(r#"{"limits": {"memory": "1GB"}}"#, "{}"), [absent, absent, invalid]);
+    assert_eq!(missing(r#"{"requests": {"memory": " 1Gi "}}"#, "{}"), [absent, set, absent]);
     let memory = r#"{"limits": {"memory": "1Gi"}}"#;
-    assert_eq!(missing(r#"{"requests": {"cpu": "1"}}"#, memory), (false, false, false));
+    assert_eq!(missing(r#"{"requests": {"cpu": "1"}}"#, memory), [set, set, set]);
+}
+
+/// What the API server stores of each of these specs gives the same facts.
+#[test]
+fn a_container_from_a_file_has_the_facts_of_the_stored_one() {
+    let gaps = |resources: &str| {
+        only_container(&format!(r#"{{"resources": {resources}}}"#)).missing_resources
+    };
+    for (file, stored) in [
+        (
+            r#"{"limits": {"cpu": 0, "memory": "1Gi"}}"#,
+            r#"{"requests": {"cpu": "0", "memory": "1Gi"}, "limits": {"cpu": "0", "memory": "1Gi"}}"#,
+        ),
+        (
+            r#"{"requests": {"cpu": null}, "limits": {"memory": "1Gi"}}"#,
+            r#"{"requests": {"cpu": "0", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}"#,
+        ),
+        (
+            r#"{"limits": {"cpu": 1, "memory": null}}"#,
+            r#"{"requests": {"cpu": "1", "memory": "0"}, "limits": {"cpu": "1", "memory": "0"}}"#,
+        ),
+    ] {
+        assert_eq!(gaps(file), gaps(stored), "{file}");
+        assert_eq!(gaps(file).cpu_request, ResourceGap::None, "{file}");
+    }
 }
 
 #[test]
@@ -71,9 +102,9 @@ fn images_are_absent_pinned_or_not() {
     for (image, fact) in [
         ("null", ImageFact::Absent),
         (r#""""#, ImageFact::Absent),
-        (r#""nginx""#, ImageFact::NotPinned),
+        (r#""nginx""#, ImageFact::NotPinned("nginx".into())),
         (r#""nginx:1.27""#, ImageFact::Pinned),
-        (r#""{{ image }}""#, ImageFact::NotPinned),
+        (r#""{{ image }}""#, ImageFact::NotPinned("{{ image }}".into())),
     ] {
         assert_eq!(only_container(&format!(r#"{{"image": {image}}}"#)).image, fact, "{image}");
     }
@@ -98,6 +129,36 @@ fn the_phase_decides_unless_a_gate_holds_the_pod() {
     }
 }
 
+/// The states that a gated pod goes through, and those of one without gates.
+#[test]
+fn a_pod_that_had_a_gate_is_pending_from_when_it_got_a_node() {
+    let since = |generation: &str, condition: &str| {
+        let facts = pod(&format!(
+            r#"{{"metadata": {{"creationTimestamp": "1970-01-01T00:01:00Z", "generation": {generation}}},
+                "status": {{"phase": "Pending", "conditions": [{{"type": "Initialized", "status": "True",
+                    "lastTransitionTime": "1970-01-01T01:00:00Z"}}, {condition}]}}}}"#
+        ));
+        facts.checked.lifecycle
+    };
+    let condition = |status: &str, reason: &str, second: u8| {
+        format!(
+            r#"{{"type": "PodScheduled", "status": "{status}", "reason": "{reason}",
+                "lastTransitionTime": "1970-01-01T00:01:{second}Z"}}"#
+        )
+    };
+    let pending = |since| Lifecycle::Pending { since: Some(since) };
+    let bound = condition("True", "", 40);
+    let unschedulable = condition("False", "Unschedulable", 10);
+    assert_eq!(since("1", &bound), pending(60), "never had a gate");
+    assert_eq!(since("1", &unschedulable), pending(60), "never had a gate");
+    assert_eq!(since("2", &condition("False", "SchedulingGated", 10)), Lifecycle::Active);
+    assert_eq!(since("2", &bound), pending(100), "its gate was removed");
+    assert_eq!(since("3", &bound), pending(100), "its last gate was removed");
+    assert_eq!(since("2", &condition("False", "Unschedulable", 0)), pending(60));
+    assert_eq!(since("null", &bound), pending(100), "from a file without a generation");
+    assert_eq!(since("null", "null"), pending(60), "without a condition");
+}
+
 #[test]
 fn restarts_are_found_by_name_in_the_right_list() {
     let facts = pod(r#"{"spec": {
@@ -110,7 +171,8 @@ fn restarts_are_found_by_name_in_the_right_list() {
             "ephemeralContainerStatuses": [{"name": "e", "restartCount": 5}]}}"#);
     let restarts: Vec<_> = facts.checked.containers.iter().map(|c| c.restarts).collect();
     assert_eq!(restarts, [0, 7, u32::MAX, 0]);
-    let at_admission = facts.without_status();
+    let mut at_admission = facts;
+    at_admission.clear_status();
     assert!(at_admission.checked.containers.iter().all(|c| c.restarts == 0));
 }
 
@@ -123,8 +185,8 @@ fn one_shot_pods_and_mirrors_are_known() {
         (r#""Never""#, false),
         (r#""OnFailure""#, false),
     ] {
-        let facts = pod(&format!(r#"{{"spec": {{"restartPolicy": {policy}}}}}"#));
-        assert_eq!(facts.checked.restarts_always, expected, "{policy}");
+        let spec = format!(r#"{{"spec": {{"restartPolicy": {policy}, "containers": [{{}}]}}}}"#);
+        assert_eq!(pod(&spec).checked.containers[0].restarts_always, expected, "{policy}");
     }
     let mirror = r#"{"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}"#;
     assert!(pod(mirror).is_mirror && !pod("{}").is_mirror);
@@ -173,12 +235,16 @@ fn templates_are_found_where_each_kind_keeps_them() {
         let object: ObjectView = serde_json::from_str(&text).unwrap();
         let facts = PodFacts::of_object(kind, &object, "default").unwrap();
         assert_eq!(&*facts.checked.containers[0].name, "web", "{kind}");
-        assert_eq!(facts.checked.restarts_always, !kind.runs_to_completion(), "{kind}");
+        assert_eq!(
+            facts.checked.containers[0].restarts_always,
+            !kind.runs_to_completion(),
+            "{kind}"
+        );
         let is_pod = kind == ObjectKind::Pod;
         assert_eq!(
             facts.checked.lifecycle == Lifecycle::Ended,
             is_pod,
-            "only a pod's status is looked at"
+            "only a pod's status counts"
         );
         let empty: ObjectView = serde_json::from_str(r#"{"spec": {"replicas": 2}}"#).unwrap();
         assert_eq!(PodFacts::of_object(kind, &empty, "default"), None, "{kind} without containers");

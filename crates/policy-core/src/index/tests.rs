@@ -6,7 +6,8 @@ use super::*;
 use crate::Timestamp;
 use crate::evaluate::evaluate;
 use crate::facts::{
-    CheckedFacts, ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGaps,
+    CheckedFacts, ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGap,
+    ResourceGaps,
 };
 use crate::policy::CompiledPolicy;
 use crate::workload::{ObjectKind, Workload};
@@ -34,10 +35,18 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             ContainerFacts {
                 name: "c".into(),
                 role: ContainerRole::Regular,
-                image: if pinned { ImageFact::Pinned } else { ImageFact::NotPinned },
+                image: if pinned {
+                    ImageFact::Pinned
+                } else {
+                    ImageFact::NotPinned("nginx".into())
+                },
+                restarts_always: true,
                 has_liveness_probe: probe,
                 has_readiness_probe: true,
-                missing_resources: ResourceGaps { memory_limit: !probe, ..Default::default() },
+                missing_resources: ResourceGaps {
+                    memory_limit: if probe { ResourceGap::None } else { ResourceGap::Missing },
+                    ..Default::default()
+                },
                 restarts,
             }
         });
@@ -48,7 +57,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             name: "p".into(),
             workload: Workload { group: "".into(), kind: "Pod".into(), name: "p".into() },
             is_mirror: false,
-            checked: CheckedFacts { restarts_always: true, lifecycle, containers },
+            checked: CheckedFacts { lifecycle, containers },
         }
     })
 }
@@ -87,6 +96,19 @@ impl World {
         self.index.set(&namespace(ns), &name.to_string(), record)
     }
 
+    /// Begins a relist and applies these pods.
+    fn list(&mut self, pods: BTreeMap<(u8, u8), PodFacts>) -> BTreeSet<String> {
+        self.index.begin_relist();
+        let mut changed = BTreeSet::new();
+        for (key, pod) in pods {
+            if self.apply(key, &pod) {
+                changed.insert(namespace(key.0));
+            }
+            self.live.insert(key, pod);
+        }
+        changed
+    }
+
     fn happen(&mut self, event: Event) -> Result<(), TestCaseError> {
         let before = self.recount();
         let changed: BTreeSet<String> = match event {
@@ -101,28 +123,12 @@ impl World {
                 changed.then(|| namespace(ns)).into_iter().collect()
             }
             Event::Relist(pods) => {
-                let records: Vec<_> = pods
-                    .iter()
-                    .filter_map(|((ns, name), pod)| {
-                        Some((namespace(*ns), name.to_string(), self.scored(pod)?))
-                    })
-                    .collect();
-                self.live = pods;
-                let live =
-                    records.iter().map(|(ns, name, record)| (&**ns, &**name, record.clone()));
-                self.index.replace_all(live).iter().map(ToString::to_string).collect()
-            }
-            Event::BrokenRelist(pods) => {
-                self.index.begin_relist();
-                let mut changed = BTreeSet::new();
-                for (key, pod) in pods {
-                    if self.apply(key, &pod) {
-                        changed.insert(namespace(key.0));
-                    }
-                    self.live.insert(key, pod);
-                }
+                self.live.clear();
+                let mut changed = self.list(pods);
+                changed.extend(self.index.finish_relist().iter().map(ToString::to_string));
                 changed
             }
+            Event::BrokenRelist(pods) => self.list(pods),
             Event::Wait(seconds) => {
                 self.now += seconds;
                 self.index.advance(self.now).iter().map(ToString::to_string).collect()
@@ -183,7 +189,9 @@ fn the_same_record_again_is_no_change() {
     assert!(!index.apply("shop", "web", record.clone()));
     assert!(!index.remove("shop", "other") && !index.remove("other", "web"));
     assert_eq!(index.pods("shop").count(), 1);
-    assert!(index.replace_all([("shop", "web", record)]).is_empty());
+    index.begin_relist();
+    assert!(!index.apply("shop", "web", record));
+    assert!(index.finish_relist().is_empty());
     assert!(index.remove("shop", "web"));
     assert!(index.namespace("shop").is_none() && index.is_empty());
 }

@@ -52,7 +52,7 @@ impl Controlled {
             },
             is_template: facts.kind != ObjectKind::Pod,
             age: TemplateAge {
-                has_replicas: object.spec.replicas != Amount::Zero,
+                has_replicas: object.spec.replicas != Some(Amount::Zero),
                 created: created.map(|time| time.0.as_second()),
                 name: facts.name.clone(),
             },

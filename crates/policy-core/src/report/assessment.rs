@@ -113,7 +113,7 @@ impl<'a> Assessment<'a> {
                 container: finding
                     .container(&pod.checked)
                     .map(|container| (&*container.name).into()),
-                message: finding.message(&pod.checked, self.policy),
+                message: finding.report_message(&pod.checked, self.policy),
                 count: finding.count,
                 file: location.map(|location| Arc::clone(location.file)),
                 document: location.map(|location| location.document),

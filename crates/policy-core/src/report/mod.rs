@@ -31,9 +31,9 @@ pub use explanation::{
     explanation_json_schema,
 };
 pub use preview::{
-    AdmissionPreview, AdmissionSimulation, ChangedFindings, CheckChange, CheckSide, Comparison,
-    CurrentPolicy, DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview,
-    WorkloadChange, preview_json_schema,
+    AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
+    DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview, WorkloadChange,
+    preview_json_schema,
 };
 
 use crate::api::ViolationsBySeverity;

@@ -1,4 +1,4 @@
-//! Whether a request or limit says anything.
+//! What a request or limit amounts to.
 
 use std::fmt;
 
@@ -7,15 +7,18 @@ use serde::{Deserialize, Deserializer};
 
 use crate::quantity::ParsedQuantity;
 
-/// A request or limit.
+/// A request or limit, as the API server would store it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Amount {
-    /// Missing, `null`, or text that no API server takes for an amount.
+    /// The key is absent.
     #[default]
     Unset,
-    /// A request of nothing; as a limit, no limit.
+    /// A value that the API server refuses, such as `1GB` or `-1`.
+    Invalid,
+    /// Zero. The API server stores `null` as `"0"`, because the Go type of a quantity decodes it
+    /// so. A limit of zero is no limit.
     Zero,
-    /// More than nothing.
+    /// Greater than zero.
     Positive,
 }
 
@@ -24,7 +27,7 @@ impl Amount {
         match parsed {
             Some(parsed) if parsed.is_zero() => Self::Zero,
             Some(parsed) if !parsed.is_negative() => Self::Positive,
-            _ => Self::Unset,
+            _ => Self::Invalid,
         }
     }
 }
@@ -35,7 +38,7 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-/// Text, or any number: YAML reads `0.5` as one, and so does the API server.
+/// Takes a string or any number: YAML decodes `0.5` as a number, and so does the API server.
 struct AmountVisitor;
 
 impl Visitor<'_> for AmountVisitor {
@@ -46,14 +49,16 @@ impl Visitor<'_> for AmountVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
-        Ok(Amount::of(ParsedQuantity::parse(text)))
+        // The API server trims: `UnmarshalJSON` in
+        // <https://github.com/kubernetes/apimachinery/blob/master/pkg/api/resource/quantity.go>.
+        Ok(Amount::of(ParsedQuantity::parse(text.trim())))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Amount, E> {
         Ok(match number {
             0 => Amount::Zero,
             1.. => Amount::Positive,
-            _ => Amount::Unset,
+            _ => Amount::Invalid,
         })
     }
 
@@ -65,17 +70,17 @@ impl Visitor<'_> for AmountVisitor {
         Ok(if number > 0.0 {
             Amount::Positive
         } else if number < 0.0 || number.is_nan() {
-            Amount::Unset
+            Amount::Invalid
         } else {
             Amount::Zero
         })
     }
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<Amount, E> {
-        Ok(Amount::Unset)
+        Ok(Amount::Invalid)
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Amount, E> {
-        Ok(Amount::Unset)
+        Ok(Amount::Zero)
     }
 }

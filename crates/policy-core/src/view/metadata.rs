@@ -17,7 +17,7 @@ pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 /// from others.
 pub(crate) const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
-/// More owners than an object can have by any sense.
+/// More owners than any real object has. What exceeds it is dropped while decoding.
 const MAX_OWNERS: usize = 10_000;
 
 /// Reads what facts, watches and preconditions need of an object's metadata.
@@ -31,6 +31,7 @@ pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
         namespace: slim.namespace,
         uid: slim.uid,
         resource_version: slim.resource_version,
+        generation: slim.generation,
         creation_timestamp: slim
             .creation_timestamp
             .and_then(|text| text.parse::<Timestamp>().ok())
@@ -51,6 +52,7 @@ struct SlimMetadata {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
+    generation: Option<i64>,
     creation_timestamp: Option<String>,
     #[serde(deserialize_with = "bounded::<_, _, MAX_OWNERS>")]
     owner_references: Vec<SlimOwner>,

@@ -11,6 +11,9 @@ mod located;
 mod metadata;
 mod object;
 mod policy;
+mod status;
+mod text;
+mod volume;
 
 pub use amount::Amount;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,9 +28,12 @@ pub(crate) use object::{MAX_ITEMS, items};
 pub use policy::{PolicyView, Refused, policy_metadata};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+pub use status::{ContainerStatusView, PodScheduledView, PodStatusView};
+pub(crate) use text::Text;
+use volume::image_volumes;
 
-/// More than an API server can store of one pod: etcd takes 1.5 MiB, and a container has some
-/// 140 bytes once the server's defaults are in it.
+/// More than an API server can store in one pod: etcd takes 1.5 MiB, and a container takes about
+/// 140 bytes once the server's defaults are set. What exceeds it is dropped while decoding.
 const MAX_CONTAINERS: usize = 16_384;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
@@ -60,8 +66,11 @@ pub struct SpecView {
     /// Containers added to a running pod for debugging.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub ephemeral_containers: Vec<Located<ContainerView>>,
-    /// How many pods a template has; of a pod, nothing.
-    pub replicas: Amount,
+    /// How many pods a template has; `None` where the default counts, and for a pod.
+    pub replicas: Option<Amount>,
+    /// Image volumes, each as a container that has an image and nothing else.
+    #[serde(rename = "volumes", deserialize_with = "image_volumes")]
+    pub image_volumes: Vec<Located<ContainerView>>,
     /// `Always` where left out.
     pub restart_policy: Option<String>,
     /// What keeps the pod from being scheduled on purpose.
@@ -97,6 +106,8 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
         init_containers: Vec<Located<ContainerView>>,
         #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
         ephemeral_containers: Vec<Located<ContainerView>>,
+        #[serde(rename = "volumes", deserialize_with = "image_volumes")]
+        image_volumes: Vec<Located<ContainerView>>,
         restart_policy: Option<String>,
         #[serde(deserialize_with = "nullable")]
         scheduling_gates: Vec<IgnoredAny>,
@@ -107,6 +118,7 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
         containers,
         init_containers,
         ephemeral_containers,
+        image_volumes,
         restart_policy,
         scheduling_gates,
         resources,
@@ -115,10 +127,11 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
         containers,
         init_containers,
         ephemeral_containers,
+        image_volumes,
         restart_policy,
         scheduling_gates,
         resources,
-        replicas: Amount::Unset,
+        replicas: None,
         template: None,
         job_template: None,
     })
@@ -150,7 +163,10 @@ pub struct ContainerView {
     pub name: Option<String>,
     /// The image reference as written.
     pub image: Option<String>,
-    /// `Always` on an init container makes it a native sidecar (KEP-753).
+    /// `Always` on an init container makes it a native sidecar
+    /// ([KEP-753](https://github.com/kubernetes/enhancements/issues/753)); on a regular container
+    /// it takes precedence over the pod's
+    /// ([KEP-5307](https://github.com/kubernetes/enhancements/issues/5307)).
     pub restart_policy: Option<String>,
     /// The liveness probe.
     #[serde(deserialize_with = "nullable")]
@@ -201,28 +217,4 @@ pub struct AmountsView {
     pub cpu: Amount,
     /// Memory.
     pub memory: Amount,
-}
-
-/// The status of a pod.
-#[derive(Deserialize, Clone, Debug, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub struct PodStatusView {
-    /// Pending, Running, Succeeded, Failed or Unknown.
-    pub phase: Option<String>,
-    /// Statuses of the regular containers.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-    pub container_statuses: Vec<ContainerStatusView>,
-    /// Statuses of the init containers.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-    pub init_container_statuses: Vec<ContainerStatusView>,
-}
-
-/// The status of a container.
-#[derive(Deserialize, Clone, Debug, Default)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ContainerStatusView {
-    /// The container's name.
-    pub name: Option<String>,
-    /// How often it restarted.
-    pub restart_count: Option<i64>,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lenient::bounded;
@@ -44,13 +44,17 @@ impl ObjectView {
     }
 }
 
-/// Reads the members of a List.
+/// Reads the members of a List. A longer List is refused, because objects would be lost.
 pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    bounded::<D, T, MAX_ITEMS>(deserializer)
+    let items = bounded::<D, T, { MAX_ITEMS + 1 }>(deserializer)?;
+    if items.len() > MAX_ITEMS {
+        return Err(D::Error::custom(format_args!("List of more than {MAX_ITEMS} objects")));
+    }
+    Ok(items)
 }
 
 impl<'de> Deserialize<'de> for ObjectView {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::ArgAction;
+use k8s_openapi::api::core::v1::LimitRange;
 use kube::Resource as _;
-use policy_core::admission::{NamedPolicy, Request, admit};
+use policy_core::admission::{Creation, NamedPolicy};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
-use policy_core::view::{PolicyView, SpecView};
+use policy_core::view::PolicyView;
 use rayon::prelude::*;
 
 use super::analyze::{files, live};
@@ -29,11 +30,13 @@ Examples:
   helm template my-chart | policyctl admit -f - -n shop
   policyctl admit -f deploy/ --bundle restricted       without any cluster
 
-Says what the admission webhook would answer if the objects were created here and now, by somebody
-who is none of the cluster's own controllers, and shows its lines as kubectl would. Objects that
-name no namespace belong to that of -n, else to `default`; with --bundle or --policy that policy is
-tried in every namespace. Nothing is sent to the cluster, and what the API server itself would
-refuse is not told. The exit code is 1 where anything would be denied.
+Prints what the admission webhook would answer if a user created the objects now, with its messages
+as kubectl prints them. Objects without a namespace belong to that of -n, else to `default`; with
+--bundle or --policy that policy applies in every namespace. Nothing is sent to the cluster, and
+what the API server itself would refuse is not reported. Missing requests and limits deny a pod
+only where the cluster has no LimitRange in the namespace that could fill them in; without a
+cluster, or without the right to list LimitRanges, they warn. The exit code is 1 where anything
+would be denied.
 Output: table (default), json and yaml (docs/admission.schema.json).";
 
 #[derive(clap::Args)]
@@ -48,18 +51,34 @@ pub(crate) struct Args {
     choice: PolicyChoice,
 }
 
-/// The policies by namespace.
-enum Policies {
-    /// The same everywhere.
+/// What objects are judged by, by namespace.
+enum Rules {
+    /// The same policy everywhere, without a cluster.
     Given([NamedPolicy; 1]),
-    OfCluster(BTreeMap<String, Vec<NamedPolicy>>),
+    OfCluster(BTreeMap<String, NamespaceRules>),
 }
 
-impl Policies {
-    fn of(&self, namespace: &str) -> &[NamedPolicy] {
+#[derive(Default)]
+struct NamespaceRules {
+    policies: Vec<NamedPolicy>,
+    /// Whether a `LimitRange` may set requests and limits.
+    may_have_limit_range: bool,
+}
+
+impl Rules {
+    fn policies(&self, namespace: &str) -> &[NamedPolicy] {
         match self {
             Self::Given(policy) => policy,
-            Self::OfCluster(policies) => policies.get(namespace).map_or(&[], Vec::as_slice),
+            Self::OfCluster(rules) => rules.get(namespace).map_or(&[], |rules| &rules.policies),
+        }
+    }
+
+    fn may_have_limit_range(&self, namespace: &str) -> bool {
+        match self {
+            Self::Given(_) => true,
+            Self::OfCluster(rules) => {
+                rules.get(namespace).is_none_or(|rules| rules.may_have_limit_range)
+            }
         }
     }
 }
@@ -70,15 +89,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let excluded = args.choice.exclusion.namespaces();
     let mut coverage = CoverageCounter::default();
     let read = read(args, global, &excluded, &mut coverage)?;
-    let (policies, source) = match given {
+    let (rules, source) = match given {
         Some((name, policy)) => {
-            let rules = Ok(Arc::new(policy));
-            let policies = Policies::Given([NamedPolicy { name: name.into(), rules }]);
-            (policies, PolicySource::Given { name: args.choice.name() })
+            let policy = NamedPolicy { name: name.into(), rules: Ok(Arc::new(policy)) };
+            (Rules::Given([policy]), PolicySource::Given { name: args.choice.name() })
         }
         None => of_cluster(namespaces(&read, &excluded), global)?,
     };
-    let objects = read.into_iter().flat_map(|document| document.admitted(&policies, &excluded));
+    let objects = read.into_iter().flat_map(|document| document.admitted(&rules, &excluded));
     let files = Source::Files { paths: args.filename.clone() };
     let report = AdmissionReport::new(files, source, objects.collect(), coverage.finish());
     output::report(&report, &report.coverage, form, global.console())?;
@@ -91,35 +109,32 @@ struct Document {
     file: Arc<str>,
     number: u32,
     content: DocumentContent,
-    /// Those of the content's objects.
-    specs: Vec<SpecView>,
 }
 
 impl Document {
     /// Drops the objects that controllers make of other objects of the input.
     fn keep_counted(&mut self, objects: &InputObjects, coverage: &mut CoverageCounter) {
-        let found = self.content.objects.drain(..).zip(self.specs.drain(..)).collect::<Vec<_>>();
-        for (object, spec) in found {
-            if objects.counts(&object) {
-                self.content.objects.push(object);
-                self.specs.push(spec);
-            } else {
-                coverage.controlled();
-            }
-        }
+        let before = self.content.objects.len();
+        self.content.objects.retain(|object| objects.counts(object));
+        (self.content.objects.len()..before).for_each(|_| coverage.controlled());
     }
 
-    fn admitted(self, policies: &Policies, excluded: &ExcludedNamespaces) -> Vec<AdmittedObject> {
-        let Self { file, number, content, specs } = self;
-        let objects = content.objects.into_iter().zip(specs);
-        let admitted = objects.map(|(ManifestObject { facts, line, .. }, spec)| {
+    fn admitted(self, rules: &Rules, excluded: &ExcludedNamespaces) -> Vec<AdmittedObject> {
+        let Self { file, number, content } = self;
+        let admitted = content.objects.into_iter().map(|ManifestObject { facts, line, .. }| {
             let place = (Arc::clone(&file), number, line);
             if excluded.contains(&facts.namespace) {
                 return AdmittedObject::excluded(&facts, place);
             }
-            let policies = policies.of(&facts.namespace);
-            let request = Request::create(facts.kind, &facts.namespace, spec);
-            AdmittedObject::of(&facts, place, policies.len(), &admit(&request, policies))
+            let policies = rules.policies(&facts.namespace);
+            let creation = Creation {
+                kind: facts.kind,
+                namespace: &facts.namespace,
+                user: "",
+                facts: &facts.checked,
+                is_before_limit_ranges: rules.may_have_limit_range(&facts.namespace),
+            };
+            AdmittedObject::of(&facts, place, policies.len(), &creation.admit(policies))
         });
         admitted.collect()
     }
@@ -165,23 +180,20 @@ fn of_input(input: &Input, namespace: &str, limit: u64) -> Result<Vec<Document>,
         return Err("holds no document".to_owned());
     }
     let read = documents.iter().map(|document| {
-        let (mut objects, mut specs) = (Vec::new(), Vec::new());
-        let content = document.read_each(namespace, &mut |object, view| {
-            // What a status says counts for nothing, so a pod that ended is one to judge.
-            let facts = object.facts.without_status();
-            objects.push(ManifestObject { facts, ..object });
-            specs.push(view.spec.clone());
-        });
-        let mut content = DocumentContent { objects, ..content };
+        let mut content = document.read(namespace);
         if !input.is_explicit {
             content.skip_what_is_no_manifest();
         }
-        Document { file: Arc::clone(&input.name), number: document.number, content, specs }
+        for object in &mut content.objects {
+            // The status does not count at admission, so a pod that ended is judged as well.
+            object.facts.clear_status();
+        }
+        Document { file: Arc::clone(&input.name), number: document.number, content }
     });
     Ok(read.collect())
 }
 
-/// The namespaces whose policies are asked for.
+/// The namespaces of the objects, without excluded ones.
 fn namespaces(read: &[Document], excluded: &ExcludedNamespaces) -> BTreeSet<Arc<str>> {
     let objects = read.iter().flat_map(|document| &document.content.objects);
     let names = objects.map(|object| Arc::clone(&object.facts.namespace));
@@ -191,24 +203,42 @@ fn namespaces(read: &[Document], excluded: &ExcludedNamespaces) -> BTreeSet<Arc<
 fn of_cluster(
     namespaces: BTreeSet<Arc<str>>,
     global: &Global,
-) -> anyhow::Result<(Policies, PolicySource)> {
+) -> anyhow::Result<(Rules, PolicySource)> {
     cluster::run(async {
         let cluster = live::connect(global).await?;
-        let mut policies = BTreeMap::new();
+        let mut rules = BTreeMap::new();
         if PolicyApi::find(&cluster).await?.is_none() {
-            let absent = "the cluster does not have the definition of policies, so it has none";
+            let absent = "the cluster has no definition of DevOpsPolicy, and so no policies";
             global.console().note(absent);
         } else {
             for namespace in namespaces {
-                policies.insert(namespace.to_string(), list(&cluster, &namespace).await?);
+                let policies = list(&cluster, &namespace).await?;
+                let may_have_limit_range = may_have_limit_range(&cluster, &namespace).await;
+                let of_namespace = NamespaceRules { policies, may_have_limit_range };
+                rules.insert(namespace.to_string(), of_namespace);
             }
         }
         let (context, server) = (cluster.context.clone(), cluster.server.clone());
-        Ok((Policies::OfCluster(policies), PolicySource::Cluster { context, server }))
+        Ok((Rules::OfCluster(rules), PolicySource::Cluster { context, server }))
     })
 }
 
-/// The policies of a namespace as the webhook sees them: one that is invalid is there as well.
+/// Whether a namespace has a `LimitRange` that may set requests and limits of containers. Where it
+/// is not known, because the user may not list them, it may.
+async fn may_have_limit_range(cluster: &Cluster, namespace: &str) -> bool {
+    let operation = format!("cannot list the LimitRanges of namespace {namespace}");
+    let path = LimitRange::url_path(&(), Some(namespace));
+    let mut found = false;
+    let client = cluster.client();
+    let read = pages::read(&client, &path, &operation, |page: Page<LimitRange>| {
+        let limits = page.objects.iter().filter_map(|range| range.spec.as_ref());
+        found |= !page.unreadable.is_empty();
+        found |= limits.flat_map(|spec| &spec.limits).any(|limit| limit.type_ == "Container");
+    });
+    read.await.is_err() || found
+}
+
+/// The policies of a namespace as the webhook has them, invalid ones included.
 async fn list(cluster: &Cluster, namespace: &str) -> Result<Vec<NamedPolicy>, ClusterError> {
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));

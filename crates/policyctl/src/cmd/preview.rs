@@ -7,10 +7,7 @@ use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{
-    AdmissionSimulation, CoverageCounter, CurrentPolicy, NamespacePods, Preview,
-};
-use policy_core::view::PodView;
+use policy_core::report::{CoverageCounter, CurrentPolicy, NamespacePods, Preview};
 
 use super::analyze::live;
 use crate::cli::Global;
@@ -140,7 +137,6 @@ async fn preview(
     let now = Timestamp::now();
     let mut coverage = CoverageCounter::default();
     let mut pods: BTreeMap<Arc<str>, Vec<PodFacts>> = BTreeMap::new();
-    let mut simulations = Simulations { proposed, judged: BTreeMap::new() };
     let targets: BTreeSet<Option<&str>> = proposed.iter().map(|p| p.namespace.as_deref()).collect();
     for target in targets {
         let mut is_read = true;
@@ -149,8 +145,6 @@ async fn preview(
             for pod in live::pods_of(event, &mut coverage) {
                 let facts = PodFacts::of_pod(&pod, "");
                 if coverage.pod(&facts, excluded) {
-                    // Now, since facts do not hold everything that admission messages show.
-                    simulations.pod(&facts, &pod);
                     pods.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
                 }
             }
@@ -166,37 +160,14 @@ async fn preview(
     for (namespace, pods) in &pods {
         let of_namespace = NamespacePods { namespace, pods, excluded, now };
         let today = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
-        let wanted = proposed.iter().enumerate().filter(|(_, p)| p.is_for(namespace));
-        previews.extend(wanted.map(|(number, p)| {
-            let admission = simulations.of(namespace, number);
-            of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today, admission)
-        }));
+        let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
+        previews.extend(
+            applied
+                .map(|p| of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today)),
+        );
     }
     let source = live::source(cluster, global.target.namespace.as_deref());
     Ok(Preview::new(source, previews, coverage.finish()))
-}
-
-/// What admission would do under the proposed policies, by namespace and the policy's position.
-struct Simulations<'a> {
-    proposed: &'a [Proposed],
-    judged: BTreeMap<(Arc<str>, usize), AdmissionSimulation>,
-}
-
-impl Simulations<'_> {
-    fn pod(&mut self, facts: &PodFacts, pod: &PodView) {
-        let wanted = self.proposed.iter().enumerate().filter(|(_, p)| p.is_for(&facts.namespace));
-        for (number, Proposed { name, policy, .. }) in wanted {
-            let simulation = self.judged.entry((Arc::clone(&facts.namespace), number));
-            let simulation = simulation.or_insert_with(|| AdmissionSimulation::new(name, policy));
-            simulation.pod(facts, &pod.spec);
-        }
-    }
-
-    fn of(&mut self, namespace: &Arc<str>, number: usize) -> AdmissionSimulation {
-        let Proposed { name, policy, .. } = &self.proposed[number];
-        let simulation = self.judged.remove(&(Arc::clone(namespace), number));
-        simulation.unwrap_or_else(|| AdmissionSimulation::new(name, policy))
-    }
 }
 
 /// The policies that are in the namespaces today, by namespace.

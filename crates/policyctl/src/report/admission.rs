@@ -60,7 +60,7 @@ impl Table<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use policy_core::admission::{NamedPolicy, Request, Verdict, admit};
+    use policy_core::admission::{AdmissionVerdict, Creation, NamedPolicy};
     use policy_core::facts::PodFacts;
     use policy_core::policy::CompiledPolicy;
     use policy_core::report::{Coverage, Source};
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(namespace: &str, image: &str) -> (PodFacts, Verdict) {
+    fn judged(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
         let pod = json!({
             "metadata": { "namespace": namespace, "name": "web\n" },
             "spec": { "containers": [{ "name": "c", "image": image }] },
@@ -81,8 +81,15 @@ mod tests {
             "severityOverrides": { "latestTag": "high" } });
         let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
         let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
-        let request = Request::create(ObjectKind::Pod, namespace, object.spec);
-        (facts, admit(&request, &policies))
+        let pod = Creation {
+            kind: ObjectKind::Pod,
+            namespace,
+            user: "",
+            facts: &facts.checked,
+            is_before_limit_ranges: false,
+        };
+        let verdict = pod.admit(&policies);
+        (facts, verdict)
     }
 
     #[test]

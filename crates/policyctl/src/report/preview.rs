@@ -136,7 +136,9 @@ impl Table<'_> {
             admission;
         self.line("")?;
         match mode {
-            AdmissionMode::Off => return self.line("Admission: off"),
+            AdmissionMode::Disabled | AdmissionMode::Off => {
+                return self.line("Admission: disabled");
+            }
             AdmissionMode::Warn => return self.line("Admission: warns, and denies nothing"),
             AdmissionMode::Deny if denied.is_empty() && denied_pods.is_empty() => {
                 return self.line("Admission: everything here could be made again");
@@ -184,9 +186,7 @@ mod tests {
     use policy_core::facts::PodFacts;
     use policy_core::namespaces::ExcludedNamespaces;
     use policy_core::policy::{CompiledPolicy, InvalidField};
-    use policy_core::report::{
-        AdmissionSimulation, Coverage, CurrentPolicy, NamespacePods, Source,
-    };
+    use policy_core::report::{Coverage, CurrentPolicy, NamespacePods, Source};
     use serde_json::json;
 
     use super::*;
@@ -209,8 +209,7 @@ mod tests {
         let namespace = &Arc::from("shop");
         let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
         let place = Some("p.yaml:1".to_owned());
-        let admission = AdmissionSimulation::new("p", new);
-        let previewed = of_namespace.preview("p".to_owned(), place, new, today, admission);
+        let previewed = of_namespace.preview("p".to_owned(), place, new, today);
         let source = Source::Files { paths: Vec::new() };
         let mut text = Vec::new();
         let preview = Preview::new(source, vec![previewed], Coverage::default());

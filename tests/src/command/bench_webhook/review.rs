@@ -1,6 +1,6 @@
 //! A pod, and the review of its creation as the API server sends it.
 
-use policy_core::admission::{Verdict, answer};
+use policy_core::admission::{AdmissionVerdict, answer};
 use serde_json::{Value, json};
 
 const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
@@ -33,7 +33,7 @@ pub(super) fn denied(namespace: &str) -> String {
 
 /// The expected response to [`allowed`].
 pub(super) fn allowing_answer() -> Vec<u8> {
-    answer(UID, &Verdict::default())
+    answer(UID, &AdmissionVerdict::default())
 }
 
 /// The HTTP request with a review.

@@ -2,12 +2,12 @@ use super::*;
 
 const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-fn answered(verdict: &Verdict) -> Value {
+fn answered(verdict: &AdmissionVerdict) -> Value {
     serde_json::from_slice(&answer(UID, verdict)).unwrap()
 }
 
 #[test]
-fn a_clean_object_is_let_in_without_a_word() {
+fn a_clean_object_is_recorded_without_a_word() {
     let verdict = verdict(&create(&pod(&[container("web", "nginx:1")])), &[strict()]);
     let text = String::from_utf8(answer(UID, &verdict)).unwrap();
     assert_eq!(
@@ -46,21 +46,22 @@ fn a_denial_names_policy_container_check_and_remedy() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_let_in_and_said_so() {
-    let text = answer_in_doubt(UID, Doubt::UnreadableObject, "the object\ncannot be read: odd");
+fn what_cannot_be_judged_is_recorded_and_said_so() {
+    let text =
+        answer_fail_open(UID, FailOpenReason::UnreadableObject, "the object\ncannot be read: odd");
     let answer: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(
         answer["response"],
         json!({
             "uid": UID, "allowed": true,
-            "warnings": ["let in by the policy webhook without a verdict: the object cannot be read"],
-            "auditAnnotations": { "in-doubt":
+            "warnings": ["allowed by the policy webhook without a verdict: the object cannot be read"],
+            "auditAnnotations": { "fail-open":
                 "unreadable_object: the object cannot be read: the object\u{fffd}cannot be read: odd" },
         })
     );
-    for doubt in Doubt::ALL {
-        let text = String::from_utf8(answer_in_doubt(UID, doubt, "")).unwrap();
-        assert!(text.contains(&format!(r#""in-doubt":"{}: {doubt}""#, doubt.as_str())), "{text}");
+    for doubt in FailOpenReason::ALL {
+        let text = String::from_utf8(answer_fail_open(UID, doubt, "")).unwrap();
+        assert!(text.contains(&format!(r#""fail-open":"{}: {doubt}""#, doubt.as_str())), "{text}");
         assert!(text.contains(&format!("without a verdict: {doubt}\"]")), "not cut: {text}");
     }
 }
@@ -114,7 +115,7 @@ fn long_messages_are_cut_and_the_rest_is_counted() {
     let verdict = super::verdict(&create(&pod(&[container("web", &long)])), &[strict()]);
     let message = verdict.message().unwrap();
     assert!(message.len() < 400, "{}", message.len());
-    let end = "x… (check latest-tag, critical); use a fixed tag or digest";
+    let end = "x… is not pinned (check latest-tag, critical); use a fixed tag or digest";
     assert!(message.ends_with(end), "{message}");
 }
 
@@ -134,12 +135,13 @@ fn no_name_begins_a_line_or_moves_the_cursor() {
 
 #[test]
 fn every_reason_is_a_label_of_its_own() {
-    let labels: std::collections::BTreeSet<_> = Doubt::ALL.iter().map(|d| d.as_str()).collect();
-    assert_eq!(labels.len(), Doubt::ALL.len());
+    let labels: std::collections::BTreeSet<_> =
+        FailOpenReason::ALL.iter().map(|d| d.as_str()).collect();
+    assert_eq!(labels.len(), FailOpenReason::ALL.len());
     assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
     assert_eq!(Operation::ALL.map(Operation::as_str), ["create", "update", "delete", "connect"]);
-    assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "let_in"]);
-    for key in [LET_IN, IN_DOUBT] {
+    assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "recorded"]);
+    for key in [RECORDED, FAIL_OPEN] {
         assert!(key.len() <= 63 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
     }
 }

@@ -1,7 +1,7 @@
 //! Admission as its callers see it: bytes and policies in, answers out.
 
+mod admit;
 mod answers;
-mod judge;
 mod properties;
 mod review;
 
@@ -88,14 +88,16 @@ fn strict() -> NamedPolicy {
     )
 }
 
-fn verdict(review: &Value, policies: &[NamedPolicy]) -> Verdict {
+fn verdict(review: &Value, policies: &[NamedPolicy]) -> AdmissionVerdict {
     let text = review.to_string();
-    let review = Review::read(text.as_bytes()).unwrap();
+    let review = Review::decode(text.as_bytes()).unwrap();
     admit(&review.request.unwrap(), policies)
 }
 
 /// `latest-tag denied` for each finding.
-fn found(verdict: &Verdict) -> Vec<String> {
-    let text = |(check, decision): (_, Decision)| format!("{check} {}", decision.as_str());
-    verdict.findings().map(text).collect()
+fn found(verdict: &AdmissionVerdict) -> Vec<String> {
+    let each = |(check, decision, count): (_, Decision, _)| {
+        std::iter::repeat_n(format!("{check} {}", decision.as_str()), count)
+    };
+    verdict.counts().flat_map(each).collect()
 }

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
 use super::{Coverage, SCHEMA_VERSION, Source};
-use crate::admission::Verdict;
+use crate::admission::AdmissionVerdict;
 use crate::facts::PodFacts;
 
 /// What the webhook would say.
@@ -112,7 +112,7 @@ impl AdmittedObject {
         facts: &PodFacts,
         place: (Arc<str>, u32, u32),
         policies: usize,
-        verdict: &Verdict,
+        verdict: &AdmissionVerdict,
     ) -> Self {
         let (file, document, line) = place;
         let warnings = verdict.warnings();
@@ -139,7 +139,7 @@ impl AdmittedObject {
     /// One of a namespace that is left out.
     #[must_use]
     pub fn excluded(facts: &PodFacts, place: (Arc<str>, u32, u32)) -> Self {
-        Self { is_excluded: true, ..Self::of(facts, place, 0, &Verdict::default()) }
+        Self { is_excluded: true, ..Self::of(facts, place, 0, &AdmissionVerdict::default()) }
     }
 }
 

@@ -2,11 +2,11 @@ use serde_json::json;
 
 use super::Outcome::{Allowed, Denied, Warned};
 use super::*;
-use crate::admission::{NamedPolicy, Request, admit};
+use crate::admission::{AdmissionVerdict, Creation, NamedPolicy};
 use crate::policy::CompiledPolicy;
 use crate::workload::ObjectKind;
 
-fn facts(namespace: &str, image: &str) -> (PodFacts, Verdict) {
+fn facts(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
     let pod = json!({
         "metadata": { "namespace": namespace, "name": "web\n" },
         "spec": { "containers": [{ "name": "c", "image": image }] },
@@ -17,8 +17,15 @@ fn facts(namespace: &str, image: &str) -> (PodFacts, Verdict) {
         "severityOverrides": { "latestTag": "high" } });
     let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
     let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
-    let request = Request::create(ObjectKind::Pod, namespace, object.spec);
-    (facts, admit(&request, &policies))
+    let pod = Creation {
+        kind: ObjectKind::Pod,
+        namespace,
+        user: "",
+        facts: &facts.checked,
+        is_before_limit_ranges: false,
+    };
+    let verdict = pod.admit(&policies);
+    (facts, verdict)
 }
 
 #[test]

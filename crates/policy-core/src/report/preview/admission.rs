@@ -1,4 +1,4 @@
-//! What the webhook would not let in again of what runs in a namespace now.
+//! What the webhook would deny of what runs in a namespace now, if it were created again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,16 +7,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::first;
-use crate::admission::{CONTROLLER_MANAGER, NamedPolicy, Request, admit};
+use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy};
 use crate::api::{AdmissionMode, ControllerPods};
-use crate::facts::PodFacts;
+use crate::facts::{CheckedFacts, ContainerRole, PodFacts};
 use crate::policy::CompiledPolicy;
 use crate::severity::Severity;
-use crate::view::{JobSpecView, JobTemplateView, PodTemplateView, SpecView};
 use crate::workload::{ObjectKind, Workload};
 
-/// What the webhook would do under a policy, told by the pods of now. What something else put into
-/// a running pod counts as if its template had it.
+/// What the webhook would do under a policy, judged by the current pods. What something else set
+/// in a running pod counts as if its template had it.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AdmissionPreview {
@@ -24,33 +23,33 @@ pub struct AdmissionPreview {
     pub mode: AdmissionMode,
     /// From which severity on they do.
     pub deny_severity: Severity,
-    /// Whether pods that the cluster's own controllers make may be denied.
+    /// Whether pods that the cluster's own controllers create may be denied.
     pub controller_pods: ControllerPods,
-    /// The workloads, and the pods that belong to none, that could not be made again, by kind and
-    /// name; at most 1 000.
+    /// The workloads, and the pods without a controller, that could not be created again, by kind
+    /// and name; at most 1 000.
     pub denied: Vec<DeniedWorkload>,
     /// How many more there are.
     pub denied_cut: u64,
-    /// The running pods of the cluster's own controllers that could not be made again if the
+    /// The running pods of the cluster's own controllers that could not be created again if the
     /// policy had `controllerPods: deny`, by name; at most 1 000.
     pub denied_pods: Vec<DeniedPod>,
     /// How many more there are.
     pub denied_pods_cut: u64,
 }
 
-/// A workload that could not be made again.
+/// A workload that could not be created again.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedWorkload {
-    /// The workload; the pod itself where it belongs to none.
+    /// The workload; the pod itself where it has no controller.
     pub workload: Workload,
-    /// How many of its pods tell so.
+    /// How many of its pods have such findings.
     pub pods: u64,
-    /// What its user would be shown, in lines.
+    /// The message that its user would get, in lines.
     pub message: String,
 }
 
-/// A pod that its controller could not make again.
+/// A pod that its controller could not create again.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedPod {
@@ -60,64 +59,50 @@ pub struct DeniedPod {
     pub workload: Workload,
 }
 
-/// Judges the pods of a namespace as if they and their workloads were made again.
-#[derive(Clone, Debug)]
-pub struct AdmissionSimulation {
-    as_it_is: [NamedPolicy; 1],
-    denying_pods: [NamedPolicy; 1],
-    admission: crate::api::Admission,
-    denied: BTreeMap<Workload, (u64, String)>,
-    denied_pods: BTreeMap<Box<str>, Workload>,
-}
-
-impl AdmissionSimulation {
-    /// The door as it would be under a policy of that name.
-    #[must_use]
-    pub fn new(name: &str, policy: &CompiledPolicy) -> Self {
+impl AdmissionPreview {
+    /// Judges the pods of a namespace as if they and their workloads were created again under a
+    /// policy of that name.
+    pub(super) fn of(pods: &[PodFacts], name: &str, policy: &CompiledPolicy) -> Self {
         let named = |rules| [NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) }];
-        Self {
-            as_it_is: named(policy.clone()),
-            denying_pods: named(policy.clone().with_controller_pods(ControllerPods::Deny)),
-            admission: policy.admission().clone(),
-            denied: BTreeMap::new(),
-            denied_pods: BTreeMap::new(),
+        let as_it_is = named(policy.clone());
+        let denying_pods = named(policy.clone().with_controller_pods(ControllerPods::Deny));
+        let mut denied: BTreeMap<&Workload, (u64, String)> = BTreeMap::new();
+        let mut denied_pods = BTreeMap::new();
+        for pod in pods {
+            let workload = &pod.workload;
+            // What other controllers create is judged itself.
+            let kind = ObjectKind::in_group(&workload.group, &workload.kind);
+            let facts = without_ephemeral(&pod.checked);
+            let creation = |kind, user| Creation {
+                kind,
+                namespace: &pod.namespace,
+                user,
+                facts: &facts,
+                is_before_limit_ranges: false,
+            };
+            let created = creation(kind.unwrap_or(ObjectKind::Pod), "");
+            if let Some(message) = created.admit(&as_it_is).message() {
+                denied.entry(workload).or_insert((0, message)).0 += 1;
+            }
+            let created_again = creation(ObjectKind::Pod, CONTROLLER_MANAGER);
+            let is_of_controller = kind.is_some_and(|kind| kind != ObjectKind::Pod);
+            if is_of_controller && !created_again.admit(&denying_pods).is_allowed() {
+                denied_pods.insert(pod.name.clone(), workload.clone());
+            }
         }
-    }
-
-    /// Judges a pod and its workload.
-    pub fn pod(&mut self, facts: &PodFacts, spec: &SpecView) {
-        // Nothing is made with ephemeral containers: they are added later.
-        let spec = SpecView { ephemeral_containers: Vec::new(), ..spec.clone() };
-        let Workload { group, kind, .. } = &facts.workload;
-        // What other controllers make is judged itself.
-        let kind = ObjectKind::in_group(group, kind).unwrap_or(ObjectKind::Pod);
-        let is_of_controller = kind != ObjectKind::Pod;
-        let door = Request::create(kind, &facts.namespace, spec_of(kind, spec.clone()));
-        if let Some(message) = admit(&door, &self.as_it_is).message() {
-            let denied = self.denied.entry(facts.workload.clone()).or_insert((0, message));
-            denied.0 += 1;
-        }
-        let mut again = Request::create(ObjectKind::Pod, &facts.namespace, spec);
-        again.user = CONTROLLER_MANAGER.into();
-        if is_of_controller && !admit(&again, &self.denying_pods).is_allowed() {
-            self.denied_pods.insert(facts.name.clone(), facts.workload.clone());
-        }
-    }
-
-    pub(super) fn finish(self) -> AdmissionPreview {
-        let denied = self.denied.into_iter().map(|(workload, (pods, message))| DeniedWorkload {
-            workload,
+        let denied = denied.into_iter().map(|(workload, (pods, message))| DeniedWorkload {
+            workload: workload.clone(),
             pods,
             message,
         });
         let (denied, denied_cut) = first(denied.collect());
-        let pods =
-            self.denied_pods.into_iter().map(|(name, workload)| DeniedPod { name, workload });
+        let pods = denied_pods.into_iter().map(|(name, workload)| DeniedPod { name, workload });
         let (denied_pods, denied_pods_cut) = first(pods.collect());
-        AdmissionPreview {
-            mode: self.admission.mode,
-            deny_severity: self.admission.deny_severity,
-            controller_pods: self.admission.controller_pods,
+        let admission = policy.admission();
+        Self {
+            mode: admission.mode,
+            deny_severity: admission.deny_severity,
+            controller_pods: admission.controller_pods,
             denied,
             denied_cut,
             denied_pods,
@@ -126,15 +111,9 @@ impl AdmissionSimulation {
     }
 }
 
-/// The spec of an object of that kind that makes such pods.
-fn spec_of(kind: ObjectKind, spec: SpecView) -> SpecView {
-    let template = PodTemplateView { spec };
-    match kind {
-        ObjectKind::Pod => template.spec,
-        ObjectKind::CronJob => {
-            let job_template = JobTemplateView { spec: JobSpecView { template } };
-            SpecView { job_template: Some(Box::new(job_template)), ..SpecView::default() }
-        }
-        _ => SpecView { template: Some(Box::new(template)), ..SpecView::default() },
-    }
+/// No pod is created with ephemeral containers: they are added later.
+fn without_ephemeral(facts: &CheckedFacts) -> CheckedFacts {
+    let mut facts = facts.clone();
+    facts.containers.retain(|container| container.role != ContainerRole::Ephemeral);
+    facts
 }

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-pub use admission::{AdmissionPreview, AdmissionSimulation, DeniedPod, DeniedWorkload};
+pub use admission::{AdmissionPreview, DeniedPod, DeniedWorkload};
 
 use super::assessment::{Assessed, Assessment};
 use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, Summary, as_text};
@@ -189,8 +189,7 @@ pub struct NamespacePods<'a> {
 }
 
 impl<'a> NamespacePods<'a> {
-    /// What a policy would say, beside those of today. `admission` has judged the same pods
-    /// under the same policy.
+    /// The findings under a policy, compared with those under the current ones.
     #[must_use]
     pub fn preview(
         self,
@@ -198,7 +197,6 @@ impl<'a> NamespacePods<'a> {
         place: Option<String>,
         compiled: &'a CompiledPolicy,
         today: &'a [CurrentPolicy],
-        admission: AdmissionSimulation,
     ) -> PolicyPreview {
         let then = self.judged(compiled);
         let mut comparisons: Vec<Comparison> = today
@@ -218,7 +216,8 @@ impl<'a> NamespacePods<'a> {
             comparisons.push(compare(None, &then));
         }
         let summary = Summary::of(&then.tally, compiled);
-        let (namespace, admission) = (Arc::clone(self.namespace), admission.finish());
+        let namespace = Arc::clone(self.namespace);
+        let admission = AdmissionPreview::of(self.pods, &policy, compiled);
         PolicyPreview { namespace, policy, place, summary, comparisons, admission }
     }
 

@@ -21,7 +21,7 @@ fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -
     let namespace = &Arc::from("shop");
     let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
     let place = Some("p.yaml:1".to_owned());
-    of_namespace.preview("p".to_owned(), place, new, today, AdmissionSimulation::new("p", new))
+    of_namespace.preview("p".to_owned(), place, new, today)
 }
 
 fn todays(name: &str, policy: CompiledPolicy) -> CurrentPolicy {
@@ -125,13 +125,12 @@ proptest! {
     }
 }
 
-/// A pod of that image with that controller, judged at the door.
-fn at_the_door(
+/// The preview of pods with that image and controller.
+fn admission(
     policy: &CompiledPolicy,
     pods: &[(&str, &str, serde_json::Value)],
 ) -> AdmissionPreview {
-    let mut door = AdmissionSimulation::new("p", policy);
-    for (name, image, owner) in pods {
+    let pods = pods.iter().map(|(name, image, owner)| {
         let pod = json!({
             "metadata": { "namespace": "shop", "name": name, "ownerReferences": [owner],
                 "labels": { "pod-template-hash": "5d8" } },
@@ -140,10 +139,9 @@ fn at_the_door(
                 "ephemeralContainers": [{ "name": "debug", "image": "busybox" }],
             },
         });
-        let pod: crate::view::PodView = serde_json::from_value(pod).unwrap();
-        door.pod(&PodFacts::of_pod(&pod, ""), &pod.spec);
-    }
-    door.finish()
+        PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
+    });
+    AdmissionPreview::of(&pods.collect::<Vec<_>>(), "p", policy)
 }
 
 fn owner(api_version: &str, kind: &str, name: &str) -> serde_json::Value {
@@ -151,7 +149,7 @@ fn owner(api_version: &str, kind: &str, name: &str) -> serde_json::Value {
 }
 
 #[test]
-fn what_could_not_be_made_again_is_told_apart_from_what_could_not_come_back() {
+fn denied_workloads_are_separate_from_denied_pods_of_controllers() {
     let deny = json!({ "forbidLatestTag": true, "requireResources": true,
         "admission": { "denySeverity": "medium" } });
     let new = policy(deny.clone());
@@ -163,7 +161,7 @@ fn what_could_not_be_made_again_is_told_apart_from_what_could_not_come_back() {
         ("game", "x:1", owner("example.com/v1", "Fleet", "game")),
         ("bare", "x", json!({})),
     ];
-    let found = at_the_door(&new, &pods);
+    let found = admission(&new, &pods);
     let denied = |d: &DeniedWorkload| format!("{} {}", d.workload, d.pods);
     let names: Vec<String> = found.denied.iter().map(denied).collect();
     // A template may lack resources: a LimitRange fills them in. A pod that exists may not.
@@ -177,6 +175,6 @@ fn what_could_not_be_made_again_is_told_apart_from_what_could_not_come_back() {
     assert_eq!(pods_denied, ["db-0", "web-5d8-a", "web-5d8-b"]);
     let mut off = deny;
     off["admission"]["mode"] = json!("warn");
-    let found = at_the_door(&policy(off), &pods);
+    let found = admission(&policy(off), &pods);
     assert_eq!((found.denied, found.denied_pods), (vec![], vec![]));
 }

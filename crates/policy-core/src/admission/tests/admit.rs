@@ -1,5 +1,7 @@
 use super::*;
 use crate::checks::CheckId;
+use crate::facts::CheckedFacts;
+use crate::workload::ObjectKind;
 
 const LATEST: &str = "latest-tag denied";
 
@@ -23,6 +25,7 @@ fn each_finding_denies_or_warns_by_severity_and_mode() {
         (json!({ "denySeverity": "medium" }), &[LATEST, "missing-liveness denied"]),
         (json!({ "denySeverity": "critical" }), &[LATEST, "missing-liveness warned"]),
         (json!({ "mode": "warn", "denySeverity": "low" }), &both_warned),
+        (json!({ "mode": "disabled", "denySeverity": "low" }), &[]),
         (json!({ "mode": "off", "denySeverity": "low" }), &[]),
     ] {
         assert_eq!(found_in(&bad, &[admission(settings.clone())]), expected, "{settings}");
@@ -42,7 +45,7 @@ fn all_policies_apply_and_any_denial_denies() {
 }
 
 #[test]
-fn every_kind_is_judged_at_the_door() {
+fn every_kind_with_a_pod_template_is_judged() {
     for (api_version, kind) in [
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
@@ -109,7 +112,36 @@ fn what_a_template_lacks_may_still_be_filled_in() {
     let bare = [json!({ "name": "web", "image": "nginx:1" })];
     assert_eq!(found_in(&create(&pod(&bare)), &wanting), ["missing-resources denied"]);
     let deployment = workload("apps/v1", "Deployment", &bare);
-    assert_eq!(found_in(&create(&deployment), &wanting), ["missing-resources warned"]);
+    let warned = verdict(&create(&deployment), &wanting);
+    assert_eq!(found(&warned), ["missing-resources warned"]);
+    let text = "policy production/p: container web: may be filled in by a LimitRange: missing ";
+    assert!(warned.warnings()[0].starts_with(text), "{:?}", warned.warnings());
+    let from_file = |is_before_limit_ranges| {
+        let spec = serde_json::from_value(pod(&bare)["spec"].clone()).unwrap();
+        let (kind, namespace, user) = (ObjectKind::Pod, "production", "");
+        let facts = &CheckedFacts::of_spec(kind, &spec).unwrap();
+        let pod = Creation { kind, namespace, user, facts, is_before_limit_ranges };
+        found(&pod.admit(&wanting))
+    };
+    assert_eq!(from_file(true), ["missing-resources warned"]);
+    assert_eq!(from_file(false), ["missing-resources denied"]);
+}
+
+#[test]
+fn mirrors_of_static_pods_are_allowed_and_recorded() {
+    let bare = create(&pod(&[json!({ "name": "web", "image": "nginx" })]));
+    let policies = [policy(
+        "deny",
+        json!({ "forbidLatestTag": true,
+        "admission": { "denySeverity": "low", "controllerPods": "deny" } }),
+    )];
+    let mirror = verdict(&by("system:node:node-0", bare.clone()), &policies);
+    assert_eq!(found(&mirror), ["latest-tag recorded"]);
+    assert!(mirror.is_allowed() && mirror.annotations().contains_key(RECORDED));
+    let mut annotated = by(ANN, bare);
+    annotated["request"]["object"]["metadata"]["annotations"] =
+        json!({ "kubernetes.io/config.mirror": "abc" });
+    assert!(!verdict(&annotated, &policies).is_allowed(), "metadata proves nothing");
 }
 
 #[test]
@@ -137,6 +169,24 @@ fn of_an_update_only_what_it_brings_in_counts() {
     assert_eq!(after(&moved), [LATEST], "the same name in another role");
 }
 
+/// An update that fixes a part of an old finding does not introduce the rest of it.
+#[test]
+fn a_finding_is_the_same_by_check_container_and_field() {
+    let resources = [policy("p", json!({ "requireResources": true, "forbidLatestTag": true }))];
+    let of = |image: &str, resources: Value| {
+        pod(&[json!({ "name": "web", "image": image, "resources": resources })])
+    };
+    let after = |old: &Value, new: &Value| found_in(&update(old, new), &resources);
+    let none = of("app:1", json!({}));
+    let limit = of("app:1", json!({ "limits": { "memory": "1Gi" } }));
+    let cpu = of("app:1", json!({ "requests": { "cpu": 1 } }));
+    assert!(after(&none, &limit).is_empty(), "a memory limit is added");
+    assert_eq!(after(&limit, &none), ["missing-resources warned"], "it is removed");
+    assert_eq!(after(&limit, &cpu), ["missing-resources warned"], "another field is missing");
+    assert!(after(&of("app", json!({})), &of("app", json!({}))).is_empty());
+    assert_eq!(after(&of("app", json!({})), &of("web", json!({}))), ["latest-tag warned"]);
+}
+
 #[test]
 fn a_create_and_an_update_without_old_object_are_judged_whole() {
     let bad = pod(&[container("web", "nginx")]);
@@ -157,11 +207,11 @@ fn pods_of_the_clusters_controllers_come_back_unless_the_policy_denies_them() {
         "severityOverrides": { "latestTag": "critical" }, "admission": { "controllerPods": "deny" } }),
     );
     let as_controller = by(REPLICA_SETS, bare.clone());
-    let let_in = verdict(&as_controller, &[strict()]);
-    assert_eq!(found(&let_in), ["latest-tag let_in", "missing-readiness let_in"]);
-    assert!(let_in.is_allowed() && let_in.warnings().is_empty());
+    let recorded = verdict(&as_controller, &[strict()]);
+    assert_eq!(found(&recorded), ["latest-tag recorded", "missing-readiness recorded"]);
+    assert!(recorded.is_allowed() && recorded.warnings().is_empty());
     assert_eq!(
-        let_in.annotations()[LET_IN],
+        recorded.annotations()[RECORDED],
         "policy production/strict: container web: image nginx is not pinned (latest-tag, critical); \
          policy production/strict: container web: missing readiness probe (missing-readiness, medium)"
     );
@@ -196,8 +246,8 @@ fn replica_sets_and_jobs_of_the_controllers_were_judged_before() {
         let object = create(&workload(api_version, kind, &[container("web", "nginx")]));
         for user in [&account(controller), "system:kube-controller-manager"] {
             let verdict = verdict(&by(user, object.clone()), &[deny()]);
-            assert_eq!(found(&verdict), ["latest-tag let_in"], "{kind} by {user}");
-            assert!(verdict.annotations().contains_key(LET_IN));
+            assert_eq!(found(&verdict), ["latest-tag recorded"], "{kind} by {user}");
+            assert!(verdict.annotations().contains_key(RECORDED));
         }
         for user in [ANN, &account("namespace-controller"), REPLICA_SETS] {
             let verdict = verdict(&by(user, object.clone()), &[deny()]);
@@ -215,22 +265,22 @@ fn an_invalid_policy_is_left_out_and_the_others_deny() {
     let good = create(&pod(&[container("web", "nginx:1")]));
     let in_doubt = verdict(&good, std::slice::from_ref(&bad));
     assert!(in_doubt.is_allowed());
-    assert_eq!(in_doubt.doubt(), Some(Doubt::InvalidPolicy));
+    assert_eq!(in_doubt.fail_open_reason(), Some(FailOpenReason::InvalidPolicy));
     assert_eq!(
         in_doubt.warnings(),
         [
-            "policy production/bad is invalid and was left out: spec.weights.pending: must be 0 to 100, not 101"
+            "policy production/bad is invalid and was not applied: spec.weights.pending: must be 0 to 100, not 101"
         ]
     );
     assert_eq!(
-        in_doubt.annotations()[IN_DOUBT],
-        "invalid_policy: policy production/bad is invalid and was left out: spec.weights.pending: must be 0 to 100, not 101"
+        in_doubt.annotations()[FAIL_OPEN],
+        "invalid_policy: policy production/bad is invalid and was not applied: spec.weights.pending: must be 0 to 100, not 101"
     );
     let denied = verdict(&create(&pod(&[container("web", "nginx")])), &[bad.clone(), strict()]);
-    assert!(!denied.is_allowed() && denied.doubt().is_some());
+    assert!(!denied.is_allowed() && denied.fail_open_reason().is_some());
     let mut deleted = good;
     deleted["request"]["operation"] = json!("DELETE");
-    assert_eq!(verdict(&deleted, &[bad]).doubt(), None, "not judged anyway");
+    assert_eq!(verdict(&deleted, &[bad]).fail_open_reason(), None, "not judged anyway");
 }
 
 #[test]

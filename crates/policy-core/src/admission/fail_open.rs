@@ -1,0 +1,90 @@
+//! Why a request is allowed without a complete verdict.
+
+use std::fmt;
+
+use super::line::Line;
+use super::verdict::ANNOTATION;
+
+/// Why a request is allowed although it was not judged, or not by all policies. Each reason has its
+/// own count in `webhook_failopen_total`, so that a webhook that allows everything differs visibly
+/// from one that finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailOpenReason {
+    /// The object, the old object or another part of the request has the wrong type.
+    UnreadableObject,
+    /// The initial list of policies is not complete yet.
+    NotSynced,
+    /// Deciding panicked.
+    Panic,
+    /// The decision took longer than the deadline.
+    Deadline,
+    /// A policy is invalid. The others were applied.
+    InvalidPolicy,
+    /// The body holds no request, or one without a uid (HTTP 400).
+    Unreadable,
+    /// There were too many concurrent requests (HTTP 503).
+    Overload,
+    /// The body exceeds the limit (HTTP 413).
+    TooLarge,
+    /// The body did not arrive in time, or not completely.
+    SlowBody,
+    /// The caller did not present the API server's client certificate.
+    Unauthenticated,
+}
+
+impl FailOpenReason {
+    /// All reasons.
+    pub const ALL: [Self; 10] = [
+        Self::UnreadableObject,
+        Self::NotSynced,
+        Self::Panic,
+        Self::Deadline,
+        Self::InvalidPolicy,
+        Self::Unreadable,
+        Self::Overload,
+        Self::TooLarge,
+        Self::SlowBody,
+        Self::Unauthenticated,
+    ];
+
+    /// The reason as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableObject => "unreadable_object",
+            Self::NotSynced => "not_synced",
+            Self::Panic => "panic",
+            Self::Deadline => "deadline",
+            Self::InvalidPolicy => "invalid_policy",
+            Self::Unreadable => "unreadable",
+            Self::Overload => "overload",
+            Self::TooLarge => "too_large",
+            Self::SlowBody => "slow_body",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    /// The value of the audit annotation: the metric label, then the detail.
+    pub(super) fn annotation(self, detail: &str) -> String {
+        let line = Line { characters: ANNOTATION.bytes, bytes: ANNOTATION.bytes };
+        line.cut(format!("{}: {detail}", self.as_str()).into())
+    }
+}
+
+/// The reason as a clause for messages.
+impl fmt::Display for FailOpenReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnreadableObject => "the object cannot be read",
+            Self::NotSynced => "the policies have not been read yet",
+            Self::Panic => "the policy webhook had an internal error",
+            Self::Deadline => "the decision took too long",
+            Self::InvalidPolicy => "a policy is invalid",
+            Self::Unreadable => "the request cannot be read",
+            Self::Overload => "there are too many concurrent requests",
+            Self::TooLarge => "the request is too large",
+            Self::SlowBody => "the request did not arrive in time",
+            Self::Unauthenticated => "the caller is not authenticated as the API server",
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! A request, after decoding.
+
+use std::borrow::Cow;
+
+use crate::view::SpecView;
+use crate::workload::ObjectKind;
+
+/// A request. Of the object it holds only the spec, so that a verdict cannot depend on metadata or
+/// status.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The operation on the object.
+    pub operation: Operation,
+    /// The kind of the object, `None` for one that is not judged. Where the API server converts for
+    /// the webhook (`matchPolicy: Equivalent`), the kind converted to.
+    pub kind: Option<ObjectKind>,
+    /// The subresource, such as `ephemeralcontainers`; empty for the object itself.
+    pub subresource: Cow<'a, str>,
+    /// The namespace of the request; the one in the object's metadata does not count.
+    pub namespace: Cow<'a, str>,
+    /// The user that the API server authenticated.
+    pub user: Cow<'a, str>,
+    /// The spec of the object; `None` where it is not judged.
+    pub spec: Option<Box<SpecView>>,
+    /// The spec of the old object; `None` except for updates.
+    pub old_spec: Option<Box<SpecView>>,
+}
+
+/// The operation on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// The object is created.
+    Create,
+    /// The object is changed.
+    Update,
+    /// The object is deleted.
+    Delete,
+    /// A connection is opened, as by `kubectl exec`.
+    Connect,
+}
+
+impl Request<'_> {
+    /// The kind where the request is judged at all: the creation or change of a pod or of an object
+    /// with a pod template, as a whole or by its ephemeral containers.
+    #[must_use]
+    pub fn judged_kind(&self) -> Option<ObjectKind> {
+        let is_judged = matches!(self.operation, Operation::Create | Operation::Update)
+            && matches!(&*self.subresource, "" | "ephemeralcontainers");
+        self.kind.filter(|_| is_judged)
+    }
+}
+
+impl Operation {
+    /// All operations.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
+
+    /// The operation as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// The operation by its name in a review.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "CREATE" => Some(Self::Create),
+            "UPDATE" => Some(Self::Update),
+            "DELETE" => Some(Self::Delete),
+            "CONNECT" => Some(Self::Connect),
+            _ => None,
+        }
+    }
+}

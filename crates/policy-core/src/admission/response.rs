@@ -1,0 +1,81 @@
+//! The answer to a review, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::FAIL_OPEN;
+use super::fail_open::FailOpenReason;
+use super::verdict::{AdmissionVerdict, WARNING};
+use crate::text::excerpt;
+
+/// The capacity for an answer, in bytes. One that allows without warnings is shorter.
+const CAPACITY: usize = 256;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AdmissionReview<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    audit_annotations: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    code: u16,
+    reason: &'static str,
+    message: String,
+}
+
+impl Response<'_> {
+    fn into_json(self) -> Vec<u8> {
+        let review =
+            AdmissionReview { api_version: super::API_VERSION, kind: super::KIND, response: self };
+        let mut json = Vec::with_capacity(CAPACITY);
+        // Strings and numbers always serialize. An empty body would be allowed by failurePolicy.
+        match serde_json::to_writer(&mut json, &review) {
+            Ok(()) => json,
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// The answer to a request that was judged. A denial has status 403, Forbidden.
+#[must_use]
+pub fn answer(uid: &str, verdict: &AdmissionVerdict) -> Vec<u8> {
+    let status =
+        verdict.message().map(|message| Status { code: 403, reason: "Forbidden", message });
+    let (warnings, audit_annotations) = (verdict.warnings(), verdict.annotations());
+    let allowed = verdict.is_allowed();
+    Response { uid, allowed, status, warnings, audit_annotations }.into_json()
+}
+
+/// The answer to a request that could not be judged: allowed, with a warning for the user, and an
+/// audit annotation that also has the detail.
+#[must_use]
+pub fn answer_fail_open(uid: &str, reason: FailOpenReason, detail: &str) -> Vec<u8> {
+    let warning = format!("allowed by the policy webhook without a verdict: {reason}");
+    let separator = if detail.is_empty() { "" } else { ": " };
+    let annotation = reason.annotation(&format!("{reason}{separator}{}", excerpt(detail)));
+    Response {
+        uid,
+        allowed: true,
+        status: None,
+        warnings: vec![WARNING.cut(warning.into())],
+        audit_annotations: BTreeMap::from([(FAIL_OPEN, annotation)]),
+    }
+    .into_json()
+}

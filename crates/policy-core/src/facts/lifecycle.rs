@@ -1,0 +1,57 @@
+//! How long a pod has been pending, and whether it has ended.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::view::{PodScheduledView, PodStatusView, SpecView};
+
+/// The phase of a pod, as far as checks depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Running, or held by a scheduling gate, or a template.
+    Active,
+    /// Waiting for a node or an image.
+    Pending {
+        /// When it was created, or when its last scheduling gate was removed, in seconds since
+        /// 1970; `None` where neither is known.
+        since: Option<i64>,
+    },
+    /// Succeeded or Failed. Such a pod is not counted.
+    Ended,
+}
+
+impl Lifecycle {
+    pub(super) fn of(metadata: &ObjectMeta, spec: &SpecView, status: &PodStatusView) -> Self {
+        match status.phase.as_deref() {
+            Some("Succeeded" | "Failed") => Self::Ended,
+            Some("Pending") if spec.scheduling_gates.is_empty() => {
+                Self::of_ungated(metadata, status.scheduled)
+            }
+            _ => Self::Active,
+        }
+    }
+
+    /// Kubernetes keeps no record of scheduling gates that were removed, only traces:
+    ///
+    /// - Removing a gate changes the spec and so raises `metadata.generation`, which starts at 1
+    ///   ([KEP-5067](https://github.com/kubernetes/enhancements/issues/5067)); scheduling does not
+    ///   raise it. At generation 1 there never was a gate, and the age runs from creation.
+    /// - The API server creates a gated pod with the condition `PodScheduled` and the reason
+    ///   `SchedulingGated` ([KEP-3521](https://github.com/kubernetes/enhancements/issues/3521)).
+    ///   While it is still there, the scheduler has not handled the pod since the gate ended.
+    /// - When the pod gets a node, `PodScheduled` changes to `True`. The age runs from then: no
+    ///   earlier time is known for certain.
+    /// - While the scheduler finds no node, it keeps the condition's status and with it the time of
+    ///   creation. The end of the gate is then not recorded anywhere, and the age runs from
+    ///   creation.
+    fn of_ungated(metadata: &ObjectMeta, scheduled: PodScheduledView) -> Self {
+        let created = metadata.creation_timestamp.as_ref().map(|time| Timestamp::as_second(time.0));
+        if metadata.generation == Some(1) {
+            return Self::Pending { since: created };
+        }
+        if scheduled.is_gated {
+            return Self::Active;
+        }
+        Self::Pending { since: created.max(scheduled.last_transition) }
+    }
+}
