@@ -63,7 +63,7 @@ proptest! {
             merged.merge(part);
         }
         let source = || Source::Files { paths: vec!["all.yaml".to_owned()] };
-        let [in_order, merged] = [in_order, merged].map(|assessment| assessment.finish(source()));
+        let [in_order, merged] = [in_order, merged].map(|assessment| assessment.finish(source(), String::new()));
         prop_assert_eq!(in_order, merged);
     }
 
@@ -76,7 +76,7 @@ proptest! {
         for document in documents(pods.join("---\n").as_bytes()) {
             assessment.document(&file, document.number, &document.read("default"));
         }
-        let report = assessment.finish(Source::Files { paths: Vec::new() });
+        let report = assessment.finish(Source::Files { paths: Vec::new() }, String::new());
         let points: u64 = report
             .findings
             .iter()

@@ -1,4 +1,4 @@
-//! By what pods are judged, and what the exit code says of it.
+//! The policy that judges, and the thresholds that set the exit code.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,13 @@ use policy_core::report::Summary;
 use policy_core::severity::Severity;
 use policy_core::text::printable;
 
-use crate::cli;
 use crate::exit::Exit;
 use crate::input;
+use crate::names;
 use crate::output;
+
+/// The name under which `bundle apply` prints a bundle, and under which it is judged before that.
+pub(crate) const BUNDLE_POLICY: &str = "devops-policy";
 
 /// The options of commands that judge by one policy.
 #[derive(clap::Args)]
@@ -25,7 +28,7 @@ pub(crate) struct PolicyChoice {
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
     bundle: Option<String>,
 
-    /// Judge by the DevOpsPolicy of a file
+    /// Judge by the `DevOpsPolicy` of a file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -37,11 +40,11 @@ pub(crate) struct PolicyChoice {
     pub(crate) max_file_size: u64,
 }
 
-/// What is left out.
+/// The namespaces that a command excludes.
 #[derive(clap::Args)]
 pub(crate) struct Exclusion {
-    /// Leave out a namespace, beside the system's; may be given more than once
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = cli::label)]
+    /// Exclude a namespace, beside those of the system; can be repeated
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = names::label)]
     exclude_namespace: Vec<String>,
 }
 
@@ -61,16 +64,16 @@ pub(crate) struct Judgement {
 }
 
 impl PolicyChoice {
-    /// The policy that was chosen, else the built-in profile.
+    /// The chosen policy, else the built-in profile.
     pub(crate) fn policy(&self) -> anyhow::Result<CompiledPolicy> {
         let named = self.named()?;
         Ok(named.map_or_else(CompiledPolicy::default_profile, |(_, policy)| policy))
     }
 
-    /// The policy that was chosen and what it is called in a cluster; `None` where none was.
+    /// The chosen policy and its name in a cluster; `None` where none was chosen.
     pub(crate) fn named(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
         let (name, spec) = match (&self.bundle, &self.policy) {
-            (Some(name), _) => return Ok(Some((name.clone(), bundle(name)?))),
+            (Some(name), _) => return Ok(Some((BUNDLE_POLICY.to_owned(), bundle(name)?))),
             (None, Some(file)) => {
                 let DevOpsPolicy { metadata, spec, .. } = policy_file(file, self.max_file_size)?;
                 (metadata.name.unwrap_or_else(|| file.display().to_string()), spec)
@@ -78,13 +81,11 @@ impl PolicyChoice {
             (None, None) => return Ok(None),
         };
         let policy = compiled(&spec)?;
-        if policy.enabled().next().is_none() {
-            output::reason("the policy switches no check on, so there is nothing to find");
-        }
+        warn_without_checks(&name, &policy);
         Ok(Some((name, policy)))
     }
 
-    /// What was chosen, in words.
+    /// The choice, for people.
     pub(crate) fn name(&self) -> String {
         match (&self.bundle, &self.policy) {
             (Some(name), _) => format!("bundle {name}"),
@@ -95,50 +96,76 @@ impl PolicyChoice {
 }
 
 impl Exclusion {
-    /// Those that are left out beside the system's.
+    /// Those of the command line.
     pub(crate) fn added(&self) -> &[String] {
         &self.exclude_namespace
     }
 
-    /// The namespaces that are left out.
+    /// Those of the system and of the command line.
     pub(crate) fn namespaces(&self) -> ExcludedNamespaces {
         ExcludedNamespaces::with(self.exclude_namespace.iter().cloned())
     }
 
-    /// An error where the namespace that is asked about is left out.
+    /// An error where the namespace that the user names is excluded.
     pub(crate) fn includes(&self, namespace: &str) -> anyhow::Result<()> {
         if self.exclude_namespace.iter().any(|excluded| excluded == namespace) {
-            bail!("namespace {namespace} is left out by --exclude-namespace");
+            bail!("namespace {namespace} is excluded by --exclude-namespace");
         }
         if self.namespaces().contains(namespace) {
-            bail!("namespace {namespace} belongs to the system, and no policy scores it");
+            bail!("{}", is_of_system(namespace));
         }
         Ok(())
     }
 }
 
 impl Judgement {
-    /// Whether a threshold was crossed; why is told also to the quiet. Without pods there is no
-    /// score to be too low, and nobody should take that for a pass without knowing it.
-    pub(crate) fn exit(&self, summary: &Summary) -> Exit {
+    /// Whether a threshold was crossed under the policy of that name. Reasons are printed in spite
+    /// of `--quiet`, also for thresholds that could not be crossed: without them such a run looks
+    /// like a pass.
+    pub(crate) fn exit(&self, name: &str, policy: &CompiledPolicy, summary: &Summary) -> Exit {
+        let name = printable(name);
         let mut exit = Exit::Fine;
         let score = summary.score;
         if let Some(threshold) = self.fail_below.filter(|threshold| score < *threshold) {
-            output::reason(format_args!("the score {score} is below {threshold} (--fail-below)"));
-            exit = Exit::Findings;
-        }
-        if let Some(threshold) = self.fail_on
-            && let Some(worst) = summary.worst_severity().filter(|worst| *worst >= threshold)
-        {
             output::reason(format_args!(
-                "there are findings of severity {worst} (--fail-on {threshold})"
+                "{name}: the score {score} is below {threshold} (--fail-below)"
             ));
             exit = Exit::Findings;
         }
+        if let Some(threshold) = self.fail_on {
+            if let Some(worst) = summary.worst_severity().filter(|worst| *worst >= threshold) {
+                output::reason(format_args!(
+                    "{name}: there are findings of severity {worst} (--fail-on {threshold})"
+                ));
+                exit = Exit::Findings;
+            }
+            let possible = policy.enabled().map(|(_, check)| check.severity).max();
+            if let Some(possible) = possible.filter(|possible| *possible < threshold) {
+                output::reason(format_args!(
+                    "{name}: --fail-on {threshold} can never fail, as its most severe check is \
+                     {possible}"
+                ));
+            }
+        }
         if summary.pods == 0 && (self.fail_below.is_some() || self.fail_on.is_some()) {
-            output::reason("nothing was evaluated, so no threshold could be crossed");
+            output::reason(format_args!(
+                "{name}: no pod was evaluated, so no threshold was tested"
+            ));
         }
         exit
+    }
+}
+
+/// Why no policy can be in a system namespace.
+pub(crate) fn is_of_system(namespace: &str) -> String {
+    format!("namespace {namespace} belongs to the system, and no policy scores it")
+}
+
+/// Such a policy finds nothing, so its score is always 100.
+pub(crate) fn warn_without_checks(name: &str, policy: &CompiledPolicy) {
+    if policy.enabled().next().is_none() {
+        let name = printable(name);
+        output::reason(format_args!("policy {name} enables no check, so it finds nothing"));
     }
 }
 

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use policy_core::report::Coverage;
 use policy_core::text::printable;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::report::{self, Colours, Tabular};
 
@@ -151,6 +152,29 @@ pub(crate) fn not_read(coverage: &Coverage) {
         let (source, reason) = (printable(&failed.source), printable(&failed.reason));
         error(format_args!("{source}: {reason}"));
     }
+}
+
+/// Prints a value as JSON or YAML, else as a table.
+pub(crate) fn value(
+    value: &impl Serialize,
+    format: Output,
+    table: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    stream(|out| match format {
+        Output::Json => report::json(value, out),
+        Output::Yaml => report::yaml(value, out),
+        _ => Ok(out.write_all(table().as_bytes())?),
+    })
+}
+
+/// Prints Kubernetes objects for `kubectl apply -f -`: YAML documents, or a List in JSON.
+pub(crate) fn objects(objects: &[impl Serialize], format: Output) -> anyhow::Result<()> {
+    if format == Output::Json {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        return value(&list, format, String::new);
+    }
+    let documents: Result<Vec<String>, _> = objects.iter().map(yaml).collect();
+    result(&documents?.join("---\n"))
 }
 
 /// Lines of cells, each column as wide as its longest cell.

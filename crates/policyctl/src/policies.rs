@@ -1,25 +1,32 @@
-//! Policies on their way between files and clusters.
+//! Policies in files and in clusters.
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource as _};
 use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicySpec, GROUP, VERSION};
 use policy_core::manifest::{decode_policy, written_policies};
+use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::{CompiledPolicy, InvalidField};
 use policy_core::text::printable;
 use serde_json::{Map, Value, json};
 
+use crate::cluster::namespaced::{Event, Listed};
 use crate::cluster::{Cluster, ClusterError, ErrorKind};
+use crate::exit::Exit;
+use crate::global::Global;
 use crate::input::Inputs;
+use crate::judgement::is_of_system;
+use crate::output;
 
-/// Written by `kubectl apply`, which keeps a copy of the object there.
+/// The annotation in which `kubectl apply` keeps a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const OPERATION: &str = "cannot use DevOpsPolicy";
-/// More than anybody commits of policies.
+/// The size limit of a policy file, in MiB.
 const MAX_FILE_SIZE: u64 = 64;
 
-/// A policy as one would commit it: without status and what the server keeps for itself.
+/// A policy as one would commit it: without status and without fields that the server sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) namespace: String,
@@ -29,27 +36,19 @@ pub(crate) struct Policy {
     pub(crate) spec: Value,
 }
 
-/// A policy of a file.
+/// A valid policy of a file.
 pub(crate) struct FilePolicy {
     /// `policies.yaml:12`.
     pub(crate) place: String,
     pub(crate) policy: Policy,
+    pub(crate) compiled: CompiledPolicy,
 }
 
-impl FilePolicy {
-    /// The policy made ready, or everything that is wrong with it, unknown fields included.
-    pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<String>> {
-        decode_policy(self.policy.object())
-            .and_then(|policy| CompiledPolicy::compile(&policy.spec))
-            .map_err(|invalid| invalid.iter().map(|i| format!("{}: {i}", self.place)).collect())
-    }
-}
-
-/// By namespace and name.
-pub(crate) type Key = (String, String);
+/// Namespace and name.
+pub(crate) type PolicyName = (String, String);
 
 impl Policy {
-    /// Takes what is to be committed of an object.
+    /// The part of an object that is to be committed.
     pub(crate) fn of(object: &Value, namespace: &str) -> Self {
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
@@ -65,13 +64,23 @@ impl Policy {
         }
     }
 
-    /// The policy as a cluster has it.
+    /// A policy of a cluster.
     pub(crate) fn of_live(object: &DynamicObject) -> Self {
         Self::of(&serde_json::to_value(object).unwrap_or_default(), "")
     }
 
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> PolicyName {
         (self.namespace.clone(), self.name.clone())
+    }
+
+    /// As every output names a policy.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// For people: [`Self::compiled`] failed.
+    pub(crate) fn is_invalid(&self) -> String {
+        format!("policy {} is invalid, so it has no score", self.full_name())
     }
 
     /// The object to commit or to apply.
@@ -85,8 +94,8 @@ impl Policy {
         json!({ "apiVersion": API_VERSION, "kind": "DevOpsPolicy", "metadata": metadata, "spec": self.spec })
     }
 
-    /// The policy of a cluster made ready, or what is wrong with it. Fields that are not known here
-    /// are passed over: the cluster's definition may be a newer one.
+    /// Compiles a policy of a cluster. Unknown fields are ignored: the cluster's definition may be
+    /// newer than this program.
     pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<InvalidField>> {
         let spec: DevOpsPolicySpec =
             serde_json::from_value(self.spec.clone()).map_err(|error| {
@@ -95,17 +104,18 @@ impl Policy {
         CompiledPolicy::compile(&spec)
     }
 
-    /// The same with every default of the spec filled in, as the API server does.
-    pub(crate) fn with_defaults(mut self) -> Self {
+    /// The same in canonical form, to compare: with every default, as the API server fills them in,
+    /// and with one spelling of equal values.
+    pub(crate) fn canonical(mut self) -> Self {
         let typed = serde_json::from_value::<DevOpsPolicySpec>(self.spec.clone());
-        if let Some(defaults) = typed.ok().and_then(|spec| serde_json::to_value(spec).ok()) {
-            fill(&mut self.spec, defaults);
+        if let Some(typed) = typed.ok().and_then(|spec| serde_json::to_value(spec).ok()) {
+            overlay(&mut self.spec, typed);
         }
         self
     }
 
-    /// The same, but of labels and annotations only those that `other` has: tools that watch over
-    /// a cluster leave marks of their own.
+    /// The same with only the labels and annotations that `other` has: tools such as Argo CD add
+    /// their own.
     pub(crate) fn with_marks_of(mut self, other: &Self) -> Self {
         self.labels.retain(|key, _| other.labels.contains_key(key));
         self.annotations.retain(|key, _| other.annotations.contains_key(key));
@@ -113,15 +123,15 @@ impl Policy {
     }
 }
 
-/// Adds what is missing, and changes nothing that is there.
-fn fill(value: &mut Value, defaults: Value) {
-    if let (Value::Object(fields), Value::Object(defaults)) = (value, defaults) {
-        for (name, default) in defaults {
-            match fields.get_mut(&name) {
-                Some(value) => fill(value, default),
-                None => drop(fields.insert(name, default)),
+/// Sets the fields that the typed value has, and keeps all others.
+fn overlay(value: &mut Value, typed: Value) {
+    match (value, typed) {
+        (Value::Object(fields), Value::Object(typed)) => {
+            for (name, typed) in typed {
+                overlay(fields.entry(name).or_insert(Value::Null), typed);
             }
         }
+        (value, typed) => *value = typed,
     }
 }
 
@@ -142,27 +152,27 @@ pub(crate) fn fields_only_in(a: &Value, b: &Value, path: &str) -> Vec<String> {
     }
 }
 
-/// What files hold, by namespace and name.
+/// The policies of files.
 pub(crate) struct PolicyFiles {
-    pub(crate) policies: BTreeMap<Key, FilePolicy>,
-    /// How many objects of other kinds were passed over.
-    pub(crate) others: usize,
+    pub(crate) policies: BTreeMap<PolicyName, FilePolicy>,
 }
 
 impl PolicyFiles {
-    /// Reads the policies of files, folders, patterns or standard input.
+    /// Reads the policies of files, folders, patterns or standard input. Those without a namespace
+    /// belong to that of `-n`, else to the context's.
     ///
     /// # Errors
-    /// Everything that could not be read or used: who imports half a folder by mistake has a
-    /// cluster that is in no commit.
+    /// Everything that cannot be read or is invalid, after `failure`: half a folder is never used.
     pub(crate) fn read(
         arguments: &[String],
-        target: Option<&str>,
-        default_namespace: &str,
-    ) -> Result<Self, Vec<String>> {
+        global: &Global,
+        cluster: &Cluster,
+        failure: &str,
+    ) -> anyhow::Result<Self> {
+        let (mut files, mut problems, mut others) =
+            (Self { policies: BTreeMap::new() }, Vec::new(), 0);
         let inputs = Inputs::find(arguments);
-        let mut problems: Vec<String> = inputs.problems().collect();
-        let mut files = Self { policies: BTreeMap::new(), others: 0 };
+        problems.extend(inputs.problems());
         for input in &inputs.found {
             let bytes = match input.read(MAX_FILE_SIZE) {
                 Ok(bytes) => bytes,
@@ -173,52 +183,96 @@ impl PolicyFiles {
             };
             let written = written_policies(&bytes);
             problems.extend(written.failures.iter().map(|f| format!("{}:{f}", input.name)));
-            files.others += written.others;
+            others += written.others;
             for found in written.policies {
                 let place = format!("{}:{}", input.name, found.line);
-                let version = found.object["apiVersion"].as_str().unwrap_or_default();
-                if version != API_VERSION {
-                    problems
-                        .push(format!("{place}: {version} is not known here, only {API_VERSION}"));
-                    continue;
-                }
-                let policy = Policy::of(&found.object, target.unwrap_or(default_namespace));
-                problems.extend(files.add(FilePolicy { place, policy }, target));
+                problems.extend(files.add(place, &found.object, global, cluster));
             }
         }
         if files.policies.is_empty() && problems.is_empty() {
             problems.push(format!("{}: holds no DevOpsPolicy", arguments.join(", ")));
         }
-        if problems.is_empty() { Ok(files) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(output::problems(failure, &problems));
+        }
+        if others > 0 {
+            global.console().note(format_args!("skipped {others} objects of other kinds"));
+        }
+        Ok(files)
     }
 
-    /// Takes in a policy, or says why not.
-    fn add(&mut self, file: FilePolicy, target: Option<&str>) -> Option<String> {
-        let FilePolicy { place, policy } = &file;
+    /// Adds a policy; gives what is wrong with it.
+    fn add(
+        &mut self,
+        place: String,
+        object: &Value,
+        global: &Global,
+        cluster: &Cluster,
+    ) -> Vec<String> {
+        let wrong = |problem: String| vec![format!("{place}: {problem}")];
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        if version != API_VERSION {
+            return wrong(format!("apiVersion {version} is unknown; use {API_VERSION}"));
+        }
+        let target = &global.target;
+        let policy = Policy::of(object, target.namespace_in(cluster));
+        let found = printable(&policy.namespace);
         if policy.name.is_empty() {
-            return Some(format!("{place}: the policy has no name"));
+            return wrong("the policy has no name".to_owned());
         }
-        if let Some(target) = target.filter(|target| *target != policy.namespace) {
-            let found = printable(&policy.namespace);
-            return Some(format!("{place}: the policy is of namespace {found}, not of {target}"));
+        if let Some(wanted) = target.namespace.as_ref().filter(|name| **name != policy.namespace) {
+            return wrong(format!("the policy belongs to namespace {found}, not to {wanted}"));
         }
-        let key = policy.key();
-        if let Some(first) = self.policies.get(&key) {
-            let name = format!("{}/{}", key.0, key.1);
-            return Some(format!("{place}: {name} is already in {}", first.place));
+        if ExcludedNamespaces::default().contains(&policy.namespace) {
+            return wrong(is_of_system(&found));
         }
-        self.policies.insert(key, file);
-        None
+        if let Some(first) = self.policies.get(&policy.key()) {
+            return wrong(format!("{} is already in {}", policy.full_name(), first.place));
+        }
+        let decoded = decode_policy(policy.object());
+        match decoded.and_then(|decoded| CompiledPolicy::compile(&decoded.spec)) {
+            Err(invalid) => invalid.iter().map(|field| format!("{place}: {field}")).collect(),
+            Ok(compiled) => {
+                self.policies.insert(policy.key(), FilePolicy { place, policy, compiled });
+                Vec::new()
+            }
+        }
     }
 }
 
-/// The cluster's policies; an error where their definition is not installed.
+/// The policies of a cluster, and the parts of it that could not be read.
+#[derive(Default)]
+pub(crate) struct ListedPolicies {
+    pub(crate) policies: BTreeMap<PolicyName, Policy>,
+    not_read: Vec<(String, ClusterError)>,
+}
+
+impl ListedPolicies {
+    /// Prints what could not be read, and gives the exit code for it.
+    pub(crate) fn report_gaps(&self) -> Exit {
+        for (part, error) in &self.not_read {
+            output::error(format_args!("{part}: {}", error.reason()));
+        }
+        if self.not_read.is_empty() { Exit::Fine } else { Exit::Cluster }
+    }
+
+    /// An error where anything could not be read.
+    pub(crate) fn whole(self) -> Result<BTreeMap<PolicyName, Policy>, ClusterError> {
+        match self.not_read.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.policies),
+        }
+    }
+}
+
+/// Access to the policies of a cluster.
 pub(crate) struct PolicyApi<'a> {
     cluster: &'a Cluster,
     resource: ApiResource,
 }
 
 impl<'a> PolicyApi<'a> {
+    /// An error where their definition is not installed.
     pub(crate) async fn of(cluster: &'a Cluster) -> Result<Self, ClusterError> {
         let absent = "the cluster does not have its definition; \
                       `policyctl crd install` installs it";
@@ -232,7 +286,7 @@ impl<'a> PolicyApi<'a> {
         let served = client.list_api_group_resources(&group);
         match cluster.call(OPERATION, served).await {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            // Who may not discover may still be allowed to use.
+            // A user without access to discovery may still have access to policies.
             Err(error) if error.kind != ErrorKind::Forbidden => Err(error),
             _ => Ok(Some(Self { cluster, resource: ApiResource::erase::<DevOpsPolicy>(&()) })),
         }
@@ -242,25 +296,40 @@ impl<'a> PolicyApi<'a> {
         Api::namespaced_with(self.cluster.client(), namespace, &self.resource)
     }
 
-    /// The policies of a namespace, or of all, by namespace and name.
-    pub(crate) async fn list(
-        &self,
-        namespace: Option<&str>,
-    ) -> Result<BTreeMap<Key, Policy>, ClusterError> {
-        let operation = match namespace {
-            Some(namespace) => format!("cannot list the policies of namespace {namespace}"),
-            None => "cannot list the policies of all namespaces".to_owned(),
-        };
-        let path = DevOpsPolicy::url_path(&(), namespace);
-        let mut policies = BTreeMap::new();
-        crate::cluster::pages::read(&self.cluster.client(), &path, &operation, |page| {
-            policies.extend(page.objects.iter().map(|object: &Value| {
+    /// The policies of a namespace, or of all that the user may read.
+    pub(crate) async fn list(&self, namespace: Option<&str>) -> ListedPolicies {
+        let policies =
+            Listed { plural: "policies", path: |namespace| DevOpsPolicy::url_path(&(), namespace) };
+        let mut listed = ListedPolicies::default();
+        let mut take = |event: Event<Value>| match event {
+            Event::Page(page) => listed.policies.extend(page.objects.iter().map(|object| {
                 let policy = Policy::of(object, "");
                 (policy.key(), policy)
-            }));
-        })
-        .await?;
-        Ok(policies)
+            })),
+            Event::NotRead { part, error } => listed.not_read.push((part, error)),
+        };
+        policies.read(self.cluster, namespace, None, &mut take).await;
+        listed
+    }
+
+    /// The policy of that name. The error names the policies that it may have been mistaken for.
+    pub(crate) async fn get(&self, namespace: &str, name: &str) -> anyhow::Result<DynamicObject> {
+        let operation = format!("cannot read policy {namespace}/{name}");
+        let api = self.namespaced(namespace);
+        if let Some(found) =
+            crate::cluster::write::get(self.cluster, &api, name, &operation).await?
+        {
+            return Ok(found);
+        }
+        self.cluster.expect_namespace(namespace).await?;
+        // Best effort: without the permission to list, the error is just shorter.
+        let others = self.list(None).await.policies;
+        let others = others.values().filter(|p| p.namespace == namespace || p.name == name);
+        let others: Vec<String> = others.map(Policy::full_name).collect();
+        if others.is_empty() {
+            bail!("there is no policy {namespace}/{name}");
+        }
+        bail!("there is no policy {namespace}/{name}; there is {}", others.join(", "))
     }
 }
 
@@ -269,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_keeps_for_itself_is_not_committed() {
+    fn fields_that_the_server_sets_are_not_committed() {
         let live = json!({
             "apiVersion": API_VERSION, "kind": "DevOpsPolicy",
             "metadata": { "name": "p", "namespace": "shop", "uid": "1", "resourceVersion": "2",
@@ -288,30 +357,24 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_filled_in_and_nothing_else_changes() {
+    fn the_canonical_form_has_defaults_and_keeps_unknown_fields() {
         let spec = json!({ "defaultProbe": { "tcpPort": 80 }, "unknown": 1 });
         let policy = Policy::of(&json!({ "metadata": { "name": "p" }, "spec": spec }), "shop");
         assert_eq!(
-            policy.with_defaults().spec,
+            policy.canonical().spec,
             json!({ "enforcementMode": "audit", "unknown": 1,
                 "defaultProbe": { "tcpPort": 80, "initialDelaySeconds": 5, "periodSeconds": 10 } })
         );
     }
 
     #[test]
-    fn a_policy_is_made_ready_or_everything_wrong_is_told() {
+    fn a_policy_of_a_cluster_compiles_in_spite_of_unknown_fields() {
         let of =
             |spec: Value| Policy::of(&json!({ "metadata": { "name": "p" }, "spec": spec }), "shop");
         let newer = of(json!({ "forbidLatestTag": true, "newer": 1 }));
         assert_eq!(newer.compiled().map(|policy| policy.enabled().count()), Ok(1));
-        let file = |policy| FilePolicy { place: "a.yaml:1".to_owned(), policy };
-        assert_eq!(
-            file(newer).compiled(),
-            Err(vec!["a.yaml:1: spec.newer: unknown field".to_owned()])
-        );
         let wrong = of(json!({ "maxRestartCount": -1, "weights": { "pending": 101 } }));
         assert_eq!(wrong.compiled().map_err(|invalid| invalid.len()), Err(2));
-        assert_eq!(file(wrong).compiled().map_err(|problems| problems.len()), Err(2));
         let odd = of(json!({ "maxRestartCount": "many" }));
         assert_eq!(
             odd.compiled().map_err(|invalid| invalid[0].path.clone()),

@@ -1,4 +1,4 @@
-//! What comes before the webhook is installed: its certificate, and the configuration as YAML.
+//! `webhook cert-generate`, and `webhook install-config` without a cluster.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::fs;
@@ -10,7 +10,6 @@ use serde_json::Value;
 /// Exit code, standard output, standard error.
 fn policyctl(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_policyctl"));
-    // No cluster is asked.
     command.current_dir(folder).env("KUBECONFIG", "does-not-exist");
     let output = command.arg("webhook").args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -18,7 +17,7 @@ fn policyctl(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn a_certificate_is_made_once_and_told_with_its_names() {
+fn a_certificate_is_made_once_and_its_names_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let make = ["cert-generate", "--ip-san", "10.0.0.7", "--dns-san", "hook.example.com"];
     let (code, stdout, stderr) = policyctl(folder.path(), &make);
@@ -46,7 +45,7 @@ fn a_certificate_is_made_once_and_told_with_its_names() {
     assert_eq!((code, stdout.as_str()), (2, ""));
     assert_eq!(
         stderr,
-        "error: already in webhook-certs: ca.crt, ca.key, tls.crt, tls.key; --force replaces them\n"
+        "error: webhook-certs already has ca.crt, ca.key, tls.crt, tls.key; --force replaces them\n"
     );
     assert_eq!(files.map(|name| read(name).unwrap()), before);
 
@@ -59,7 +58,7 @@ fn a_certificate_is_made_once_and_told_with_its_names() {
 }
 
 #[test]
-fn the_configuration_is_printed_with_the_authority_in_it() {
+fn the_printed_configuration_has_the_authority() {
     let folder = tempfile::tempdir().unwrap();
     policyctl(folder.path(), &["cert-generate", "--output-dir", "."]);
     let print = ["install-config", "--ca-bundle-path", "ca.crt", "-o", "yaml"];
@@ -78,8 +77,8 @@ fn the_configuration_is_printed_with_the_authority_in_it() {
     let authority = webhook["clientConfig"]["caBundle"].as_str().unwrap();
     assert!(authority.starts_with("LS0tLS1CRUdJTi"), "{authority}");
     assert!(!authority.contains(char::is_whitespace));
-    let left_out = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
-    assert!(left_out.as_array().unwrap().contains(&"sandbox".into()), "{left_out}");
+    let excluded = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
+    assert!(excluded.as_array().unwrap().contains(&"sandbox".into()), "{excluded}");
 
     let webhook = &printed(&["--service-name", "hook", "-n", "team"])["webhooks"][0];
     let service = &webhook["clientConfig"]["service"];
@@ -96,8 +95,8 @@ fn the_configuration_is_printed_with_the_authority_in_it() {
     assert_eq!(client_config["service"]["name"], "policy-webhook");
     assert_eq!(
         stderr,
-        "there is no caBundle in it: the webhook has to issue its certificate itself, and puts it \
-         in\n"
+        "the configuration has no caBundle: the webhook has to issue its own certificate, and adds \
+         it\n"
     );
 
     let with_key = ["install-config", "--ca-bundle-path", "ca.key", "-o", "yaml"];

@@ -1,5 +1,5 @@
-//! `policyctl explain`: a policy's score on live pods, beside the operator's status, and from the
-//! status alone where pods may not be read.
+//! `policyctl explain`: a policy's score with live pods, compared with the operator's status, and
+//! from the status alone where the user may not read pods.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use e2e::Testbed;
@@ -107,7 +107,7 @@ fn who_may_not_read_pods_is_told_what_the_status_says() {
     let user = testbed.limited_user(&namespace, rules).unwrap();
     let run = cli::run(&user, &["explain", "p"], "");
     assert_eq!((run.code, run.stdout.as_str()), (Some(3), ""), "{run:?}");
-    let sentence = "its pods may not be read, and the operator has not evaluated it";
+    let sentence = "you may not read its pods, and the operator has not evaluated it";
     assert!(run.stderr.contains(sentence), "{run:?}");
 
     write_status(testbed, &namespace, &fitting(1));
@@ -129,18 +129,27 @@ fn who_may_not_read_pods_is_told_what_the_status_says() {
 }
 
 #[test]
-fn what_cannot_be_explained_is_told_in_one_sentence() {
+fn each_error_of_explain_is_one_sentence() {
     let testbed = testbed();
     let empty = testbed.namespace("empty").unwrap();
     cli::expect(testbed, 0, &["import", "-"], &policy(&empty, "p", SPEC));
     let text = cli::expect(testbed, 0, &["explain", "p", "-n", &empty], "");
     assert!(text.contains("no pod is counted, so there is no score"), "{text}");
-    let absent = format!("error: there is no policy q in namespace {empty}; there is p\n");
+    let absent = format!("error: there is no policy {empty}/q; there is {empty}/p\n");
+    let elsewhere = testbed.namespace("elsewhere").unwrap();
+    cli::expect(testbed, 0, &["import", "-"], &policy(&elsewhere, "lonely", SPEC));
+    let lonely = format!(
+        "error: there is no policy {empty}/lonely; there is {empty}/p, {elsewhere}/lonely\n"
+    );
     let system = "error: namespace kube-system belongs to the system, and no policy scores it\n";
     for (arguments, sentence) in [
         (["explain", "q", "-n", &empty], absent.as_str()),
+        (["explain", "lonely", "-n", &empty], &lonely),
         (["explain", "p", "-n", "kube-system"], system),
-        (["explain", "p", "-A", "-q"], "error: a policy is of one namespace; choose that by -n\n"),
+        (
+            ["explain", "p", "-A", "-q"],
+            "error: a policy belongs to one namespace; choose it with -n\n",
+        ),
     ] {
         let run = cli::run(testbed.kubeconfig(), &arguments, "");
         assert_eq!((run.code, run.stderr.as_str()), (Some(2), sentence), "{run:?}");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use e2e::{Parts, Testbed, shared};
 use serde_json::{Value, json};
 
-use crate::cli;
+use crate::{cli, policies};
 pub(crate) use user::fake_server;
 use user::{User, assert_all, complaints, kubeconfig, owned, real};
 
@@ -306,13 +306,35 @@ fn a_limited_user_gets_what_is_allowed_and_hears_what_is_not() {
 }
 
 #[test]
-fn a_namespace_that_does_not_exist_is_no_healthy_one() {
-    for command in [&ANALYZE[..], &["list", "pods"], &["multi-cluster", "analyze", "-o", "json"]] {
+fn every_command_reports_a_namespace_that_does_not_exist() {
+    policies::testbed();
+    let commands: [&[&str]; 9] = [
+        &ANALYZE,
+        &["analyze", "--policies", "cluster", "-o", "json"],
+        &["list", "pods"],
+        &["multi-cluster", "analyze", "-o", "json"],
+        &["check"],
+        &["export"],
+        &["explain", "p"],
+        &["preview", "--bundle", "baseline", "-o", "json"],
+        &["import", "-"],
+    ];
+    let policy = policies::policy("does-not-exist", "p", "{forbidLatestTag: true}");
+    for command in commands {
         let arguments = [command, &["-n", "does-not-exist"]].concat();
-        let run = cli::run(shared().kubeconfig(), &arguments, "");
-        assert_eq!((run.code, run.stderr.lines().count()), (Some(3), 1), "{}", run.stderr);
-        assert!(run.stderr.contains("namespace does-not-exist: "), "{}", run.stderr);
-        assert!(run.stderr.contains("not found"), "{}", run.stderr);
+        let run = cli::run(shared().kubeconfig(), &arguments, &policy);
+        assert_eq!(run.code, Some(3), "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains(r#"namespaces "does-not-exist" not found"#), "{run:?}");
+    }
+    // Here the namespace is no error: its policies are only in the file.
+    for (command, code) in [(&["diff", "-"][..], 1), (&["admit", "-f", "-"], 0)] {
+        let arguments = [command, &["-n", "does-not-exist"]].concat();
+        let pod = cli::restless("does-not-exist", 0);
+        let stdin = if code == 1 { &policy } else { &pod };
+        let run = cli::run(shared().kubeconfig(), &arguments, stdin);
+        assert_eq!(run.code, Some(code), "{arguments:?}: {run:?}");
+        let sentence = "there is no such namespace: namespaces \"does-not-exist\" not found\n";
+        assert!(run.stderr.contains(sentence), "{arguments:?}: {run:?}");
     }
     let run = cli::run(shared().kubeconfig(), &["analyze", "-n", "does-not-exist"], "");
     assert!(run.stdout.contains("\nNot read:\n  namespace does-not-exist: "), "{}", run.stdout);

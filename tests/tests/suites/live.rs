@@ -1,4 +1,5 @@
-//! Pods of a live cluster: listed, judged, and judged as their manifests are.
+//! Pods of a cluster: listed, judged by profiles and by the cluster's policies, and judged as
+//! their manifests are.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use e2e::{Testbed, shared};
 use serde_json::Value;
 
-use crate::cli;
+use crate::{cli, policies};
 
 /// One pod for each kind of finding, one that ended, one that nothing is wrong with.
 const PODS: &str = r#"
@@ -139,6 +140,47 @@ fn comparable(mut report: Value) -> String {
 }
 
 #[test]
+fn the_policies_of_a_cluster_judge_their_own_namespaces() {
+    let testbed = policies::testbed();
+    let namespace = namespace(testbed);
+    let apply = [
+        policies::policy(&namespace, "images", "{forbidLatestTag: true}"),
+        policies::policy(&namespace, "probes", "{requireLivenessProbe: true}"),
+        policies::policy("kube-system", "never", "{forbidLatestTag: true}"),
+    ];
+    testbed.apply(&apply.concat()).unwrap();
+    let by_policies = ["analyze", "--policies", "cluster"];
+    let found = cli::json(testbed, &[&by_policies[..], &["-n", &namespace]].concat(), "");
+    let reports = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|report| (report["policy"].as_str().unwrap().to_owned(), findings(report)));
+    let expected = [("images", "latest latest-tag 1"), ("probes", "bare missing-liveness 1")];
+    let expected = expected
+        .map(|(policy, finding)| (format!("{namespace}/{policy}"), vec![finding.to_owned()]));
+    assert_eq!(reports.collect::<Vec<_>>(), expected);
+    // (5 of latest-tag) / 5 pods is 1.
+    assert_eq!(
+        (&found[0]["summary"]["score"], &found[0]["summary"]["pods"]),
+        (&99.into(), &5.into())
+    );
+
+    let without = testbed.namespace("unpoliced").unwrap();
+    testbed.apply(&cli::restless(&without, 0)).unwrap();
+    let text = cli::expect(testbed, 0, &by_policies, "");
+    for part in [format!("\n{namespace}/images "), format!("\nnone in namespace {without} ")] {
+        assert!(text.contains(&part), "{part} in {text}");
+    }
+    assert!(!text.contains("kube-system/never"), "{text}");
+    let fail = ["-n", &namespace, "--fail-below", "100"];
+    let run = cli::run(testbed.kubeconfig(), &[&by_policies[..], &fail].concat(), "");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let reason = format!("{namespace}/images: the score 99 is below 100 (--fail-below)\n");
+    assert!(run.stderr.contains(&reason), "{run:?}");
+}
+
+#[test]
 fn pods_are_listed_in_columns_those_of_the_system_included() {
     let testbed = shared();
     let namespace = namespace(testbed);
@@ -165,15 +207,15 @@ fn pods_are_listed_in_columns_those_of_the_system_included() {
 }
 
 #[test]
-fn check_tells_version_and_rights() {
+fn check_shows_version_webhook_and_permissions() {
     let testbed = shared();
     let text = cli::expect(testbed, 0, &["check"], "");
-    assert!(text.contains("supported (1.33 and newer)"), "{text}");
+    assert!(text.contains("supported (1.34 and newer)"), "{text}");
+    assert!(text.contains("Webhook     kube-devops-policy-webhook: "), "{text}");
     let json = cli::expect(testbed, 0, &["check", "-o", "json"], "");
     let json: Value = serde_json::from_str(&json).unwrap();
     let permissions = json["permissions"].as_array().unwrap();
     assert!(permissions.iter().all(|permission| permission["isAllowed"] == true), "{json}");
-    // Who may do nothing is told so, and the exit code says it.
     let namespace = testbed.namespace("nobody").unwrap();
     let nobody = testbed.limited_user(&namespace, "[]").unwrap();
     let run = cli::run(&nobody, &["check", "-o", "json"], "");
@@ -181,6 +223,26 @@ fn check_tells_version_and_rights() {
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
     let permissions = json["permissions"].as_array().unwrap();
     assert!(permissions.iter().all(|permission| permission["isAllowed"] == false), "{json}");
+}
+
+#[test]
+fn check_of_a_namespace_allows_what_kubectl_allows() {
+    let testbed = shared();
+    let namespace = testbed.namespace("checked").unwrap();
+    // A Role can allow to read the namespace that it is in.
+    let rules = "[{apiGroups: [''], resources: [pods, namespaces], verbs: [get, list]}]";
+    let user = testbed.limited_user(&namespace, rules).unwrap();
+    let run = cli::run(&user, &["check", "-n", &namespace, "-o", "json"], "");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let allowed = json["permissions"].as_array().unwrap().iter();
+    let allowed: Vec<String> = allowed
+        .filter(|permission| permission["isAllowed"] == true)
+        .map(|p| format!("{} {}", p["verb"].as_str().unwrap(), p["resource"].as_str().unwrap()))
+        .collect();
+    assert_eq!(allowed, ["list pods", "get namespaces"]);
+    let get = ["auth", "can-i", "get", &format!("namespaces/{namespace}"), "-n", &namespace];
+    assert_eq!(testbed.kubectl_as(&user, &get).unwrap().stdout.trim(), "yes");
 }
 
 #[test]

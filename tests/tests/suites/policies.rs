@@ -120,13 +120,9 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         (
             policy(&namespace, "bad", "{maxRestartCount: -1}"),
             2,
-            "spec.maxRestartCount: Invalid value: -1",
+            "stdin:7: spec.maxRestartCount: must be 0 or more, not -1",
         ),
-        (
-            policy(&namespace, "bad", "{maxRestarts: 1}"),
-            2,
-            ".spec.maxRestarts: field not declared in schema",
-        ),
+        (policy(&namespace, "bad", "{maxRestarts: 1}"), 2, "spec.maxRestarts: unknown field"),
         (
             policy("no-such-namespace", "bad", "{}"),
             3,
@@ -135,10 +131,12 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         (policy(&namespace, "good", "{}"), 2, "is already in stdin:2"),
         ("---\nspec: [\n".to_owned(), 2, "stdin:"),
         (policy(&namespace, "''", "{}"), 2, "the policy has no name"),
+        (policy(&namespace, "bad", "{weights: [1]}"), 2, "spec.weights: invalid type: sequence"),
+        (policy("kube-system", "bad", "{}"), 2, "kube-system belongs to the system"),
         (
             "---\napiVersion: devops.stochastic.io/v9\nkind: DevOpsPolicy\n".to_owned(),
             2,
-            "only devops.stochastic.io/v1",
+            "use devops.stochastic.io/v1",
         ),
     ] {
         let run = cli::run(testbed.kubeconfig(), &["import", "-"], &format!("{good}{bad}"));
@@ -146,12 +144,13 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         assert_eq!(run.code, Some(code), "{bad}: {stdout}\n{stderr}");
         assert!(stderr.contains(sentence), "{sentence} in {stderr}");
         assert!(stderr.contains("nothing was applied"), "{stderr}");
+        assert!(!stderr.contains("valueUnstructured"), "{stderr}");
         assert!(versions(testbed, &namespace).is_empty(), "{bad}");
     }
     // Another namespace than the one that was asked for is a mistake, as with kubectl.
     let run = cli::run(testbed.kubeconfig(), &["import", "-", "-n", "default"], &good);
     assert_eq!(run.code, Some(2), "{run:?}");
-    assert!(run.stderr.contains(&format!("of namespace {namespace}, not of default")), "{run:?}");
+    assert!(run.stderr.contains(&format!("to namespace {namespace}, not to default")), "{run:?}");
 }
 
 #[test]
@@ -174,7 +173,7 @@ fn another_managers_field_is_a_conflict_until_it_is_taken_over() {
         (run.code, run.stdout.as_str()),
         (Some(0), format!("changed      {namespace}/p\n").as_str())
     );
-    assert!(run.stderr.contains("spec.forbidLatestTag"), "what stays is told: {}", run.stderr);
+    assert!(run.stderr.contains("also has spec.forbidLatestTag"), "{}", run.stderr);
     let spec = spec(testbed, &namespace, "p");
     assert_eq!((&spec["maxRestartCount"], &spec["forbidLatestTag"]), (&5.into(), &true.into()));
 }
@@ -232,9 +231,73 @@ fn diff_shows_each_kind_of_difference() {
 "
     );
     assert_eq!(run.stdout, expected);
-    assert_eq!(run.stderr, "4 compared: 1 different, 1 only in files, 1 only in the cluster\n");
+    assert_eq!(
+        run.stderr,
+        "4 compared: 1 different, 1 only in files, 1 only in the cluster; only namespaces that the \
+         files name (-A: all)\n"
+    );
+    let run = cli::run(testbed.kubeconfig(), &["diff", "-", "-o", "json"], &files);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let states = found.as_array().unwrap().iter().map(|found| found["state"].as_str().unwrap());
+    let states: Vec<&str> = states.collect();
+    assert_eq!(states, ["different", "onlyInFiles", "onlyInCluster", "same"]);
+    assert_eq!((&found[0]["place"], &found[2]["place"]), (&"stdin:7".into(), &Value::Null));
+    assert!(expected.starts_with(found[0]["diff"].as_str().unwrap()), "{found}");
     let run = cli::run(testbed.kubeconfig(), &["diff", "-"], &live.map(String::as_str).concat());
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn import_and_diff_agree_on_equal_values() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("equal").unwrap();
+    // Defaults, and quantities in two spellings: nothing that another manager would have set.
+    let spec = "{admission: {}, defaultProbe: {tcpPort: 80}, defaultResources: {cpuRequest: 1}}";
+    let file = policy(&namespace, "p", spec);
+    for done in ["created  ", "unchanged"] {
+        let run = cli::run(testbed.kubeconfig(), &["import", "-"], &file);
+        let line = format!("{done}    {namespace}/p\n");
+        assert_eq!((run.code, run.stdout), (Some(0), line), "{}", run.stderr);
+        let sentence = format!("policy {namespace}/p enables no check, so it finds nothing\n");
+        assert_eq!(run.stderr, sentence);
+        assert_eq!(cli::expect(testbed, 0, &["diff", "-"], &file), "");
+    }
+    let found = cli::json(testbed, &["import", "-", "--dry-run"], &file);
+    assert_eq!(
+        found,
+        serde_json::json!([{ "namespace": namespace, "name": "p", "place": "stdin:2",
+            "outcome": "unchanged", "keptFields": [], "error": null }])
+    );
+}
+
+#[test]
+fn export_reads_all_namespaces_and_says_what_it_could_not_read() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("everything").unwrap();
+    let file = policy(&namespace, "p", "{forbidLatestTag: true}");
+    cli::expect(testbed, 0, &["import", "-"], &file);
+    let list = cli::json(testbed, &["export"], "");
+    assert_eq!(list["kind"], "List");
+    let is_ours = |item: &&Value| item["metadata"]["namespace"] == namespace.as_str();
+    let ours: Vec<&Value> = list["items"].as_array().unwrap().iter().filter(is_ours).collect();
+    assert_eq!((ours.len(), &ours[0]["spec"]["forbidLatestTag"]), (1, &true.into()));
+    let own = cli::json(testbed, &["export", "-n", &namespace], "");
+    assert_eq!(own["items"].as_array().unwrap().len(), 1);
+    assert_eq!(cli::expect(testbed, 0, &["diff", "-"], &own.to_string()), "");
+
+    let rules = "[{apiGroups: [devops.stochastic.io], resources: [devopspolicies], verbs: [list]}]";
+    let user = testbed.limited_user(&namespace, rules).unwrap();
+    let run = cli::run(&user, &["export"], "");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stdout.contains("forbidLatestTag: true"), "{run:?}");
+    let part = format!("error: namespaces other than {namespace}: devopspolicies");
+    assert!(run.stderr.starts_with(&part), "{run:?}");
+
+    let empty = testbed.namespace("nothing").unwrap();
+    let run = cli::run(testbed.kubeconfig(), &["export", "-n", &empty], "");
+    let note = format!("there is no policy in namespace {empty}\n");
+    assert_eq!((run.code, run.stdout, run.stderr), (Some(0), String::new(), note));
 }
 
 #[test]

@@ -65,7 +65,9 @@ fn a_bundle_is_tried_in_every_namespace_with_pods_but_the_systems() {
     let testbed = testbed();
     let namespace = cli::shop(testbed, "everywhere");
     let empty = testbed.namespace("without").unwrap();
-    let found = cli::json(testbed, &["preview", "--bundle", "restricted", "-A"], "");
+    let found = cli::json(testbed, &["preview", "--bundle", "restricted"], "");
+    assert_eq!(found["policies"][0]["place"], "bundle restricted");
+    assert_eq!(found["policies"][0]["policy"], "devops-policy");
     let policies = found["policies"].as_array().unwrap();
     let names: Vec<&str> = policies.iter().map(|p| p["namespace"].as_str().unwrap()).collect();
     assert!(names.contains(&namespace.as_str()), "{names:?}");
@@ -79,7 +81,7 @@ fn a_bundle_is_tried_in_every_namespace_with_pods_but_the_systems() {
 }
 
 #[test]
-fn what_cannot_be_previewed_is_told() {
+fn each_error_of_preview_is_reported() {
     let testbed = testbed();
     let namespace = testbed.namespace("wrong").unwrap();
     let wrong = policy(&namespace, "p", "{maxRestartCount: -1, weights: {pending: 101}, odd: 1}");
@@ -95,7 +97,7 @@ fn what_cannot_be_previewed_is_told() {
     }
     let good = policy(&namespace, "p", "{maxRestartCount: 1}");
     for (arguments, input, sentence) in [
-        (&["preview", "-", "-n", "shop"][..], &good, "not of shop"),
+        (&["preview", "-", "-n", "shop"][..], &good, "not to shop"),
         (&["preview", "--bundle", "baseline", "-n", "kube-system"], &good, "belongs to the system"),
         (&["preview", "--bundle", "strict"], &good, "there is no bundle `strict`"),
     ] {
@@ -112,7 +114,7 @@ fn what_cannot_be_previewed_is_told() {
 }
 
 #[test]
-fn what_the_webhook_would_lock_out_is_told() {
+fn objects_that_the_webhook_would_deny_are_listed() {
     let testbed = testbed();
     let namespace = cli::shop(testbed, "door");
     let spec = "{forbidLatestTag: true, severityOverrides: {latestTag: high}}";

@@ -1,5 +1,5 @@
 //! `policyctl webhook install-config` on a real API server: what it stores, and which requests
-//! the API server then has for the webhook. Nobody serves here, so no call may stop anything.
+//! then call the webhook. No webhook runs here, and no call may stop anything.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod calls;
@@ -8,7 +8,7 @@ mod requests;
 use e2e::{Metrics, Parts, Run, Testbed};
 use serde_json::Value;
 
-use crate::cli;
+use crate::{cli, policies};
 
 const NAME: &str = "kube-devops-policy-webhook";
 const WEBHOOK: &str = "validate.devops.stochastic.io";
@@ -112,6 +112,51 @@ fn what_somebody_else_set_is_a_conflict_and_a_bad_authority_never_gets_there() {
     let Run { code, stderr, .. } = cli::run(testbed.kubeconfig(), &with_key, "");
     assert!(code == Some(2) && stderr.contains("private key"), "{stderr}");
     assert_eq!(version(testbed), before);
+}
+
+#[test]
+fn check_says_whether_the_webhook_is_installed_and_answers() {
+    let testbed = &Testbed::start(&Parts::new("webhook-silent")).unwrap();
+    let shop = testbed.namespace("shop").unwrap();
+    let webhook = |message: &str, expected: Value| {
+        let found = cli::json(testbed, &["check"], "")["webhook"].clone();
+        let text = found["message"].as_str().unwrap().to_owned();
+        assert!(text.contains(message), "{message} in {text}");
+        let fields = ["isInstalled", "hasCaBundle", "answers"].map(|field| found[field].clone());
+        assert_eq!(Value::from(fields.to_vec()), expected, "{text}");
+    };
+    webhook("not installed", serde_json::json!([false, false, null]));
+    cli::expect(testbed, 0, &["crd", "install"], "");
+    let install = ["webhook", "install-config", "--url", "https://127.0.0.1:1"];
+    cli::expect(testbed, 0, &install, "");
+    let no_policy = "not tested: no policy denies or warns of a bare pod";
+    webhook(no_policy, serde_json::json!([true, false, null]));
+    let strict = "{forbidLatestTag: true, severityOverrides: {latestTag: high}}";
+    testbed.apply(&policies::policy(&shop, "strict", strict)).unwrap();
+    let silent = format!("a pod that violates policy {shop}/strict was let in");
+    webhook(&silent, serde_json::json!([true, false, false]));
+    cli::expect(
+        testbed,
+        0,
+        &[
+            "webhook",
+            "install-config",
+            "--url",
+            "https://127.0.0.1:1",
+            "--ca-bundle-path",
+            testbed.certificate_authority().to_str().unwrap(),
+        ],
+        "",
+    );
+    webhook("caBundle valid until ", serde_json::json!([true, true, false]));
+    let reader = "[{apiGroups: [''], resources: [pods], verbs: [list]}, \
+        {apiGroups: [devops.stochastic.io], resources: [devopspolicies], verbs: [list]}, \
+        {apiGroups: [admissionregistration.k8s.io], \
+        resources: [validatingwebhookconfigurations], verbs: [get]}]";
+    let reader = testbed.service_account(&shop, "reader", reader).unwrap();
+    let run = cli::run(&reader, &["check"], "");
+    let reason = format!("not tested: you may not create pods in namespace {shop}");
+    assert!(run.code == Some(0) && run.stdout.contains(&reason), "{run:?}");
 }
 
 #[test]

@@ -164,9 +164,9 @@ impl<'a> Assessment<'a> {
         self.controlled.extend(other.controlled);
     }
 
-    /// The report, sorted.
+    /// The report, sorted. `policy_name` is for people.
     #[must_use]
-    pub fn finish(mut self, source: Source) -> Report {
+    pub fn finish(mut self, source: Source, policy_name: String) -> Report {
         self.evaluate_controlled();
         let Self { policy, namespaces, findings, coverage, .. } = self;
         let (findings, findings_cut) = findings.finish();
@@ -174,6 +174,7 @@ impl<'a> Assessment<'a> {
         Report {
             schema_version: SCHEMA_VERSION,
             source,
+            policy: policy_name,
             summary: Summary::of(&total, policy),
             namespaces: namespaces
                 .into_iter()

@@ -57,6 +57,9 @@ pub struct Report {
     schema_version: &'static str,
     /// Where the pods came from.
     pub source: Source,
+    /// The policy that judged: `the built-in profile`, `bundle NAME`, a file, or the namespace and
+    /// name of a policy of the cluster.
+    pub policy: String,
     /// All pods together.
     pub summary: Summary,
     /// The same for each namespace that has pods, by name.

@@ -21,7 +21,7 @@ fn failures_beyond_ten_thousand_are_counted() {
         .collect::<Vec<_>>();
     let (second, mut first) = (halves.pop().unwrap(), halves.pop().unwrap());
     first.merge(second);
-    let failed = first.finish(Source::Files { paths: Vec::new() }).coverage.failed;
+    let failed = first.finish(Source::Files { paths: Vec::new() }, String::new()).coverage.failed;
     assert_eq!(failed.len(), 10_001);
     assert_eq!(failed[9_999].source, "a.yaml:19999", "those of the first lines are named");
     assert_eq!(

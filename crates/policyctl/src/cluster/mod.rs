@@ -1,7 +1,7 @@
-//! Talking to live clusters: who they are, deadlines, and errors that people understand.
+//! Live clusters: contexts, connections, deadlines, and errors for people.
 
 mod contexts;
-pub(crate) mod pods;
+pub(crate) mod namespaced;
 pub(crate) mod write;
 
 use std::fmt;
@@ -20,30 +20,30 @@ use policy_kube::with_deadline;
 pub(crate) use contexts::{Context, Contexts};
 pub(crate) use policy_kube::{ClusterError, ErrorKind, pages};
 
-/// For the first answer of a server: who waits longer takes it for dead.
+/// The deadline of the first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
 /// For a credential plugin that may ask the user something.
 const LOGIN: Duration = Duration::from_secs(60);
-/// For one call.
+/// The deadline of a call; a page of 500 pods is some 7 MB.
 const CALL: Duration = Duration::from_secs(60);
 
-/// Which cluster is meant, and which part of it.
+/// The cluster and its namespace that the user names.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Target {
-    /// The kubeconfig; else the files of KUBECONFIG, else ~/.kube/config
+    /// The kubeconfig file; else those of KUBECONFIG, else ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
-    /// The context of the kubeconfig; else its current one
+    /// The context of the kubeconfig; else its current context
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
 
-    /// The namespace
-    #[arg(long, short, global = true, value_name = "NAME", value_parser = crate::cli::label)]
+    /// The namespace; by default all, or the context's for a single policy
+    #[arg(long, short, global = true, value_name = "NAME", value_parser = crate::names::label)]
     pub(crate) namespace: Option<String>,
 
-    /// All namespaces
+    /// All namespaces; the default, except for a single policy
     #[arg(long, short = 'A', global = true, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
 }
@@ -57,33 +57,33 @@ pub(crate) struct Cluster {
     pub(crate) server: String,
     /// The namespace of the context.
     pub(crate) namespace: String,
-    /// What the server says of itself, such as `v1.36.3`; `None` where it does not tell.
+    /// Such as `v1.37.2`; `None` where the server hides it.
     pub(crate) version: Option<String>,
 }
 
 impl Target {
-    /// Connects to the cluster that is meant.
+    /// Connects to the cluster.
     pub(crate) async fn connect(&self) -> Result<Cluster, ClusterError> {
         let contexts = Contexts::load(self.kubeconfig.as_deref())?;
         let context = contexts.choose(self.context.as_deref())?;
         Cluster::connect(&contexts, &context).await
     }
 
-    /// The namespace that is meant, where there has to be one.
+    /// The namespace for a command that is about one.
     pub(crate) fn namespace_in<'a>(&'a self, cluster: &'a Cluster) -> &'a str {
         self.namespace.as_deref().unwrap_or(&cluster.namespace)
     }
 }
 
 impl Cluster {
-    /// Connects, and asks for the version: whatever is wrong with address, certificates or
-    /// credentials comes to light here, within ten seconds.
+    /// Connects and reads the version, so that a wrong address, certificate or credential is
+    /// reported within ten seconds.
     pub(crate) async fn connect(contexts: &Contexts, context: &str) -> Result<Self, ClusterError> {
         let config = contexts.config(context).await?;
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let proxy = config.proxy_url.as_ref().and_then(|proxy| proxy.authority());
         let operation = match proxy.map(http::uri::Authority::as_str) {
-            // Before an @ stands a password.
+            // Without user and password, which precede an @.
             Some(proxy) => {
                 let proxy = proxy.rsplit('@').next().unwrap_or_default();
                 format!("cannot use cluster `{context}` at {server} through the proxy {proxy}")
@@ -101,22 +101,34 @@ impl Cluster {
         let version = cluster.client.apiserver_version();
         cluster.version = match with_deadline(FIRST_ANSWER, &operation, version).await {
             Ok(info) => Some(info.git_version),
-            // Some hide their version; everything else may still be allowed.
+            // Some servers hide their version and allow everything else.
             Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::NotFound) => None,
             Err(error) => return Err(error),
         };
         Ok(cluster)
     }
 
-    /// Who the cluster is, whatever name and address somebody has for it: by custom the uid of its
-    /// namespace kube-system. `None` for who may not read that.
+    /// Identifies the cluster whatever its address: by convention the uid of the namespace
+    /// kube-system. `None` where the user may not read that.
     pub(crate) async fn uid(&self) -> Option<String> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let found = namespaces.get_metadata("kube-system");
         self.call("cannot tell which cluster it is", found).await.ok()?.metadata.uid
     }
 
-    /// A call under its deadline. `operation` says what was tried, such as `cannot list pods`.
+    /// An error where there is no namespace of this name: the API server lists it as an empty one.
+    /// No error where the user may not read namespaces.
+    pub(crate) async fn expect_namespace(&self, name: &str) -> Result<(), ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let found = namespaces.get_metadata(name);
+        match self.call("there is no such namespace", found).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Awaits a call with a deadline. `operation` is the start of the error, such as
+    /// `cannot list pods`.
     pub(crate) async fn call<T>(
         &self,
         operation: &str,
@@ -143,7 +155,7 @@ impl fmt::Display for Cluster {
     }
 }
 
-/// Runs what talks to clusters. Calls that still hang at the end are left behind.
+/// Runs a future that talks to clusters. Calls that still hang at the end are abandoned.
 pub(crate) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -15,10 +15,10 @@ use policy_core::view::PolicyView;
 use rayon::prelude::*;
 
 use super::analyze::{files, live};
-use crate::cli::Global;
 use crate::cluster::pages::{self, Page};
 use crate::cluster::{self, Cluster, ClusterError};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::input::{Input, Inputs};
 use crate::judgement::PolicyChoice;
 use crate::output::{self, Output};
@@ -84,8 +84,9 @@ impl Rules {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
     let given = args.choice.named()?;
+    let used = if given.is_some() { &Scope::FILES[..] } else { &Scope::CLUSTER };
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml], used)?;
     let excluded = args.choice.exclusion.namespaces();
     let mut coverage = CoverageCounter::default();
     let read = read(args, global, &excluded, &mut coverage)?;
@@ -213,6 +214,11 @@ fn of_cluster(
         } else {
             for namespace in namespaces {
                 let policies = list(&cluster, &namespace).await?;
+                if policies.is_empty()
+                    && let Err(missing) = cluster.expect_namespace(&namespace).await
+                {
+                    output::reason(missing);
+                }
                 let may_have_limit_range = may_have_limit_range(&cluster, &namespace).await;
                 let of_namespace = NamespaceRules { policies, may_have_limit_range };
                 rules.insert(namespace.to_string(), of_namespace);

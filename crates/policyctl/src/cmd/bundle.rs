@@ -3,22 +3,30 @@
 use std::fmt::Write as _;
 
 use policy_core::bundle::Bundle;
+use serde_json::{Value, json};
 
-use crate::cli::{self, Global};
 use crate::exit::Exit;
-use crate::output;
+use crate::global::{Global, Scope};
+use crate::judgement::BUNDLE_POLICY;
+use crate::names;
+use crate::output::{self, Output};
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  policyctl bundle show restricted";
+  policyctl bundle show restricted
+
+Output: yaml (default), json.";
 
 const APPLY_EXAMPLES: &str = "\
 Examples:
-  policyctl bundle apply baseline --namespace shop | kubectl apply -f -";
+  policyctl bundle apply baseline --namespace shop | kubectl apply -f -
+
+Changes no cluster; it prints the object.
+Output: yaml (default), json.";
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// List the ready-made policies
+    /// List the ready-made policies. Output: table (default), json, yaml
     List,
     /// Print the settings of a bundle
     #[command(after_help = SHOW_EXAMPLES)]
@@ -32,24 +40,35 @@ pub(crate) enum Command {
         /// The bundle: baseline, restricted or permissive
         name: String,
         /// The name of the policy
-        #[arg(long, default_value = "devops-policy", value_parser = cli::subdomain)]
+        #[arg(long, default_value = BUNDLE_POLICY, value_parser = names::subdomain)]
         policy_name: String,
     },
 }
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
-    let text = match command {
-        Command::List => list(),
+    match command {
+        Command::List => {
+            let formats = [Output::Table, Output::Json, Output::Yaml];
+            let format = global.output(&formats, &[])?;
+            let bundles = Bundle::all().iter();
+            let bundles = bundles.map(|b| json!({ "name": b.name, "title": b.title }));
+            output::value(&bundles.collect::<Vec<Value>>(), format, list)?;
+        }
         Command::Show { name } => {
-            let bundle = Bundle::named(name)?;
-            format!("# {}: {}\n{}", bundle.name, bundle.title, output::yaml(&bundle.spec)?)
+            let format = global.output(&[Output::Yaml, Output::Json], &[])?;
+            let Bundle { name, title, spec } = Bundle::named(name)?;
+            if format == Output::Yaml {
+                output::result(&format!("# {name}: {title}\n"))?;
+            }
+            output::value(spec, format, String::new)?;
         }
         Command::Apply { name, policy_name } => {
+            let format = global.output(&[Output::Yaml, Output::Json], &[Scope::Namespace])?;
             let namespace = global.target.namespace.as_deref().unwrap_or("default");
-            output::yaml(&Bundle::named(name)?.policy(namespace, policy_name))?
+            let policy = Bundle::named(name)?.policy(namespace, policy_name);
+            output::value(&policy, format, String::new)?;
         }
-    };
-    output::result(&text)?;
+    }
     Ok(Exit::Fine)
 }
 

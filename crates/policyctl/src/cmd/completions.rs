@@ -1,10 +1,9 @@
 //! `policyctl completions`
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::exit::Exit;
+use crate::global::Global;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -20,9 +19,14 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(
+    args: &Args,
+    commands: &mut clap::Command,
+    global: &Global,
+) -> anyhow::Result<Exit> {
+    global.output(&[], &[])?;
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "policyctl", &mut script);
+    clap_complete::generate(args.shell, commands, "policyctl", &mut script);
     output::result(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Fine)
 }

@@ -6,39 +6,43 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use policy_core::api::{self, API_VERSION};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::Global;
 use crate::cluster::write::{Apply, get};
 use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
-use crate::output;
+use crate::global::{Global, Scope};
+use crate::output::{self, Output};
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
-  policyctl crd generate | kubectl apply --server-side -f -";
+  policyctl crd generate | kubectl apply --server-side -f -
+
+Output: yaml (default), json.";
 
 const INSTALL_EXAMPLES: &str = "\
 Examples:
   policyctl crd install
   policyctl crd install --force-conflicts   take over from kubectl, Helm or Argo CD
 
-Applies the definitions under the field manager `policyctl` and waits until the API server serves
-them. Definitions are changed in place, never deleted, so stored policies stay.";
+Applies the definitions with the field manager `policyctl` and waits until the API server serves
+them. Definitions are updated in place and never deleted, so stored policies stay.
+Output: table (default), json, yaml.";
 
-/// How long the API server may take to serve a definition.
+/// The deadline until the API server serves a definition.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Print the custom resource definitions as YAML
+    /// Print the custom resource definitions
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate,
-    /// Install the custom resource definitions, or bring them up to date
+    /// Install or update the custom resource definitions
     #[command(after_help = INSTALL_EXAMPLES)]
     Install {
-        /// Take over fields that somebody else set
+        /// Take over fields that another field manager set
         #[arg(long)]
         force_conflicts: bool,
     },
@@ -47,30 +51,48 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     match command {
         Command::Generate => {
-            let documents: Result<Vec<String>, _> = api::crds().iter().map(output::yaml).collect();
-            output::result(&documents?.join("---\n"))?;
+            let format = global.output(&[Output::Yaml, Output::Json], &[])?;
+            output::objects(&api::crds(), format)?;
         }
-        Command::Install { force_conflicts } => cluster::run(install(global, *force_conflicts))?,
+        Command::Install { force_conflicts } => {
+            let formats = [Output::Table, Output::Json, Output::Yaml];
+            let format = global.output(&formats, &[Scope::Kubeconfig, Scope::Context])?;
+            let rows = cluster::run(install(global, *force_conflicts))?;
+            output::value(&rows, format, || table(&rows))?;
+            global.console().note(format_args!("the API server serves {API_VERSION}"));
+        }
     }
     Ok(Exit::Fine)
 }
 
-async fn install(global: &Global, force: bool) -> anyhow::Result<()> {
+/// What became of a definition.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    outcome: &'static str,
+}
+
+fn table(rows: &[Row]) -> String {
+    let cells = |row: &Row| vec![format!("{:<9}", row.outcome), row.name.clone()];
+    output::columns(&rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+async fn install(global: &Global, force: bool) -> anyhow::Result<Vec<Row>> {
     let cluster = global.target.connect().await?;
     let resource = ApiResource::erase::<CustomResourceDefinition>(&());
     let api: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
+    let mut rows = Vec::new();
     for crd in api::crds() {
         let name = crd.metadata.name.clone().unwrap_or_default();
         let mut object = serde_json::to_value(&crd)?;
-        // The status is the server's.
+        // The server sets the status.
         object.as_object_mut().map(|fields| fields.remove("status"));
-        let done = apply(&cluster, &api, &name, &object, force).await?;
-        output::result(&format!("{done:<9}  {name}\n"))?;
+        let outcome = apply(&cluster, &api, &name, &object, force).await?;
         wait_until_established(&cluster, &api, &name).await?;
+        rows.push(Row { name, outcome });
     }
     wait_until_served(&cluster).await?;
-    global.console().note(format_args!("the API server serves {API_VERSION}"));
-    Ok(())
+    Ok(rows)
 }
 
 async fn apply(
@@ -106,7 +128,7 @@ async fn wait_until_established(
         if is("Established").is_some_and(|condition| condition["status"] == "True") {
             return Ok(());
         }
-        // Names that another definition has already are refused for good.
+        // Another definition has these names already; this does not change by waiting.
         if let Some(refused) = is("NamesAccepted").filter(|c| c["status"] == "False") {
             let reason = refused["message"].as_str().unwrap_or_default();
             return Err(ClusterError::configuration(operation, reason));
@@ -122,7 +144,7 @@ fn conditions(crd: &DynamicObject) -> Vec<Value> {
     crd.data["status"]["conditions"].as_array().cloned().unwrap_or_default()
 }
 
-/// Discovery follows a moment later, and `kubectl apply` of a policy depends on it.
+/// Discovery, which `kubectl apply` of a policy depends on, follows a moment later.
 async fn wait_until_served(cluster: &Cluster) -> Result<(), ClusterError> {
     let operation = format!("{API_VERSION} is not served");
     let start = Instant::now();

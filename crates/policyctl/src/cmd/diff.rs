@@ -1,128 +1,134 @@
 //! `policyctl diff`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use policy_core::text::printable;
+use serde::Serialize;
 use similar::TextDiff;
 
-use crate::cli::Global;
-use crate::cluster;
+use crate::cluster::{self, Cluster, ErrorKind};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::output::{self, Output};
-use crate::policies::{FilePolicy, Key, Policy, PolicyApi, PolicyFiles};
-use policy_core::text::printable;
+use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, PolicyName};
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl diff policies/            files, folders, patterns, or - for standard input
-  policyctl diff policies.yaml -A     also tells policies of namespaces that no file names
+  policyctl diff policies.yaml -A     also the policies of namespaces that no file names
 
 Compares the policies of the files with those of the same namespaces in the cluster, spec by spec,
-defaults filled in. Lines with - are only in the cluster, lines with + only in the files; labels
-and annotations that no file names are passed over. Exits with 1 where anything differs.";
+with all defaults. Lines with - are only in the cluster, lines with + only in the files. Labels and
+annotations that no file has are ignored. Exits with 1 where anything differs.
+Output: table (default; a unified diff), json, yaml.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The files, folders (recursive), patterns, or - for standard input
+    /// Files, folders (recursive), patterns, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 }
 
-/// How many policies differ, and in which way.
-#[derive(Default)]
-struct Differences {
-    only_in_files: usize,
-    only_in_cluster: usize,
-    different: usize,
+/// A policy in both places.
+#[derive(Serialize)]
+struct Compared {
+    namespace: String,
+    name: String,
+    state: State,
+    /// The file and line; `null` where only the cluster has the policy.
+    place: Option<String>,
+    /// The unified diff; empty where the two are the same.
+    diff: String,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+enum State {
+    Same,
+    Different,
+    OnlyInFiles,
+    OnlyInCluster,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    global.output(&[Output::Table])?;
+    let format = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
     let (files, live) = cluster::run(async {
         let cluster = global.target.connect().await?;
-        let target = global.target.namespace.as_deref();
-        let files = PolicyFiles::read(&args.files, target, &cluster.namespace)
-            .map_err(|problems| output::problems("nothing was compared", &problems))?;
-        let live = live(&PolicyApi::of(&cluster).await?, &files, global).await?;
-        Ok((files, live))
+        let files = PolicyFiles::read(&args.files, global, &cluster, "nothing was compared")?;
+        let live = live(&cluster, &files, global).await?;
+        Ok((files.policies, live))
     })?;
-    let mut differences = Differences::default();
-    let mut text = String::new();
-    let mut keys: Vec<&Key> = files.policies.keys().chain(live.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let compared = keys.len();
-    for key in keys {
-        text += &differences.compare(key, files.policies.get(key), live.get(key))?;
-    }
-    output::result(&text)?;
-    let Differences { only_in_files, only_in_cluster, different } = differences;
+    let names: BTreeSet<&PolicyName> = files.keys().chain(live.keys()).collect();
+    let compared: Result<Vec<Compared>, _> =
+        names.into_iter().map(|name| compare(name, files.get(name), live.get(name))).collect();
+    let compared = compared?;
+    output::value(&compared, format, || compared.iter().map(|c| c.diff.as_str()).collect())?;
+    let count = |state| compared.iter().filter(|compared| compared.state == state).count();
+    let scope = if global.target.all_namespaces {
+        ""
+    } else {
+        "; only namespaces that the files name (-A: all)"
+    };
     global.console().note(format_args!(
-        "{compared} compared: {different} different, {only_in_files} only in files, \
-         {only_in_cluster} only in the cluster"
+        "{} compared: {} different, {} only in files, {} only in the cluster{scope}",
+        compared.len(),
+        count(State::Different),
+        count(State::OnlyInFiles),
+        count(State::OnlyInCluster),
     ));
-    Ok(if text.is_empty() { Exit::Fine } else { Exit::Findings })
+    Ok(if count(State::Same) == compared.len() { Exit::Fine } else { Exit::Findings })
 }
 
 /// The cluster's policies of the namespaces that the files name, or of all.
 async fn live(
-    api: &PolicyApi<'_>,
+    cluster: &Cluster,
     files: &PolicyFiles,
     global: &Global,
-) -> anyhow::Result<BTreeMap<Key, Policy>> {
+) -> anyhow::Result<BTreeMap<PolicyName, Policy>> {
+    let api = PolicyApi::of(cluster).await?;
     if global.target.all_namespaces {
-        return Ok(api.list(None).await?);
+        return Ok(api.list(None).await.whole()?);
     }
     let mut live = BTreeMap::new();
-    let mut namespaces: Vec<&str> =
+    let namespaces: BTreeSet<&str> =
         files.policies.keys().map(|(namespace, _)| namespace.as_str()).collect();
-    namespaces.dedup();
     for namespace in namespaces {
-        live.append(&mut api.list(Some(namespace)).await?);
+        match api.list(Some(namespace)).await.whole() {
+            Ok(mut policies) => live.append(&mut policies),
+            // Its policies are only in the files.
+            Err(error) if error.kind == ErrorKind::NotFound => output::reason(error),
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(live)
 }
 
-impl Differences {
-    /// The unified diff of a policy; empty where there is no difference.
-    fn compare(
-        &mut self,
-        (namespace, name): &Key,
-        file: Option<&FilePolicy>,
-        live: Option<&Policy>,
-    ) -> anyhow::Result<String> {
-        let yaml = |policy: Policy| output::yaml(&policy.with_defaults().object());
-        let in_cluster = format!("cluster: {namespace}/{name}");
-        let (here, there) = match (file, live) {
-            (Some(file), Some(live)) => {
-                let live = live.clone().with_marks_of(&file.policy);
-                (yaml(file.policy.clone())?, yaml(live)?)
-            }
-            (Some(file), None) => (yaml(file.policy.clone())?, String::new()),
-            (None, Some(live)) => (String::new(), yaml(live.clone())?),
-            (None, None) => return Ok(String::new()),
-        };
-        if here == there {
-            return Ok(String::new());
-        }
-        let nothing = || "/dev/null".to_owned();
-        let (from, to) = match file {
-            None => {
-                self.only_in_cluster += 1;
-                (in_cluster, nothing())
-            }
-            Some(file) if live.is_none() => {
-                self.only_in_files += 1;
-                (nothing(), file.place.clone())
-            }
-            Some(file) => {
-                self.different += 1;
-                (in_cluster, file.place.clone())
-            }
-        };
-        let diff = TextDiff::from_lines(&there, &here);
-        let text = diff.unified_diff().context_radius(3).header(&from, &to).to_string();
-        // Line by line: a value of a policy can hold anything.
-        Ok(text.lines().flat_map(|line| [printable(line), "\n".into()]).collect())
-    }
+fn compare(
+    (namespace, name): &PolicyName,
+    file: Option<&FilePolicy>,
+    live: Option<&Policy>,
+) -> anyhow::Result<Compared> {
+    let yaml = |policy: Policy| output::yaml(&policy.canonical().object());
+    let here = file.map_or_else(|| Ok(String::new()), |file| yaml(file.policy.clone()))?;
+    let there = match (live.cloned(), file) {
+        (None, _) => String::new(),
+        (Some(live), Some(file)) => yaml(live.with_marks_of(&file.policy))?,
+        (Some(live), None) => yaml(live)?,
+    };
+    let state = match (file, live) {
+        (Some(_), None) => State::OnlyInFiles,
+        (None, _) => State::OnlyInCluster,
+        _ if here == there => State::Same,
+        _ => State::Different,
+    };
+    let place = file.map(|file| file.place.clone());
+    let nothing = || "/dev/null".to_owned();
+    let from = live.map_or_else(nothing, |_| format!("cluster: {namespace}/{name}"));
+    let to = place.clone().unwrap_or_else(nothing);
+    let diff = TextDiff::from_lines(&there, &here);
+    let diff = diff.unified_diff().context_radius(3).header(&from, &to).to_string();
+    // Line by line, as a value of a policy can hold control characters.
+    let diff = diff.lines().flat_map(|line| [printable(line), "\n".into()]).collect();
+    Ok(Compared { namespace: namespace.clone(), name: name.clone(), state, place, diff })
 }

@@ -6,28 +6,27 @@ use kube::api::DynamicObject;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
 use policy_core::report::{Assessment, Explanation, OperatorStatus, Source};
-use policy_core::text::printable;
 
 use super::analyze::{files, live};
-use crate::cli::{self, Global};
-use crate::cluster::pods::Event;
-use crate::cluster::write::get;
-use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
+use crate::cluster::namespaced::Event;
+use crate::cluster::{self, ClusterError, ErrorKind};
 use crate::exit::Exit;
-use crate::judgement::PolicyChoice;
+use crate::global::{Global, Scope};
+use crate::judgement::{PolicyChoice, warn_without_checks};
+use crate::names;
 use crate::output::{self, Output};
 use crate::policies::{Policy, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
-  policyctl explain devops-policy -n shop             a policy of the cluster, on its pods of now
-  policyctl explain -f deploy/                        files, without any cluster
+  policyctl explain devops-policy -n shop             a policy of the cluster, with its current pods
+  policyctl explain -f deploy/                        files, without a cluster
   policyctl explain -f deploy/ --bundle restricted -o json
 
-Shows what each check takes from the score (count x weight), the ten workloads and the ten pods
-that take the most, and what the score would be if one check or one workload were mended. For a
-policy of the cluster it says whether the operator's status agrees; where the pods may not be
-read, it explains what it can from the status alone, and exits with 3.
+Shows the points that each check takes from the score (count x weight), the ten workloads and the
+ten pods that take the most, and the score after fixing one check or one workload. For a policy of
+the cluster it compares the operator's status with the current pods. Where you may not read the
+pods, it explains the status alone and exits with 3.
 Output: table (default), json and yaml (docs/explanation.schema.json).";
 
 const USAGE: &str = "\
@@ -37,8 +36,8 @@ policyctl explain [OPTIONS] <POLICY>
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The policy, in the namespace of -n, else the context's
-    #[arg(value_name = "POLICY", value_parser = cli::subdomain, required_unless_present = "filename")]
+    /// The policy in the namespace of -n, else the context's
+    #[arg(value_name = "POLICY", value_parser = names::subdomain, required_unless_present = "filename")]
     #[arg(conflicts_with_all = ["filename", "bundle", "policy"])]
     name: Option<String>,
 
@@ -51,7 +50,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let used = if args.name.is_some() { &Scope::CLUSTER[..] } else { &Scope::FILES };
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml], used)?;
     let explanation = match &args.name {
         Some(name) => cluster::run(of_cluster(name, &args.choice, global))?,
         None => of_files(args, global)?,
@@ -79,17 +79,17 @@ async fn of_cluster(
     global: &Global,
 ) -> anyhow::Result<Explanation> {
     if global.target.all_namespaces {
-        bail!("a policy is of one namespace; choose that by -n");
+        bail!("a policy belongs to one namespace; choose it with -n");
     }
     let cluster = live::connect(global).await?;
     let namespace = global.target.namespace_in(&cluster);
     choice.exclusion.includes(namespace)?;
-    let object = policy(&cluster, namespace, name).await?;
+    let object = PolicyApi::of(&cluster).await?.get(namespace, name).await?;
     let policy = Policy::of_live(&object);
     let full_name = format!("{namespace}/{name}");
-    let compiled = policy.compiled().map_err(|invalid| {
-        output::problems(&format!("policy {full_name} is invalid, so it has no score"), &invalid)
-    })?;
+    let compiled =
+        policy.compiled().map_err(|invalid| output::problems(&policy.is_invalid(), &invalid))?;
+    warn_without_checks(&full_name, &compiled);
     let excluded = choice.exclusion.namespaces();
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
     let mut is_forbidden = false;
@@ -107,34 +107,14 @@ async fn of_cluster(
     Ok(explanation.ok_or_else(|| {
         ClusterError::configuration(
             format!("cannot explain policy {namespace}/{name}"),
-            "its pods may not be read, and the operator has not evaluated it",
+            "you may not read its pods, and the operator has not evaluated it",
         )
     })?)
 }
 
-/// The policy of that name; where there is none, the error names those that there are.
-async fn policy(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<DynamicObject> {
-    let api = PolicyApi::of(cluster).await?;
-    let operation = format!("cannot read policy {name} of namespace {namespace}");
-    if let Some(found) = get(cluster, &api.namespaced(namespace), name, &operation).await? {
-        return Ok(found);
-    }
-    // Only for a better sentence: who may not list them gets the shorter one.
-    let others = api.list(Some(namespace)).await.unwrap_or_default();
-    let others: Vec<&str> = others.keys().map(|(_, name)| name.as_str()).collect();
-    match others.as_slice() {
-        [] => bail!("there is no policy {name} in namespace {namespace}"),
-        others => {
-            let others = others.join(", ");
-            let others = printable(&others);
-            bail!("there is no policy {name} in namespace {namespace}; there is {others}")
-        }
-    }
-}
-
 fn status(object: &DynamicObject) -> OperatorStatus {
     let status = object.data.get("status").cloned();
-    // A status of another shape is none that the operator wrote.
+    // The operator did not write a status of another shape.
     let status = status.and_then(|s| serde_json::from_value::<DevOpsPolicyStatus>(s).ok());
     OperatorStatus::of(status.as_ref(), object.metadata.generation)
 }

@@ -1,37 +1,40 @@
 //! `policyctl export`
 
-use crate::cli::Global;
+use serde_json::Value;
+
 use crate::cluster;
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::output::{self, Output};
-use crate::policies::PolicyApi;
+use crate::policies::{Policy, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
+  policyctl export > policies.yaml
   policyctl export -n shop > policies/shop.yaml
-  policyctl export -A > policies.yaml
 
-Prints the policies of the namespace (-n, else the context's, else `default`) or of all (-A),
-sorted, without status and without what the server keeps for itself. Applying them again with
-`policyctl import` changes nothing.";
+Prints the policies of all namespaces, or of one (-n), sorted, without status and without fields
+that the server sets. Importing them with `policyctl import` changes nothing.
+Output: yaml (default), json.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, global: &Global) -> anyhow::Result<Exit> {
-    global.output(&[Output::Yaml])?;
-    let policies = cluster::run(async {
+    let format = global.output(&[Output::Yaml, Output::Json], &Scope::CLUSTER)?;
+    let namespace = global.target.namespace.as_deref();
+    let listed = cluster::run(async {
         let cluster = global.target.connect().await?;
-        let namespace = global.target.namespace_in(&cluster);
-        let namespace = (!global.target.all_namespaces).then_some(namespace);
-        Ok(PolicyApi::of(&cluster).await?.list(namespace).await?)
+        Ok(PolicyApi::of(&cluster).await?.list(namespace).await)
     })?;
-    let documents: Result<Vec<String>, _> =
-        policies.values().map(|policy| output::yaml(&policy.object())).collect();
-    if policies.is_empty() {
-        global.console().note("there are no policies");
+    let objects: Vec<Value> = listed.policies.values().map(Policy::object).collect();
+    output::objects(&objects, format)?;
+    let exit = listed.report_gaps();
+    if objects.is_empty() && exit == Exit::Fine {
+        let place =
+            namespace.map_or_else(|| "any namespace".to_owned(), |n| format!("namespace {n}"));
+        global.console().note(format_args!("there is no policy in {place}"));
     }
-    output::result(&documents?.join("---\n"))?;
-    Ok(Exit::Fine)
+    Ok(exit)
 }

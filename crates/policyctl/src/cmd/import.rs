@@ -1,176 +1,197 @@
 //! `policyctl import`
 
-use crate::cli::Global;
+use policy_core::text::printable;
+use serde::Serialize;
+
 use crate::cluster::write::{Apply, get};
 use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
+use crate::judgement::warn_without_checks;
 use crate::output::{self, Output};
 use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, fields_only_in};
-use policy_core::text::printable;
 
 const EXAMPLES: &str = "\
 Examples:
-  policyctl import policies/ --dry-run   let the API server judge, store nothing
+  policyctl import policies/ --dry-run   validate on the API server, store nothing
   policyctl import policies/             files, folders, patterns, or - for standard input
 
-The API server judges all policies before the first one is stored: where it refuses one, none is
-stored. A policy that is already as the file has it is not written. Policies are applied under the
-field manager `policyctl`; a field that somebody else set otherwise is a conflict.";
+Validates all policies, here and on the API server, before the first one is stored: where one is
+refused, none is stored. A policy that already is as in the file is not written. Policies are
+applied with the field manager `policyctl`; a field that another manager set otherwise is a
+conflict.
+Output: table (default), json, yaml.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The files, folders (recursive), patterns, or - for standard input
+    /// Files, folders (recursive), patterns, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
-    /// Let the API server judge, but store nothing
+    /// Validate on the API server, but store nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Take over fields that somebody else set
+    /// Take over fields that another field manager set
     #[arg(long)]
     force_conflicts: bool,
 }
 
-/// What is to be done about a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Create,
-    Change,
-    Nothing,
+/// What becomes of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Outcome {
+    Created,
+    Changed,
+    Unchanged,
+    WouldBeCreated,
+    WouldBeChanged,
+    NotApplied,
 }
 
-/// A policy that the API server would accept.
-struct Accepted {
-    action: Action,
-    /// Fields of the cluster's policy that the file does not name, and that stay.
-    staying: Vec<String>,
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::WouldBeCreated => "would be created",
+            Self::WouldBeChanged => "would be changed",
+            Self::NotApplied => "not applied",
+        }
+    }
+}
+
+/// A row of the result.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    name: String,
+    place: String,
+    outcome: Outcome,
+    /// Fields of the cluster's policy that the file does not have and that stay.
+    kept_fields: Vec<String>,
+    /// Why it was not applied; `null` where it was, or where another policy was refused.
+    error: Option<String>,
+}
+
+impl Row {
+    fn new(file: &FilePolicy, outcome: Outcome) -> Self {
+        let Policy { namespace, name, .. } = file.policy.clone();
+        Self {
+            namespace,
+            name,
+            place: file.place.clone(),
+            outcome,
+            kept_fields: Vec::new(),
+            error: None,
+        }
+    }
 }
 
 struct Importer<'a> {
     cluster: &'a Cluster,
     api: PolicyApi<'a>,
+    dry_run: bool,
     force: bool,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    global.output(&[Output::Table])?;
-    cluster::run(async {
+    let format = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::NAMESPACE)?;
+    let (rows, exit) = cluster::run(async {
         let cluster = global.target.connect().await?;
-        let target = global.target.namespace.as_deref();
-        let files = PolicyFiles::read(&args.files, target, &cluster.namespace)
-            .map_err(|problems| output::problems("nothing was applied", &problems))?;
-        if files.others > 0 {
-            let others = files.others;
-            global.console().note(format_args!("{others} objects of other kinds are passed over"));
-        }
+        let files = PolicyFiles::read(&args.files, global, &cluster, "nothing was applied")?;
+        let Args { dry_run, force_conflicts: force, .. } = *args;
         let api = PolicyApi::of(&cluster).await?;
-        let importer = Importer { cluster: &cluster, api, force: args.force_conflicts };
-        importer.import(files, args.dry_run).await
-    })
-}
-
-impl Importer<'_> {
-    /// First all are judged, then all are stored.
-    async fn import(&self, files: PolicyFiles, dry_run: bool) -> anyhow::Result<Exit> {
-        let mut judged = Vec::new();
-        for file in files.policies.into_values() {
-            let judgement = self.judge(&file).await;
-            judged.push((file, judgement));
-        }
-        if let Some(exit) = refused(&judged)? {
-            return Ok(exit);
-        }
-        let mut exit = Exit::Fine;
-        for (file, judgement) in &judged {
-            let Ok(accepted) = judgement else { continue };
-            exit = exit.max(self.store(file, accepted, dry_run).await?);
-        }
-        Ok(exit)
-    }
-
-    /// Asks the API server what it would make of a policy.
-    async fn judge(&self, file: &FilePolicy) -> Result<Accepted, ClusterError> {
-        let policy = &file.policy;
-        let api = self.api.namespaced(&policy.namespace);
-        let live = get(self.cluster, &api, &policy.name, "cannot read the policy").await?;
-        let apply = Apply { dry_run: true, force: self.force };
-        let preview =
-            apply.apply(self.cluster, &api, &policy.name, &policy.object(), "refused").await?;
-        let preview = Policy::of_live(&preview);
-        let action = match live.as_ref().map(Policy::of_live) {
-            None => Action::Create,
-            Some(live) if live == preview => Action::Nothing,
-            Some(_) => Action::Change,
-        };
-        let wanted = policy.clone().with_defaults().spec;
-        Ok(Accepted { action, staying: fields_only_in(&preview.spec, &wanted, "spec") })
-    }
-
-    async fn store(
-        &self,
-        file: &FilePolicy,
-        accepted: &Accepted,
-        dry_run: bool,
-    ) -> anyhow::Result<Exit> {
-        let FilePolicy { place, policy } = file;
-        let name = format!("{}/{}", policy.namespace, policy.name);
-        if !dry_run && accepted.action != Action::Nothing {
-            let api = self.api.namespaced(&policy.namespace);
-            let apply = Apply { dry_run: false, force: self.force };
-            let object = policy.object();
-            let applied = apply.apply(self.cluster, &api, &policy.name, &object, "refused").await;
-            if let Err(error) = applied {
-                output::result(&format!("NOT APPLIED  {name}  ({place})\n"))?;
-                output::error(format_args!("{place}: {name}: {error}"));
-                return Ok(exit_of(&error));
-            }
-        }
-        let done = match (accepted.action, dry_run) {
-            (Action::Nothing, _) => "unchanged",
-            (Action::Create, false) => "created",
-            (Action::Change, false) => "changed",
-            (Action::Create, true) => "would be created",
-            (Action::Change, true) => "would be changed",
-        };
-        output::result(&format!("{done:<11}  {name}\n"))?;
-        if !accepted.staying.is_empty() {
-            let fields = accepted.staying.join(", ");
+        Ok(Importer { cluster: &cluster, api, dry_run, force }.import(files).await)
+    })?;
+    output::value(&rows, format, || table(&rows))?;
+    for Row { namespace, name, place, kept_fields, .. } in &rows {
+        if !kept_fields.is_empty() {
+            let fields = kept_fields.join(", ");
             output::reason(format_args!(
-                "{place}: {name} also has {}, which the file does not name and somebody else set; \
-                 it stays",
+                "{place}: {namespace}/{name} in the cluster also has {}, which the file does not \
+                 have; it stays",
                 printable(&fields)
             ));
         }
-        Ok(Exit::Fine)
     }
+    Ok(exit)
 }
 
-/// Tells of what the API server would refuse; then nothing is stored.
-fn refused(
-    judged: &[(FilePolicy, Result<Accepted, ClusterError>)],
-) -> anyhow::Result<Option<Exit>> {
-    let mut exit = Exit::Fine;
-    let mut rows = Vec::new();
-    for (file, judgement) in judged {
-        let FilePolicy { place, policy } = file;
-        let name = format!("{}/{}", policy.namespace, policy.name);
-        rows.push(format!("not applied  {name}  ({place})\n"));
-        if let Err(error) = judgement {
-            output::error(format_args!("{place}: {name}: {error}"));
-            exit = exit.max(exit_of(error));
+fn table(rows: &[Row]) -> String {
+    let row = |Row { namespace, name, place, outcome, .. }: &Row| {
+        let place = match outcome {
+            Outcome::NotApplied => format!("  ({})", printable(place)),
+            _ => String::new(),
+        };
+        format!("{:<11}  {namespace}/{name}{place}\n", outcome.as_str())
+    };
+    rows.iter().map(row).collect()
+}
+
+impl Importer<'_> {
+    /// Validates all policies by a dry run, then stores them.
+    async fn import(&self, files: PolicyFiles) -> (Vec<Row>, Exit) {
+        let (mut rows, mut exit) = (Vec::new(), Exit::Fine);
+        for file in files.policies.values() {
+            rows.push(self.apply(file, true).await.unwrap_or_else(|error| {
+                exit = exit.max(refused(file, &error));
+                Row { error: Some(error.to_string()), ..Row::new(file, Outcome::NotApplied) }
+            }));
         }
+        if exit != Exit::Fine {
+            output::reason("nothing was applied, as a policy would be refused");
+            for row in &mut rows {
+                row.outcome = Outcome::NotApplied;
+            }
+            return (rows, exit);
+        }
+        for (file, row) in files.policies.values().zip(&mut rows) {
+            warn_without_checks(&file.policy.full_name(), &file.compiled);
+            if self.dry_run || row.outcome == Outcome::Unchanged {
+                continue;
+            }
+            match self.apply(file, false).await {
+                Ok(stored) => *row = stored,
+                Err(error) => {
+                    exit = exit.max(refused(file, &error));
+                    (row.outcome, row.error) = (Outcome::NotApplied, Some(error.to_string()));
+                }
+            }
+        }
+        (rows, exit)
     }
-    if exit == Exit::Fine {
-        return Ok(None);
+
+    /// Applies a policy and compares it with what was there before.
+    async fn apply(&self, file: &FilePolicy, dry_run: bool) -> Result<Row, ClusterError> {
+        let policy = &file.policy;
+        let api = self.api.namespaced(&policy.namespace);
+        let before = get(self.cluster, &api, &policy.name, "cannot read the policy").await?;
+        let apply = Apply { dry_run, force: self.force };
+        let object = policy.object();
+        let applied = apply.apply(self.cluster, &api, &policy.name, &object, "refused").await?;
+        let applied = Policy::of_live(&applied);
+        let outcome = match (before.as_ref().map(Policy::of_live), dry_run) {
+            (Some(before), _) if before == applied => Outcome::Unchanged,
+            (None, false) => Outcome::Created,
+            (Some(_), false) => Outcome::Changed,
+            (None, true) => Outcome::WouldBeCreated,
+            (Some(_), true) => Outcome::WouldBeChanged,
+        };
+        let mut row = Row::new(file, outcome);
+        if before.is_some() {
+            let wanted = policy.clone().canonical().spec;
+            row.kept_fields = fields_only_in(&applied.spec, &wanted, "spec");
+        }
+        Ok(row)
     }
-    output::result(&rows.concat())?;
-    output::reason("nothing was applied, since a policy would be refused");
-    Ok(Some(exit))
 }
 
-/// A policy that is refused for what it says is an error of the input.
-fn exit_of(error: &ClusterError) -> Exit {
+/// Prints why the API server refused a policy. An invalid policy is wrong input.
+fn refused(file: &FilePolicy, error: &ClusterError) -> Exit {
+    output::error(format_args!("{}: {}: {error}", file.place, file.policy.full_name()));
     if error.kind == ErrorKind::Invalid { Exit::Error } else { Exit::Cluster }
 }

@@ -6,16 +6,16 @@ use policy_core::Timestamp;
 use policy_core::text::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Global;
-use crate::cluster::pods::Event;
-use crate::cluster::{self, pods};
+use crate::cluster;
+use crate::cluster::namespaced::{Event, Listed};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::output::{self, Output};
 
 const EXAMPLES: &str = "\
 Examples:
-  policyctl list pods                  all namespaces, those of the system included
-  policyctl list pods -n shop -o wide  with what they wait for, restarts and age
+  policyctl list pods                  all namespaces, with those of the system
+  policyctl list pods -n shop -o wide  with ready containers, restarts, age and IP
 
 Output: table (default), wide, json, yaml.";
 
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Pods,
 }
 
-/// What is asked of a pod.
+/// The fields of a pod that the list shows.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct PodView {
@@ -67,7 +67,7 @@ struct ContainerStatus {
     restart_count: u32,
 }
 
-/// A line of the list.
+/// A row of the list.
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -103,44 +103,40 @@ impl From<PodView> for Row {
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     let Command::Pods = command;
-    let form = global.output(&[Output::Table, Output::Wide, Output::Json, Output::Yaml])?;
+    let formats = [Output::Table, Output::Wide, Output::Json, Output::Yaml];
+    let format = global.output(&formats, &Scope::CLUSTER)?;
     let (mut rows, not_read) = cluster::run(read(global))?;
     rows.sort();
-    match form {
-        Output::Json => output::result(&(serde_json::to_string_pretty(&rows)? + "\n"))?,
-        Output::Yaml => output::result(&output::yaml(&rows)?)?,
-        form => output::result(&table(&rows, form == Output::Wide))?,
-    }
+    output::value(&rows, format, || table(&rows, format == Output::Wide))?;
     if rows.is_empty() && not_read == 0 {
-        global.console().note("there are no pods");
+        global.console().note("there is no pod");
     }
     Ok(if not_read == 0 { Exit::Fine } else { Exit::Cluster })
 }
 
-/// The pods, and how many parts of the cluster could not be read; these are told at once.
+/// The pods, and how many parts of the cluster could not be read; prints an error for each.
 async fn read(global: &Global) -> anyhow::Result<(Vec<Row>, usize)> {
     let cluster = global.target.connect().await?;
     let (mut rows, mut not_read) = (Vec::new(), 0);
-    pods::read(&cluster, global.target.namespace.as_deref(), None, &mut |event: Event<PodView>| {
-        match event {
-            Event::Page(page) => {
-                rows.extend(page.objects.into_iter().map(Row::from));
-                for pod in page.unreadable {
-                    not_read += 1;
-                    output::error(format_args!("pod {}: {}", pod.object, pod.reason));
-                }
-            }
-            Event::NotRead { part, error } => {
+    let namespace = global.target.namespace.as_deref();
+    let mut take = |event: Event<PodView>| match event {
+        Event::Page(page) => {
+            rows.extend(page.objects.into_iter().map(Row::from));
+            for pod in page.unreadable {
                 not_read += 1;
-                output::error(format_args!("{part}: {}", error.reason()));
+                output::error(format_args!("pod {}: {}", pod.object, pod.reason));
             }
         }
-    })
-    .await;
+        Event::NotRead { part, error } => {
+            not_read += 1;
+            output::error(format_args!("{part}: {}", error.reason()));
+        }
+    };
+    Listed::PODS.read(&cluster, namespace, None, &mut take).await;
     Ok((rows, not_read))
 }
 
-/// Columns as wide as the contract has them, or as their longest entry.
+/// Columns with fixed least widths, or as wide as their longest entry.
 fn table(rows: &[Row], is_wide: bool) -> String {
     const NONE: &str = "<none>";
     let width = |least: usize, text: fn(&Row) -> &str| {
@@ -172,7 +168,7 @@ fn table(rows: &[Row], is_wide: bool) -> String {
     table
 }
 
-/// How long ago, in the largest unit of which there is one.
+/// The age in its largest unit.
 fn age(created: &str) -> Option<String> {
     let created: Timestamp = created.parse().ok()?;
     let seconds = Timestamp::now().as_second().saturating_sub(created.as_second()).max(0);

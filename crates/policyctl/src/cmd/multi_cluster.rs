@@ -12,10 +12,11 @@ use policy_core::report::{
 use policy_core::text::printable;
 use serde::Serialize;
 
-use crate::cli::Global;
-use crate::cluster::{self, Cluster, Context, Contexts, pods};
+use crate::cluster::namespaced::Listed;
+use crate::cluster::{self, Cluster, Context, Contexts};
 use crate::cmd::analyze::live::assess;
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
 use crate::output::{self, Output};
 use crate::report;
@@ -23,7 +24,7 @@ use crate::report;
 const LIST_EXAMPLES: &str = "\
 Examples:
   policyctl multi-cluster list-contexts
-  policyctl multi-cluster list-contexts --probe   say which answer, and why others do not
+  policyctl multi-cluster list-contexts --probe   connect to each, and show errors
 
 Output: table (default), json, yaml.";
 
@@ -32,12 +33,12 @@ Examples:
   policyctl multi-cluster analyze
   policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
 
-All contexts of the kubeconfig, several at a time. A cluster that cannot be read keeps its row,
-with the reason, and does not change the score of the others; the exit code is then 3. A cluster
-that several contexts lead to counts once.
+Reads all contexts of the kubeconfig, eight at a time. A cluster that cannot be read keeps its row
+with the reason and does not change the score of the others; the exit code is then 3. A cluster of
+several contexts counts once.
 Output: table (default), json and yaml (docs/clusters.schema.json).";
 
-/// So many clusters at a time: each may hold a page of 7 MB.
+/// How many clusters are read at a time; each may hold a page of 7 MB.
 const PARALLEL: usize = 8;
 
 #[derive(clap::Subcommand)]
@@ -45,26 +46,26 @@ pub(crate) enum Command {
     /// List the contexts of the kubeconfig
     #[command(after_help = LIST_EXAMPLES)]
     ListContexts {
-        /// Try to reach each of them
+        /// Connect to each of them
         #[arg(long)]
         probe: bool,
     },
-    /// Score the pods of several clusters, each and all together
+    /// Score the pods of several clusters, each by itself and all together
     #[command(after_help = ANALYZE_EXAMPLES)]
     Analyze(AnalyzeArgs),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct AnalyzeArgs {
-    /// The contexts, separated by commas; else all
+    /// The contexts, separated by commas; all by default
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     contexts: Vec<String>,
 
-    /// Show the summary of each cluster as well
+    /// Also show the summary of each cluster
     #[arg(long)]
     per_cluster: bool,
 
-    /// The longest time that a cluster may take, in seconds
+    /// The deadline of a cluster, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 
@@ -87,7 +88,7 @@ struct Row {
     cluster: String,
     server: String,
     is_current: bool,
-    /// The version, or why the cluster was not reached; `null` where nobody tried.
+    /// Absent without `--probe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<Probe>,
 }
@@ -96,12 +97,13 @@ struct Row {
 #[serde(rename_all = "camelCase")]
 struct Probe {
     is_reachable: bool,
-    /// The version of the server, or the reason.
+    /// The version of the server, or the error.
     message: String,
 }
 
 fn list(probe: bool, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let formats = [Output::Table, Output::Json, Output::Yaml];
+    let format = global.output(&formats, &[Scope::Kubeconfig])?;
     let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
     let rows = cluster::run(async {
         let contexts = &contexts;
@@ -112,13 +114,9 @@ fn list(probe: bool, global: &Global) -> anyhow::Result<Exit> {
         });
         Ok(rows.buffered(PARALLEL).collect::<Vec<_>>().await)
     })?;
-    match form {
-        Output::Json => output::result(&(serde_json::to_string_pretty(&rows)? + "\n"))?,
-        Output::Yaml => output::result(&output::yaml(&rows)?)?,
-        _ => output::result(&table(&rows))?,
-    }
-    let is_dead = |row: &Row| row.probe.as_ref().is_some_and(|probe| !probe.is_reachable);
-    Ok(if rows.iter().any(is_dead) { Exit::Cluster } else { Exit::Fine })
+    output::value(&rows, format, || table(&rows))?;
+    let has_failed = |row: &Row| row.probe.as_ref().is_some_and(|probe| !probe.is_reachable);
+    Ok(if rows.iter().any(has_failed) { Exit::Cluster } else { Exit::Fine })
 }
 
 async fn probed(contexts: &Contexts, name: &str) -> Probe {
@@ -156,11 +154,11 @@ fn table(rows: &[Row]) -> String {
 }
 
 fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
     let policy = args.judgement.choice.policy()?;
     let excluded = args.judgement.choice.exclusion.namespaces();
     if global.target.context.is_some() {
-        bail!("several clusters are chosen by --contexts, not by --context");
+        bail!("choose clusters with --contexts, not with --context");
     }
     let contexts = Contexts::load(global.target.kubeconfig.as_deref())?;
     let names = args.contexts.iter().map(|name| name.trim());
@@ -214,11 +212,11 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
         }
     }
     let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
-    Ok(exit.max(args.judgement.exit(&report.summary)))
+    Ok(exit.max(args.judgement.exit(&args.judgement.choice.name(), &policy, &report.summary)))
 }
 
-/// The contexts that were named, else all; the current one first, so that of contexts of the same
-/// cluster it is the one that is read.
+/// The named contexts, else all with the current one first: of several contexts of one cluster the
+/// first is read.
 fn chosen(contexts: &Contexts, names: &[&str]) -> anyhow::Result<Vec<Context>> {
     let mut all = contexts.all();
     if names.is_empty() {
@@ -234,8 +232,8 @@ fn chosen(contexts: &Contexts, names: &[&str]) -> anyhow::Result<Vec<Context>> {
     Ok(chosen)
 }
 
-/// The contexts, each with its place, those of one server together: they are tried one after the
-/// other until one of them reads everything.
+/// The contexts with their positions, grouped by server: those of a group are tried one after the
+/// other until one can read everything.
 fn by_server(chosen: &[Context]) -> Vec<Vec<(usize, &Context)>> {
     let mut groups: Vec<Vec<(usize, &Context)>> = Vec::new();
     for (place, context) in chosen.iter().enumerate() {
@@ -252,10 +250,10 @@ fn by_server(chosen: &[Context]) -> Vec<Vec<(usize, &Context)>> {
     groups
 }
 
-/// What came of a context.
+/// The result of a context.
 struct Found<'a> {
     outcome: ClusterOutcome<'a>,
-    /// Who the cluster is, whatever address it has; `None` where it does not tell.
+    /// [`Cluster::uid`].
     uid: Option<String>,
 }
 
@@ -272,12 +270,12 @@ impl<'a> Found<'a> {
     }
 }
 
-/// A cluster counts once, however many contexts and addresses it has: of those that read of it,
-/// the one that read most stays, and of equals the first.
+/// Counts a cluster once, however many contexts and addresses it has: of its results the one that
+/// read most stays, and of equal ones the first.
 fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> {
     let read = |(_, found): &(&Context, Found<'_>)| {
         let coverage = found.coverage().filter(|coverage| coverage.objects_read() > 0)?;
-        // Whole is whole, whatever came or went between two readings.
+        // All complete results are equal, although pods may have changed between them.
         Some(if coverage.is_complete() { u64::MAX } else { coverage.objects_read() })
     };
     let is_same = |(a, a_found): &(&Context, Found<'_>), (b, b_found): &(&Context, Found<'_>)| {
@@ -287,7 +285,7 @@ fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> 
     let best = |row: &(&Context, Found<'_>)| {
         read(row)?;
         let rivals = found.iter().filter(|rival| read(rival).is_some() && is_same(row, rival));
-        // The last of equals is the one that `max_by_key` finds.
+        // `max_by_key` gives the last of equal elements.
         rivals.rev().max_by_key(|rival| read(rival)).map(|(context, _)| context.name.clone())
     };
     let best: Vec<Option<String>> = found.iter().map(best).collect();
@@ -301,7 +299,7 @@ fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> 
     found.into_iter().zip(best).map(row).collect()
 }
 
-/// Reads a cluster as far as its deadline lets it.
+/// Reads a cluster until its deadline.
 async fn read<'a>(
     contexts: &Contexts,
     context: &Context,
@@ -316,10 +314,8 @@ async fn read<'a>(
         let cluster = Cluster::connect(contexts, &context.name).await?;
         global.console().detail(format_args!("{cluster} answered"));
         uid = cluster.uid().await;
-        pods::read(&cluster, namespace, Some(excluded), &mut |event| {
-            assess(&mut assessment, event);
-        })
-        .await;
+        let mut take = |event| assess(&mut assessment, event);
+        Listed::PODS.read(&cluster, namespace, Some(excluded), &mut take).await;
         Ok::<(), cluster::ClusterError>(())
     };
     match tokio::time::timeout(limit, work).await {

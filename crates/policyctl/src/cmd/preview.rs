@@ -10,25 +10,25 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{CoverageCounter, CurrentPolicy, NamespacePods, Preview};
 
 use super::analyze::live;
-use crate::cli::Global;
-use crate::cluster::pods::Event;
-use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
+use crate::cluster::namespaced::Event;
+use crate::cluster::{self, Cluster, ClusterError};
 use crate::exit::Exit;
-use crate::judgement::{self, Exclusion};
+use crate::global::{Global, Scope};
+use crate::judgement::{self, BUNDLE_POLICY, Exclusion, warn_without_checks};
 use crate::output::{self, Output};
-use crate::policies::{Key, Policy, PolicyApi, PolicyFiles};
+use crate::policies::{PolicyApi, PolicyFiles};
 
 const EXAMPLES: &str = "\
 Examples:
-  policyctl preview strict.yaml -n shop        what a policy would say of a namespace today
   policyctl preview policies/                  each policy in its own namespace
-  policyctl preview --bundle restricted -A     a bundle in every namespace that has pods
+  policyctl preview strict.yaml -A             each policy in every namespace that has pods
+  policyctl preview --bundle restricted        a bundle in every namespace that has pods
+  policyctl preview --bundle restricted -n shop
 
-Judges the pods of now by the policy, beside the policies that are there today, and shows which
-findings would come and which would go, and what the admission webhook would no longer let in of
-what is there. Nothing is written. A policy of a file is of the namespace
-that it names, else of -n, else of the context's; with -A it is tried in every namespace.
-Differences are no failure: the exit code is 0.
+Judges the current pods by a policy that is not applied yet, beside the policies that are, and shows
+which findings would be new, which would be gone, and which objects the admission webhook would
+deny if they were created again. Nothing is written. A policy of a file belongs to the namespace
+that it names, else to that of -n, else to the context's. Differences do not change the exit code.
 Output: table (default), json and yaml (docs/preview.schema.json).";
 
 const USAGE: &str = "\
@@ -38,7 +38,7 @@ policyctl preview [OPTIONS] <FILE>...
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The files, folders (recursive), patterns, or - for standard input
+    /// Files, folders (recursive), patterns, or - for standard input
     #[arg(value_name = "FILE", required_unless_present = "bundle", conflicts_with = "bundle")]
     files: Vec<String>,
 
@@ -50,26 +50,26 @@ pub(crate) struct Args {
     exclusion: Exclusion,
 }
 
-/// A policy that somebody wants to know of.
+/// A policy to preview.
 struct Proposed {
     name: String,
-    /// The file and line; `None` for a bundle.
-    place: Option<String>,
-    /// Where it would be applied; `None` for everywhere.
+    /// The file and line, or the bundle.
+    place: String,
+    /// Where it would be applied; `None` for every namespace.
     namespace: Option<String>,
     policy: CompiledPolicy,
 }
 
 impl Proposed {
-    /// Whether it would be applied there.
+    /// Whether it would be applied to the namespace.
     fn is_for(&self, namespace: &str) -> bool {
         self.namespace.as_deref().is_none_or(|own| own == namespace)
     }
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Json, Output::Yaml])?;
-    // A misspelt name needs no cluster to be told.
+    let form = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
+    // Before any cluster is asked, so that a misspelt name is reported without one.
     let bundle = match args.bundle.as_deref() {
         Some(name) => Some((name, judgement::bundle(name)?)),
         None => None,
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     })?;
     output::report(&preview, &preview.coverage, form, global.console())?;
     if preview.policies.is_empty() && preview.coverage.failed.is_empty() {
-        global.console().note("there are no pods to judge");
+        global.console().note("there is no pod to judge");
     }
     Ok(Exit::of_coverage(&preview.coverage, &preview.source))
 }
@@ -92,12 +92,11 @@ fn proposed(
     global: &Global,
     cluster: &Cluster,
 ) -> anyhow::Result<Vec<Proposed>> {
-    let everywhere = global.target.all_namespaces;
     let proposed = match bundle {
         Some((name, policy)) => vec![Proposed {
-            name: format!("bundle {name}"),
-            place: None,
-            namespace: (!everywhere).then(|| global.target.namespace_in(cluster).to_owned()),
+            name: BUNDLE_POLICY.to_owned(),
+            place: format!("bundle {name}"),
+            namespace: global.target.namespace.clone(),
             policy,
         }],
         None => of_files(args, global, cluster)?,
@@ -108,24 +107,14 @@ fn proposed(
     Ok(proposed)
 }
 
-/// The policies of the files, or everything that is wrong with them.
 fn of_files(args: &Args, global: &Global, cluster: &Cluster) -> anyhow::Result<Vec<Proposed>> {
-    let invalid = |problems: Vec<String>| output::problems("nothing was judged", &problems);
-    let target = global.target.namespace.as_deref();
-    let files = PolicyFiles::read(&args.files, target, &cluster.namespace).map_err(invalid)?;
-    let (mut proposed, mut problems) = (Vec::new(), Vec::new());
-    for ((namespace, name), file) in files.policies {
-        match file.compiled() {
-            Err(wrong) => problems.extend(wrong),
-            Ok(policy) => proposed.push(Proposed {
-                name,
-                place: Some(file.place),
-                namespace: (!global.target.all_namespaces).then_some(namespace),
-                policy,
-            }),
-        }
-    }
-    if problems.is_empty() { Ok(proposed) } else { Err(invalid(problems)) }
+    let files = PolicyFiles::read(&args.files, global, cluster, "nothing was judged")?;
+    let proposed = files.policies.into_iter().map(|((namespace, name), file)| {
+        warn_without_checks(&file.policy.full_name(), &file.compiled);
+        let namespace = (!global.target.all_namespaces).then_some(namespace);
+        Proposed { name, place: file.place, namespace, policy: file.compiled }
+    });
+    Ok(proposed.collect())
 }
 
 async fn preview(
@@ -150,51 +139,52 @@ async fn preview(
             }
         })
         .await;
-        // A namespace without pods has its row where it was asked for and could be read.
+        // A namespace that the user names is shown also without pods.
         if let Some(target) = target.filter(|_| is_read) {
             pods.entry(target.into()).or_default();
         }
     }
-    let today = todays(cluster, pods.keys().map(AsRef::as_ref), global).await?;
+    let is_everywhere = proposed.iter().any(|proposed| proposed.namespace.is_none());
+    let current = current(cluster, pods.keys().map(AsRef::as_ref), is_everywhere).await?;
     let mut previews = Vec::new();
     for (namespace, pods) in &pods {
         let of_namespace = NamespacePods { namespace, pods, excluded, now };
-        let today = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
+        let current = current.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
-        previews.extend(
-            applied
-                .map(|p| of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, today)),
-        );
+        previews
+            .extend(applied.map(|p| {
+                of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, current)
+            }));
     }
     let source = live::source(cluster, global.target.namespace.as_deref());
     Ok(Preview::new(source, previews, coverage.finish()))
 }
 
-/// The policies that are in the namespaces today, by namespace.
-async fn todays<'a>(
+/// The policies that are in the namespaces now, by namespace.
+async fn current<'a>(
     cluster: &Cluster,
     namespaces: impl Iterator<Item = &'a str>,
-    global: &Global,
+    is_everywhere: bool,
 ) -> Result<BTreeMap<String, Vec<CurrentPolicy>>, ClusterError> {
-    // Without the definition there is no policy, and that is no reason not to try one.
+    // Without the definition there is no policy yet.
     let Some(api) = PolicyApi::find(cluster).await? else {
         return Ok(BTreeMap::new());
     };
-    let mut found: BTreeMap<Key, Policy> = BTreeMap::new();
-    let all = if global.target.all_namespaces { Some(api.list(None).await) } else { None };
+    // One request instead of one for each namespace, where that is allowed.
+    let all = if is_everywhere { api.list(None).await.whole().ok() } else { None };
+    let mut found = BTreeMap::new();
     match all {
-        Some(Ok(policies)) => found = policies,
-        Some(Err(error)) if error.kind != ErrorKind::Forbidden => return Err(error),
-        _ => {
+        Some(all) => found = all,
+        None => {
             for namespace in namespaces {
-                found.append(&mut api.list(Some(namespace)).await?);
+                found.append(&mut api.list(Some(namespace)).await.whole()?);
             }
         }
     }
-    let mut today: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();
+    let mut current: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();
     for ((namespace, name), policy) in found {
         let policy = CurrentPolicy { name, policy: policy.compiled() };
-        today.entry(namespace).or_default().push(policy);
+        current.entry(namespace).or_default().push(policy);
     }
-    Ok(today)
+    Ok(current)
 }

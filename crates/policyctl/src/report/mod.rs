@@ -4,6 +4,7 @@
 mod admission;
 mod explanation;
 mod junit;
+mod policies;
 mod preview;
 mod sarif;
 mod table;
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 use policy_core::report::{AdmissionReport, ClustersReport, Explanation, Preview, Report};
 use serde::Serialize;
 
+pub(crate) use policies::PolicyReports;
 pub(crate) use table::Colours;
 
 /// How the report of `analyze` is written.
@@ -57,6 +59,15 @@ pub(crate) fn write_clusters(
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     table::write_clusters(report, colours, per_cluster, out)
+}
+
+/// Writes the reports of `analyze --policies cluster` for people.
+pub(crate) fn write_policies(
+    reports: &PolicyReports,
+    colours: Colours,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    policies::write(reports, colours, out)
 }
 
 /// A report that has a table beside JSON and YAML.

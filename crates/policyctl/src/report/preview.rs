@@ -30,8 +30,7 @@ pub(super) fn write(
 impl Table<'_> {
     fn policy(&mut self, preview: &PolicyPreview) -> io::Result<()> {
         let PolicyPreview { namespace, policy, place, comparisons, .. } = preview;
-        let place = place.as_ref().map(|place| format!("  {place}")).unwrap_or_default();
-        let title = format!("{namespace}  {policy}{place}");
+        let title = format!("{namespace}/{policy}  {place}");
         self.heading(printable(&title))?;
         self.line(format_args!("{:<NAME$}  {NUMBERS}", "POLICY"))?;
         let row = self.numbers(Some(&preview.summary));
@@ -208,7 +207,7 @@ mod tests {
         let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
         let namespace = &Arc::from("shop");
         let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
-        let place = Some("p.yaml:1".to_owned());
+        let place = "p.yaml:1".to_owned();
         let previewed = of_namespace.preview("p".to_owned(), place, new, today);
         let source = Source::Files { paths: Vec::new() };
         let mut text = Vec::new();

@@ -69,6 +69,7 @@ impl Colours {
 pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
     let mut table = Table { out, colours };
     table.summary(&report.summary)?;
+    table.row("Judged by", printable(&report.policy))?;
     table.compliant(&report.summary)?;
     table.coverage(&report.coverage)?;
     table.namespaces(report)?;
@@ -285,7 +286,7 @@ impl Table<'_> {
         }
     }
 
-    fn findings(&mut self, report: &Report) -> io::Result<()> {
+    pub(super) fn findings(&mut self, report: &Report) -> io::Result<()> {
         let object = |finding: &ReportFinding| {
             let ReportFinding { namespace, kind, name, file, object_line, document, .. } = finding;
             (namespace.clone(), *kind, name.clone(), file.clone(), *object_line, *document)

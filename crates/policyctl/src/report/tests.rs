@@ -27,7 +27,7 @@ fn report(manifest: &Path) -> Report {
     for document in documents(&fs::read(manifest).unwrap()) {
         assessment.document(&name, document.number, &document.read("default"));
     }
-    assessment.finish(Source::Files { paths: vec![name.to_string()] })
+    assessment.finish(Source::Files { paths: vec![name.to_string()] }, "bundle x".to_owned())
 }
 
 fn text(report: &Report, format: Format) -> String {
@@ -137,7 +137,8 @@ fn sarif_is_cut_at_what_code_scanning_shows_and_says_so() {
     for document in documents(vec![pod; 1300].join("---\n").as_bytes()) {
         assessment.document(&"many.yaml".into(), document.number, &document.read("default"));
     }
-    let report = assessment.finish(Source::Files { paths: vec!["many.yaml".to_owned()] });
+    let report =
+        assessment.finish(Source::Files { paths: vec!["many.yaml".to_owned()] }, String::new());
     let sarif: Value = serde_json::from_str(&text(&report, Format::Sarif)).unwrap();
     let run = &sarif["runs"][0];
     assert_eq!(run["results"].as_array().unwrap().len(), 5000);

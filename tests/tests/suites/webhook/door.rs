@@ -94,6 +94,17 @@ fn a_pod_is_denied_warned_of_or_let_in() {
 }
 
 #[test]
+fn check_reports_that_the_webhook_answers() {
+    let shop = shop(STRICT);
+    for arguments in [&["check"][..], &["check", "-n", &shop]] {
+        let found = crate::cli::json(&door().testbed, arguments, "");
+        assert_eq!(found["webhook"]["answers"], true, "{found}");
+    }
+    let text = crate::cli::expect(&door().testbed, 0, &["check"], "");
+    assert!(text.contains("Webhook     kube-devops-policy-webhook: installed, caBundle"), "{text}");
+}
+
+#[test]
 fn every_kind_of_workload_is_judged_at_the_door() {
     let shop = shop(STRICT);
     let kinds = [

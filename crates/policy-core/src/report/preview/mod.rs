@@ -48,10 +48,10 @@ pub struct Preview {
 pub struct PolicyPreview {
     /// The namespace.
     pub namespace: Arc<str>,
-    /// The policy's name, or its bundle's.
+    /// The policy's name; that of a bundle is the one that `bundle apply` gives it.
     pub policy: String,
-    /// The file and line of the policy; `null` for a bundle.
-    pub place: Option<String>,
+    /// The file and line of the policy, or `bundle NAME`.
+    pub place: String,
     /// What it would say, as `analyze` has it.
     pub summary: Summary,
     /// The same beside each policy that is there today, or beside none where there is none.
@@ -194,7 +194,7 @@ impl<'a> NamespacePods<'a> {
     pub fn preview(
         self,
         policy: String,
-        place: Option<String>,
+        place: String,
         compiled: &'a CompiledPolicy,
         today: &'a [CurrentPolicy],
     ) -> PolicyPreview {
@@ -207,7 +207,7 @@ impl<'a> NamespacePods<'a> {
                     Ok(judged) => (Some(judged), Vec::new()),
                     Err(invalid) => (None, invalid.iter().map(ToString::to_string).collect()),
                 };
-                let is_replaced = place.is_some() && today.name == policy;
+                let is_replaced = today.name == policy;
                 let name = Some(today.name.clone());
                 Comparison { today: name, is_replaced, problems, ..compare(judged.as_ref(), &then) }
             })

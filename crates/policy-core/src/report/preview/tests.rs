@@ -20,7 +20,7 @@ fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -
     let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
     let namespace = &Arc::from("shop");
     let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
-    let place = Some("p.yaml:1".to_owned());
+    let place = "p.yaml:1".to_owned();
     of_namespace.preview("p".to_owned(), place, new, today)
 }
 

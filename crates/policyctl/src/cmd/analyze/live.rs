@@ -1,4 +1,4 @@
-//! The pods of a live cluster.
+//! The pods of a cluster.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter, Report, Source};
 use policy_core::view::PodView;
 
-use crate::cli::Global;
-use crate::cluster::pods::Event;
-use crate::cluster::{self, Cluster, ClusterError, pods};
+use crate::cluster::namespaced::{Event, Listed};
+use crate::cluster::{self, Cluster, ClusterError};
+use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::output::Console;
 
@@ -30,11 +30,11 @@ pub(super) fn analyze(
             assess(&mut assessment, event);
         })
         .await;
-        Ok(assessment.finish(source(&cluster, namespace)))
+        Ok(assessment.finish(source(&cluster, namespace), judgement.choice.name()))
     })
 }
 
-/// Connects, and tells those who want to know how long that took.
+/// Connects; with `-v` prints how long that took.
 pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
     let start = Instant::now();
     let cluster = global.target.connect().await?;
@@ -42,7 +42,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
     Ok(cluster)
 }
 
-/// Reads pods as [`pods::read`] does, and shows how far it is.
+/// Reads pods as [`Listed::read`] does, with a progress bar.
 pub(crate) async fn read(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -52,19 +52,19 @@ pub(crate) async fn read(
 ) {
     let start = Instant::now();
     let progress = console.progress(0, "pods");
-    pods::read(cluster, namespace, Some(excluded), &mut |event| {
+    let mut take = |event| {
         if let Event::Page(page) = &event {
             progress.inc(page.objects.len() as u64);
             progress.set_length(progress.position() + page.remaining);
         }
         take(event);
-    })
-    .await;
+    };
+    Listed::PODS.read(cluster, namespace, Some(excluded), &mut take).await;
     progress.finish_and_clear();
     console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
 }
 
-/// Evaluates what reading the pods of a cluster yields.
+/// Adds an event of reading pods to an assessment.
 pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
     for pod in pods_of(event, &mut assessment.coverage) {
         assessment.pod(&PodFacts::of_pod(&pod, ""), None);
@@ -87,7 +87,7 @@ pub(crate) fn pods_of(event: Event<PodView>, coverage: &mut CoverageCounter) -> 
     }
 }
 
-/// Where the pods of a report come from.
+/// The source of a report.
 pub(crate) fn source(cluster: &Cluster, namespace: Option<&str>) -> Source {
     Source::Cluster {
         context: cluster.context.clone(),

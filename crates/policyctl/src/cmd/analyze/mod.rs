@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 pub(crate) mod live;
+mod policies;
 
 use anyhow::bail;
 use clap::ArgAction;
@@ -10,8 +11,8 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, Report, Source};
 use policy_core::text::printable;
 
-use crate::cli::Global;
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
 use crate::output::{self, Console, Output};
 use crate::report::{self, Format};
@@ -19,43 +20,59 @@ use crate::report::{self, Format};
 const EXAMPLES: &str = "\
 Examples:
   policyctl analyze                                the cluster of the current context
-  policyctl analyze -n shop --context staging      a namespace of another one
-  policyctl analyze -f app.yaml                    a file, without any cluster
+  policyctl analyze -n shop --context staging      one namespace of another cluster
+  policyctl analyze --policies cluster             by the policies of the cluster, as the operator
+  policyctl analyze -f app.yaml                    a file, without a cluster
   policyctl analyze -f deploy/ -f 'more/*.yaml'    folders (recursive) and patterns
   kustomize build . | policyctl analyze -f -       standard input
   policyctl analyze -f deploy/ --bundle restricted --fail-on high
   policyctl analyze -f deploy/ -o sarif > policyctl.sarif
 
-Output: table (default), json and yaml (docs/analysis.schema.json), junit, and for files sarif.
-Without --bundle or --policy all six checks run: at most 3 restarts, at most 300 s Pending.";
+Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts, at most
+300 s Pending, severity medium. It is no policy of the cluster, so its score differs from theirs;
+--policies cluster has the scores that the operator writes.
+Output: table (default), json and yaml (docs/analysis.schema.json), junit, and for files sarif.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Manifests instead of a cluster: a file, a folder (*.yaml, *.yml, *.json, recursive), a
-    /// pattern, or - for standard input. Objects that name no namespace belong to that of -n,
-    /// else to `default`
+    /// pattern, or - for standard input. Objects without a namespace belong to that of -n, else to
+    /// `default`
     #[arg(short, long = "filename", value_name = "FILE", action = ArgAction::Append)]
     filename: Vec<String>,
+
+    /// Judge the pods of each namespace by its policies in the cluster: cluster
+    #[arg(long, value_enum, value_name = "WHERE", hide_possible_values = true)]
+    #[arg(conflicts_with_all = ["filename", "bundle", "policy"])]
+    policies: Option<PoliciesOf>,
 
     #[command(flatten)]
     judgement: Judgement,
 }
 
+/// Where the policies are.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PoliciesOf {
+    /// In the cluster
+    Cluster,
+}
+
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
+    if args.policies.is_some() {
+        let formats = [Output::Table, Output::Json, Output::Yaml];
+        let format = global.output(&formats, &Scope::CLUSTER)?;
+        return policies::analyze(&args.judgement, format, global);
+    }
     let console = global.console();
-    let format = match global.output(&[
-        Output::Table,
-        Output::Json,
-        Output::Yaml,
-        Output::Junit,
-        Output::Sarif,
-    ])? {
+    let formats = [Output::Table, Output::Json, Output::Yaml, Output::Junit, Output::Sarif];
+    let used = if args.filename.is_empty() { &Scope::CLUSTER[..] } else { &Scope::FILES };
+    let format = match global.output(&formats, used)? {
         Output::Json => Format::Json,
         Output::Yaml => Format::Yaml,
         Output::Junit => Format::Junit,
         Output::Sarif if args.filename.is_empty() => {
-            bail!("SARIF points at lines of files, which a cluster does not have; add -f FILE")
+            bail!("SARIF needs files: its results are lines of files; add -f FILE")
         }
         Output::Sarif => Format::Sarif,
         Output::Table | Output::Wide => Format::Table(console.colours()),
@@ -68,10 +85,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     };
     output::stream(|out| report::write(&report, format, out))?;
     if !matches!(format, Format::Table(_)) {
-        tell_what_the_table_shows(&report, console);
+        print_gaps(&report, console);
     }
-    Ok(Exit::of_coverage(&report.coverage, &report.source)
-        .max(args.judgement.exit(&report.summary)))
+    Ok(Exit::of_coverage(&report.coverage, &report.source).max(args.judgement.exit(
+        &report.policy,
+        &policy,
+        &report.summary,
+    )))
 }
 
 fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Result<Report> {
@@ -82,16 +102,16 @@ fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Resul
     let empty = || Assessment::new(policy, &excluded, now);
     let console = global.console();
     let assessed = files::judge(&args.filename, choice.max_file_size, namespace, console, &empty)?;
-    Ok(assessed.finish(Source::Files { paths: args.filename.clone() }))
+    Ok(assessed.finish(Source::Files { paths: args.filename.clone() }, choice.name()))
 }
 
-/// What the other formats have no place for, or hide among the rest.
-fn tell_what_the_table_shows(report: &Report, console: Console) {
+/// Prints what only the table shows, or what people would not look for in other formats.
+fn print_gaps(report: &Report, console: Console) {
     output::not_read(&report.coverage);
     for note in &report.coverage.notes {
         console.note(format_args!("{}: {}", printable(&note.source), printable(&note.message)));
     }
     if report.findings_cut > 0 {
-        console.note(format_args!("{} findings are counted, but not listed", report.findings_cut));
+        console.note(format_args!("{} findings are counted but not listed", report.findings_cut));
     }
 }

@@ -1,4 +1,4 @@
-//! The certificates that the API server is to trust the webhook by, as somebody's file has them.
+//! The certificates of the authority that signs the webhook's certificate, from a file.
 
 use std::path::Path;
 
@@ -8,32 +8,32 @@ use x509_parser::prelude::{PEMError, X509Certificate};
 
 use crate::input::{self, InputError};
 
-/// MiB; the API server stores no larger object anyway.
+/// In MiB; the API server stores no larger object.
 const LARGEST: u64 = 1;
 
 /// Certificates of which at least one is valid.
 #[derive(Debug)]
-pub(super) struct Authority {
+pub(in crate::cmd) struct Authority {
     /// The file as it is.
     pub(super) pem: Vec<u8>,
     /// The last second in which one of them is valid.
-    pub(super) until: OffsetDateTime,
-    /// Those that are not valid now, a sentence each.
+    pub(in crate::cmd) until: OffsetDateTime,
+    /// A sentence for each that is not valid now.
     pub(super) remarks: Vec<String>,
 }
 
-/// Why a file is no authority; reads on from `the CA file FILE: `.
+/// Why certificates cannot be used; continues `the CA file FILE: `.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AuthorityError {
+pub(in crate::cmd) enum AuthorityError {
     #[error(transparent)]
     Input(InputError),
-    #[error("is larger than {LARGEST} MiB, and so no list of certificates")]
+    #[error("is larger than {LARGEST} MiB, so it is no list of certificates")]
     TooLarge,
     #[error("has no certificate; it has to be PEM, which begins with -----BEGIN CERTIFICATE-----")]
     Empty,
     #[error(
-        "has a private key, which nobody but its owner may have; give the certificate alone, such \
-         as ca.crt"
+        "has a private key, which has to stay secret; use a file with certificates only, such as \
+         ca.crt"
     )]
     PrivateKey,
     #[error("is broken PEM: {0}")]
@@ -45,7 +45,7 @@ pub(super) enum AuthorityError {
 }
 
 impl Authority {
-    /// Reads a file and checks that the API server can do something with it.
+    /// Reads a file and checks that the API server can use it.
     pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Self, AuthorityError> {
         let pem = input::read_file(path, LARGEST).map_err(|error| match error {
             InputError::TooLarge { .. } => AuthorityError::TooLarge,
@@ -54,7 +54,8 @@ impl Authority {
         Self::of(pem, now)
     }
 
-    fn of(pem: Vec<u8>, now: OffsetDateTime) -> Result<Self, AuthorityError> {
+    /// Checks certificates.
+    pub(in crate::cmd) fn of(pem: Vec<u8>, now: OffsetDateTime) -> Result<Self, AuthorityError> {
         let blocks: Result<Vec<Pem>, PEMError> = Pem::iter_from_buffer(&pem).collect();
         let blocks = blocks.map_err(AuthorityError::Pem)?;
         if blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")) {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_taken_as_it_is() {
+    fn the_pem_is_kept_as_it_is() {
         let text = format!("# made by hand\n{}", issued(1).authority.certificate);
         let found = Authority::of(text.clone().into_bytes(), now()).unwrap();
         assert_eq!((found.pem, found.until), (text.into_bytes(), now() + DAY));
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_authority_is_told_why() {
+    fn errors_say_what_is_wrong_with_the_file() {
         let Issued { authority, .. } = issued(1);
         let (key, certificate) = (authority.key, authority.certificate);
         for (text, sentence) in [

@@ -11,8 +11,9 @@ use policy_manifests::certificate::{self, Names};
 use time::OffsetDateTime;
 
 use super::{DEFAULT_SERVICE, ServiceName, key_files};
-use crate::cli::{self, Global};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
+use crate::names;
 use crate::output::{self, Output};
 use policy_core::text::printable;
 
@@ -22,9 +23,10 @@ Examples:
   policyctl webhook cert-generate --output-dir certs --days 90
   policyctl webhook cert-generate --ip-san 10.0.0.7 --dns-san hook.example.com   outside the cluster
 
-Makes ca.crt, ca.key, tls.crt and tls.key, which only you may read. The certificate is for the
-Service by all its names, and for what --dns-san and --ip-san add. Every run makes a new authority:
-what was installed by the one before has to be installed anew.";
+Makes ca.crt, ca.key, tls.crt and tls.key, readable only by you. The certificate has all names of
+the Service, and those of --dns-san and --ip-san. Every run makes a new authority, so the Secret and
+the webhook configuration have to be replaced both.
+Output: table.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,16 +34,16 @@ pub(crate) struct Args {
     #[command(flatten)]
     service: ServiceName,
 
-    /// The folder of the files; it is made where it is missing
+    /// The folder for the files; made where it is missing
     #[arg(long, value_name = "DIR", default_value = "webhook-certs")]
     output_dir: PathBuf,
 
-    /// An address that the certificate is for as well; may be given more than once
+    /// Add an IP address to the certificate; can be repeated
     #[arg(long, value_name = "IP", action = ArgAction::Append)]
     ip_san: Vec<IpAddr>,
 
-    /// A name that the certificate is for as well; may be given more than once
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = cli::subdomain)]
+    /// Add a DNS name to the certificate; can be repeated
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_parser = names::subdomain)]
     dns_san: Vec<String>,
 
     /// How many days the certificates are valid
@@ -49,13 +51,13 @@ pub(crate) struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 
-    /// Replace files that are there
+    /// Replace existing files
     #[arg(long)]
     force: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    global.output(&[Output::Table])?;
+    global.output(&[Output::Table], &[Scope::Namespace])?;
     let namespace = super::namespace(global);
     let names = args.names(namespace);
     let lifetime = Duration::from_secs(u64::from(args.days) * 24 * 60 * 60);
@@ -81,7 +83,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// The Service's names, and those that were asked for, each once.
+    /// The names of the Service and of the options, each once.
     fn names(&self, namespace: &str) -> Names {
         let mut names = Names::of_service(&self.service.service_name, namespace);
         for name in &self.dns_san {
@@ -112,7 +114,7 @@ fn next_steps(folder: &Path, service: &str, namespace: &str) -> String {
 Next:
   kubectl create secret tls {service}-tls --namespace {namespace} --cert {certificate} --key {key}
   policyctl webhook install-config --ca-bundle-path {ca}{of_service}{in_namespace}
-Nothing needs ca.key any more: delete it, or keep it where nobody gets at it."
+ca.key is no longer needed: delete it, or keep it safe."
     )
 }
 

@@ -13,10 +13,10 @@ use time::OffsetDateTime;
 
 use super::ServiceName;
 use super::authority::Authority;
-use crate::cli::Global;
 use crate::cluster;
 use crate::cluster::write::{Apply, get};
 use crate::exit::Exit;
+use crate::global::{Global, Scope};
 use crate::judgement::Exclusion;
 use crate::output::{self, Output};
 use policy_core::text::printable;
@@ -29,45 +29,45 @@ Examples:
   policyctl webhook install-config --ca-bundle-path ca.crt -o yaml | kubectl apply -f -
   policyctl webhook install-config --ca-bundle-path ca.crt --url https://10.0.0.7:8443
 
-Applies the ValidatingWebhookConfiguration under the field manager `policyctl`. Without
---ca-bundle-path it has no caBundle: a webhook that issues its own certificate puts it in. From then
-on the API server asks the webhook about pods and workloads, but for those of the system's
-namespaces, of the platform's own and of --exclude-namespace. It never waits longer than five
-seconds, and a webhook that does not answer denies nothing.
-Output: table (default), yaml.";
+Applies the ValidatingWebhookConfiguration with the field manager `policyctl`. Without
+--ca-bundle-path it has no caBundle: a webhook that issues its own certificate adds it. From then on
+the API server asks the webhook about pods and workloads, except in the namespaces of the system, of
+the platform and of --exclude-namespace. It waits five seconds at most, and a webhook that does not
+answer denies nothing.
+Output: table (default), yaml, json.";
 
-const SELF_MANAGED: &str = "there is no caBundle in it: the webhook has to issue its certificate \
-                            itself, and puts it in";
+const SELF_MANAGED: &str = "the configuration has no caBundle: the webhook has to issue its own \
+                            certificate, and adds it";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The certificates, as PEM, that the webhook's own is signed with; leave it out where the
-    /// webhook issues its certificate itself
+    /// The certificates (PEM) of the authority that signed the webhook's; leave it out where the
+    /// webhook issues its own certificate
     #[arg(long, value_name = "FILE")]
     ca_bundle_path: Option<PathBuf>,
 
     #[command(flatten)]
     service: ServiceName,
 
-    /// The webhook's address where it runs outside of the cluster; without a path it gets /validate
+    /// The address of a webhook outside of the cluster; the path is /validate by default
     #[arg(long, value_name = "URL", conflicts_with = "service_name", value_parser = server_url)]
     url: Option<String>,
 
     #[command(flatten)]
     exclusion: Exclusion,
 
-    /// Let the API server judge, but store nothing
+    /// Validate on the API server, but store nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Take over fields that somebody else set
+    /// Take over fields that another field manager set
     #[arg(long)]
     force_conflicts: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    let form = global.output(&[Output::Table, Output::Yaml])?;
+    let format = global.output(&[Output::Table, Output::Yaml, Output::Json], &Scope::NAMESPACE)?;
     let server = args.server(global)?;
     let (authority, whose) = match args.authority(global)? {
         Some((pem, until)) => (Some(pem), until),
@@ -76,8 +76,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let excluded = args.exclusion.added().to_vec();
     let admission = Admission { server, authority, excluded };
     let configuration = admission.configuration();
-    if form == Output::Yaml {
-        output::result(&output::yaml(&configuration)?)?;
+    if format != Output::Table {
+        output::value(&configuration, format, String::new)?;
         if admission.authority.is_none() {
             global.console().note(&whose);
         }
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     cluster::run(install(args, global, &configuration))?;
     if !args.dry_run {
         let address = address(&admission.server);
-        global.console().note(format_args!("the API server asks {address}"));
+        global.console().note(format_args!("the API server calls {address}"));
     }
     if !args.dry_run || admission.authority.is_none() {
         global.console().note(&whose);
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// The certificates of the file, and a sentence on how long they are good for.
+    /// The certificates of the file, and a sentence with their end.
     fn authority(&self, global: &Global) -> anyhow::Result<Option<(Vec<u8>, String)>> {
         let Some(path) = &self.ca_bundle_path else { return Ok(None) };
         let name = path.display().to_string();
@@ -112,7 +112,7 @@ impl Args {
     fn server(&self, global: &Global) -> anyhow::Result<Server> {
         match &self.url {
             Some(_) if global.target.namespace.is_some() => {
-                bail!("a webhook at a --url is in no namespace; leave --namespace out")
+                bail!("--namespace has no effect with --url: the webhook is outside of the cluster")
             }
             Some(url) => Ok(Server::Url(url.clone())),
             None => Ok(Server::Service {
@@ -123,7 +123,7 @@ impl Args {
     }
 }
 
-/// As the API server calls it.
+/// The address that the API server calls.
 fn address(server: &Server) -> String {
     match server {
         Server::Service { name, namespace } => format!("https://{name}.{namespace}.svc{PATH}"),
@@ -155,7 +155,7 @@ async fn install(
     output::result(&format!("{done:<9}  {name}\n"))
 }
 
-/// Whether two states of an object say the same. A dry run gives no version to tell them by.
+/// Whether two states of an object are equal; a dry run has no resource version to compare.
 fn is_same(before: &DynamicObject, after: &DynamicObject) -> bool {
     let said = |object: &DynamicObject| {
         let metadata = object.metadata.clone();
@@ -164,7 +164,7 @@ fn is_same(before: &DynamicObject, after: &DynamicObject) -> bool {
     said(before) == said(after)
 }
 
-/// An address as the API server takes it for a webhook, with a path.
+/// An address as the API server accepts it for a webhook, with a path.
 fn server_url(text: &str) -> Result<String, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "this is no URL")?;
     if uri.scheme_str() != Some("https") {
@@ -172,10 +172,10 @@ fn server_url(text: &str) -> Result<String, &'static str> {
     }
     let authority = uri.authority().ok_or("it has no host")?;
     if authority.as_str().contains('@') || uri.query().is_some() || text.contains('#') {
-        return Err("the API server takes no user, query or fragment in it");
+        return Err("the API server accepts no user, query or fragment in it");
     }
     if authority.as_str() != authority.host() && authority.port_u16().is_none() {
-        return Err("its port is none");
+        return Err("its port is not valid");
     }
     let path = if uri.path() == "/" { PATH } else { uri.path() };
     Ok(format!("https://{authority}{path}"))
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_what_the_api_server_takes() {
+    fn addresses_are_what_the_api_server_accepts() {
         for (text, expected) in [
             ("https://10.0.0.7:8443", Ok("https://10.0.0.7:8443/validate")),
             ("https://hook.example.com/", Ok("https://hook.example.com/validate")),

@@ -1,4 +1,4 @@
-//! Keys and certificates on disk: all of them or none, and for their owner alone.
+//! Keys and certificates on disk: all of them or none, readable by their owner only.
 
 use std::fs::DirBuilder;
 use std::io::Write as _;
@@ -8,10 +8,10 @@ use anyhow::{Context as _, bail};
 use tempfile::NamedTempFile;
 
 /// Writes the files into a folder, which is made where it is missing (mode 0700). Each has mode
-/// 0600, and whoever reads it finds the old text or the new one, whole.
+/// 0600 and is replaced atomically.
 ///
-/// Gives what became of each, in words, with its path. Files that are there are an error, and
-/// stay as they are, unless `force` says to replace them.
+/// Gives `created` or `replaced` with the path of each. Without `force`, existing files are an
+/// error and stay as they are.
 pub(super) fn write(
     folder: &Path,
     files: &[(&str, &str)],
@@ -21,9 +21,9 @@ pub(super) fn write(
     let present = present(folder, files);
     if !present.is_empty() && !force {
         let present = present.join(", ");
-        bail!("already in {}: {present}; --force replaces them", folder.display());
+        bail!("{} already has {present}; --force replaces them", folder.display());
     }
-    // All are written before the first one is seen under its name.
+    // All are written before the first one gets its name.
     let mut written = Vec::new();
     for (name, text) in files {
         let path = folder.join(name);
@@ -35,7 +35,7 @@ pub(super) fn write(
     let mut done = Vec::new();
     for (what, path, file) in written {
         if let Err(error) = put(file, &path, force) {
-            // What is new fits nothing that is old.
+            // New files do not match old ones.
             for (_, path) in done {
                 let _ = std::fs::remove_file(path);
             }
@@ -54,13 +54,13 @@ fn make(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// The names that are taken, be it by a link that leads nowhere.
+/// The names that exist, dangling links included.
 fn present<'a>(folder: &Path, files: &[(&'a str, &str)]) -> Vec<&'a str> {
     let names = files.iter().map(|(name, _)| *name);
     names.filter(|name| folder.join(name).symlink_metadata().is_ok()).collect()
 }
 
-/// A file of mode 0600 on the same file system, which is gone again unless it gets a name.
+/// A file of mode 0600 on the same file system, which is removed unless it gets a name.
 fn temporary(folder: &Path, text: &str) -> std::io::Result<NamedTempFile> {
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
@@ -68,10 +68,10 @@ fn temporary(folder: &Path, text: &str) -> std::io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Gives the file its name. Without `force` a file that came to be meanwhile stays.
+/// Gives the file its name. Without `force`, a file that was made meanwhile stays.
 fn put(file: NamedTempFile, path: &Path, force: bool) -> anyhow::Result<()> {
     let put = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    // The error would keep the file, and so the key.
+    // Drops the file, and so the key, which the error holds.
     put.map_err(|error| error.error).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn files_and_folders_are_their_owners_alone() {
+    fn files_and_folders_are_readable_by_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/certs");
@@ -115,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_unless_it_is_to_be_replaced() {
+    fn existing_files_stay_without_force() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("tls.key"), "old").unwrap();
         let error = write(root.path(), &FILES, false).unwrap_err().to_string();
         let expected =
-            format!("already in {}: tls.key; --force replaces them", root.path().display());
+            format!("{} already has tls.key; --force replaces them", root.path().display());
         assert_eq!(error, expected);
         assert_eq!(contents(root.path()), map(&[("tls.key", "old")]));
         let done = write(root.path(), &FILES, true).unwrap();
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_link_is_something_that_is_there_and_what_it_leads_to_stays() {
+    fn a_link_is_replaced_and_its_target_stays() {
         let root = tempfile::tempdir().unwrap();
         let (folder, other) = (root.path().join("certs"), root.path().join("other"));
         fs::create_dir(&folder).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn where_one_cannot_be_written_none_is_left() {
+    fn where_one_file_cannot_be_written_none_is_left() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("tls.key")).unwrap();
         let error = write(root.path(), &FILES, true).unwrap_err();

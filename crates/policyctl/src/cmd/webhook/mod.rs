@@ -5,19 +5,22 @@ mod cert_generate;
 mod install_config;
 mod key_files;
 
+pub(super) use authority::Authority;
+
 use anyhow::Context as _;
 use policy_manifests::NAMESPACE;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cli::{self, Global};
 use crate::exit::Exit;
+use crate::global::Global;
+use crate::names;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
-    /// Make a certificate for the webhook, and the authority that the API server trusts it by
+    /// Make a certificate for the webhook, and the authority that signs it
     CertGenerate(cert_generate::Args),
-    /// Tell the API server to ask the webhook, or print what would tell it
+    /// Install the webhook configuration, so that the API server asks the webhook, or print it
     InstallConfig(install_config::Args),
 }
 
@@ -25,7 +28,7 @@ pub(crate) enum Command {
 #[derive(clap::Args)]
 struct ServiceName {
     /// The Service of the webhook, in the namespace of -n, else in `kube-devops`
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_SERVICE, value_parser = cli::label)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_SERVICE, value_parser = names::label)]
     service_name: String,
 }
 
@@ -43,6 +46,7 @@ fn namespace(global: &Global) -> &str {
     global.target.namespace.as_deref().unwrap_or(NAMESPACE)
 }
 
-fn time(moment: OffsetDateTime) -> anyhow::Result<String> {
+/// A time for people.
+pub(super) fn time(moment: OffsetDateTime) -> anyhow::Result<String> {
     moment.format(&Rfc3339).context("cannot write a time")
 }

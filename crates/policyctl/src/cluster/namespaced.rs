@@ -1,0 +1,123 @@
+//! Lists of namespaced objects, as far as the user may read them: of one namespace, of the whole
+//! cluster, or of the namespaces that the user has access to.
+
+use policy_core::namespaces::ExcludedNamespaces;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::pages::{self, Page};
+use super::{Cluster, ClusterError, ErrorKind};
+
+/// A kind of namespaced objects.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed {
+    /// As in `cannot list the pods of all namespaces`.
+    pub(crate) plural: &'static str,
+    /// The path of the API for a namespace, or for all.
+    pub(crate) path: fn(Option<&str>) -> String,
+}
+
+/// A result of reading.
+pub(crate) enum Event<T> {
+    /// Some objects.
+    Page(Page<T>),
+    /// A part of the cluster, such as `namespace shop`, that was not read.
+    NotRead { part: String, error: ClusterError },
+}
+
+impl Listed {
+    pub(crate) const PODS: Self = Self {
+        plural: "pods",
+        path: |namespace| {
+            <k8s_openapi::api::core::v1::Pod as kube::Resource>::url_path(&(), namespace)
+        },
+    };
+
+    /// Reads the objects of a namespace, or of all. Where the user may not list those of the whole
+    /// cluster, reads its namespaces one by one, except the excluded ones; where the user may not
+    /// list namespaces either, the context's namespace.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        self,
+        cluster: &Cluster,
+        namespace: Option<&str>,
+        excluded: Option<&ExcludedNamespaces>,
+        take: &mut impl FnMut(Event<T>),
+    ) {
+        if let Some(namespace) = namespace {
+            return self.read_namespace(cluster, namespace, take).await;
+        }
+        let operation = format!("cannot list the {} of all namespaces", self.plural);
+        let path = (self.path)(None);
+        let all = pages::read(&cluster.client, &path, &operation, |page| {
+            take(Event::Page(page));
+        });
+        let error = match all.await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        if error.kind != ErrorKind::Forbidden {
+            return take(Event::NotRead { part: "cluster".to_owned(), error });
+        }
+        if let Ok(names) = namespaces(cluster).await {
+            let is_wanted =
+                |name: &String| excluded.is_none_or(|excluded| !excluded.contains(name));
+            for name in names.into_iter().filter(is_wanted) {
+                self.read_namespace(cluster, &name, take).await;
+            }
+        } else {
+            let part = format!("namespaces other than {}", cluster.namespace);
+            take(Event::NotRead { part, error });
+            self.read_namespace(cluster, &cluster.namespace, take).await;
+        }
+    }
+
+    async fn read_namespace<T: DeserializeOwned>(
+        self,
+        cluster: &Cluster,
+        namespace: &str,
+        take: &mut impl FnMut(Event<T>),
+    ) {
+        let operation = format!("cannot list the {} of namespace {namespace}", self.plural);
+        let mut is_empty = true;
+        let path = (self.path)(Some(namespace));
+        let result = pages::read(&cluster.client, &path, &operation, |page: Page<T>| {
+            is_empty &= page.objects.is_empty() && page.unreadable.is_empty();
+            take(Event::Page(page));
+        });
+        let result = match result.await {
+            Ok(()) if is_empty => cluster.expect_namespace(namespace).await,
+            result => result,
+        };
+        if let Err(error) = result {
+            take(Event::NotRead { part: format!("namespace {namespace}"), error });
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    metadata: Name,
+}
+
+#[derive(Deserialize, Default)]
+struct Name {
+    #[serde(default)]
+    name: String,
+}
+
+/// The names of all namespaces, sorted.
+async fn namespaces(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let mut names = Vec::new();
+    pages::read(
+        &cluster.client,
+        "/api/v1/namespaces",
+        "cannot list namespaces",
+        |page: Page<Named>| {
+            names.extend(page.objects.into_iter().map(|found| found.metadata.name));
+        },
+    )
+    .await?;
+    names.sort();
+    Ok(names)
+}
