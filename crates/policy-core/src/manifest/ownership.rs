@@ -166,6 +166,8 @@ mod tests {
         assert_eq!(counted(&[&a, &b]), ["old-a"], "scaled to nothing");
         assert_eq!(counted(&[&b, &a]), ["old-a"]);
         assert_eq!(counted(&[&a, &b, &created("c", 2023)]), ["c"]);
+        let defaulted = b.replace("replicas: 0", "replicas: null");
+        assert_eq!(counted(&[&a, &defaulted]), ["old-b"], "null is the default, 1");
         assert_eq!(counted(&[&object("Deployment", "old", "", "")]), ["old"]);
     }
 }
