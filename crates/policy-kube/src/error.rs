@@ -36,11 +36,13 @@ pub enum ErrorKind {
     Unauthorized,
     /// 403: who is asking may not do this.
     Forbidden,
+    /// 403 of its own kind: nothing can be created in a namespace that is being deleted.
+    NamespaceTerminating,
     /// 404.
     NotFound,
     /// 409: somebody else's change, or field.
     Conflict,
-    /// 400 and 422: the object is refused for what it says.
+    /// 400, 413 and 422: the object is refused for what it says, or for its size.
     Invalid,
     /// 410: a list took so long that the server no longer has its version.
     Expired,
@@ -183,14 +185,22 @@ fn kind(status: &Status) -> ErrorKind {
     match status.code {
         _ if is_foreign(status) => ErrorKind::Other,
         401 => ErrorKind::Unauthorized,
+        403 if is_namespace_terminating(status) => ErrorKind::NamespaceTerminating,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
-        400 | 422 => ErrorKind::Invalid,
+        400 | 413 | 422 => ErrorKind::Invalid,
         410 => ErrorKind::Expired,
         500 if untyped(status).is_some() => ErrorKind::Invalid,
         _ => ErrorKind::Other,
     }
+}
+
+/// The API server names the cause, so that clients need not read the message
+/// (<https://github.com/kubernetes/kubernetes/blob/v1.37.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go>).
+fn is_namespace_terminating(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// What server-side apply says of an object that does not fit its schema: the API server answers

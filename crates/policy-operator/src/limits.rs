@@ -1,11 +1,10 @@
 //! Limits of the Kubernetes API on names and texts.
 
-/// The longest name of an object, in bytes: a DNS subdomain.
-pub(crate) const LONGEST_NAME: usize = 253;
+use policy_kube::names::LONGEST_SUBDOMAIN;
 
 /// The name of an object: the start, cut so that the end fits, and the end.
 pub(crate) fn object_name(start: &str, end: &str) -> String {
-    let start = prefix(start, LONGEST_NAME.saturating_sub(end.len()));
+    let start = prefix(start, LONGEST_SUBDOMAIN.saturating_sub(end.len()));
     // A label of a DNS subdomain ends with a letter or a digit.
     format!("{}{end}", start.trim_end_matches(['.', '-']))
 }

@@ -2,29 +2,17 @@
 
 use std::time::Duration;
 
+use policy_kube::{ClusterError, ErrorKind};
 use policy_runtime::backoff::Backoff;
-use policy_runtime::client::reason;
-
-use crate::policy_key::PolicyKey;
 
 /// A write that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} policy {policy}: {cause}")]
-pub(crate) struct WriteError {
-    /// Such as `write the status of`.
-    pub(crate) operation: &'static str,
-    pub(crate) policy: PolicyKey,
-    pub(crate) cause: Cause,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Cause {
-    #[error("{}", reason(.0))]
-    Request(Box<kube::Error>),
-    #[error("no answer within {0:?}")]
-    Deadline(Duration),
-    #[error("this replica does not hold the lease")]
-    NotLeader,
+pub(crate) enum WriteError {
+    /// The lease ran out or was lost. Has what was to be written.
+    #[error("{0}: this replica does not hold the lease")]
+    NotLeader(String),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// The classes of failures, by when a retry makes sense.
@@ -73,43 +61,26 @@ impl ErrorClass {
 
 impl WriteError {
     pub(crate) fn class(&self) -> ErrorClass {
-        match (&self.cause, self.code()) {
-            (Cause::NotLeader, _) => ErrorClass::NotLeader,
-            (_, Some(409)) => ErrorClass::Conflict,
-            (_, Some(401 | 403)) => ErrorClass::Forbidden,
-            (_, Some(400 | 413 | 422)) => ErrorClass::Invalid,
-            _ => ErrorClass::Transient,
+        match self.kind() {
+            None => ErrorClass::NotLeader,
+            Some(ErrorKind::Conflict) => ErrorClass::Conflict,
+            Some(ErrorKind::Forbidden | ErrorKind::Unauthorized) => ErrorClass::Forbidden,
+            Some(ErrorKind::Invalid) => ErrorClass::Invalid,
+            Some(_) => ErrorClass::Transient,
         }
     }
 
-    /// The status code of the API server's answer.
-    pub(crate) fn code(&self) -> Option<u16> {
-        self.answer().map(|status| status.code)
+    /// What the API server said; `None` where it was not asked.
+    pub(crate) fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::NotLeader(_) => None,
+            Self::Cluster(error) => Some(error.kind),
+        }
     }
 
     /// Whether the object or its namespace is gone or being deleted, so that nothing is left to
     /// write.
     pub(crate) fn is_gone(&self) -> bool {
-        self.code() == Some(404) || self.is_namespace_terminating()
-    }
-
-    /// Whether nothing can be created because the namespace is being deleted: a 403 like that of a
-    /// missing permission, but for its cause
-    /// (<https://github.com/kubernetes/kubernetes/blob/v1.37.0/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go>).
-    pub(crate) fn is_namespace_terminating(&self) -> bool {
-        let causes = self.answer().and_then(|status| status.details.as_ref());
-        causes.is_some_and(|details| {
-            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-        })
-    }
-
-    fn answer(&self) -> Option<&kube::core::Status> {
-        match &self.cause {
-            Cause::Request(error) => match &**error {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            _ => None,
-        }
+        matches!(self.kind(), Some(ErrorKind::NotFound | ErrorKind::NamespaceTerminating))
     }
 }

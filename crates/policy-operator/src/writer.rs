@@ -14,12 +14,12 @@ use policy_core::api::{
     API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult,
 };
 use policy_core::view::{PolicyView, Refused};
+use policy_kube::{ErrorKind, with_deadline};
 use policy_runtime::lease::Gate;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
 use crate::policy_key::PolicyKey;
-use crate::write_error::{Cause, WriteError};
+use crate::write_error::WriteError;
 
 /// The field manager of the operator's writes.
 pub(crate) const MANAGER: &str = "policy-operator";
@@ -146,9 +146,9 @@ impl Writer {
                 counter!("audit_results_total").increment(1);
                 Ok(true)
             }
-            Err(error) if error.code() == Some(409) => Ok(false),
+            Err(error) if error.kind() == Some(ErrorKind::Conflict) => Ok(false),
             // It would be deleted with its policy.
-            Err(error) if error.is_namespace_terminating() => Ok(true),
+            Err(error) if error.kind() == Some(ErrorKind::NamespaceTerminating) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -191,14 +191,10 @@ impl Writer {
         policy: &PolicyKey,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, WriteError> {
-        let failed = |cause| WriteError { operation, policy: policy.clone(), cause };
-        let lead = self.gate.check().ok_or_else(|| failed(Cause::NotLeader))?;
+        let operation = format!("cannot {operation} policy {policy}");
+        let Some(lead) = self.gate.check() else { return Err(WriteError::NotLeader(operation)) };
         let deadline = DEADLINE.min(lead.remaining());
-        match timeout(deadline, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(failed(Cause::Request(Box::new(error)))),
-            Err(_) => Err(failed(Cause::Deadline(deadline))),
-        }
+        Ok(with_deadline(deadline, &operation, request).await?)
     }
 }
 
