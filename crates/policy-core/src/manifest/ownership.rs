@@ -126,7 +126,9 @@ mod tests {
             for document in documents(part.as_bytes()) {
                 objects.extend(document.read("default").objects);
             }
-            objects.iter().for_each(|object| known.add(object));
+            for object in &objects {
+                known.add(object);
+            }
             all.merge(known);
         }
         let counted = objects.iter().filter(|object| all.counts(object));
