@@ -41,9 +41,6 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 const SERVICES: [&str; 3] = ["policy-watcher", "policy-operator", "policy-webhook"];
 /// A service neither installs itself nor has a command line to call.
 const NOT_FOR_SERVICES: [&str; 2] = ["policyctl", "policy-manifests"];
-/// But for this one, which issues its certificate as `policyctl webhook cert-generate` does, and
-/// keeps it where the installation says: one place for what a certificate looks like.
-const ISSUES_CERTIFICATES: &str = "policy-webhook";
 
 /// Crates that nothing may depend on, on any platform or in any test: ring is the one provider of
 /// cryptography.
@@ -66,8 +63,7 @@ pub(crate) fn run() -> Result<()> {
 /// The crates that a service must not depend on, with all other services.
 fn forbidden_for(service: &str) -> Vec<&'static str> {
     let others = SERVICES.into_iter().filter(|other| *other != service);
-    let may = |name: &&str| service == ISSUES_CERTIFICATES && *name == "policy-manifests";
-    NOT_FOR_SERVICES.into_iter().filter(|name| !may(name)).chain(others).collect()
+    NOT_FOR_SERVICES.into_iter().chain(others).collect()
 }
 
 fn check(package: &str, forbidden: &[&str]) -> Result<()> {
@@ -109,8 +105,6 @@ mod tests {
             ["policyctl", "policy-manifests", "policy-operator", "policy-webhook"]
         );
         refuse("a", "policy-watcher v0.1.0\n", &forbidden).unwrap();
-        let forbidden_for_webhook = forbidden_for("policy-webhook");
-        assert_eq!(forbidden_for_webhook, ["policyctl", "policy-watcher", "policy-operator"]);
         let error = refuse("a", "b v1.0.0\npolicy-webhook v0.1.0\n", &forbidden).unwrap_err();
         assert_eq!(error.to_string(), "a depends on policy-webhook");
     }

@@ -5,11 +5,10 @@
 //! ([`kustomize::base`]) are derived from that. Every way to install (kustomize, chart, `policyctl`)
 //! uses these objects, so no two ways grant different rights.
 //!
-//! [`admission`] has the webhook configuration and the Service, [`certificate`] the certificates,
-//! and [`user_roles`] what namespace users may do with policies.
+//! [`admission`] has the webhook configuration and the Service, and [`user_roles`] what namespace
+//! users may do with policies.
 
 pub mod admission;
-pub mod certificate;
 mod components;
 pub mod kustomize;
 mod metadata;

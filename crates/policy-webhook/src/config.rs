@@ -7,7 +7,7 @@ use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE, WEBHOOK_TIMEOUT_SECONDS,
 };
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_manifests::certificate::Names;
+use policy_kube::certificate::CertificateNames;
 use policy_runtime::config::{Configuration, Problems, RuntimeConfig, is_subdomain};
 use policy_runtime::endpoints::PostLimits;
 use policy_runtime::tls::TlsConfig;
@@ -120,8 +120,8 @@ impl Default for CertificateConfig {
 impl CertificateConfig {
     /// The names of the Service, and those that were added.
     #[must_use]
-    pub fn all_names(&self) -> Names {
-        let mut names = Names::of_service(&self.service, &self.namespace);
+    pub fn all_names(&self) -> CertificateNames {
+        let mut names = CertificateNames::of_service(&self.service, &self.namespace);
         for name in &self.names {
             match name.parse() {
                 Ok(ip) => names.ips.push(ip),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::ByteString;
-use policy_manifests::certificate::{Issued, Names, Pair, is_key_of};
+use policy_kube::certificate::{CertificateNames, IssuedCertificate, PemPair, is_key_of};
 use policy_runtime::tls::Time;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -52,10 +52,10 @@ struct Authority {
 
 /// A certificate that is valid now and signed by one of the authorities, with its key.
 pub(crate) struct Leaf {
-    pub(crate) pair: Pair,
+    pub(crate) pair: PemPair,
     pub(crate) not_before: Time,
     pub(crate) not_after: Time,
-    pub(crate) names: Names,
+    pub(crate) names: CertificateNames,
     signed_by: Authority,
 }
 
@@ -119,10 +119,10 @@ impl Kept {
 
     /// The names that the next certificate is for. Where one is missing in what is served, all
     /// that are there stay: replicas that do not agree would else take them from each other.
-    pub(crate) fn next_names(&self, wanted: &Names) -> Names {
+    pub(crate) fn next_names(&self, wanted: &CertificateNames) -> CertificateNames {
         let mut names = wanted.clone();
         if let Some(served) = self.served.as_ref().filter(|served| !served.is_for(wanted)) {
-            let Names { dns, ips } = &served.names;
+            let CertificateNames { dns, ips } = &served.names;
             names.dns.extend(dns.iter().filter(|name| !wanted.dns.contains(name)).cloned());
             names.ips.extend(ips.iter().filter(|ip| !wanted.ips.contains(ip)));
         }
@@ -135,13 +135,13 @@ impl Kept {
     }
 
     /// Puts what was issued in the place of all that is there, but for the authorities.
-    pub(crate) fn issued(&self, issued: &Issued, now: Time) -> Contents {
+    pub(crate) fn issued(&self, issued: &IssuedCertificate, now: Time) -> Contents {
         let authorities = self.authorities(Some(&issued.authority.certificate), [None; 2], now);
         Contents { authorities, served: Some(issued.server.clone()), next: None }
     }
 
     /// Lays what was issued beside what is served.
-    pub(crate) fn with_next(&self, issued: &Issued, now: Time) -> Contents {
+    pub(crate) fn with_next(&self, issued: &IssuedCertificate, now: Time) -> Contents {
         let authorities = self.authorities(
             Some(&issued.authority.certificate),
             [self.served.as_ref(), None],
@@ -185,7 +185,7 @@ impl Kept {
 
 impl Leaf {
     /// Whether it has all of these names.
-    pub(crate) fn is_for(&self, names: &Names) -> bool {
+    pub(crate) fn is_for(&self, names: &CertificateNames) -> bool {
         names.dns.iter().all(|name| self.names.dns.contains(name))
             && names.ips.iter().all(|ip| self.names.ips.contains(ip))
     }
@@ -194,8 +194,8 @@ impl Leaf {
 /// What a step leaves in the Secret. Not shown anywhere: there are keys in it.
 pub(crate) struct Contents {
     authorities: String,
-    served: Option<Pair>,
-    next: Option<Pair>,
+    served: Option<PemPair>,
+    next: Option<PemPair>,
 }
 
 impl Contents {
@@ -217,7 +217,7 @@ impl Contents {
     }
 }
 
-fn pair(leaf: Option<&Leaf>) -> Option<Pair> {
+fn pair(leaf: Option<&Leaf>) -> Option<PemPair> {
     leaf.map(|leaf| leaf.pair.clone())
 }
 
@@ -281,7 +281,7 @@ fn leaf(
         .iter()
         .find(|authority| authority.not_after >= now && has_signed(authority, &certificate))
         .ok_or(Fault::Unsigned(name))?;
-    let pair = Pair { certificate: pem.to_owned(), key: key.to_owned() };
+    let pair = PemPair { certificate: pem.to_owned(), key: key.to_owned() };
     let (names, signed_by) = (names(&certificate), signed_by.clone());
     Ok(Some(Leaf { pair, not_before, not_after, names, signed_by }))
 }
@@ -301,8 +301,8 @@ fn only_block(pem: &str) -> Option<Pem> {
     (block.label == "CERTIFICATE" && rest.trim_ascii().is_empty()).then_some(block)
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Names {
-    let mut names = Names::default();
+fn names(certificate: &X509Certificate<'_>) -> CertificateNames {
+    let mut names = CertificateNames::default();
     // An extension that cannot be read names nobody.
     let found = certificate.subject_alternative_name().ok().flatten();
     for name in found.iter().flat_map(|found| &found.value.general_names) {

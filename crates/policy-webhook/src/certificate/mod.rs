@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use metrics::{counter, describe_counter};
-use policy_manifests::certificate::{Issued, Names, issue};
+use policy_kube::certificate::{CertificateNames, IssuedCertificate, issue};
 use policy_runtime::backoff::{Backoff, jittered};
 use policy_runtime::tls::{CertificateStore, Time};
 use time::OffsetDateTime;
@@ -47,7 +47,7 @@ const ERRORS: &str = "certificate_errors_total";
 /// Keeps the certificate of the webhook, and what the API server is told of it.
 pub(crate) struct SelfManaged {
     cluster: Cluster,
-    names: Names,
+    names: CertificateNames,
     lifetime: Duration,
     store: CertificateStore,
     /// The certificate that was given to the store last.
@@ -172,7 +172,7 @@ impl SelfManaged {
         false
     }
 
-    fn issue(&mut self, kept: &Kept, now: Time) -> Option<Issued> {
+    fn issue(&mut self, kept: &Kept, now: Time) -> Option<IssuedCertificate> {
         let names = kept.next_names(&self.names);
         let issued = OffsetDateTime::from_unix_timestamp(now.0)
             .map_err(|error| error.to_string())

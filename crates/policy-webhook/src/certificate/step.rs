@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use policy_manifests::certificate::Names;
+use policy_kube::certificate::CertificateNames;
 use policy_runtime::tls::Time;
 
 use super::kept::{Kept, Leaf};
@@ -44,7 +44,7 @@ pub(crate) fn next_step(
     kept: &Kept,
     told: Option<&[u8]>,
     told_for: Duration,
-    names: &Names,
+    names: &CertificateNames,
     now: Time,
 ) -> Step {
     let Some(served) = &kept.served else {

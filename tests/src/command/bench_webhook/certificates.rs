@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use e2e::{Launch, trusting};
-use policy_manifests::certificate::{Names, issue};
+use policy_kube::certificate::{CertificateNames, issue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use time::OffsetDateTime;
@@ -27,7 +27,7 @@ pub(super) struct Certificates {
 impl Certificates {
     /// Issues certificates for 127.0.0.1 into a folder.
     pub(super) fn issue(folder: &Path) -> Result<Self> {
-        let names = Names { dns: Vec::new(), ips: vec![Ipv4Addr::LOCALHOST.into()] };
+        let names = CertificateNames { dns: Vec::new(), ips: vec![Ipv4Addr::LOCALHOST.into()] };
         let issued = issue(&names, OffsetDateTime::now_utc(), LIFETIME)?;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);

@@ -8,7 +8,7 @@ mod step;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
-use policy_manifests::certificate::{Issued, Names, issue};
+use policy_kube::certificate::{CertificateNames, IssuedCertificate, issue};
 use policy_runtime::tls::Time;
 use time::OffsetDateTime;
 
@@ -16,16 +16,16 @@ use super::kept::{Contents, Data, Kept};
 
 const DAY: i64 = 24 * 60 * 60;
 
-fn names() -> Names {
-    Names::of_service("policy-webhook", "kube-devops")
+fn names() -> CertificateNames {
+    CertificateNames::of_service("policy-webhook", "kube-devops")
 }
 
 /// Valid for so many days from then on, and for the hour before.
-fn issued(at: Time, days: i64) -> Issued {
+fn issued(at: Time, days: i64) -> IssuedCertificate {
     issued_for(&names(), at, days)
 }
 
-fn issued_for(names: &Names, at: Time, days: i64) -> Issued {
+fn issued_for(names: &CertificateNames, at: Time, days: i64) -> IssuedCertificate {
     let lifetime = Duration::from_secs(u64::try_from(days * DAY).unwrap());
     issue(names, OffsetDateTime::from_unix_timestamp(at.0).unwrap(), lifetime).unwrap()
 }

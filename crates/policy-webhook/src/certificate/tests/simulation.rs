@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    fn issue(&mut self, now: Time) -> Issued {
+    fn issue(&mut self, now: Time) -> IssuedCertificate {
         let issued = issued(now, self.days);
         let authority = issued.authority.certificate.clone();
         self.authorities.insert(issued.server.certificate.clone(), authority);

@@ -50,14 +50,14 @@ fn a_life_from_the_first_certificate_to_the_second() {
 #[test]
 fn a_name_that_is_new_needs_a_new_certificate_and_one_that_is_gone_does_not() {
     let mut all = first(START, 90);
-    let with = |names: &Names, all: &Data| {
+    let with = |names: &CertificateNames, all: &Data| {
         let kept = read(all, START);
         next_step(&kept, Some(kept.bundle().as_bytes()), MINUTE, names, START)
     };
     let mut more = names();
     more.ips.push("10.0.0.7".parse().unwrap());
     assert_eq!(with(&more, &all), Step::Rotate);
-    let less = Names { dns: names().dns[1..].to_vec(), ips: Vec::new() };
+    let less = CertificateNames { dns: names().dns[1..].to_vec(), ips: Vec::new() };
     assert_eq!(with(&less, &all), Step::Nothing);
     read(&all, START).with_next(&issued_for(&more, START, 90), START).write(&mut all);
     assert_eq!(with(&more, &all), Step::Promote);

@@ -96,7 +96,7 @@ fn problem(certificate: &X509Certificate<'_>, now: OffsetDateTime) -> Option<Str
 mod tests {
     use std::time::Duration;
 
-    use policy_manifests::certificate::{Issued, Names, issue};
+    use policy_kube::certificate::{CertificateNames, IssuedCertificate, issue};
 
     use super::*;
 
@@ -106,8 +106,8 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
     }
 
-    fn issued(days: u32) -> Issued {
-        issue(&Names::of_service("a", "b"), now(), days * DAY).unwrap()
+    fn issued(days: u32) -> IssuedCertificate {
+        issue(&CertificateNames::of_service("a", "b"), now(), days * DAY).unwrap()
     }
 
     fn problem_of(text: &str, now: OffsetDateTime) -> String {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong_with_the_file() {
-        let Issued { authority, .. } = issued(1);
+        let IssuedCertificate { authority, .. } = issued(1);
         let (key, certificate) = (authority.key, authority.certificate);
         for (text, sentence) in [
             (String::new(), "has no certificate"),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgAction;
+use policy_kube::certificate::{self, CertificateNames};
 use policy_manifests::NAMESPACE;
-use policy_manifests::certificate::{self, Names};
 use time::OffsetDateTime;
 
 use super::{DEFAULT_SERVICE, ServiceName, key_files};
@@ -84,8 +84,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 
 impl Args {
     /// The names of the Service and of the options, each once.
-    fn names(&self, namespace: &str) -> Names {
-        let mut names = Names::of_service(&self.service.service_name, namespace);
+    fn names(&self, namespace: &str) -> CertificateNames {
+        let mut names = CertificateNames::of_service(&self.service.service_name, namespace);
         for name in &self.dns_san {
             if !names.dns.contains(name) {
                 names.dns.push(name.clone());

@@ -1,8 +1,8 @@
-//! The webhook's certificate, and that of the authority which the API server trusts it by.
+//! Issues a webhook's certificate and the CA that API servers trust it by.
 //!
-//! An authority is made for one certificate: it signs nothing else, so its key may be thrown away,
-//! and whoever gets hold of it can only pass for the webhook. A new certificate comes with a new
-//! authority; while both certificates serve, the API server is given both authorities.
+//! Each CA signs exactly one certificate, so its key may be discarded afterwards, and a leaked key
+//! can impersonate only the webhook. A new certificate comes with a new CA; during a rotation the
+//! `caBundle` holds both.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,24 +14,22 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-/// How long before its making a certificate begins to be valid: the clocks of a cluster differ.
+/// Certificates are valid from an hour before they are issued, as clocks in a cluster differ.
 const BACK_DATED: Duration = Duration::from_secs(60 * 60);
-/// Who it was made for stands in the certificate's other names, which are the only ones that
-/// clients look at; this one is for people.
+/// The common name, for people. Clients check the subject alternative names only.
 const SUBJECT: &str = "kube-devops policy-webhook";
 
-/// The names that a certificate is for. At least one: clients accept none without.
+/// The subject alternative names of a certificate; at least one, as clients require it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names {
-    /// As clients call the server, in ASCII.
+pub struct CertificateNames {
+    /// DNS names, in ASCII.
     pub dns: Vec<String>,
-    /// Addresses that clients call it by without a name.
+    /// IP addresses, for clients that connect without a name.
     pub ips: Vec<IpAddr>,
 }
 
-impl Names {
-    /// All that a Service is called by, from inside and outside of its namespace. The API server
-    /// asks for the third one, `NAME.NAMESPACE.svc`.
+impl CertificateNames {
+    /// All DNS names of a Service. The API server checks for `NAME.NAMESPACE.svc`.
     #[must_use]
     pub fn of_service(name: &str, namespace: &str) -> Self {
         let own = ["", ".svc", ".svc.cluster.local"].map(|end| format!("{name}.{namespace}{end}"));
@@ -40,46 +38,46 @@ impl Names {
     }
 }
 
-/// A certificate and the key that belongs to it, each as PEM (the key as PKCS #8).
+/// A certificate and its private key, as PEM (the key in PKCS #8). `Debug` omits the key.
 #[derive(Clone)]
-pub struct Pair {
-    /// For everybody.
+pub struct PemPair {
+    /// Public.
     pub certificate: String,
-    /// For its owner alone.
+    /// Secret.
     pub key: String,
 }
 
-impl fmt::Debug for Pair {
+impl fmt::Debug for PemPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("PemPair").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }
 
-/// What was issued.
+/// A CA and the certificate that it signed.
 #[derive(Debug, Clone)]
-pub struct Issued {
-    /// Signs the server's; its certificate is the API server's `caBundle`.
-    pub authority: Pair,
-    /// What the webhook serves by.
-    pub server: Pair,
+pub struct IssuedCertificate {
+    /// The CA; its certificate belongs into the `caBundle`.
+    pub authority: PemPair,
+    /// The certificate of the webhook.
+    pub server: PemPair,
     /// The last second in which both are valid.
     pub not_after: OffsetDateTime,
 }
 
-/// Why there is no certificate.
+/// Why no certificate was issued.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the texts name")]
 pub enum IssueError {
-    /// A certificate can only hold names in ASCII.
+    /// Certificates hold ASCII names only.
     #[error("`{name}` is no name for a certificate")]
     Name { name: String, source: rcgen::Error },
-    /// The end is beyond what a certificate can say.
+    /// The end is after the year 9999.
     #[error("a certificate cannot be valid for {days} days")]
     Lifetime { days: u64 },
-    /// The system gives no random numbers, most likely.
+    /// Most likely the system has no random numbers.
     #[error("cannot make the key of the {whom}")]
     Key { whom: &'static str, source: rcgen::Error },
-    /// None is known.
+    /// No cause is known.
     #[error("cannot sign the certificate of the {whom}")]
     Sign { whom: &'static str, source: rcgen::Error },
 }
@@ -91,30 +89,34 @@ struct Validity {
     until: OffsetDateTime,
 }
 
-/// Issues an authority, and a server's certificate that it signs: each with a key of its own
-/// (ECDSA P-256), both valid from an hour before `now` until `lifetime` after it.
+/// Issues a CA and a server certificate that it signs, each with its own key (ECDSA P-256), valid
+/// from an hour before `now` until `lifetime` after it.
 ///
 /// # Errors
 /// For a name that is not ASCII, a lifetime beyond the year 9999, and where the system has no
 /// random numbers.
-pub fn issue(names: &Names, now: OffsetDateTime, lifetime: Duration) -> Result<Issued, IssueError> {
+pub fn issue(
+    names: &CertificateNames,
+    now: OffsetDateTime,
+    lifetime: Duration,
+) -> Result<IssuedCertificate, IssueError> {
     let validity = validity(now, lifetime)?;
     let (params, key) = (authority(validity), new_key("authority")?);
     let certificate = params
         .self_signed(&key)
         .map_err(|source| IssueError::Sign { whom: "authority", source })?;
-    let authority = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
+    let authority = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
     let issuer = Issuer::new(params, key);
     let (params, key) = (server(names, validity)?, new_key("server")?);
     let certificate = params
         .signed_by(&key, &issuer)
         .map_err(|source| IssueError::Sign { whom: "server", source })?;
-    let server = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
-    Ok(Issued { authority, server, not_after: validity.until })
+    let server = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
+    Ok(IssuedCertificate { authority, server, not_after: validity.until })
 }
 
-/// Whether a private key, as PEM, belongs to the public key of a certificate, as its bits stand
-/// there (`subjectPublicKey`). What is no key belongs to none.
+/// Whether a private key in PEM belongs to the public key of a certificate (the bits of
+/// `subjectPublicKey`); no, where it is no key.
 #[must_use]
 pub fn is_key_of(key: &str, public_key: &[u8]) -> bool {
     KeyPair::from_pem(key).is_ok_and(|key| key.public_key_raw() == public_key)
@@ -122,7 +124,7 @@ pub fn is_key_of(key: &str, public_key: &[u8]) -> bool {
 
 fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, IssueError> {
     let too_long = || IssueError::Lifetime { days: lifetime.as_secs() / (24 * 60 * 60) };
-    // Certificates know whole seconds.
+    // Certificates hold whole seconds.
     let now = now.replace_nanosecond(0).unwrap_or(now);
     let until = time::Duration::try_from(lifetime)
         .ok()
@@ -137,18 +139,18 @@ fn new_key(whom: &'static str) -> Result<KeyPair, IssueError> {
 
 fn authority(validity: Validity) -> CertificateParams {
     let mut params = params(&format!("{SUBJECT} authority"), validity);
-    // It signs servers, and no further authority.
+    // It may sign servers, but no further CA.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params
 }
 
-fn server(names: &Names, validity: Validity) -> Result<CertificateParams, IssueError> {
+fn server(names: &CertificateNames, validity: Validity) -> Result<CertificateParams, IssueError> {
     let mut params = params(SUBJECT, validity);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Tells the authority from the next one of the same name.
+    // Tells the CA from the next one, which has the same name.
     params.use_authority_key_identifier_extension = true;
     for name in &names.dns {
         let dns = name
@@ -184,13 +186,13 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
     }
 
-    fn names() -> Names {
-        let mut names = Names::of_service("policy-webhook", "kube-devops");
+    fn names() -> CertificateNames {
+        let mut names = CertificateNames::of_service("policy-webhook", "kube-devops");
         names.ips = vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
         names
     }
 
-    fn issued() -> Issued {
+    fn issued() -> IssuedCertificate {
         issue(&names(), now() + Duration::from_millis(1), DAY).unwrap()
     }
 
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_authority_signs_the_server_and_may_sign_no_other_authority() {
-        let Issued { authority, server, .. } = issued();
+        let IssuedCertificate { authority, server, .. } = issued();
         read(&authority.certificate, |authority| {
             let constraints = authority.basic_constraints().unwrap().unwrap();
             assert!(constraints.critical && constraints.value.ca);
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn both_are_valid_from_an_hour_before_until_the_end_of_their_time() {
+    fn both_are_valid_from_an_hour_before_until_the_end_of_their_lifetime() {
         let issued = issued();
         let expected = (now().unix_timestamp() - 3600, now().unix_timestamp() + 86_400);
         assert_eq!(read(&issued.server.certificate, seconds), expected);
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_issued_is_told() {
+    fn what_cannot_be_issued_is_an_error() {
         let mut odd = names();
         odd.dns.push("wäb".to_owned());
         let error = issue(&odd, now(), DAY).unwrap_err();
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_in_no_log() {
+    fn debug_output_holds_no_key() {
         let issued = issued();
         let text = format!("{issued:?}");
         assert!(text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY"), "{text}");
