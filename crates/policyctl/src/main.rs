@@ -12,10 +12,8 @@ mod output;
 mod policies;
 mod report;
 
-use std::process::ExitCode;
-
 use clap::Parser as _;
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     cli::Cli::parse().run()
 }

@@ -1,0 +1,55 @@
+//! Writes that are refused or fail.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn failures_have_a_class_and_are_retried() {
+    let mut world = World::new();
+    for (code, class) in [
+        (409, ErrorClass::Conflict),
+        (403, ErrorClass::Forbidden),
+        (422, ErrorClass::Invalid),
+        (429, ErrorClass::Transient),
+        (500, ErrorClass::Transient),
+    ] {
+        world.server.refuse(&[code]);
+        let (policy, status) = (world.view(), DevOpsPolicyStatus::default());
+        let failed = world.reconciler.writer.status(&policy, &status).await.unwrap_err();
+        assert_eq!(failed.class(), class);
+        let message = "cannot write the status of policy shop/strict: refused";
+        assert_eq!(failed.to_string(), message);
+    }
+    world.server.writes();
+    world.server.refuse(&[409, 429, 500]);
+    let writes = world.run(5 * SECOND).await;
+    assert_eq!(count("PATCH status", &writes), 4, "{writes:?}");
+    // The policy is deleted while it is judged: nothing is left to write.
+    world.pod("web", "nginx", "Running", 0);
+    world.server.refuse(&[404]);
+    let writes = world.run(5 * SECOND).await;
+    assert_eq!(count("PATCH status", &writes), 1, "{writes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_always_changes_does_not_hurry_a_refused_write() {
+    let mut world = World::new();
+    world.server.refuse(&[403; 100]);
+    let mut tries = 0;
+    for number in 0..600 {
+        world.pod(&format!("web-{number}"), "nginx", "Running", 0);
+        tries += world.run(SECOND / 10).await.len();
+    }
+    assert!((2..=4).contains(&tries), "{tries} tries in a minute");
+    world.change_policy(|policy| policy["metadata"]["generation"] = json!(2));
+    assert_eq!(world.run(SECOND / 10).await.len(), 1, "a changed spec is tried at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_whose_minute_is_taken_is_written_in_the_next() {
+    let mut world = World::new();
+    world.run(MINUTE / 2).await;
+    // Another replica wrote another verdict of this minute.
+    world.server.refuse(&[409]);
+    let writes = world.run(3 * MINUTE).await;
+    assert_eq!(count("POST policyauditresults", &writes), 2, "{writes:?}");
+}
