@@ -21,8 +21,8 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
             "tracing",
             "tracing-subscriber",
             "clap",
-            // Renderers: the report model is data, and policyctl makes text of it.
-            "anstyle",
+            // Renderers: the report model is data, and policyctl makes text of it. (anstyle is in
+            // the tree of serde-saphyr's feature `deserialize`.)
             "quick-xml",
             "textwrap",
             "policy-runtime",
