@@ -21,7 +21,8 @@ async fn failures_have_a_class_and_are_retried() {
     }
     world.server.writes();
     world.server.refuse(&[409, 429, 500]);
-    let writes = world.run(5 * SECOND).await;
+    // With all of their jitter the three delays take 6.2 s.
+    let writes = world.run(10 * SECOND).await;
     assert_eq!(count("PATCH status", &writes), 4, "{writes:?}");
     // The policy is deleted while it is judged: nothing is left to write.
     world.pod("web", "nginx", "Running", 0);
