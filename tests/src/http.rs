@@ -174,7 +174,7 @@ mod tests {
         let address = Address { addr: silent.local_addr().unwrap(), tls: None };
         let error = address.get("/readyz", Duration::from_millis(100));
         let error = format!("{:#}", error.unwrap_err());
-        assert!(error.ends_with("/readyz: no whole answer within 0.1 s"), "{error}");
+        assert!(error.ends_with("/readyz: no complete response within 0.1 s"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }
