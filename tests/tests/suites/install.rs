@@ -24,7 +24,6 @@ fn the_base_installs_twice_and_gives_the_watcher_its_rights_alone() {
     let lease = "leases.coordination.k8s.io";
     let own_lease = &format!("{lease}/policy-watcher");
     for (verb, resource, scope) in [
-        ("list", "pods", everywhere),
         ("watch", "pods", everywhere),
         ("create", lease, own),
         ("get", own_lease, own),
@@ -34,6 +33,7 @@ fn the_base_installs_twice_and_gives_the_watcher_its_rights_alone() {
     }
     for (verb, resource, scope) in [
         ("get", "pods", own.as_str()),
+        ("list", "pods", everywhere),
         ("delete", "pods", everywhere),
         ("list", "secrets", own),
         ("list", "namespaces", everywhere),
@@ -62,7 +62,6 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
     let configurations = "validatingwebhookconfigurations.admissionregistration.k8s.io";
     let configuration = &format!("{configurations}/kube-devops-policy-webhook");
     for (verb, resource, scope) in [
-        ("list", policies, everywhere),
         ("watch", policies, everywhere),
         ("get", secret, &own),
         ("update", secret, &own),
@@ -73,6 +72,7 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
     }
     for (verb, resource, scope) in [
         ("patch", policies, everywhere),
+        ("list", policies, everywhere),
         ("list", "pods", everywhere),
         ("list", "namespaces", everywhere),
         ("get", "secrets", &own),
