@@ -347,7 +347,7 @@ fn the_gravest_outcome_is_the_exit_code() {
         (&fine, &["--fail-below", "90"], 0, ""),
         (&fine, &["--fail-below", "91"], 1, below),
         (&fine, &["--fail-below", "91", "--contexts", "east"], 0, ""),
-        (&fine, &["--fail-on", "critical"], 0, ""),
+        (&fine, &["--fail-on", "critical"], 0, "--fail-on critical can never fail"),
         (&fine, &["--fail-on", "medium"], 1, "there are findings of severity medium"),
         (&fine, &["--fail-on", "high", "--bundle", "restricted"], 1, "severity critical"),
         (&with_dead, &[], 3, ""),

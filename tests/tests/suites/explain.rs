@@ -139,7 +139,7 @@ fn each_error_of_explain_is_one_sentence() {
     let elsewhere = testbed.namespace("elsewhere").unwrap();
     cli::expect(testbed, 0, &["import", "-"], &policy(&elsewhere, "lonely", SPEC));
     let lonely = format!(
-        "error: there is no policy {empty}/lonely; there is {empty}/p, {elsewhere}/lonely\n"
+        "error: there is no policy {empty}/lonely; there is {elsewhere}/lonely, {empty}/p\n"
     );
     let system = "error: namespace kube-system belongs to the system, and no policy scores it\n";
     for (arguments, sentence) in [

@@ -214,7 +214,9 @@ fn a_proxy_is_asked_for_those_hosts_that_need_one() {
     // This machine needs no proxy, whatever NO_PROXY says; kubectl has it so as well.
     for no_proxy in ["", "127.0.0.1,.internal"] {
         let run = run(&live, no_proxy);
-        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{no_proxy}");
+        assert_eq!(run.code, Some(0), "{no_proxy}");
+        // Other suites may have pods meanwhile.
+        assert!(["", "there is no pod\n"].contains(&run.stderr.as_str()), "{}", run.stderr);
     }
     // Who refuses is the proxy, and its password is nobody's business.
     for no_proxy in ["", "127.0.0.1,.internal"] {

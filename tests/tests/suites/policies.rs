@@ -131,7 +131,7 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         (policy(&namespace, "good", "{}"), 2, "is already in stdin:2"),
         ("---\nspec: [\n".to_owned(), 2, "stdin:"),
         (policy(&namespace, "''", "{}"), 2, "the policy has no name"),
-        (policy(&namespace, "bad", "{weights: [1]}"), 2, "spec.weights: invalid type: sequence"),
+        (policy(&namespace, "bad", "{weights: [1]}"), 2, "spec.weights: expected map"),
         (policy("kube-system", "bad", "{}"), 2, "kube-system belongs to the system"),
         (
             "---\napiVersion: devops.stochastic.io/v9\nkind: DevOpsPolicy\n".to_owned(),
