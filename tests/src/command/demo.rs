@@ -1,6 +1,6 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
-mod door;
+mod admission;
 mod replicas;
 mod watchers;
 
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let running = pods.lines().filter(|line| line.contains("Running")).count();
         Ok(running == RUNNING && pods.lines().count() > RUNNING)
     })?;
-    demo.step("The definitions of policies and audit results")?;
+    demo.step("The custom resource definitions of policies and audit results")?;
     demo.show("policyctl crd install", 0)?;
     demo.step("A policy for each namespace, from the three bundles")?;
     for (bundle, namespace) in
@@ -54,17 +54,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let apply = format!("policyctl bundle apply {bundle} -n {namespace} | kubectl apply -f -");
         demo.show(&apply, 0)?;
     }
-    // Under way while the rest is shown: audit results are written at the end of a minute.
+    // Started early, because audit results are written at the end of a minute.
     let operators = Replicas::start(&demo.testbed, "policy-operator")?;
-    demo.step("What policyctl says of the cluster")?;
+    demo.step("The state of the cluster: policyctl")?;
     demo.show("policyctl check", 0)?;
     demo.show("policyctl list pods", 0)?;
+    print(
+        "\nWithout other options, `analyze` judges by the default profile, in which every check is \
+         on. A namespace can thus have a low score here and a high score by its own policy:\n",
+    )?;
     demo.show("policyctl analyze", 0)?;
+    demo.show("policyctl analyze --policies cluster", 0)?;
     demo.show(
         "policyctl analyze -n billing --bundle baseline --fail-on medium -o json > /dev/null",
         1,
     )?;
     demo.step("Live scores: two replicas of policy-watcher")?;
+    print("\nBy the default profile, since nothing else is configured.\n")?;
     let watchers = Watchers::start(&demo.testbed)?;
     let pods = watchers.pods()?;
     watchers.show_scores("Scores now:", pods, 0)?;
@@ -74,10 +80,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     demo.show("kubectl delete -f bad.yaml", 0)?;
     watchers.show_scores("Scores without it:", pods, 0)?;
     demo.step("Verdicts in the cluster: two replicas of policy-operator")?;
+    print("\nBy the policies of each namespace, as `kubectl get dop` shows them.\n")?;
     operators.introduce()?;
     demo.show_verdicts()?;
-    demo.step("At the door: policy-webhook")?;
-    let _webhook = door::open(&demo)?;
+    demo.step("Admission: policy-webhook")?;
+    let _webhook = admission::start(&demo)?;
     demo.end(options.once, &watchers)
 }
 
@@ -117,7 +124,7 @@ impl Demo {
         print(&format!("\n[{step}/{STEPS}] {what}\n"))
     }
 
-    /// Runs a command line as a user would, and shows it with what it prints.
+    /// Runs a command line as a user would, and prints it with its output.
     fn show(&self, line: &str, code: i32) -> Result<()> {
         print(&format!("\n$ {line}\n"))?;
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -135,9 +142,9 @@ impl Demo {
         Ok(())
     }
 
-    /// Shows what the operators wrote, and how it follows a change.
+    /// Shows what the operators wrote.
     fn show_verdicts(&self) -> Result<()> {
-        // A policy is judged once a second, and the pods of the last step are just gone.
+        // A policy is evaluated once a second, and the pods of the last step were just deleted.
         let pods = "jsonpath={.status.podsEvaluated}";
         self.testbed.wait_for("the verdict", SOON, || {
             let get = ["get", "dop", "devops-policy", "-n", "shop", "-o", pods];
@@ -178,7 +185,7 @@ impl Demo {
     }
 }
 
-/// Shown at once, in one order with what commands print.
+/// Prints and flushes, so that the text keeps its place among the output of commands.
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

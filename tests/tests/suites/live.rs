@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use e2e::{Testbed, shared};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{cli, policies};
@@ -178,6 +179,54 @@ fn the_policies_of_a_cluster_judge_their_own_namespaces() {
     assert_eq!(run.code, Some(1), "{run:?}");
     let reason = format!("{namespace}/images: the score 99 is below 100 (--fail-below)\n");
     assert!(run.stderr.contains(&reason), "{run:?}");
+}
+
+/// The seconds since an RFC 3339 time.
+fn seconds_since(time: &str) -> i64 {
+    let time: Timestamp = time.parse().unwrap();
+    Timestamp::now().as_second() - time.as_second()
+}
+
+#[test]
+fn a_pod_is_pending_from_the_end_of_its_scheduling_gate() {
+    let testbed = policies::testbed();
+    let namespace = testbed.namespace("queue").unwrap();
+    let limit = 5;
+    let spec = format!("{{forbidPendingDuration: {limit}}}");
+    let gated = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: gated, namespace: {namespace}, \
+         annotations: {{testbed/phase: Pending}}}}, spec: {{schedulingGates: \
+         [{{name: example.com/queue}}], containers: [{{name: c, image: 'nginx:1.27'}}]}}}}"
+    );
+    testbed.apply(&policies::policy(&namespace, "wait", &spec)).unwrap();
+    testbed.apply(&gated).unwrap();
+    let field = |path: &str| {
+        let path = format!("jsonpath={{{path}}}");
+        testbed.kubectl(&["get", "pod", "gated", "-n", &namespace, "-o", &path])?.succeeded()
+    };
+    let is_late = || {
+        let arguments = ["analyze", "--policies", "cluster", "-n", &namespace];
+        !findings(&cli::json(testbed, &arguments, "")[0]).is_empty()
+    };
+    let created = field(".metadata.creationTimestamp").unwrap();
+    testbed
+        .wait_for("the pod to be older than the limit", Duration::from_secs(60), || {
+            Ok(seconds_since(&created) > limit)
+        })
+        .unwrap();
+    assert!(!is_late(), "a gated pod is not pending");
+    let ungate = r#"[{"op": "remove", "path": "/spec/schedulingGates"}]"#;
+    let patch = ["patch", "pod", "gated", "-n", &namespace, "--type=json", "-p", ungate];
+    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
+    let ungated = Timestamp::now().as_second();
+    testbed
+        .wait_for("the pod to be late", Duration::from_secs(60), || {
+            let late = is_late();
+            let since = Timestamp::now().as_second() - ungated;
+            assert!(!late || since >= limit, "late {since} s after the gate was removed");
+            Ok(late)
+        })
+        .unwrap();
 }
 
 #[test]

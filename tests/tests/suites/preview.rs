@@ -116,7 +116,7 @@ fn each_error_of_preview_is_reported() {
 #[test]
 fn objects_that_the_webhook_would_deny_are_listed() {
     let testbed = testbed();
-    let namespace = cli::shop(testbed, "door");
+    let namespace = cli::shop(testbed, "admission");
     let spec = "{forbidLatestTag: true, severityOverrides: {latestTag: high}}";
     let new = policy(&namespace, "p", spec);
     let text = cli::expect(testbed, 0, &["preview", "-"], &new);

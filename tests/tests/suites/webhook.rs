@@ -1,15 +1,15 @@
-//! The webhook before a real API server: what `kubectl` is told at the door.
+//! The webhook, called by a real API server.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod agreement;
 mod continuity;
-mod door;
 mod failopen;
 mod hostile;
 mod mass;
 mod mtls;
 mod rights;
 mod self_managed;
+mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,13 +33,13 @@ fn program() -> &'static Path {
 }
 
 /// A control plane with the definitions, what `deploy/kustomize/base` installs, and certificates.
-struct Door {
+struct AdmissionTestbed {
     testbed: Testbed,
     kubeconfig: PathBuf,
     certificates: PathBuf,
 }
 
-impl Door {
+impl AdmissionTestbed {
     fn new(parts: &Parts) -> Self {
         let testbed = Testbed::start(parts).unwrap();
         cli::expect(&testbed, 0, &["crd", "install"], "");

@@ -9,14 +9,14 @@ use super::print;
 
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// The replicas, which run as long as this is there.
+/// The replicas. They run until this is dropped.
 pub(super) struct Replicas<'a> {
     testbed: &'a Testbed,
     replicas: [Service<'a>; 2],
 }
 
 impl<'a> Replicas<'a> {
-    /// Starts them, with no more rights than deploy/kustomize/base gives them.
+    /// Starts them with the rights of deploy/kustomize/base.
     pub(super) fn start(testbed: &'a Testbed, service: &str) -> Result<Self> {
         testbed.install_base()?;
         let kubeconfig = testbed.account_kubeconfig("kube-devops", service)?;
@@ -32,20 +32,21 @@ impl<'a> Replicas<'a> {
         Ok(replicas)
     }
 
-    /// Names the leader.
+    /// Prints the address and the role of each replica.
     pub(super) fn introduce(&self) -> Result<()> {
         let leader = self.leader()?;
         for replica in &self.replicas {
-            let role = if replica.addr() == leader.addr() { "leads" } else { "stands by" };
+            let role =
+                if replica.addr() == leader.addr() { "is the leader" } else { "is a standby" };
             print(&format!("{} at http://{} {role}\n", replica.name(), replica.addr()))?;
         }
         Ok(())
     }
 
-    /// The one that leads; waits until one does.
+    /// The leader; waits until there is one.
     pub(super) fn leader(&self) -> Result<&Service<'a>> {
         let mut leader = None;
-        self.testbed.wait_for("one of the replicas to lead", SOON, || {
+        self.testbed.wait_for("one of the replicas to become the leader", SOON, || {
             for replica in &self.replicas {
                 if replica.metrics()?.value("leader", &[]) == Some(1.0) {
                     leader = Some(replica);
@@ -53,6 +54,6 @@ impl<'a> Replicas<'a> {
             }
             Ok(leader.is_some())
         })?;
-        leader.context("no replica leads")
+        leader.context("no replica is the leader")
     }
 }

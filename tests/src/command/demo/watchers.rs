@@ -1,4 +1,4 @@
-//! The demo's live scores: two replicas of policy-watcher, which follow what is applied.
+//! The live scores of the demo: two replicas of policy-watcher.
 
 use anyhow::{Context as _, Result};
 use e2e::Testbed;
@@ -7,21 +7,22 @@ use serde_json::Value;
 use super::print;
 use super::replicas::{Replicas, SOON};
 
-/// The replicas, which run as long as this is there.
+/// The replicas. They run until this is dropped.
 pub(super) struct Watchers<'a> {
     testbed: &'a Testbed,
     replicas: Replicas<'a>,
 }
 
 impl<'a> Watchers<'a> {
-    /// Starts them, and names the leader.
+    /// Starts the replicas and prints their roles.
     pub(super) fn start(testbed: &'a Testbed) -> Result<Self> {
         let replicas = Replicas::start(testbed, "policy-watcher")?;
         replicas.introduce()?;
         Ok(Self { testbed, replicas })
     }
 
-    /// Shows the scores once the cluster has so many pods, so many of shop restarting.
+    /// Prints the scores once the cluster has `pods` pods and `restarting` findings of high-restarts
+    /// in shop.
     pub(super) fn show_scores(&self, what: &str, pods: u64, restarting: u64) -> Result<()> {
         let leader = self.replicas.leader()?;
         let mut scores = Value::Null;
@@ -50,13 +51,13 @@ impl<'a> Watchers<'a> {
         row("cluster", &scores["cluster"])
     }
 
-    /// How many pods are scored now.
+    /// The number of pods that are scored now.
     pub(super) fn pods(&self) -> Result<u64> {
         let scores: Value = serde_json::from_str(&self.replicas.leader()?.get("/scores")?.1)?;
         scores["cluster"]["pods"].as_u64().context("no number of pods")
     }
 
-    /// A command that shows the same.
+    /// A command that prints the scores as metrics.
     pub(super) fn hint(&self) -> Result<String> {
         let leader = self.replicas.leader()?;
         Ok(format!("curl -s http://{}/metrics | grep health_score", leader.addr()))

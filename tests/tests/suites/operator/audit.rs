@@ -81,3 +81,33 @@ fn each_changed_verdict_is_written_once_under_changing_leaders() {
         .collect();
     assert_eq!(minutes.len(), found.len(), "at most one a minute: {found:#?}");
 }
+
+/// A pod of a Job that a CronJob made: the controller adds the minute of the run to the name.
+fn apply_run(testbed: &Testbed, namespace: &str, minute: u32) {
+    let pod = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: report-{minute}-x7k2p, \
+         namespace: {namespace}, labels: {{batch.kubernetes.io/job-name: report-{minute}}}, \
+         ownerReferences: [{{apiVersion: batch/v1, kind: Job, name: report-{minute}, \
+         controller: true, uid: d8c601e9-262b-43f7-a591-5142ede8f80e}}]}}, \
+         spec: {{restartPolicy: Never, containers: [{{name: c, image: busybox}}]}}}}"
+    );
+    testbed.apply(&pod).unwrap();
+}
+
+#[test]
+fn the_jobs_of_a_cron_job_have_one_verdict() {
+    let (testbed, kubeconfig) = installed(&Parts::new("cron"));
+    let verdicts = [29_672_011, 29_672_012].map(|minute| {
+        let namespace = testbed.namespace("shop").unwrap();
+        apply_policy(&testbed, &namespace, "strict", "{forbidLatestTag: true}");
+        apply_run(&testbed, &namespace, minute);
+        namespace
+    });
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let verdicts = verdicts.map(|namespace| {
+        wait_for_result(&testbed, &namespace, (1, 1), || operator.logs().unwrap());
+        let result = results(&testbed, &namespace).pop().unwrap();
+        result["metadata"]["annotations"]["devops.stochastic.io/verdict"].clone()
+    });
+    assert!(verdicts[0].is_string() && verdicts[0] == verdicts[1], "{verdicts:?}");
+}

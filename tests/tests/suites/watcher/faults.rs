@@ -187,7 +187,7 @@ fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
     let ask = || {
         let (mut answers, mut lost) = (0, Vec::new());
         while !stop.load(Ordering::Relaxed) {
-            // Who finds the door closed was not let in, and is no request under way.
+            // Who finds the admission closed was not let in, and is no request under way.
             let Ok(mut stream) = TcpStream::connect(addr) else { continue };
             let request = "GET /metrics HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n";
             let mut answer = String::new();

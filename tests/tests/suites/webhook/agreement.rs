@@ -7,7 +7,7 @@ use std::fs;
 use e2e::{Parts, Run, service_binary};
 use serde_json::{Value, json};
 
-use super::{Door, SURELY, policy, program};
+use super::{AdmissionTestbed, SURELY, policy, program};
 use crate::cli;
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
@@ -123,8 +123,8 @@ fn findings(analysis: &Value) -> BTreeMap<String, usize> {
 
 #[test]
 fn the_webhook_says_what_everybody_says() {
-    let door = Door::new(&Parts::new("agreement"));
-    let testbed = &door.testbed;
+    let admission = AdmissionTestbed::new(&Parts::new("agreement"));
+    let testbed = &admission.testbed;
     let shop = testbed.namespace("shop").unwrap();
     let strict = policy(&shop, "strict", SPEC);
     testbed.apply(&strict).unwrap();
@@ -144,7 +144,7 @@ fn the_webhook_says_what_everybody_says() {
     let said: Value = serde_json::from_str(&stdout).unwrap();
     let said = said["objects"].as_array().unwrap();
     assert_eq!(said.len(), corpus.len());
-    let webhook = door.start("webhook", program(), &[]);
+    let webhook = admission.start("webhook", program(), &[]);
     for (object, said) in corpus.iter().zip(said) {
         assert_eq!(said["name"], object["metadata"]["name"]);
         let (status, body) = webhook.post("/validate", &review(object).to_string()).unwrap();

@@ -11,7 +11,7 @@ use std::{fs, io};
 
 use e2e::{Parts, Service, Signal};
 
-use super::{Door, SURELY, allows, certificates, policy, program, review};
+use super::{AdmissionTestbed, SURELY, allows, certificates, policy, program, review};
 use crate::cli;
 
 /// Asks from several threads at once until it is over, each time on a new connection; every
@@ -60,9 +60,9 @@ pub(super) fn expiry(webhook: &Service<'_>) -> Option<f64> {
 #[test]
 fn no_verdict_is_lost_while_certificates_and_policies_change() {
     const ROTATIONS: u32 = 3;
-    let door = Door::new(&Parts::new("rotation"));
-    let shop = door.strict();
-    let mounted = door.testbed.folder().join("mounted");
+    let admission = AdmissionTestbed::new(&Parts::new("rotation"));
+    let shop = admission.strict();
+    let mounted = admission.testbed.folder().join("mounted");
     fs::create_dir(&mounted).unwrap();
     for file in ["tls.crt", "tls.key"] {
         symlink(format!("..data/{file}"), mounted.join(file)).unwrap();
@@ -70,11 +70,11 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
     // Of another CA each time, and valid for another time, by which they are told apart.
     let generated: Vec<_> = (1..=ROTATIONS)
         .map(|number| {
-            let folder = door.testbed.folder().join(format!("certificates-{number}"));
+            let folder = admission.testbed.folder().join(format!("certificates-{number}"));
             let (path, days) = (folder.to_str().unwrap(), (100 * number).to_string());
             let generate = ["webhook", "cert-generate", "--output-dir", path, "--days", &days];
             cli::expect(
-                &door.testbed,
+                &admission.testbed,
                 0,
                 &[&generate[..], &["--ip-san", "127.0.0.1"]].concat(),
                 "",
@@ -82,15 +82,15 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
             folder
         })
         .collect();
-    publish(&mounted, &door.certificates, "first");
+    publish(&mounted, &admission.certificates, "first");
     let all = generated.iter().map(|folder| folder.join("ca.crt").to_str().unwrap().to_owned());
     let trusted: Vec<_> =
-        all.chain([door.file("ca.crt")]).flat_map(|file| certificates(&file)).collect();
+        all.chain([admission.file("ca.crt")]).flat_map(|file| certificates(&file)).collect();
     let [cert, key] = ["tls.crt", "tls.key"].map(|name| mounted.join(name));
-    let webhook = door
+    let webhook = admission
         .testbed
         .service("webhook", program())
-        .kubeconfig(&door.kubeconfig)
+        .kubeconfig(&admission.kubeconfig)
         .arguments(&["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()])
         .https(&trusted)
         .unwrap()
@@ -107,10 +107,10 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
             publish(&mounted, folder, &format!("rotation-{number}"));
             // Another policy comes and goes meanwhile.
             let other = policy(&shop, "other", "{requireReadinessProbe: true}");
-            door.testbed.apply(&other).unwrap();
+            admission.testbed.apply(&other).unwrap();
             let changed = || Ok(asking.is_finished() || expiry(&webhook) != before);
-            door.testbed.wait_for("the new certificate", SURELY, changed).unwrap();
-            super::delete(&door.testbed, &shop, "dop/other");
+            admission.testbed.wait_for("the new certificate", SURELY, changed).unwrap();
+            super::delete(&admission.testbed, &shop, "dop/other");
         }
         is_over.store(true, Ordering::Relaxed);
         asking.join().unwrap()
@@ -165,11 +165,11 @@ fn pass_on(from: &TcpStream, to: &TcpStream) {
 
 #[test]
 fn no_verdict_is_lost_while_replicas_are_replaced() {
-    let door = Door::new(&Parts::new("rolling"));
-    let shop = door.strict();
+    let admission = AdmissionTestbed::new(&Parts::new("rolling"));
+    let shop = admission.strict();
     // The front hears of an end after half of that.
     let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "2")];
-    let start = |name: &str| door.start(name, program(), &drain);
+    let start = |name: &str| admission.start(name, program(), &drain);
     let old = [start("a"), start("b")];
     let front = Front::start(old.iter().map(Service::addr).collect());
     // Asked as if it were one service: by one who trusts the same CA.
@@ -184,7 +184,10 @@ fn no_verdict_is_lost_while_replicas_are_replaced() {
             front.add(new.addr());
             replica.signal(Signal::Term).unwrap();
             let not_ready = || Ok(replica.get("/readyz").is_ok_and(|(status, _)| status == 503));
-            door.testbed.wait_for("it not to be ready", Duration::from_secs(1), not_ready).unwrap();
+            admission
+                .testbed
+                .wait_for("it not to be ready", Duration::from_secs(1), not_ready)
+                .unwrap();
             front.drop(replica.addr());
             assert_eq!(replica.wait_exit(SURELY).unwrap().code(), Some(0));
             started.push(new);

@@ -15,7 +15,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Door, SURELY, certificates, in_doubt, pod, policy, program, review};
+use super::{AdmissionTestbed, SURELY, certificates, in_doubt, pod, policy, program, review};
 use crate::operator::create_undecodable;
 
 /// The webhook with a judge that fails where an image asks for it.
@@ -25,36 +25,38 @@ fn faulty() -> &'static Path {
 
 #[test]
 fn faults_of_judging_let_in_with_a_warning_and_a_count() {
-    let door = Door::new(&Parts::new("faults"));
-    let shop = door.strict();
-    let webhook = door.start("webhook", faulty(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "1000")]);
-    door.install(&webhook);
-    door.wait_until_denied(&shop);
+    let admission = AdmissionTestbed::new(&Parts::new("faults"));
+    let shop = admission.strict();
+    let webhook =
+        admission.start("webhook", faulty(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "1000")]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&shop);
     for (image, reason) in
         [("fault.example/panic", "panic"), ("fault.example/slow-2000", "deadline")]
     {
-        let told = door.lets_in(&shop, reason, image);
+        let told = admission.lets_in(&shop, reason, image);
         assert!(told.starts_with("Warning: "), "{told}");
         assert!(in_doubt(&webhook, reason) >= Some(1.0), "{reason}: {told}");
     }
     // It goes on.
-    door.wait_until_denied(&shop);
+    admission.wait_until_denied(&shop);
 }
 
 #[test]
 fn before_policies_are_known_nobody_is_denied() {
-    let door = Door::new(&Parts::new("unsynced"));
-    let shop = door.strict();
+    let admission = AdmissionTestbed::new(&Parts::new("unsynced"));
+    let shop = admission.strict();
     // Whoever may not list policies never knows them.
-    let blind = door.testbed.service_account("kube-devops", "blind", "[]").unwrap();
-    let webhook = door.launch("webhook", program()).kubeconfig(&blind).start().unwrap();
+    let blind = admission.testbed.service_account("kube-devops", "blind", "[]").unwrap();
+    let webhook = admission.launch("webhook", program()).kubeconfig(&blind).start().unwrap();
     let (status, body) = webhook.get("/readyz").unwrap();
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("the first list of policies"), "{body}");
-    door.install(&webhook);
-    door.testbed
+    admission.install(&webhook);
+    admission
+        .testbed
         .wait_for("the API server to call", SURELY, || {
-            let (_, told) = door.would_let_in(&shop);
+            let (_, told) = admission.would_let_in(&shop);
             Ok(told.starts_with("Warning: "))
         })
         .unwrap();
@@ -63,30 +65,30 @@ fn before_policies_are_known_nobody_is_denied() {
 
 #[test]
 fn a_server_that_is_away_hangs_or_talks_nonsense_keeps_nobody_out() {
-    let door = Door::new(&Parts::new("away"));
-    let shop = door.strict();
-    let ca = door.file("ca.crt");
+    let admission = AdmissionTestbed::new(&Parts::new("away"));
+    let shop = admission.strict();
+    let ca = admission.file("ca.crt");
     let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    door.install_url(&format!("https://{away}"), &ca);
-    door.lets_in(&shop, "away", "nginx");
+    admission.install_url(&format!("https://{away}"), &ca);
+    admission.lets_in(&shop, "away", "nginx");
     // The kernel accepts; nobody answers.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-    door.install_url(&format!("https://{}", hanging.local_addr().unwrap()), &ca);
-    door.lets_in(&shop, "hanging", "nginx");
+    admission.install_url(&format!("https://{}", hanging.local_addr().unwrap()), &ca);
+    admission.lets_in(&shop, "hanging", "nginx");
     let nonsense = TcpListener::bind("127.0.0.1:0").unwrap();
-    door.install_url(&format!("https://{}", nonsense.local_addr().unwrap()), &ca);
+    admission.install_url(&format!("https://{}", nonsense.local_addr().unwrap()), &ca);
     thread::spawn(move || {
         for stream in nonsense.incoming() {
             let _ = stream.and_then(|mut stream| stream.write_all(b"\x00SSH-2.0 no TLS\r\n"));
         }
     });
-    door.lets_in(&shop, "nonsense", "nginx");
-    let nonsense = door.serving_nonsense();
-    door.install_url(&format!("https://{nonsense}"), &ca);
-    door.lets_in(&shop, "nonsense-by-https", "nginx");
+    admission.lets_in(&shop, "nonsense", "nginx");
+    let nonsense = admission.serving_nonsense();
+    admission.install_url(&format!("https://{nonsense}"), &ca);
+    admission.lets_in(&shop, "nonsense-by-https", "nginx");
 }
 
-impl Door {
+impl AdmissionTestbed {
     /// Certificate, key and CA, which is the certificate itself, valid until then.
     fn certificate_until(&self, end: SystemTime) -> (String, String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -128,17 +130,20 @@ impl Door {
 
 #[test]
 fn a_certificate_that_is_not_trusted_keeps_nobody_out() {
-    let door = Door::new(&Parts::new("untrusted"));
-    let shop = door.strict();
-    let webhook = door.start("webhook", program(), &[]);
-    door.install(&webhook);
-    door.wait_until_denied(&shop);
-    let other = door.testbed.certificate_authority().to_str().unwrap();
-    door.install_url(&format!("https://{}", webhook.addr()), other);
-    door.testbed
-        .wait_for("the API server to trust another CA", SURELY, || Ok(door.would_let_in(&shop).0))
+    let admission = AdmissionTestbed::new(&Parts::new("untrusted"));
+    let shop = admission.strict();
+    let webhook = admission.start("webhook", program(), &[]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&shop);
+    let other = admission.testbed.certificate_authority().to_str().unwrap();
+    admission.install_url(&format!("https://{}", webhook.addr()), other);
+    admission
+        .testbed
+        .wait_for("the API server to trust another CA", SURELY, || {
+            Ok(admission.would_let_in(&shop).0)
+        })
         .unwrap();
-    door.lets_in(&shop, "untrusted", "nginx");
+    admission.lets_in(&shop, "untrusted", "nginx");
     assert!(
         webhook.metrics().unwrap().value("dropped_total", &[("what", "handshakes")]) > Some(0.0)
     );
@@ -147,11 +152,11 @@ fn a_certificate_that_is_not_trusted_keeps_nobody_out() {
 #[test]
 fn more_than_it_can_take_is_turned_away_and_the_rest_is_right() {
     const AT_ONCE: usize = 80;
-    let door = Door::new(&Parts::new("overload"));
-    let shop = door.strict();
-    let webhook = door.start("webhook", faulty(), &[("GOV_ADMISSION__CONCURRENCY", "8")]);
-    door.install(&webhook);
-    door.wait_until_denied(&shop);
+    let admission = AdmissionTestbed::new(&Parts::new("overload"));
+    let shop = admission.strict();
+    let webhook = admission.start("webhook", faulty(), &[("GOV_ADMISSION__CONCURRENCY", "8")]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&shop);
     // Slow, so that they are there at the same time.
     let [good, bad] = ["slow-500:v1", "slow-500"]
         .map(|image| review(&shop, "u", &format!("fault.example/{image}")));
@@ -176,71 +181,71 @@ fn more_than_it_can_take_is_turned_away_and_the_rest_is_right() {
     }
     assert!(shed.iter().all(|(_, status, _)| *status == 503), "{shed:?}");
     assert!(in_doubt(&webhook, "overload") >= Some(f64::from(u32::try_from(shed.len()).unwrap())));
-    door.wait_until_denied(&shop);
+    admission.wait_until_denied(&shop);
 }
 
 #[test]
 fn without_file_descriptors_nobody_is_kept_out_and_then_it_goes_on() {
     const FILES: usize = 48;
-    let door = Door::new(&Parts::new("descriptors"));
-    let shop = door.strict();
+    let admission = AdmissionTestbed::new(&Parts::new("descriptors"));
+    let shop = admission.strict();
     // The webhook, with so few of them.
-    let scarce = door.testbed.folder().join("scarce-webhook");
+    let scarce = admission.testbed.folder().join("scarce-webhook");
     let script = format!("#!/bin/sh\nulimit -n {FILES}\nexec {} \"$@\"\n", program().display());
     fs::write(&scarce, script).unwrap();
     fs::set_permissions(&scarce, Permissions::from_mode(0o755)).unwrap();
-    let webhook = door.start("webhook", &scarce, &[]);
-    door.install(&webhook);
-    door.wait_until_denied(&shop);
+    let webhook = admission.start("webhook", &scarce, &[]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&shop);
     let taken: Vec<_> =
         (0..2 * FILES).map(|_| TcpStream::connect(webhook.addr()).unwrap()).collect();
     // Judged or not: it is answered.
-    let run = door.create(&pod(&shop, "scarce", "nginx:1.27"), &[]);
+    let run = admission.create(&pod(&shop, "scarce", "nginx:1.27"), &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     drop(taken);
-    door.wait_until_denied(&shop);
+    admission.wait_until_denied(&shop);
 }
 
 #[test]
 fn a_policy_that_cannot_be_judged_by_is_left_out_and_the_others_still_deny() {
-    let door = Door::new(&Parts::new("invalid"));
-    let shop = door.testbed.namespace("shop").unwrap();
-    create_undecodable(&door.testbed, &shop, "broken");
-    let webhook = door.start("webhook", program(), &[]);
-    door.install(&webhook);
-    let told = || Ok(door.would_let_in(&shop).1.contains("Warning: "));
-    door.testbed.wait_for("the API server to call", SURELY, told).unwrap();
-    let (is_let_in, told) = door.would_let_in(&shop);
+    let admission = AdmissionTestbed::new(&Parts::new("invalid"));
+    let shop = admission.testbed.namespace("shop").unwrap();
+    create_undecodable(&admission.testbed, &shop, "broken");
+    let webhook = admission.start("webhook", program(), &[]);
+    admission.install(&webhook);
+    let told = || Ok(admission.would_let_in(&shop).1.contains("Warning: "));
+    admission.testbed.wait_for("the API server to call", SURELY, told).unwrap();
+    let (is_let_in, told) = admission.would_let_in(&shop);
     assert!(is_let_in && told.contains("broken"), "{told}");
     assert!(in_doubt(&webhook, "invalid_policy") >= Some(1.0));
     let (_, state) = webhook.get("/debug/state").unwrap();
     assert!(state.contains(&format!("{shop}/broken: the policy cannot be read")), "{state}");
-    door.testbed.apply(&policy(&shop, "strict", super::STRICT)).unwrap();
-    door.wait_until_denied(&shop);
+    admission.testbed.apply(&policy(&shop, "strict", super::STRICT)).unwrap();
+    admission.wait_until_denied(&shop);
 }
 
 #[test]
 fn an_expired_certificate_keeps_nobody_out() {
-    let door = Door::new(&Parts::new("expired"));
-    let shop = door.strict();
+    let admission = AdmissionTestbed::new(&Parts::new("expired"));
+    let shop = admission.strict();
     let end = SystemTime::now() + Duration::from_secs(20);
-    let (cert, key, ca) = door.certificate_until(end);
-    let webhook = door
+    let (cert, key, ca) = admission.certificate_until(end);
+    let webhook = admission
         .testbed
         .service("webhook", program())
-        .kubeconfig(&door.kubeconfig)
+        .kubeconfig(&admission.kubeconfig)
         .arguments(&["--tls-cert", &cert, "--tls-key", &key])
         .https(&certificates(&ca))
         .unwrap()
         .start()
         .unwrap();
     webhook.wait_ready(SURELY).unwrap();
-    door.install_url(&format!("https://{}", webhook.addr()), &ca);
-    door.wait_until_denied(&shop);
+    admission.install_url(&format!("https://{}", webhook.addr()), &ca);
+    admission.wait_until_denied(&shop);
     let is_over = || Ok(SystemTime::now() > end);
-    door.testbed.wait_for("the certificate to expire", SURELY, is_over).unwrap();
+    admission.testbed.wait_for("the certificate to expire", SURELY, is_over).unwrap();
     // A connection that is open goes on: certificates are looked at when one begins.
-    door.testbed.kill_api_server().unwrap();
-    door.testbed.restart_api_server().unwrap();
-    door.lets_in(&shop, "expired", "nginx");
+    admission.testbed.kill_api_server().unwrap();
+    admission.testbed.restart_api_server().unwrap();
+    admission.lets_in(&shop, "expired", "nginx");
 }

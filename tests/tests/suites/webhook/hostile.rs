@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use super::{Door, allows, program, review};
+use super::{AdmissionTestbed, allows, program, review};
 
 /// What a container of the chart may use, in MiB.
 const MEMORY: u64 = 128;
@@ -27,8 +27,8 @@ struct Attack<'a> {
 }
 
 impl<'a> Attack<'a> {
-    fn new(door: &Door, webhook: &'a Service<'a>, shop: &'a str) -> Self {
-        Self { webhook, shop, tls: door.client() }
+    fn new(admission: &AdmissionTestbed, webhook: &'a Service<'a>, shop: &'a str) -> Self {
+        Self { webhook, shop, tls: admission.client() }
     }
 
     fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
@@ -80,10 +80,11 @@ fn most_memory_mib(webhook: &Service<'_>) -> u64 {
 
 #[test]
 fn what_means_harm_harms_nobody_else() {
-    let door = Door::new(&Parts::new("hostile"));
-    let shop = door.strict();
-    let webhook = door.start("webhook", program(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "2000")]);
-    let attack = Attack::new(&door, &webhook, &shop);
+    let admission = AdmissionTestbed::new(&Parts::new("hostile"));
+    let shop = admission.strict();
+    let webhook =
+        admission.start("webhook", program(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "2000")]);
+    let attack = Attack::new(&admission, &webhook, &shop);
     attack.is_over("nothing");
 
     for size in [LARGEST + 1, 8 << 20] {

@@ -15,7 +15,7 @@ use kube::{Api, Client, Config};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
-use super::{Door, allows, policy, program, review};
+use super::{AdmissionTestbed, allows, policy, program, review};
 
 const DIRECT: usize = 100_000;
 const CONNECTIONS: usize = 8;
@@ -25,11 +25,12 @@ const BY_API_SERVER: usize = 1_000;
 struct Namespaces([String; 3]);
 
 impl Namespaces {
-    fn new(door: &Door) -> Self {
-        let strict = door.strict();
-        let [lenient, free] = ["lenient", "free"].map(|name| door.testbed.namespace(name).unwrap());
+    fn new(admission: &AdmissionTestbed) -> Self {
+        let strict = admission.strict();
+        let [lenient, free] =
+            ["lenient", "free"].map(|name| admission.testbed.namespace(name).unwrap());
         let warns = "{forbidLatestTag: true, admission: {mode: warn}}";
-        door.testbed.apply(&policy(&lenient, "lenient", warns)).unwrap();
+        admission.testbed.apply(&policy(&lenient, "lenient", warns)).unwrap();
         Self([strict, lenient, free])
     }
 
@@ -112,8 +113,8 @@ impl Connection {
     }
 }
 
-fn ask_directly(door: &Door, webhook: &Service<'_>, namespaces: &Namespaces) {
-    let tls = door.client();
+fn ask_directly(admission: &AdmissionTestbed, webhook: &Service<'_>, namespaces: &Namespaces) {
+    let tls = admission.client();
     thread::scope(|scope| {
         for first in 0..CONNECTIONS {
             let mut connection = Connection::open(webhook, &tls);
@@ -133,8 +134,8 @@ fn ask_directly(door: &Door, webhook: &Service<'_>, namespaces: &Namespaces) {
     });
 }
 
-async fn ask_by_api_server(door: &Door, namespaces: &Namespaces) {
-    let kubeconfig = Kubeconfig::read_from(door.testbed.kubeconfig()).unwrap();
+async fn ask_by_api_server(admission: &AdmissionTestbed, namespaces: &Namespaces) {
+    let kubeconfig = Kubeconfig::read_from(admission.testbed.kubeconfig()).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     let client = Client::try_from(config).unwrap();
@@ -165,15 +166,15 @@ async fn ask_by_api_server(door: &Door, namespaces: &Namespaces) {
 
 #[test]
 fn many_requests_are_all_judged_right() {
-    let door = Door::new(&Parts::new("mass"));
-    let namespaces = Namespaces::new(&door);
-    let webhook = door.start("webhook", program(), &[]);
-    door.install(&webhook);
-    door.wait_until_denied(&namespaces.0[0]);
+    let admission = AdmissionTestbed::new(&Parts::new("mass"));
+    let namespaces = Namespaces::new(&admission);
+    let webhook = admission.start("webhook", program(), &[]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&namespaces.0[0]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(ask_by_api_server(&door, &namespaces));
+    runtime.block_on(ask_by_api_server(&admission, &namespaces));
     let before = counted(&webhook);
-    ask_directly(&door, &webhook, &namespaces);
+    ask_directly(&admission, &webhook, &namespaces);
     let after = counted(&webhook);
     let [denied, warned, fine] =
         [Expected::Denied, Expected::Warned, Expected::Fine].map(|one| namespaces.count(one));

@@ -5,37 +5,37 @@ use std::collections::BTreeSet;
 use e2e::{Parts, Service, Signal};
 
 use super::self_managed::SelfManaged;
-use super::{Door, SURELY, program};
+use super::{AdmissionTestbed, SURELY, program};
 
 const USER: &str = "system:serviceaccount:kube-devops:policy-webhook";
 
 /// What it asked of a server of that sort, with a certificate that comes as files.
 fn asked(parts: &Parts) -> BTreeSet<String> {
-    let door = Door::new(parts);
-    let shop = door.strict();
-    let webhook = door.start("webhook", program(), &[]);
-    door.install(&webhook);
-    door.wait_until_denied(&shop);
-    asked_until_its_end(&door, &webhook)
+    let admission = AdmissionTestbed::new(parts);
+    let shop = admission.strict();
+    let webhook = admission.start("webhook", program(), &[]);
+    admission.install(&webhook);
+    admission.wait_until_denied(&shop);
+    asked_until_its_end(&admission, &webhook)
 }
 
 /// The same where it issues the certificate itself.
 fn asked_where_it_issues_its_certificate() -> BTreeSet<String> {
     let world = SelfManaged::new("issues");
-    let shop = world.door.strict();
+    let shop = world.admission.strict();
     let webhook = world.start("webhook");
     world.install(webhook.addr());
-    world.door.wait_until_denied(&shop);
-    asked_until_its_end(&world.door, &webhook)
+    world.admission.wait_until_denied(&shop);
+    asked_until_its_end(&world.admission, &webhook)
 }
 
-fn asked_until_its_end(door: &Door, webhook: &Service<'_>) -> BTreeSet<String> {
+fn asked_until_its_end(admission: &AdmissionTestbed, webhook: &Service<'_>) -> BTreeSet<String> {
     webhook.signal(Signal::Term).unwrap();
     assert_eq!(webhook.wait_exit(SURELY).unwrap().code(), Some(0));
     // A watch stands in the log once it has ended.
-    let ended = || Ok(door.testbed.audit(USER)?.iter().any(|call| call.verb == "watch"));
-    door.testbed.wait_for("the audit log", SURELY, ended).unwrap();
-    let calls = door.testbed.audit(USER).unwrap();
+    let ended = || Ok(admission.testbed.audit(USER)?.iter().any(|call| call.verb == "watch"));
+    admission.testbed.wait_for("the audit log", SURELY, ended).unwrap();
+    let calls = admission.testbed.audit(USER).unwrap();
     let names = calls.into_iter().map(|call| {
         assert_ne!(call.code, 403, "{call:?}");
         format!("{} {}", call.verb, call.resource)

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::de::DeserializeOwned;
 
 use super::continuity::expiry;
-use super::{Door, SURELY, program};
+use super::{AdmissionTestbed, SURELY, program};
 use crate::cli;
 
 const NAMESPACE: &str = "kube-devops";
@@ -24,12 +24,12 @@ const DENIAL: &str = "denied by policy";
 
 /// A control plane with what is installed, and nobody's certificates.
 pub(super) struct SelfManaged {
-    pub(super) door: Door,
+    pub(super) admission: AdmissionTestbed,
 }
 
 impl SelfManaged {
     pub(super) fn new(name: &str) -> Self {
-        Self { door: Door::new(&Parts::new(name)) }
+        Self { admission: AdmissionTestbed::new(&Parts::new(name)) }
     }
 
     /// A replica that is ready. Of its certificate nothing is known before.
@@ -39,7 +39,8 @@ impl SelfManaged {
 
     /// The same, with these names in its configuration.
     fn start_with(&self, name: &str, names: &str) -> Service<'_> {
-        let launch = self.door.testbed.service(name, program()).kubeconfig(&self.door.kubeconfig);
+        let launch =
+            self.admission.testbed.service(name, program()).kubeconfig(&self.admission.kubeconfig);
         let mut webhook = launch.variable("GOV_CERTIFICATE__NAMES", names).start().unwrap();
         self.wait("the first certificate", || self.secret().contains_key("tls.crt"));
         self.trust(&mut webhook);
@@ -56,7 +57,7 @@ impl SelfManaged {
     pub(super) fn install(&self, addr: SocketAddr) {
         let url = format!("https://{addr}");
         let install = ["webhook", "install-config", "--url", &url];
-        cli::expect(&self.door.testbed, 0, &install, "");
+        cli::expect(&self.admission.testbed, 0, &install, "");
     }
 
     fn secret(&self) -> BTreeMap<String, String> {
@@ -79,7 +80,7 @@ impl SelfManaged {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
-        self.door.testbed.kubectl(arguments).unwrap().succeeded().unwrap()
+        self.admission.testbed.kubectl(arguments).unwrap().succeeded().unwrap()
     }
 
     fn patch(&self, object: &str, patch: &str) {
@@ -87,7 +88,7 @@ impl SelfManaged {
     }
 
     fn wait(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        self.door.testbed.wait_for(what, SURELY, || Ok(is_so())).unwrap();
+        self.admission.testbed.wait_for(what, SURELY, || Ok(is_so())).unwrap();
     }
 
     /// Waits until the API server trusts what the Secret has, and nothing else.
@@ -111,12 +112,12 @@ fn failed(webhook: &Service<'_>, operation: &str) -> f64 {
 #[test]
 fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
     let world = SelfManaged::new("self-managed");
-    let shop = world.door.strict();
+    let shop = world.admission.strict();
     assert!(world.secret().is_empty());
     let mut replicas = ["a", "b"].map(|name| world.start(name));
     world.install(replicas[0].addr());
-    world.door.wait_until_denied(&shop);
-    let (_, words) = world.door.would_let_in(&shop);
+    world.admission.wait_until_denied(&shop);
+    let (_, words) = world.admission.would_let_in(&shop);
     assert!(words.contains(DENIAL), "{words}");
     let secret = world.secret();
     assert_eq!(secret.keys().collect::<Vec<_>>(), ["ca.crt", "tls.crt", "tls.key"]);
@@ -127,7 +128,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
 
     let seen: ValidatingWebhookConfiguration = world.get(CONFIGURATION);
     // Somebody else's authority in its place: the calls fail, until it is back.
-    let other = std::fs::read(world.door.file("ca.crt")).unwrap();
+    let other = std::fs::read(world.admission.file("ca.crt")).unwrap();
     let other = serde_json::to_string(&k8s_openapi::ByteString(other)).unwrap();
     let path = "/webhooks/0/clientConfig/caBundle";
     world.patch(
@@ -135,7 +136,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
         &format!(r#"[{{"op": "replace", "path": "{path}", "value": {other}}}]"#),
     );
     world.wait_until_told();
-    world.door.wait_until_denied(&shop);
+    world.admission.wait_until_denied(&shop);
     world.patch(CONFIGURATION, &format!(r#"[{{"op": "remove", "path": "{path}"}}]"#));
     world.wait_until_told();
     assert_eq!(world.secret(), secret, "nothing was wrong with the Secret");
@@ -147,7 +148,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
         seen.metadata.resource_version.unwrap()
     );
     let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=policy-webhook"];
-    let run = world.door.testbed.kubectl_stdin(&[&apply[..], &["-f", "-"]].concat(), &stale);
+    let run = world.admission.testbed.kubectl_stdin(&[&apply[..], &["-f", "-"]].concat(), &stale);
     let refused = run.unwrap();
     assert!(refused.stderr.contains("the object has been modified"), "{refused:?}");
 
@@ -155,7 +156,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
     world.patch(SECRET, r#"[{"op": "remove", "path": "/data"}]"#);
     world.wait("a new certificate", || world.secret().contains_key("tls.crt"));
     world.wait_until_told();
-    world.door.wait_until_denied(&shop);
+    world.admission.wait_until_denied(&shop);
     assert_ne!(world.secret()["ca.crt"], secret["ca.crt"]);
     for replica in &mut replicas {
         world.trust(replica);
@@ -167,10 +168,10 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
 #[test]
 fn without_the_secret_it_goes_on_and_says_what_to_do() {
     let world = SelfManaged::new("no-secret");
-    let shop = world.door.strict();
+    let shop = world.admission.strict();
     let mut webhook = world.start("webhook");
     world.install(webhook.addr());
-    world.door.wait_until_denied(&shop);
+    world.admission.wait_until_denied(&shop);
     world.kubectl(&["delete", SECRET, "-n", NAMESPACE]);
     let words = "cannot read the Secret kube-devops/policy-webhook-self-managed: there is none; \
                  apply the installation again";
@@ -178,11 +179,11 @@ fn without_the_secret_it_goes_on_and_says_what_to_do() {
     world.wait("a second look", || failed(&webhook, "read_secret") >= 2.0);
     assert_eq!(webhook.logs().unwrap().matches(words).count(), 1, "told once");
     assert_eq!(webhook.get("/readyz").unwrap().0, 200);
-    assert!(!world.door.would_let_in(&shop).0, "it denies as before");
-    world.door.testbed.install_base().unwrap();
+    assert!(!world.admission.would_let_in(&shop).0, "it denies as before");
+    world.admission.testbed.install_base().unwrap();
     world.wait("a new certificate", || world.secret().contains_key("tls.crt"));
     world.wait_until_told();
-    world.door.wait_until_denied(&shop);
+    world.admission.wait_until_denied(&shop);
     world.trust(&mut webhook);
     webhook.wait_ready(SURELY).unwrap();
 }

@@ -26,20 +26,21 @@ fn ask(world: &SelfManaged, webhook: &Service<'_>, namespace: &str, uid: &str) {
 #[test]
 fn no_verdict_is_lost_while_the_certificate_is_replaced() {
     let world = SelfManaged::new("rotation-by-itself");
-    let shop = world.door.strict();
+    let shop = world.admission.strict();
     let replicas = ["a", "b"].map(|name| world.start(name));
     let before = world.secret();
     let front = Front::start(replicas.iter().map(Service::addr).collect());
     world.install(front.addr);
     world.wait_until_told();
-    world.door.wait_until_denied(&shop);
+    world.admission.wait_until_denied(&shop);
     let (is_over, created, asked) =
         (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         let pods = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let number = created.fetch_add(1, Ordering::Relaxed);
-                let run = world.door.create(&pod(&shop, &format!("bad-{number}"), "nginx"), &[]);
+                let run =
+                    world.admission.create(&pod(&shop, &format!("bad-{number}"), "nginx"), &[]);
                 assert!(run.code != Some(0) && run.stderr.contains(DENIAL), "{run:?}");
             }
         });
@@ -55,7 +56,7 @@ fn no_verdict_is_lost_while_the_certificate_is_replaced() {
             let secret = world.secret();
             secret["tls.crt"] != before["tls.crt"] && !secret.contains_key("next.crt")
         };
-        let replaced = world.door.testbed.wait_for("the rotation", ROTATION, || {
+        let replaced = world.admission.testbed.wait_for("the rotation", ROTATION, || {
             Ok(pods.is_finished() || connections.is_finished() || is_replaced())
         });
         // All replicas have it, and go on for a while.
@@ -65,7 +66,7 @@ fn no_verdict_is_lost_while_the_certificate_is_replaced() {
             let all = replicas.iter().chain([&third]).all(|replica| served(replica) == 2);
             Ok(connections.is_finished() || all && asked.load(Ordering::Relaxed) > after + 10)
         };
-        let gone_on = world.door.testbed.wait_for("all to serve it", SURELY, has_gone_on);
+        let gone_on = world.admission.testbed.wait_for("all to serve it", SURELY, has_gone_on);
         is_over.store(true, Ordering::Relaxed);
         pods.join().unwrap();
         connections.join().unwrap();
@@ -82,7 +83,7 @@ fn no_verdict_is_lost_while_the_certificate_is_replaced() {
 
 /// The first certificate, the next one, and its promotion: who was second was refused, or saw that it was done.
 fn each_step_was_made_once(world: &SelfManaged) {
-    let calls = world.door.testbed.audit(USER).unwrap();
+    let calls = world.admission.testbed.audit(USER).unwrap();
     let writes: Vec<_> = calls.iter().filter(|call| call.verb == "update").collect();
     assert_eq!(writes.iter().filter(|call| call.code == 200).count(), 3, "{writes:?}");
     assert!(writes.iter().all(|call| [200, 409].contains(&call.code)), "{writes:?}");

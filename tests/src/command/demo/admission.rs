@@ -1,4 +1,4 @@
-//! The webhook at the door of the demo's cluster.
+//! The admission step of the demo.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use e2e::{Service, Testbed, service_binary};
 use super::Demo;
 use super::replicas::SOON;
 
-/// Starts a webhook that issues its own certificate, has the API server call it, and shows what
-/// people are told. It runs as long as what is given back is there.
-pub(super) fn open(demo: &Demo) -> Result<Service<'_>> {
-    let webhook = start(&demo.testbed)?;
+/// Starts a webhook that issues its own certificate, registers it with the API server, and shows
+/// the answers that users get. The webhook runs until the returned value is dropped.
+pub(super) fn start(demo: &Demo) -> Result<Service<'_>> {
+    let webhook = launch(&demo.testbed)?;
     let url = format!("https://{}", webhook.addr());
     demo.show(&format!("policyctl webhook install-config --url {url}"), 0)?;
     demo.testbed.wait_for("the webhook to be called", SOON, || {
@@ -25,7 +25,7 @@ pub(super) fn open(demo: &Demo) -> Result<Service<'_>> {
     Ok(webhook)
 }
 
-fn start(testbed: &Testbed) -> Result<Service<'_>> {
+fn launch(testbed: &Testbed) -> Result<Service<'_>> {
     testbed.install_base()?;
     fs::write(testbed.folder().join("fine.yaml"), include_str!("fine.yaml"))?;
     testbed

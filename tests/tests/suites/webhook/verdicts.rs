@@ -1,20 +1,21 @@
-//! What people are told at the door: denied, warned, allowed, by real API server calls.
+//! What people are told at the admission: denied, warned, allowed, by real API server calls.
 
 use std::sync::LazyLock;
 
 use e2e::{Parts, Run, Service};
 
-use super::{Door, SURELY, pod, policy, program};
+use super::{AdmissionTestbed, SURELY, pod, policy, program};
 
 /// One control plane for all tests here, a namespace for each. It ends with the process.
-fn door() -> &'static Door {
-    static DOOR: LazyLock<(&'static Door, Service<'static>)> = LazyLock::new(|| {
-        let door: &Door = Box::leak(Box::new(Door::new(&Parts::new("door").with_controllers())));
-        let webhook = door.start("webhook", program(), &[]);
-        door.install(&webhook);
-        (door, webhook)
+fn shared() -> &'static AdmissionTestbed {
+    static SHARED: LazyLock<(&'static AdmissionTestbed, Service<'static>)> = LazyLock::new(|| {
+        let admission: &AdmissionTestbed =
+            Box::leak(Box::new(AdmissionTestbed::new(&Parts::new("admission").with_controllers())));
+        let webhook = admission.start("webhook", program(), &[]);
+        admission.install(&webhook);
+        (admission, webhook)
     });
-    DOOR.0
+    SHARED.0
 }
 
 /// Unpinned images are denied; a missing readiness probe is warned of.
@@ -25,9 +26,9 @@ const DENIED: &str = "container web: image nginx is not pinned (check latest-tag
 
 /// A namespace with that policy, which the webhook knows by now.
 fn shop(spec: &str) -> String {
-    let namespace = door().testbed.namespace("shop").unwrap();
-    door().testbed.apply(&policy(&namespace, "strict", spec)).unwrap();
-    door().wait_until_denied(&namespace);
+    let namespace = shared().testbed.namespace("shop").unwrap();
+    shared().testbed.apply(&policy(&namespace, "strict", spec)).unwrap();
+    shared().wait_until_denied(&namespace);
     namespace
 }
 
@@ -69,7 +70,7 @@ fn a_pod_is_denied_warned_of_or_let_in() {
         "Warning: policy {shop}/strict: container web: missing readiness probe \
          (missing-readiness, medium)\n"
     );
-    let bad = door().create(&pod(&shop, "bad", "nginx"), &[]);
+    let bad = shared().create(&pod(&shop, "bad", "nginx"), &[]);
     assert_eq!(
         bad.stderr,
         format!(
@@ -78,7 +79,7 @@ fn a_pod_is_denied_warned_of_or_let_in() {
              {shop}/strict: {DENIED}\n"
         )
     );
-    let warned = door().create(&pod(&shop, "warned", "nginx:1.27"), &[]);
+    let warned = shared().create(&pod(&shop, "warned", "nginx:1.27"), &[]);
     created(&warned);
     assert_eq!(warned.stderr, warning);
     let fine = "{name: web, image: 'nginx:1.27', readinessProbe: {tcpSocket: {port: 80}}}";
@@ -86,21 +87,21 @@ fn a_pod_is_denied_warned_of_or_let_in() {
         "{{apiVersion: v1, kind: Pod, metadata: {{generateName: fine-, namespace: {shop}}}, \
          spec: {{containers: [{fine}]}}}}"
     );
-    let run = door().create(&fine, &[]);
+    let run = shared().create(&fine, &[]);
     created(&run);
     assert_eq!(run.stderr, "");
-    denied(&door().create(&fine.replace("nginx:1.27", "nginx"), &[]), &shop, DENIED);
-    denied(&door().create(&pod(&shop, "dry", "nginx"), &["--dry-run=server"]), &shop, DENIED);
+    denied(&shared().create(&fine.replace("nginx:1.27", "nginx"), &[]), &shop, DENIED);
+    denied(&shared().create(&pod(&shop, "dry", "nginx"), &["--dry-run=server"]), &shop, DENIED);
 }
 
 #[test]
 fn check_reports_that_the_webhook_answers() {
     let shop = shop(STRICT);
     for arguments in [&["check"][..], &["check", "-n", &shop]] {
-        let found = crate::cli::json(&door().testbed, arguments, "");
+        let found = crate::cli::json(&shared().testbed, arguments, "");
         assert_eq!(found["webhook"]["answers"], true, "{found}");
     }
-    let text = crate::cli::expect(&door().testbed, 0, &["check"], "");
+    let text = crate::cli::expect(&shared().testbed, 0, &["check"], "");
     assert!(text.contains("Webhook     kube-devops-policy-webhook: installed, caBundle"), "{text}");
 }
 
@@ -118,22 +119,22 @@ fn every_kind_of_workload_is_judged_at_the_door() {
     ];
     for kind in kinds {
         let name = format!("web-{}", kind.to_lowercase());
-        denied(&door().create(&workload(kind, &shop, &name, "nginx"), &[]), &shop, DENIED);
-        created(&door().create(&workload(kind, &shop, &name, "nginx:1.27"), &[]));
+        denied(&shared().create(&workload(kind, &shop, &name, "nginx"), &[]), &shop, DENIED);
+        created(&shared().create(&workload(kind, &shop, &name, "nginx:1.27"), &[]));
     }
     // A change that brings it in.
     let image = ["set", "image", "deployment/web-deployment", "web=nginx", "-n", &shop];
-    denied(&door().testbed.kubectl(&image).unwrap(), &shop, DENIED);
+    denied(&shared().testbed.kubectl(&image).unwrap(), &shop, DENIED);
 }
 
 #[test]
 fn a_container_for_debugging_is_judged_as_well() {
     let shop = shop(STRICT);
-    created(&door().create(&pod(&shop, "web", "nginx:1.27"), &[]));
+    created(&shared().create(&pod(&shop, "web", "nginx:1.27"), &[]));
     let debug = |image: &str| {
         let image = format!("--image={image}");
         let debug = ["debug", "web", "-n", &shop, &image, "--container=tools", "--attach=false"];
-        door().testbed.kubectl(&debug).unwrap()
+        shared().testbed.kubectl(&debug).unwrap()
     };
     let what = "container tools: image busybox is not pinned (check latest-tag, critical)";
     denied(&debug("busybox"), &shop, what);
@@ -142,12 +143,12 @@ fn a_container_for_debugging_is_judged_as_well() {
 
 #[test]
 fn what_was_there_before_can_still_be_changed_and_deleted() {
-    let testbed = &door().testbed;
+    let testbed = &shared().testbed;
     let shop = testbed.namespace("shop").unwrap();
     testbed.apply(&workload("Deployment", &shop, "web", "nginx")).unwrap();
     testbed.apply(&pod(&shop, "bare", "nginx")).unwrap();
     testbed.apply(&policy(&shop, "strict", STRICT)).unwrap();
-    door().wait_until_denied(&shop);
+    shared().wait_until_denied(&shop);
     let status = r#"{"status": {"phase": "Running"}}"#;
     for change in [
         &["scale", "deployment/web", "--replicas=2"][..],
@@ -169,7 +170,7 @@ fn what_was_there_before_can_still_be_changed_and_deleted() {
 
 #[test]
 fn pods_of_what_is_older_than_the_policy_come_back_unless_they_are_not_to() {
-    let testbed = &door().testbed;
+    let testbed = &shared().testbed;
     let shop = testbed.namespace("shop").unwrap();
     testbed.apply(&workload("Deployment", &shop, "web", "nginx")).unwrap();
     let pods = || {
@@ -178,7 +179,7 @@ fn pods_of_what_is_older_than_the_policy_come_back_unless_they_are_not_to() {
     };
     testbed.wait_for("the first pod", SURELY, || Ok(!pods()?.is_empty())).unwrap();
     testbed.apply(&policy(&shop, "strict", STRICT)).unwrap();
-    door().wait_until_denied(&shop);
+    shared().wait_until_denied(&shop);
     let drain = || {
         let before = pods().unwrap();
         let delete = ["delete", "pods", "-l", "app=web", "-n", &shop, "--force"];
@@ -223,5 +224,57 @@ fn who_claims_to_be_owned_gains_nothing() {
          kind: ReplicaSet, name: web-abc, uid: 6dcf2d0c-1f47-4a0e-9d1c-0c5b6a7c8d9e, \
          controller: true}}]}}, spec: {{containers: [{{name: web, image: nginx}}]}}}}"
     );
-    denied(&door().create(&owned, &[]), &shop, DENIED);
+    denied(&shared().create(&owned, &[]), &shop, DENIED);
+}
+
+/// The kubelet runs a static pod whether or not its
+/// mirror pod exists, so a denial would only hide it.
+#[test]
+fn the_mirror_pod_of_a_node_is_created_and_that_of_a_user_is_denied() {
+    let shop = shop(STRICT);
+    let mirror = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: static-web-node-0, namespace: {shop}, \
+         annotations: {{kubernetes.io/config.mirror: abc, kubernetes.io/config.source: file}}, \
+         ownerReferences: [{{apiVersion: v1, kind: Node, name: node-0, controller: true, \
+         uid: d8c601e9-262b-43f7-a591-5142ede8f80e}}]}}, \
+         spec: {{nodeName: node-0, containers: [{{name: web, image: nginx}}]}}}}"
+    );
+    denied(&shared().create(&mirror, &[]), &shop, DENIED);
+    // The testbed authorizes by RBAC alone, so the node gets its rights from a group.
+    let node = ["--as=system:node:node-0", "--as-group=system:nodes", "--as-group=system:masters"];
+    created(&shared().create(&mirror, &node));
+}
+
+#[test]
+fn admit_and_the_api_server_agree_on_what_a_limit_range_fills_in() {
+    let shop = shop(
+        "{forbidLatestTag: true, requireResources: true, \
+         severityOverrides: {latestTag: critical, missingResources: critical}}",
+    );
+    let bare = pod(&shop, "bare", "nginx:1.27");
+    let admit = ["admit", "-n", &shop, "-f", "-", "-o", "json"];
+    let verdict = |code: i32| -> serde_json::Value {
+        let text = crate::cli::expect(&shared().testbed, code, &admit, &bare);
+        let all: serde_json::Value = serde_json::from_str(&text).unwrap();
+        all["objects"][0].clone()
+    };
+    assert_eq!(verdict(1)["outcome"], "denied");
+    denied(&shared().create(&bare, &[]), &shop, "container web: missing resource requests");
+    let limits = format!(
+        "{{apiVersion: v1, kind: LimitRange, metadata: {{name: defaults, namespace: {shop}}}, \
+         spec: {{limits: [{{type: Container, default: {{cpu: 500m, memory: 256Mi}}, \
+         defaultRequest: {{cpu: 100m, memory: 128Mi}}}}]}}}}"
+    );
+    shared().testbed.apply(&limits).unwrap();
+    let verdict = verdict(0);
+    assert_eq!(verdict["outcome"], "warned");
+    let warning = verdict["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("may be filled in by a LimitRange"), "{verdict}");
+    shared()
+        .testbed
+        .wait_for("the API server to know the LimitRange", SURELY, || {
+            Ok(shared().create(&bare, &["--dry-run=server"]).code == Some(0))
+        })
+        .unwrap();
+    created(&shared().create(&bare, &[]));
 }
