@@ -189,6 +189,19 @@ impl World {
         self.pods.applied(serde_json::from_value(pod).unwrap());
     }
 
+    /// The watch shows a pod that a `Job` controls.
+    fn pod_of_job(&mut self, job: &str) {
+        let pod = json!({
+            "metadata": { "namespace": "shop", "name": format!("{job}-x7k2p"),
+                "creationTimestamp": (self.reconciler.now)().to_string(),
+                "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": job,
+                    "uid": "u-2", "controller": true }] },
+            "spec": { "restartPolicy": "Never", "containers": [{ "name": "c", "image": "nginx" }] },
+            "status": { "phase": "Running" },
+        });
+        self.pods.applied(serde_json::from_value(pod).unwrap());
+    }
+
     /// Reconciles the policy whenever it is due within that time, and returns all writes. The watch
     /// shows the status after each.
     async fn run(&mut self, time: Duration) -> Vec<String> {
@@ -244,6 +257,27 @@ async fn a_changed_verdict_is_three_writes_and_the_excess_is_deleted() {
         let deleted = usize::from(number > 0);
         assert_eq!(count("DELETE policyauditresults", &writes), deleted, "{writes:?}");
     }
+}
+
+/// Otherwise a `CronJob` that runs each minute would write an audit result each minute.
+#[tokio::test(start_paused = true)]
+async fn the_next_job_of_a_cron_job_is_the_same_workload_and_causes_no_audit_result() {
+    let mut world = World::new();
+    world.pod_of_job("report-29672011");
+    let writes = world.run(2 * MINUTE).await;
+    assert_eq!(count("POST policyauditresults", &writes), 1, "{writes:?}");
+    world.pods.deleted("shop", "report-29672011-x7k2p");
+    world.pod_of_job("report-29672012");
+    let writes = world.run(2 * MINUTE).await;
+    assert_eq!(writes, ["PATCH status"], "it lists the new pod");
+    assert_eq!(
+        world.policy()["status"]["violations"],
+        json!(["pod/report-29672012-x7k2p: uses :latest image tag (container c)"])
+    );
+    world.pods.deleted("shop", "report-29672012-x7k2p");
+    world.pod_of_job("import-29672013");
+    let writes = world.run(2 * MINUTE).await;
+    assert_eq!(count("POST policyauditresults", &writes), 1, "another CronJob: {writes:?}");
 }
 
 #[tokio::test(start_paused = true)]

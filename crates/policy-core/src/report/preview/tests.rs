@@ -178,3 +178,18 @@ fn denied_workloads_are_separate_from_denied_pods_of_controllers() {
     let found = admission(&policy(off), &pods);
     assert_eq!((found.denied, found.denied_pods), (vec![], vec![]));
 }
+
+/// The controller creates a Job for each run, so only the `CronJob` would be applied again.
+#[test]
+fn a_cron_job_is_denied_once_and_its_jobs_are_not() {
+    let new = policy(json!({ "forbidLatestTag": true, "admission": { "denySeverity": "medium" } }));
+    let job = |name| owner("batch/v1", "Job", name);
+    let pods = [
+        ("report-29672011-x7k2p", "nginx", job("report-29672011")),
+        ("report-29672012-b9fzq", "nginx", job("report-29672012")),
+        ("pinned-29672012-c5wtl", "nginx:1", job("pinned-29672012")),
+    ];
+    let denied = |d: &DeniedWorkload| format!("{} {}", d.workload, d.pods);
+    let found: Vec<String> = admission(&new, &pods).denied.iter().map(denied).collect();
+    assert_eq!(found, ["CronJob/report 2"]);
+}
