@@ -73,7 +73,8 @@ impl ClusterError {
 
     /// No answer in time.
     pub fn timeout(operation: impl Into<String>, after: Duration) -> Self {
-        Self::configuration(operation, format!("no usable answer within {} s", after.as_secs()))
+        let seconds = (after.as_secs_f64() * 10.0).round() / 10.0;
+        Self::configuration(operation, format!("no usable answer within {seconds} s"))
     }
 
     /// A request that failed.

@@ -7,10 +7,11 @@
 //! this layer in its place; it reads the file again every minute, as client-go does.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
+use parking_lot::Mutex;
 
 use crate::files;
 
@@ -48,7 +49,7 @@ impl TokenFile {
     }
 
     fn current(&self) -> HeaderValue {
-        let mut cached = self.0.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = self.0.cached.lock();
         if cached.read.elapsed() >= REREAD {
             cached.read = Instant::now();
             // A file that has gone keeps its last token: some remove it after the start
@@ -106,7 +107,7 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let file = TokenFile::open(&path).unwrap();
         let later = || {
-            let mut cached = file.0.cached.lock().unwrap();
+            let mut cached = file.0.cached.lock();
             cached.read = cached.read.checked_sub(REREAD).unwrap();
         };
         std::fs::write(&path, "two").unwrap();

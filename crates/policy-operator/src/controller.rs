@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future;
-use policy_runtime::lease::Gate;
+use policy_runtime::lease::LeaderGate;
 use policy_runtime::watch::WatchStatus;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -18,7 +18,7 @@ const CONCURRENCY: usize = 8;
 /// kinds have been listed once: what is not known yet must not count as missing.
 pub(crate) async fn run(
     reconciler: Reconciler,
-    gate: Gate,
+    gate: LeaderGate,
     watches: [WatchStatus; 3],
     stop: CancellationToken,
 ) {

@@ -3,7 +3,7 @@
 use metrics::{counter, describe_counter, describe_histogram};
 use policy_core::api::EnforcementMode;
 use policy_runtime::endpoints::{self, Answer};
-use policy_runtime::lease::{Gate, LeaderReport};
+use policy_runtime::lease::{LeaderGate, LeaderReport};
 use policy_runtime::metrics::{Buckets, Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
 pub(crate) struct Exporter {
     pub(crate) pods: Pods,
     pub(crate) policies: Policies,
-    pub(crate) gate: Gate,
+    pub(crate) gate: LeaderGate,
     pub(crate) watches: [WatchStatus; 3],
 }
 

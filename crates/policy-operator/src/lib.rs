@@ -10,7 +10,7 @@
 //!                                                                   │               │
 //! watch of audit results ─ AuditStore ──────────────────── ReconcileContext ────────┘
 //!                                                                   │ what is due: pure
-//! Lease ─ Gate ── only the leader writes ──────────────────────── Writer: status, Event, audit result
+//! Lease ─ leader gate ── only the leader writes ───────────────── Writer: status, Event, audit result
 //! ```
 
 mod audit_queue;

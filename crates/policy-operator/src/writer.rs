@@ -15,7 +15,7 @@ use policy_core::api::{
 };
 use policy_core::view::{PolicyView, Refused};
 use policy_kube::{ErrorKind, with_deadline};
-use policy_runtime::lease::Gate;
+use policy_runtime::lease::LeaderGate;
 use serde_json::{Map, Value, json};
 
 use crate::policy_key::PolicyKey;
@@ -41,11 +41,11 @@ pub(crate) enum Role {
 #[derive(Clone)]
 pub(crate) struct Writer {
     client: Client,
-    gate: Gate,
+    gate: LeaderGate,
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, gate: Gate) -> Self {
+    pub(crate) fn new(client: Client, gate: LeaderGate) -> Self {
         Self { client, gate }
     }
 

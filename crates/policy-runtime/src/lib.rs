@@ -1,16 +1,17 @@
-//! How a service lives: start, stop, configure, watch, lead, serve, measure.
+//! The life cycle of a service: configuration, start and stop, watches, leader election, HTTP(S)
+//! server, metrics.
 //!
 //! ```text
 //! service::main ── configuration (defaults, file, environment, flags) ── logs
 //!     │
-//!     ├── Endpoints      /healthz /readyz /metrics, and what the service adds; HTTP or HTTPS
-//!     ├── CertificateStore  what the next TLS handshake gets; follows its files
-//!     ├── watch::run     list and watch of one kind: objects go into a Sink one by one
-//!     ├── Election       one Lease; writers and publishers ask its Gate
-//!     └── stop           not ready → drained → work ends → Lease released → requests end → exit
+//!     ├── Endpoints         /healthz /readyz /metrics, and what the service adds; HTTP or HTTPS
+//!     ├── CertificateStore  the certificate for the next TLS handshake; follows its files
+//!     ├── watch::run        initial list and watch of one kind; each object goes into a Sink
+//!     ├── Election          one Lease; writers and exporters ask its leader gate
+//!     └── stop              not ready → drain → tasks end → Lease released → requests end → exit
 //! ```
 //!
-//! Nothing here knows what the services are about.
+//! Nothing here knows pods, policies or scores.
 
 pub mod backoff;
 mod caller;
@@ -18,7 +19,9 @@ pub mod client;
 pub mod config;
 pub mod endpoints;
 pub mod lease;
+mod log_throttle;
 pub mod metrics;
+mod poll;
 pub mod readiness;
 mod server;
 pub mod service;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// What a service waits for, by name. Ready is who waits for nothing.
+/// What a service waits for, by name. It is ready when it waits for nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     pending: Arc<Mutex<BTreeSet<Cow<'static, str>>>>,
 }
 
-/// Keeps a service from being ready until it is released. One that is dropped without that, by a
-/// task that died, keeps it so for good.
+/// Keeps a service from being ready until it is released. A hold that is dropped without release,
+/// by a task that panicked, keeps it not ready for good.
 #[derive(Debug)]
 #[must_use]
 pub struct Hold {
@@ -22,28 +22,24 @@ pub struct Hold {
 }
 
 impl Readiness {
-    /// Waits for something, such as `the first list of pods`.
+    /// Adds something to wait for, such as `the initial list of pods`.
     pub fn hold(&self, name: impl Into<Cow<'static, str>>) -> Hold {
         let name = name.into();
-        self.update(|pending| pending.insert(name.clone()));
+        self.pending.lock().insert(name.clone());
         Hold { readiness: self.clone(), name }
     }
 
     /// What is waited for, sorted.
     #[must_use]
     pub fn pending(&self) -> Vec<Cow<'static, str>> {
-        self.update(|pending| pending.iter().cloned().collect())
-    }
-
-    fn update<T>(&self, work: impl FnOnce(&mut BTreeSet<Cow<'static, str>>) -> T) -> T {
-        work(&mut self.pending.lock())
+        self.pending.lock().iter().cloned().collect()
     }
 }
 
 impl Hold {
-    /// It came.
+    /// Ends the wait.
     pub fn release(self) {
-        self.readiness.update(|pending| pending.remove(&self.name));
+        self.readiness.pending.lock().remove(&self.name);
     }
 }
 
@@ -52,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_who_waits_for_nothing() {
+    fn a_service_is_ready_when_it_waits_for_nothing() {
         let readiness = Readiness::default();
         let [list, lease] = ["the list", "a certificate"].map(|name| readiness.hold(name));
         assert_eq!(readiness.pending(), ["a certificate", "the list"]);

@@ -1,4 +1,4 @@
-//! The life of a service, from its command line to its exit code.
+//! The life cycle of a service, from its command line to its exit code.
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
@@ -15,45 +15,44 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, About, Args, Configuration, LeaseConfig, Loaded};
 use crate::endpoints::Endpoints;
-use crate::lease::{self, Election, Gate};
+use crate::lease::{self, Election, LeaderGate};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::Readiness;
 use crate::server::{Limits, Server};
 use crate::stop::Signals;
-use crate::tasks::{Ended, Tasks};
+use crate::tasks::{EndedTask, Tasks};
 use crate::telemetry::{self, Logs};
-use crate::tls::{CertificateStore, Follower};
+use crate::tls::{CertificateFollower, CertificateStore};
 use crate::watch::{self, Sink, Target, WatchStatus};
 
-/// What is left of the grace period for the last words.
-const MARGIN: Duration = Duration::from_millis(500);
+/// The part of the grace period that is kept for the exit and its last log lines.
+const EXIT_MARGIN: Duration = Duration::from_millis(500);
 
 /// A service that is being set up.
 pub struct Service<C> {
     /// Its configuration.
     pub config: C,
-    /// What it waits for before it is ready.
+    /// What it waits for until it is ready.
     pub readiness: Readiness,
     /// Its metrics.
     pub metrics: Metrics,
-    /// Its paths.
+    /// Its endpoints.
     pub endpoints: Endpoints,
-    /// The certificate it serves by, where its configuration has TLS. It holds what `tls.cert` and
-    /// `tls.key` name; where they are not set, it is empty, and the service has to set it.
+    /// The server certificate, where the configuration has TLS: the one of `tls.cert` and
+    /// `tls.key`. Where these are not set the store is empty, and the service has to fill it.
     pub certificates: Option<CertificateStore>,
-    /// Told when work has to end. Leadership and the server go on until it has.
+    /// Cancelled when the tasks have to end. Leader election and server stop only after them.
     pub stop: CancellationToken,
-    work: Tasks,
+    tasks: Tasks,
     elections: Tasks,
-    work_ended: CancellationToken,
+    tasks_ended: CancellationToken,
 }
 
-/// Runs a service: reads the command line and the configuration, lets `start` set up its tasks and
-/// paths, and serves until SIGTERM or SIGINT.
+/// Runs a service: reads the command line and the configuration, calls `start` to set up tasks and
+/// endpoints, and serves until SIGTERM or SIGINT.
 ///
-/// Exit codes: 0 after a stop that was asked for, 1 where something failed, 2 where the command
-/// line or the configuration is wrong, 128 and the signal's number where a second signal cut the
-/// stop short.
+/// Exit codes: 0 after an orderly shutdown, 1 after a failure, 2 for a wrong command line or
+/// configuration, 128 plus the signal's number where a second signal cut the shutdown short.
 pub fn main<C: Configuration + 'static>(
     about: About,
     start: impl AsyncFnOnce(&mut Service<C>) -> anyhow::Result<()>,
@@ -65,7 +64,7 @@ pub fn main<C: Configuration + 'static>(
     let logs = match Logs::start(&loaded.config.runtime().log) {
         Ok(logs) => logs,
         Err(problem) => {
-            // Nobody else is there yet to be told by.
+            // There is no log yet.
             let _ = writeln!(io::stderr(), "{}: {problem}", about.name);
             return ExitCode::FAILURE;
         }
@@ -75,19 +74,19 @@ pub fn main<C: Configuration + 'static>(
         .thread_name(about.name)
         .enable_all()
         .build();
-    let lived = runtime.context("cannot start the runtime").and_then(|runtime| {
-        let lived = runtime.block_on(live(about, loaded, logs, start));
-        // A look-up of a host name that hangs would keep the process from ending.
+    let ended = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let ended = runtime.block_on(run(about, loaded, logs, start));
+        // A hanging DNS lookup, which blocks a thread, must not delay the exit.
         runtime.shutdown_background();
-        lived
+        ended
     });
-    lived.unwrap_or_else(|problem| {
+    ended.unwrap_or_else(|problem| {
         error!("{problem:#}");
         ExitCode::FAILURE
     })
 }
 
-async fn live<C: Configuration + 'static>(
+async fn run<C: Configuration + 'static>(
     about: About,
     loaded: Loaded<C>,
     logs: Logs,
@@ -95,7 +94,7 @@ async fn live<C: Configuration + 'static>(
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let Loaded { config, warnings, origin } = loaded;
-    // The log writes it as an object: see `telemetry::ConfigAsObject`.
+    // Logged as an object: see `telemetry::ConfigAsObject`.
     let effective = serde_json::to_string(&config).unwrap_or_default();
     info!(service = about.name, version = about.version, config = effective, "starting");
     for warning in warnings {
@@ -110,11 +109,11 @@ async fn live<C: Configuration + 'static>(
     tokio::select! {
         started = start(&mut service) => started?,
         (signal, _) = signals.next() => {
-            info!(signal, "stopping before the start was complete");
+            info!(signal, "stopping during the start");
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let addr = listener.local_addr().context("cannot tell where it listens")?;
+    let addr = listener.local_addr().context("cannot read the listening address")?;
     info!(%addr, "listening");
     service.serve(listener, &mut signals).await
 }
@@ -125,7 +124,7 @@ impl<C: Configuration> Service<C> {
         let readiness = Readiness::default();
         let (name, version) = (about.name, about.version);
         metrics.write_at_scrape(move |to| {
-            to.family("kube_devops_build_info", Kind::Gauge, "What runs here.")
+            to.family("kube_devops_build_info", Kind::Gauge, "Version of this service.")
                 .series(&[("service", name), ("version", version)], 1);
         });
         let mut service = Self {
@@ -135,18 +134,18 @@ impl<C: Configuration> Service<C> {
             readiness,
             certificates: None,
             stop: CancellationToken::new(),
-            work: Tasks::default(),
+            tasks: Tasks::default(),
             elections: Tasks::default(),
-            work_ended: CancellationToken::new(),
+            tasks_ended: CancellationToken::new(),
         };
         service.spawn_until_stop("upkeep of metrics", metrics.upkeep());
         Ok(service)
     }
 
-    /// Reads the certificate, where there is TLS, and follows it.
+    /// Reads the certificate, where there is TLS, and follows its files.
     fn open_certificates(&mut self) -> anyhow::Result<()> {
         let Some(tls) = self.config.tls() else { return Ok(()) };
-        let follower = Follower::open(tls).context("cannot serve by TLS")?;
+        let follower = CertificateFollower::open(tls).context("cannot serve TLS")?;
         let store = follower.store();
         self.certificates = Some(store.clone());
         self.spawn_until_stop("certificate", follower.run(self.readiness.clone()));
@@ -160,7 +159,7 @@ impl<C: Configuration> Service<C> {
         Ok(())
     }
 
-    /// Runs what would never end by itself, and is cut off when the service stops.
+    /// Runs a task that never ends by itself, and drops it when the service stops.
     pub fn spawn_until_stop(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -172,43 +171,43 @@ impl<C: Configuration> Service<C> {
         });
     }
 
-    /// Runs a task that ends when [`Service::stop`] is told; one that ends earlier ends the
-    /// process.
+    /// Runs a task that ends when [`Service::stop`] is cancelled. If it ends earlier the service
+    /// shuts down.
     pub fn spawn(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.work.spawn(name, task);
+        self.tasks.spawn(name, task);
     }
 
-    /// Watches all objects of a kind. The service is not ready before their first whole list.
+    /// Watches all objects of a kind. The service is ready only after their initial list.
     pub fn watch<T, S>(&mut self, client: &Client, target: Target, sink: S) -> WatchStatus
     where
         T: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,
         S: Sink<T> + 'static,
     {
         let status = WatchStatus::new(target.kind);
-        let listed = self.readiness.hold(format!("the first list of {}", target.plural));
+        let listed = self.readiness.hold(format!("the initial list of {}", target.plural));
         let name = format!("watch of {}", target.plural);
         let (client, stop) = (client.clone(), self.stop.clone());
         self.spawn(name, watch::run(client, target, sink, status.clone(), listed, stop));
         status
     }
 
-    /// Takes part in the leader election by this Lease. The Lease is released once all work has
+    /// Takes part in the leader election by this Lease, and releases the Lease once all tasks have
     /// ended.
     ///
     /// # Errors
-    /// The durations do not fit together, which [`LeaseConfig::check`] reports as well.
-    pub fn elect(&mut self, client: Client, config: &LeaseConfig) -> anyhow::Result<Gate> {
+    /// The durations do not fit together, as [`LeaseConfig::check`] also reports.
+    pub fn elect(&mut self, client: Client, config: &LeaseConfig) -> anyhow::Result<LeaderGate> {
         let identity = lease::identity(&hostname());
         let (election, gate) =
             Election::new(client, &config.namespace, &config.name, &identity, config.timing()?);
-        self.elections.spawn("election", election.run(self.work_ended.clone()));
+        self.elections.spawn("leader election", election.run(self.tasks_ended.clone()));
         let leader = gate.clone();
         self.metrics.write_at_scrape(move |to| {
-            to.family("leader", Kind::Gauge, "Whether this replica leads.")
+            to.family("leader", Kind::Gauge, "Whether this replica is the leader.")
                 .series(&[], u8::from(leader.is_open()));
         });
         Ok(gate)
@@ -237,9 +236,9 @@ impl<C: Configuration> Service<C> {
         };
         let shutdown = &self.config.runtime().shutdown;
         let (grace, drain) = (shutdown.grace(), shutdown.drain());
-        let deadline = Instant::now() + grace.saturating_sub(MARGIN);
+        let deadline = Instant::now() + grace.saturating_sub(EXIT_MARGIN);
         let stopped = async {
-            // Held for good: who asks is told to go elsewhere.
+            // Never released: load balancers have to use other replicas.
             let _ = self.readiness.hold("the end of the process");
             let failed = failed || self.drain(&mut server, drain).await;
             self.stop_all(&mut server, &stop_serving, deadline).await.map(|()| failed)
@@ -249,7 +248,7 @@ impl<C: Configuration> Service<C> {
                 Ok(false) => ExitCode::SUCCESS,
                 Ok(true) => ExitCode::FAILURE,
                 Err(problem) => {
-                    error!("did not stop in good order within {grace:?}: {problem}");
+                    error!("cannot shut down in order within {grace:?}: {problem}");
                     ExitCode::FAILURE
                 }
             }),
@@ -260,17 +259,17 @@ impl<C: Configuration> Service<C> {
         }
     }
 
-    /// Waits for a part that ends by itself.
-    async fn ended(&mut self, server: &mut Tasks) -> Ended {
+    /// Waits for a task that ends by itself.
+    async fn ended(&mut self, server: &mut Tasks) -> EndedTask {
         tokio::select! {
-            ended = self.work.next() => ended,
+            ended = self.tasks.next() => ended,
             ended = self.elections.next() => ended,
             ended = server.next() => ended,
         }
     }
 
-    /// Goes on as before, not ready, while those who call learn to call others. Says whether
-    /// something failed meanwhile, which cuts it short.
+    /// Serves on while not ready, until clients use other replicas. Returns early, and true, where
+    /// a task fails.
     async fn drain(&mut self, server: &mut Tasks, drain: Duration) -> bool {
         if drain.is_zero() {
             return false;
@@ -278,7 +277,8 @@ impl<C: Configuration> Service<C> {
         timeout(drain, self.ended(server)).await.is_ok_and(|ended| ended_early(&ended))
     }
 
-    /// Ends all there is, each part after those that need it; else says what does not end.
+    /// Stops everything in order: tasks, leader election, server. The error names what does not
+    /// end in time.
     async fn stop_all(
         &mut self,
         server: &mut Tasks,
@@ -286,32 +286,32 @@ impl<C: Configuration> Service<C> {
         deadline: Instant,
     ) -> Result<(), String> {
         self.stop.cancel();
-        self.work.end(deadline).await?;
-        self.work_ended.cancel();
+        self.tasks.end(deadline).await?;
+        self.tasks_ended.cancel();
         self.elections.end(deadline).await?;
         stop_serving.cancel();
         server.end(deadline).await
     }
 }
 
-/// Tells of a task that ended before it was told to.
-fn ended_early(ended: &Ended) -> bool {
+/// Logs a task that ended before the shutdown, which is a failure.
+fn ended_early(ended: &EndedTask) -> bool {
     let how = if ended.panicked { "panicked" } else { "ended" };
-    error!("the task `{}` {how}, and so ends the process", ended.name);
+    error!("the task `{}` {how}: shutting down", ended.name);
     true
 }
 
-/// The signal that cuts a stop short: the second one. Where the service stops of itself, the first
-/// one asks for no more than that.
-async fn second_signal(signals: &mut Signals, stops_of_itself: bool) -> (&'static str, u8) {
-    if stops_of_itself {
+/// The signal that cuts a shutdown short: the second one. Where a failure started the shutdown, the
+/// first signal asks for nothing more.
+async fn second_signal(signals: &mut Signals, is_failure: bool) -> (&'static str, u8) {
+    if is_failure {
         let (signal, _) = signals.next().await;
-        info!(signal, "is stopping already");
+        info!(signal, "already stopping");
     }
     signals.next().await
 }
 
-/// The pod's name, where this runs in one.
+/// The name of the pod, in a cluster.
 fn hostname() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let name = std::env::var("HOSTNAME").unwrap_or(name);

@@ -1,10 +1,10 @@
-//! When a service stops: by SIGTERM or SIGINT, at once by a second one.
+//! The signals that stop a service: SIGTERM and SIGINT. A second one stops it at once.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that stop a service. Caught from the moment on when this is made.
+/// Catches the signals from its creation on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -19,7 +19,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one, and gives its name and the exit code that shells have for it.
+    /// Waits for the next signal. Returns its name and the exit code by which shells report it.
     pub(crate) async fn next(&mut self) -> (&'static str, u8) {
         tokio::select! {
             _ = self.terminate.recv() => ("SIGTERM", 128 + 15),

@@ -1,5 +1,5 @@
-//! Tasks that run until the service stops. One that ends earlier ends the process: half a service
-//! is worse than a restart.
+//! Supervised tasks. A task that ends before the service stops ends the process: a service of which
+//! a part is missing is worse than a restart.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,9 +14,9 @@ pub(crate) struct Tasks {
     names: HashMap<Id, Cow<'static, str>>,
 }
 
-/// A task that is no more.
+/// A task that has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct EndedTask {
     pub(crate) name: Cow<'static, str>,
     pub(crate) panicked: bool,
 }
@@ -31,8 +31,8 @@ impl Tasks {
         self.names.insert(id, name.into());
     }
 
-    /// Waits until one of them ends; for ever where there is none.
-    pub(crate) async fn next(&mut self) -> Ended {
+    /// Waits until a task ends; for ever where there is none.
+    pub(crate) async fn next(&mut self) -> EndedTask {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
@@ -40,10 +40,10 @@ impl Tasks {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), error.is_panic()),
         };
-        Ended { name: self.names.remove(&id).unwrap_or(Cow::Borrowed("?")), panicked }
+        EndedTask { name: self.names.remove(&id).unwrap_or(Cow::Borrowed("?")), panicked }
     }
 
-    /// Waits until all have ended; else names those that have not, or that panicked.
+    /// Waits until all tasks have ended. The error names those that have not, or that panicked.
     pub(crate) async fn end(&mut self, deadline: Instant) -> Result<(), String> {
         let mut panicked = Vec::new();
         let all = async {
@@ -57,7 +57,7 @@ impl Tasks {
         if timeout_at(deadline, all).await.is_err() {
             let mut late: Vec<_> = self.names.values().cloned().collect();
             late.sort_unstable();
-            return Err(format!("{} goes on", late.join(", ")));
+            return Err(format!("{} did not end", late.join(", ")));
         }
         if panicked.is_empty() { Ok(()) } else { Err(format!("{} panicked", panicked.join(", "))) }
     }
@@ -74,19 +74,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_ends_and_who_does_not_is_named() {
+    async fn tasks_are_named_whether_they_end_or_not() {
         let mut tasks = Tasks::default();
         tasks.spawn("short", async {});
         tasks.spawn("long", std::future::pending());
-        assert_eq!(tasks.next().await, Ended { name: "short".into(), panicked: false });
-        assert_eq!(tasks.end(deadline()).await, Err("long goes on".to_owned()));
+        assert_eq!(tasks.next().await, EndedTask { name: "short".into(), panicked: false });
+        assert_eq!(tasks.end(deadline()).await, Err("long did not end".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_at_the_end_is_told() {
+    async fn a_panic_at_the_end_is_reported() {
         let mut tasks = Tasks::default();
         tasks.spawn("fine", async {});
-        tasks.spawn("broken", async { panic!("as the test wants") });
+        tasks.spawn("broken", async { panic!("for the test") });
         assert_eq!(tasks.end(deadline()).await, Err("broken panicked".to_owned()));
         assert_eq!(tasks.end(deadline()).await, Ok(()));
     }

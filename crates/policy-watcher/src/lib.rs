@@ -3,7 +3,7 @@
 //! ```text
 //! watch of all pods ─ PodView ─ PodFacts ─ evaluate ─ ScoredPod ─ Index
 //!                                                                   │ at each scrape
-//! Lease ─ Gate ──── only the leader's scores become metrics ─ Publisher
+//! Lease ─ leader gate ──── only the leader's scores become metrics ─ Publisher
 //! ```
 
 mod config;

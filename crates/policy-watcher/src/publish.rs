@@ -5,7 +5,7 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
 use policy_runtime::endpoints::{self, Answer};
-use policy_runtime::lease::{Gate, LeaderReport};
+use policy_runtime::lease::{LeaderGate, LeaderReport};
 use policy_runtime::metrics::{Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) struct Publisher {
     pub(crate) scores: Scores,
     /// Whether this replica leads: only the leader's scores are metrics, so that two replicas
     /// never count twice.
-    pub(crate) gate: Gate,
+    pub(crate) gate: LeaderGate,
     /// How the watch is doing.
     pub(crate) watch: WatchStatus,
     /// What the policy is called.

@@ -10,7 +10,7 @@ use kube::client::Body;
 use parking_lot::Mutex;
 use policy_core::api::DevOpsPolicyStatus;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::testing::{Lever, status_json};
+use policy_runtime::testing::{GateControl, status_json};
 use policy_runtime::watch::Sink as _;
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ impl ServerState {
 /// One policy in one namespace, and a clock that the test moves.
 struct World {
     server: Server,
-    lever: Lever,
+    gate_control: GateControl,
     pods: PodSink,
     policies: PolicySink,
     reconciler: Reconciler,
@@ -122,8 +122,8 @@ impl World {
         });
         let state = ServerState { policy, version: 0, writes: Vec::new(), refusals: Vec::new() };
         let server = Server(Arc::new(Mutex::new(state)));
-        let (lever, gate) = Lever::new();
-        lever.open();
+        let (gate_control, gate) = GateControl::for_test();
+        gate_control.open();
         let policies = Policies::default();
         let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
         let start = Instant::now();
@@ -144,7 +144,7 @@ impl World {
                 now: Box::new(now),
             },
             server,
-            lever,
+            gate_control,
             reconciles: 0,
         };
         world.pods.list_begins();
@@ -304,10 +304,10 @@ async fn fast_changes_are_judged_together() {
 async fn a_replica_that_is_not_the_leader_writes_nothing_and_loses_nothing() {
     let mut world = World::new();
     world.run(2 * MINUTE).await;
-    world.lever.close();
+    world.gate_control.close();
     world.pod("web", "nginx", "Running", 9);
     assert_eq!(world.run(MINUTE / 2).await, [""; 0]);
-    world.lever.open();
+    world.gate_control.open();
     world.reconciler.policies.became_leader();
     let writes = world.run(2 * MINUTE).await;
     for write in ["PATCH status", "POST events", "POST policyauditresults"] {
@@ -337,7 +337,7 @@ async fn the_finalizer_is_added_before_the_first_write_and_removed_at_the_end() 
 #[tokio::test(start_paused = true)]
 async fn a_standby_waits_for_the_leader_without_reconciling_again_and_again() {
     let mut world = World::new();
-    world.lever.hold_by("another");
+    world.gate_control.hold_by("another");
     world.pod("web", "nginx", "Running", 9);
     assert_eq!(world.run(10 * MINUTE).await, [""; 0]);
     assert!(world.reconciles <= 12, "{} reconciles in ten minutes", world.reconciles);
@@ -353,7 +353,7 @@ async fn no_write_starts_without_the_lease() {
     let world = World::new();
     let writer = &world.reconciler.writer;
     let policy = world.view();
-    world.lever.close();
+    world.gate_control.close();
     let refused = writer.status(&policy, &DevOpsPolicyStatus::default()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -408,8 +408,8 @@ async fn a_terminating_namespace_is_no_error() {
         *response.status_mut() = http::StatusCode::FORBIDDEN;
         async move { Ok::<_, Infallible>(response) }
     });
-    let (lever, gate) = Lever::new();
-    lever.open();
+    let (gate_control, gate) = GateControl::for_test();
+    gate_control.open();
     let writer = Writer::new(Client::new(service, "default"), gate);
     let verdict = crate::audit_result::samples::waiting(7);
     let result = crate::audit_result::object(&world.view().metadata, &verdict);

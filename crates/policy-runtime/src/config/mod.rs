@@ -70,7 +70,7 @@ pub use self::runtime::{KubeConfig, LogConfig, LogFormat, RuntimeConfig, Shutdow
 pub use policy_kube::names::is_subdomain;
 
 use self::layers::Layers;
-use crate::tls::{Follower, TlsConfig};
+use crate::tls::{CertificateFollower, TlsConfig};
 
 /// What the names of environment variables start with.
 pub const PREFIX: &str = "GOV_";
@@ -177,7 +177,7 @@ pub fn open<T: Configuration>(args: Args) -> Result<Loaded<T>, ExitCode> {
         return Ok(loaded);
     }
     if is_check && let Some(tls) = loaded.config.tls() {
-        Follower::open(tls).map_err(|error| {
+        CertificateFollower::open(tls).map_err(|error| {
             let problems = vec![Problem::new("", "", error.to_string())];
             refused(&ConfigError { problems })
         })?;

@@ -209,7 +209,7 @@ fn each_wrong_value_of_a_file_is_reported() {
         ("log: {level: 3}", "log.level: must be a string, not `3`"),
         (
             "log: {level: inof}",
-            "log.level: `inof` is no level (off, error, warn, info, debug, trace; \
+            "log.level: `inof` is not a level (off, error, warn, info, debug, trace; \
              for a module `module=level`)",
         ),
         ("log: {level: ''}", "log.level: must not be empty"),

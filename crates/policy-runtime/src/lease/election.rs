@@ -1,4 +1,4 @@
-//! Does what a [`Tracker`] decides: requests with deadlines, and sleep.
+//! Carries out what a [`Tracker`] decides: requests with deadlines, and pauses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use policy_kube::{ClusterError, ErrorKind, with_deadline};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Complaints, Failure};
-use super::gate::{Gate, Keeper};
+use super::gate::{GateControl, LeaderGate, Leadership};
 use super::timing::Timing;
-use super::tracker::{Claim, Record, Release, Step, Tracker};
+use super::tracker::{Claim, LeaseState, NextRelease, NextRequest, Tracker};
+use crate::log_throttle::LogThrottle;
 
-/// How often a Lease is tried to be handed back, and how long each time. A process that ends has
-/// little time; if it fails, others take over when the lease has expired.
-const RELEASE_TRIES: u32 = 2;
-const RELEASE_LIMIT: Duration = Duration::from_millis(400);
+/// How many attempts to release the Lease are made, and the deadline of each of their requests. A
+/// process that ends has little time; if all fail, a standby takes over when the lease has expired.
+const RELEASE_ATTEMPTS: u32 = 2;
+const RELEASE_DEADLINE: Duration = Duration::from_millis(400);
+/// The same failure of the same operation is logged again after this time.
+const LOG_PERIOD: Duration = Duration::from_secs(30);
 
-/// A candidate for the leadership that one Lease stands for.
+/// A candidate in the leader election by one Lease.
 #[derive(Debug)]
 pub struct Election {
     tracker: Tracker,
-    keeper: Keeper,
+    gate: GateControl,
     timing: Timing,
     identity: Arc<str>,
     api: Api<Lease>,
@@ -34,18 +37,16 @@ pub struct Election {
     object: String,
     /// As last read, so that a write keeps what others put into it.
     lease: Lease,
-    complaints: Complaints,
+    throttle: LogThrottle<(&'static str, ErrorKind)>,
 }
 
 impl Election {
-    /// A candidate and the gate that tells of it. The gate stays closed until [`Election::run`]
-    /// runs.
+    /// A candidate and its gate, which stays closed until [`Election::run`] runs.
     ///
-    /// The client should not repeat requests by itself (`Config::default_retry = false`): an answer
-    /// is waited for no longer than three seconds, and what is repeated meanwhile delays the next
-    /// try. It would be safe nevertheless.
+    /// The client should not retry by itself: a request has a deadline of three seconds, and a
+    /// retry within it delays the next attempt. It would be safe nevertheless.
     ///
-    /// `identity` is to be one that nobody else has or had: see [`identity`].
+    /// `identity` must be one that no other candidate has or had: see [`identity`].
     #[must_use]
     pub fn new(
         client: Client,
@@ -53,31 +54,31 @@ impl Election {
         name: &str,
         identity: &str,
         timing: Timing,
-    ) -> (Self, Gate) {
+    ) -> (Self, LeaderGate) {
         let identity: Arc<str> = identity.into();
-        let (keeper, gate) = Keeper::new(Arc::clone(&identity));
+        let (control, gate) = GateControl::new(Arc::clone(&identity));
         let election = Self {
             tracker: Tracker::new(Arc::clone(&identity), timing, Instant::now()),
-            keeper,
+            gate: control,
             timing,
             identity,
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             object: format!("Lease {namespace}/{name}"),
             lease: Lease::default(),
-            complaints: Complaints::default(),
+            throttle: LogThrottle::new(LOG_PERIOD),
         };
         (election, gate)
     }
 
-    /// Takes part until `stop`; then closes the gate and hands the Lease back, which takes two
-    /// seconds at most. Ends only then: failures are logged and tried again.
+    /// Competes for the Lease until `stop` is cancelled; then closes the gate and releases the
+    /// Lease, within two seconds. Failures are logged and retried, and never end it.
     ///
-    /// Cancel `stop` only when all that wrote under the gate has ended: a write that is on its way
-    /// could meet those of the next leader, who may follow within milliseconds.
+    /// Cancel `stop` only when everything that writes under the gate has ended: the next leader may
+    /// follow within milliseconds, and a write that is still under way could conflict with its own.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            // A round that is dropped may leave a write under way; the tracker knows of it.
+            // A round that is dropped may leave a write under way, which the tracker remembers.
             let round = stop.run_until_cancelled(self.round()).await;
             let Some(next) = round else { break };
             if stop.run_until_cancelled(sleep_until(next)).await.is_none() {
@@ -89,38 +90,39 @@ impl Election {
         self.release().await;
     }
 
-    /// Reads or writes as is due; gives the time of the next round.
+    /// Sends the requests that are due; returns the time of the next round.
     async fn round(&mut self) -> Instant {
         let jitter = self.timing.retry().mul_f64(fastrand::f64() / 10.0);
         self.tracker.begin(Instant::now(), jitter);
         loop {
-            // Tells of a lead that ended by time, too.
+            // Also a leadership that ended by time.
             self.publish();
             let now = Instant::now();
-            let by = self.tracker.deadline(now);
-            match self.tracker.step(now) {
-                Step::Read => self.read(by).await,
-                Step::Write(claim) => self.claim(&claim, by).await,
-                Step::Rest(next) => return next,
+            let deadline = self.tracker.deadline(now);
+            match self.tracker.next_request(now) {
+                NextRequest::Read => self.read(deadline).await,
+                NextRequest::Write(claim) => self.claim(&claim, deadline).await,
+                NextRequest::NotBefore(next) => return next,
             }
         }
     }
 
-    async fn read(&mut self, by: Instant) {
-        match within(by, self.api.get(&self.name)).await {
+    async fn read(&mut self, deadline: Instant) {
+        let operation = "read";
+        match self.send(operation, deadline, self.api.get(&self.name)).await {
             Ok(lease) => {
-                let record = self.keep(lease);
-                self.tracker.found(Some(record), Instant::now());
+                let state = self.store(lease);
+                self.tracker.read(Some(state), Instant::now());
             }
-            Err(failure) if failure.is_missing() => {
+            Err(error) if error.kind == ErrorKind::NotFound => {
                 self.lease = Lease::default();
-                self.tracker.found(None, Instant::now());
+                self.tracker.read(None, Instant::now());
             }
-            Err(failure) => self.fail("read", &failure),
+            Err(error) => self.fail(operation, &error),
         }
     }
 
-    async fn claim(&mut self, claim: &Claim, by: Instant) {
+    async fn claim(&mut self, claim: &Claim, deadline: Instant) {
         let operation = match claim {
             Claim { version: None, .. } => "create",
             Claim { is_takeover: true, .. } => "acquire",
@@ -128,93 +130,115 @@ impl Election {
         };
         let lease = self.claimed(claim);
         let sent = Instant::now();
-        match self.write(&lease, by).await {
+        match self.write(operation, &lease, deadline).await {
             Ok(lease) => {
-                let record = self.keep(lease);
-                self.tracker.wrote(record, sent, Instant::now());
+                let state = self.store(lease);
+                self.tracker.wrote(state, sent, Instant::now());
             }
-            Err(failure) if failure.is_conflict() => {
-                tracing::debug!("cannot {operation} {}: somebody else wrote it", self.object);
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                tracing::debug!("cannot {operation} {}: another candidate wrote it", self.object);
                 self.tracker.refused();
             }
-            Err(failure) => self.fail(operation, &failure),
+            Err(error) => self.fail(operation, &error),
         }
     }
 
-    async fn write(&self, lease: &Lease, by: Instant) -> Result<Lease, Failure> {
+    async fn write(
+        &self,
+        operation: &str,
+        lease: &Lease,
+        deadline: Instant,
+    ) -> Result<Lease, ClusterError> {
         let parameters = PostParams::default();
         if lease.metadata.resource_version.is_some() {
-            within(by, self.api.replace(&self.name, &parameters, lease)).await
+            self.send(operation, deadline, self.api.replace(&self.name, &parameters, lease)).await
         } else {
-            within(by, self.api.create(&parameters, lease)).await
+            self.send(operation, deadline, self.api.create(&parameters, lease)).await
         }
+    }
+
+    async fn send(
+        &self,
+        operation: &str,
+        deadline: Instant,
+        request: impl Future<Output = kube::Result<Lease>>,
+    ) -> Result<Lease, ClusterError> {
+        let operation = format!("cannot {operation} {}", self.object);
+        let limit = deadline.saturating_duration_since(Instant::now());
+        with_deadline(limit, &operation, request).await
     }
 
     async fn release(&mut self) {
-        for _ in 0..RELEASE_TRIES {
-            if self.try_release(Instant::now() + RELEASE_LIMIT).await {
+        for _ in 0..RELEASE_ATTEMPTS {
+            if self.try_release(Instant::now() + RELEASE_DEADLINE).await {
                 return;
             }
         }
     }
 
-    /// Whether nothing is left to be done.
-    async fn try_release(&mut self, by: Instant) -> bool {
-        let mut step = self.tracker.release();
-        if step == Release::Read {
-            self.read(by).await;
-            step = self.tracker.release();
+    /// Whether the Lease is released, or is not ours to release.
+    async fn try_release(&mut self, deadline: Instant) -> bool {
+        let operation = "release";
+        let mut next = self.tracker.next_release();
+        if next == NextRelease::Read {
+            self.read(deadline).await;
+            next = self.tracker.next_release();
         }
-        let version = match step {
-            Release::Done => return true,
-            Release::Read => return false,
-            Release::Write { version } => version,
+        let version = match next {
+            NextRelease::Done => return true,
+            NextRelease::Read => return false,
+            NextRelease::Write { version } => version,
         };
-        match self.write(&self.released(version.as_deref()), by).await {
+        match self.write(operation, &self.released(version.as_deref()), deadline).await {
             Ok(_) => {
                 tracing::info!("{} released {}", self.identity, self.object);
                 return true;
             }
-            Err(failure) if failure.is_conflict() => self.tracker.refused(),
-            Err(failure) => self.fail("release", &failure),
+            Err(error) if error.kind == ErrorKind::Conflict => self.tracker.refused(),
+            Err(error) => self.fail(operation, &error),
         }
         false
     }
 
-    fn fail(&mut self, operation: &'static str, failure: &Failure) {
+    fn fail(&mut self, operation: &'static str, error: &ClusterError) {
         self.tracker.failed();
-        self.complaints.warn(operation, &self.object, failure);
+        if self.throttle.permits((operation, error.kind)) {
+            tracing::warn!("{error}");
+        } else {
+            tracing::debug!("{error}");
+        }
     }
 
-    /// Lets everybody know, in the log too.
+    /// Opens or closes the gate, and logs changes.
     fn publish(&self) {
-        let lead = self.tracker.lead(Instant::now());
-        let change = self.keeper.set(lead, self.tracker.holder().cloned());
+        let leadership = self.tracker.leadership(Instant::now());
+        let change = self.gate.set(leadership, self.tracker.holder().cloned());
+        let Self { identity, object, .. } = self;
         if change.has_lost {
-            tracing::info!("{} no longer leads by {}", self.identity, self.object);
+            tracing::info!("{identity} is no longer the leader ({object})");
         }
-        match (lead, change.holder) {
-            (Some(lead), _) if change.has_won => {
-                tracing::info!("{} leads by {}, term {}", self.identity, self.object, lead.term);
+        match (leadership, change.holder) {
+            (Some(Leadership { term, .. }), _) if change.has_won => {
+                tracing::info!("{identity} is the leader ({object}, term {term})");
             }
-            (_, Some(holder)) if holder != self.identity => {
-                tracing::info!("{holder} leads by {}", self.object);
+            (_, Some(holder)) if holder != *identity => {
+                tracing::info!("{holder} holds {object}; this replica is a standby");
             }
             _ => {}
         }
     }
 
-    /// Remembers an object that the server sent.
-    fn keep(&mut self, mut lease: Lease) -> Record {
-        // The server goes on with its own.
+    /// Stores a Lease that the server sent.
+    fn store(&mut self, mut lease: Lease) -> LeaseState {
+        // The server keeps its own.
         lease.metadata.managed_fields = None;
-        let record = record(&lease);
+        let state = lease_state(&lease);
         self.lease = lease;
-        record
+        state
     }
 
     fn claimed(&self, claim: &Claim) -> Lease {
-        // The times are for people to read; nobody's decision depends on them.
+        // The times are for display; no candidate decides by them.
         let now = MicroTime(Timestamp::now());
         let spec = self.lease.spec.clone().unwrap_or_default();
         let since = spec.acquire_time.filter(|_| !claim.is_takeover);
@@ -249,25 +273,14 @@ impl Election {
     }
 }
 
-/// An answer until an instant.
-async fn within<T>(
-    by: Instant,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Failure> {
-    match timeout_at(by, request).await {
-        Ok(answer) => answer.map_err(|error| Failure::of(&error)),
-        Err(_) => Err(Failure::timeout()),
-    }
-}
-
-/// Any field may be missing: a Lease can be made by hand.
-fn record(lease: &Lease) -> Record {
+/// Any field may be missing: a Lease can be created by hand.
+fn lease_state(lease: &Lease) -> LeaseState {
     let empty = LeaseSpec::default();
     let spec = lease.spec.as_ref().unwrap_or(&empty);
     let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let transitions = spec.lease_transitions.and_then(|count| u32::try_from(count).ok());
-    Record {
+    LeaseState {
         holder: holder.map(Arc::from),
         version: lease.metadata.resource_version.as_deref().map(Arc::from),
         duration: Duration::from_secs(seconds.unwrap_or_default()),
@@ -275,8 +288,8 @@ fn record(lease: &Lease) -> Record {
     }
 }
 
-/// A candidate's name: `base`, such as the name of the pod, and something random, so that a
-/// container that starts again in the same pod does not take itself for the one before.
+/// The identity of a candidate: `base`, such as the name of the pod, with a random suffix, so that
+/// a restarted container of the same pod is a new candidate.
 #[must_use]
 pub fn identity(base: &str) -> String {
     let suffix = std::iter::repeat_with(fastrand::alphanumeric).take(8);

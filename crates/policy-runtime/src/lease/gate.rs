@@ -1,208 +1,182 @@
-//! What the rest of a process may know of its election.
+//! The leader gate: whether this process leads, for everybody who has to ask.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The permission to act as the leader, for a while.
+/// The permission to act as the leader, until an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lead {
+pub struct Leadership {
     /// How many holders the Lease has had. A later leader has a higher number, unless somebody
     /// deleted the Lease in between.
     pub term: u32,
     pub(super) until: Instant,
 }
 
-impl Lead {
-    /// How long it lasts if it is not renewed: the deadline of a write that starts now.
+impl Leadership {
+    /// How long it lasts unless the Lease is renewed: the deadline of a write that starts now.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
-
-    /// The end of that time.
-    #[must_use]
-    pub fn until(&self) -> Instant {
-        self.until
-    }
 }
 
-/// What `/debug` endpoints show of an election.
+/// What `/debug` endpoints show of a leader election.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderReport<'a> {
-    /// The name under which this process is a candidate.
+    /// The identity of this candidate.
     pub identity: &'a str,
-    /// Whether it leads.
+    /// Whether it is the leader.
     pub is_leader: bool,
-    /// How many holders the Lease has had, where it leads.
+    /// How many holders the Lease has had, where this candidate is the leader.
     pub term: Option<u32>,
-    /// Who leads, as this process last read.
+    /// The lease holder, as this process last read it.
     pub holder: Option<&'a str>,
 }
 
-/// Tells whether this process leads. Cheap to clone and to ask.
+/// Whether this process is the leader. Cheap to clone and to ask.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    shared: Arc<Shared>,
-    changes: watch::Receiver<Option<u32>>,
-}
-
-#[derive(Debug)]
-struct Shared {
+pub struct LeaderGate {
     identity: Arc<str>,
-    state: RwLock<State>,
+    state: Arc<RwLock<State>>,
+    changes: watch::Receiver<Option<u32>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    lead: Option<Lead>,
+    leadership: Option<Leadership>,
     holder: Option<Arc<str>>,
 }
 
-impl Gate {
-    /// The lead as of now. To be asked right before each write: the answer holds for
-    /// [`Lead::remaining`] and ends by time alone, without any task having to run.
+impl LeaderGate {
+    /// The leadership as of now. Ask right before each write: the answer holds for
+    /// [`Leadership::remaining`] and ends by time alone, without any task having to run.
     #[must_use]
-    pub fn check(&self) -> Option<Lead> {
-        self.shared.read().lead.filter(|lead| Instant::now() < lead.until)
+    pub fn check(&self) -> Option<Leadership> {
+        self.state.read().leadership.filter(|leadership| Instant::now() < leadership.until)
     }
 
-    /// Whether this process leads now. For metrics and the like; a write needs [`Gate::check`].
+    /// Whether this process is the leader now. For metrics; a write needs [`LeaderGate::check`].
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.check().is_some()
     }
 
-    /// Whom the Lease named when it was last read. It may be this process although the gate is
-    /// closed, and somebody who crashed since.
+    /// The lease holder when the Lease was last read. It may be this process although the gate is
+    /// closed, or a process that has crashed since.
     #[must_use]
     pub fn holder(&self) -> Option<Arc<str>> {
-        self.shared.read().holder.clone()
+        self.state.read().holder.clone()
     }
 
-    /// The state as people are shown it. `holder` is what [`Gate::holder`] says.
+    /// The state for `/debug` endpoints. `holder` is the result of [`LeaderGate::holder`].
     #[must_use]
     pub fn report<'a>(&'a self, holder: Option<&'a str>) -> LeaderReport<'a> {
-        let lead = self.check();
-        LeaderReport {
-            identity: self.identity(),
-            is_leader: lead.is_some(),
-            term: lead.map(|lead| lead.term),
-            holder,
-        }
+        let term = self.check().map(|leadership| leadership.term);
+        LeaderReport { identity: &self.identity, is_leader: term.is_some(), term, holder }
     }
 
-    /// The name under which this process is a candidate.
+    /// The identity of this candidate.
     #[must_use]
     pub fn identity(&self) -> &str {
-        &self.shared.identity
+        &self.identity
     }
 
-    /// Tells when this process became the leader (the term) and when it no longer is (`None`), but
-    /// not of renewals. This needs the election's task to run; only [`Gate::check`] does not.
+    /// Notifies when this process became the leader (the term) and when it no longer is (`None`),
+    /// but not of renewals. Unlike [`LeaderGate::check`] this needs the election's task to run.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Option<u32>> {
         self.changes.clone()
     }
 }
 
-impl Shared {
-    // A reader or writer that panicked leaves a whole state: it is replaced by plain assignments.
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read()
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write()
-    }
-}
-
-/// The election's side of a gate. When it is dropped the gate closes.
+/// Opens and closes a [`LeaderGate`]. The gate closes when this is dropped.
 #[derive(Debug)]
-pub(super) struct Keeper {
-    shared: Arc<Shared>,
+pub struct GateControl {
+    state: Arc<RwLock<State>>,
     changes: watch::Sender<Option<u32>>,
 }
 
-/// What a [`Keeper`] changed.
+/// What [`GateControl::set`] changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct GateChange {
     pub(super) has_won: bool,
     pub(super) has_lost: bool,
-    /// Another process than before is named by the Lease.
+    /// The new lease holder, where it is another one than before.
     pub(super) holder: Option<Arc<str>>,
 }
 
-impl Keeper {
-    pub(super) fn new(identity: Arc<str>) -> (Self, Gate) {
-        let shared = Arc::new(Shared { identity, state: RwLock::default() });
+impl GateControl {
+    /// A closed gate and its control.
+    pub(super) fn new(identity: Arc<str>) -> (Self, LeaderGate) {
+        let state = Arc::<RwLock<State>>::default();
         let (sender, changes) = watch::channel(None);
-        (Self { shared: Arc::clone(&shared), changes: sender }, Gate { shared, changes })
+        let control = Self { state: Arc::clone(&state), changes: sender };
+        (control, LeaderGate { identity, state, changes })
     }
 
-    /// Opens or closes the gate, and only then tells of it.
-    pub(super) fn set(&self, lead: Option<Lead>, holder: Option<Arc<str>>) -> Change {
-        let mut change = Change::default();
+    /// Opens or closes the gate, and notifies only after that.
+    pub(super) fn set(
+        &self,
+        leadership: Option<Leadership>,
+        holder: Option<Arc<str>>,
+    ) -> GateChange {
+        let mut change = GateChange::default();
         {
-            let mut state = self.shared.write();
-            state.lead = lead;
+            let mut state = self.state.write();
+            state.leadership = leadership;
             if state.holder != holder {
                 change.holder.clone_from(&holder);
                 state.holder = holder;
             }
         }
-        let term = lead.map(|lead| lead.term);
-        self.changes.send_if_modified(|told| {
-            let is_new = *told != term;
-            change.has_lost = is_new && told.is_some();
+        let term = leadership.map(|leadership| leadership.term);
+        self.changes.send_if_modified(|last| {
+            let is_new = *last != term;
+            change.has_lost = is_new && last.is_some();
             change.has_won = is_new && term.is_some();
-            *told = term;
+            *last = term;
             is_new
         });
         change
     }
 }
 
-/// Opens and closes a gate by a test's hand, without any election.
-#[cfg(feature = "testing")]
-#[derive(Debug)]
-pub struct Lever(Keeper);
-
-#[cfg(feature = "testing")]
-impl Lever {
-    /// A gate that is closed. It closes for good when this is dropped.
-    #[must_use]
-    pub fn new() -> (Self, Gate) {
-        let (keeper, gate) = Keeper::new("test".into());
-        (Self(keeper), gate)
-    }
-
-    /// Opens it for a year.
-    pub fn open(&self) {
-        let until = Instant::now() + Duration::from_secs(365 * 24 * 3600);
-        self.0.set(Some(Lead { term: 1, until }), Some("test".into()));
-    }
-
-    /// Closes it.
-    pub fn close(&self) {
-        self.0.set(None, None);
-    }
-
-    /// Closes it, as another candidate leads.
-    pub fn hold_by(&self, holder: &str) {
-        self.0.set(None, Some(holder.into()));
+impl Drop for GateControl {
+    fn drop(&mut self) {
+        let holder = self.state.read().holder.clone();
+        self.set(None, holder);
     }
 }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let holder = self.shared.read().holder.clone();
-        self.set(None, holder);
+/// Control without an election, for tests.
+#[cfg(feature = "testing")]
+impl GateControl {
+    /// A closed gate of the candidate `test`.
+    #[must_use]
+    pub fn for_test() -> (Self, LeaderGate) {
+        Self::new("test".into())
+    }
+
+    /// Opens the gate for a year.
+    pub fn open(&self) {
+        let until = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+        self.set(Some(Leadership { term: 1, until }), Some("test".into()));
+    }
+
+    /// Closes the gate.
+    pub fn close(&self) {
+        self.set(None, None);
+    }
+
+    /// Closes the gate because another candidate holds the Lease.
+    pub fn hold_by(&self, holder: &str) {
+        self.set(None, Some(holder.into()));
     }
 }
 
@@ -210,15 +184,15 @@ impl Drop for Keeper {
 mod tests {
     use super::*;
 
-    fn lead(term: u32, seconds: u64) -> Lead {
-        Lead { term, until: Instant::now() + Duration::from_secs(seconds) }
+    fn leadership(term: u32, seconds: u64) -> Leadership {
+        Leadership { term, until: Instant::now() + Duration::from_secs(seconds) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn closes_by_time() {
-        let (keeper, gate) = Keeper::new("a".into());
+        let (control, gate) = GateControl::new("a".into());
         assert!(!gate.is_open());
-        keeper.set(Some(lead(7, 10)), Some("a".into()));
+        control.set(Some(leadership(7, 10)), Some("a".into()));
         tokio::time::advance(Duration::from_millis(9_999)).await;
         let last = gate.check().unwrap();
         assert_eq!((last.term, last.remaining()), (7, Duration::from_millis(1)));
@@ -229,32 +203,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tells_of_changes_only() {
-        let (keeper, gate) = Keeper::new("a".into());
+    async fn notifies_of_changes_and_not_of_renewals() {
+        let (control, gate) = GateControl::new("a".into());
         let mut changes = gate.changes();
-        let won = keeper.set(Some(lead(1, 10)), Some("a".into()));
+        let won = control.set(Some(leadership(1, 10)), Some("a".into()));
         assert!(won.has_won && !won.has_lost && won.holder.is_some());
         assert_eq!(*changes.borrow_and_update(), Some(1));
-        assert_eq!(keeper.set(Some(lead(1, 20)), Some("a".into())), Change::default());
+        let renewed = control.set(Some(leadership(1, 20)), Some("a".into()));
+        assert_eq!(renewed, GateChange::default());
         assert!(!changes.has_changed().unwrap());
-        let another = keeper.set(Some(lead(3, 20)), Some("a".into()));
+        let another = control.set(Some(leadership(3, 20)), Some("a".into()));
         assert!(another.has_won && another.has_lost);
-        assert!(keeper.set(None, None).has_lost);
+        assert!(control.set(None, None).has_lost);
         assert_eq!(*changes.borrow_and_update(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closes_with_its_keeper() {
-        let (keeper, gate) = Keeper::new("a".into());
-        keeper.set(Some(lead(1, 10)), Some("a".into()));
-        drop(keeper);
+    async fn closes_with_its_control() {
+        let (control, gate) = GateControl::new("a".into());
+        control.set(Some(leadership(1, 10)), Some("a".into()));
+        drop(control);
         assert!(!gate.is_open());
         assert!(gate.changes().has_changed().is_err());
-    }
-
-    #[test]
-    fn is_shared_between_threads() {
-        fn check<T: Clone + Send + Sync>(_: &T) {}
-        check(&Keeper::new("a".into()).1);
     }
 }

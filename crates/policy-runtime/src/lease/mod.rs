@@ -1,43 +1,41 @@
-//! One leader among the replicas of a service, by a Kubernetes Lease.
+//! Leader election among the replicas of a service, by a Kubernetes Lease.
 //!
-//! An [`Election`] keeps a candidate in the race, a [`Gate`] tells the rest of the process whether
-//! it leads. Who writes to the cluster asks the gate right before each request, and gives the
-//! request no more time than [`Lead::remaining`]: a task that merely was started by a leader may
-//! be running long after somebody else took over.
+//! An [`Election`] competes for the Lease; a [`LeaderGate`] says to the rest of the process whether
+//! this replica is the leader. Whatever writes to the cluster asks the gate right before each
+//! request, and gives the request no more time than [`Leadership::remaining`]: a task that a leader
+//! started may still run after another replica took over.
 //!
 //! ```text
 //! timing    the three durations, and what has to hold between them
 //! tracker   what is known of the Lease, and what to do next: no requests, no clock
-//! election  does it: requests with deadlines, and sleep
-//! gate      the answer for everybody else
-//! failure   why a request failed, in a sentence; each only now and then
+//! election  the requests, with deadlines, and the pauses
+//! gate      whether this process is the leader
 //! ```
 //!
-//! What makes it safe:
-//! - A leader counts its time from before it sent the request that made or kept it leader, and
-//!   stops [`Timing::renew_deadline`] later. The gate compares instants, so it closes on time even
-//!   where the election's task, or the whole process, stands still.
-//! - Others wait for [`Timing::duration`], counted from when they saw the Lease change. No
-//!   time of day is ever compared: clocks of different nodes may differ as they like, as long as
-//!   they run about equally fast. (A clock that stands still while work goes on is the one thing
-//!   that would break this; a suspended machine's does, but so does its work.)
-//! - Each write names the version of the Lease that it is based on, so of two candidates that
-//!   write at the same time the API server refuses one.
+//! Why two replicas never lead at the same time:
+//! - A leader counts its time from before it sent the request that acquired or renewed the Lease,
+//!   and stops [`Timing::renew_deadline`] later. The gate compares instants, so it closes on time
+//!   even where the election's task, or the whole process, is suspended.
+//! - A standby waits for [`Timing::duration`], counted from when it saw the Lease change. Clocks of
+//!   different nodes are never compared; they only have to run about equally fast. (A clock that
+//!   stops while work goes on would break this; the clock of a suspended machine stops together
+//!   with its work.)
+//! - Each write names the resource version that it is based on, so of two candidates that write at
+//!   the same time the API server refuses one.
 //!
-//! What it cannot do: stop a request that a leader sent just before its time was up. The margin
-//! between deadline and duration is for these. Writes should be harmless when they are
-//! repeated, or come late.
+//! A request that a leader sent just before its time was up cannot be recalled. The margin between
+//! deadline and duration is for such requests; writes should be harmless when they are repeated or
+//! come late.
 //!
-//! Deleting a Lease under a leader invites a newly started replica to make another and lead beside
-//! it, for at most the renew deadline.
+//! Deleting the Lease of a leader lets a newly started replica create another one and lead at the
+//! same time, for at most the renew deadline.
 //!
-//! # Rights
+//! # Permissions
 //! In the API group `coordination.k8s.io`, resource `leases`: `get` and `update` by the Lease's
-//! name (`resourceNames`), and `create` without one, because there is no name yet to compare when
-//! something is created. A Lease made beforehand, with an empty `spec`, needs no `create`.
+//! name (`resourceNames`), and `create` without one, because RBAC cannot restrict `create` by name.
+//! A Lease that exists beforehand, with an empty `spec`, needs no `create`.
 
 mod election;
-mod failure;
 mod gate;
 #[cfg(test)]
 mod tests;
@@ -46,6 +44,6 @@ mod tracker;
 
 pub use election::{Election, identity};
 #[cfg(feature = "testing")]
-pub use gate::Lever;
-pub use gate::{Gate, Lead, LeaderReport};
+pub use gate::GateControl;
+pub use gate::{LeaderGate, LeaderReport, Leadership};
 pub use timing::{Timing, TimingError};

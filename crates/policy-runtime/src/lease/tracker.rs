@@ -1,64 +1,65 @@
-//! What a candidate knows of the Lease, and what it does next. Whoever drives it sends the
-//! requests and tells it the time, so that tests can run years of elections in a second.
+//! What a candidate knows of the Lease, and what it does next. The caller sends the requests and
+//! passes in the time, so that tests can run years of elections in a second.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::gate::Lead;
+use super::gate::Leadership;
 use super::timing::Timing;
 
-/// The longest that an answer is waited for.
-const ATTEMPT: Duration = Duration::from_secs(3);
+/// The longest deadline of a request.
+const REQUEST: Duration = Duration::from_secs(3);
 
-/// What a Lease says, as far as an election is concerned.
+/// The fields of a Lease that matter to an election.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    /// `None`: it is free.
+pub(super) struct LeaseState {
+    /// `None` where nobody holds it.
     pub(super) holder: Option<Arc<str>>,
-    /// `None`: there is no Lease.
+    /// `None` where there is no Lease.
     pub(super) version: Option<Arc<str>>,
     pub(super) duration: Duration,
     pub(super) transitions: u32,
 }
 
-/// A write that makes or keeps this candidate the leader.
+/// A write that acquires or renews the Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// The version that it replaces; without one the Lease is created.
+    /// The resource version that it replaces; without one the Lease is created.
     pub(super) version: Option<Arc<str>>,
     pub(super) transitions: u32,
-    /// It was somebody else's, or nobody's.
+    /// Whether another candidate held the Lease before, or nobody.
     pub(super) is_takeover: bool,
 }
 
-/// What to do next.
+/// The next request of a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NextRequest {
     Read,
     Write(Claim),
-    /// Nothing more in this round; the next one starts then.
-    Rest(Instant),
+    /// None in this round; the next round starts at this time.
+    NotBefore(Instant),
 }
 
-/// What to do next to hand the Lease back.
+/// The next request to release the Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Release {
+pub(super) enum NextRelease {
     Read,
-    /// Name nobody in this version.
+    /// Clear the holder in this version.
     Write {
         version: Option<Arc<str>>,
     },
     Done,
 }
 
+/// The Lease as it was last observed.
 #[derive(Clone, Debug)]
-struct Seen {
-    record: Record,
-    /// When this candidate saw that it had changed: never before it did.
+struct Observed {
+    state: LeaseState,
+    /// When this candidate observed the change, which is never before the change.
     since: Instant,
-    /// It is known to come from a write of this very candidate, not only to bear its name.
+    /// Whether it is known to be a write of this very candidate: the identity alone proves nothing.
     is_ours: bool,
 }
 
@@ -66,18 +67,18 @@ struct Seen {
 pub(super) struct Tracker {
     identity: Arc<str>,
     timing: Timing,
-    seen: Option<Seen>,
-    /// The server still had what was seen when it was asked last.
+    observed: Option<Observed>,
+    /// Whether the last answer of the server confirmed `observed`.
     is_current: bool,
-    /// A write is on its way.
+    /// Whether a write is under way.
     is_writing: bool,
-    /// The outcome of a write is not known: what is read next may come from it.
-    is_unsure: bool,
-    lead: Option<Lead>,
+    /// Whether the outcome of a write is unknown, so that the next read may return that write.
+    is_write_unknown: bool,
+    leadership: Option<Leadership>,
     round: Round,
 }
 
-/// At most one read and one write, so that two requests per retry period are the most.
+/// At most one read and one write, which bounds requests to two per retry period.
 #[derive(Debug)]
 struct Round {
     may_read: bool,
@@ -90,154 +91,155 @@ impl Tracker {
         Self {
             identity,
             timing,
-            seen: None,
+            observed: None,
             is_current: false,
             is_writing: false,
-            is_unsure: false,
-            lead: None,
+            is_write_unknown: false,
+            leadership: None,
             round: Round { may_read: false, may_write: false, next: now },
         }
     }
 
-    /// The lead, while it lasts.
-    pub(super) fn lead(&self, now: Instant) -> Option<Lead> {
-        self.lead.filter(|lead| now < lead.until)
+    /// The leadership, while it lasts.
+    pub(super) fn leadership(&self, now: Instant) -> Option<Leadership> {
+        self.leadership.filter(|leadership| now < leadership.until)
     }
 
     pub(super) fn holder(&self) -> Option<&Arc<str>> {
-        self.seen.as_ref()?.record.holder.as_ref()
+        self.observed.as_ref()?.state.holder.as_ref()
     }
 
-    /// Starts a round; the next one comes a retry period and `jitter` later.
+    /// Starts a round; the next one is due a retry period and `jitter` later.
     pub(super) fn begin(&mut self, now: Instant, jitter: Duration) {
         let next = now + self.timing.retry() + jitter;
         self.round = Round { may_read: true, may_write: true, next };
     }
 
-    /// The next thing to do in this round. A leader renews what it wrote last, and reads only
-    /// where that did not work; a candidate reads first.
-    pub(super) fn step(&mut self, now: Instant) -> Step {
-        let is_blind = !self.is_current || self.lead(now).is_none();
-        if self.round.may_read && is_blind {
+    /// The next request of this round. A leader renews by the version that it wrote last, and reads
+    /// only where that failed; any other candidate reads first.
+    pub(super) fn next_request(&mut self, now: Instant) -> NextRequest {
+        let needs_read = !self.is_current || self.leadership(now).is_none();
+        if self.round.may_read && needs_read {
             self.round.may_read = false;
-            return Step::Read;
+            return NextRequest::Read;
         }
         match self.claim(now).filter(|_| self.round.may_write) {
             Some(claim) => {
                 self.round.may_write = false;
                 self.is_writing = true;
-                Step::Write(claim)
+                NextRequest::Write(claim)
             }
-            None => Step::Rest(self.rest(now)),
+            None => NextRequest::NotBefore(self.next_round(now)),
         }
     }
 
-    /// Until when the answer to a request that is sent now is of use.
+    /// The deadline of a request that is sent now: an answer after the leadership's end is useless.
     pub(super) fn deadline(&self, now: Instant) -> Instant {
-        let limit = now + ATTEMPT.min(self.timing.renew_deadline());
-        self.lead(now).map_or(limit, |lead| limit.min(lead.until))
+        let limit = now + REQUEST.min(self.timing.renew_deadline());
+        self.leadership(now).map_or(limit, |leadership| limit.min(leadership.until))
     }
 
-    /// The server told what the Lease says; `None`: there is none. The time is that of the answer.
-    pub(super) fn found(&mut self, record: Option<Record>, now: Instant) {
-        let record = record.unwrap_or_else(|| self.missing());
+    /// The server answered a read at `now`; `None` where there is no Lease.
+    pub(super) fn read(&mut self, state: Option<LeaseState>, now: Instant) {
+        let state = state.unwrap_or_else(|| self.missing());
         self.is_current = true;
-        if self.seen.as_ref().is_some_and(|seen| seen.record.version == record.version) {
+        if self.observed.as_ref().is_some_and(|observed| observed.state.version == state.version) {
             return;
         }
-        let names_us = record.holder.as_ref() == Some(&self.identity);
-        let is_ours = names_us && (self.is_unsure || self.lead(now).is_some());
-        // A write that was based on an older version cannot succeed any more.
-        self.is_unsure = false;
+        let names_us = state.holder.as_ref() == Some(&self.identity);
+        let is_ours = names_us && (self.is_write_unknown || self.leadership(now).is_some());
+        // A write that was based on an older version can no longer succeed.
+        self.is_write_unknown = false;
         if !is_ours {
-            self.lead = None;
+            self.leadership = None;
         }
-        self.seen = Some(Seen { record, since: now, is_ours });
+        self.observed = Some(Observed { state, since: now, is_ours });
     }
 
-    /// A claim that left at `sent` succeeded. The lead counts from then: from that moment on the
-    /// server may have shown it to others, who may take over when their wait is over.
-    pub(super) fn wrote(&mut self, record: Record, sent: Instant, now: Instant) {
+    /// A claim that was sent at `sent` succeeded. The leadership counts from `sent`: from then on
+    /// other candidates may have observed the write, and take over when their wait is over.
+    pub(super) fn wrote(&mut self, state: LeaseState, sent: Instant, now: Instant) {
         self.is_writing = false;
-        if record.holder.as_ref() != Some(&self.identity) {
-            // Something between us and the store wrote another name.
-            return self.found(Some(record), now);
+        if state.holder.as_ref() != Some(&self.identity) {
+            // An admission webhook, say, wrote another holder.
+            return self.read(Some(state), now);
         }
         let until = sent + self.timing.renew_deadline();
-        self.lead = Some(Lead { term: record.transitions, until });
-        self.seen = Some(Seen { record, since: now, is_ours: true });
+        self.leadership = Some(Leadership { term: state.transitions, until });
+        self.observed = Some(Observed { state, since: now, is_ours: true });
         self.is_current = true;
-        self.is_unsure = false;
+        self.is_write_unknown = false;
     }
 
-    /// The server refused a write: it has another version.
+    /// The server refused a write by a conflict: it has another version.
     pub(super) fn refused(&mut self) {
         self.is_writing = false;
         self.is_current = false;
     }
 
-    /// A request failed. A write may have succeeded nevertheless, or may yet.
+    /// A request failed. A write may have succeeded nevertheless, or may still succeed.
     pub(super) fn failed(&mut self) {
-        self.is_unsure |= self.is_writing;
+        self.is_write_unknown |= self.is_writing;
         self.is_writing = false;
         self.is_current = false;
         self.round.may_read = false;
         self.round.may_write = false;
     }
 
-    /// Stops leading, for good.
+    /// Gives up the leadership for good.
     pub(super) fn resign(&mut self) {
-        self.lead = None;
+        self.leadership = None;
         if self.is_writing {
             self.failed();
         }
     }
 
-    /// How to go on handing the Lease back, after [`Tracker::resign`].
-    pub(super) fn release(&mut self) -> Release {
-        let is_ours = self.seen.as_ref().is_some_and(|seen| seen.is_ours);
-        match &self.seen {
-            _ if !self.is_current && (is_ours || self.is_unsure) => Release::Read,
-            Some(seen) if self.is_current && is_ours && seen.record.version.is_some() => {
+    /// The next request to release the Lease, after [`Tracker::resign`].
+    pub(super) fn next_release(&mut self) -> NextRelease {
+        let is_ours = self.observed.as_ref().is_some_and(|observed| observed.is_ours);
+        match &self.observed {
+            _ if !self.is_current && (is_ours || self.is_write_unknown) => NextRelease::Read,
+            Some(observed) if self.is_current && is_ours && observed.state.version.is_some() => {
                 self.is_writing = true;
-                Release::Write { version: seen.record.version.clone() }
+                NextRelease::Write { version: observed.state.version.clone() }
             }
-            _ => Release::Done,
+            _ => NextRelease::Done,
         }
     }
 
-    /// What stands for a Lease that is not there. Its last holder may still believe to lead, so
-    /// where one is known it is waited for as if the Lease had changed.
-    fn missing(&self) -> Record {
-        let free = Record { holder: None, version: None, duration: Duration::ZERO, transitions: 0 };
-        match &self.seen {
-            Some(seen) => Record { version: None, ..seen.record.clone() },
+    /// Stands for a Lease that does not exist. Its last holder may still lead, so a candidate that
+    /// knows of one waits as it does after a change of the Lease.
+    fn missing(&self) -> LeaseState {
+        let free =
+            LeaseState { holder: None, version: None, duration: Duration::ZERO, transitions: 0 };
+        match &self.observed {
+            Some(observed) => LeaseState { version: None, ..observed.state.clone() },
             None => free,
         }
     }
 
     fn claim(&self, now: Instant) -> Option<Claim> {
-        let seen = self.seen.as_ref().filter(|_| self.is_current)?;
+        let observed = self.observed.as_ref().filter(|_| self.is_current)?;
         if self.expiry().is_some_and(|expiry| now < expiry) {
             return None;
         }
-        let Record { version, transitions, .. } = &seen.record;
-        let is_takeover = !seen.is_ours;
+        let LeaseState { version, transitions, .. } = &observed.state;
+        let is_takeover = !observed.is_ours;
         let transitions = transitions.saturating_add(u32::from(is_takeover));
         Some(Claim { version: version.clone(), transitions, is_takeover })
     }
 
-    /// When the Lease may be taken from its holder, if it has one that is not this candidate.
+    /// When the lease of another holder expires.
     fn expiry(&self) -> Option<Instant> {
-        let seen = self.seen.as_ref().filter(|seen| !seen.is_ours)?;
-        seen.record.holder.as_ref()?;
-        Some(seen.since + seen.record.duration.max(self.timing.duration()))
+        let observed = self.observed.as_ref().filter(|observed| !observed.is_ours)?;
+        observed.state.holder.as_ref()?;
+        Some(observed.since + observed.state.duration.max(self.timing.duration()))
     }
 
-    /// When to try again: earlier where the time of the holder ends earlier, so that a take-over
-    /// is not late, and neither is the news of a lost lead.
-    fn rest(&self, now: Instant) -> Instant {
-        let end = self.lead(now).map(|lead| lead.until).or_else(|| self.expiry());
+    /// When the next round starts: earlier where the holder's time ends earlier, so that neither a
+    /// takeover nor the notification of a lost leadership is late.
+    fn next_round(&self, now: Instant) -> Instant {
+        let end = self.leadership(now).map(|leadership| leadership.until).or_else(|| self.expiry());
         match end {
             Some(end) if end > now => end.min(self.round.next),
             _ => self.round.next,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{BoxError, Service};
@@ -25,6 +25,7 @@ use tracing::warn;
 use self::connection::Protocols;
 use self::connections::{Connections, Place};
 use crate::caller::Caller;
+use crate::log_throttle::LogThrottle;
 use crate::tls::CertificateStore;
 
 /// The largest number of connections that the kernel has accepted and the server has not: the
@@ -37,7 +38,7 @@ const PAUSE_AFTER_EVICTION: Duration = Duration::from_millis(5);
 /// How often the server looks for connections that are idle or too old.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often failed accepts are logged at most.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +97,8 @@ where
             let protocols = Arc::clone(&protocols);
             tasks.spawn(async move { protocols.serve(stream, address, place).await });
         };
-        let mut failures = AcceptFailures::default();
+        let mut failures: u64 = 0;
+        let mut throttle = LogThrottle::new(LOG_PERIOD);
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -116,7 +118,10 @@ where
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    failures.log(&error);
+                    failures += 1;
+                    if throttle.permits(()) {
+                        warn!(%error, failures, "cannot accept connections");
+                    }
                     // It may be for want of file descriptors, of which quiet connections have some.
                     sleep(if connections.evict() { PAUSE_AFTER_EVICTION } else { PAUSE }).await;
                 }
@@ -147,22 +152,4 @@ where
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Logs failed accepts, which come in thousands, now and then.
-#[derive(Debug, Default)]
-struct AcceptFailures {
-    logged: Option<Instant>,
-    suppressed: u64,
-}
-
-impl AcceptFailures {
-    fn log(&mut self, error: &io::Error) {
-        if self.logged.is_some_and(|logged| logged.elapsed() < LOG_EVERY) {
-            self.suppressed += 1;
-            return;
-        }
-        warn!(%error, suppressed = self.suppressed, "cannot accept connections");
-        *self = Self { logged: Some(Instant::now()), suppressed: 0 };
-    }
 }

@@ -37,8 +37,8 @@ fn child_that_serves() {
     let loaded = Origin::new(Args::default(), std::env::vars_os()).load::<Settings>().unwrap();
     let logs = Logs::start(&loaded.config.runtime().log).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let lived = runtime.block_on(live(about, loaded, logs, async |_| Ok(())));
-    std::process::exit(if lived.unwrap() == ExitCode::SUCCESS { 0 } else { 9 });
+    let ended = runtime.block_on(run(about, loaded, logs, async |_| Ok(())));
+    std::process::exit(if ended.unwrap() == ExitCode::SUCCESS { 0 } else { 9 });
 }
 
 /// The service, and where it listens.
@@ -68,7 +68,7 @@ impl Greeter {
             let line: Value = serde_json::from_str(&line).ok()?;
             (line["message"] == "listening").then(|| line["addr"].as_str()?.parse().ok())?
         });
-        // It would wait for somebody to read them.
+        // A full pipe would block the process.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, address: address.unwrap() }
     }
@@ -92,7 +92,7 @@ impl Drop for Greeter {
 }
 
 #[tokio::test]
-async fn it_goes_on_for_a_while_not_ready_and_ends_well() {
+async fn it_serves_while_it_drains_and_exits_with_0() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     authority.server(1).mount(folder.path(), "..1");
     let mut greeter = Greeter::start(folder.path(), 1_000);
@@ -119,7 +119,7 @@ async fn it_goes_on_for_a_while_not_ready_and_ends_well() {
     assert_eq!(pending, "pending: the end of the process\n");
     let mut newcomer = greeter.connect(&authority).await;
     assert_eq!(newcomer.get("/healthz").await.unwrap().0, 200);
-    assert!(begin.elapsed() < Duration::from_secs(2), "too busy to tell: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(2), "too slow: {:?}", begin.elapsed());
     let ended = tokio::task::spawn_blocking(move || {
         let ended = greeter.process.wait().unwrap();
         (ended, begin.elapsed())
@@ -147,7 +147,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn it_answers_though_it_may_open_no_more_files() {
+async fn it_answers_at_the_limit_of_open_files() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     authority.server(1).mount(folder.path(), "..1");
     let greeter = Greeter::start(folder.path(), 40);

@@ -1,56 +1,54 @@
-//! Following the files of a certificate, and its expiry.
+//! Follows the files of a certificate, and its expiry.
 //!
-//! By content: the kubelet swaps a symbolic link further up, of which watches of the file hear
-//! nothing. Read file by file, a pair may be half old and half new: it does not fit, is refused,
-//! and is looked at again soon.
+//! The two files of a pair are read one after the other, so in the middle of a change they may not
+//! match: such a pair is refused, and read again soon.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use metrics::counter;
-use tokio::task::spawn_blocking;
+use policy_kube::files;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{CertificateStore, Time, TlsConfig, TlsError};
 use crate::backoff::jittered;
+use crate::poll::poll;
 use crate::readiness::{Hold, Readiness};
 
-/// How often the files are read, give or take a tenth.
-const EVERY: Duration = Duration::from_secs(10);
-/// The same after they were refused.
-const SOON: Duration = Duration::from_secs(1);
-/// As large as a Secret may be.
+/// How often the files are read, and the expiry is checked.
+const POLL: Duration = Duration::from_secs(10);
+/// How often the files are read after they were refused.
+const POLL_REFUSED: Duration = Duration::from_secs(1);
+/// The largest file: the limit of a Secret.
 const LARGEST: u64 = 1 << 20;
-/// What a service waits for that has no certificate, or one whose time is over.
-const PENDING: &str = "a certificate that is valid";
-/// What those that were refused are counted as.
+/// What a service without a valid certificate waits for.
+const PENDING: &str = "a valid certificate";
+/// The label of `dropped_total` for refused files.
 const DROPPED: &str = "certificates";
 
-/// Keeps a store by the files that the configuration names, if any.
+/// Updates a store from the files that the configuration names, if any.
 #[derive(Debug)]
-pub(crate) struct Follower {
+pub(crate) struct CertificateFollower {
     store: CertificateStore,
     pair: Option<Files>,
     clients: Option<Files>,
-    names: Vec<String>,
-    every: Duration,
+    client_names: Vec<String>,
+    period: Duration,
 }
 
-/// Files that are taken together.
+/// Files that are used together.
 #[derive(Debug)]
 struct Files {
-    /// Their keys and paths.
-    place: String,
+    /// Their keys and paths, for messages.
+    names: String,
     paths: Vec<PathBuf>,
-    /// What was read last, or why it could not be.
-    seen: Option<Result<Vec<Vec<u8>>, String>>,
+    /// The last contents, or why they could not be read.
+    contents: Option<Result<Vec<Vec<u8>>, String>>,
     is_refused: bool,
 }
 
-impl Follower {
+impl CertificateFollower {
     /// Reads the files for the first time.
     ///
     /// # Errors
@@ -62,65 +60,60 @@ impl Follower {
             store: CertificateStore::new(),
             pair: pair.map(|(cert, key)| Files::new(&[("tls.cert", cert), ("tls.key", key)])),
             clients: client_ca.as_ref().map(|ca| Files::new(&[("tls.clientCa", ca)])),
-            names: client_names.clone(),
-            every: EVERY,
+            client_names: client_names.clone(),
+            period: POLL,
         };
-        follower.look().into_iter().next().map_or(Ok(follower), Err)
+        follower.refresh().into_iter().next().map_or(Ok(follower), Err)
     }
 
-    /// What is kept.
+    /// The store that is updated.
     pub(crate) fn store(&self) -> CertificateStore {
         self.store.clone()
     }
 
     #[cfg(test)]
-    pub(crate) fn every(self, every: Duration) -> Self {
-        Self { every, ..self }
+    pub(crate) fn every(self, period: Duration) -> Self {
+        Self { period, ..self }
     }
 
-    /// Looks at the files from time to time, and keeps the service from being ready while there is
-    /// no valid certificate. Never ends.
-    pub(crate) async fn run(mut self, readiness: Readiness) {
+    /// Polls the files, and holds readiness while there is no valid certificate. Never ends.
+    pub(crate) async fn run(self, readiness: Readiness) {
         counter!("dropped_total", "what" => DROPPED).increment(0);
         let store = self.store();
-        let mut hold = None;
-        loop {
-            hold = held(&store, Time::now(), &readiness, hold);
-            let is_refused = [&self.pair, &self.clients];
-            let is_refused = is_refused.into_iter().flatten().any(|files| files.is_refused);
-            let every = if is_refused { SOON.min(self.every) } else { self.every };
-            if timeout(jittered(every), store.changed()).await.is_ok() {
-                continue;
-            }
-            // Reading may block, on a disk that is slow or gone.
-            let looked = spawn_blocking(move || {
-                for error in self.look() {
-                    counter!("dropped_total", "what" => DROPPED).increment(1);
-                    warn!(%error, "what the files hold now is not served; the old one is");
-                }
-                self
-            });
-            self = match looked.await {
-                Ok(follower) => follower,
-                Err(error) => {
-                    error!(%error, "certificates are no longer looked at");
-                    return;
-                }
-            };
+        let pause = self.pause();
+        tokio::select! {
+            () = poll(self, pause, Self::check) => {}
+            () = hold_without_certificate(&store, &readiness) => {}
         }
     }
 
-    /// Takes what is new; gives, once, what is wrong with it.
-    pub(super) fn look(&mut self) -> Vec<TlsError> {
-        let Self { store, pair, clients, names, .. } = self;
+    /// Reads the files. Returns the pause before the next time.
+    fn check(&mut self) -> Duration {
+        for error in self.refresh() {
+            counter!("dropped_total", "what" => DROPPED).increment(1);
+            warn!(%error, "the changed TLS files are refused; the service uses the previous ones");
+        }
+        self.pause()
+    }
+
+    fn pause(&self) -> Duration {
+        let is_refused = [&self.pair, &self.clients].into_iter().flatten().any(|f| f.is_refused);
+        jittered(if is_refused { POLL_REFUSED.min(self.period) } else { self.period })
+    }
+
+    /// Uses the files that changed. Returns each problem once.
+    pub(super) fn refresh(&mut self) -> Vec<TlsError> {
+        let Self { store, pair, clients, client_names, .. } = self;
         let clients = clients.as_mut().map(|files| {
-            files.look(|contents| match contents {
-                [ca] => store.set_clients(ca, names).map(|()| info!("callers have a new CA")),
+            files.refresh(|contents| match contents {
+                [ca] => {
+                    store.set_clients(ca, client_names).map(|()| info!("using a new client CA"))
+                }
                 _ => Ok(()),
             })
         });
         let pair = pair.as_mut().map(|files| {
-            files.look(|contents| match contents {
+            files.refresh(|contents| match contents {
                 [cert, key] => store.set(cert, key).map(|new| {
                     let (serial, expires) = (new.serial, new.not_after);
                     info!(serial, %expires, "serving a new certificate");
@@ -134,47 +127,46 @@ impl Follower {
 
 impl Files {
     fn new(files: &[(&str, &PathBuf)]) -> Self {
-        let place = files.iter().map(|(key, path)| format!("{key} ({})", path.display()));
+        let names = files.iter().map(|(key, path)| format!("{key} ({})", path.display()));
         Self {
-            place: place.collect::<Vec<_>>().join(" with "),
+            names: names.collect::<Vec<_>>().join(" with "),
             paths: files.iter().map(|(_, path)| (*path).clone()).collect(),
-            seen: None,
+            contents: None,
             is_refused: false,
         }
     }
 
-    /// Reads the files, and takes what they hold if that is new.
-    fn look(
+    /// Reads the files, and uses their contents where they changed.
+    fn refresh(
         &mut self,
-        take: impl FnOnce(&[Vec<u8>]) -> Result<(), TlsError>,
+        set: impl FnOnce(&[Vec<u8>]) -> Result<(), TlsError>,
     ) -> Result<(), TlsError> {
-        let read = self
-            .paths
-            .iter()
-            .map(|path| read(path).map_err(|source| TlsError::Read { path: path.clone(), source }));
+        let read = self.paths.iter().map(|path| {
+            files::read(path, LARGEST)
+                .map_err(|source| TlsError::Read { path: path.clone(), source })
+        });
         let read = read.collect::<Result<Vec<_>, _>>();
-        let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
-        if self.seen.as_ref() == Some(&now) {
+        let contents = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        if self.contents.as_ref() == Some(&contents) {
             return Ok(());
         }
-        self.seen = Some(now);
-        let taken = read.and_then(|contents| take(&contents));
-        self.is_refused = taken.is_err();
-        taken.map_err(|error| error.at(&self.place))
+        self.contents = Some(contents);
+        let result = read.and_then(|contents| set(&contents));
+        self.is_refused = result.is_err();
+        result.map_err(|error| TlsError::In { files: self.names.clone(), source: error.into() })
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    let size = File::open(path)?.take(LARGEST + 1).read_to_end(&mut contents)?;
-    if size as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+/// Holds readiness exactly while no valid certificate is served. Never ends.
+async fn hold_without_certificate(store: &CertificateStore, readiness: &Readiness) {
+    let mut hold = None;
+    loop {
+        hold = update_hold(store, Time::now(), readiness, hold);
+        let _ = timeout(jittered(POLL), store.changed()).await;
     }
-    Ok(contents)
 }
 
-/// Keeps the service from being ready exactly while no valid certificate is served.
-pub(super) fn held(
+pub(super) fn update_hold(
     store: &CertificateStore,
     now: Time,
     readiness: &Readiness,
@@ -190,7 +182,7 @@ pub(super) fn held(
         (false, None) => {
             if let Some(current) = current {
                 let (serial, expired) = (current.serial, current.not_after);
-                warn!(serial, %expired, "the certificate expired; it is served on");
+                warn!(serial, %expired, "the certificate has expired; it is used until there is a new one");
             }
             Some(readiness.hold(PENDING))
         }

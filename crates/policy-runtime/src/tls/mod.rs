@@ -1,13 +1,14 @@
-//! Certificates: the service's own, which changes while it runs, and those that callers show.
+//! Certificates: the server certificate, which changes while the service runs, and those of clients.
 //!
 //! ```text
-//! files, by content ─┐
-//!                    ├─ CertificateStore ── the next handshake; open connections go on
-//! set(), by hand ────┘
+//! CertificateFollower (files) ─┐
+//!                              ├─ CertificateStore ── the next handshake
+//! set() (issued certificates) ─┘
 //! ```
 //!
-//! What does not fit (a key of another certificate, half a file, a certificate that expired) is
-//! refused, and what was served before stays. One provider of cryptography: ring.
+//! What cannot be used (a key of another certificate, half a file, an expired certificate) is
+//! refused, and the previous certificate stays. Open connections keep the certificate of their
+//! handshake. The only cryptography provider is ring.
 
 mod certificate;
 mod clients;
@@ -23,56 +24,50 @@ use std::{fmt, io};
 pub use self::certificate::Certificate;
 pub use self::clients::Peer;
 pub use self::config::TlsConfig;
-pub(crate) use self::follow::Follower;
+pub(crate) use self::follow::CertificateFollower;
 pub use self::store::CertificateStore;
 pub(crate) use self::store::HTTP2;
 
-/// Why a certificate, a key or a CA is not taken.
+/// Why a certificate, a key or a CA cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not there, or is none that can be read.
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The text holds no certificate that can be read.
+    /// The PEM text holds no valid certificate.
     #[error("no certificate can be read: {0}")]
     Certificate(String),
-    /// The text holds no private key that can be read.
+    /// The PEM text holds no valid private key.
     #[error("no private key can be read: {0}")]
     Key(String),
     /// The key is that of another certificate.
     #[error("certificate and key do not belong together")]
     Mismatch,
-    /// The certificate's time is over.
+    /// The certificate has expired.
     #[error("the certificate expired at {0}")]
     Expired(Time),
-    /// The CA of callers cannot verify anybody.
-    #[error("callers cannot be verified by this CA: {0}")]
+    /// The client CA cannot be used.
+    #[error("client certificates cannot be verified by this CA: {0}")]
     ClientCa(String),
-    /// What rustls says to the rest.
+    /// Any other error of rustls.
     #[error("cannot set up TLS: {0}")]
     Setup(#[from] rustls::Error),
-    /// One of the others, with the keys of the configuration that brought it about.
-    #[error("{place}: {source}")]
-    At {
-        /// Keys and files.
-        place: String,
+    /// One of the others, with the keys of the configuration.
+    #[error("{files}: {source}")]
+    In {
+        /// The keys and their files.
+        files: String,
         /// What is wrong with them.
         source: Box<TlsError>,
     },
 }
 
-impl TlsError {
-    fn at(self, place: impl Into<String>) -> Self {
-        Self::At { place: place.into(), source: Box::new(self) }
-    }
-}
-
-/// A moment as certificates have it; shown as in RFC 3339.
+/// A time in whole seconds, as certificates hold it; displayed as in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(
     /// Seconds since 1970.
@@ -80,7 +75,7 @@ pub struct Time(
 );
 
 impl Time {
-    /// What the system's clock says.
+    /// The time of the system's clock.
     #[must_use]
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 use super::clients::Clients;
-use super::follow::held;
+use super::follow::update_hold;
 use super::*;
 use crate::config::tests::Settings;
 use crate::config::{self, Args, Problems};
@@ -126,55 +126,55 @@ fn what_does_not_fit_leaves_the_old_one() {
 }
 
 #[test]
-fn files_are_followed_by_what_they_hold() {
+fn files_are_followed_by_content() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let [first, second, third] = [1, 2, 3].map(|serial| authority.server(serial));
     first.mount(folder.path(), "..1");
-    let mut follower = Follower::open(&mounted(folder.path())).unwrap();
+    let mut follower = CertificateFollower::open(&mounted(folder.path())).unwrap();
     let store = follower.store();
     assert_eq!(serial(&store).as_deref(), Some("01"));
     second.mount(folder.path(), "..2");
-    assert!(follower.look().is_empty());
+    assert!(follower.refresh().is_empty());
     assert_eq!(serial(&store).as_deref(), Some("02"));
-    // As in the middle of a change that is not made in one go.
+    // As in the middle of a change that is not atomic.
     std::fs::write(folder.path().join("..2/tls.crt"), &third.cert).unwrap();
-    let refused = follower.look();
+    let refused = follower.refresh();
     assert!(
-        matches!(&refused[..], [TlsError::At { source, .. }]
+        matches!(&refused[..], [TlsError::In { source, .. }]
         if matches!(**source, TlsError::Mismatch)),
         "{refused:?}"
     );
-    assert!(follower.look().is_empty(), "told twice");
+    assert!(follower.refresh().is_empty(), "reported twice");
     assert_eq!(serial(&store).as_deref(), Some("02"));
     std::fs::remove_file(folder.path().join("..data")).unwrap();
-    let refused = follower.look();
+    let refused = follower.refresh();
     assert!(refused.len() == 1 && refused[0].to_string().contains("No such file"), "{refused:?}");
     std::fs::write(folder.path().join("..2/tls.key"), &third.key).unwrap();
     symlink("..2", folder.path().join("..data")).unwrap();
-    assert!(follower.look().is_empty());
+    assert!(follower.refresh().is_empty());
     assert_eq!(serial(&store).as_deref(), Some("03"));
 }
 
 #[test]
-fn at_the_start_files_have_to_be_in_order() {
+fn files_must_be_usable_at_the_start() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let config = mounted(folder.path());
-    let error = |config: &TlsConfig| Follower::open(config).unwrap_err().to_string();
-    let told = error(&config);
-    assert!(told.starts_with("tls.cert (/") && told.contains(") with tls.key (/"), "{told}");
-    assert!(told.contains("cannot read /") && told.contains("No such file"), "{told}");
+    let error = |config: &TlsConfig| CertificateFollower::open(config).unwrap_err().to_string();
+    let text = error(&config);
+    assert!(text.starts_with("tls.cert (/") && text.contains(") with tls.key (/"), "{text}");
+    assert!(text.contains("cannot read /") && text.contains("No such file"), "{text}");
     authority.server(1).mount(folder.path(), "..1");
-    assert!(Follower::open(&config).is_ok());
+    assert!(CertificateFollower::open(&config).is_ok());
     let ca = folder.path().join("ca.crt");
     let config = TlsConfig { client_ca: Some(ca.clone()), ..config };
     std::fs::write(&ca, "").unwrap();
     assert!(error(&config).starts_with("tls.clientCa (/"), "{}", error(&config));
     std::fs::write(&ca, &authority.pem).unwrap();
-    assert!(Follower::open(&config).is_ok());
+    assert!(CertificateFollower::open(&config).is_ok());
 }
 
 #[test]
-fn the_check_of_a_configuration_looks_at_the_files() {
+fn check_config_reads_the_files() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let check = || {
         let files = [("tls.crt", 0), ("tls.key", 1)].map(|(name, flag)| {
@@ -191,7 +191,7 @@ fn the_check_of_a_configuration_looks_at_the_files() {
 }
 
 #[test]
-fn keys_that_need_each_other_are_asked_for() {
+fn keys_that_need_each_other_are_required() {
     let with = |change: &dyn Fn(&mut TlsConfig)| {
         let mut config = TlsConfig::default();
         change(&mut config);
@@ -206,7 +206,7 @@ fn keys_that_need_each_other_are_asked_for() {
 }
 
 #[test]
-fn who_is_meant_is_told_by_names() {
+fn clients_are_verified_by_their_names() {
     let authority = Authority::new();
     let address = ([127, 0, 0, 1], 1).into();
     let peer = |names: &[&str], shown: &Issued| {
@@ -232,21 +232,21 @@ fn without_a_valid_certificate_a_service_is_not_ready() {
     let (authority, store) = (Authority::new(), CertificateStore::new());
     let readiness = Readiness::default();
     let now = Time::now();
-    let hold = held(&store, now, &readiness, None);
-    assert_eq!(readiness.pending(), ["a certificate that is valid"]);
-    let hold = held(&store, now, &readiness, hold);
+    let hold = update_hold(&store, now, &readiness, None);
+    assert_eq!(readiness.pending(), ["a valid certificate"]);
+    let hold = update_hold(&store, now, &readiness, hold);
     let current = authority.server(1).serve(&store).unwrap();
-    let hold = held(&store, now, &readiness, hold);
+    let hold = update_hold(&store, now, &readiness, hold);
     assert!(readiness.pending().is_empty());
     let late = Time(current.not_after.0 + 1);
-    let hold = held(&store, late, &readiness, hold);
-    assert_eq!(readiness.pending(), ["a certificate that is valid"]);
-    assert!(held(&store, now, &readiness, hold).is_none());
+    let hold = update_hold(&store, late, &readiness, hold);
+    assert_eq!(readiness.pending(), ["a valid certificate"]);
+    assert!(update_hold(&store, now, &readiness, hold).is_none());
     assert!(readiness.pending().is_empty());
 }
 
 #[test]
-fn serial_numbers_are_shown_as_other_programs_show_them() {
+fn serial_numbers_are_shown_as_openssl_shows_them() {
     let issued = Authority::new().issue("localhost", |params| {
         params.serial_number = Some(SerialNumber::from_slice(&[0x0a, 0xff, 0x00]));
     });

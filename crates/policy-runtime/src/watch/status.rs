@@ -1,7 +1,7 @@
 //! The state of a watch, for metrics and `/debug` endpoints.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use parking_lot::Mutex;
@@ -9,8 +9,10 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::log_throttle::LogThrottle;
+
 /// An undecodable object is logged at most so often; all are counted.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// The state of one watch, shared by the watch and whatever shows it.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ struct Inner {
     dropped: Counter,
     last_event: Gauge,
     state: Mutex<State>,
+    throttle: Mutex<LogThrottle>,
     /// Notified when a list is complete.
     listed: Notify,
 }
@@ -32,12 +35,10 @@ struct Inner {
 #[derive(Default)]
 struct State {
     lists: u64,
-    is_listed: bool,
     errors: u64,
     undecodable: u64,
     last_error: Option<String>,
     received: Option<SystemTime>,
-    logged: Option<Instant>,
 }
 
 /// What `/debug` endpoints show of a watch.
@@ -80,6 +81,7 @@ impl WatchStatus {
             dropped: counter!("dropped_total", "what" => "log lines"),
             last_event: gauge!("watch_last_event_timestamp_seconds", "kind" => kind),
             state: Mutex::default(),
+            throttle: Mutex::new(LogThrottle::new(LOG_PERIOD)),
             listed: Notify::new(),
         };
         // Series exist from the start: `rate()` misses an increase from nothing to 1.
@@ -92,7 +94,7 @@ impl WatchStatus {
     /// Whether an initial list was ever complete.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        self.update(|state| state.is_listed)
+        self.update(|state| state.lists > 0)
     }
 
     /// Waits until an initial list is complete.
@@ -111,7 +113,7 @@ impl WatchStatus {
     pub fn report(&self) -> WatchReport {
         self.update(|state| WatchReport {
             kind: self.0.kind,
-            is_listed: state.is_listed,
+            is_listed: state.lists > 0,
             restarts: state.lists.saturating_sub(1),
             errors: state.errors,
             undecodable: state.undecodable,
@@ -124,7 +126,6 @@ impl WatchStatus {
 
     pub(super) fn list_completed(&self) {
         let is_again = self.update(|state| {
-            state.is_listed = true;
             state.lists += 1;
             state.lists > 1
         });
@@ -156,15 +157,8 @@ impl WatchStatus {
 
     pub(super) fn undecodable(&self, object: &str, error: &str) {
         self.0.undecodable.increment(1);
-        let is_to_be_logged = self.update(|state| {
-            state.undecodable += 1;
-            let is_due = state.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY);
-            if is_due {
-                state.logged = Some(Instant::now());
-            }
-            is_due
-        });
-        if is_to_be_logged {
+        self.update(|state| state.undecodable += 1);
+        if self.0.throttle.lock().permits(()) {
             let kind = self.0.kind;
             warn!(kind, object, error, "skipping an object that cannot be decoded");
         } else {

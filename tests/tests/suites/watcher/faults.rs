@@ -55,7 +55,7 @@ fn a_token_without_rights_is_told_and_asked_for_at_most_once_a_second() {
     let watcher = testbed.service("no-rights", program()).kubeconfig(&kubeconfig).start().unwrap();
     thread::sleep(Duration::from_secs(8));
     let (status, body) = watcher.get("/readyz").unwrap();
-    assert_eq!((status, body.as_str()), (503, "pending: the first list of pods\n"));
+    assert_eq!((status, body.as_str()), (503, "pending: the initial list of pods\n"));
     assert_eq!(watcher.get("/healthz").unwrap().0, 200);
     assert_eq!(watcher.get("/scores").unwrap().0, 503);
     let metrics = watcher.metrics().unwrap();

@@ -51,7 +51,7 @@ fn before_policies_are_known_nobody_is_denied() {
     let webhook = admission.launch("webhook", program()).kubeconfig(&blind).start().unwrap();
     let (status, body) = webhook.get("/readyz").unwrap();
     assert_eq!(status, 503, "{body}");
-    assert!(body.contains("the first list of policies"), "{body}");
+    assert!(body.contains("the initial list of policies"), "{body}");
     admission.install(&webhook);
     admission
         .testbed

@@ -47,7 +47,7 @@ fn all_problems_of_all_layers_are_reported_at_once() {
             "GOV_PORTS: ports: item 2 must be a whole number from 0 to 65535, not `x`",
             "--addr: addr: must be an IP address with port such as 0.0.0.0:8080 or [::]:8080, \
              not `there`",
-            "config.yaml: log.level: `inof` is no level (off, error, warn, info, debug, trace; \
+            "config.yaml: log.level: `inof` is not a level (off, error, warn, info, debug, trace; \
              for a module `module=level`)",
             "GOV_MOST: most: must not be 0",
         ]

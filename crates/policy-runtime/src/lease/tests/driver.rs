@@ -11,15 +11,15 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Fault, Server};
-use crate::lease::{Election, Gate, Timing, identity};
+use crate::lease::{Election, LeaderGate, Timing, identity};
 
 struct Replica {
-    gate: Gate,
+    gate: LeaderGate,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-fn candidate(server: &Server, identity: &str) -> (Election, Gate) {
+fn candidate(server: &Server, identity: &str) -> (Election, LeaderGate) {
     Election::new(server.client(), "ns", "lease", identity, Timing::default())
 }
 
@@ -31,7 +31,7 @@ fn start(server: &Server, identity: &str) -> Replica {
 }
 
 /// How long it takes until the gate is open, or closed.
-async fn wait(gate: &Gate, is_open: bool) -> Duration {
+async fn wait(gate: &LeaderGate, is_open: bool) -> Duration {
     let start = Instant::now();
     let change = async {
         while gate.is_open() != is_open {
@@ -47,7 +47,7 @@ fn millis(count: u64) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn creates_leads_and_renews() {
+async fn creates_the_lease_leads_and_renews() {
     let server = Server::default();
     let a = start(&server, "a");
     let mut changes = a.gate.changes();
@@ -129,7 +129,7 @@ async fn a_lost_reply_costs_a_round() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_ends_the_lead() {
+async fn a_server_that_hangs_ends_the_leadership() {
     let server = Server::default();
     let a = start(&server, "a");
     wait(&a.gate, true).await;
@@ -221,7 +221,7 @@ async fn a_stop_amid_the_first_write_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_releases_nothing() {
+async fn a_standby_releases_nothing() {
     let server = Server::default();
     server.put(&json!({"holderIdentity": "old"}));
     let a = start(&server, "a");
@@ -281,7 +281,7 @@ impl Log {
     }
 
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        crate::telemetry::tests::hear_every_thread();
+        crate::telemetry::tests::enable_for_all_threads();
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
@@ -294,7 +294,7 @@ impl Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leads_is_told_once() {
+async fn a_change_of_the_leader_is_logged_once() {
     let log = Log::default();
     let _guard = log.listen();
     let server = Server::default();
@@ -305,16 +305,16 @@ async fn who_leads_is_told_once() {
     a.stop.cancel();
     a.task.await.unwrap();
     let lines = [
-        " INFO old leads by Lease ns/lease\n",
-        " INFO a leads by Lease ns/lease, term 1\n",
-        " INFO a no longer leads by Lease ns/lease\n",
+        " INFO old holds Lease ns/lease; this replica is a standby\n",
+        " INFO a is the leader (Lease ns/lease, term 1)\n",
+        " INFO a is no longer the leader (Lease ns/lease)\n",
         " INFO a released Lease ns/lease\n",
     ];
     assert_eq!(log.text(), lines.concat());
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_are_told_and_do_not_spin() {
+async fn failures_are_logged_and_do_not_spin() {
     let log = Log::default();
     let _guard = log.listen();
     let faults = [Fault::Answers(403), Fault::Answers(409), Fault::Refuses, Fault::Hangs];
@@ -330,7 +330,10 @@ async fn failures_are_told_and_do_not_spin() {
     let text = log.text();
     let warning = " WARN cannot read Lease ns/lease: for a test\n";
     assert!((4..=6).contains(&text.matches(warning).count()), "{text}");
-    assert!(text.contains(" WARN cannot read Lease ns/lease: no answer in time\n"), "{text}");
+    assert!(
+        text.contains(" WARN cannot read Lease ns/lease: no usable answer within 3 s\n"),
+        "{text}"
+    );
     assert!(text.contains(" WARN cannot read Lease ns/lease: nobody listens\n"), "{text}");
 }
 

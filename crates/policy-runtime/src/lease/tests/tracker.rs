@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::lease::timing::Timing;
-use crate::lease::tracker::{Claim, Record, Release, Step, Tracker};
+use crate::lease::tracker::{Claim, LeaseState, NextRelease, NextRequest, Tracker};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn record(holder: &str, version: u64, transitions: u32) -> Record {
-    Record {
+fn state(holder: &str, version: u64, transitions: u32) -> LeaseState {
+    LeaseState {
         holder: Some(holder.into()).filter(|holder: &Arc<str>| !holder.is_empty()),
         version: Some(version.to_string().into()),
         duration: seconds(15),
@@ -33,25 +33,25 @@ impl Test {
     }
 
     /// One round in which the Lease reads as given; the claim that follows, if any.
-    fn round(&mut self, at: u64, found: Option<Record>) -> Option<Claim> {
+    fn round(&mut self, at: u64, found: Option<LeaseState>) -> Option<Claim> {
         let now = self.start + seconds(at);
         self.tracker.begin(now, Duration::ZERO);
-        assert_eq!(self.tracker.step(now), Step::Read);
-        self.tracker.found(found, now);
-        match self.tracker.step(now) {
-            Step::Write(claim) => Some(claim),
+        assert_eq!(self.tracker.next_request(now), NextRequest::Read);
+        self.tracker.read(found, now);
+        match self.tracker.next_request(now) {
+            NextRequest::Write(claim) => Some(claim),
             _ => None,
         }
     }
 
-    fn lead(&mut self, at: u64, record: Record) {
+    fn lead(&mut self, at: u64, record: LeaseState) {
         let now = self.start + seconds(at);
         self.tracker.wrote(record, now, now);
         assert!(self.leads(at));
     }
 
     fn leads(&self, at: u64) -> bool {
-        self.tracker.lead(self.start + seconds(at)).is_some()
+        self.tracker.leadership(self.start + seconds(at)).is_some()
     }
 }
 
@@ -59,29 +59,32 @@ impl Test {
 fn missing_and_free_leases_are_taken_at_once() {
     let claim = Test::new().round(0, None).unwrap();
     assert_eq!(claim, Claim { version: None, transitions: 1, is_takeover: true });
-    let claim = Test::new().round(0, Some(record("", 7, 4))).unwrap();
+    let claim = Test::new().round(0, Some(state("", 7, 4))).unwrap();
     assert_eq!(claim, Claim { version: Some("7".into()), transitions: 5, is_takeover: true });
 }
 
 #[test]
 fn a_holder_is_waited_for_since_its_last_change() {
     let mut test = Test::new();
-    assert_eq!(test.round(0, Some(record("other", 7, 4))), None);
-    assert_eq!(test.round(14, Some(record("other", 8, 4))), None);
-    assert_eq!(test.round(28, Some(record("other", 8, 4))), None);
-    assert_eq!(test.tracker.step(test.start + seconds(28)), Step::Rest(test.start + seconds(29)));
-    assert_eq!(test.round(29, Some(record("other", 8, 4))).unwrap().transitions, 5);
+    assert_eq!(test.round(0, Some(state("other", 7, 4))), None);
+    assert_eq!(test.round(14, Some(state("other", 8, 4))), None);
+    assert_eq!(test.round(28, Some(state("other", 8, 4))), None);
+    assert_eq!(
+        test.tracker.next_request(test.start + seconds(28)),
+        NextRequest::NotBefore(test.start + seconds(29))
+    );
+    assert_eq!(test.round(29, Some(state("other", 8, 4))).unwrap().transitions, 5);
 }
 
 #[test]
 fn the_longer_duration_counts() {
     let mut test = Test::new();
-    let long = Record { duration: seconds(40), ..record("other", 7, 4) };
+    let long = LeaseState { duration: seconds(40), ..state("other", 7, 4) };
     assert_eq!(test.round(0, Some(long.clone())), None);
     assert_eq!(test.round(39, Some(long.clone())), None);
     assert!(test.round(40, Some(long)).is_some());
     let mut test = Test::new();
-    let short = Record { duration: seconds(1), ..record("other", 7, 4) };
+    let short = LeaseState { duration: seconds(1), ..state("other", 7, 4) };
     assert_eq!(test.round(0, Some(short.clone())), None);
     assert_eq!(test.round(14, Some(short.clone())), None);
     assert!(test.round(15, Some(short)).is_some());
@@ -91,20 +94,20 @@ fn the_longer_duration_counts() {
 fn the_lead_counts_from_the_request() {
     let mut test = Test::new();
     let (sent, answered) = (test.start, test.start + seconds(4));
-    test.tracker.wrote(record("us", 1, 3), sent, answered);
+    test.tracker.wrote(state("us", 1, 3), sent, answered);
     assert!(test.leads(9) && !test.leads(10));
-    assert_eq!(test.tracker.lead(sent).unwrap().term, 3);
+    assert_eq!(test.tracker.leadership(sent).unwrap().term, 3);
     // Too late to be of use.
-    test.tracker.wrote(record("us", 2, 3), sent + seconds(10), sent + seconds(21));
+    test.tracker.wrote(state("us", 2, 3), sent + seconds(10), sent + seconds(21));
     assert!(!test.leads(21));
 }
 
 #[test]
 fn the_own_name_alone_is_no_lead() {
     let mut test = Test::new();
-    assert_eq!(test.round(0, Some(record("us", 7, 4))), None);
+    assert_eq!(test.round(0, Some(state("us", 7, 4))), None);
     assert!(!test.leads(0));
-    let claim = test.round(15, Some(record("us", 7, 4))).unwrap();
+    let claim = test.round(15, Some(state("us", 7, 4))).unwrap();
     assert_eq!((claim.transitions, claim.is_takeover), (5, true));
 }
 
@@ -113,7 +116,7 @@ fn a_lost_reply_is_found_again() {
     let mut test = Test::new();
     assert!(test.round(0, None).is_some());
     test.tracker.failed();
-    let claim = test.round(3, Some(record("us", 1, 1))).unwrap();
+    let claim = test.round(3, Some(state("us", 1, 1))).unwrap();
     assert_eq!(claim, Claim { version: Some("1".into()), transitions: 1, is_takeover: false });
     assert!(!test.leads(3));
 }
@@ -121,17 +124,17 @@ fn a_lost_reply_is_found_again() {
 #[test]
 fn a_lead_that_lapsed_goes_on_where_nobody_came() {
     let mut test = Test::new();
-    test.lead(0, record("us", 1, 1));
-    let claim = test.round(12, Some(record("us", 1, 1))).unwrap();
+    test.lead(0, state("us", 1, 1));
+    let claim = test.round(12, Some(state("us", 1, 1))).unwrap();
     assert_eq!((claim.transitions, claim.is_takeover), (1, false));
 }
 
 #[test]
 fn another_holder_ends_the_lead() {
     let mut test = Test::new();
-    test.lead(0, record("us", 1, 1));
+    test.lead(0, state("us", 1, 1));
     test.tracker.refused();
-    assert_eq!(test.round(1, Some(record("other", 2, 2))), None);
+    assert_eq!(test.round(1, Some(state("other", 2, 2))), None);
     assert!(!test.leads(1));
     assert_eq!(test.tracker.holder().map(AsRef::as_ref), Some("other"));
 }
@@ -139,29 +142,29 @@ fn another_holder_ends_the_lead() {
 #[test]
 fn somebody_elses_edit_does_not_end_the_lead() {
     let mut test = Test::new();
-    test.lead(0, record("us", 1, 1));
+    test.lead(0, state("us", 1, 1));
     test.tracker.refused();
-    let claim = test.round(1, Some(record("us", 2, 1))).unwrap();
+    let claim = test.round(1, Some(state("us", 2, 1))).unwrap();
     assert!(!claim.is_takeover && test.leads(1));
 }
 
 #[test]
 fn another_name_in_the_answer_is_no_lead() {
     let mut test = Test::new();
-    test.tracker.wrote(record("other", 1, 1), test.start, test.start);
+    test.tracker.wrote(state("other", 1, 1), test.start, test.start);
     assert!(!test.leads(0));
 }
 
 #[test]
 fn a_deleted_lease_is_still_its_holders_for_a_while() {
     let mut test = Test::new();
-    assert_eq!(test.round(0, Some(record("other", 7, 4))), None);
+    assert_eq!(test.round(0, Some(state("other", 7, 4))), None);
     assert_eq!(test.round(2, None), None);
     assert_eq!(test.round(16, None), None);
     let claim = test.round(17, None).unwrap();
     assert_eq!(claim, Claim { version: None, transitions: 5, is_takeover: true });
     let mut test = Test::new();
-    test.lead(0, record("us", 1, 1));
+    test.lead(0, state("us", 1, 1));
     test.tracker.refused();
     let claim = test.round(1, None).unwrap();
     assert_eq!(claim, Claim { version: None, transitions: 1, is_takeover: false });
@@ -170,19 +173,19 @@ fn a_deleted_lease_is_still_its_holders_for_a_while() {
 #[test]
 fn only_what_is_ours_is_released() {
     let mut test = Test::new();
-    test.lead(0, record("us", 1, 1));
+    test.lead(0, state("us", 1, 1));
     test.tracker.resign();
     assert!(!test.leads(0));
-    assert_eq!(test.tracker.release(), Release::Write { version: Some("1".into()) });
+    assert_eq!(test.tracker.next_release(), NextRelease::Write { version: Some("1".into()) });
     test.tracker.refused();
-    assert_eq!(test.tracker.release(), Release::Read);
-    test.tracker.found(Some(record("other", 2, 2)), test.start);
-    assert_eq!(test.tracker.release(), Release::Done);
+    assert_eq!(test.tracker.next_release(), NextRelease::Read);
+    test.tracker.read(Some(state("other", 2, 2)), test.start);
+    assert_eq!(test.tracker.next_release(), NextRelease::Done);
     // A write that may have succeeded when the stop came.
     let mut test = Test::new();
     assert!(test.round(0, None).is_some());
     test.tracker.resign();
-    assert_eq!(test.tracker.release(), Release::Read);
-    test.tracker.found(Some(record("us", 1, 1)), test.start);
-    assert_eq!(test.tracker.release(), Release::Write { version: Some("1".into()) });
+    assert_eq!(test.tracker.next_release(), NextRelease::Read);
+    test.tracker.read(Some(state("us", 1, 1)), test.start);
+    assert_eq!(test.tracker.next_release(), NextRelease::Write { version: Some("1".into()) });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::lease::timing::Timing;
-use crate::lease::tracker::{Claim, Record, Release, Step, Tracker};
+use crate::lease::tracker::{Claim, LeaseState, NextRelease, NextRequest, Tracker};
 
 /// Microseconds of true time.
 pub(super) type Time = u64;
@@ -51,8 +51,8 @@ enum Request {
 
 #[derive(Clone, Debug)]
 enum Answer {
-    Found(Option<Record>),
-    Wrote(Record),
+    Found(Option<LeaseState>),
+    Wrote(LeaseState),
     Conflict,
     Failed,
 }
@@ -92,7 +92,7 @@ pub(super) struct World {
     outages: Vec<(Time, Time)>,
     /// From then on nothing is delayed or lost.
     quiet: Time,
-    store: Option<Record>,
+    store: Option<LeaseState>,
     version: u64,
     /// The last leader and its term.
     led: Option<(Arc<str>, u32)>,
@@ -185,7 +185,7 @@ impl World {
     /// Those whose gate is open, each by its own clock, whether it runs or not.
     pub(super) fn leaders(&self) -> Vec<(Arc<str>, u32)> {
         let leads = self.candidates.iter().filter_map(|candidate| {
-            let lead = candidate.tracker.lead(candidate.at(self.now))?;
+            let lead = candidate.tracker.leadership(candidate.at(self.now))?;
             Some((Arc::clone(&candidate.identity), lead.term))
         });
         leads.collect()
@@ -250,14 +250,14 @@ impl World {
         let candidate = &mut self.candidates[index];
         let now = candidate.at(self.now);
         let by = candidate.tracker.deadline(now);
-        let request = match candidate.tracker.step(now) {
-            Step::Read => Request::Get,
-            Step::Write(claim) => Request::Claim {
+        let request = match candidate.tracker.next_request(now) {
+            NextRequest::Read => Request::Get,
+            NextRequest::Write(claim) => Request::Claim {
                 claim,
                 identity: Arc::clone(&candidate.identity),
                 duration: candidate.plan.timing.duration(),
             },
-            Step::Rest(next) => {
+            NextRequest::NotBefore(next) => {
                 let (when, life) = (candidate.when(next).max(self.now), candidate.life);
                 return self.plan(when, index, life, Event::Begin);
             }
@@ -310,12 +310,12 @@ impl World {
             Request::Claim { claim, identity, duration } => {
                 let transitions = claim.transitions;
                 let holder = Some(identity);
-                (claim.version, Record { holder, version: None, duration, transitions })
+                (claim.version, LeaseState { holder, version: None, duration, transitions })
             }
             Request::Release { version } => {
                 let transitions = self.store.as_ref().map_or(0, |record| record.transitions);
                 let duration = Duration::from_secs(1);
-                (version, Record { holder: None, version: None, duration, transitions })
+                (version, LeaseState { holder: None, version: None, duration, transitions })
             }
         };
         if self.store.as_ref().and_then(|record| record.version.clone()) != version {
@@ -334,7 +334,7 @@ impl World {
         };
         let now = candidate.at(self.now);
         match answer {
-            Answer::Found(record) => candidate.tracker.found(record, now),
+            Answer::Found(record) => candidate.tracker.read(record, now),
             Answer::Wrote(record) if candidate.release_tries.is_none() => {
                 candidate.tracker.wrote(record, sent, now);
             }
@@ -366,11 +366,11 @@ impl World {
         let by = candidate.at(self.now) + Duration::from_secs(1);
         let tries = candidate.release_tries.unwrap_or_default();
         candidate.release_tries = Some(tries.saturating_sub(1));
-        match candidate.tracker.release() {
+        match candidate.tracker.next_release() {
             _ if tries == 0 => self.leave(index),
-            Release::Done => self.leave(index),
-            Release::Read => self.depart(index, Request::Get, by),
-            Release::Write { version } => self.depart(index, Request::Release { version }, by),
+            NextRelease::Done => self.leave(index),
+            NextRelease::Read => self.depart(index, Request::Get, by),
+            NextRelease::Write { version } => self.depart(index, Request::Release { version }, by),
         }
     }
 

@@ -6,7 +6,7 @@ use x509_parser::prelude::FromDer as _;
 
 use super::*;
 use crate::readiness::Readiness;
-use crate::tls::Follower;
+use crate::tls::CertificateFollower;
 use crate::tls::tests::mounted;
 
 /// The serial number of the certificate that a server shows.
@@ -37,7 +37,7 @@ async fn both_versions_of_http_are_spoken() {
 async fn a_new_certificate_costs_no_request() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     authority.server(1).mount(folder.path(), "..1");
-    let follower = Follower::open(&mounted(folder.path())).unwrap();
+    let follower = CertificateFollower::open(&mounted(folder.path())).unwrap();
     let store = follower.store();
     let server = Running::with(Speech::Http1, Limits::default(), authority, store).await;
     tokio::spawn(follower.every(Duration::from_millis(20)).run(Readiness::default()));

@@ -1,9 +1,8 @@
-//! A scripted API server, for tests: what a real one cannot be made to do.
+//! A scripted API server, for what a real one cannot be made to do.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::{env, fs};
 
 use bytes::Bytes;
 use futures::stream;
@@ -16,56 +15,13 @@ use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
 
-use crate::config::{Configuration, key_table};
-use crate::lease::Gate;
-pub use crate::lease::Lever;
-
-/// A gate that stays open for as long as the process lives.
-#[must_use]
-pub fn open_gate() -> Gate {
-    let (lever, gate) = Lever::new();
-    lever.open();
-    // Dropped, it would close the gate.
-    std::mem::forget(lever);
-    gate
-}
-
-/// Where the table of keys begins and ends in a page of the documentation.
-const TABLE: [&str; 2] = ["<!-- keys -->\n", "<!-- end of keys -->\n"];
-
-/// Compares the table of keys in `docs/PAGE.md` with the configuration. Where the environment has
-/// `UPDATE_DOCS`, as `cargo xtask gen` sets it, writes the table first.
-///
-/// # Errors
-/// The page has no such table, or another one.
-pub fn check_key_table<C: Configuration>(page: &str) -> Result<(), String> {
-    let root = env::var("CARGO_MANIFEST_DIR").map_err(|error| error.to_string())?;
-    let path = format!("{root}/../../docs/{page}.md");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let [begin, end] = TABLE;
-    let split = text.split_once(begin).and_then(|(before, rest)| {
-        let (table, after) = rest.split_once(end)?;
-        Some((before, table, after))
-    });
-    let (before, table, after) = split.ok_or_else(|| format!("{path} has no {begin} … {end}"))?;
-    let wanted = key_table::<C>();
-    if table == wanted {
-        return Ok(());
-    }
-    if env::var_os("UPDATE_DOCS").is_none() {
-        return Err(format!("docs/{page}.md is out of date: run `cargo xtask gen`"));
-    }
-    let text = [before, begin, &wanted, end, after].concat();
-    fs::write(&path, text).map_err(|error| format!("{path}: {error}"))
-}
-
-/// What the server answers.
+/// An answer of the server.
 pub type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// What is done with one call.
+/// Answers one call.
 type Answer = Box<dyn FnOnce(&str) -> Reply + Send>;
 
-/// Answers calls one after the other, as a test has written down.
+/// Answers calls in the order that a test has scripted.
 #[derive(Clone, Default)]
 pub struct Script(Arc<Mutex<State>>);
 
@@ -99,7 +55,7 @@ impl Script {
         self.answer_with(move |_| reply(200, streamed(stream::iter(pieces))))
     }
 
-    /// Answers the next call by what the function makes of its path and query.
+    /// Answers the next call by a function of its path and query.
     #[must_use]
     pub fn answer_with(self, answer: impl FnOnce(&str) -> Reply + Send + 'static) -> Self {
         self.update(|state| state.answers.push_back(Box::new(answer)));
@@ -112,7 +68,7 @@ impl Script {
         self.update(|state| state.calls.clone())
     }
 
-    /// How many answers were not asked for yet.
+    /// How many answers are left.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.update(|state| state.answers.len())
@@ -158,7 +114,7 @@ fn reply(status: u16, body: UnsyncBoxBody<Bytes, Infallible>) -> Reply {
     reply
 }
 
-/// A failure as API servers tell it.
+/// A failure as API servers describe it.
 #[must_use]
 pub fn status_json(code: u16, reason: &str, message: &str) -> String {
     serde_json::json!({
