@@ -1,6 +1,7 @@
 //! The project's own programs, built by cargo.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +21,7 @@ pub fn policyctl() -> Result<PathBuf> {
 
 /// The path of `policyctl` as it is released, for measurements.
 pub fn released_policyctl() -> Result<PathBuf> {
-    built("policyctl", "release")
+    released("policyctl")
 }
 
 /// The path of a service, such as `policy-watcher`, built with cargo's dev profile.
@@ -30,7 +31,17 @@ pub fn service_binary(name: &str) -> Result<PathBuf> {
 
 /// The path of a service as it is released, for measurements.
 pub fn released_service_binary(name: &str) -> Result<PathBuf> {
-    built(name, "release")
+    released(name)
+}
+
+/// Names a folder of programs to measure instead of those of this checkout, to compare revisions.
+const MEASURED: &str = "BENCH_PROGRAMS";
+
+fn released(name: &str) -> Result<PathBuf> {
+    match env::var_os(MEASURED) {
+        Some(folder) => Ok(Path::new(&folder).join(name)),
+        None => built(name, "release"),
+    }
 }
 
 /// The checkout that this program was built in.

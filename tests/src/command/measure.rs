@@ -41,11 +41,11 @@ pub(super) fn wait_ready(service: &Service<'_>) -> Result<()> {
 /// Makes a service relist all pods, this many times.
 pub(super) fn relist(fake: &FakeApi, service: &Service<'_>, times: u64) -> Result<()> {
     for relist in 1..=times {
-        fake.forget();
+        fake.expire();
         wait(|| {
             let state: Value = serde_json::from_str(&service.get("/debug/state")?.1)?;
             let is_begun = state["watches"][0]["restarts"].as_u64() >= Some(relist);
-            // The watch begins when the list is complete.
+            // The watch is registered when the list is complete.
             Ok(is_begun && fake.watches(Watched::Pods) == 1)
         })?;
     }

@@ -168,7 +168,7 @@ fn a_killed_api_server_keeps_its_row_and_changes_no_other() {
 fn a_silent_cluster_costs_its_deadline_and_nothing_else() {
     // It may have to be built first.
     e2e::policyctl().unwrap();
-    // Connections are accepted by the kernel, and nobody ever looks at them.
+    // The kernel accepts connections, and no program ever reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let files = ["https", "http"].map(|scheme| {

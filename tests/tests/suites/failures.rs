@@ -1,4 +1,4 @@
-//! What users hear when a cluster cannot be reached, or not as they asked for: one sentence, soon.
+//! What users read when a cluster cannot be reached or refuses a request: one sentence, soon.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod user;
@@ -286,9 +286,9 @@ fn a_limited_user_gets_what_is_allowed_and_hears_what_is_not() {
             let arguments = arguments.chain(option).collect::<Vec<_>>();
             let run = cli::run(&limited, &arguments, "");
             assert_eq!(run.code, Some(code), "{arguments:?}: {}", run.stderr);
-            let told =
+            let expected =
                 if own { String::new() } else { format!("error: {others}: pods is forbidden") };
-            assert!(run.stderr.starts_with(&told), "{}", run.stderr);
+            assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
             assert_eq!(run.stderr.lines().count(), usize::from(!own), "{}", run.stderr);
             serde_json::from_str::<Value>(&run.stdout).unwrap()
         };
@@ -303,8 +303,8 @@ fn a_limited_user_gets_what_is_allowed_and_hears_what_is_not() {
         assert_eq!((pods.as_array().unwrap().len(), &pods[0]["name"]), (1, &json!("only")));
     }
     let run = cli::run(&limited, &["analyze"], "");
-    let told = format!("\nNot read:\n  {others}: pods is forbidden: User \"limited-");
-    assert!(run.stdout.contains(&told), "{}", run.stdout);
+    let expected = format!("\nNot read:\n  {others}: pods is forbidden: User \"limited-");
+    assert!(run.stdout.contains(&expected), "{}", run.stdout);
 }
 
 #[test]

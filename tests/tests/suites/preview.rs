@@ -136,7 +136,7 @@ fn objects_that_the_webhook_would_deny_are_listed() {
              (check latest-tag, high); use a fixed tag or digest"
         )
     );
-    // Applied, it is what the owner of the workload would be told.
+    // After the policy is applied, the owner of the workload gets the same answer.
     cli::expect(testbed, 0, &["import", "-"], &new);
     let answer = cli::expect(testbed, 1, &["admit", "-f", "-"], &cli::web(&namespace));
     assert!(answer.contains(denied["message"].as_str().unwrap()), "{answer}");

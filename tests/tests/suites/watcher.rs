@@ -1,4 +1,4 @@
-//! The watcher beside a real API server: what it tells is what `policyctl analyze` finds.
+//! The watcher on a real API server: its scores equal those of `policyctl analyze`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod election;
@@ -43,21 +43,21 @@ fn json_of(service: &Service<'_>, path: &str) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-/// Waits until the watcher tells exactly what `policyctl analyze` finds.
+/// Waits until the scores of the watcher equal those of `policyctl analyze`.
 fn assert_agrees(testbed: &Testbed, watcher: &Service<'_>) {
     let both = || {
         let scores = json_of(watcher, "/scores");
         let report = cli::analysis(testbed, &[]);
-        let told = json!({ "cluster": scores["cluster"], "namespaces": scores["namespaces"] });
+        let exported = json!({ "cluster": scores["cluster"], "namespaces": scores["namespaces"] });
         let found = json!({ "cluster": report["summary"], "namespaces": report["namespaces"] });
-        (told, found)
+        (exported, found)
     };
     let agrees = testbed.wait_for("both to agree", SURELY, || {
-        let (told, found) = both();
-        Ok(told == found)
+        let (exported, found) = both();
+        Ok(exported == found)
     });
-    let (told, found) = both();
-    assert_eq!(told, found, "{agrees:?}\n{}", watcher.logs().unwrap());
+    let (exported, found) = both();
+    assert_eq!(exported, found, "{agrees:?}\n{}", watcher.logs().unwrap());
 }
 
 fn leads(watcher: &Service<'_>) -> bool {
@@ -110,7 +110,7 @@ fn a_pod_is_late_on_time_and_a_namespace_goes_with_its_last_pod() {
     let after = made.elapsed();
     assert!(after >= Duration::from_secs(4), "{after:?}");
     assert!(after <= Duration::from_secs(8), "{after:?}");
-    assert_eq!(events(), seen, "no event told of it");
+    assert_eq!(events(), seen, "no event announced it");
     delete_pod(&testbed, &namespace, "waits");
     testbed.wait_for("the series to go", SURELY, || Ok(late().is_none())).unwrap();
     let metrics = watcher.metrics().unwrap();

@@ -114,7 +114,7 @@ impl AdmissionTestbed {
         (run.code == Some(0), run.stderr)
     }
 
-    /// Waits until what the API server is told of webhooks and policies has reached all: a pod
+    /// Waits until the webhook configuration and the policies have taken effect everywhere: a pod
     /// that is known to be denied is.
     fn wait_until_denied(&self, namespace: &str) {
         self.testbed

@@ -6,7 +6,7 @@ use super::measure::Row;
 pub(super) const COMMAND: &str = "bench-watcher";
 pub(super) const ROWS: [Row; 8] = [
     ("rss_mib_100k", AtMost(64.0), "resident, 100 000 pods, after 10 relists"),
-    ("sync_ratio", AtMost(1.5), "start to ready / reading the pages"),
+    ("sync_ratio", AtMost(1.5), "start to ready / reading the streamed list"),
     ("event_ratio", AtLeast(0.6), "events a second / reading the stream"),
     ("event_cost_growth", AtMost(1.3), "processor time, 100 000 pods / 1 000"),
     ("event_to_metric_ms", AtMost(20.0), "99th percentile at 1 000 events a second"),

@@ -19,8 +19,6 @@ use super::process;
 
 const PODS: usize = 100_000;
 const FEW: usize = 1_000;
-/// Pods in a page of the baseline.
-const PAGE: u32 = 250;
 const SYNCS: usize = 3;
 const RELISTS: u64 = 10;
 const EVENTS: usize = 40_000;
@@ -84,15 +82,17 @@ impl Bench {
         Ok((watcher, start.elapsed()))
     }
 
-    /// The time from the start of the process until it is ready, against reading the same pages.
+    /// The time from the start of the process until it is ready, against reading the same streamed
+    /// list.
     fn sync_ratio(&self, fake: &FakeApi) -> Result<f64> {
         let kubeconfig = self.kubeconfig(fake)?;
         let mut ratios = Vec::new();
         for _ in 0..SYNCS {
             let client = self.runtime.block_on(bench_live::client(&kubeconfig))?;
             let start = Instant::now();
-            self.runtime.block_on(bench_live::read_only(&client, PAGE))?;
+            self.runtime.block_on(reader::streamed_list(&client))?;
             let read = start.elapsed();
+            fake.end(Watched::Reader);
             let (_, ready) = self.watcher("sync", &kubeconfig)?;
             say(&format!("reading {read:.2?}, ready after {ready:.2?}"));
             ratios.push(ready.as_secs_f64() / read.as_secs_f64());

@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::super::bench_live;
 
-/// Reads a streamed list up to its end.
+/// Reads a streamed list up to its end. API servers ignore the parameter `reader`.
 pub(super) async fn streamed_list(client: &Client) -> Result<()> {
     let watch = "/api/v1/pods?watch=true&allowWatchBookmarks=true&sendInitialEvents=true\
-                 &resourceVersionMatch=NotOlderThan";
+                 &resourceVersionMatch=NotOlderThan&reader=true";
     let request = http::Request::get(watch).body(Vec::new())?;
     let mut stream = client.request_stream(request).await?;
     let mut line = Vec::new();

@@ -1,12 +1,11 @@
-//! An API server that is quick enough for 100 000 pods: it makes them as it sends them. It speaks
-//! the real protocol: lists in pages, watches in chunks, writes with versions, each of which its
-//! watches are told.
+//! An API server that is quick enough for 100 000 pods, because it generates them as it sends them:
+//! streamed lists, watches, and writes with resourceVersions.
 //!
 //! ```text
-//! wire       requests, answers, chunks
-//! pods       made as they are sent
-//! store      what is kept: policies, audit results, Leases
-//! policies   what a policy looks like
+//! wire       requests and responses
+//! pods       generated pods
+//! store      stored objects: policies, audit results, Leases
+//! policies   the content of a policy
 //! ```
 
 mod pods;
@@ -14,31 +13,41 @@ mod policies;
 mod store;
 mod wire;
 
-use std::io::BufReader;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use http::{Request, Response, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::spawn_blocking;
 
 pub(super) use pods::Shape;
 use pods::Template;
 pub(super) use policies::spec as policy_spec;
 use store::Store;
-use wire::{Answer, Call, chunk, done, refused, send};
+use wire::{Answer, Call, bookmark, event, refused};
 
-/// Chunks that wait for a slow client; then who sends them waits as well.
+/// The threads of the server.
+const THREADS: usize = 2;
+/// The chunks that wait for a slow client. The sender of the next one waits as well.
 const QUEUE: usize = 64;
-/// A watch without events is told that there are none, as real servers do.
+/// Pods in a chunk of a streamed list.
+const CHUNK: usize = 8;
+/// A quiet watch gets a bookmark, as from real servers.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 
 /// The watches of one kind, each by the channel to its connection.
-type Watches = Mutex<Vec<SyncSender<Vec<u8>>>>;
+type Watches = Mutex<Vec<Sender<Bytes>>>;
 
 /// The server. It ends with the process.
 pub(super) struct FakeApi {
@@ -48,21 +57,21 @@ pub(super) struct FakeApi {
 
 struct Shared {
     shape: Shape,
-    /// How many there are by now.
+    /// The number of pods.
     pods: AtomicUsize,
-    /// Of the last change of a pod.
+    /// The resourceVersion of the last change of a pod.
     version: AtomicU64,
     template: Template,
     store: Mutex<Store>,
     watches: [Watches; 4],
 }
 
-/// Which watches are meant.
+/// A group of watches.
 #[derive(Clone, Copy)]
 pub(super) enum Watched {
-    /// The pods, by the service that is measured.
+    /// Of pods, by the service that is measured.
     Pods,
-    /// The pods, by who only reads.
+    /// Of pods, by the baseline.
     Reader,
     Policies,
     AuditResults,
@@ -81,13 +90,10 @@ impl FakeApi {
             store: Mutex::default(),
             watches: Default::default(),
         });
+        listener.set_nonblocking(true)?;
+        let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
         let for_listener = Arc::clone(&shared);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&for_listener);
-                thread::spawn(move || serve(&stream, &shared));
-            }
-        });
+        thread::spawn(move || runtime.block_on(serve(listener, for_listener)));
         let for_bookmarks = Arc::clone(&shared);
         thread::spawn(move || {
             loop {
@@ -98,7 +104,7 @@ impl FakeApi {
         Ok(Self { addr, shared })
     }
 
-    /// A server with policies of these names in each namespace, which are `team-0` and so on.
+    /// A server with policies of these names in each namespace: `team-0` and so on.
     pub(super) fn with_policies(shape: Shape, names: &[&str]) -> Result<Self> {
         let fake = Self::start(shape)?;
         for number in 0..shape.namespaces {
@@ -130,32 +136,32 @@ impl FakeApi {
         pod.len()
     }
 
-    /// Changes pods: so many events, each of another pod, with this number of restarts.
+    /// Sends this many events, each for another pod, with this number of restarts.
     pub(super) fn change(&self, watched: Watched, first: usize, events: usize, restarts: u64) {
         let pods = self.shared.pods.load(Ordering::Relaxed);
         let mut text = Vec::new();
         for number in first..first + events {
             self.event(&mut text, "MODIFIED", number % pods, restarts);
         }
-        self.shared.send(watched, &text);
+        self.shared.send(watched, &text.into());
     }
 
-    /// Makes a pod.
+    /// Adds a pod.
     pub(super) fn add(&self, watched: Watched) {
         let mut text = Vec::new();
         let number = self.shared.pods.fetch_add(1, Ordering::Relaxed);
         self.event(&mut text, "ADDED", number, 0);
-        self.shared.send(watched, &text);
+        self.shared.send(watched, &text.into());
     }
 
-    /// Forgets all versions of pods: who watches has to list anew.
-    pub(super) fn forget(&self) {
+    /// Ends the watch of pods with 410 (Expired), so that the client has to relist.
+    pub(super) fn expire(&self) {
         let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old","status":"Failure"}}"#;
-        self.shared.send(Watched::Pods, format!("{gone}\n").as_bytes());
+        self.shared.send(Watched::Pods, &format!("{gone}\n").into());
         self.end(Watched::Pods);
     }
 
-    /// How many such watches there are.
+    /// The number of watches.
     pub(super) fn watches(&self, watched: Watched) -> usize {
         self.shared.watches(watched).len()
     }
@@ -165,23 +171,19 @@ impl FakeApi {
         self.shared.watches(watched).clear();
     }
 
-    /// How often the status of a policy was written.
+    /// The number of policy statuses written.
     pub(super) fn statuses_written(&self) -> usize {
         self.shared.store().statuses
     }
 
     fn event(&self, text: &mut Vec<u8>, kind: &str, number: usize, restarts: u64) {
         let version = self.shared.version.fetch_add(1, Ordering::Relaxed);
-        text.extend_from_slice(b"{\"type\":\"");
-        text.extend_from_slice(kind.as_bytes());
-        text.extend_from_slice(b"\",\"object\":");
-        self.shared.template.write(text, number, version, restarts);
-        text.extend_from_slice(b"}\n");
+        self.shared.pod_event(text, kind, number, version, restarts);
     }
 }
 
 impl Shared {
-    fn watches(&self, watched: Watched) -> MutexGuard<'_, Vec<SyncSender<Vec<u8>>>> {
+    fn watches(&self, watched: Watched) -> MutexGuard<'_, Vec<Sender<Bytes>>> {
         self.watches[watched as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,86 +191,89 @@ impl Shared {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, watched: Watched, text: &[u8]) {
-        let chunk = chunk(text);
-        self.watches(watched).retain(|watch| watch.send(chunk.clone()).is_ok());
+    fn send(&self, watched: Watched, text: &Bytes) {
+        self.watches(watched).retain(|watch| watch.blocking_send(text.clone()).is_ok());
     }
 
     fn send_bookmarks(&self) {
-        let version = self.version.load(Ordering::Relaxed).to_string();
-        let bookmark = json!({ "metadata": { "resourceVersion": version } });
-        self.send(Watched::Pods, event("BOOKMARK", &bookmark).as_bytes());
-        for watched in [Watched::Policies, Watched::AuditResults] {
-            // While no write can come between the version and the bookmark.
-            let store = self.store();
-            let bookmark =
-                json!({ "metadata": { "resourceVersion": store.version().to_string() } });
-            self.send(watched, event("BOOKMARK", &bookmark).as_bytes());
-        }
-    }
-
-    fn page(&self, limit: usize, from: usize) -> Answer {
-        let pods = self.pods.load(Ordering::Relaxed);
         let version = self.version.load(Ordering::Relaxed);
-        let end = (from + limit).min(pods);
-        let next = if end < pods { end.to_string() } else { String::new() };
-        let metadata = json!({ "resourceVersion": version.to_string(), "continue": next });
-        let mut body = format!(
-            "{{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{metadata},\"items\":["
-        )
-        .into_bytes();
-        for place in from..end {
-            if place > from {
-                body.push(b',');
-            }
-            let number = self.shape.at(place);
-            self.template.write(&mut body, number, 500, self.shape.restarts(number));
-        }
-        body.extend_from_slice(b"]}");
-        (200, body)
-    }
-
-    /// Answers what is no watch.
-    fn answer(&self, call: &Call) -> Result<Answer> {
-        match &*call.resource {
-            "pods" => {
-                let (limit, from) = (call.number("limit"), call.number("continue"));
-                Ok(self.page(limit.unwrap_or(500), from.unwrap_or(0)))
-            }
-            // Nobody reads them here.
-            "events" => Ok(done(&call.json()?)),
-            resource => {
-                let mut store = self.store();
-                let (answer, told) = store.handle(call)?;
-                if let (Some((kind, object)), Some(watched)) = (told, watched(resource)) {
-                    // The store stays locked, so that the events come in the order of versions.
-                    self.send(watched, event(kind, &object).as_bytes());
-                }
-                Ok(answer)
-            }
-        }
-    }
-
-    /// Sends what comes, and first what came since the version that the client has.
-    fn watch(&self, stream: &TcpStream, call: &Call) -> Result<()> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let mut missed = Vec::new();
-        if let Some(watched) = watched(&call.resource) {
+        self.send(Watched::Pods, &bookmark(version, false).into());
+        for watched in [Watched::Policies, Watched::AuditResults] {
+            // The lock keeps writes from coming between the resourceVersion and the bookmark.
             let store = self.store();
-            let newer = store.newer(&call.resource, call.number("resourceVersion").unwrap_or(0));
-            let newer = newer.iter().map(|object| chunk(event("MODIFIED", object).as_bytes()));
-            missed.extend(newer);
-            self.watches(watched).push(sender);
-        } else {
-            let is_reader = call.query("reader").is_some();
-            let watched = if is_reader { Watched::Reader } else { Watched::Pods };
-            self.watches(watched).push(sender);
+            self.send(watched, &bookmark(store.version(), false).into());
         }
-        wire::stream(stream, missed.into_iter().chain(receiver))
+    }
+
+    fn pod_event(&self, text: &mut Vec<u8>, kind: &str, pod: usize, version: u64, restarts: u64) {
+        text.extend_from_slice(b"{\"type\":\"");
+        text.extend_from_slice(kind.as_bytes());
+        text.extend_from_slice(b"\",\"object\":");
+        self.template.write(text, pod, version, restarts);
+        text.extend_from_slice(b"}\n");
+    }
+
+    /// Answers a request that is not a watch.
+    fn answer(&self, call: &Call) -> Result<Answer> {
+        // No suite reads Events.
+        if call.resource == "events" {
+            return Ok((StatusCode::OK, call.json()?));
+        }
+        let mut store = self.store();
+        let (answer, change) = store.handle(call)?;
+        if let (Some((kind, object)), Some(watched)) = (change, stored(&call.resource)) {
+            // The store stays locked, so that events are sent in the order of their versions.
+            self.send(watched, &event(kind, &object).into());
+        }
+        Ok(answer)
+    }
+
+    /// Sends the initial list, or what is newer than the client's resourceVersion; then registers
+    /// the watch.
+    fn begin_watch(&self, call: &Call, watch: Sender<Bytes>) -> Result<()> {
+        let is_list = call.query("sendInitialEvents").is_some();
+        if let Some(watched) = stored(&call.resource) {
+            let store = self.store();
+            let version = call.query("resourceVersion").filter(|_| !is_list);
+            let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
+            for object in store.newer(&call.resource, version) {
+                let kind = if is_list { "ADDED" } else { "MODIFIED" };
+                watch.blocking_send(event(kind, object).into())?;
+            }
+            if is_list {
+                watch.blocking_send(bookmark(store.version(), true).into())?;
+            }
+            self.watches(watched).push(watch);
+            return Ok(());
+        }
+        let is_reader = call.query("reader").is_some();
+        // The lock keeps changes from coming before the end of the list.
+        let mut watches = self.watches(if is_reader { Watched::Reader } else { Watched::Pods });
+        if is_list {
+            self.list(&watch)?;
+        }
+        watches.push(watch);
+        Ok(())
+    }
+
+    /// Sends all pods.
+    fn list(&self, watch: &Sender<Bytes>) -> Result<()> {
+        let pods = self.pods.load(Ordering::Relaxed);
+        for first in (0..pods).step_by(CHUNK) {
+            let mut text = Vec::new();
+            for place in first..pods.min(first + CHUNK) {
+                let pod = self.shape.at(place);
+                self.pod_event(&mut text, "ADDED", pod, 500, self.shape.restarts(pod));
+            }
+            watch.blocking_send(text.into())?;
+        }
+        let version = self.version.load(Ordering::Relaxed);
+        Ok(watch.blocking_send(bookmark(version, true).into())?)
     }
 }
 
-fn watched(resource: &str) -> Option<Watched> {
+/// The watches of a resource whose objects are stored.
+fn stored(resource: &str) -> Option<Watched> {
     match resource {
         "devopspolicies" => Some(Watched::Policies),
         "policyauditresults" => Some(Watched::AuditResults),
@@ -276,27 +281,27 @@ fn watched(resource: &str) -> Option<Watched> {
     }
 }
 
-fn event(kind: &str, object: &Value) -> String {
-    // By hand, as the type has to come first.
-    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+/// Accepts connections until the process ends.
+async fn serve(listener: TcpListener, shared: Arc<Shared>) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request| handle(request, Arc::clone(&shared)));
+        // A connection ends when the client closes it.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
 }
 
-/// Answers the requests of a connection.
-fn serve(stream: &TcpStream, shared: &Shared) {
-    let _ = stream.set_nodelay(true);
-    let mut reader = BufReader::new(stream);
-    while let Ok(call) = Call::read(&mut reader) {
-        let done = if call.query("sendInitialEvents").is_some() {
-            // As servers before 1.34 do, so that the pages are those that the reader reads.
-            send(stream, &refused(422, "Invalid"))
-        } else if call.query("watch").is_some() {
-            shared.watch(stream, &call)
-        } else {
-            let answer = shared.answer(&call).unwrap_or_else(|_| refused(400, "BadRequest"));
-            send(stream, &answer)
-        };
-        if done.is_err() {
-            return;
-        }
+async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<wire::Body>> {
+    let call = Call::read(request).await?;
+    if call.query("watch").is_some() {
+        let (watch, events) = channel(QUEUE);
+        // An error means that the client closed the connection.
+        spawn_blocking(move || shared.begin_watch(&call, watch));
+        return Ok(wire::stream(events));
     }
+    let answer = spawn_blocking(move || shared.answer(&call)).await?;
+    Ok(wire::response(&answer.unwrap_or_else(|_| refused(StatusCode::BAD_REQUEST, "BadRequest"))))
 }

@@ -1,4 +1,4 @@
-//! Pods that are made as they are sent.
+//! Pods that are generated as they are sent.
 
 use std::io::Write as _;
 
@@ -8,22 +8,22 @@ use super::super::bench_live::pod;
 
 /// Deployments in each namespace.
 const WORKLOADS: usize = 10;
-/// What a pod that restarts too often is at, in the lists.
+/// The restarts of a failing pod in a list.
 const TOO_MANY: u64 = 4;
 
-/// Which pods there are.
+/// The pods of the cluster.
 #[derive(Clone, Copy)]
 pub(in crate::command) struct Shape {
     pub(in crate::command) pods: usize,
-    /// The pods are dealt out to them one by one.
+    /// Pod 0 is in the first, pod 1 in the second, and so on in turn.
     pub(in crate::command) namespaces: usize,
-    /// One pod in so many has restarted too often; none where this is none.
+    /// One pod in this many restarts too often.
     pub(in crate::command) failing: Option<usize>,
 }
 
 impl Shape {
-    /// The number of the pod at that place of a list. Lists go by namespace, as etcd keeps them:
-    /// what a client keeps of a namespace's pods is then close together.
+    /// The number of the pod at a position of a list. Lists are ordered by namespace, as those of
+    /// etcd are, so that a client stores the pods of a namespace close together.
     pub(super) fn at(self, place: usize) -> usize {
         let each = self.pods / self.namespaces;
         if place < each * self.namespaces {
@@ -33,7 +33,7 @@ impl Shape {
         }
     }
 
-    /// How often the pod of that number has restarted, as the lists have it.
+    /// The restarts of a pod in a list.
     pub(super) fn restarts(self, number: usize) -> u64 {
         let is_failing =
             self.failing.is_some_and(|every| (number / self.namespaces).is_multiple_of(every));
@@ -41,7 +41,7 @@ impl Shape {
     }
 }
 
-/// A pod as JSON, in pieces between which is put what differs from pod to pod.
+/// A pod as JSON, in pieces; the values that differ from pod to pod are written between them.
 pub(super) struct Template {
     pieces: Vec<(String, Hole)>,
     namespaces: usize,
@@ -57,7 +57,7 @@ enum Hole {
 }
 
 impl Template {
-    /// What the API server and the kubelet add to a pod is there as well, so that it has its size.
+    /// Includes what the API server and the kubelet add, so that the pod has a realistic size.
     pub(super) fn new(namespaces: usize) -> Self {
         let mut pod = pod(1);
         pod["apiVersion"] = json!("v1");

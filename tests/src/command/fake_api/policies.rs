@@ -1,8 +1,8 @@
-//! A policy as the API server keeps it.
+//! The content of a policy in the API server.
 
 use serde_json::{Value, json};
 
-/// All checks, with a limit that failing pods are beyond. An image that is not pinned is denied.
+/// All checks, with a limit that failing pods exceed. An image that is not pinned is denied.
 pub(in crate::command) fn spec() -> Value {
     json!({
         "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true,

@@ -1,11 +1,12 @@
-//! The few objects that are kept as they are: policies, their audit results, Leases.
+//! The objects that are stored: policies, audit results and Leases.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::wire::{Answer, Call, done, refused};
+use super::wire::{Answer, Call, refused};
 
 /// Resource, namespace and name.
 type Key = (String, String, String);
@@ -15,26 +16,26 @@ type Key = (String, String, String);
 pub(super) struct Store {
     objects: BTreeMap<Key, Value>,
     version: u64,
-    /// How often a status was written.
+    /// The number of statuses written.
     pub(super) statuses: usize,
 }
 
-/// What watches are to be told.
+/// The change that watches receive.
 pub(super) type Event = Option<(&'static str, Value)>;
 
 impl Store {
-    /// Of the last change.
+    /// The resourceVersion of the last change.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Objects of the resource that are newer than that version.
+    /// The objects of a resource with a higher resourceVersion.
     pub(super) fn newer(&self, resource: &str, version: u64) -> Vec<&Value> {
         let all = self.objects.iter().filter(|((of, ..), _)| of == resource);
         all.map(|(_, object)| object).filter(|object| self::version(object) > version).collect()
     }
 
-    /// Puts an object there, as if it had always been there.
+    /// Stores an object without an event.
     pub(super) fn keep(&mut self, resource: &str, object: Value) {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         let key = (resource.to_owned(), text("namespace"), text("name"));
@@ -42,14 +43,13 @@ impl Store {
         self.insert(key, object);
     }
 
-    /// Does what is asked for, and says what watches are to be told.
+    /// Carries out the request, and returns the change that watches receive.
     pub(super) fn handle(&mut self, call: &Call) -> Result<(Answer, Event)> {
         self.version += 1;
         let key = (call.resource.clone(), call.namespace.clone(), call.name.clone());
         let known = self.objects.get(&key).cloned();
         Ok(match (call.method.as_str(), known) {
-            ("GET", _) if call.name.is_empty() => (self.list(&call.resource), None),
-            ("GET", Some(object)) => (done(&object), None),
+            ("GET", Some(object)) => (done(object), None),
             ("POST", _) => self.create(key, call.json()?),
             ("PUT", Some(old)) => self.replace(key, &old, call.json()?),
             ("PATCH", Some(old)) if call.subresource == "status" => {
@@ -66,44 +66,36 @@ impl Store {
             }
             ("DELETE", Some(object)) => {
                 self.objects.remove(&key);
-                (done(&object), Some(("DELETED", object)))
+                (done(object.clone()), Some(("DELETED", object)))
             }
-            _ => (refused(404, "NotFound"), None),
+            _ => (refused(StatusCode::NOT_FOUND, "NotFound"), None),
         })
-    }
-
-    fn list(&self, resource: &str) -> Answer {
-        let version = self.version.to_string();
-        done(
-            &json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": version },
-            "items": self.newer(resource, 0) }),
-        )
     }
 
     fn create(&mut self, mut key: Key, object: Value) -> (Answer, Event) {
         object["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
         if self.objects.contains_key(&key) {
-            return (refused(409, "AlreadyExists"), None);
+            return (refused(StatusCode::CONFLICT, "AlreadyExists"), None);
         }
         let object = self.insert(key, object);
-        (done(&object), Some(("ADDED", object)))
+        (done(object.clone()), Some(("ADDED", object)))
     }
 
-    /// Takes an object that is based on the present version.
+    /// Stores an object that has the stored resourceVersion.
     fn replace(&mut self, key: Key, old: &Value, new: Value) -> (Answer, Event) {
         if version(old) == version(&new) {
             self.changed(key, new)
         } else {
-            (refused(409, "Conflict"), None)
+            (refused(StatusCode::CONFLICT, "Conflict"), None)
         }
     }
 
     fn changed(&mut self, key: Key, object: Value) -> (Answer, Event) {
         let object = self.insert(key, object);
-        (done(&object), Some(("MODIFIED", object)))
+        (done(object.clone()), Some(("MODIFIED", object)))
     }
 
-    /// Keeps an object with the present version, and gives it back.
+    /// Stores an object with the present resourceVersion, and returns it.
     fn insert(&mut self, key: Key, mut object: Value) -> Value {
         object["metadata"]["namespace"] = json!(key.1);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -115,4 +107,8 @@ impl Store {
 fn version(object: &Value) -> u64 {
     let text = object["metadata"]["resourceVersion"].as_str();
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn done(object: Value) -> Answer {
+    (StatusCode::OK, object)
 }

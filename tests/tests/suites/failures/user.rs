@@ -1,4 +1,4 @@
-//! policyctl as somebody runs it who has only a kubeconfig, and what that somebody has to hear.
+//! `policyctl` as run by a user who has only a kubeconfig, and the message that the user has to read.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -99,7 +99,7 @@ fn analyze(config: &Value) -> (Run, Duration) {
     (run, start.elapsed())
 }
 
-/// What is wrong with a failure, as far as a program can tell. All of `says` has to be in it.
+/// The faults of a failure message that a program can detect. All parts of `says` have to be in it.
 pub(super) fn complaints(run: &Run, says: &[&str]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut demand = |holds: bool, what: String| {

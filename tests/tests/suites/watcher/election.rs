@@ -1,4 +1,4 @@
-//! Two and three replicas: at most one tells scores, whatever happens to them.
+//! Two and three replicas: at most one exports scores at any time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,11 +16,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 const AFTER_RELEASE: Duration = Duration::from_secs(3);
 const AFTER_CRASH: Duration = Duration::from_secs(20);
 
-/// Whether a replica told scores when it was asked, and when that was.
+/// Whether a replica exported scores in one request, and the time of that request.
 #[derive(Debug)]
 struct Sample {
     replica: usize,
-    tells: bool,
+    exports: bool,
     from: Instant,
     to: Instant,
 }
@@ -30,24 +30,24 @@ fn sample(replica: usize, service: &Service<'_>, stop: &AtomicBool) -> Vec<Sampl
     let mut samples = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let from = Instant::now();
-        let told = service.get_within("/metrics", SHORT);
-        let tells = told.is_ok_and(|(status, text)| {
+        let answer = service.get_within("/metrics", SHORT);
+        let exports = answer.is_ok_and(|(status, text)| {
             status == 200 && Metrics::parse(&text).unwrap().has("cluster_health_score")
         });
-        samples.push(Sample { replica, tells, from, to: Instant::now() });
+        samples.push(Sample { replica, exports, from, to: Instant::now() });
         thread::sleep(PAUSE);
     }
     samples
 }
 
-/// Two answers of one replica, with nothing else of it between them, tell that it led all the time
-/// from the first to the second; so nobody else may have told anything in between.
+/// Two consecutive answers with scores show that a replica was the leader between them, so no other
+/// replica may have exported scores in that time.
 fn assert_one_at_a_time(samples: &[Sample], replicas: usize) {
     for replica in 0..replicas {
         let own: Vec<&Sample> = samples.iter().filter(|sample| sample.replica == replica).collect();
-        for pair in own.windows(2).filter(|pair| pair[0].tells && pair[1].tells) {
+        for pair in own.windows(2).filter(|pair| pair[0].exports && pair[1].exports) {
             let between = |other: &&Sample| {
-                other.tells
+                other.exports
                     && other.replica != replica
                     && other.from >= pair[0].to
                     && other.to <= pair[1].from
@@ -60,8 +60,8 @@ fn assert_one_at_a_time(samples: &[Sample], replicas: usize) {
 
 fn leader(replicas: &[Service<'_>]) -> Option<usize> {
     replicas.iter().position(|replica| {
-        let told = replica.get_within("/metrics", SHORT);
-        told.is_ok_and(|(_, text)| text.contains("\ncluster_health_score "))
+        let answer = replica.get_within("/metrics", SHORT);
+        answer.is_ok_and(|(_, text)| text.contains("\ncluster_health_score "))
     })
 }
 
@@ -112,7 +112,7 @@ fn at_every_moment_at_most_one_replica_tells_scores() {
     });
     replicas[second] = start(&testbed, "e", &kubeconfig);
 
-    // A leader that stands still for longer than the Lease, and then goes on.
+    // A leader that is stopped for longer than the lease duration, and then continues.
     let fourth = observed(&replicas, || {
         replicas[third].signal(Signal::Stop).unwrap();
         let (fourth, took) = successor(&testbed, &replicas, Some(third), AFTER_CRASH);
@@ -129,7 +129,7 @@ fn at_every_moment_at_most_one_replica_tells_scores() {
         thread::sleep(Duration::from_secs(17));
         assert_eq!(leader(&replicas), None, "nobody can know that nobody else leads");
         let last = json_of(&replicas[fourth], "/scores");
-        assert_eq!(last["cluster"]["pods"], 1, "what was last known is still told as such");
+        assert_eq!(last["cluster"]["pods"], 1, "the last known scores are still exported");
         testbed.restart_api_server().unwrap();
         successor(&testbed, &replicas, None, AFTER_CRASH);
         thread::sleep(Duration::from_secs(3));

@@ -112,7 +112,7 @@ fn an_api_server_that_is_away_leaves_the_last_true_score() {
     assert_eq!(numbers(&before), [Some(90.0), Some(2.0), Some(0.0)]);
     testbed.kill_api_server().unwrap();
     let away = Instant::now();
-    // As long as it leads it tells the last truth; later nothing, and never anything else.
+    // While it is the leader it exports the last known scores; afterwards none.
     while away.elapsed() < Duration::from_secs(14) {
         let metrics = watcher.metrics().unwrap();
         let expected =
@@ -125,7 +125,7 @@ fn an_api_server_that_is_away_leaves_the_last_true_score() {
         metrics.value("watch_last_event_timestamp_seconds", &[("kind", "Pod")]).unwrap()
     };
     let last = watcher.metrics().unwrap();
-    assert!(heard(&last) <= heard(&before) + 5.0, "its age is told");
+    assert!(heard(&last) <= heard(&before) + 5.0, "the age of the data is exported");
     assert_eq!(watcher.get("/readyz").unwrap().0, 200);
     testbed.restart_api_server().unwrap();
     testbed.apply(&pod("default", "three")).unwrap();
@@ -183,7 +183,7 @@ fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
     let watcher = start(&testbed, "watcher", &kubeconfig);
     wait_until_leads(&testbed, &watcher, SURELY);
     let (addr, stop) = (watcher.addr(), AtomicBool::new(false));
-    // Each asks again and again, a connection each time, and tells what it lost.
+    // Each client sends requests in a loop, on a new connection each time, and counts its failures.
     let ask = || {
         let (mut answers, mut lost) = (0, Vec::new());
         while !stop.load(Ordering::Relaxed) {

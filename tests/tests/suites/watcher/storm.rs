@@ -24,7 +24,7 @@ enum Change {
     Delete,
     /// A merge patch of the status.
     Status(Value),
-    /// A merge patch of labels, which no check looks at.
+    /// A merge patch of labels, on which no check depends.
     Label(Value),
 }
 
@@ -147,7 +147,8 @@ fn the_numbers_are_those_of_a_recount_after_any_storm() {
     });
     assert_agrees(&testbed, &watcher);
 
-    // It stands still, is cut off, and by the time it goes on nobody remembers where it was.
+    // The watcher is stopped and its connection is closed. When it continues, the server no longer has
+    // its resourceVersion.
     watcher.signal(Signal::Stop).unwrap();
     testbed.kill_api_server().unwrap();
     testbed.restart_api_server().unwrap();

@@ -67,7 +67,7 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
     for file in ["tls.crt", "tls.key"] {
         symlink(format!("..data/{file}"), mounted.join(file)).unwrap();
     }
-    // Of another CA each time, and valid for another time, by which they are told apart.
+    // Of another CA each time, and valid for another time, which tells them apart.
     let generated: Vec<_> = (1..=ROTATIONS)
         .map(|number| {
             let folder = admission.testbed.folder().join(format!("certificates-{number}"));
@@ -167,7 +167,7 @@ fn pass_on(from: &TcpStream, to: &TcpStream) {
 fn no_verdict_is_lost_while_replicas_are_replaced() {
     let admission = AdmissionTestbed::new(&Parts::new("rolling"));
     let shop = admission.strict();
-    // The front hears of an end after half of that.
+    // The load balancer learns of a shutdown after half of that.
     let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "2")];
     let start = |name: &str| admission.start(name, program(), &drain);
     let old = [start("a"), start("b")];

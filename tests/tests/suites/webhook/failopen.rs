@@ -1,4 +1,4 @@
-//! Whatever goes wrong, pods are created, and somebody hears why.
+//! On every fault of the webhook pods are created, with the reason in a warning.
 
 use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
@@ -34,11 +34,11 @@ fn faults_of_judging_let_in_with_a_warning_and_a_count() {
     for (image, reason) in
         [("fault.example/panic", "panic"), ("fault.example/slow-2000", "deadline")]
     {
-        let told = admission.lets_in(&shop, reason, image);
-        assert!(told.starts_with("Warning: "), "{told}");
-        assert!(in_doubt(&webhook, reason) >= Some(1.0), "{reason}: {told}");
+        let warning = admission.lets_in(&shop, reason, image);
+        assert!(warning.starts_with("Warning: "), "{warning}");
+        assert!(in_doubt(&webhook, reason) >= Some(1.0), "{reason}: {warning}");
     }
-    // It goes on.
+    // It still judges.
     admission.wait_until_denied(&shop);
 }
 
@@ -46,7 +46,7 @@ fn faults_of_judging_let_in_with_a_warning_and_a_count() {
 fn before_policies_are_known_nobody_is_denied() {
     let admission = AdmissionTestbed::new(&Parts::new("unsynced"));
     let shop = admission.strict();
-    // Whoever may not list policies never knows them.
+    // Without the right to watch policies the webhook never has any.
     let blind = admission.testbed.service_account("kube-devops", "blind", "[]").unwrap();
     let webhook = admission.launch("webhook", program()).kubeconfig(&blind).start().unwrap();
     let (status, body) = webhook.get("/readyz").unwrap();
@@ -56,8 +56,8 @@ fn before_policies_are_known_nobody_is_denied() {
     admission
         .testbed
         .wait_for("the API server to call", SURELY, || {
-            let (_, told) = admission.would_let_in(&shop);
-            Ok(told.starts_with("Warning: "))
+            let (_, warning) = admission.would_let_in(&shop);
+            Ok(warning.starts_with("Warning: "))
         })
         .unwrap();
     assert!(in_doubt(&webhook, "not_synced") >= Some(1.0));
@@ -213,10 +213,10 @@ fn a_policy_that_cannot_be_judged_by_is_left_out_and_the_others_still_deny() {
     create_undecodable(&admission.testbed, &shop, "broken");
     let webhook = admission.start("webhook", program(), &[]);
     admission.install(&webhook);
-    let told = || Ok(admission.would_let_in(&shop).1.contains("Warning: "));
-    admission.testbed.wait_for("the API server to call", SURELY, told).unwrap();
-    let (is_let_in, told) = admission.would_let_in(&shop);
-    assert!(is_let_in && told.contains("broken"), "{told}");
+    let warning = || Ok(admission.would_let_in(&shop).1.contains("Warning: "));
+    admission.testbed.wait_for("the API server to call", SURELY, warning).unwrap();
+    let (is_let_in, warning) = admission.would_let_in(&shop);
+    assert!(is_let_in && warning.contains("broken"), "{warning}");
     assert!(in_doubt(&webhook, "invalid_policy") >= Some(1.0));
     let (_, state) = webhook.get("/debug/state").unwrap();
     assert!(state.contains(&format!("{shop}/broken: the policy cannot be read")), "{state}");
@@ -244,7 +244,7 @@ fn an_expired_certificate_keeps_nobody_out() {
     admission.wait_until_denied(&shop);
     let is_over = || Ok(SystemTime::now() > end);
     admission.testbed.wait_for("the certificate to expire", SURELY, is_over).unwrap();
-    // A connection that is open goes on: certificates are looked at when one begins.
+    // An open connection is kept: certificates are checked in the handshake only.
     admission.testbed.kill_api_server().unwrap();
     admission.testbed.restart_api_server().unwrap();
     admission.lets_in(&shop, "expired", "nginx");

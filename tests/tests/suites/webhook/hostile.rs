@@ -88,8 +88,8 @@ fn what_means_harm_harms_nobody_else() {
     attack.is_over("nothing");
 
     for size in [LARGEST + 1, 8 << 20] {
-        let told = attack.post("application/json", &vec![b' '; size]);
-        assert_eq!(told, "HTTP/1.1 413 Payload Too Large");
+        let answer = attack.post("application/json", &vec![b' '; size]);
+        assert_eq!(answer, "HTTP/1.1 413 Payload Too Large");
     }
     attack.is_over("bodies too large");
     // As large as may be, all of it in one text, many at a time.
@@ -105,22 +105,22 @@ fn what_means_harm_harms_nobody_else() {
 
     let slow = "POST /validate HTTP/1.1\r\nHost: w\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
     let start = Instant::now();
-    let told = attack.send(slow, b"");
-    assert!(told.is_empty() || told.contains(" 408 "), "{told}");
+    let answer = attack.send(slow, b"");
+    assert!(answer.is_empty() || answer.contains(" 408 "), "{answer}");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     attack.is_over("a slow body");
 
     for (what, body) in hostile_reviews() {
-        let told = attack.post("application/json", body.as_bytes());
-        assert!(told.contains(" 200 ") || told.contains(" 400 "), "{what}: {told}");
+        let answer = attack.post("application/json", body.as_bytes());
+        assert!(answer.contains(" 200 ") || answer.contains(" 400 "), "{what}: {answer}");
     }
-    let told = attack.post("text/plain", review(&shop, "u", "nginx").as_bytes());
-    assert!(told.contains(" 415 "), "{told}");
+    let answer = attack.post("text/plain", review(&shop, "u", "nginx").as_bytes());
+    assert!(answer.contains(" 415 "), "{answer}");
     attack.is_over("odd reviews");
 
     let head = format!("GET /healthz HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
-    let told = attack.send(&head, b"");
-    assert!(told.is_empty() || told.contains(" 431 "), "{told}");
+    let answer = attack.send(&head, b"");
+    assert!(answer.is_empty() || answer.contains(" 431 "), "{answer}");
     attack.is_over("a flood of headers");
 
     // Each takes a file descriptor here as well; where there are not so many, all there are.

@@ -1,5 +1,5 @@
-//! The webhook with nothing but what the installation brings along: it issues its certificate, tells
-//! the API server, and goes on whatever somebody does to either.
+//! The webhook with nothing but the installed objects: it issues its certificate, publishes the
+//! caBundle, and recovers when somebody changes either.
 
 mod rotation;
 
@@ -53,7 +53,7 @@ impl SelfManaged {
         webhook.trust(&authorities(&self.secret()["ca.crt"])).unwrap();
     }
 
-    /// Has the API server call that address. Whom to trust, the webhook tells it.
+    /// Registers that address with the API server. The webhook itself publishes the caBundle.
     pub(super) fn install(&self, addr: SocketAddr) {
         let url = format!("https://{addr}");
         let install = ["webhook", "install-config", "--url", &url];
@@ -93,7 +93,7 @@ impl SelfManaged {
 
     /// Waits until the API server trusts what the Secret has, and nothing else.
     fn wait_until_told(&self) {
-        self.wait("the API server to be told", || {
+        self.wait("the caBundle to be published", || {
             let secret = self.secret();
             secret.get("ca.crt").is_some_and(|trusted| *trusted == self.bundle())
         });
@@ -177,7 +177,7 @@ fn without_the_secret_it_goes_on_and_says_what_to_do() {
                  apply the installation again";
     world.wait("it to say so", || webhook.logs().unwrap().contains(words));
     world.wait("a second look", || failed(&webhook, "read_secret") >= 2.0);
-    assert_eq!(webhook.logs().unwrap().matches(words).count(), 1, "told once");
+    assert_eq!(webhook.logs().unwrap().matches(words).count(), 1, "logged once");
     assert_eq!(webhook.get("/readyz").unwrap().0, 200);
     assert!(!world.admission.would_let_in(&shop).0, "it denies as before");
     world.admission.testbed.install_base().unwrap();

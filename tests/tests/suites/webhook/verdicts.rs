@@ -1,4 +1,4 @@
-//! What people are told at the admission: denied, warned, allowed, by real API server calls.
+//! What `kubectl` prints when a real API server calls the webhook: denied, warned, allowed.
 
 use std::sync::LazyLock;
 

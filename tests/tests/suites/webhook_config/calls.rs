@@ -19,8 +19,8 @@ impl Calls {
         let counted = Arc::clone(&count);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                // Before it hangs up: whoever called goes on only then, so no call is missed by
-                // who looks at the number after the API server answered.
+                // Counted before the connection is closed: the caller continues only then, so a test
+                // that reads the number after the API server's answer misses no call.
                 counted.fetch_add(1, Ordering::SeqCst);
                 drop(stream);
             }
