@@ -6,6 +6,7 @@ use kube_core::ObjectMeta;
 use serde::Deserialize;
 
 use crate::api::{DevOpsPolicy, DevOpsPolicySpec};
+use crate::policy::CompiledPolicy;
 
 /// A ready-made policy.
 #[derive(Debug)]
@@ -57,6 +58,12 @@ impl Bundle {
             .iter()
             .find(|bundle| bundle.name == name)
             .ok_or_else(|| UnknownBundle { name: name.to_owned() })
+    }
+
+    /// The policy, ready to judge.
+    #[must_use]
+    pub fn compiled(&self) -> CompiledPolicy {
+        CompiledPolicy::of_valid(&self.spec)
     }
 
     /// The bundle as an object to apply.

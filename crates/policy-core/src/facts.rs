@@ -45,7 +45,7 @@ pub struct PodFacts {
 /// The input of the checks, beside policy and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedFacts {
-    /// The phase; a template is [`Lifecycle::Active`].
+    /// The phase; a template is [`Lifecycle::Active`] unless its Job has ended.
     pub lifecycle: Lifecycle,
     /// Regular containers, then init containers, ephemeral containers and image volumes, each in
     /// the order of their list.
@@ -154,7 +154,11 @@ impl PodFacts {
     pub fn of_object(kind: ObjectKind, object: &ObjectView, namespace: &str) -> Option<Self> {
         let status = (kind == ObjectKind::Pod).then_some(&object.status);
         let spec = spec_with_containers(kind, &object.spec)?;
-        Some(facts(kind, &object.metadata, spec, status, namespace))
+        let mut facts = facts(kind, &object.metadata, spec, status, namespace);
+        if kind == ObjectKind::Job && object.status.conditions.has_job_ended {
+            facts.checked.lifecycle = Lifecycle::Ended;
+        }
+        Some(facts)
     }
 
     /// Drops the facts of the status, which do not count at admission.

@@ -52,7 +52,7 @@ impl CompiledPolicy {
         Ok(Self::of_valid(spec))
     }
 
-    fn of_valid(spec: &DevOpsPolicySpec) -> Self {
+    pub(crate) fn of_valid(spec: &DevOpsPolicySpec) -> Self {
         let severities = spec.severity_overrides.clone().unwrap_or_default();
         let weights = spec.weights.clone().unwrap_or_default();
         let mut policy = Self {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use policy_core::api::DevOpsPolicySpec;
 use policy_core::bundle::Bundle;
 use policy_core::manifest::read_policy;
 use policy_core::namespaces::ExcludedNamespaces;
@@ -78,10 +77,9 @@ impl Config {
     /// Everything that is wrong with `bundle` and `policy`.
     pub fn compile_policy(&self) -> Result<CompiledPolicy, PolicyError> {
         let bundle = self.bundle.as_deref().map(|name| {
-            let bundle = Bundle::named(name).map_err(|error| vec![error.to_string()])?;
-            compile(&bundle.spec)
+            Bundle::named(name).map(Bundle::compiled).map_err(|error| vec![error.to_string()])
         });
-        let policy = self.policy.as_deref().map(|path| compile(&policy_file(path)?));
+        let policy = self.policy.as_deref().map(policy_file);
         let mut problems = Vec::new();
         if bundle.is_some() && policy.is_some() {
             problems.push((POLICY, "must not be set together with `bundle`".to_owned()));
@@ -118,21 +116,15 @@ impl Config {
     }
 }
 
-fn compile(spec: &DevOpsPolicySpec) -> Result<CompiledPolicy, Vec<String>> {
-    CompiledPolicy::compile(spec)
-        .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
-}
-
 /// The policy of a file, else everything that is wrong with it.
-fn policy_file(file: &Path) -> Result<DevOpsPolicySpec, Vec<String>> {
+fn policy_file(file: &Path) -> Result<CompiledPolicy, Vec<String>> {
     let name = file.display();
     let bytes = files::read(file, LARGEST_POLICY);
     let bytes = bytes.map_err(|error| vec![format!("{name}: {error}")])?;
-    let policy = read_policy(&bytes);
-    let policy = policy.map_err(|failures| {
-        failures.iter().map(|failure| format!("{name}:{failure}")).collect::<Vec<_>>()
-    });
-    Ok(policy?.spec)
+    match read_policy(&bytes) {
+        Ok(policy) => Ok(policy.compiled),
+        Err(failures) => Err(failures.iter().map(|failure| format!("{name}:{failure}")).collect()),
+    }
 }
 
 #[cfg(test)]

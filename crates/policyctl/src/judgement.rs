@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::ArgAction;
-use policy_core::api::{DevOpsPolicy, DevOpsPolicySpec};
 use policy_core::bundle::Bundle;
-use policy_core::manifest::read_policy;
+use policy_core::manifest::{DecodedPolicy, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::Summary;
@@ -72,15 +71,15 @@ impl PolicyChoice {
 
     /// The chosen policy and its name in a cluster; `None` where none was chosen.
     pub(crate) fn named(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
-        let (name, spec) = match (&self.bundle, &self.policy) {
-            (Some(name), _) => return Ok(Some((BUNDLE_POLICY.to_owned(), bundle(name)?))),
+        let (name, policy) = match (&self.bundle, &self.policy) {
+            (Some(name), _) => (BUNDLE_POLICY.to_owned(), Bundle::named(name)?.compiled()),
             (None, Some(file)) => {
-                let DevOpsPolicy { metadata, spec, .. } = policy_file(file, self.max_file_size)?;
-                (metadata.name.unwrap_or_else(|| file.display().to_string()), spec)
+                let DecodedPolicy { policy, compiled, .. } = policy_file(file, self.max_file_size)?;
+                let name = policy.metadata.name;
+                (name.unwrap_or_else(|| file.display().to_string()), compiled)
             }
             (None, None) => return Ok(None),
         };
-        let policy = compiled(&spec)?;
         warn_without_checks(&name, &policy);
         Ok(Some((name, policy)))
     }
@@ -169,17 +168,7 @@ pub(crate) fn warn_without_checks(name: &str, policy: &CompiledPolicy) {
     }
 }
 
-/// The policy of a bundle.
-pub(crate) fn bundle(name: &str) -> anyhow::Result<CompiledPolicy> {
-    compiled(&Bundle::named(name)?.spec)
-}
-
-fn compiled(spec: &DevOpsPolicySpec) -> anyhow::Result<CompiledPolicy> {
-    CompiledPolicy::compile(spec)
-        .map_err(|invalid| output::problems("the policy is invalid", &invalid))
-}
-
-fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DevOpsPolicy> {
+fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DecodedPolicy> {
     let name = file.display().to_string();
     let name = printable(&name);
     let bytes =

@@ -6,7 +6,7 @@ use anyhow::bail;
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Resource as _};
 use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicySpec, GROUP, VERSION};
-use policy_core::manifest::{decode_policy, written_policies};
+use policy_core::manifest::{DecodedPolicy, PolicyFile};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::{CompiledPolicy, InvalidField};
 use policy_core::text::printable;
@@ -181,12 +181,15 @@ impl PolicyFiles {
                     continue;
                 }
             };
-            let written = written_policies(&bytes);
-            problems.extend(written.failures.iter().map(|f| format!("{}:{f}", input.name)));
-            others += written.others;
-            for found in written.policies {
+            let PolicyFile { policies, others: more, failures } = PolicyFile::read(&bytes);
+            let failures = failures.iter().filter(|f| f.is_manifest || input.is_explicit);
+            problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
+            others += more;
+            for found in policies {
                 let place = format!("{}:{}", input.name, found.line);
-                problems.extend(files.add(place, &found.object, global, cluster));
+                if let Err(problem) = files.add(&place, found, global, cluster) {
+                    problems.push(format!("{place}: {problem}"));
+                }
             }
         }
         if files.policies.is_empty() && problems.is_empty() {
@@ -201,42 +204,32 @@ impl PolicyFiles {
         Ok(files)
     }
 
-    /// Adds a policy; gives what is wrong with it.
+    /// Adds a policy, unless it cannot be one of these.
     fn add(
         &mut self,
-        place: String,
-        object: &Value,
+        place: &str,
+        found: DecodedPolicy,
         global: &Global,
         cluster: &Cluster,
-    ) -> Vec<String> {
-        let wrong = |problem: String| vec![format!("{place}: {problem}")];
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        if version != API_VERSION {
-            return wrong(format!("apiVersion {version} is unknown; use {API_VERSION}"));
-        }
+    ) -> Result<(), String> {
         let target = &global.target;
-        let policy = Policy::of(object, target.namespace_in(cluster));
-        let found = printable(&policy.namespace);
+        let policy = Policy::of(&found.object, target.namespace_in(cluster));
+        let namespace = printable(&policy.namespace);
         if policy.name.is_empty() {
-            return wrong("the policy has no name".to_owned());
+            return Err("the policy has no name".to_owned());
         }
         if let Some(wanted) = target.namespace.as_ref().filter(|name| **name != policy.namespace) {
-            return wrong(format!("the policy belongs to namespace {found}, not to {wanted}"));
+            return Err(format!("the policy belongs to namespace {namespace}, not to {wanted}"));
         }
         if ExcludedNamespaces::default().contains(&policy.namespace) {
-            return wrong(is_of_system(&found));
+            return Err(is_of_system(&namespace));
         }
         if let Some(first) = self.policies.get(&policy.key()) {
-            return wrong(format!("{} is already in {}", policy.full_name(), first.place));
+            return Err(format!("{} is already in {}", policy.full_name(), first.place));
         }
-        let decoded = decode_policy(policy.object());
-        match decoded.and_then(|decoded| CompiledPolicy::compile(&decoded.spec)) {
-            Err(invalid) => invalid.iter().map(|field| format!("{place}: {field}")).collect(),
-            Ok(compiled) => {
-                self.policies.insert(policy.key(), FilePolicy { place, policy, compiled });
-                Vec::new()
-            }
-        }
+        let (place, compiled) = (place.to_owned(), found.compiled);
+        self.policies.insert(policy.key(), FilePolicy { place, policy, compiled });
+        Ok(())
     }
 }
 

@@ -259,14 +259,14 @@ fn thresholds_and_errors_decide_the_exit_code() {
 }
 
 #[test]
-fn a_bad_policy_file_is_told_line_by_line() {
+fn the_mistakes_of_a_policy_file_are_named_with_their_lines() {
     let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {}\nspec:\n  forbidLatestTga: true\n  maxRestartCount: -1\n";
     let folder = folder(&[("a.yaml", POD.as_bytes()), ("policy.yaml", policy.as_bytes())]);
     let output = analyze(folder.path(), &["-f", "a.yaml", "--policy", "policy.yaml"], b"");
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "error: the policy cannot be used:\n  policy.yaml:5: spec.forbidLatestTga: unknown field\n  policy.yaml:6: spec.maxRestartCount: must be 0 or more, not -1\n"
+        "error: the policy cannot be used:\n  policy.yaml:5: spec.forbidLatestTga: unknown field; did you mean `forbidLatestTag`?\n  policy.yaml:6: spec.maxRestartCount: must be 0 or more, not -1\n"
     );
 }
 

@@ -117,8 +117,8 @@ fn each_reported_input_has_the_right_values() {
                 merge("32b-two-merge-keys-conflict.yaml", 12, "`image`")
             ),
         ),
-        // Objects that stand for the same pods.
-        ("06-get-all.json", "1/5/0 0".to_owned()),
+        // Objects that stand for the same pods, and Jobs that ended.
+        ("06-get-all.json", "2/8/0 0\nreindex reindex at 293".to_owned()),
         // Folders.
         (
             "19-tree",

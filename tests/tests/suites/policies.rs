@@ -90,6 +90,24 @@ fn importing_an_export_writes_nothing() {
     assert_eq!(versions(testbed, &namespace), before);
 }
 
+/// The API server stores 3 for `3.0`, and nothing for `null`.
+#[test]
+fn what_import_calls_unchanged_does_not_differ() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("whole").unwrap();
+    let float = policy(&namespace, "float", "{maxRestartCount: 3.0, weights: {pending: null}}");
+    let config_map = "---\napiVersion: v1\nkind: ConfigMap\ndata: {a: b, a: c}\n";
+    let file = float + config_map;
+    let run = cli::run(testbed.kubeconfig(), &["import", "-"], &file);
+    let created = format!("created      {namespace}/float\n");
+    assert_eq!((run.code, run.stdout), (Some(0), created), "{}", run.stderr);
+    assert!(!run.stderr.contains("also has"), "{}", run.stderr);
+    assert_eq!(spec(testbed, &namespace, "float")["maxRestartCount"], 3);
+    let import = cli::expect(testbed, 0, &["import", "-"], &file);
+    assert_eq!(import, format!("unchanged    {namespace}/float\n"));
+    assert_eq!(cli::expect(testbed, 0, &["diff", "-"], &file), "");
+}
+
 #[test]
 fn a_dry_run_lets_the_server_judge_and_stores_nothing() {
     let testbed = testbed();
@@ -120,9 +138,14 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         (
             policy(&namespace, "bad", "{maxRestartCount: -1}"),
             2,
-            "stdin:7: spec.maxRestartCount: must be 0 or more, not -1",
+            "stdin:10: spec.maxRestartCount: must be 0 or more, not -1",
         ),
-        (policy(&namespace, "bad", "{maxRestarts: 1}"), 2, "spec.maxRestarts: unknown field"),
+        (
+            policy(&namespace, "bad", "{maxRestarts: 1, weights: {pending: x}}"),
+            2,
+            "stdin:10: spec.maxRestarts: unknown field; did you mean `maxRestartCount`?",
+        ),
+        (policy(&namespace, "on", "{}"), 2, "metadata.name: invalid type: boolean `true`"),
         (
             policy("no-such-namespace", "bad", "{}"),
             3,
@@ -131,7 +154,11 @@ fn one_policy_that_is_refused_keeps_all_of_them_out() {
         (policy(&namespace, "good", "{}"), 2, "is already in stdin:2"),
         ("---\nspec: [\n".to_owned(), 2, "stdin:"),
         (policy(&namespace, "''", "{}"), 2, "the policy has no name"),
-        (policy(&namespace, "bad", "{weights: [1]}"), 2, "spec.weights: expected map"),
+        (
+            policy(&namespace, "bad", "{weights: [1]}"),
+            2,
+            "stdin:10: spec.weights: invalid type: sequence",
+        ),
         (policy("kube-system", "bad", "{}"), 2, "kube-system belongs to the system"),
         (
             "---\napiVersion: devops.stochastic.io/v9\nkind: DevOpsPolicy\n".to_owned(),

@@ -1,9 +1,9 @@
-//! How long a pod has been pending, and whether it has ended.
+//! How long a pod has been pending, and whether a pod or a Job has ended.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::view::{PodScheduledView, PodStatusView, SpecView};
+use crate::view::{ConditionsView, PodStatusView, SpecView};
 
 /// The phase of a pod, as far as checks depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Lifecycle {
         /// 1970; `None` where neither is known.
         since: Option<i64>,
     },
-    /// Succeeded or Failed. Such a pod is not counted.
+    /// Succeeded or Failed. Neither such a pod nor the template of such a Job is counted.
     Ended,
 }
 
@@ -25,7 +25,7 @@ impl Lifecycle {
         match status.phase.as_deref() {
             Some("Succeeded" | "Failed") => Self::Ended,
             Some("Pending") if spec.scheduling_gates.is_empty() => {
-                Self::of_ungated(metadata, status.scheduled)
+                Self::of_ungated(metadata, status.conditions)
             }
             _ => Self::Active,
         }
@@ -44,14 +44,14 @@ impl Lifecycle {
     /// - While the scheduler finds no node, it keeps the condition's status and with it the time of
     ///   creation. The end of the gate is then not recorded anywhere, and the age runs from
     ///   creation.
-    fn of_ungated(metadata: &ObjectMeta, scheduled: PodScheduledView) -> Self {
+    fn of_ungated(metadata: &ObjectMeta, conditions: ConditionsView) -> Self {
         let created = metadata.creation_timestamp.as_ref().map(|time| Timestamp::as_second(time.0));
         if metadata.generation == Some(1) {
             return Self::Pending { since: created };
         }
-        if scheduled.is_gated {
+        if conditions.is_gated {
             return Self::Active;
         }
-        Self::Pending { since: created.max(scheduled.last_transition) }
+        Self::Pending { since: created.max(conditions.scheduled_transition) }
     }
 }

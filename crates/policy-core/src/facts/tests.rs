@@ -231,7 +231,10 @@ fn templates_are_found_where_each_kind_keeps_them() {
             }
             _ => format!(r#"{{"template": {template}}}"#),
         };
-        let text = format!(r#"{{"spec": {spec}, "status": {{"phase": "Failed"}}}}"#);
+        let conditions = r#"[{"type": "Failed", "status": "True"}]"#;
+        let text = format!(
+            r#"{{"spec": {spec}, "status": {{"phase": "Failed", "conditions": {conditions}}}}}"#
+        );
         let object: ObjectView = serde_json::from_str(&text).unwrap();
         let facts = PodFacts::of_object(kind, &object, "default").unwrap();
         assert_eq!(&*facts.checked.containers[0].name, "web", "{kind}");
@@ -240,12 +243,9 @@ fn templates_are_found_where_each_kind_keeps_them() {
             !kind.runs_to_completion(),
             "{kind}"
         );
-        let is_pod = kind == ObjectKind::Pod;
-        assert_eq!(
-            facts.checked.lifecycle == Lifecycle::Ended,
-            is_pod,
-            "only a pod's status counts"
-        );
+        let can_end = matches!(kind, ObjectKind::Pod | ObjectKind::Job);
+        let has_ended = facts.checked.lifecycle == Lifecycle::Ended;
+        assert_eq!(has_ended, can_end, "only the status of a pod and of a Job counts");
         let empty: ObjectView = serde_json::from_str(r#"{"spec": {"replicas": 2}}"#).unwrap();
         assert_eq!(PodFacts::of_object(kind, &empty, "default"), None, "{kind} without containers");
     }

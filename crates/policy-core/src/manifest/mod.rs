@@ -1,7 +1,9 @@
 //! Reading users' manifests: bytes to facts with their lines. Whatever is not read is counted or
 //! named, and harms nothing else in the file.
 
+mod decode;
 mod encoding;
+mod field_lines;
 mod json;
 mod keys;
 mod kustomize;
@@ -13,21 +15,19 @@ mod policy_file;
 mod reader;
 mod repair;
 mod split;
-mod written;
 
 use std::fmt;
 
 pub use encoding::utf8;
 pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
-pub use policy_file::{decode_policy, read_policy};
+pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};
 pub use split::{Document, documents};
-pub use written::{WrittenPolicies, WrittenPolicy, written_policies};
 
 use crate::facts::PodFacts;
 use crate::view::ObjectView;
 use object_type::UNTYPED;
-use reader::Reader;
+use reader::{Reader, Wanted};
 
 /// What a document holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Document<'_> {
         namespace: &str,
         take: &mut dyn FnMut(ManifestObject, &ObjectView),
     ) -> DocumentContent {
-        Reader::new(namespace, take).read(self)
+        Reader::new(namespace, Wanted::Workloads(take)).read(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::api::GROUP;
 use crate::workload::ObjectKind;
 
 /// What an object without a type is called.
@@ -38,13 +39,27 @@ impl ObjectType {
         (!api_version.is_empty() || !kind.is_empty()).then_some(Self { api_version, kind })
     }
 
-    /// Whether it is `List` or the list of a workload kind. Any kind may end in `List` without being one.
+    /// Whether it has both `apiVersion` and kind.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.api_version.is_empty() && !self.kind.is_empty()
+    }
+
+    /// Whether it is a policy, of whatever version, also of none.
+    pub(super) fn is_policy(&self) -> bool {
+        let group = self.api_version.split_once('/').map(|(group, _)| group);
+        self.kind == "DevOpsPolicy" && (group == Some(GROUP) || self.api_version.is_empty())
+    }
+
+    /// Whether it is `List`, or the list of a workload kind or of policies. Any kind may end in
+    /// `List` without being one.
     pub(super) fn is_list(&self) -> bool {
         let Some(member) = self.kind.strip_suffix("List") else {
             return false;
         };
         let is_core = !self.api_version.contains('/');
-        (member.is_empty() && is_core) || ObjectKind::of(&self.api_version, member).is_some()
+        (member.is_empty() && is_core)
+            || ObjectKind::of(&self.api_version, member).is_some()
+            || self.member().is_some_and(|member| member.is_policy())
     }
 
     /// The type of a member that does not say its own; a plain `List` has none.

@@ -1,210 +1,158 @@
-//! Reading a `DevOpsPolicy` from a file, strictly: what the API server would drop or refuse is
-//! an error with its line.
+//! The policies of a file.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_path_to_error::Track;
 
-use super::object_type::Header;
-use super::parse::{ParseError, parse};
-use super::{Document, Failure, documents};
+use super::decode::{as_stored, decode};
+use super::field_lines::FieldLines;
+use super::json::JsonValue;
+use super::object_type::ObjectType;
+use super::parse::{ParseError, parse_every_key, parse_last_wins};
+use super::reader::{Reader, Wanted};
+use super::{Failure, documents, lines};
 use crate::api::{API_VERSION, DevOpsPolicy};
-use crate::policy::{CompiledPolicy, InvalidField};
+use crate::policy::CompiledPolicy;
 use crate::view::Located;
 
-/// The policy of a file that holds exactly one; documents of other kinds are passed over.
+/// What a file holds of policies.
+#[derive(Debug, Default)]
+pub struct PolicyFile {
+    /// The valid policies, in their order; those of Lists included.
+    pub policies: Vec<DecodedPolicy>,
+    /// How many objects of other kinds there are, readable or not.
+    pub others: usize,
+    /// Every mistake of the other policies, at the line of its field, and what could not be read.
+    pub failures: Vec<Failure>,
+}
+
+/// A valid policy of a file.
+#[derive(Debug)]
+pub struct DecodedPolicy {
+    /// The line of the file on which it starts.
+    pub line: u32,
+    /// Its fields and no others, as the API server would store them.
+    pub object: Value,
+    /// The policy, with defaults.
+    pub policy: DevOpsPolicy,
+    /// The same, ready to judge.
+    pub compiled: CompiledPolicy,
+}
+
+impl PolicyFile {
+    /// Reads the policies of a file.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut file = Self::default();
+        for document in documents(bytes) {
+            let content = Reader::new("", Wanted::Policies(&mut file.policies)).read(&document);
+            file.others += content.skipped.len();
+            file.failures.extend(content.failures);
+        }
+        file
+    }
+}
+
+/// The policy of a file that holds exactly one, and perhaps objects of other kinds.
 ///
 /// # Errors
-/// Everything that is wrong with it: text that cannot be read, unknown fields, values outside
-/// their range, no policy, or more than one.
-pub fn read_policy(bytes: &[u8]) -> Result<DevOpsPolicy, Vec<Failure>> {
-    let mut policies = Vec::new();
-    for document in documents(bytes) {
-        let header = parse::<Header>(document.bytes);
-        match header.map_err(|error| vec![failure(&document, error)])? {
-            Some(header) if header.kind.as_deref() == Some("DevOpsPolicy") => {
-                policies.push((document, header));
+/// Everything that is wrong with it: text that cannot be read, all mistakes of the policy, no
+/// policy, or more than one.
+pub fn read_policy(bytes: &[u8]) -> Result<DecodedPolicy, Vec<Failure>> {
+    let failure =
+        |line, reason: &str| vec![Failure { line, reason: reason.to_owned(), is_manifest: true }];
+    let PolicyFile { policies, mut failures, .. } = PolicyFile::read(bytes);
+    failures.retain(|failure| failure.is_manifest);
+    let mut policies = policies.into_iter();
+    match (policies.next(), policies.next()) {
+        _ if !failures.is_empty() => Err(failures),
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(failure(1, "holds no DevOpsPolicy")),
+        (_, Some(second)) => Err(failure(second.line, "holds a second DevOpsPolicy; give one")),
+    }
+}
+
+impl Reader<'_> {
+    /// Takes a policy of JSON.
+    pub(super) fn json_policy(&mut self, value: JsonValue<'_>) {
+        match value.read().and_then(|object| Ok((object, value.read()?))) {
+            Ok((object, fields)) => self.policy(value.line(), object, fields),
+            Err(error) => self.fail(error, true),
+        }
+    }
+
+    /// Takes a policy of YAML, and counts any other object.
+    pub(super) fn yaml_policies(
+        &mut self,
+        bytes: &[u8],
+        list_type: Option<&ObjectType>,
+        nesting: usize,
+    ) {
+        let parsed = parse_last_wins::<Located<Value>>(bytes);
+        let (own, line) = match &parsed {
+            Ok(None) => return,
+            Ok(Some(Located { value, line })) => {
+                let text = |field| value.get(field).and_then(Value::as_str);
+                (ObjectType::of(text("apiVersion"), text("kind")), *line)
             }
-            _ => {}
+            Err(_) => {
+                lines::object_type(bytes).map_or((None, 1), |(found, line)| (Some(found), line))
+            }
+        };
+        let object_type = own.or_else(|| list_type.cloned()).unwrap_or_default();
+        if object_type.is_list() {
+            let not_a_list = || ParseError::mismatch(line, "expected a list".to_owned());
+            let error = parsed.err().unwrap_or_else(not_a_list);
+            return self.yaml_list(bytes, &object_type, nesting, error);
+        }
+        let is_policy = object_type.is_policy();
+        match parsed {
+            _ if !is_policy && object_type.is_whole() => {
+                self.skip(self.file_line(line), &object_type);
+            }
+            Err(error) => self.fail(error, true),
+            Ok(object) if is_policy => {
+                let fields = parse_every_key(bytes).ok().flatten().unwrap_or_default();
+                self.policy(line, object.unwrap_or_default().value, fields);
+            }
+            Ok(_) => self.untyped(line),
         }
     }
-    match policies.as_slice() {
-        [(document, header)] => read_document(document, header.api_version.as_deref()),
-        [] => Err(vec![Failure {
-            line: 1,
-            reason: "holds no DevOpsPolicy".to_owned(),
-            is_manifest: true,
-        }]),
-        [_, (second, _), ..] => {
-            let reason = "holds a second DevOpsPolicy; give one".to_owned();
-            Err(vec![Failure { line: second.first_line, reason, is_manifest: true }])
+
+    /// Refuses an object that does not say what it is.
+    pub(super) fn untyped(&mut self, line: u32) {
+        let reason = "is no Kubernetes object: it has no apiVersion and kind".to_owned();
+        self.fail(ParseError::mismatch(line, reason), false);
+    }
+
+    fn policy(&mut self, line: u32, object: Value, fields: FieldLines) {
+        let object = as_stored(object);
+        let at = |path: &str| fields.line(path).unwrap_or(line);
+        let api_version = object["apiVersion"].as_str().unwrap_or("missing");
+        if api_version != API_VERSION {
+            let reason = format!("apiVersion {api_version} is unknown; use {API_VERSION}");
+            return self.fail(ParseError::mismatch(at("apiVersion"), reason), true);
         }
-    }
-}
-
-fn read_document(
-    document: &Document<'_>,
-    api_version: Option<&str>,
-) -> Result<DevOpsPolicy, Vec<Failure>> {
-    if api_version != Some(API_VERSION) {
-        let found = api_version.unwrap_or("nothing");
-        let reason = format!("apiVersion of a DevOpsPolicy is {API_VERSION}, not {found}");
-        return Err(vec![Failure { line: document.first_line, reason, is_manifest: true }]);
-    }
-    let value = parse::<Value>(document.bytes).map_err(|error| vec![failure(document, error)])?;
-    let problems = match decode_policy(without_nulls(value.unwrap_or_default())) {
-        Ok(policy) => return Ok(policy),
-        Err(problems) => problems,
-    };
-    let lines = parse::<FieldLines>(document.bytes).ok().flatten().unwrap_or_default();
-    let mut failures: Vec<Failure> = problems
-        .into_iter()
-        .map(|invalid| {
-            let line = document.file_line(lines.line(&invalid.path));
-            Failure { line, reason: invalid.to_string(), is_manifest: true }
-        })
-        .collect();
-    failures.sort_by_key(|failure| failure.line);
-    Err(failures)
-}
-
-/// The policy that an object is, as strictly as [`read_policy`] takes it.
-///
-/// # Errors
-/// Everything that is wrong with it: unknown fields, wrong types, values outside their range.
-pub fn decode_policy(object: Value) -> Result<DevOpsPolicy, Vec<InvalidField>> {
-    let mut problems = Vec::new();
-    let policy = decode(object, &mut problems);
-    if let Some(policy) = &policy
-        && let Err(invalid) = CompiledPolicy::compile(&policy.spec)
-    {
-        problems.extend(invalid);
-    }
-    policy.filter(|_| problems.is_empty()).ok_or(problems)
-}
-
-/// Decodes with the types that the API server insists on: a `"true"` is no boolean. Leaves the
-/// paths of what is unknown or of the wrong type, and what is wrong with them.
-fn decode(value: Value, problems: &mut Vec<InvalidField>) -> Option<DevOpsPolicy> {
-    let mut track = Track::new();
-    let mut unknown = Vec::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let decoded = serde_ignored::deserialize(tracked, |path| {
-        // A `?` stands for an optional field on the way.
-        unknown.push(path.to_string().replace(".?", ""));
-    });
-    unknown.retain(|path| !matches!(path.as_str(), "apiVersion" | "kind"));
-    problems.extend(
-        unknown.into_iter().map(|path| InvalidField { path, problem: "unknown field".to_owned() }),
-    );
-    decoded
-        .map_err(|error| {
-            let path = track.path().to_string();
-            let path = if path == "." { "policy".to_owned() } else { path };
-            problems.push(InvalidField { path, problem: wrong_type(&error) });
-        })
-        .ok()
-}
-
-fn wrong_type(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if text.starts_with("invalid type: boolean") && text.contains("string") {
-        return format!("{text}; bare words such as off and yes are booleans in YAML, quote them");
-    }
-    ["i32", "i64"].iter().fold(text, |text, integer| {
-        text.replace(&format!("expected {integer}"), "expected a whole number that fits")
-    })
-}
-
-/// The API server drops a `null` that the schema does not ask for.
-pub(super) fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| (name, without_nulls(value)))
-                .collect(),
-        ),
-        other => other,
-    }
-}
-
-pub(super) fn failure(document: &Document<'_>, error: ParseError) -> Failure {
-    Failure { line: document.file_line(error.line), reason: error.reason, is_manifest: true }
-}
-
-/// The line of each field of a document, whatever its values are.
-#[derive(Default)]
-struct FieldLines(BTreeMap<String, (u32, FieldLines)>);
-
-impl FieldLines {
-    /// The line of a field by its path, such as `spec.weights.pending`; of the part of the path
-    /// that is there, else 1.
-    fn line(&self, path: &str) -> u32 {
-        let (mut fields, mut line) = (self, 1);
-        for name in path.split('.') {
-            let Some((found, below)) = fields.0.get(name) else {
-                break;
-            };
-            (line, fields) = (*found, below);
+        let (decoded, invalid) = match decode(object.clone()) {
+            Ok(decoded) => (Some(decoded), Vec::new()),
+            Err(invalid) => (None, invalid),
+        };
+        let invalid = invalid.iter().map(|field| (at(&field.path), field.to_string()));
+        let mut mistakes: Vec<(u32, String)> = invalid.collect();
+        let repeated = fields.repeated.into_iter();
+        mistakes.extend(repeated.map(|(line, name)| (line, format!("`{name}` is repeated"))));
+        mistakes.sort();
+        match decoded.filter(|_| mistakes.is_empty()) {
+            Some((policy, compiled)) => {
+                let line = self.file_line(line);
+                if let Wanted::Policies(policies) = &mut self.wanted {
+                    policies.push(DecodedPolicy { line, object, policy, compiled });
+                }
+            }
+            None => {
+                for (line, reason) in mistakes {
+                    self.fail(ParseError::mismatch(line, reason), true);
+                }
+            }
         }
-        line
-    }
-}
-
-impl<'de> Deserialize<'de> for FieldLines {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldLines::default())
-    }
-}
-
-impl<'de> Visitor<'de> for FieldLines {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(key) = map.next_key::<Located<String>>()? {
-            let line = u32::try_from(u64::from(key.line)).unwrap_or(u32::MAX);
-            self.0.insert(key.value, (line, map.next_value()?));
-        }
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
     }
 }
 
@@ -229,7 +177,7 @@ mod tests {
         for bundle in Bundle::all() {
             let policy = bundle.policy("shop", "p");
             let text = serde_saphyr::to_string(&policy).unwrap();
-            assert_eq!(read_policy(text.as_bytes()).unwrap(), policy, "{}", bundle.name);
+            assert_eq!(read_policy(text.as_bytes()).unwrap().policy, policy, "{}", bundle.name);
         }
     }
 
@@ -241,8 +189,8 @@ mod tests {
         assert_eq!(
             problems(&text),
             [
-                "7: metadata.labls: unknown field",
-                "9: spec.forbidLatestTga: unknown field",
+                "7: metadata.labls: unknown field; did you mean `labels`?",
+                "9: spec.forbidLatestTga: unknown field; did you mean `forbidLatestTag`?",
                 "11: spec.weights.pending: must be 0 to 100, not 101",
                 "12: spec.weights.other: unknown field",
                 "13: spec.maxRestartCount: must be 0 or more, not -1",
@@ -274,10 +222,64 @@ mod tests {
     }
 
     #[test]
+    fn every_mistake_is_named_at_its_line() {
+        let text = format!(
+            "{}spec:\n  requireResources: maybe\n  maxRestartCount: \"3\"\n  defaultProbe: {{}}\n  weights:\n    pending: x\n    latestTag: 101\n  \
+             severityOverrides: {{latestTag: urgent, Pending: high}}\n  maxRestartCounts: 1\n",
+            HEAD.replace("name: p", "name: on\n  namespace: 5")
+        );
+        let found = problems(&text);
+        let starts = [
+            "4: metadata.name: invalid type: boolean `true`, expected a string; bare words",
+            "5: metadata.namespace: invalid type: integer `5`",
+            "7: spec.requireResources: invalid type",
+            "8: spec.maxRestartCount: invalid type",
+            "9: spec.defaultProbe: missing field `tcpPort`",
+            "11: spec.weights.pending: invalid type",
+            "12: spec.weights.latestTag: must be 0 to 100, not 101",
+            "13: spec.severityOverrides.Pending: unknown field; did you mean `pending`?",
+            "13: spec.severityOverrides.latestTag: unknown variant `urgent`",
+            "14: spec.maxRestartCounts: unknown field; did you mean `maxRestartCount`?",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:#?}");
+        for (found, start) in found.iter().zip(starts) {
+            assert!(found.starts_with(start), "{found}: {start}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_a_mistake() {
+        let text = format!("{HEAD}spec:\n  maxRestartCount: 1\n  maxRestartCount: -1\n");
+        let last = "spec.maxRestartCount: must be 0 or more, not -1";
+        assert_eq!(problems(&text), ["7: `maxRestartCount` is repeated", &format!("7: {last}")]);
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_point() {
+        let with = |number: &str| format!("{HEAD}spec:\n  maxRestartCount: {number}\n");
+        for (number, value) in [("3.0", 3), ("3", 3), ("0.3e1", 3), ("-0.0", 0)] {
+            let policy = read_policy(with(number).as_bytes()).unwrap();
+            assert_eq!(policy.policy.spec.max_restart_count, Some(value), "{number}");
+        }
+        for number in ["3.5", "1e300"] {
+            let found = problems(&with(number));
+            assert!(found[0].starts_with("6: spec.maxRestartCount: invalid type"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn json_and_many_comments_are_read_alike() {
+        let json = "{\"apiVersion\": \"devops.stochastic.io/v1\", \"kind\": \"DevOpsPolicy\",\n\"spec\": {\n\"maxRestartCount\": -1}}";
+        assert_eq!(problems(json), ["3: spec.maxRestartCount: must be 0 or more, not -1"]);
+        let text = format!("{HEAD}spec:\n{}  maxRestartCount: -1\n", "  # no\n".repeat(100));
+        assert_eq!(problems(&text), ["106: spec.maxRestartCount: must be 0 or more, not -1"]);
+    }
+
+    #[test]
     fn null_is_a_field_that_is_not_there() {
         let text =
             format!("{HEAD}spec:\n  enforcementMode: null\n  weights:\n  forbidLatestTag: ~\n");
-        assert_eq!(read_policy(text.as_bytes()).unwrap().spec, DevOpsPolicySpec::default());
+        assert_eq!(read_policy(text.as_bytes()).unwrap().policy.spec, DevOpsPolicySpec::default());
     }
 
     #[test]
@@ -286,13 +288,60 @@ mod tests {
         assert_eq!(problems(""), ["1: holds no DevOpsPolicy"]);
         assert_eq!(problems("kind: [\n").len(), 1);
         let two = format!("{HEAD}spec: {{}}\n---\n{HEAD}spec: {{}}\n");
-        assert_eq!(problems(&two), ["6: holds a second DevOpsPolicy; give one"]);
+        assert_eq!(problems(&two), ["7: holds a second DevOpsPolicy; give one"]);
         let other = HEAD.replace("/v1", "/v2");
         assert_eq!(
             problems(&format!("{other}spec: {{}}\n")),
-            [
-                "1: apiVersion of a DevOpsPolicy is devops.stochastic.io/v1, not devops.stochastic.io/v2"
-            ]
+            ["1: apiVersion devops.stochastic.io/v2 is unknown; use devops.stochastic.io/v1"]
         );
+    }
+
+    /// `line: name` of each policy, then the number of other objects, and the failures.
+    fn found(text: &str) -> (Vec<String>, usize, Vec<String>) {
+        let file = PolicyFile::read(text.as_bytes());
+        let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
+        let policies = file.policies.iter();
+        let policies = policies.map(|p| format!("{}: {}", p.line, name(&p.object))).collect();
+        let failures = file.failures.iter().map(ToString::to_string).collect();
+        (policies, file.others, failures)
+    }
+
+    const POLICY: &str = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: a}\nspec: {weights: null}\n";
+
+    #[test]
+    fn policies_are_found_among_other_objects_and_in_lists() {
+        let text = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n---\n{POLICY}---\n\
+             apiVersion: v1\nkind: List\nitems:\n- {{apiVersion: devops.stochastic.io/v2, kind: DevOpsPolicy, metadata: {{name: b}}}}\n\
+             - {{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, metadata: {{name: c}}, spec: {{}}}}\n---\n\
+             a: 1\n---\nspec: [\n"
+        );
+        let (policies, others, failures) = found(&text);
+        assert_eq!(policies, ["5: a", "14: c"]);
+        assert_eq!(others, 1);
+        assert_eq!(failures.len(), 3, "{failures:?}");
+        assert!(failures[0].starts_with("13: apiVersion devops.stochastic.io/v2 is unknown"));
+        assert_eq!(failures[1], "16: is no Kubernetes object: it has no apiVersion and kind");
+        let spec = &PolicyFile::read(POLICY.as_bytes()).policies[0].object["spec"];
+        assert_eq!(*spec, serde_json::json!({}), "null is no value");
+    }
+
+    /// What is wrong with an object of another kind affects no policy.
+    #[test]
+    fn broken_objects_of_other_kinds_are_only_counted() {
+        let deep = format!("data: {}{}", "[".repeat(100), "]".repeat(100));
+        for broken in
+            ["data: {a: 1, a: 2}", "data: \"\u{7f}\"", "data: [", "data: *none", deep.as_str()]
+        {
+            let secret = format!("apiVersion: v1\nkind: Secret\n{broken}\n");
+            let one = |line: u32| (vec![format!("{line}: a")], 1, Vec::new());
+            assert_eq!(found(&format!("{secret}---\n{POLICY}")), one(5), "{broken}");
+            let item = |text: &str| format!("- {}\n", text.trim_end().replace('\n', "\n  "));
+            let items = item(POLICY) + &item(&secret);
+            assert_eq!(found(&format!("apiVersion: v1\nkind: List\nitems:\n{items}")), one(4));
+        }
+        let json = "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"data\": \"\u{7f}\"},\n\
+                    {\"apiVersion\": \"devops.stochastic.io/v1\", \"kind\": \"DevOpsPolicy\", \"metadata\": {\"name\": \"a\"}, \"spec\": {}}]}";
+        assert_eq!(found(json), (vec!["2: a".to_owned()], 1, Vec::new()));
     }
 }

@@ -11,7 +11,9 @@ use super::ownership::Controlled;
 use super::parse::{NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins};
 use super::repair::repaired;
 use super::split::file_line;
-use super::{Document, DocumentContent, Failure, ManifestObject, Note, SkippedObject, lines};
+use super::{
+    DecodedPolicy, Document, DocumentContent, Failure, ManifestObject, Note, SkippedObject, lines,
+};
 use crate::facts::{PodFacts, all_containers, pod_spec};
 use crate::view::{Located, MAX_ITEMS, ObjectView, items};
 use crate::workload::ObjectKind;
@@ -19,9 +21,17 @@ use crate::workload::ObjectKind;
 /// Deepest nesting of Lists in Lists.
 const MAX_NESTED_LISTS: usize = 8;
 
+/// The objects to take of a document; all others are skipped.
+pub(super) enum Wanted<'a> {
+    /// Pods and workloads.
+    Workloads(&'a mut dyn FnMut(ManifestObject, &ObjectView)),
+    /// Valid policies.
+    Policies(&'a mut Vec<DecodedPolicy>),
+}
+
 pub(super) struct Reader<'a> {
     namespace: &'a str,
-    take: &'a mut dyn FnMut(ManifestObject, &ObjectView),
+    pub(super) wanted: Wanted<'a>,
     content: DocumentContent,
     /// How many pods and workloads were taken.
     taken: usize,
@@ -32,12 +42,10 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(
-        namespace: &'a str,
-        take: &'a mut dyn FnMut(ManifestObject, &ObjectView),
-    ) -> Self {
+    /// Objects without a namespace belong to `namespace`.
+    pub(super) fn new(namespace: &'a str, wanted: Wanted<'a>) -> Self {
         let content = DocumentContent::default();
-        Self { namespace, take, content, taken: 0, first_line: 1, only_line: None }
+        Self { namespace, wanted, content, taken: 0, first_line: 1, only_line: None }
     }
 
     pub(super) fn read(mut self, document: &Document<'_>) -> DocumentContent {
@@ -67,6 +75,14 @@ impl<'a> Reader<'a> {
                 self.json_list(value.part(items), &object_type, nesting);
             }
             return;
+        }
+        if matches!(self.wanted, Wanted::Policies(_)) {
+            return match object_type {
+                _ if value.is_null() => {}
+                policy if policy.is_policy() => self.json_policy(value),
+                other if other.is_whole() => self.skip(line, &other),
+                _ => self.untyped(value.line()),
+            };
         }
         let Some(kind) = self.workload_kind(&object_type, line, patch.is_some()) else {
             return;
@@ -105,6 +121,9 @@ impl<'a> Reader<'a> {
     }
 
     fn yaml(&mut self, bytes: &[u8], list_type: Option<&ObjectType>, nesting: usize) {
+        if matches!(self.wanted, Wanted::Policies(_)) {
+            return self.yaml_policies(bytes, list_type, nesting);
+        }
         match parse::<Located<ObjectView>>(bytes) {
             Ok(Some(root)) => self.yaml_object(bytes, &root, list_type),
             Ok(None) if nesting > 0 => self.object(&ObjectView::default(), self.file_line(1), None),
@@ -187,7 +206,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a List whose members cannot be read together.
-    fn yaml_list(&mut self, bytes: &[u8], list: &ObjectType, nesting: usize, error: ParseError) {
+    pub(super) fn yaml_list(
+        &mut self,
+        bytes: &[u8],
+        list: &ObjectType,
+        nesting: usize,
+        error: ParseError,
+    ) {
         let member_type = list.member();
         if nesting == MAX_NESTED_LISTS {
             return self.fail(too_many_lists(error.line), true);
@@ -259,10 +284,12 @@ impl<'a> Reader<'a> {
             containers.map(|(_, _, container)| self.file_line(container.line)).collect();
         self.taken += 1;
         let controlled = Controlled::of(&facts, object);
-        (self.take)(ManifestObject { facts, line, container_lines, controlled }, object);
+        if let Wanted::Workloads(take) = &mut self.wanted {
+            take(ManifestObject { facts, line, container_lines, controlled }, object);
+        }
     }
 
-    fn skip(&mut self, line: u32, object_type: &ObjectType) {
+    pub(super) fn skip(&mut self, line: u32, object_type: &ObjectType) {
         let mut workloads = ObjectKind::ALL.iter();
         let looks_like_a_workload = object_type.classify() == Ok(None)
             && workloads.any(|kind| kind.as_str().eq_ignore_ascii_case(&object_type.kind));
@@ -270,7 +297,7 @@ impl<'a> Reader<'a> {
         self.content.skipped.push(SkippedObject { line, kind, looks_like_a_workload });
     }
 
-    fn fail(&mut self, error: ParseError, is_manifest: bool) {
+    pub(super) fn fail(&mut self, error: ParseError, is_manifest: bool) {
         let line = self.file_line(error.line);
         self.content.failures.push(Failure { line, reason: error.reason, is_manifest });
     }
@@ -281,7 +308,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn file_line(&self, line: u32) -> u32 {
+    pub(super) fn file_line(&self, line: u32) -> u32 {
         self.only_line.unwrap_or_else(|| file_line(self.first_line, line))
     }
 }

@@ -19,13 +19,6 @@ pub struct Document<'a> {
     pub is_json: bool,
 }
 
-impl Document<'_> {
-    /// The line of the file on which a line of the document stands; both count from 1.
-    pub(super) fn file_line(&self, line: u32) -> u32 {
-        file_line(self.first_line, line)
-    }
-}
-
 /// The line of the file on which a line of a text stands that starts on `first_line`.
 pub(super) fn file_line(first_line: u32, line: u32) -> u32 {
     first_line.saturating_add(line.saturating_sub(1))

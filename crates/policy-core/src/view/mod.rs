@@ -28,7 +28,7 @@ pub(crate) use object::{MAX_ITEMS, items};
 pub use policy::{PolicyView, Refused, policy_metadata};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-pub use status::{ContainerStatusView, PodScheduledView, PodStatusView};
+pub use status::{ConditionsView, ContainerStatusView, PodStatusView};
 pub(crate) use text::Text;
 use volume::image_volumes;
 

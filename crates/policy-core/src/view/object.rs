@@ -26,7 +26,7 @@ pub struct ObjectView {
     pub metadata: ObjectMeta,
     /// What is wanted.
     pub spec: SpecView,
-    /// What is; only a pod's is looked at.
+    /// What is; read only of a pod and of a Job.
     pub status: PodStatusView,
     /// The members of a List.
     pub items: Vec<Located<ObjectView>>,

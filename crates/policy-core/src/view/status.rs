@@ -1,4 +1,4 @@
-//! The status of a pod.
+//! The status of a pod or a Job.
 
 use std::fmt;
 
@@ -22,9 +22,9 @@ pub struct PodStatusView {
     /// Statuses of the init containers.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub init_container_statuses: Vec<ContainerStatusView>,
-    /// The `PodScheduled` condition; of the others, nothing is kept.
-    #[serde(rename = "conditions", deserialize_with = "nullable")]
-    pub scheduled: PodScheduledView,
+    /// What is kept of the conditions.
+    #[serde(deserialize_with = "nullable")]
+    pub conditions: ConditionsView,
 }
 
 /// The status of a container.
@@ -37,13 +37,16 @@ pub struct ContainerStatusView {
     pub restart_count: Option<i64>,
 }
 
-/// The `PodScheduled` condition, as far as it says how long a pod has been Pending.
+/// The conditions of a pod or a Job, as far as they say how long a pod has been Pending and
+/// whether a Job has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodScheduledView {
-    /// Whether its reason is `SchedulingGated`.
+pub struct ConditionsView {
+    /// Whether the reason of `PodScheduled` is `SchedulingGated`.
     pub is_gated: bool,
-    /// When its status changed last, in seconds since 1970; `None` without the condition.
-    pub last_transition: Option<i64>,
+    /// When the status of `PodScheduled` changed last, in seconds since 1970; `None` without it.
+    pub scheduled_transition: Option<i64>,
+    /// Whether `Complete` or `Failed`, the last conditions of a Job, is `True`.
+    pub has_job_ended: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,12 +55,14 @@ struct Condition<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Text<'a>,
     #[serde(borrow, default)]
+    status: Text<'a>,
+    #[serde(borrow, default)]
     reason: Text<'a>,
     #[serde(borrow, default)]
     last_transition_time: Text<'a>,
 }
 
-impl<'de> Deserialize<'de> for PodScheduledView {
+impl<'de> Deserialize<'de> for ConditionsView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(ConditionsVisitor)
     }
@@ -66,21 +71,25 @@ impl<'de> Deserialize<'de> for PodScheduledView {
 struct ConditionsVisitor;
 
 impl<'de> Visitor<'de> for ConditionsVisitor {
-    type Value = PodScheduledView;
+    type Value = ConditionsView;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of conditions")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut conditions: A) -> Result<Self::Value, A::Error> {
-        let mut found = PodScheduledView::default();
+        let mut found = ConditionsView::default();
         while let Some(condition) = conditions.next_element::<Option<Condition<'de>>>()? {
-            let Some(condition) = condition.filter(|one| one.kind.0 == "PodScheduled") else {
-                continue;
-            };
-            let time = condition.last_transition_time.0.parse::<Timestamp>().ok();
-            found.is_gated = condition.reason.0 == "SchedulingGated";
-            found.last_transition = time.map(Timestamp::as_second);
+            let Some(condition) = condition else { continue };
+            match &*condition.kind.0 {
+                "PodScheduled" => {
+                    let time = condition.last_transition_time.0.parse::<Timestamp>().ok();
+                    found.is_gated = condition.reason.0 == "SchedulingGated";
+                    found.scheduled_transition = time.map(Timestamp::as_second);
+                }
+                "Complete" | "Failed" => found.has_job_ended |= condition.status.0 == "True",
+                _ => {}
+            }
         }
         Ok(found)
     }

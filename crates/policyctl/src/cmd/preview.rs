@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
+use policy_core::bundle::Bundle;
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
@@ -14,7 +15,7 @@ use crate::cluster::namespaced::Event;
 use crate::cluster::{self, Cluster, ClusterError};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
-use crate::judgement::{self, BUNDLE_POLICY, Exclusion, warn_without_checks};
+use crate::judgement::{BUNDLE_POLICY, Exclusion, warn_without_checks};
 use crate::output::{self, Output};
 use crate::policies::{PolicyApi, PolicyFiles};
 
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
     // Before any cluster is asked, so that a misspelt name is reported without one.
     let bundle = match args.bundle.as_deref() {
-        Some(name) => Some((name, judgement::bundle(name)?)),
+        Some(name) => Some((name, Bundle::named(name)?.compiled())),
         None => None,
     };
     let preview = cluster::run(async {

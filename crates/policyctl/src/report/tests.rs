@@ -17,7 +17,7 @@ use super::{Colours, Format, write};
 
 fn report(manifest: &Path) -> Report {
     let policy = match fs::read(manifest.with_extension("policy.yaml")) {
-        Ok(text) => CompiledPolicy::compile(&read_policy(&text).unwrap().spec).unwrap(),
+        Ok(text) => read_policy(&text).unwrap().compiled,
         Err(_) => CompiledPolicy::default_profile(),
     };
     let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
