@@ -89,9 +89,9 @@ fn each_error_of_preview_is_reported() {
     assert_eq!(run.code, Some(2), "{run:?}");
     for part in [
         "nothing was judged:",
-        "stdin:2: spec.maxRestartCount: must be 0 or more, not -1",
-        "stdin:2: spec.weights.pending: must be 0 to 100, not 101",
-        "stdin:2: spec.odd: unknown field",
+        "stdin:5: spec.maxRestartCount: must be 0 or more, not -1",
+        "stdin:5: spec.weights.pending: must be 0 to 100, not 101",
+        "stdin:5: spec.odd: unknown field",
     ] {
         assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
     }

@@ -1,8 +1,7 @@
 //! Decoding a `DevOpsPolicy` strictly: what the API server would drop or refuse is a mistake.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Number, Value};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use serde_json::{Number, Value, json};
 use serde_path_to_error::{Segment, Track};
 
 use crate::api::{DevOpsPolicy, crds};
@@ -10,6 +9,24 @@ use crate::policy::{CompiledPolicy, InvalidField};
 
 /// How alike two names must be for one to be suggested in place of the other.
 const SIMILAR: f64 = 0.6;
+/// The fields of `metadata`, which are not in the schema.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
 
 /// The policy that an object is, and the same compiled.
 ///
@@ -19,38 +36,28 @@ pub(super) fn decode(
     mut object: Value,
 ) -> Result<(DevOpsPolicy, CompiledPolicy), Vec<InvalidField>> {
     let mut mistakes = Vec::new();
-    let mut unknown = BTreeSet::new();
+    has_shape(&mut object, &schema(), "", &mut mistakes);
     if let Value::Object(fields) = &mut object {
-        fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        fields.entry("metadata").or_insert_with(|| json!({}));
     }
     // Serde stops at the first value that it cannot decode. That value is removed, so that the
     // next run finds the next one.
     let policy = loop {
         let mut track = Track::new();
         let tracked = serde_path_to_error::Deserializer::new(&object, &mut track);
-        let decoded: Result<DevOpsPolicy, serde_json::Error> =
-            serde_ignored::deserialize(tracked, |path| {
-                // A `?` stands for an optional field on the way.
-                unknown.insert(path.to_string().replace(".?", ""));
-            });
-        let error = match decoded {
+        let error = match <DevOpsPolicy as serde::Deserialize>::deserialize(tracked) {
             Ok(policy) => break Some(policy),
             Err(error) => error,
         };
         let path = track.path();
-        let path: Vec<String> = path
-            .iter()
-            .filter(|s| matches!(s, Segment::Map { .. }))
-            .map(Segment::to_string)
-            .collect();
-        let field = if path.is_empty() { "policy".to_owned() } else { path.join(".") };
-        mistakes.push(InvalidField { path: field, problem: wrong_type(&error) });
-        if !remove(&mut object, &path) {
+        let names = path.iter().filter(|segment| matches!(segment, Segment::Map { .. }));
+        let names: Vec<String> = names.map(Segment::to_string).collect();
+        let path = if names.is_empty() { "policy".to_owned() } else { names.join(".") };
+        mistakes.push(InvalidField { path, problem: wrong_type(&error) });
+        if !remove(&mut object, &names) {
             break None;
         }
     };
-    unknown.retain(|path| !matches!(path.as_str(), "apiVersion" | "kind"));
-    mistakes.extend(unknown.into_iter().map(unknown_field));
     match policy.map(|policy| (CompiledPolicy::compile(&policy.spec), policy)) {
         Some((Ok(compiled), policy)) if mistakes.is_empty() => return Ok((policy, compiled)),
         Some((Err(invalid), _)) => mistakes.extend(invalid),
@@ -69,33 +76,63 @@ fn remove(object: &mut Value, path: &[String]) -> bool {
     fields.is_some_and(|fields| fields.remove(name).is_some())
 }
 
-fn unknown_field(path: String) -> InvalidField {
-    let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
-    let nearest = known_fields(parent)
-        .into_iter()
-        .map(|known| {
-            let (known_name, name) = (known.to_lowercase(), name.to_lowercase());
-            (strsim::normalized_damerau_levenshtein(&known_name, &name), known)
-        })
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = nearest.map(|(_, known)| format!("; did you mean `{known}`?"));
-    let problem = format!("unknown field{}", hint.unwrap_or_default());
-    InvalidField { path, problem }
-}
-
-/// The fields that an object of a policy can have.
-fn known_fields(path: &str) -> Vec<String> {
-    if path == "metadata" {
-        return ["name", "namespace", "labels", "annotations"].map(str::to_owned).to_vec();
-    }
+/// The schema of a policy, with the fields that every object has.
+fn schema() -> JSONSchemaProps {
     let [policy, _] = crds();
     let version = policy.spec.versions.into_iter().next();
     let root = version.and_then(|version| version.schema?.open_api_v3_schema);
-    let mut segments = path.split('.').filter(|segment| !segment.is_empty());
-    let schema = segments.try_fold(root, |schema, name| Some(schema?.properties?.remove(name)));
-    let properties = schema.flatten().and_then(|schema| schema.properties);
-    properties.unwrap_or_default().into_keys().collect()
+    let mut root = root.unwrap_or_default();
+    let properties = root.properties.get_or_insert_default();
+    for (name, of_type) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
+        let type_ = Some(of_type.to_owned());
+        properties.insert(name.to_owned(), JSONSchemaProps { type_, ..Default::default() });
+    }
+    root
+}
+
+/// Removes the fields that the schema does not have, and what is a list in place of an object,
+/// which serde would read as the object's fields in their order. Returns whether the value itself
+/// has the shape.
+fn has_shape(
+    value: &mut Value,
+    schema: &JSONSchemaProps,
+    path: &str,
+    mistakes: &mut Vec<InvalidField>,
+) -> bool {
+    let properties = schema.properties.as_ref();
+    let known: Vec<&str> = match path {
+        "metadata" => METADATA.to_vec(),
+        _ => properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
+    };
+    match value {
+        Value::Object(fields) if !known.is_empty() => fields.retain(|name, value| {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if !known.contains(&name.as_str()) {
+                mistakes.push(unknown_field(path, name, &known));
+                return false;
+            }
+            let schema = properties.and_then(|properties| properties.get(name));
+            schema.is_none_or(|schema| has_shape(value, schema, &path, mistakes))
+        }),
+        Value::Array(_) if schema.type_.as_deref() == Some("object") => {
+            let problem = "invalid type: sequence, expected an object".to_owned();
+            mistakes.push(InvalidField { path: path.to_owned(), problem });
+            return false;
+        }
+        _ => {}
+    }
+    true
+}
+
+fn unknown_field(path: String, name: &str, known: &[&str]) -> InvalidField {
+    let name = name.to_lowercase();
+    let similarity =
+        |known: &str| strsim::normalized_damerau_levenshtein(&known.to_lowercase(), &name);
+    let similar = known.iter().map(|known| (similarity(known), known));
+    let similar = similar.filter(|(similarity, _)| *similarity >= SIMILAR);
+    let nearest = similar.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let hint = nearest.map(|(_, known)| format!("; did you mean `{known}`?"));
+    InvalidField { path, problem: format!("unknown field{}", hint.unwrap_or_default()) }
 }
 
 fn wrong_type(error: &serde_json::Error) -> String {
@@ -103,9 +140,12 @@ fn wrong_type(error: &serde_json::Error) -> String {
     if text.starts_with("invalid type: boolean") && text.contains("string") {
         return format!("{text}; bare words such as off and yes are booleans in YAML, quote them");
     }
-    ["i32", "i64"].iter().fold(text, |text, integer| {
-        text.replace(&format!("expected {integer}"), "expected a whole number that fits")
-    })
+    let (found, expected) = text.rsplit_once("expected ").unwrap_or((&text, ""));
+    match expected {
+        "i32" | "i64" => format!("{found}expected a whole number that fits"),
+        _ if expected.starts_with("struct ") => format!("{found}expected an object"),
+        _ => text,
+    }
 }
 
 /// The object as the API server stores it: it drops a `null` that the schema does not ask for,

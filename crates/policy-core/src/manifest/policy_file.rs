@@ -209,6 +209,8 @@ mod tests {
             ("severityOverrides: {pending: urgent}", "spec.severityOverrides.pending: unknown"),
             ("maxRestartCount: 99999999999", "expected a whole number that fits"),
             ("maxRestartCount: \"3\"", "spec.maxRestartCount: invalid type: string"),
+            ("weights: [1]", "spec.weights: invalid type: sequence, expected an object"),
+            ("weights: 1", "spec.weights: invalid type: integer `1`, expected an object"),
             ("defaultProbe: {}", "spec.defaultProbe: missing field `tcpPort`"),
             ("defaultResources: {cpuLimit: [1]}", "expected a quantity"),
             ("defaultResources: {cpuLimit: 1.5}", "expected a quantity"),
