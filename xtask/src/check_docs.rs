@@ -82,7 +82,7 @@ fn section(check: CheckId) -> String {
     let limit = CompiledPolicy::default_profile().limit(check);
     let limit = match limit {
         0 => String::new(),
-        limit => format!(" The built-in profile's limit is {limit}."),
+        limit => format!(" The default profile's limit is {limit}."),
     };
     format!(
         "\n### {id}\n\n{title}: \"{}\".\n\n**What.** {what}\n\n**Why.** {why}\n\n**Fix.** {fix}\n\n\

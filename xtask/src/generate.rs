@@ -23,13 +23,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let mut files = crd_files()?;
     files.extend(kustomize_files()?);
     files.push(Generated { path: "docs/checks.md".to_owned(), text: check_docs::page() });
-    for (name, schema) in [
-        ("admission", report::admission_json_schema()),
-        ("analysis", report::json_schema()),
-        ("clusters", report::clusters_json_schema()),
-        ("explanation", report::explanation_json_schema()),
-        ("preview", report::preview_json_schema()),
-    ] {
+    for (name, schema) in report::json_schemas() {
         files.push(Generated {
             path: format!("docs/{name}.schema.json"),
             text: serde_json::to_string_pretty(&schema)? + "\n",

@@ -78,7 +78,7 @@ impl ReconcileContext<'_> {
     /// The Event about a change of the class, where one is due. `identity` is that of the replica.
     pub(crate) fn due_event(&self, identity: &str) -> Option<(Classification, Event)> {
         let judged = self.judgement.judged()?;
-        let (class, events) = (judged.summary.classification, &self.state.events);
+        let (class, events) = (judged.verdict.score.classification(), &self.state.events);
         let ClassChange::Due { previous } = events.change(class, self.now) else { return None };
         let mut note = judged.sentence();
         if let Some(previous) = previous {
@@ -101,8 +101,8 @@ impl ReconcileContext<'_> {
         // A standby only removes what the leader did not write.
         let delay = if is_leader { fastrand::i64(0..=AUDIT_SPREAD) } else { OVERDUE_SECONDS };
         let audit = self.state.audit.next_due().map(|second| second + delay);
-        let change =
-            judged.map(|judged| self.state.events.change(judged.summary.classification, now));
+        let change = judged
+            .map(|judged| self.state.events.change(judged.verdict.score.classification(), now));
         let event = match change {
             Some(ClassChange::Throttled { until }) if is_leader => Some(until),
             _ => None,

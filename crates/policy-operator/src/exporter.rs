@@ -95,19 +95,20 @@ fn render(policies: &[(PolicyKey, PolicyGauges)], to: &mut Exposition) {
     };
     each("devopspolicy_health_score", "Health score of a namespace under a policy.", &|(
         _,
-        summary,
+        score,
+        _,
     )| {
-        summary.score.into()
+        score.value().into()
     });
-    each("devopspolicy_violations_total", "Findings of a policy.", &|(_, summary)| {
+    each("devopspolicy_violations_total", "Findings of a policy.", &|(_, _, summary)| {
         summary.total_violations
     });
-    each("enforcement_mode", "0 audit, 1 enforce.", &|(mode, _)| {
+    each("enforcement_mode", "0 audit, 1 enforce.", &|(mode, ..)| {
         u64::from(*mode == EnforcementMode::Enforce)
     });
     let help = "Findings of a policy, by severity.";
     let mut family = to.family("violations_by_severity", Kind::Gauge, help);
-    for (PolicyKey { namespace, name }, (_, summary)) in policies {
+    for (PolicyKey { namespace, name }, (.., summary)) in policies {
         let by = &summary.violations_by_severity;
         let numbers =
             [("critical", by.critical), ("high", by.high), ("medium", by.medium), ("low", by.low)];
@@ -123,7 +124,7 @@ mod tests {
     use policy_core::api::ViolationsBySeverity;
     use policy_core::policy::CompiledPolicy;
     use policy_core::report::Summary;
-    use policy_core::score::Tally;
+    use policy_core::score::{Score, Tally};
 
     use super::*;
 
@@ -131,12 +132,11 @@ mod tests {
     fn each_policy_has_its_series() {
         let policy = CompiledPolicy::default_profile();
         let summary = Summary {
-            score: 77,
             total_violations: 3,
             violations_by_severity: ViolationsBySeverity { high: 2, low: 1, ..Default::default() },
             ..Summary::of(&Tally::default(), &policy)
         };
-        let gauges = (EnforcementMode::Enforce, summary);
+        let gauges = (EnforcementMode::Enforce, Score::of(23, 1), summary);
         let mut text = Exposition::default();
         render(&[(PolicyKey::new("shop", "strict"), gauges)], &mut text);
         let mut metrics = Exposition::default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::Summary;
+use policy_core::text::counted;
 use policy_core::verdict::Verdict;
 use policy_core::view::Refused;
 
@@ -72,16 +73,13 @@ impl Judged {
 
     /// The verdict in one sentence.
     pub(crate) fn sentence(&self) -> String {
-        let Summary { pods, score, classification, total_violations, compliant_pods, .. } =
-            &self.summary;
-        if *pods == 0 {
+        let Verdict { tally, score, .. } = &self.verdict;
+        if tally.pods() == 0 {
             return "no pods to judge".to_owned();
         }
-        let noun = if *total_violations == 1 { "violation" } else { "violations" };
-        let affected = pods - compliant_pods;
-        format!(
-            "score {score} ({classification}): {total_violations} {noun} in {affected} of {pods} \
-             pods"
-        )
+        let violations = counted(tally.total_findings(), "violation");
+        let affected = tally.pods() - tally.compliant_pods();
+        let pods = counted(tally.pods(), "pod");
+        format!("score {score} ({}): {violations} in {affected} of {pods}", score.classification())
     }
 }

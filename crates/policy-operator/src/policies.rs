@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use policy_core::api::EnforcementMode;
 use policy_core::report::Summary;
+use policy_core::score::Score;
 use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
 
@@ -15,7 +16,7 @@ use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
 
 /// What the metrics say of a policy.
-pub(crate) type PolicyGauges = (EnforcementMode, Summary);
+pub(crate) type PolicyGauges = (EnforcementMode, Score, Summary);
 
 /// A policy's state. A reconcile holds the lock from its start to its end.
 pub(crate) type SharedState = Arc<tokio::sync::Mutex<PolicyState>>;

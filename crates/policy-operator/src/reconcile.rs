@@ -88,7 +88,8 @@ impl Reconciler {
             // The policy is due again when the list of pods is complete.
             return Ok(Outcome::default());
         };
-        let gauges = |judged: &Judged| (judged.policy.mode(), judged.summary.clone());
+        let gauges =
+            |judged: &Judged| (judged.policy.mode(), judged.verdict.score, judged.summary.clone());
         self.policies.set_gauges(policy, judgement.judged().map(gauges));
         let mut context = ReconcileContext { policy, state, judgement, role, now };
         let newest = self.audit_store.newest(metadata, now);

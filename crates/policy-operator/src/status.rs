@@ -5,9 +5,8 @@ use policy_core::Timestamp;
 use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::Summary;
 use policy_core::score::Classification;
-use policy_core::verdict::Listed;
+use policy_core::verdict::{Listed, Verdict};
 
 use crate::judgement::{Judged, Judgement};
 use crate::limits::truncated;
@@ -38,7 +37,7 @@ pub(crate) fn status(
         Judgement::Judged(judged) => {
             let message = "the policy is valid, and its namespace is judged by it".to_owned();
             let ready = ("Ready", true, "Judged", message);
-            let healthy = healthy(&judged.summary);
+            let healthy = healthy(&judged.verdict);
             (numbers(judged), vec![ready, healthy, admission(&judged.policy)])
         }
     };
@@ -63,12 +62,13 @@ pub(crate) fn status(
     }
 }
 
-fn healthy(Summary { pods, score, classification, .. }: &Summary) -> Stated {
-    if *pods == 0 {
+fn healthy(Verdict { tally, score, .. }: &Verdict) -> Stated {
+    if tally.pods() == 0 {
         return ("Healthy", true, "NoPods", "there are no pods to judge".to_owned());
     }
     let message = format!("the score is {score}; healthy is 80 or more");
-    ("Healthy", *classification == Classification::Healthy, classification.as_str(), message)
+    let class = score.classification();
+    ("Healthy", class == Classification::Healthy, class.as_str(), message)
 }
 
 fn admission(policy: &CompiledPolicy) -> Stated {
@@ -98,10 +98,11 @@ fn admission(policy: &CompiledPolicy) -> Stated {
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
     let Judged { verdict, summary, .. } = judged;
     let by_check = summary.violations_by_check.iter();
+    let class = verdict.score.classification();
     DevOpsPolicyStatus {
-        health_score: Some(summary.score.into()),
-        classification: Some(summary.classification),
-        healthy: Some(summary.classification == Classification::Healthy),
+        health_score: Some(verdict.score.value().into()),
+        classification: Some(class),
+        healthy: Some(class == Classification::Healthy),
         message: Some(judged.sentence()),
         pods_evaluated: Some(signed(summary.pods)),
         total_violations: Some(signed(summary.total_violations)),
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!((status.health_score, status.healthy), (Some(93), Some(true)));
         assert_eq!(
             status.message.as_deref(),
-            Some("score 93 (Healthy): 2 violations in 1 of 1 pods")
+            Some("score 93 (Healthy): 2 violations in 1 of 1 pod")
         );
         assert_eq!(
             status.violations,

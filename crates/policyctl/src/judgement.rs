@@ -124,8 +124,9 @@ impl Judgement {
     pub(crate) fn exit(&self, name: &str, policy: &CompiledPolicy, summary: &Summary) -> Exit {
         let name = printable(name);
         let mut exit = Exit::Fine;
-        let score = summary.score;
-        if let Some(threshold) = self.fail_below.filter(|threshold| score < *threshold) {
+        if let (Some(threshold), Some(score)) = (self.fail_below, summary.score)
+            && score < threshold
+        {
             output::reason(format_args!(
                 "{name}: the score {score} is below {threshold} (--fail-below)"
             ));

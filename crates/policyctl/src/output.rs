@@ -1,16 +1,16 @@
 //! Everything that is printed: results to standard output, the rest to standard error.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use policy_core::report::Coverage;
 use policy_core::text::printable;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::report::{self, Colours, Tabular};
+use crate::report::{self, TableStyle, Tabular};
 
 /// The forms of a result; each command has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +29,11 @@ pub(crate) enum Output {
     Junit,
 }
 
+/// A table is not made narrower than this: on a narrower terminal its lines are broken.
+const MIN_WIDTH: usize = 80;
+/// A table is not made wider than this: lines that long are hard to read.
+const MAX_WIDTH: usize = 240;
+
 /// How the user wants to be talked to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
@@ -41,26 +46,32 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Colours on a terminal, unless `--no-color`, `NO_COLOR` or a dumb terminal say otherwise.
-    pub(crate) fn colours(self) -> Colours {
+    /// Colours on a terminal, unless `--no-color`, `NO_COLOR` or a dumb terminal say otherwise; and
+    /// the width of the terminal.
+    pub(crate) fn table_style(self) -> TableStyle {
         let choice = anstream::AutoStream::choice(&io::stdout());
-        if self.no_color || choice == anstream::ColorChoice::Never {
-            Colours::Off
-        } else {
-            Colours::On
+        TableStyle {
+            is_coloured: !self.no_color && choice != anstream::ColorChoice::Never,
+            width: io::stdout()
+                .is_terminal()
+                .then(|| textwrap::termwidth().clamp(MIN_WIDTH, MAX_WIDTH)),
         }
     }
 
-    /// A bar for long work; nothing is drawn where nobody watches.
-    pub(crate) fn progress(self, length: u64, what: &str) -> ProgressBar {
+    /// Shows how far long work is, where standard error is a terminal. `length` is `None` as long as
+    /// it is unknown.
+    pub(crate) fn progress(self, length: Option<u64>, what: &str) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}");
-        ProgressBar::new(length).with_style(
-            ProgressStyle::with_template(&template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        )
+        let counter = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // Only a String is written to, which cannot fail.
+            let _ = out.write_str(&progress_text(state.pos(), state.len()));
+        };
+        let style = ProgressStyle::with_template(&format!("{{bar:30}} {{counter}} {what}"))
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("counter", counter);
+        ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr()).with_style(style)
     }
 
     /// What `-v` asks for, on standard error.
@@ -76,6 +87,11 @@ impl Console {
             to_stderr(text);
         }
     }
+}
+
+/// `30/60`, or `30` as long as the length is unknown.
+fn progress_text(position: u64, length: Option<u64>) -> String {
+    length.map_or_else(|| position.to_string(), |length| format!("{position}/{length}"))
 }
 
 /// Prints a result.
@@ -138,7 +154,7 @@ pub(crate) fn report(
     stream(|out| match form {
         Output::Json => report::json(report, out),
         Output::Yaml => report::yaml(report, out),
-        _ => Ok(report.write_table(console.colours(), out)?),
+        _ => Ok(report.write_table(console.table_style(), out)?),
     })?;
     if matches!(form, Output::Json | Output::Yaml) {
         not_read(coverage);
@@ -222,4 +238,15 @@ fn to_stderr(text: impl Display) {
 /// A value as YAML that `kubectl` reads.
 pub(crate) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     serde_saphyr::to_string(value).context("cannot write YAML")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::progress_text;
+
+    #[test]
+    fn progress_of_unknown_length_counts_only() {
+        assert_eq!(progress_text(30, None), "30");
+        assert_eq!(progress_text(30, Some(60)), "30/60");
+    }
 }

@@ -89,10 +89,10 @@ fn the_table_has_a_row_for_each_and_on_demand_its_summary() {
     let kubeconfig = trio_and(&[]);
     let plain = cli::run(&kubeconfig, &analyze, "").succeeded().unwrap();
     let rows = "
-CONTEXT  SCORE  STATUS       PODS  COMPLIANT  VIOLATIONS  READ
-east        93  Healthy         4          1          12  complete
-north       92  Healthy         4          2           5  complete
-west        80  Healthy         2          0           5  complete
+CONTEXT  SCORE  STATUS   PODS  COMPLIANT  VIOLATIONS  READ
+east        93  Healthy     4          1          12  complete
+north       92  Healthy     4          2           5  complete
+west        80  Healthy     2          0           5  complete
 ";
     assert!(plain.ends_with(rows), "{plain}");
     assert!(plain.contains("\nCluster Health Score       : 90\n"), "{plain}");
@@ -154,7 +154,7 @@ fn a_killed_api_server_keeps_its_row_and_changes_no_other() {
     let table = cli::run(&kubeconfig, &["multi-cluster", "analyze", "--per-cluster"], "");
     assert_eq!((table.code, table.stderr.as_str()), (Some(3), ""));
     for text in [
-        "\ndoomed     n/a  n/a             -          -           -  unread\n",
+        "\ndoomed     n/a  n/a         -          -           -  unread\n",
         "\nNot read of doomed:\n  cluster: Connection refused",
         "\ncluster doomed\n  not read\n",
     ] {

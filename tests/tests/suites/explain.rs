@@ -75,7 +75,7 @@ fn the_operators_status_is_told_to_agree_or_to_differ() {
     let namespace = governed(testbed, "status");
     let explain = ["explain", "p", "-n", &namespace];
     let text = cli::expect(testbed, 0, &explain, "");
-    assert!(text.contains("none: it has not evaluated this policy"), "{text}");
+    assert!(text.contains("none: the operator has not evaluated this policy"), "{text}");
     write_status(testbed, &namespace, &fitting(1));
     let text = cli::expect(testbed, 0, &explain, "");
     let line = "Operator's status          : score 85, of 2026-01-02T03:04:05Z, the same as now\n";

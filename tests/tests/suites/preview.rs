@@ -121,9 +121,9 @@ fn objects_that_the_webhook_would_deny_are_listed() {
     let new = policy(&namespace, "p", spec);
     let text = cli::expect(testbed, 0, &["preview", "-"], &new);
     for part in [
-        "Admission: 1 of the workloads and bare pods here could not be made again\n  \
+        "Admission: would deny 1 of the workloads and bare pods here\n  \
          Deployment/web, 2 pods\n",
-        "With controllerPods: deny, 2 running pods of controllers could not come back\n",
+        "With controllerPods: deny, 2 running pods of controllers could not be created again\n",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }

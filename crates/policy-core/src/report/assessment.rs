@@ -170,12 +170,12 @@ impl<'a> Assessment<'a> {
         self.evaluate_controlled();
         let Self { policy, namespaces, findings, coverage, .. } = self;
         let (findings, findings_cut) = findings.finish();
-        let total = total(&namespaces);
+        let coverage = coverage.finish();
         Report {
             schema_version: SCHEMA_VERSION,
             source,
             policy: policy_name,
-            summary: Summary::of(&total, policy),
+            summary: Summary::of(&total(&namespaces), policy).unless(coverage.is_unread()),
             namespaces: namespaces
                 .into_iter()
                 .map(|(namespace, tally)| NamespaceSummary {
@@ -184,7 +184,7 @@ impl<'a> Assessment<'a> {
                 })
                 .collect(),
             findings,
-            coverage: coverage.finish(),
+            coverage,
             findings_cut,
         }
     }

@@ -1,6 +1,6 @@
 //! The report on several clusters: a row for each, and all their pods in the one formula.
 
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
@@ -16,8 +16,10 @@ pub struct ClustersReport {
     /// The version of this format.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     schema_version: &'static str,
-    /// All pods that could be read, of all clusters together. A cluster counts once, however many
-    /// contexts lead to it.
+    /// The policy that judged: `the built-in profile`, `bundle NAME`, or a file.
+    pub policy: String,
+    /// The numbers of all pods that could be read, of all clusters together. A cluster counts once,
+    /// however many contexts lead to it.
     pub summary: Summary,
     /// The clusters, in the order they were asked for.
     pub clusters: Vec<ClusterSummary>,
@@ -94,9 +96,13 @@ pub enum ClusterOutcome<'a> {
 impl ClustersReport {
     /// The report on clusters that were judged by the same policy.
     #[must_use]
-    pub fn new(policy: &CompiledPolicy, clusters: Vec<AssessedCluster<'_>>) -> Self {
+    pub fn new(
+        policy: &CompiledPolicy,
+        policy_name: String,
+        clusters: Vec<AssessedCluster<'_>>,
+    ) -> Self {
         let mut total = Tally::default();
-        let clusters = clusters
+        let clusters: Vec<ClusterSummary> = clusters
             .into_iter()
             .map(|AssessedCluster { context, server, outcome }| {
                 let mut row = ClusterSummary {
@@ -125,14 +131,16 @@ impl ClustersReport {
                             false => ClusterState::Partial,
                         };
                         row.summary = (row.state != ClusterState::Unread)
-                            .then(|| Summary::of(&tally, policy));
+                            .then(|| Summary::of(&tally, policy).unless(coverage.is_unread()));
                         row.coverage = coverage;
                     }
                 }
                 row
             })
             .collect();
-        Self { schema_version: SCHEMA_VERSION, summary: Summary::of(&total, policy), clusters }
+        let is_complete = clusters.iter().all(|cluster| cluster.coverage.failed.is_empty());
+        let summary = Summary::of(&total, policy).unless(total.pods() == 0 && !is_complete);
+        Self { schema_version: SCHEMA_VERSION, policy: policy_name, summary, clusters }
     }
 
     /// Whether every cluster was read whole.
@@ -140,10 +148,4 @@ impl ClustersReport {
     pub fn is_complete(&self) -> bool {
         self.clusters.iter().all(|cluster| cluster.coverage.failed.is_empty())
     }
-}
-
-/// The JSON schema of the JSON output.
-#[must_use]
-pub fn clusters_json_schema() -> Schema {
-    schema_for!(ClustersReport)
 }

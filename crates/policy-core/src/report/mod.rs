@@ -1,5 +1,5 @@
-//! The report model: what was found, sorted, as data. The renderers are policyctl's; JSON and YAML
-//! are these types, serialized.
+//! The report model: what was found, sorted, as data. policyctl renders it; its JSON and YAML are
+//! these types, serialized.
 
 mod admission;
 mod assessment;
@@ -17,23 +17,14 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
 
-pub use admission::{
-    AdmissionReport, AdmissionSummary, AdmittedObject, Outcome, PolicySource, admission_json_schema,
-};
+pub use admission::{AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject};
 pub use assessment::{Assessment, ManifestLocation};
-pub use clusters::{
-    AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport,
-    clusters_json_schema,
-};
+pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
-pub use explanation::{
-    Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare,
-    explanation_json_schema,
-};
+pub use explanation::{Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
     DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview, WorkloadChange,
-    preview_json_schema,
 };
 
 use crate::api::ViolationsBySeverity;
@@ -44,10 +35,10 @@ use crate::score::Tally;
 use crate::severity::Severity;
 use crate::workload::Workload;
 
-/// The version of the JSON output; it changes when a field goes away or changes its meaning.
+/// The version of the JSON output; it changes when a field is removed or changes its meaning.
 pub const SCHEMA_VERSION: &str = "1";
 
-/// What was found, where, and what could not be looked at.
+/// What was found, where, and what could not be read.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "policyctl analyze")]
@@ -62,13 +53,13 @@ pub struct Report {
     pub policy: String,
     /// All pods together.
     pub summary: Summary,
-    /// The same for each namespace that has pods, by name.
+    /// The numbers of each namespace that has pods, by name.
     pub namespaces: Vec<NamespaceSummary>,
-    /// Every finding, by namespace, kind, name, place, check and container.
+    /// Every finding, by namespace, kind, name, position, check and container.
     pub findings: Vec<ReportFinding>,
-    /// What was looked at, and what was not.
+    /// What was read, and what was not.
     pub coverage: Coverage,
-    /// How many findings are counted, but not listed: a report lists a million.
+    /// The number of findings that are counted, but not listed: a report lists a million at most.
     #[serde(skip)]
     pub findings_cut: u64,
 }
@@ -88,27 +79,46 @@ pub enum Source {
         context: String,
         /// The URL of the API server.
         server: String,
-        /// The one namespace that was asked for; `null` where all were.
+        /// The namespace that was asked for; `null` for all namespaces.
         namespace: Option<String>,
     },
 }
 
-/// Numbers about a set of pods.
+/// Where the policies came from.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum PolicySource {
+    /// One policy for every namespace.
+    Given {
+        /// `the built-in profile`, the bundle, or the policy's file.
+        name: String,
+    },
+    /// The policies of the objects' namespaces in a cluster.
+    Cluster {
+        /// The context of the kubeconfig.
+        context: String,
+        /// The URL of the API server.
+        server: String,
+    },
+}
+
+/// The numbers of a set of pods.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// How many pods were counted; a pod template counts as one.
+    /// The number of pods that were counted; a pod template counts as one.
     pub pods: u64,
-    /// Health from 0 (worst) to 100; 100 where there are no pods.
+    /// Health from 0 (worst) to 100; 100 where there are no pods. `null` where no pod was read
+    /// because something could not be read: `coverage.failed` says what and why.
     #[schemars(range(max = 100))]
-    pub score: u8,
-    /// The class of the score.
-    pub classification: Classification,
-    /// How many findings there are.
+    pub score: Option<u8>,
+    /// The class of the score; `null` where there is no score.
+    pub classification: Option<Classification>,
+    /// The number of findings.
     pub total_violations: u64,
-    /// How many pods have no finding.
+    /// The number of pods without any finding.
     pub compliant_pods: u64,
-    /// All restarts of containers over the limit, at most 5 for each.
+    /// The sum of the restarts of each container over the limit, at most 5 for each.
     pub restart_severity: u64,
     /// The number of findings of each check that ran, by the check's id.
     pub violations_by_check: BTreeMap<&'static str, u64>,
@@ -116,7 +126,7 @@ pub struct Summary {
     pub violations_by_severity: ViolationsBySeverity,
 }
 
-/// Numbers about the pods of a namespace.
+/// The numbers of the pods of a namespace.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct NamespaceSummary {
     /// The name.
@@ -146,13 +156,13 @@ pub struct ReportFinding {
     pub workload: Workload,
     /// The container; `null` where the finding is about the pod.
     pub container: Option<Box<str>>,
-    /// The finding as words.
+    /// What was found.
     pub message: Cow<'static, str>,
     /// What the check's weight is multiplied by.
     pub count: u32,
     /// The file; `null` where the pod came from a cluster.
     pub file: Option<Arc<str>>,
-    /// The place of the document in its file, from 1; `null` where there is no file.
+    /// The position of the document in its file, from 1; `null` where there is no file.
     pub document: Option<u32>,
     /// The line of the container, or of the object where the finding is about the pod, from 1;
     /// `null` where there is no file.
@@ -184,8 +194,8 @@ impl Summary {
         }
         Self {
             pods: tally.pods(),
-            score: score.value(),
-            classification: score.classification(),
+            score: Some(score.value()),
+            classification: Some(score.classification()),
             total_violations: tally.total_findings(),
             compliant_pods: tally.compliant_pods(),
             restart_severity: CheckId::all()
@@ -199,9 +209,16 @@ impl Summary {
             violations_by_severity: by_severity,
         }
     }
-}
 
-impl Summary {
+    /// The same without score and class where nothing could be read. The formula gives 100 without
+    /// pods, which would say that all is well.
+    fn unless(mut self, is_unread: bool) -> Self {
+        if is_unread {
+            (self.score, self.classification) = (None, None);
+        }
+        self
+    }
+
     /// How severe the worst finding is; `None` without findings.
     #[must_use]
     pub fn worst_severity(&self) -> Option<Severity> {
@@ -215,8 +232,14 @@ impl Summary {
     }
 }
 
-/// The JSON schema of the JSON output.
+/// The JSON schemas of the reports, by the name of their file in docs/.
 #[must_use]
-pub fn json_schema() -> Schema {
-    schema_for!(Report)
+pub fn json_schemas() -> [(&'static str, Schema); 5] {
+    [
+        ("admission", schema_for!(AdmissionReport)),
+        ("analysis", schema_for!(Report)),
+        ("clusters", schema_for!(ClustersReport)),
+        ("explanation", schema_for!(Explanation)),
+        ("preview", schema_for!(Preview)),
+    ]
 }

@@ -2,7 +2,8 @@ use crate::Timestamp;
 use crate::manifest::documents;
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
-use crate::report::{Assessment, Source};
+use crate::report::{Assessment, Source, Summary};
+use crate::score::Classification;
 
 #[test]
 fn failures_beyond_ten_thousand_are_counted() {
@@ -28,4 +29,34 @@ fn failures_beyond_ten_thousand_are_counted() {
         (&*failed[10_000].source, &*failed[10_000].reason),
         ("and", "15000 more could not be read")
     );
+}
+
+/// The score of a report on these documents, of which one could not be read if `is_unread`.
+fn summary(text: &str, is_unread: bool) -> Summary {
+    let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
+    let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
+    for document in documents(text.as_bytes()) {
+        assessment.document(&"a.yaml".into(), document.number, &document.read("default"));
+    }
+    if is_unread {
+        assessment.coverage.not_read(&"b.yaml".into(), None, "no such file".to_owned());
+    }
+    assessment.finish(Source::Files { paths: Vec::new() }, String::new()).summary
+}
+
+#[test]
+fn unread_is_not_empty() {
+    let config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: \"x:1\"}]}}";
+    let healthy = Some(Classification::Healthy);
+    for (text, is_unread, pods, score, class) in [
+        ("", false, 0, Some(100), healthy),
+        (config_map, false, 0, Some(100), healthy),
+        ("", true, 0, None, None),
+        (config_map, true, 0, None, None),
+        (pod, true, 1, Some(95), healthy),
+    ] {
+        let found = summary(text, is_unread);
+        assert_eq!((found.pods, found.score, found.classification), (pods, score, class), "{text}");
+    }
 }

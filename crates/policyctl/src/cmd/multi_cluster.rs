@@ -168,7 +168,7 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     }
     let chosen = chosen(&contexts, &names)?;
     let now = Timestamp::now();
-    let progress = global.console().progress(chosen.len() as u64, "clusters");
+    let progress = global.console().progress(Some(chosen.len() as u64), "clusters");
     let limit = Duration::from_secs(args.timeout);
     let clusters = cluster::run(async {
         let groups = stream::iter(by_server(&chosen)).map(|group| async {
@@ -193,13 +193,13 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
         Ok(once_each(rows.into_iter().map(|(_, context, found)| (context, found)).collect()))
     })?;
     progress.finish_and_clear();
-    let report = ClustersReport::new(&policy, clusters);
+    let report = ClustersReport::new(&policy, args.judgement.choice.name(), clusters);
     output::stream(|out| {
-        let colours = global.console().colours();
+        let style = global.console().table_style();
         match form {
             Output::Json => report::json(&report, out),
             Output::Yaml => report::yaml(&report, out),
-            _ => Ok(report::write_clusters(&report, colours, args.per_cluster, out)?),
+            _ => Ok(report::write_clusters(&report, args.per_cluster, style, out)?),
         }
     })?;
     if form != Output::Table {

@@ -1,28 +1,23 @@
-//! The answers for people. What the webhook says stands there as it would be shown, however long.
+//! The table of `admit`. The webhook's lines are shown as kubectl shows them, however long.
 
 use std::io;
 
+use anstyle::Style;
 use policy_core::report::{
-    AdmissionReport, AdmissionSummary, AdmittedObject, Outcome, PolicySource,
+    AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject, PolicySource,
 };
 use policy_core::severity::Severity;
 use policy_core::text::printable;
 
-use super::table::{Colours, Table};
+use super::layout::{Table, TableStyle, severity_style};
 
 pub(super) fn write(
     report: &AdmissionReport,
-    colours: Colours,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let mut table = Table { out, colours };
-    match &report.policies {
-        PolicySource::Given { name } => table.row("Policy", printable(name))?,
-        PolicySource::Cluster { context, server } => {
-            let cluster = format!("of cluster {context} at {server}");
-            table.row("Policies", printable(&cluster))?;
-        }
-    }
+    let mut table = Table { out, style };
+    table.policies(&report.policies)?;
     let AdmissionSummary { allowed, warned, denied } = report.summary;
     table.row("Admission", format_args!("{denied} denied, {warned} warned, {allowed} allowed"))?;
     table.coverage(&report.coverage)?;
@@ -32,16 +27,27 @@ pub(super) fn write(
 }
 
 impl Table<'_> {
+    fn policies(&mut self, policies: &PolicySource) -> io::Result<()> {
+        match policies {
+            PolicySource::Given { name } => self.row("Policy", printable(name)),
+            PolicySource::Cluster { context, server } => {
+                let cluster = format!("of cluster {context} at {server}");
+                self.row("Policies", printable(&cluster))
+            }
+        }
+    }
+
     fn admitted(&mut self, object: &AdmittedObject) -> io::Result<()> {
         let AdmittedObject { namespace, kind, name, file, line, .. } = object;
-        let outcome = match object.outcome {
-            Outcome::Allowed => "allowed".to_owned(),
-            Outcome::Warned => self.colours.severity("warned ", Severity::Medium),
-            Outcome::Denied => self.colours.severity("denied ", Severity::Critical),
+        let (outcome, style) = match object.outcome {
+            AdmissionOutcome::Allowed => ("allowed", Style::new()),
+            AdmissionOutcome::Warned => ("warned ", severity_style(Severity::Medium)),
+            AdmissionOutcome::Denied => ("denied ", severity_style(Severity::Critical)),
         };
+        let outcome = self.style.paint(outcome, style);
         let title = format!("{namespace}  {kind}/{name}  {file}:{line}");
         let note = match object {
-            AdmittedObject { is_excluded: true, .. } => "  (the namespace is left out)",
+            AdmittedObject { is_excluded: true, .. } => "  (the namespace is excluded)",
             AdmittedObject { policies: 0, .. } => "  (the namespace has no policy)",
             _ => "",
         };
@@ -69,6 +75,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const STYLE: TableStyle = TableStyle { is_coloured: false, width: None };
 
     fn judged(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
         let pod = json!({
@@ -105,7 +113,7 @@ mod tests {
         let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
         let report = AdmissionReport::new(source, policies, objects, Coverage::default());
         let mut text = Vec::new();
-        write(&report, Colours::Off, &mut text).unwrap();
+        write(&report, STYLE, &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "\
@@ -122,7 +130,7 @@ Warning: policy shop/strict: container c: missing liveness probe (missing-livene
 
 allowed  shop  Pod/web\u{fffd}  a.yaml:5
 
-allowed  kube-system  Pod/web\u{fffd}  a.yaml:9  (the namespace is left out)
+allowed  kube-system  Pod/web\u{fffd}  a.yaml:9  (the namespace is excluded)
 "
         );
     }

@@ -1,4 +1,4 @@
-//! The explanation for people. Fits 100 columns.
+//! The table of `explain`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,15 +8,16 @@ use policy_core::report::{
 };
 use policy_core::text::printable;
 
-use super::table::{Colours, NO_PODS, Table, WIDTH, shortened};
+use super::layout::{Cell, Column, Table, TableStyle, class_style, severity_style};
+use super::table::{NO_PODS, NOT_READ};
 
 pub(super) fn write(
     explanation: &Explanation,
-    colours: Colours,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let mut table = Table { out, colours };
-    table.verdict(explanation)?;
+    let mut table = Table { out, style };
+    table.score(explanation)?;
     if let Some(status) = &explanation.status {
         table.operator(status, explanation.basis)?;
     }
@@ -27,19 +28,19 @@ pub(super) fn write(
             Basis::Status => "Not known from the status:",
         };
         table.heading(what)?;
-        explanation.unknown.iter().try_for_each(|text| table.wrapped("  ", text))?;
+        explanation.unknown.iter().try_for_each(|text| table.wrapped_printable("  ", text))?;
     }
-    if explanation.total_violations == 0 {
+    let Some(score) = explanation.score.filter(|_| explanation.total_violations > 0) else {
         return Ok(());
-    }
-    table.checks(explanation)?;
+    };
+    table.checks(&explanation.checks, score)?;
     let numbers = |shown: usize, all: Option<u64>| match all {
         Some(all) if all > shown as u64 => format!(" (the {shown} worst of {all})"),
         _ => String::new(),
     };
     if let Some(workloads) = explanation.worst_workloads.as_deref() {
         let of = numbers(workloads.len(), explanation.workloads_with_findings);
-        table.workloads(workloads, &of, explanation.score)?;
+        table.workloads(workloads, &of, score)?;
     }
     if let Some(pods) = explanation.worst_pods.as_deref() {
         let of = numbers(pods.len(), explanation.pods_with_findings);
@@ -49,17 +50,19 @@ pub(super) fn write(
 }
 
 impl Table<'_> {
-    fn verdict(&mut self, explanation: &Explanation) -> io::Result<()> {
-        let Explanation { policy, classification: class, score, pods, .. } = explanation;
+    fn score(&mut self, explanation: &Explanation) -> io::Result<()> {
+        let Explanation { policy, pods, .. } = explanation;
         self.row("Policy", printable(policy))?;
         if explanation.basis == Basis::Status {
             self.row("Explained from", "the status alone, since the pods may not be read")?;
         }
-        if *pods == Some(0) {
-            self.row("Score", NO_PODS)?;
-        } else {
-            let score = self.colours.class(format_args!("{score} {class}"), *class);
-            self.row("Score", score)?;
+        match (explanation.score, explanation.classification) {
+            (Some(_), _) if *pods == Some(0) => self.row("Score", NO_PODS)?,
+            (Some(score), Some(class)) => {
+                let score = format!("{score} {class}");
+                self.row("Score", self.style.paint(score, class_style(class)))?;
+            }
+            _ => self.row("Score", NOT_READ)?,
         }
         self.row("How", &explanation.arithmetic)?;
         if let (Some(compliant), Some(pods @ 1..)) = (explanation.compliant_pods, pods) {
@@ -69,89 +72,116 @@ impl Table<'_> {
     }
 
     fn operator(&mut self, status: &OperatorStatus, basis: Basis) -> io::Result<()> {
+        const LABEL: &str = "Operator's status";
         let Some(score) = status.score else {
-            return self.row("Operator's status", "none: it has not evaluated this policy");
+            return self.row(LABEL, "none: the operator has not evaluated this policy");
+        };
+        let score = match status.pods {
+            Some(0) => NO_PODS.to_owned(),
+            _ => format!("score {score}"),
         };
         let when = match &status.last_evaluated {
             Some(time) => format!("of {}", printable(time)),
             None => "of an unknown time".to_owned(),
         };
-        let differences = status.differences.as_deref().unwrap_or_default();
-        let same = match (basis, differences) {
-            (Basis::Status, _) => "",
-            (Basis::Pods, []) => ", the same as now",
-            (Basis::Pods, _) => ", DIFFERENT from now:",
+        let same = match (basis, status.differences.as_deref()) {
+            (Basis::Status, _) | (_, None) => "",
+            (Basis::Pods, Some([])) => ", the same as now",
+            (Basis::Pods, Some(_)) => ", DIFFERENT from now:",
         };
-        self.row("Operator's status", format_args!("score {score}, {when}{same}"))?;
+        self.row(LABEL, format_args!("{score}, {when}{same}"))?;
         if let (true, Some(observed), Some(generation)) =
             (status.is_behind, status.observed_generation, status.generation)
         {
-            let text =
-                format!("it is of generation {observed} of the policy, which is at {generation}");
-            self.wrapped("  ", &text)?;
+            self.wrapped(
+                "  ",
+                format_args!(
+                    "it is of generation {observed} of the policy, which is at {generation}"
+                ),
+            )?;
         }
-        differences.iter().try_for_each(|text| self.wrapped("  ", text))
+        let differences = status.differences.iter().flatten();
+        differences.into_iter().try_for_each(|text| self.wrapped_printable("  ", text))
     }
 
-    fn checks(&mut self, explanation: &Explanation) -> io::Result<()> {
-        self.heading(format_args!(
-            "{:<20} {:<9} {:>8} {:>8} {:>7} {:>8}   IF FIXED EVERYWHERE",
-            "CHECK", "SEVERITY", "FINDINGS", "COUNT", "WEIGHT", "POINTS"
-        ))?;
-        let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
-        for share in &explanation.checks {
-            let CheckShare { check, severity, findings, weight, .. } = share;
-            let severity = self.colours.severity(format_args!("{severity:<9}"), *severity);
-            let (count, points) = (number(share.count), number(share.points));
+    fn checks(&mut self, checks: &[CheckShare], score: u8) -> io::Result<()> {
+        use Column::{Left, Right};
+        let columns = [
+            Left("CHECK"),
+            Left("SEVERITY"),
+            Right("FINDINGS"),
+            Right("COUNT"),
+            Right("WEIGHT"),
+            Right("POINTS"),
+            Left("IF FIXED"),
+        ];
+        let number = |number: Option<u64>| number.map_or_else(|| Cell::new("?"), Cell::new);
+        let row = |share: &CheckShare| {
             let after = match share.score_after_fix {
                 _ if share.findings == 0 => "-".to_owned(),
-                Some(after) => improvement(explanation.score, after),
+                Some(after) => improvement(score, after),
                 None => "?".to_owned(),
             };
-            self.line(format_args!(
-                "{check:<20} {severity} {findings:>8} {count:>8} {weight:>7} {points:>8}   {after}"
-            ))?;
-        }
-        Ok(())
+            vec![
+                Cell::new(share.check),
+                Cell::styled(share.severity, severity_style(share.severity)),
+                Cell::new(share.findings),
+                number(share.count),
+                Cell::new(share.weight),
+                number(share.points),
+                Cell::new(after),
+            ]
+        };
+        self.line("")?;
+        self.columns("", &columns, &checks.iter().map(row).collect::<Vec<_>>())
     }
 
     fn workloads(&mut self, workloads: &[WorkloadShare], of: &str, score: u8) -> io::Result<()> {
+        use Column::{Left, Name, Right};
+        let columns = [Right("POINTS"), Right("PODS"), Left("IF FIXED"), Name("WORKLOAD")];
+        let row = |share: &WorkloadShare| {
+            let WorkloadShare { namespace, workload, .. } = share;
+            vec![
+                Cell::new(share.points),
+                Cell::new(share.pods),
+                Cell::new(improvement(score, share.score_after_fix)),
+                Cell::new(format_args!("{namespace}  {}/{}", workload.kind, workload.name)),
+            ]
+        };
         self.heading(format_args!("Workloads{of}"))?;
-        self.line(format_args!("{:>8}  {:>7}  {:<15}  WORKLOAD", "POINTS", "PODS", "IF FIXED"))?;
-        for share in workloads {
-            let WorkloadShare { namespace, workload, points, pods, .. } = share;
-            let after = improvement(score, share.score_after_fix);
-            let start = format!("{points:>8}  {pods:>7}  {after:<15}  ");
-            let name = format!("{namespace}  {}/{}", workload.kind, workload.name);
-            self.share(&start, &name, &share.violations_by_check)?;
-        }
-        Ok(())
+        let checks = workloads.iter().map(|share| &share.violations_by_check);
+        self.shares(&columns, &workloads.iter().map(row).collect::<Vec<_>>(), checks)
     }
 
     fn pods(&mut self, pods: &[PodShare], of: &str) -> io::Result<()> {
-        self.heading(format_args!("Pods{of}"))?;
-        self.line(format_args!("{:>8}  POD", "POINTS"))?;
-        for share in pods {
+        let columns = [Column::Right("POINTS"), Column::Name("POD")];
+        let row = |share: &PodShare| {
             let PodShare { namespace, kind, name, points, .. } = share;
-            let start = format!("{points:>8}  ");
-            self.share(&start, &format!("{namespace}  {kind}/{name}"), &share.violations_by_check)?;
-        }
-        Ok(())
+            vec![Cell::new(points), Cell::new(format_args!("{namespace}  {kind}/{name}"))]
+        };
+        self.heading(format_args!("Pods{of}"))?;
+        let checks = pods.iter().map(|share| &share.violations_by_check);
+        self.shares(&columns, &pods.iter().map(row).collect::<Vec<_>>(), checks)
     }
 
-    /// The name in what is left of the line, and under it the findings.
-    fn share(
+    /// The rows, each with its findings on the next line.
+    fn shares<'a>(
         &mut self,
-        start: &str,
-        name: &str,
-        checks: &BTreeMap<&'static str, u64>,
+        columns: &[Column],
+        rows: &[Vec<Cell>],
+        checks: impl Iterator<Item = &'a BTreeMap<&'static str, u64>>,
     ) -> io::Result<()> {
-        let indent = start.chars().count();
-        let name = printable(name);
-        self.line(format_args!("{start}{}", shortened(&name, WIDTH - indent)))?;
-        let checks: Vec<String> =
-            checks.iter().map(|(check, number)| format!("{number} {check}")).collect();
-        self.wrapped(&" ".repeat(indent + 2), &checks.join(", "))
+        let mut lines = self.aligned("  ", columns, rows).into_iter();
+        if let Some(titles) = lines.next() {
+            self.line(titles)?;
+        }
+        for (line, checks) in lines.zip(checks) {
+            self.line(line)?;
+            let checks: Vec<String> =
+                checks.iter().map(|(check, number)| format!("{number} {check}")).collect();
+            self.wrapped("          ", checks.join(", "))?;
+        }
+        Ok(())
     }
 }
 
@@ -191,6 +221,7 @@ mod tests {
     fn table(
         explain: impl FnOnce(Assessment<'_>, Source) -> Explanation,
         pods: &[PodFacts],
+        width: Option<usize>,
     ) -> String {
         let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
         let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
@@ -199,12 +230,21 @@ mod tests {
         }
         let explanation = explain(assessment, Source::Files { paths: vec!["x".to_owned()] });
         let mut text = Vec::new();
-        write(&explanation, Colours::Off, &mut text).unwrap();
+        write(&explanation, TableStyle { is_coloured: false, width }, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     fn explained(pods: &[PodFacts], status: Option<OperatorStatus>) -> String {
-        table(|assessment, source| assessment.explain(source, "shop/p".to_owned(), status), pods)
+        explained_in(None, pods, status)
+    }
+
+    fn explained_in(
+        width: Option<usize>,
+        pods: &[PodFacts],
+        status: Option<OperatorStatus>,
+    ) -> String {
+        let policy = "shop/p".to_owned();
+        table(|assessment, source| assessment.explain(source, policy, status), pods, width)
     }
 
     #[test]
@@ -221,18 +261,43 @@ mod tests {
         odd.workload.name = format!("\u{1b}[2J{}", "w".repeat(240)).into();
         let mut written = status(json!({ "healthScore": 1, "observedGeneration": 1 }), 2);
         written.last_evaluated = Some("\u{202e}now".to_owned());
-        let text = explained(&[odd], Some(written));
-        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
-        for line in text.lines() {
-            assert!(line.chars().count() <= 100, "{line}");
+        for width in [80, 100, 200] {
+            let text = explained_in(Some(width), &[odd.clone()], Some(written.clone()));
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
         }
     }
 
     #[test]
-    fn no_pods_are_no_score() {
-        let text = explained(&[], None);
-        assert!(text.contains("Score                      : n/a (no pods)"), "{text}");
-        assert!(text.contains("no pod is counted, so there is no score"), "{text}");
+    fn a_namespace_without_pods_has_no_score_now_nor_in_the_status() {
+        let status = status(json!({ "healthScore": 100, "podsEvaluated": 0 }), 1);
+        let text = explained(&[], Some(status));
+        for line in [
+            "Score                      : n/a (no pods)\n",
+            "How                        : no pod is counted, so there is no score\n",
+            "Operator's status          : n/a (no pods), of an unknown time, the same as now\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_could_be_read_nothing_is_compared() {
+        let status = status(json!({ "healthScore": 70, "podsEvaluated": 9 }), 1);
+        let explain = |mut assessment: Assessment<'_>, source| {
+            assessment.coverage.not_read(&"cluster".into(), None, "no answer".to_owned());
+            assessment.explain(source, "shop/p".to_owned(), Some(status))
+        };
+        let text = table(explain, &[], None);
+        for line in [
+            "Score                      : n/a (nothing could be read)\n",
+            "How                        : nothing could be read, so there is no score\n",
+            "Operator's status          : score 70, of an unknown time\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 
     #[test]
@@ -261,7 +326,7 @@ mod tests {
         assert!(text.contains(lines), "{text}");
 
         let text = explained(&pods, Some(OperatorStatus::of(None, Some(1))));
-        assert!(text.contains("none: it has not evaluated this policy"), "{text}");
+        assert!(text.contains("none: the operator has not evaluated this policy"), "{text}");
     }
 
     #[test]
@@ -275,6 +340,7 @@ mod tests {
         let text = table(
             |assessment, source| assessment.explain_from_status(source, policy, status).unwrap(),
             &[],
+            None,
         );
         assert!(text.contains("the status alone, since the pods may not be read"), "{text}");
         assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use policy_core::report::{NamespaceSummary, Report, ReportFinding};
-use policy_core::text::printable;
+use policy_core::text::{counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
@@ -78,7 +78,8 @@ fn case(
         return Ok(());
     }
     let lines: Vec<String> = findings.iter().map(|finding| finding_line(finding)).collect();
-    let message = format!("{} findings of {check} in {namespace}", findings.len());
+    let message =
+        format!("{} of {check} in {namespace}", counted(findings.len() as u64, "finding"));
     element.write_inner_content(|xml| failure(xml, "failure", &message, &lines.join("\n")))?;
     Ok(())
 }
@@ -91,7 +92,8 @@ fn finding_line(finding: &ReportFinding) -> String {
     };
     let container =
         finding.container.as_ref().map(|name| format!("container {name} ")).unwrap_or_default();
-    format!("{place}{severity}: {kind}/{name}: {container}{message}")
+    // A line break in a name would begin a finding of its own.
+    printable(&format!("{place}{severity}: {kind}/{name}: {container}{message}")).into_owned()
 }
 
 fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {

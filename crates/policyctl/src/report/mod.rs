@@ -4,6 +4,7 @@
 mod admission;
 mod explanation;
 mod junit;
+mod layout;
 mod policies;
 mod preview;
 mod sarif;
@@ -17,14 +18,14 @@ use anyhow::Context as _;
 use policy_core::report::{AdmissionReport, ClustersReport, Explanation, Preview, Report};
 use serde::Serialize;
 
+pub(crate) use layout::TableStyle;
 pub(crate) use policies::PolicyReports;
-pub(crate) use table::Colours;
 
 /// How the report of `analyze` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// The summary, then the findings by object, for people.
-    Table(Colours),
+    Table(TableStyle),
     /// JSON, as docs/analysis.schema.json describes it.
     Json,
     /// The same as YAML.
@@ -43,7 +44,7 @@ pub(crate) fn write(
     out: &mut dyn io::Write,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Table(colours) => Ok(table::write(report, colours, out)?),
+        Format::Table(style) => Ok(table::write(report, style, out)?),
         Format::Json => json(report, out),
         Format::Yaml => yaml(report, out),
         Format::Sarif => json(&sarif::render(report), out),
@@ -54,42 +55,42 @@ pub(crate) fn write(
 /// Writes the report on several clusters for people, with the summary of each on demand.
 pub(crate) fn write_clusters(
     report: &ClustersReport,
-    colours: Colours,
     per_cluster: bool,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    table::write_clusters(report, colours, per_cluster, out)
+    table::write_clusters(report, per_cluster, style, out)
 }
 
 /// Writes the reports of `analyze --policies cluster` for people.
 pub(crate) fn write_policies(
     reports: &PolicyReports,
-    colours: Colours,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    policies::write(reports, colours, out)
+    policies::write(reports, style, out)
 }
 
 /// A report that has a table beside JSON and YAML.
 pub(crate) trait Tabular: Serialize {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()>;
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()>;
 }
 
 impl Tabular for AdmissionReport {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
-        admission::write(self, colours, out)
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+        admission::write(self, style, out)
     }
 }
 
 impl Tabular for Explanation {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
-        explanation::write(self, colours, out)
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+        explanation::write(self, style, out)
     }
 }
 
 impl Tabular for Preview {
-    fn write_table(&self, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
-        preview::write(self, colours, out)
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+        preview::write(self, style, out)
     }
 }
 

@@ -6,10 +6,8 @@ use std::io;
 use policy_core::report::{Coverage, Report};
 use policy_core::text::printable;
 
-use super::table::{Colours, NUMBERS, Table, shortened};
-
-/// The width of a name before [`NUMBERS`].
-const NAME: usize = 48;
+use super::layout::{Cell, Table, TableStyle};
+use super::table::{summary_columns, summary_row};
 
 /// The policies of a cluster, each on the pods of its namespace.
 pub(crate) struct PolicyReports {
@@ -21,22 +19,20 @@ pub(crate) struct PolicyReports {
 
 pub(super) fn write(
     PolicyReports { reports, without_policy, coverage }: &PolicyReports,
-    colours: Colours,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let mut table = Table { out, colours };
+    let mut table = Table { out, style };
     table.coverage(coverage)?;
     table.not_read(coverage)?;
-    table.heading(format_args!("{:<NAME$}  {NUMBERS}", "POLICY"))?;
-    for Report { policy, summary, .. } in reports {
-        let (name, row) = (printable(policy), table.numbers(Some(summary)));
-        table.line(format_args!("{:<NAME$}  {row}", shortened(&name, NAME)))?;
-    }
-    for (namespace, pods) in without_policy {
-        let name = format!("none in namespace {}", printable(namespace));
-        let score = format!("{:>5}  {:<9} {pods:>7}", "n/a", "no policy");
-        table.line(format_args!("{:<NAME$}  {score}", shortened(&name, NAME)))?;
-    }
+    let row = |report: &Report| summary_row(&report.policy, Some(&report.summary));
+    let without_policy = without_policy.iter().map(|(namespace, pods)| {
+        let name = format!("none in namespace {namespace}");
+        [Cell::new(name), Cell::new("n/a"), Cell::new("no policy"), Cell::new(pods)].into()
+    });
+    let rows: Vec<_> = reports.iter().map(row).chain(without_policy).collect();
+    table.line("")?;
+    table.columns("", &summary_columns("POLICY"), &rows)?;
     if reports.len() > 1 {
         table.line("\nEach policy has its own score; there is none for all of them.")?;
     }

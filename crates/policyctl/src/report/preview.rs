@@ -1,27 +1,26 @@
-//! The preview for people. Fits 100 columns.
+//! The table of `preview`.
 
 use std::io;
 
 use policy_core::api::{AdmissionMode, ControllerPods};
 use policy_core::report::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
-    DeniedWorkload, PolicyPreview, Preview,
+    DeniedWorkload, PolicyPreview, Preview, WorkloadChange,
 };
 use policy_core::text::{counted, printable};
 
-use super::table::{Colours, NUMBERS, Table, WIDTH, shortened};
+use super::layout::{Cell, Column, Table, TableStyle, severity_style};
+use super::table::{summary_columns, summary_row};
 
-/// The room for a name before [`NUMBERS`].
-const NAME: usize = 48;
-/// How many rows of a list are shown to people.
+/// How many rows of a list are shown at most.
 const MOST: usize = 10;
 
 pub(super) fn write(
     preview: &Preview,
-    colours: Colours,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let mut table = Table { out, colours };
+    let mut table = Table { out, style };
     table.coverage(&preview.coverage)?;
     table.not_read(&preview.coverage)?;
     preview.policies.iter().try_for_each(|policy| table.policy(policy))
@@ -32,19 +31,20 @@ impl Table<'_> {
         let PolicyPreview { namespace, policy, place, comparisons, .. } = preview;
         let title = format!("{namespace}/{policy}  {place}");
         self.heading(printable(&title))?;
-        self.line(format_args!("{:<NAME$}  {NUMBERS}", "POLICY"))?;
-        let row = self.numbers(Some(&preview.summary));
-        self.line(format_args!("{:<NAME$}  {row}", "with it"))?;
-        for comparison in comparisons {
+        let mut rows = vec![summary_row("with it", Some(&preview.summary))];
+        rows.extend(comparisons.iter().map(|comparison| {
             let name = match &comparison.today {
                 None => "today: there is no policy".to_owned(),
                 Some(name) if comparison.is_replaced => format!("today, to be changed: {name}"),
                 Some(name) => format!("today, beside it: {name}"),
             };
-            let (name, row) = (printable(&name), self.numbers(comparison.summary.as_ref()));
-            self.line(format_args!("{:<NAME$}  {row}", shortened(&name, NAME)))?;
-            for problem in &comparison.problems {
-                self.wrapped("    ", &format!("invalid: {problem}"))?;
+            summary_row(&name, comparison.summary.as_ref())
+        }));
+        self.columns("", &summary_columns("POLICY"), &rows)?;
+        for Comparison { today, problems, .. } in comparisons {
+            for problem in problems {
+                let name = today.as_deref().unwrap_or_default();
+                self.wrapped_printable("  ", &format!("policy {name} is invalid: {problem}"))?;
             }
         }
         comparisons.iter().try_for_each(|comparison| self.comparison(comparison))?;
@@ -63,14 +63,14 @@ impl Table<'_> {
             Some(change) => format!("score {change:+}, "),
         };
         let come = counted(*come, "finding");
-        // What stays beside the new policy loses nothing by it.
+        // A policy that stays beside the new one keeps its findings.
         let changes = if comparison.is_replaced || comparison.today.is_none() {
             format!("{come} would come, {go} would go")
         } else {
             format!("{come} only with the new policy, {go} only with this one")
         };
         self.line("")?;
-        self.wrapped("", &format!("{against}: {score}{changes}"))?;
+        self.wrapped_printable("", &format!("{against}: {score}{changes}"))?;
         if comparison.come + comparison.go == 0 && *score_change == Some(0) {
             return Ok(());
         }
@@ -81,31 +81,34 @@ impl Table<'_> {
     }
 
     fn changed_checks(&mut self, checks: &[CheckChange]) -> io::Result<()> {
-        self.line(format_args!(
-            "  {:<20} {:>22}     {:>22} {:>8} {:>8}",
-            "CHECK", "FINDINGS, POINTS TODAY", "FINDINGS, POINTS THEN", "COME", "GO"
-        ))?;
-        let cell = |side: &Option<CheckSide>| match side {
-            Some(side) => format!("{}, {}", side.findings, side.points),
-            None => "not checked".to_owned(),
+        use Column::{Left, Right};
+        let columns = [
+            Left("CHECK"),
+            Right("FINDINGS, POINTS TODAY"),
+            Right("FINDINGS, POINTS THEN"),
+            Right("COME"),
+            Right("GO"),
+        ];
+        let side = |side: &Option<CheckSide>| match side {
+            Some(side) => Cell::new(format_args!("{}, {}", side.findings, side.points)),
+            None => Cell::new("not checked"),
         };
-        checks.iter().try_for_each(|CheckChange { check, today, then, come, go }| {
-            let (today, then) = (cell(today), cell(then));
-            self.line(format_args!("  {check:<20} {today:>22}  -> {then:>22} {come:>8} {go:>8}"))
-        })
+        let row = |CheckChange { check, today, then, come, go }: &CheckChange| {
+            vec![Cell::new(check), side(today), side(then), Cell::new(come), Cell::new(go)]
+        };
+        self.columns("  ", &columns, &checks.iter().map(row).collect::<Vec<_>>())
     }
 
     fn changed_workloads(&mut self, comparison: &Comparison) -> io::Result<()> {
         if comparison.workloads.len() < 2 {
             return Ok(());
         }
-        self.line(format_args!("  {:>8} {:>8}  WORKLOAD", "COME", "GO"))?;
-        for change in comparison.workloads.iter().take(MOST) {
-            let start = format!("  {:>8} {:>8}  ", change.come, change.go);
-            let name = change.workload.to_string();
-            let name = printable(&name);
-            self.line(format_args!("{start}{}", shortened(&name, WIDTH - start.len())))?;
-        }
+        let columns = [Column::Right("COME"), Column::Right("GO"), Column::Name("WORKLOAD")];
+        let row = |WorkloadChange { workload, come, go }: &WorkloadChange| {
+            vec![Cell::new(come), Cell::new(go), Cell::new(workload)]
+        };
+        let rows: Vec<_> = comparison.workloads.iter().take(MOST).map(row).collect();
+        self.columns("  ", &columns, &rows)?;
         self.more(comparison.workloads.len(), comparison.workloads_cut)
     }
 
@@ -117,15 +120,12 @@ impl Table<'_> {
     ) -> io::Result<()> {
         for row in rows.iter().take(MOST) {
             let ChangedFindings { check, severity, workload, container, pods } = row;
-            let severity = self.colours.severity(format_args!("{severity:<8}"), *severity);
-            let mut name = workload.to_string();
-            if let Some(container) = container {
-                name = format!("{name}, container {container}");
-            }
-            let name = format!("{name}, {}", counted(*pods, "pod"));
-            let name = printable(&name);
-            let name = shortened(&name, WIDTH - 34);
-            self.line(format_args!("  {sign} {severity} {check:<20} {name}"))?;
+            let severity =
+                self.style.paint(format_args!("{severity:<8}"), severity_style(*severity));
+            let container =
+                container.as_ref().map(|name| format!(", container {name}")).unwrap_or_default();
+            let name = format!("{workload}{container}, {}", counted(*pods, "pod"));
+            self.wrapped_printable(&format!("  {sign} {severity} {check:<17}  "), &name)?;
         }
         self.more(rows.len(), cut)
     }
@@ -140,17 +140,17 @@ impl Table<'_> {
             }
             AdmissionMode::Warn => return self.line("Admission: warns, and denies nothing"),
             AdmissionMode::Deny if denied.is_empty() && denied_pods.is_empty() => {
-                return self.line("Admission: everything here could be made again");
+                return self.line("Admission: would deny none of the workloads and pods here");
             }
             AdmissionMode::Deny => {}
         }
         let number = denied.len() as u64 + denied_cut;
-        let what = "of the workloads and bare pods here could not be made again";
-        self.line(format_args!("Admission: {number} {what}"))?;
+        self.line(format_args!(
+            "Admission: would deny {number} of the workloads and bare pods here"
+        ))?;
         for DeniedWorkload { workload, pods, message } in denied.iter().take(MOST) {
-            let name = format!("{workload}, {}", counted(*pods, "pod"));
-            self.line(format_args!("  {}", shortened(&printable(&name), WIDTH - 2)))?;
-            message.lines().try_for_each(|line| self.wrapped("    ", line))?;
+            self.wrapped_printable("  ", &format!("{workload}, {}", counted(*pods, "pod")))?;
+            message.lines().try_for_each(|line| self.wrapped_printable("    ", line))?;
         }
         self.more(denied.len(), *denied_cut)?;
         if denied_pods.is_empty() {
@@ -161,10 +161,12 @@ impl Table<'_> {
             ControllerPods::Allow => "With controllerPods: deny, ",
             ControllerPods::Deny => "",
         };
-        self.line(format_args!("{condition}{pods} of controllers could not come back"))?;
+        self.wrapped(
+            "",
+            format_args!("{condition}{pods} of controllers could not be created again"),
+        )?;
         for DeniedPod { name, workload } in denied_pods.iter().take(MOST) {
-            let name = format!("{name} of {workload}");
-            self.line(format_args!("  {}", shortened(&printable(&name), WIDTH - 2)))?;
+            self.wrapped_printable("  ", &format!("{name} of {workload}"))?;
         }
         self.more(denied_pods.len(), *denied_pods_cut)
     }
@@ -203,7 +205,13 @@ mod tests {
         PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
     }
 
-    fn table(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -> String {
+    fn table(
+        pods: &[PodFacts],
+        new: &CompiledPolicy,
+        today: &[CurrentPolicy],
+        width: Option<usize>,
+    ) -> String {
+        let style = TableStyle { is_coloured: false, width };
         let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
         let namespace = &Arc::from("shop");
         let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
@@ -212,7 +220,7 @@ mod tests {
         let source = Source::Files { paths: Vec::new() };
         let mut text = Vec::new();
         let preview = Preview::new(source, vec![previewed], Coverage::default());
-        write(&preview, Colours::Off, &mut text).unwrap();
+        write(&preview, style, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -225,16 +233,16 @@ mod tests {
         let pods = [pod("a", 4), pod("b", 9)];
         let new = policy(json!({ "requireReadinessProbe": true, "maxRestartCount": 5 }));
         let old = policy(json!({ "requireLivenessProbe": true, "maxRestartCount": 3 }));
-        let text = table(&pods, &new, &[todays("p", old)]);
+        let text = table(&pods, &new, &[todays("p", old)], None);
         assert!(text.contains("Beside p: score +13, 2 findings would come, 3 would go"), "{text}");
 
-        let text = table(&pods, &new, &[]);
+        let text = table(&pods, &new, &[], None);
         assert!(text.contains("today: there is no policy"), "{text}");
 
         let problem = InvalidField { path: "spec.x".to_owned(), problem: "\u{1b}odd".to_owned() };
         let bad = CurrentPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
-        let text = table(&pods, &new, &[bad]);
-        assert!(text.contains("invalid: spec.x: \u{fffd}odd"), "{text}");
+        let text = table(&pods, &new, &[bad], None);
+        assert!(text.contains("policy bad is invalid: spec.x: \u{fffd}odd"), "{text}");
     }
 
     #[test]
@@ -242,10 +250,13 @@ mod tests {
         let pods: Vec<_> =
             (0..1200).map(|i| pod(&format!("{i:04}{}", "w".repeat(240)), 9)).collect();
         let new = CompiledPolicy::default_profile();
-        let text = table(&pods, &new, &[todays(&"p".repeat(250), policy(json!({})))]);
-        assert!(text.contains("    and 5990 more\n"), "{text}");
-        for line in text.lines() {
-            assert!(line.chars().count() <= 100, "{line}");
+        let today = [todays(&"p".repeat(250), policy(json!({})))];
+        for width in [80, 100, 200] {
+            let text = table(&pods, &new, &today, Some(width));
+            assert!(text.contains("    and 5990 more\n"), "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use policy_core::checks::CheckId;
 use policy_core::report::{Report, ReportFinding};
 use policy_core::severity::Severity;
+use policy_core::text::printable;
 use serde_json::{Value, json};
 
 /// GitHub shows no more results of a run.
@@ -89,9 +90,10 @@ fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, u
     })
 }
 
-/// Brackets in a message are links (section 3.11.6), which a name must not be able to plant.
+/// Names may contain control characters, which viewers of SARIF show as they are, and brackets, which
+/// are links in a message (section 3.11.6).
 fn plain(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
+    printable(text).replace('\\', "\\\\").replace('[', "\\[").replace(']', "\\]")
 }
 
 fn location(file: Option<&str>, line: Option<u32>) -> Value {
@@ -112,10 +114,11 @@ fn level(severity: Severity) -> &'static str {
 /// What could not be read, and what was cut.
 fn notifications(report: &Report, cut: u64) -> Vec<Value> {
     let failed = report.coverage.failed.iter().map(|failed| {
-        json!({ "level": "error", "message": { "text": format!("{}: {}", failed.source, failed.reason) } })
+        json!({ "level": "error", "message": { "text": plain(&format!("{}: {}", failed.source, failed.reason)) } })
     });
     let cut = (cut > 0).then(|| {
-        let text = format!("{cut} results of lesser severity were left out, over {MAX_RESULTS}");
+        let text =
+            format!("{cut} more results of lower severity; at most {MAX_RESULTS} are listed");
         json!({ "level": "warning", "message": { "text": text } })
     });
     failed.chain(cut).collect()

@@ -1,73 +1,25 @@
-//! The report for people: the summary, the namespaces, what was not read, and the findings
-//! grouped by object. Fits 100 columns, but for the headings of objects with long names.
+//! The tables of `analyze` and `multi-cluster analyze`: the summary, the namespaces or clusters, what
+//! could not be read, and the findings grouped by object.
 
-use std::borrow::Cow;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io;
-
-use anstyle::{AnsiColor, Style};
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
     ClusterSummary, ClustersReport, Coverage, CoverageNote, Report, ReportFinding, Summary,
 };
-use policy_core::score::Classification;
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
 
-pub(super) const WIDTH: usize = 100;
+use super::layout::{Cell, Column, Table, TableStyle, class_style, severity_style};
+
+/// What stands for a score where there are no pods.
 pub(super) const NO_PODS: &str = "n/a (no pods)";
-/// The heads of the columns that tell a summary.
-pub(super) const NUMBERS: &str = "SCORE  STATUS       PODS  COMPLIANT  VIOLATIONS";
+/// What stands for a score where something could not be read and nothing else was evaluated.
+pub(super) const NOT_READ: &str = "n/a (nothing could be read)";
 
-/// Whether a table is coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colours {
-    /// Plain text.
-    Off,
-    /// ANSI sequences.
-    On,
-}
-
-impl Colours {
-    fn paint(self, text: impl Display, style: Style) -> String {
-        match self {
-            Self::Off => text.to_string(),
-            Self::On => format!("{style}{text}{style:#}"),
-        }
-    }
-
-    pub(super) fn severity(self, text: impl Display, severity: Severity) -> String {
-        self.paint(
-            text,
-            match severity {
-                Severity::Critical => AnsiColor::Red.on_default().bold(),
-                Severity::High => AnsiColor::Red.on_default(),
-                Severity::Medium => AnsiColor::Yellow.on_default(),
-                Severity::Low => AnsiColor::Cyan.on_default(),
-            },
-        )
-    }
-
-    pub(super) fn class(self, text: impl Display, class: Classification) -> String {
-        self.paint(
-            text,
-            match class {
-                Classification::Healthy => AnsiColor::Green.on_default(),
-                Classification::Stable => AnsiColor::Cyan.on_default(),
-                Classification::Degraded => AnsiColor::Yellow.on_default(),
-                Classification::Critical => AnsiColor::Red.on_default().bold(),
-            },
-        )
-    }
-
-    pub(super) fn bold(self, text: impl Display) -> String {
-        self.paint(text, Style::new().bold())
-    }
-}
-
-pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) -> io::Result<()> {
-    let mut table = Table { out, colours };
+pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut table = Table { out, style };
     table.summary(&report.summary)?;
     table.row("Judged by", printable(&report.policy))?;
     table.compliant(&report.summary)?;
@@ -78,15 +30,16 @@ pub(super) fn write(report: &Report, colours: Colours, out: &mut dyn io::Write) 
     table.findings(report)
 }
 
-/// The report on several clusters.
+/// The table of several clusters, with the summary of each on demand.
 pub(super) fn write_clusters(
     report: &ClustersReport,
-    colours: Colours,
     per_cluster: bool,
+    style: TableStyle,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    let mut table = Table { out, colours };
+    let mut table = Table { out, style };
     table.summary(&report.summary)?;
+    table.row("Judged by", printable(&report.policy))?;
     table.compliant(&report.summary)?;
     table.clusters(&report.clusters)?;
     if per_cluster {
@@ -99,7 +52,7 @@ pub(super) fn write_clusters(
                     table.coverage(&cluster.coverage)?;
                 }
                 (None, Some(other)) => {
-                    table.line(format_args!("  the same cluster as {}", printable(other)))?;
+                    table.wrapped_printable("  ", &format!("the same cluster as {other}"))?;
                 }
                 (None, None) => table.line("  not read")?,
             }
@@ -108,33 +61,33 @@ pub(super) fn write_clusters(
     Ok(())
 }
 
-pub(super) struct Table<'a> {
-    pub(super) out: &'a mut dyn io::Write,
-    pub(super) colours: Colours,
+/// A column of names, then those under which [`numbers`] stands.
+pub(super) fn summary_columns(name: &'static str) -> Vec<Column> {
+    use Column::{Left, Name, Right};
+    let numbers = [Right("PODS"), Right("COMPLIANT"), Right("VIOLATIONS")];
+    [Name(name), Right("SCORE"), Left("STATUS")].into_iter().chain(numbers).collect()
+}
+
+/// A row under [`summary_columns`].
+pub(super) fn summary_row(name: &str, summary: Option<&Summary>) -> Vec<Cell> {
+    let (score, status) = match summary {
+        Some(Summary { pods: 1.., score: Some(score), classification: Some(class), .. }) => {
+            (Cell::new(score), Cell::styled(class, class_style(*class)))
+        }
+        Some(Summary { score: None, .. }) => (Cell::new("n/a"), Cell::new("not read")),
+        Some(_) => (Cell::new("n/a"), Cell::new("no pods")),
+        None => (Cell::new("n/a"), Cell::new("n/a")),
+    };
+    let number = |number: fn(&Summary) -> u64| match summary {
+        Some(summary) => Cell::new(number(summary)),
+        None => Cell::new("-"),
+    };
+    let numbers =
+        [number(|s| s.pods), number(|s| s.compliant_pods), number(|s| s.total_violations)];
+    [Cell::new(name), score, status].into_iter().chain(numbers).collect()
 }
 
 impl Table<'_> {
-    /// A text on as many lines as it takes.
-    pub(super) fn wrapped(&mut self, indent: &str, text: &str) -> io::Result<()> {
-        let text = printable(text);
-        let lines = textwrap::wrap(&text, WIDTH - indent.chars().count());
-        lines.iter().try_for_each(|line| self.line(format_args!("{indent}{line}")))
-    }
-
-    pub(super) fn line(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
-    }
-
-    /// A heading, after an empty line.
-    pub(super) fn heading(&mut self, text: impl Display) -> io::Result<()> {
-        let heading = self.colours.bold(text);
-        self.line(format_args!("\n{heading}"))
-    }
-
-    pub(super) fn row(&mut self, label: &str, value: impl Display) -> io::Result<()> {
-        self.line(format_args!("{label:<27}: {value}"))
-    }
-
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         self.line("===== DevOps Governance Summary =====")?;
         self.row("Workload Pods Analyzed", summary.pods)?;
@@ -149,21 +102,24 @@ impl Table<'_> {
             }
         }
         self.line("-".repeat(38))?;
-        if summary.pods == 0 {
-            self.row("Cluster Health Score", NO_PODS)?;
-            self.row("Cluster Status", NO_PODS)?;
-        } else {
-            let class = summary.classification;
-            self.row("Cluster Health Score", self.colours.class(summary.score, class))?;
-            self.row("Cluster Status", self.colours.class(class, class))?;
-        }
+        let (score, status) = match (summary.score, summary.classification) {
+            (Some(_), _) if summary.pods == 0 => (NO_PODS.to_owned(), NO_PODS.to_owned()),
+            (Some(score), Some(class)) => {
+                let style = class_style(class);
+                (self.style.paint(score, style), self.style.paint(class, style))
+            }
+            _ => (NOT_READ.to_owned(), NOT_READ.to_owned()),
+        };
+        self.row("Cluster Health Score", score)?;
+        self.row("Cluster Status", status)?;
         self.line("=".repeat(38))
     }
 
     fn compliant(&mut self, summary: &Summary) -> io::Result<()> {
-        match summary.pods {
-            0 => self.row("Compliant pods", NO_PODS),
-            pods => {
+        match (summary.score, summary.pods) {
+            (None, _) => self.row("Compliant pods", NOT_READ),
+            (Some(_), 0) => self.row("Compliant pods", NO_PODS),
+            (Some(_), pods) => {
                 let compliant = summary.compliant_pods;
                 self.row("Compliant pods", format_args!("{compliant} of {pods}"))
             }
@@ -190,35 +146,16 @@ impl Table<'_> {
         if parts.is_empty() { Ok(()) } else { self.row("Skipped", parts.join(", ")) }
     }
 
-    /// The cells under [`NUMBERS`].
-    pub(super) fn numbers(&self, summary: Option<&Summary>) -> String {
-        match summary {
-            Some(summary) if summary.pods > 0 => {
-                let Summary { score, classification: class, pods, .. } = summary;
-                let Summary { compliant_pods, total_violations, .. } = summary;
-                let status = self.colours.class(format_args!("{class:<9}"), *class);
-                format!(
-                    "{score:>5}  {status} {pods:>7} {compliant_pods:>10} {total_violations:>11}"
-                )
-            }
-            Some(_) => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "no pods", 0, 0, 0),
-            None => format!("{:>5}  {:<9} {:>7} {:>10} {:>11}", "n/a", "n/a", "-", "-", "-"),
-        }
-    }
-
     fn clusters(&mut self, clusters: &[ClusterSummary]) -> io::Result<()> {
-        const MOST: usize = 36;
-        let names: Vec<String> = clusters
-            .iter()
-            .map(|cluster| shortened(&printable(&cluster.context), MOST).into_owned())
-            .collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
-        self.heading(format_args!("{:<width$}  {NUMBERS}  READ", "CONTEXT"))?;
-        for (name, cluster) in names.iter().zip(clusters) {
-            let state = cluster.state.as_str();
-            let row = self.numbers(cluster.summary.as_ref());
-            self.line(format_args!("{name:<width$}  {row}  {state}"))?;
-        }
+        let mut columns = summary_columns("CONTEXT");
+        columns.push(Column::Left("READ"));
+        let row = |cluster: &ClusterSummary| {
+            let mut row = summary_row(&cluster.context, cluster.summary.as_ref());
+            row.push(Cell::new(cluster.state.as_str()));
+            row
+        };
+        self.line("")?;
+        self.columns("", &columns, &clusters.iter().map(row).collect::<Vec<_>>())?;
         for cluster in clusters {
             let context = printable(&cluster.context);
             if let Some(other) = &cluster.same_cluster_as {
@@ -234,22 +171,13 @@ impl Table<'_> {
     }
 
     fn namespaces(&mut self, report: &Report) -> io::Result<()> {
-        const MOST: usize = 48;
         if report.namespaces.len() < 2 {
             return Ok(());
         }
-        let names: Vec<String> = report
-            .namespaces
-            .iter()
-            .map(|found| shortened(&printable(&found.namespace), MOST).into_owned())
-            .collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(9);
-        self.heading(format_args!("{:<width$}  {NUMBERS}", "NAMESPACE"))?;
-        for (name, found) in names.iter().zip(&report.namespaces) {
-            let row = self.numbers(Some(&found.summary));
-            self.line(format_args!("{name:<width$}  {row}"))?;
-        }
-        Ok(())
+        let rows = report.namespaces.iter();
+        let rows = rows.map(|found| summary_row(&found.namespace, Some(&found.summary)));
+        self.line("")?;
+        self.columns("", &summary_columns("NAMESPACE"), &rows.collect::<Vec<_>>())
     }
 
     pub(super) fn not_read(&mut self, coverage: &Coverage) -> io::Result<()> {
@@ -261,11 +189,7 @@ impl Table<'_> {
 
     fn failures(&mut self, coverage: &Coverage) -> io::Result<()> {
         coverage.failed.iter().try_for_each(|failed| {
-            self.line(format_args!(
-                "  {}: {}",
-                printable(&failed.source),
-                printable(&failed.reason)
-            ))
+            self.wrapped_printable("  ", &format!("{}: {}", failed.source, failed.reason))
         })
     }
 
@@ -275,10 +199,7 @@ impl Table<'_> {
             self.heading("Notes:")?;
         }
         for CoverageNote { source, message, .. } in coverage.notes.iter().take(MOST) {
-            let note = format!("{source}: {message}");
-            let lines =
-                textwrap::wrap(&note, textwrap::Options::new(WIDTH - 2).subsequent_indent("  "));
-            lines.iter().try_for_each(|line| self.line(format_args!("  {}", printable(line))))?;
+            self.wrapped_printable("  ", &format!("{source}: {message}"))?;
         }
         match coverage.notes.len().saturating_sub(MOST) {
             0 => Ok(()),
@@ -297,7 +218,7 @@ impl Table<'_> {
         }
         let severities = report.summary.by_severity().filter_map(|(severity, number)| {
             let text = format_args!("{number} {severity}").to_string();
-            (number > 0).then(|| self.colours.severity(text, severity))
+            (number > 0).then(|| self.style.paint(text, severity_style(severity)))
         });
         let severities = severities.collect::<Vec<_>>().join(", ");
         self.line(format_args!(
@@ -316,26 +237,28 @@ impl Table<'_> {
         }
         match report.findings_cut {
             0 => Ok(()),
-            cut => self.heading(format_args!("{cut} more findings are counted, but not listed")),
+            cut => {
+                let more = counted(cut, "more finding");
+                self.heading(format_args!("{more} counted, but not listed"))
+            }
         }
     }
 
     fn finding(&mut self, finding: &ReportFinding) -> io::Result<()> {
-        let place = finding.line.map(|line| line.to_string()).unwrap_or_default();
+        let line = finding.line.map(|line| line.to_string()).unwrap_or_default();
         let severity = finding.severity;
-        let indent = " ".repeat(19);
-        let message = match &finding.container {
-            Some(container) => format!("{}: {}", printable(container), finding.message),
-            None => finding.message.to_string(),
-        };
-        let lines = textwrap::wrap(&message, WIDTH - indent.len());
-        let severity = self.colours.severity(format_args!("{severity:<8}"), severity);
-        let text = lines.join(&format!("\n{indent}"));
-        self.line(format_args!("{place:>7}  {severity}  {text}"))
+        let severity = self.style.paint(format_args!("{severity:<8}"), severity_style(severity));
+        let first = format!("{line:>7}  {severity}  ");
+        match &finding.container {
+            Some(container) => {
+                self.wrapped_printable(&first, &format!("{container}: {}", finding.message))
+            }
+            None => self.wrapped_printable(&first, &finding.message),
+        }
     }
 }
 
-/// `shop  Deployment/web  app.yaml:12`, and the workload where it is another object.
+/// `shop  Deployment/web  app.yaml:12`, with the workload where that is another object.
 fn object_title(finding: &ReportFinding) -> String {
     let ReportFinding { namespace, kind, name, workload, .. } = finding;
     let mut title = format!("{}  {kind}/{}", printable(namespace), printable(name));
@@ -346,23 +269,4 @@ fn object_title(finding: &ReportFinding) -> String {
         let _ = write!(title, "  {}:{line}", printable(file));
     }
     title
-}
-
-/// The text, cut to so many characters.
-pub(super) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    if text.chars().nth(most).is_none() {
-        return text.into();
-    }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    format!("{kept}…").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shortened;
-
-    #[test]
-    fn long_text_is_cut() {
-        assert_eq!((shortened("abcd", 4), shortened("abcde", 4)), ("abcd".into(), "abc…".into()));
-    }
 }

@@ -7,27 +7,53 @@ use std::sync::Arc;
 
 use policy_core::Timestamp;
 use policy_core::checks::CheckId;
-use policy_core::manifest::{documents, read_policy};
+use policy_core::manifest::{Document, documents, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Assessment, Report, Source, json_schema};
+use policy_core::report::{Assessment, Report, Source, json_schemas};
 use serde_json::Value;
 
-use super::{Colours, Format, write};
+use super::{Format, TableStyle, write};
 
-fn report(manifest: &Path) -> Report {
-    let policy = match fs::read(manifest.with_extension("policy.yaml")) {
-        Ok(text) => read_policy(&text).unwrap().compiled,
-        Err(_) => CompiledPolicy::default_profile(),
+/// The report on a file, read at once, or in parts that are merged in another order.
+fn report(manifest: &Path, is_split: bool) -> Report {
+    let policy_file = manifest.with_extension("policy.yaml");
+    let (policy, policy_name) = match fs::read(&policy_file) {
+        Ok(text) => {
+            let policy = read_policy(&text).unwrap().compiled;
+            (policy, policy_file.file_name().unwrap().to_str().unwrap().to_owned())
+        }
+        Err(_) => (CompiledPolicy::default_profile(), "the built-in profile".to_owned()),
     };
     let now: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
     let excluded = ExcludedNamespaces::default();
-    let mut assessment = Assessment::new(&policy, &excluded, now);
+    let empty = || Assessment::new(&policy, &excluded, now);
     let name: Arc<str> = manifest.file_name().unwrap().to_str().unwrap().into();
-    for document in documents(&fs::read(manifest).unwrap()) {
-        assessment.document(&name, document.number, &document.read("default"));
+    let bytes = fs::read(manifest).unwrap();
+    let mut documents = documents(&bytes);
+    let judged = |documents: &[Document<'_>]| {
+        let mut assessment = empty();
+        for document in documents {
+            assessment.document(&name, document.number, &document.read("default"));
+        }
+        assessment
+    };
+    if !is_split {
+        return finished(judged(&documents), &name, policy_name);
     }
-    assessment.finish(Source::Files { paths: vec![name.to_string()] }, "bundle x".to_owned())
+    // As several threads finish: in another order, two documents each.
+    documents.reverse();
+    let mut merged = empty();
+    documents.chunks(2).for_each(|some| merged.merge(judged(some)));
+    finished(merged, &name, policy_name)
+}
+
+fn finished(assessment: Assessment<'_>, file: &str, policy: String) -> Report {
+    assessment.finish(Source::Files { paths: vec![file.to_owned()] }, policy)
+}
+
+fn table(report: &Report, width: Option<usize>) -> String {
+    text(report, Format::Table(TableStyle { is_coloured: false, width }))
 }
 
 fn text(report: &Report, format: Format) -> String {
@@ -40,7 +66,7 @@ fn text(report: &Report, format: Format) -> String {
 fn each_case(check: impl Fn(&Path, Report)) {
     insta::glob!("golden/*.yaml", |path| {
         if !path.to_string_lossy().ends_with(".policy.yaml") {
-            check(path, report(path));
+            check(path, report(path, false));
         }
     });
 }
@@ -48,11 +74,22 @@ fn each_case(check: impl Fn(&Path, Report)) {
 #[test]
 fn every_format_is_as_before() {
     each_case(|_, report| {
-        insta::assert_snapshot!("table", text(&report, Format::Table(Colours::Off)));
+        insta::assert_snapshot!("table", table(&report, None));
         insta::assert_snapshot!("json", text(&report, Format::Json));
         insta::assert_snapshot!("yaml", text(&report, Format::Yaml));
         insta::assert_snapshot!("sarif", text(&report, Format::Sarif));
         insta::assert_snapshot!("junit", text(&report, Format::Junit));
+    });
+}
+
+#[test]
+fn the_order_of_the_work_changes_no_byte() {
+    each_case(|path, report_at_once| {
+        let merged = report(path, true);
+        let table = Format::Table(TableStyle { is_coloured: true, width: Some(100) });
+        for format in [table, Format::Json, Format::Yaml, Format::Sarif, Format::Junit] {
+            assert_eq!(text(&merged, format), text(&report_at_once, format), "{}", path.display());
+        }
     });
 }
 
@@ -75,7 +112,8 @@ fn closed(schema: Value) -> Value {
 
 #[test]
 fn json_is_what_its_schema_says_and_yaml_says_the_same() {
-    let schema = closed(serde_json::to_value(json_schema()).unwrap());
+    let [_, ("analysis", schema), ..] = json_schemas() else { panic!("no schema") };
+    let schema = closed(serde_json::to_value(schema).unwrap());
     let validator = jsonschema::validator_for(&schema).unwrap();
     each_case(|path, report| {
         let json: Value = serde_json::from_str(&text(&report, Format::Json)).unwrap();
@@ -137,14 +175,13 @@ fn sarif_is_cut_at_what_code_scanning_shows_and_says_so() {
     for document in documents(vec![pod; 1300].join("---\n").as_bytes()) {
         assessment.document(&"many.yaml".into(), document.number, &document.read("default"));
     }
-    let report =
-        assessment.finish(Source::Files { paths: vec!["many.yaml".to_owned()] }, String::new());
+    let report = finished(assessment, "many.yaml", String::new());
     let sarif: Value = serde_json::from_str(&text(&report, Format::Sarif)).unwrap();
     let run = &sarif["runs"][0];
     assert_eq!(run["results"].as_array().unwrap().len(), 5000);
     assert_eq!(run["properties"]["resultsCut"], 200);
     let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
-    assert!(told.as_str().unwrap().starts_with("200 results"), "{told}");
+    assert!(told.as_str().unwrap().starts_with("200 more results"), "{told}");
 }
 
 #[test]
@@ -173,22 +210,79 @@ fn junit_is_well_formed_and_its_numbers_add_up() {
     });
 }
 
+/// Titles of objects hold file names to copy, so they are one line at any width.
+fn is_title(line: &str) -> bool {
+    !line.starts_with(' ') && line.contains("  ") && line.contains('/')
+}
+
 #[test]
 fn tables_fit_the_terminal() {
     each_case(|path, report| {
-        for line in text(&report, Format::Table(Colours::Off)).lines() {
-            let is_heading = !line.starts_with(' ') && line.contains("  ") && line.contains('/');
-            let fits = line.chars().count() <= 100 || is_heading;
-            assert!(fits, "{}: {line}", path.display());
-            assert!(!line.contains(char::is_control), "{}: {line:?}", path.display());
+        for width in [80, 100, 200] {
+            for line in table(&report, Some(width)).lines() {
+                let fits = line.chars().count() <= width || is_title(line);
+                assert!(fits, "{width}: {}: {line}", path.display());
+                assert!(!line.contains(char::is_control), "{}: {line:?}", path.display());
+            }
         }
+    });
+}
+
+#[test]
+fn a_table_is_wrapped_no_sooner_than_needed() {
+    each_case(|path, report| {
+        let piped = table(&report, None);
+        let widest = piped.lines().filter(|line| !is_title(line)).map(|line| line.chars().count());
+        let widest = widest.max().unwrap();
+        assert_eq!(table(&report, Some(widest)), piped, "{}", path.display());
+        assert!(!piped.contains('…'), "{}", path.display());
+    });
+}
+
+/// What the format gives of one file that could not be read.
+fn unread(format: Format) -> String {
+    let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
+    let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
+    assessment.coverage.not_read(&"a.yaml".into(), None, "no such file or folder".to_owned());
+    text(&finished(assessment, "a.yaml", String::new()), format)
+}
+
+#[test]
+fn what_could_not_be_read_has_no_score() {
+    let json: Value = serde_json::from_str(&unread(Format::Json)).unwrap();
+    let Value::Object(summary) = &json["summary"] else { panic!("{json}") };
+    assert_eq!((&summary["score"], &summary["classification"]), (&Value::Null, &Value::Null));
+    assert_eq!(summary["pods"], 0);
+    assert_eq!(json["coverage"]["failed"][0]["reason"], "no such file or folder");
+    let text = unread(Format::Table(TableStyle { is_coloured: false, width: None }));
+    let rows = "Cluster Health Score       : n/a (nothing could be read)
+Cluster Status             : n/a (nothing could be read)
+";
+    assert!(text.contains(rows), "{text}");
+}
+
+#[test]
+fn sarif_shows_no_control_character_of_a_name() {
+    fn check(value: &Value) {
+        match value {
+            Value::String(text) => {
+                let is_odd = |c: char| c.is_control() && c != '\n';
+                assert!(!text.contains(is_odd), "{text:?}");
+            }
+            Value::Array(members) => members.iter().for_each(check),
+            Value::Object(fields) => fields.values().for_each(check),
+            _ => {}
+        }
+    }
+    each_case(|_, report| {
+        check(&serde_json::from_str(&text(&report, Format::Sarif)).unwrap());
     });
 }
 
 #[test]
 fn each_check_has_a_case_that_it_finds_and_one_that_it_does_not() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden/checks.yaml");
-    let report = report(&manifest);
+    let report = report(&manifest, false);
     for check in CheckId::all() {
         let finds = |object: String| {
             report.findings.iter().any(|found| found.check == check && *found.name == *object)

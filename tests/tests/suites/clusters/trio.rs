@@ -41,7 +41,7 @@ pub(super) const NONE: Counts = Counts(0, 0, 0, &[], 100);
 pub(super) struct Counts(u64, u64, u64, &'static [u64], u64);
 
 impl Counts {
-    /// Compares with a summary of the built-in profile, the score also with its formula.
+    /// Compares with a summary of the default profile, the score also with its formula.
     pub(super) fn assert(&self, summary: &Value) {
         let Self(pods, compliant, bare, restarts, score) = self;
         let (findings, severity) = (restarts.len() as u64, restarts.iter().sum::<u64>());

@@ -6,10 +6,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Coverage, SCHEMA_VERSION, Source};
+use super::{Coverage, PolicySource, SCHEMA_VERSION, Source};
 use crate::admission::AdmissionVerdict;
 use crate::facts::PodFacts;
 
@@ -33,24 +33,6 @@ pub struct AdmissionReport {
     pub coverage: Coverage,
 }
 
-/// Where policies came from.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", tag = "type")]
-pub enum PolicySource {
-    /// One policy for every namespace.
-    Given {
-        /// Its bundle or its file.
-        name: String,
-    },
-    /// Those of the objects' namespaces in a cluster.
-    Cluster {
-        /// The context of the kubeconfig.
-        context: String,
-        /// The URL of the API server.
-        server: String,
-    },
-}
-
 /// How many objects there are of each outcome.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +48,7 @@ pub struct AdmissionSummary {
 /// What becomes of an object.
 #[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum AdmissionOutcome {
     /// Let in without a word.
     Allowed,
     /// Let in with a warning.
@@ -80,7 +62,7 @@ pub enum Outcome {
 #[serde(rename_all = "camelCase")]
 pub struct AdmittedObject {
     /// What would become of it.
-    pub outcome: Outcome,
+    pub outcome: AdmissionOutcome,
     /// The namespace.
     pub namespace: Arc<str>,
     /// The kind.
@@ -118,9 +100,9 @@ impl AdmittedObject {
         let warnings = verdict.warnings();
         Self {
             outcome: match (verdict.is_allowed(), warnings.is_empty()) {
-                (false, _) => Outcome::Denied,
-                (true, false) => Outcome::Warned,
-                (true, true) => Outcome::Allowed,
+                (false, _) => AdmissionOutcome::Denied,
+                (true, false) => AdmissionOutcome::Warned,
+                (true, true) => AdmissionOutcome::Allowed,
             },
             namespace: Arc::clone(&facts.namespace),
             kind: facts.kind.as_str(),
@@ -155,18 +137,12 @@ impl AdmissionReport {
         let mut summary = AdmissionSummary::default();
         for object in &objects {
             let number = match object.outcome {
-                Outcome::Allowed => &mut summary.allowed,
-                Outcome::Warned => &mut summary.warned,
-                Outcome::Denied => &mut summary.denied,
+                AdmissionOutcome::Allowed => &mut summary.allowed,
+                AdmissionOutcome::Warned => &mut summary.warned,
+                AdmissionOutcome::Denied => &mut summary.denied,
             };
             *number += 1;
         }
         Self { schema_version: SCHEMA_VERSION, source, policies, summary, objects, coverage }
     }
-}
-
-/// The JSON schema of the JSON output.
-#[must_use]
-pub fn admission_json_schema() -> Schema {
-    schema_for!(AdmissionReport)
 }

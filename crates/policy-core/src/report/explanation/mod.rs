@@ -8,7 +8,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
@@ -40,13 +40,14 @@ pub struct Explanation {
     pub policy: String,
     /// What the explanation rests on.
     pub basis: Basis,
-    /// How many pods were counted; `null` where the status does not say it.
+    /// The number of pods that were counted; `null` where the status does not name it.
     pub pods: Option<u64>,
-    /// Health from 0 (worst) to 100; 100 where there are no pods.
+    /// Health from 0 (worst) to 100; 100 where there are no pods. `null` where no pod was read
+    /// because something could not be read: `coverage.failed` says what and why.
     #[schemars(range(max = 100))]
-    pub score: u8,
-    /// The class of the score.
-    pub classification: Classification,
+    pub score: Option<u8>,
+    /// The class of the score; `null` where there is no score.
+    pub classification: Option<Classification>,
     /// How many points all findings take together; `null` where that cannot be known.
     pub points: Option<u64>,
     /// How points and pods make the score, in one line.
@@ -165,7 +166,8 @@ impl Assessment<'_> {
     ) -> Explanation {
         let Assessed { policy: compiled, tally, findings, findings_cut, coverage } =
             self.finish_parts();
-        let (score, points) = (tally.score(compiled), tally.total_points(compiled));
+        let points = tally.total_points(compiled);
+        let score = (!coverage.is_unread()).then(|| tally.score(compiled));
         let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();
         let workloads = shares(&findings, compiled, |f| (&f.namespace, &f.workload));
         let pods = shares(&findings, compiled, pod_key);
@@ -181,13 +183,16 @@ impl Assessment<'_> {
             policy,
             basis: Basis::Pods,
             pods: Some(tally.pods()),
-            score: score.value(),
-            classification: score.classification(),
-            points: Some(points),
-            arithmetic: arithmetic(points, tally.pods(), score),
+            score: score.map(Score::value),
+            classification: score.map(Score::classification),
+            points: score.map(|_| points),
+            arithmetic: score.map_or_else(
+                || "nothing could be read, so there is no score".to_owned(),
+                |score| arithmetic(points, tally.pods(), score),
+            ),
             total_violations: tally.total_findings(),
             compliant_pods: Some(tally.compliant_pods()),
-            checks: checks(compiled, Some((points, tally.pods())), numbers),
+            checks: checks(compiled, score.map(|_| (points, tally.pods())), numbers),
             workloads_with_findings: Some(workloads.len() as u64),
             pods_with_findings: Some(pods.len() as u64),
             worst_workloads: Some(
@@ -205,7 +210,10 @@ impl Assessment<'_> {
                     .collect(),
             ),
             worst_pods: Some(pods.into_iter().take(MOST).map(pod_share).collect()),
-            status: status.map(|status| status.compared(&tally, compiled)),
+            status: status.map(|status| match score {
+                Some(score) => status.compared(&tally, score),
+                None => status,
+            }),
             unknown,
             coverage,
         }
@@ -292,10 +300,4 @@ fn arithmetic(points: u64, pods: u64, score: Score) -> String {
     let (points, pods) = (counted(points, "point"), counted(pods, "pod"));
     let (taken, most) = (100 - score.value(), if whole > 100 { ", at most 100" } else { "" });
     format!("{points} over {pods} {mean}{most}, so 100 − {taken} = {score}")
-}
-
-/// The JSON schema of the JSON output.
-#[must_use]
-pub fn explanation_json_schema() -> Schema {
-    schema_for!(Explanation)
 }

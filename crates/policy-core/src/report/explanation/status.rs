@@ -77,7 +77,7 @@ impl OperatorStatus {
     }
 
     /// The same, with what is different now.
-    pub(super) fn compared(mut self, now: &Tally, policy: &CompiledPolicy) -> Self {
+    pub(super) fn compared(mut self, now: &Tally, score: Score) -> Self {
         if !self.is_written() {
             return self;
         }
@@ -87,7 +87,7 @@ impl OperatorStatus {
                 differences.push(format!("{what}: {then} in the status, {now} now"));
             }
         };
-        compare("score", self.score.map(u64::from), now.score(policy).value().into());
+        compare("score", self.score.map(u64::from), score.value().into());
         compare("pods", self.pods, now.pods());
         compare("findings", self.total_violations, now.total_findings());
         for check in CheckId::all().filter(|_| !self.violations_by_check.is_empty()) {
@@ -133,8 +133,8 @@ impl Assessment<'_> {
             policy,
             basis: Basis::Status,
             pods: status.pods,
-            score,
-            classification,
+            score: Some(score),
+            classification: Some(classification),
             points: total.map(|(points, _)| points),
             arithmetic: match (total, computed) {
                 (Some((points, pods)), Some(score)) => arithmetic(points, pods, score),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use schemars::{JsonSchema, Schema, schema_for};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use admission::{AdmissionPreview, DeniedPod, DeniedWorkload};
@@ -264,7 +264,8 @@ fn compare(today: Option<&Assessed<'_>>, then: &Assessed<'_>) -> Comparison {
         today: None,
         is_replaced: false,
         problems: Vec::new(),
-        score_change: summary.as_ref().map(|today| i16::from(score) - i16::from(today.score)),
+        score_change: today
+            .map(|today| i16::from(score) - i16::from(today.tally.score(today.policy).value())),
         summary,
         come: coming.len() as u64,
         go: going.len() as u64,
@@ -324,10 +325,4 @@ fn first<T>(mut rows: Vec<T>) -> (Vec<T>, u64) {
     let cut = rows.len().saturating_sub(MOST) as u64;
     rows.truncate(MOST);
     (rows, cut)
-}
-
-/// The JSON schema of the JSON output.
-#[must_use]
-pub fn preview_json_schema() -> Schema {
-    schema_for!(Preview)
 }

@@ -37,7 +37,7 @@ fn findings_that_come_and_go_are_told_by_check_and_workload() {
     let [comparison] = found.comparisons.as_slice() else { panic!("{found:?}") };
     assert!(comparison.is_replaced);
     // (2 * 2 + 6 * 5) / 2 beside (5 + 6 * 9) / 2.
-    assert_eq!((found.summary.score, comparison.score_change), (83, Some(12)));
+    assert_eq!((found.summary.score, comparison.score_change), (Some(83), Some(12)));
     assert_eq!((comparison.come, comparison.go), (2, 2));
     let row = |f: &ChangedFindings| format!("{} {} {}", f.check, f.workload, f.pods);
     let rows = |list: &[ChangedFindings]| list.iter().map(row).collect::<Vec<_>>();
@@ -120,7 +120,7 @@ proptest! {
             today.total_violations + forth.come, there.summary.total_violations + forth.go);
         prop_assert_eq!((forth.come, forth.go), (back_again.go, back_again.come));
         prop_assert_eq!(&forth.coming, &back_again.going);
-        let change = i16::from(there.summary.score) - i16::from(today.score);
+        let change = i16::from(there.summary.score.unwrap()) - i16::from(today.score.unwrap());
         prop_assert_eq!(forth.score_change, Some(change));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn judge<'a>(
     empty: &(impl Fn() -> Assessment<'a> + Sync),
 ) -> anyhow::Result<Assessment<'a>> {
     let inputs = Inputs::find(filename);
-    let progress = console.progress(inputs.found.len() as u64, "files");
+    let progress = console.progress(Some(inputs.found.len() as u64), "files");
     let mut assessment = threads()?.install(|| {
         inputs
             .found

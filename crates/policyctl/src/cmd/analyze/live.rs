@@ -51,7 +51,7 @@ pub(crate) async fn read(
     take: &mut impl FnMut(Event<PodView>),
 ) {
     let start = Instant::now();
-    let progress = console.progress(0, "pods");
+    let progress = console.progress(None, "pods");
     let mut take = |event| {
         if let Event::Page(page) = &event {
             progress.inc(page.objects.len() as u64);

@@ -9,7 +9,7 @@ use clap::ArgAction;
 use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, Report, Source};
-use policy_core::text::printable;
+use policy_core::text::{counted, printable};
 
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
             bail!("SARIF needs files: its results are lines of files; add -f FILE")
         }
         Output::Sarif => Format::Sarif,
-        Output::Table | Output::Wide => Format::Table(console.colours()),
+        Output::Table | Output::Wide => Format::Table(console.table_style()),
     };
     let policy = args.judgement.choice.policy()?;
     let report = if args.filename.is_empty() {
@@ -112,6 +112,7 @@ fn print_gaps(report: &Report, console: Console) {
         console.note(format_args!("{}: {}", printable(&note.source), printable(&note.message)));
     }
     if report.findings_cut > 0 {
-        console.note(format_args!("{} findings are counted but not listed", report.findings_cut));
+        let more = counted(report.findings_cut, "more finding");
+        console.note(format_args!("{more} counted, but not listed"));
     }
 }

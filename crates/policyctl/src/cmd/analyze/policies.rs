@@ -22,11 +22,11 @@ pub(super) fn analyze(
     global: &Global,
 ) -> anyhow::Result<Exit> {
     let (reports, policies, exit) = cluster::run(judged(judgement, global))?;
-    let colours = global.console().colours();
+    let style = global.console().table_style();
     output::stream(|out| match format {
         Output::Json => report::json(&reports.reports, out),
         Output::Yaml => report::yaml(&reports.reports, out),
-        _ => Ok(report::write_policies(&reports, colours, out)?),
+        _ => Ok(report::write_policies(&reports, style, out)?),
     })?;
     if format != Output::Table {
         output::not_read(&reports.coverage);
