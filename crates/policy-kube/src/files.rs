@@ -1,7 +1,7 @@
 //! Files read up to a limit, so that a wrong path (a device, a dump) costs no memory.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Reads a file that holds at most `most` bytes.
@@ -9,9 +9,22 @@ use std::path::Path;
 /// # Errors
 /// Those of the file system; [`io::ErrorKind::FileTooLarge`] where it holds more.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    read_all(file, length, most)
+}
+
+/// The same for anything readable. `length` is what is known of its size; 0 for a pipe.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_all(input: impl Read, length: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
+    if length <= most {
+        bytes.reserve(usize::try_from(length).unwrap_or(0));
+        input.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    }
+    if length.max(bytes.len() as u64) > most {
         let error = format!("it is larger than {}", size(most));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
     }

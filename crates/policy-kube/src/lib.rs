@@ -8,6 +8,7 @@
 //! pages        lists in pages, decoded straight into the wanted type  pages::read
 //! certificate  the certificate of a webhook that API servers call     certificate::issue
 //! files        files read up to a limit                               files::read
+//! kubeconfig   kubeconfig files                                       kubeconfig::read
 //! names        names that Kubernetes accepts (RFC 1123)               names::is_label
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod client;
 pub mod error;
 pub mod files;
+pub mod kubeconfig;
 pub mod names;
 pub mod pages;
 mod token;

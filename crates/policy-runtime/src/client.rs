@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
-use policy_kube::ClusterError;
 use policy_kube::client::{Retries, build};
 pub use policy_kube::reason;
+use policy_kube::{ClusterError, kubeconfig};
 
 use crate::config::KubeConfig;
 
@@ -29,7 +29,7 @@ pub async fn connect(config: &KubeConfig) -> Result<Client, ClusterError> {
 async fn find(config: &KubeConfig) -> Result<Config, String> {
     let options = KubeConfigOptions { context: config.context.clone(), ..Default::default() };
     let found = match &config.kubeconfig {
-        Some(file) => match Kubeconfig::read_from(file) {
+        Some(file) => match kubeconfig::read(file) {
             Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
             Err(error) => Err(error),
         },

@@ -3,14 +3,14 @@
 mod kustomizations;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use kustomizations::Kustomizations;
 use policy_core::manifest::utf8;
 use policy_core::report::CoverageCounter;
+use policy_kube::files;
 use walkdir::WalkDir;
 
 /// What standard input is called in results.
@@ -259,7 +259,7 @@ impl Input {
     /// Reads all of it as UTF-8, unless it is over the limit (in MiB).
     pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, InputError> {
         match &self.path {
-            None => read_up_to(io::stdin().lock(), 0, limit),
+            None => read_with(limit, |most| files::read_all(io::stdin().lock(), 0, most)),
             Some(path) => read_file(path, limit),
         }
     }
@@ -267,21 +267,18 @@ impl Input {
 
 /// Reads a whole file as UTF-8, unless it is over the limit (in MiB).
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    read_up_to(file, length, limit)
+    read_with(limit, |most| files::read(path, most))
 }
 
-/// `length` is what the file system says; a pipe says 0.
-fn read_up_to(input: impl Read, length: u64, limit: u64) -> Result<Vec<u8>, InputError> {
-    let most = limit.saturating_mul(1 << 20);
-    let mut bytes = Vec::new();
-    if length <= most {
-        bytes.reserve(usize::try_from(length).unwrap_or(0));
-        input.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+fn read_with(
+    limit: u64,
+    read: impl FnOnce(u64) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, InputError> {
+    match read(limit.saturating_mul(1 << 20)) {
+        Ok(bytes) => Ok(utf8(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(InputError::TooLarge { limit })
+        }
+        Err(error) => Err(error.into()),
     }
-    if length > most || bytes.len() as u64 > most {
-        return Err(InputError::TooLarge { limit });
-    }
-    Ok(utf8(bytes))
 }

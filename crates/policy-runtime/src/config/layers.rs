@@ -177,7 +177,12 @@ impl<T: Configuration> Layers<T> {
 /// Only `true` and `false` are booleans. serde-saphyr's own provider for figment also takes the
 /// words of YAML 1.1, so that `level: off` would be a boolean.
 fn parse(text: &str) -> Result<Dict, String> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    // With comments, 33 comment lines between a key and its value would be too many.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        emit_comments: false,
+        with_snippet: false,
+    };
     match serde_saphyr::from_str_with_options::<Option<Value>>(text, options) {
         Ok(Some(Value::Dict(_, values))) => Ok(values),
         Ok(None | Some(Value::Empty(..))) => Ok(Dict::new()),

@@ -198,6 +198,12 @@ fn bytes_that_are_no_text_are_named() {
 }
 
 #[test]
+fn any_number_of_comment_lines_is_read() {
+    let file = format!("log:\n{}  level: debug\n", "  # comment\n".repeat(100));
+    assert_eq!(load(&file, &[], &[]).config.runtime.log.level, "debug");
+}
+
+#[test]
 fn each_wrong_value_of_a_file_is_reported() {
     for (file, expected) in [
         ("addr: 8080", "addr: must be a string, not `8080`"),

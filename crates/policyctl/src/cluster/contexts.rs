@@ -10,6 +10,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
+use policy_kube::kubeconfig;
 use secrecy::ExposeSecret;
 
 use super::ClusterError;
@@ -42,7 +43,7 @@ impl Contexts {
         let paths = file.map_or_else(default_paths, |file| vec![file.to_owned()]);
         let mut merged = Kubeconfig::default();
         for path in &paths {
-            let next = match Kubeconfig::read_from(path) {
+            let next = match kubeconfig::read(path) {
                 Err(KubeconfigError::ReadConfig(error, _))
                     if file.is_none() && error.kind() == ErrorKind::NotFound =>
                 {
