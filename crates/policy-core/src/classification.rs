@@ -1,13 +1,25 @@
 //! The class of a score.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The class of a score.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::IntoStaticStr,
+    strum::Display,
+)]
 pub enum Classification {
     /// 0 to 39.
     Critical,
@@ -31,19 +43,14 @@ impl Classification {
         }
     }
 
-    /// The name as it stands in reports and columns.
+    /// The name in reports and columns.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "Critical",
-            Self::Degraded => "Degraded",
-            Self::Stable => "Stable",
-            Self::Healthy => "Healthy",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-/// Without a description of its own, as with [`Severity`](crate::severity::Severity).
+/// The schema has no description of its own, as that of [`Severity`](crate::severity::Severity).
 impl JsonSchema for Classification {
     fn schema_name() -> Cow<'static, str> {
         "Classification".into()
@@ -52,11 +59,5 @@ impl JsonSchema for Classification {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let all = [Self::Healthy, Self::Stable, Self::Degraded, Self::Critical];
         json_schema!({ "type": "string", "enum": all.map(Self::as_str) })
-    }
-}
-
-impl fmt::Display for Classification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }

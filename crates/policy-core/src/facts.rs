@@ -13,7 +13,7 @@ pub use resources::{ResourceGap, ResourceGaps};
 use restarts::Restarts;
 
 use crate::image::ImageReference;
-use crate::text::{bounded, bounded_name};
+use crate::text::{bounded_name, prefix};
 use crate::view::{
     ContainerView, Located, MIRROR_POD, ObjectView, PodStatusView, PodView, ResourcesView, SpecView,
 };
@@ -128,7 +128,7 @@ impl ImageFact {
             Some(text) if ImageReference::parse(text).is_some_and(|image| image.is_pinned()) => {
                 Self::Pinned
             }
-            Some(text) => Self::NotPinned(bounded(text, MAX_IMAGE).into()),
+            Some(text) => Self::NotPinned(prefix(text, MAX_IMAGE, usize::MAX).into()),
         }
     }
 }

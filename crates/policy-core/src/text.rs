@@ -1,46 +1,59 @@
-//! Names from outside made short and printable, and plurals.
+//! External text made short and printable, and plurals.
 
 use std::borrow::Cow;
 
-/// Text from a manifest or of a file name as it may be shown: it can hold anything, also what
-/// moves the cursor, reorders the line, begins a line of its own, or is not allowed in XML.
+/// Text from a manifest or a file name, safe to show: characters that move the cursor, reorder or
+/// break the line, or are not allowed in XML are replaced.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| {
+    let is_unsafe = |c: char| {
         let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         c.is_control() || reorders || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
-    if text.contains(is_odd) { text.replace(is_odd, "\u{fffd}").into() } else { text.into() }
+    if text.contains(is_unsafe) { text.replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
 }
 
-/// The longest name that Kubernetes accepts of anything, in characters. A longer one is cut, because
-/// every finding of its object repeats it.
+/// The longest prefix of at most so many characters and bytes.
+#[must_use]
+pub fn prefix(text: &str, characters: usize, bytes: usize) -> &str {
+    if text.len() <= characters.min(bytes) {
+        return text;
+    }
+    let ends = text.char_indices().map(|(start, c)| start + c.len_utf8());
+    let end = ends.take(characters).take_while(|end| *end <= bytes).last();
+    &text[..end.unwrap_or_default()]
+}
+
+/// The text; if it has more characters or bytes, its end is replaced by an ellipsis.
+#[must_use]
+pub fn truncated(text: Cow<'_, str>, characters: usize, bytes: usize) -> Cow<'_, str> {
+    const ELLIPSIS: &str = "…";
+    if prefix(&text, characters, bytes).len() == text.len() {
+        return text;
+    }
+    let bytes = bytes.saturating_sub(ELLIPSIS.len());
+    format!("{}{ELLIPSIS}", prefix(&text, characters.saturating_sub(1), bytes)).into()
+}
+
+/// The longest name of any object in Kubernetes, in characters. A longer one is cut, because every
+/// finding of its object repeats it.
 const MAX_NAME: usize = 253;
 
 /// The name, cut to [`MAX_NAME`].
 pub(crate) fn bounded_name(name: &str) -> &str {
-    bounded(name, MAX_NAME)
+    prefix(name, MAX_NAME, usize::MAX)
 }
 
-/// The text, cut to that many characters.
-pub(crate) fn bounded(text: &str, max_characters: usize) -> &str {
-    if text.len() <= max_characters {
-        return text;
-    }
-    text.char_indices().nth(max_characters).map_or(text, |(end, _)| &text[..end])
-}
-
-/// The longest text from outside within a message, in characters.
+/// The longest external text within a message, in characters.
 const MAX_EXCERPT: usize = 200;
 
-/// Text from outside as a part of a message: printable, and cut so that the rest of the message
-/// stays readable. An image reference, for example, may be megabytes long.
+/// External text as a part of a message: printable, and cut so that the rest of the message stays
+/// readable. An image reference, for example, may be megabytes long.
 pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
-    let head = bounded(text, MAX_EXCERPT);
-    if head.len() == text.len() {
-        return printable(text);
+    match truncated(text.into(), MAX_EXCERPT, usize::MAX) {
+        Cow::Borrowed(text) => printable(text),
+        Cow::Owned(text) => printable(&text).into_owned().into(),
     }
-    format!("{}…", printable(bounded(head, MAX_EXCERPT - 1))).into()
 }
 
 /// `1 pod`, `2 pods`.
@@ -59,6 +72,21 @@ mod tests {
         assert_eq!(printable("web"), "web");
         assert_eq!(printable("\u{1b}[2Jweb\0"), "\u{fffd}[2Jweb\u{fffd}");
         assert_eq!(printable("a\u{202e}b\u{2028}\u{feff}"), "a\u{fffd}b\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(prefix("aé", 9, 2), "a");
+        assert_eq!(prefix("aé", 9, 3), "aé");
+        let cut =
+            |text: &str, characters, bytes| truncated(text.into(), characters, bytes).into_owned();
+        assert_eq!(cut("aéb", 9, 4), "aéb");
+        assert_eq!(cut("aéé", 9, 4), "a…");
+        assert_eq!(cut("abcd", 4, 4), "abcd");
+        assert_eq!(cut("abcde", 4, 100), "abc…");
+        assert_eq!(cut("ééééé", 5, 10), "ééééé");
+        assert_eq!(cut("ééééé", 5, 9), "ééé…");
+        assert_eq!(cut("", 4, 4), "");
     }
 
     #[test]

@@ -6,12 +6,26 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::Serialize;
+use strum::VariantArray as _;
 
 use crate::text::bounded_name;
 use crate::view::POD_TEMPLATE_HASH;
 
 /// A kind that is evaluated: a pod, or a kind with a pod template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::IntoStaticStr,
+    strum::Display,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 pub enum ObjectKind {
     /// `v1` Pod.
     Pod,
@@ -33,30 +47,12 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// All kinds that are evaluated.
-    pub const ALL: [Self; 8] = [
-        Self::Pod,
-        Self::Deployment,
-        Self::StatefulSet,
-        Self::DaemonSet,
-        Self::ReplicaSet,
-        Self::ReplicationController,
-        Self::Job,
-        Self::CronJob,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The kind as it stands in a manifest.
+    /// The kind as in a manifest.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pod => "Pod",
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-            Self::DaemonSet => "DaemonSet",
-            Self::ReplicaSet => "ReplicaSet",
-            Self::ReplicationController => "ReplicationController",
-            Self::Job => "Job",
-            Self::CronJob => "CronJob",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The API group that the kind is served in; the core group is the empty one.
@@ -88,35 +84,13 @@ impl ObjectKind {
     /// The kind of that name in that API group; `None` where it is not evaluated.
     #[must_use]
     pub fn in_group(group: &str, kind: &str) -> Option<Self> {
-        Self::named(kind).filter(|found| found.is_of_group(group))
-    }
-
-    /// The kind of that name, in any group.
-    #[must_use]
-    pub fn named(kind: &str) -> Option<Self> {
-        Some(match kind {
-            "Pod" => Self::Pod,
-            "Deployment" => Self::Deployment,
-            "StatefulSet" => Self::StatefulSet,
-            "DaemonSet" => Self::DaemonSet,
-            "ReplicaSet" => Self::ReplicaSet,
-            "ReplicationController" => Self::ReplicationController,
-            "Job" => Self::Job,
-            "CronJob" => Self::CronJob,
-            _ => return None,
-        })
+        kind.parse().ok().filter(|found: &Self| found.is_of_group(group))
     }
 
     /// Whether the pods of this kind are meant to end.
     #[must_use]
     pub const fn runs_to_completion(self) -> bool {
         matches!(self, Self::Job | Self::CronJob)
-    }
-}
-
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -227,9 +201,6 @@ mod tests {
 
     #[test]
     fn a_kind_counts_only_in_its_own_groups() {
-        for kind in ObjectKind::ALL {
-            assert_eq!(ObjectKind::named(kind.as_str()), Some(kind));
-        }
         for (api_version, kind) in [
             ("v1", "Pod"),
             ("v1", "ReplicationController"),
@@ -240,7 +211,7 @@ mod tests {
             ("batch/v1", "Job"),
             ("batch/v2alpha1", "CronJob"),
         ] {
-            assert_eq!(ObjectKind::of(api_version, kind), ObjectKind::named(kind), "{kind}");
+            assert_eq!(ObjectKind::of(api_version, kind), Some(kind.parse().unwrap()), "{kind}");
         }
         for (api_version, kind) in [
             ("v1", "Deployment"),

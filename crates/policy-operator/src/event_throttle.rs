@@ -11,8 +11,9 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use policy_core::Timestamp;
 use policy_core::score::Classification;
+use policy_core::text::truncated;
 
-use crate::limits::{object_name, truncated};
+use crate::limits::object_name;
 use crate::writer::MANAGER;
 
 /// At most one Event of a policy in so many seconds: a score on the edge of two classes must not
@@ -102,10 +103,12 @@ impl EventThrottle {
             // A reason for each class, as an Event is only counted up by one of the same reason.
             reason: Some(class.as_str().to_owned()),
             action: Some("Judge".to_owned()),
-            note: Some(truncated(note, LONGEST_NOTE)),
+            note: Some(truncated(note.into(), usize::MAX, LONGEST_NOTE).into_owned()),
             regarding: Some(policy),
             reporting_controller: Some(MANAGER.to_owned()),
-            reporting_instance: Some(truncated(instance.to_owned(), LONGEST_INSTANCE)),
+            reporting_instance: Some(
+                truncated(instance.into(), usize::MAX, LONGEST_INSTANCE).into_owned(),
+            ),
             ..Event::default()
         }
     }

@@ -7,6 +7,7 @@ use policy_runtime::lease::{LeaderGate, LeaderReport};
 use policy_runtime::metrics::{Buckets, Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
+use strum::VariantArray as _;
 
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyGauges};
@@ -50,7 +51,7 @@ pub(crate) fn describe() {
     {
         counter!(name).increment(0);
     }
-    for class in ErrorClass::ALL {
+    for class in ErrorClass::VARIANTS {
         counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(0);
     }
     for what in ["audit results", "events"] {

@@ -6,10 +6,10 @@ use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
+use policy_core::text::truncated;
 use policy_core::verdict::{Listed, Verdict};
 
 use crate::judgement::{Judged, Judgement};
-use crate::limits::truncated;
 
 /// The most violations that a status lists.
 const MAX_VIOLATIONS: usize = 50;
@@ -30,7 +30,7 @@ pub(crate) fn status(
     let now = whole_seconds(now);
     let (status, conditions) = match judgement {
         Judgement::Rejected(rejection) => {
-            let message = truncated(rejection.to_string(), LONGEST_MESSAGE);
+            let message = message(rejection.to_string());
             let ready = ("Ready", false, rejection.reason(), message.clone());
             (DevOpsPolicyStatus { message: Some(message), ..Default::default() }, vec![ready])
         }
@@ -49,7 +49,7 @@ pub(crate) fn status(
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: truncated(message, LONGEST_MESSAGE),
+            message: self::message(message),
             observed_generation: generation,
             last_transition_time: same.map_or(&now, |same| &same.last_transition_time).clone(),
         }
@@ -60,6 +60,10 @@ pub(crate) fn status(
         last_evaluated: Some(now),
         ..status
     }
+}
+
+fn message(text: String) -> String {
+    truncated(text.into(), usize::MAX, LONGEST_MESSAGE).into_owned()
 }
 
 fn healthy(Verdict { tally, score, .. }: &Verdict) -> Stated {

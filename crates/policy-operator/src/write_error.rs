@@ -16,7 +16,8 @@ pub(crate) enum WriteError {
 }
 
 /// The classes of failures, by when a retry makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum ErrorClass {
     /// The object was changed at the same time.
     Conflict,
@@ -31,19 +32,9 @@ pub(crate) enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Conflict, Self::Forbidden, Self::Invalid, Self::Transient, Self::NotLeader];
-
     /// The value of the label `class`.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Conflict => "conflict",
-            Self::Forbidden => "forbidden",
-            Self::Invalid => "invalid",
-            Self::Transient => "transient",
-            Self::NotLeader => "not_leader",
-        }
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The delays between retries.

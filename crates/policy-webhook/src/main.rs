@@ -1,9 +1,9 @@
-//! The program.
+//! The webhook's program.
 
 use std::process::ExitCode;
 
-/// glibc's allocator coalesces and splits free chunks over a kilobyte again and again, and each
-/// request allocates and frees some: its object and the future of its answer.
+/// What a request takes and gives back at once, glibc's allocator joins and divides again each time
+/// where a piece is larger than a kilobyte, as an object and its answer's future are.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

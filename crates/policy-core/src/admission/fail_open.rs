@@ -2,13 +2,27 @@
 
 use std::fmt;
 
+use strum::VariantArray as _;
+
 use super::line::Line;
 use super::verdict::ANNOTATION;
 
 /// Why a request is allowed although it was not judged, or not by all policies. Each reason has its
 /// own count in `webhook_failopen_total`, so that a webhook that allows everything differs visibly
 /// from one that finds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum FailOpenReason {
     /// The object, the old object or another part of the request has the wrong type.
     UnreadableObject,
@@ -34,40 +48,18 @@ pub enum FailOpenReason {
 
 impl FailOpenReason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
-        Self::UnreadableObject,
-        Self::NotSynced,
-        Self::Panic,
-        Self::Deadline,
-        Self::InvalidPolicy,
-        Self::Unreadable,
-        Self::Overload,
-        Self::TooLarge,
-        Self::SlowBody,
-        Self::Unauthenticated,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The reason as a metric label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnreadableObject => "unreadable_object",
-            Self::NotSynced => "not_synced",
-            Self::Panic => "panic",
-            Self::Deadline => "deadline",
-            Self::InvalidPolicy => "invalid_policy",
-            Self::Unreadable => "unreadable",
-            Self::Overload => "overload",
-            Self::TooLarge => "too_large",
-            Self::SlowBody => "slow_body",
-            Self::Unauthenticated => "unauthenticated",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The value of the audit annotation: the metric label, then the detail.
     pub(super) fn annotation(self, detail: &str) -> String {
         let line = Line { characters: ANNOTATION.bytes, bytes: ANNOTATION.bytes };
-        line.cut(format!("{}: {detail}", self.as_str()).into())
+        line.cut(format!("{}: {detail}", self.as_str()))
     }
 }
 

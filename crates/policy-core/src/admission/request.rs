@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use strum::VariantArray as _;
+
 use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
@@ -27,7 +29,20 @@ pub struct Request<'a> {
 }
 
 /// The operation on an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum Operation {
     /// The object is created.
     Create,
@@ -52,27 +67,11 @@ impl Request<'_> {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The operation as a metric label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Connect => "connect",
-        }
-    }
-
-    /// The operation by its name in a review.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "CREATE" => Some(Self::Create),
-            "UPDATE" => Some(Self::Update),
-            "DELETE" => Some(Self::Delete),
-            "CONNECT" => Some(Self::Connect),
-            _ => None,
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

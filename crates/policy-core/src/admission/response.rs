@@ -74,7 +74,7 @@ pub fn answer_fail_open(uid: &str, reason: FailOpenReason, detail: &str) -> Vec<
         uid,
         allowed: true,
         status: None,
-        warnings: vec![WARNING.cut(warning.into())],
+        warnings: vec![WARNING.cut(warning)],
         audit_annotations: BTreeMap::from([(FAIL_OPEN, annotation)]),
     }
     .into_json()

@@ -26,7 +26,8 @@ const ANNOTATION_LINE: Line = Line { characters: 300, bytes: 900 };
 pub(super) const MAX_KEPT: usize = 64;
 
 /// The consequence of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Decision {
     /// The request is denied.
     Denied,
@@ -44,12 +45,8 @@ impl Decision {
 
     /// The decision as a metric label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Denied => "denied",
-            Self::Warned => "warned",
-            Self::Recorded => "recorded",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -99,7 +96,7 @@ impl AdmissionVerdict {
             let (named, check, severity) = (self.named(finding), finding.check, finding.severity);
             let remedy = check.meta().remedy;
             let line = format!("denied by {named} (check {check}, {severity}); {remedy}");
-            MESSAGE_LINE.cut(line.into())
+            MESSAGE_LINE.cut(line)
         });
         let total = self.count(Decision::Denied);
         (total > 0).then(|| MESSAGE.fit(lines, total).join("\n"))
@@ -111,7 +108,7 @@ impl AdmissionVerdict {
     pub fn warnings(&self) -> Vec<String> {
         let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));
         let findings = self.of(Decision::Warned).map(|finding| self.summary(finding));
-        let lines = invalid.chain(findings).map(|line| WARNING.cut(line.into()));
+        let lines = invalid.chain(findings).map(|line| WARNING.cut(line));
         WARNINGS.fit(lines, self.invalid_policy_count + self.count(Decision::Warned))
     }
 
@@ -121,7 +118,7 @@ impl AdmissionVerdict {
     pub fn annotations(&self) -> BTreeMap<&'static str, String> {
         let mut annotations = BTreeMap::new();
         let joined = |lines: &mut dyn Iterator<Item = String>, total| {
-            let lines = lines.map(|line| ANNOTATION_LINE.cut(line.into()));
+            let lines = lines.map(|line| ANNOTATION_LINE.cut(line));
             ANNOTATION.fit(lines, total).join("; ")
         };
         let recorded = self.count(Decision::Recorded);

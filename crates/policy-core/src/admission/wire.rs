@@ -94,8 +94,9 @@ impl<'a, O> Wire<'a, O> {
         let GroupKind { group, kind } = self.kind.unwrap_or_default();
         let Text(operation) = self.operation;
         let mut request = Request {
-            operation: Operation::named(&operation)
-                .ok_or_else(|| format!("the operation `{operation}` is not known"))?,
+            operation: operation
+                .parse()
+                .map_err(|_| format!("the operation `{operation}` is not known"))?,
             kind: ObjectKind::in_group(&group.0, &kind.0),
             subresource: self.sub_resource.0,
             namespace: self.namespace.0,

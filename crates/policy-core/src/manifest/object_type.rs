@@ -72,7 +72,7 @@ impl ObjectType {
     /// so that it cannot be known.
     pub(super) fn classify(&self) -> Result<Option<ObjectKind>, String> {
         match (self.api_version.as_str(), self.kind.as_str()) {
-            ("", kind) if ObjectKind::named(kind).is_some() => {
+            ("", kind) if kind.parse::<ObjectKind>().is_ok() => {
                 Err(format!("{kind} without apiVersion"))
             }
             (api_version, "") if !api_version.is_empty() => {

@@ -1,4 +1,4 @@
-//! What a request or limit amounts to.
+//! A request or limit, as far as checks need it.
 
 use std::fmt;
 

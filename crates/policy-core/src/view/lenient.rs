@@ -24,35 +24,54 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::<Bounded<T, MAX>>::deserialize(deserializer)?.map_or_else(Vec::new, |list| list.0))
+    let mut list = Vec::new();
+    for_each(deserializer, |member| {
+        list.push(member);
+        list.len() < MAX
+    })?;
+    Ok(list)
 }
 
-struct Bounded<T, const MAX: usize>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
-    }
+/// Calls the function with each member of a list until it returns `false`, and skips the rest.
+/// `null` is an empty list.
+pub(super) fn for_each<'de, D, T, F>(deserializer: D, function: F) -> Result<(), D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+    F: FnMut(T) -> bool,
+{
+    deserializer.deserialize_option(MembersVisitor(function, PhantomData))
 }
 
-struct BoundedVisitor<T, const MAX: usize>(PhantomData<T>);
+struct MembersVisitor<T, F>(F, PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {
-    type Value = Bounded<T, MAX>;
+impl<'de, T: Deserialize<'de>, F: FnMut(T) -> bool> Visitor<'de> for MembersVisitor<T, F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while list.len() < MAX
-            && let Some(member) = members.next_element()?
-        {
-            list.push(member);
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        while let Some(member) = members.next_element()? {
+            if !(self.0)(member) {
+                while members.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
         }
-        while members.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Bounded(list))
+        Ok(())
     }
 }
 

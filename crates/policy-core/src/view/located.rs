@@ -1,4 +1,4 @@
-//! A value and the line on which it is written.
+//! A value and its line in a text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,9 +7,9 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
-/// A value and the line of the text on which it is written, counted from 1; 0 where the reader
-/// has no lines, as for JSON of the API server. What a YAML alias brings in has the line of its
-/// anchor: that is where it is changed.
+/// A value and its line in the text, counted from 1; 0 where the decoder has no lines, as for JSON
+/// from the API server. The value of a YAML alias has the line of its anchor, because it has to be
+/// changed there.
 #[derive(Clone, Debug, Default)]
 pub struct Located<T> {
     /// The value.
@@ -18,8 +18,8 @@ pub struct Located<T> {
     pub line: u32,
 }
 
-/// The name by which the reader of JSON manifests recognises the type; it answers with the line
-/// and the value, while every other deserializer passes the value on.
+/// The name by which the decoder of JSON manifests recognizes the type. It then gives the line and
+/// the value as a sequence; every other deserializer gives the value only.
 pub(crate) const LOCATED: &str = "$policy-core::Located";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {

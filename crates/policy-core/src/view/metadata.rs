@@ -1,51 +1,38 @@
-//! Metadata without what makes it large: `managedFields` alone is half of a pod's JSON.
+//! Metadata without the parts that make it large: `managedFields` alone is half of a pod's JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use k8s_openapi::jiff::Timestamp;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
+};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lenient::{bounded, nullable};
+use super::text::Text;
 
-/// The label by which a `ReplicaSet` and its pods carry the hash in the `ReplicaSet`'s name.
+/// The label of a `ReplicaSet` and its pods with the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
-/// The annotation of a static pod's mirror; the kubelet sets it, and the API server refuses it
-/// from others.
+/// The annotation of a static pod's mirror. The kubelet sets it, and the API server refuses it from
+/// anybody else.
 pub(crate) const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
-/// More owners than any real object has. What exceeds it is dropped while decoding.
+/// More owners than any real object has. The excess is dropped while decoding.
 const MAX_OWNERS: usize = 10_000;
 
-/// Reads what facts, watches and preconditions need of an object's metadata.
+/// Decodes the metadata that facts, watches and preconditions need. Of labels and annotations only
+/// those are kept that facts come from.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<ObjectMeta, D::Error> {
-    let slim: SlimMetadata = nullable(deserializer)?;
-    Ok(ObjectMeta {
-        name: slim.name,
-        generate_name: slim.generate_name,
-        namespace: slim.namespace,
-        uid: slim.uid,
-        resource_version: slim.resource_version,
-        generation: slim.generation,
-        creation_timestamp: slim
-            .creation_timestamp
-            .and_then(|text| text.parse::<Timestamp>().ok())
-            .map(Time),
-        owner_references: (!slim.owner_references.is_empty())
-            .then(|| slim.owner_references.into_iter().map(OwnerReference::from).collect()),
-        labels: slim.labels.into_map(),
-        annotations: slim.annotations.into_map(),
-        ..ObjectMeta::default()
-    })
+    #[derive(Deserialize, Default)]
+    struct Slim(#[serde(with = "SlimMetadata")] ObjectMeta);
+    nullable(deserializer).map(|Slim(metadata)| metadata)
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(remote = "ObjectMeta", default, rename_all = "camelCase")]
 struct SlimMetadata {
     name: Option<String>,
     generate_name: Option<String>,
@@ -53,120 +40,104 @@ struct SlimMetadata {
     uid: Option<String>,
     resource_version: Option<String>,
     generation: Option<i64>,
-    creation_timestamp: Option<String>,
-    #[serde(deserialize_with = "bounded::<_, _, MAX_OWNERS>")]
-    owner_references: Vec<SlimOwner>,
-    #[serde(deserialize_with = "nullable")]
-    labels: OneEntry<TemplateHash>,
-    #[serde(deserialize_with = "nullable")]
-    annotations: OneEntry<Mirror>,
+    #[serde(deserialize_with = "time")]
+    creation_timestamp: Option<Time>,
+    #[serde(deserialize_with = "time")]
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    #[serde(deserialize_with = "owners")]
+    owner_references: Option<Vec<OwnerReference>>,
+    #[serde(deserialize_with = "template_hash")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "mirror")]
+    annotations: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    deletion_grace_period_seconds: Option<i64>,
+    #[serde(skip)]
+    managed_fields: Option<Vec<ManagedFieldsEntry>>,
+    #[serde(skip)]
+    self_link: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct SlimOwner {
-    #[serde(deserialize_with = "nullable")]
-    api_version: String,
-    #[serde(deserialize_with = "nullable")]
-    kind: String,
-    #[serde(deserialize_with = "nullable")]
-    name: String,
-    #[serde(deserialize_with = "nullable")]
-    uid: String,
-    controller: Option<bool>,
+/// A text that is not a time is no time: an object from a file may hold anything.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    Ok(Text::deserialize(deserializer)?.0.parse().ok().map(Time))
 }
 
-impl From<SlimOwner> for OwnerReference {
-    fn from(owner: SlimOwner) -> Self {
-        Self {
-            api_version: owner.api_version,
-            kind: owner.kind,
-            name: owner.name,
-            uid: owner.uid,
-            controller: owner.controller,
-            block_owner_deletion: None,
-        }
-    }
+fn owners<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<OwnerReference>>, D::Error> {
+    let owners = bounded::<_, _, MAX_OWNERS>(deserializer)?;
+    Ok(Some(owners).filter(|owners: &Vec<_>| !owners.is_empty()))
 }
 
-/// The key that is kept of a map of labels or annotations.
-trait Key {
-    const NAME: &str;
+fn template_hash<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    deserializer.deserialize_option(EntryVisitor(POD_TEMPLATE_HASH))
 }
 
-struct TemplateHash;
-impl Key for TemplateHash {
-    const NAME: &str = POD_TEMPLATE_HASH;
+fn mirror<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    deserializer.deserialize_option(EntryVisitor(MIRROR_POD))
 }
 
-struct Mirror;
-impl Key for Mirror {
-    const NAME: &str = MIRROR_POD;
-}
+/// Decodes a map and keeps only the entry with this key.
+struct EntryVisitor(&'static str);
 
-/// A map of which only one entry is kept.
-struct OneEntry<K> {
-    value: Option<String>,
-    key: PhantomData<K>,
-}
-
-impl<K> Default for OneEntry<K> {
-    fn default() -> Self {
-        Self { value: None, key: PhantomData }
-    }
-}
-
-impl<K: Key> OneEntry<K> {
-    fn into_map(self) -> Option<BTreeMap<String, String>> {
-        self.value.map(|value| BTreeMap::from([(K::NAME.to_owned(), value)]))
-    }
-}
-
-impl<'de, K: Key> Deserialize<'de> for OneEntry<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self::default())
-    }
-}
-
-impl<'de, K: Key> Visitor<'de> for OneEntry<K> {
-    type Value = Self;
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Option<BTreeMap<String, String>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(KeyIs(wanted, PhantomData)) = map.next_key::<KeyIs<K>>()? {
-            if wanted {
-                self.value = map.next_value::<Option<String>>()?;
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut value: Option<String> = None;
+        while let Some(is_wanted) = map.next_key_seed(KeyIs(self.0))? {
+            if is_wanted {
+                value = map.next_value()?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(self)
+        Ok(value.map(|value| BTreeMap::from([(self.0.to_owned(), value)])))
     }
 }
 
-/// Whether a key is the wanted one, without storing the others.
-struct KeyIs<K>(bool, PhantomData<K>);
+/// Whether a key is this one. The key is not stored.
+struct KeyIs(&'static str);
 
-impl<'de, K: Key> Deserialize<'de> for KeyIs<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor(PhantomData))
+impl<'de> DeserializeSeed<'de> for KeyIs {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 
-struct KeyVisitor<K>(PhantomData<K>);
-
-impl<K: Key> Visitor<'_> for KeyVisitor<K> {
-    type Value = KeyIs<K>;
+impl Visitor<'_> for KeyIs {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<KeyIs<K>, E> {
-        Ok(KeyIs(key == K::NAME, PhantomData))
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Slim, lenient views of Kubernetes objects: only the fields that facts come from.
 //!
-//! One set of types reads the API server's JSON (live pods, admission requests) and users'
-//! manifests. Unknown fields are skipped without being stored, a missing field and `null` mean
-//! the same, and from a manifest each container keeps its line ([`Located`]; without a position
-//! where the input is JSON from the API server).
+//! One set of types decodes the API server's JSON (live pods, admission requests) and users'
+//! manifests. Unknown fields are skipped without being stored, and `null` is the same as a missing
+//! field. Each container from a manifest has its line ([`Located`]).
 
 mod amount;
 mod lenient;
@@ -25,15 +24,15 @@ use metadata::slim_metadata;
 pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
 pub(crate) use object::{MAX_ITEMS, items};
-pub use policy::{PolicyView, Refused, policy_metadata};
+pub use policy::{PolicyView, Refused};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 pub use status::{ConditionsView, ContainerStatusView, PodStatusView};
 pub(crate) use text::Text;
 use volume::image_volumes;
 
-/// More than an API server can store in one pod: etcd takes 1.5 MiB, and a container takes about
-/// 140 bytes once the server's defaults are set. What exceeds it is dropped while decoding.
+/// More than an API server can store in one pod: etcd accepts 1.5 MiB, and a container takes about
+/// 140 bytes once the server's defaults are set. The excess is dropped while decoding.
 const MAX_CONTAINERS: usize = 16_384;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
@@ -41,19 +40,19 @@ const MAX_CONTAINERS: usize = 16_384;
 #[resource(inherit = "Pod", crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi"))]
 #[serde(default)]
 pub struct PodView {
-    /// Name, namespace, owners, and what watches need; labels and annotations only as far as
-    /// facts come from them.
+    /// Name, namespace, owners, and the fields that watches need; of labels and annotations only
+    /// those that facts come from.
     #[serde(deserialize_with = "slim_metadata")]
     pub metadata: ObjectMeta,
-    /// What is wanted.
+    /// The spec.
     #[serde(deserialize_with = "nullable")]
     pub spec: SpecView,
-    /// What is.
+    /// The status.
     #[serde(deserialize_with = "nullable")]
     pub status: PodStatusView,
 }
 
-/// The spec of a pod, or of an object that holds a pod template.
+/// The spec of a pod, or of an object with a pod template.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SpecView {
@@ -66,14 +65,14 @@ pub struct SpecView {
     /// Containers added to a running pod for debugging.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub ephemeral_containers: Vec<Located<ContainerView>>,
-    /// How many pods a template has; `None` where the default counts, and for a pod.
+    /// The number of pods of a template; `None` where the default applies, and for a pod.
     pub replicas: Option<Amount>,
     /// Image volumes, each as a container that has an image and nothing else.
     #[serde(rename = "volumes", deserialize_with = "image_volumes")]
     pub image_volumes: Vec<Located<ContainerView>>,
-    /// `Always` where left out.
+    /// `Always` where it is missing.
     pub restart_policy: Option<String>,
-    /// What keeps the pod from being scheduled on purpose.
+    /// The gates that keep the pod from being scheduled.
     #[serde(deserialize_with = "nullable")]
     pub scheduling_gates: Vec<IgnoredAny>,
     /// Requests and limits of the pod as a whole.
@@ -89,64 +88,54 @@ pub struct SpecView {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct PodTemplateView {
-    /// What the pods of this template are to be; holds no template itself.
+    /// The spec of the pods; has no template itself.
     #[serde(deserialize_with = "pod_spec")]
     pub spec: SpecView,
 }
 
-/// Reads the spec of a pod. A template in it is nothing that Kubernetes has, and templates in
-/// templates would take memory without end.
+/// Decodes the spec of a pod. Kubernetes has no templates within templates, and decoding them would
+/// recurse without limit.
 fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::Error> {
     #[derive(Deserialize, Default)]
-    #[serde(default, rename_all = "camelCase")]
-    struct PodSpec {
-        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        containers: Vec<Located<ContainerView>>,
-        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        init_containers: Vec<Located<ContainerView>>,
-        #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
-        ephemeral_containers: Vec<Located<ContainerView>>,
-        #[serde(rename = "volumes", deserialize_with = "image_volumes")]
-        image_volumes: Vec<Located<ContainerView>>,
-        restart_policy: Option<String>,
-        #[serde(deserialize_with = "nullable")]
-        scheduling_gates: Vec<IgnoredAny>,
-        #[serde(deserialize_with = "nullable")]
-        resources: ResourcesView,
-    }
-    let PodSpec {
-        containers,
-        init_containers,
-        ephemeral_containers,
-        image_volumes,
-        restart_policy,
-        scheduling_gates,
-        resources,
-    } = nullable(deserializer)?;
-    Ok(SpecView {
-        containers,
-        init_containers,
-        ephemeral_containers,
-        image_volumes,
-        restart_policy,
-        scheduling_gates,
-        resources,
-        replicas: None,
-        template: None,
-        job_template: None,
-    })
+    struct Spec(#[serde(with = "PodSpecView")] SpecView);
+    nullable(deserializer).map(|Spec(spec)| spec)
+}
+
+/// The fields of a [`SpecView`] that a pod has.
+#[derive(Deserialize, Default)]
+#[serde(remote = "SpecView", default, rename_all = "camelCase")]
+struct PodSpecView {
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    containers: Vec<Located<ContainerView>>,
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    init_containers: Vec<Located<ContainerView>>,
+    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    ephemeral_containers: Vec<Located<ContainerView>>,
+    #[serde(rename = "volumes", deserialize_with = "image_volumes")]
+    image_volumes: Vec<Located<ContainerView>>,
+    restart_policy: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    scheduling_gates: Vec<IgnoredAny>,
+    #[serde(deserialize_with = "nullable")]
+    resources: ResourcesView,
+    #[serde(skip)]
+    replicas: Option<Amount>,
+    #[serde(skip)]
+    template: Option<Box<PodTemplateView>>,
+    #[serde(skip)]
+    job_template: Option<Box<JobTemplateView>>,
 }
 
 /// The job template of a `CronJob`.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct JobTemplateView {
-    /// What the jobs of this template are to be.
+    /// The spec of the Jobs.
     #[serde(deserialize_with = "nullable")]
     pub spec: JobSpecView,
 }
 
-/// The spec of a job.
+/// The spec of a Job.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct JobSpecView {
@@ -155,7 +144,7 @@ pub struct JobSpecView {
     pub template: PodTemplateView,
 }
 
-/// A container of any sort.
+/// A container of any role.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerView {
@@ -179,7 +168,7 @@ pub struct ContainerView {
     pub resources: ResourcesView,
 }
 
-/// A probe: which way of probing it has.
+/// A probe: which handler it has.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ProbeView {
@@ -190,21 +179,23 @@ pub struct ProbeView {
 }
 
 impl ProbeView {
-    /// Whether the probe probes anything; `livenessProbe: {}` does not.
+    /// Whether the probe has a handler; `livenessProbe: {}` has none.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        [&self.http_get, &self.tcp_socket, &self.exec, &self.grpc].iter().any(|way| way.is_some())
+        [&self.http_get, &self.tcp_socket, &self.exec, &self.grpc]
+            .iter()
+            .any(|handler| handler.is_some())
     }
 }
 
-/// Requests and limits: which of them are set.
+/// Requests and limits of a container or pod.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct ResourcesView {
-    /// What is set aside.
+    /// The requests.
     #[serde(deserialize_with = "nullable")]
     pub requests: AmountsView,
-    /// What may be used.
+    /// The limits.
     #[serde(deserialize_with = "nullable")]
     pub limits: AmountsView,
 }

@@ -1,4 +1,4 @@
-//! Objects of any kind, as manifests hold them.
+//! Objects of any kind, as manifests have them.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use crate::workload::ObjectKind;
 /// More than a file of reasonable size can hold in real objects.
 pub(crate) const MAX_ITEMS: usize = 500_000;
 
-/// An object of any kind, as far as a pod or workload would have the fields. What an object of
-/// another kind has in their places is skipped, whatever its type.
+/// An object of any kind, with the fields that pods and workloads have. In an object of another
+/// kind, fields of these names are skipped, whatever their type.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectView {
     /// Group and version.
@@ -24,18 +24,18 @@ pub struct ObjectView {
     pub kind: Option<String>,
     /// As in [`PodView::metadata`](super::PodView::metadata).
     pub metadata: ObjectMeta,
-    /// What is wanted.
+    /// The spec.
     pub spec: SpecView,
-    /// What is; read only of a pod and of a Job.
+    /// The status; used only of a pod and of a Job.
     pub status: PodStatusView,
     /// The members of a List.
     pub items: Vec<Located<ObjectView>>,
-    /// Whether it is a patch that Kustomize merges into another object: it has `$patch`.
+    /// Whether it has `$patch`, as a patch that Kustomize merges into another object.
     pub is_patch: bool,
 }
 
 impl ObjectView {
-    /// Whether kind and group, as far as they have been read, are of something else.
+    /// Whether kind and group have been read and are not those of a pod or workload.
     fn is_of_another_kind(&self) -> bool {
         match (&self.api_version, &self.kind) {
             (Some(api_version), Some(kind)) => ObjectKind::of(api_version, kind).is_none(),
@@ -44,7 +44,7 @@ impl ObjectView {
     }
 }
 
-/// Reads the members of a List. A longer List is refused, because objects would be lost.
+/// Decodes the members of a List. A longer List is refused, because objects would be lost.
 pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -80,7 +80,7 @@ enum Field {
     Other,
 }
 
-/// Fields in the form that their own functions read.
+/// Fields that are decoded by a function of their own.
 #[derive(Deserialize)]
 struct Metadata(#[serde(deserialize_with = "slim_metadata")] ObjectMeta);
 #[derive(Deserialize)]

@@ -1,38 +1,39 @@
-//! A policy as the API server sends it, understood as far as it can be.
+//! A policy as the API server sends it, also one that is invalid.
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use serde::{Deserialize, Deserializer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::metadata::slim_metadata;
 use crate::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
 use crate::policy::{CompiledPolicy, InvalidField};
 
-/// A policy, or why it is none: one that cannot be read harms no other in its list. Copies share
-/// all but the metadata. Decoded by `serde_json` alone.
+/// A policy, or why it is invalid: an invalid one does not prevent reading the others of its list.
+/// Clones share everything but the metadata. Only `serde_json` can decode it.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
 #[resource(
     inherit = "DevOpsPolicy",
     crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi")
 )]
-#[serde(from = "Loose")]
+#[serde(from = "RawPolicy")]
 pub struct PolicyView {
-    /// As in [`policy_metadata`].
+    /// As in [`PodView::metadata`](super::PodView::metadata).
     pub metadata: ObjectMeta,
-    /// What is wanted, or why nothing can be judged by that.
+    /// The compiled spec, or why nothing can be judged by it.
     pub rules: Result<Arc<CompiledPolicy>, Refused>,
-    /// What was written last; `None` where nothing was, or nothing that can be read.
+    /// The status that was written last; `None` where there is none that can be decoded.
     pub status: Option<Arc<DevOpsPolicyStatus>>,
 }
 
 /// Why nothing can be judged by a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It is not shaped like a policy.
+    /// It has not the structure of a policy.
     #[error("the policy cannot be read: {0}")]
     Undecodable(String),
-    /// Values that no policy may have.
+    /// It has values that no policy may have.
     #[error("{}", joined(.0))]
     Invalid(Vec<InvalidField>),
 }
@@ -42,17 +43,17 @@ fn joined(fields: &[InvalidField]) -> String {
     fields.join("; ")
 }
 
-/// A policy whose parts are not looked at yet.
+/// A policy whose spec and status are not decoded yet.
 #[derive(Deserialize)]
-struct Loose {
-    #[serde(deserialize_with = "policy_metadata")]
+struct RawPolicy {
+    #[serde(deserialize_with = "slim_metadata")]
     metadata: ObjectMeta,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
-impl From<Loose> for PolicyView {
-    fn from(Loose { metadata, spec, status }: Loose) -> Self {
+impl From<RawPolicy> for PolicyView {
+    fn from(RawPolicy { metadata, spec, status }: RawPolicy) -> Self {
         let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
         Self { metadata, rules: rules(spec.as_deref()), status }
     }
@@ -65,36 +66,6 @@ fn rules(spec: Option<&RawValue>) -> Result<Arc<CompiledPolicy>, Refused> {
         None => DevOpsPolicySpec::default(),
     };
     CompiledPolicy::compile(&spec).map(Arc::new).map_err(Refused::Invalid)
-}
-
-/// Reads a policy's metadata without what nobody asks for: managed fields are larger than the rest
-/// of it, and come with each of its statuses.
-///
-/// # Errors
-/// What the deserializer says.
-pub fn policy_metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Slim {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        generation: Option<i64>,
-        finalizers: Option<Vec<String>>,
-        deletion_timestamp: Option<Time>,
-    }
-    let slim = Slim::deserialize(from)?;
-    Ok(ObjectMeta {
-        name: slim.name,
-        namespace: slim.namespace,
-        uid: slim.uid,
-        resource_version: slim.resource_version,
-        generation: slim.generation,
-        finalizers: slim.finalizers,
-        deletion_timestamp: slim.deletion_timestamp,
-        ..ObjectMeta::default()
-    })
 }
 
 #[cfg(test)]

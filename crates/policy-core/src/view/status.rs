@@ -1,13 +1,10 @@
 //! The status of a pod or a Job.
 
-use std::fmt;
-
 use k8s_openapi::jiff::Timestamp;
-use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::MAX_CONTAINERS;
-use super::lenient::{bounded, nullable};
+use super::lenient::{bounded, for_each};
 use super::text::Text;
 
 /// The status of a pod.
@@ -22,8 +19,8 @@ pub struct PodStatusView {
     /// Statuses of the init containers.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub init_container_statuses: Vec<ContainerStatusView>,
-    /// What is kept of the conditions.
-    #[serde(deserialize_with = "nullable")]
+    /// The facts that come from conditions.
+    #[serde(deserialize_with = "conditions")]
     pub conditions: ConditionsView,
 }
 
@@ -62,35 +59,20 @@ struct Condition<'a> {
     last_transition_time: Text<'a>,
 }
 
-impl<'de> Deserialize<'de> for ConditionsView {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ConditionsVisitor)
-    }
-}
-
-struct ConditionsVisitor;
-
-impl<'de> Visitor<'de> for ConditionsVisitor {
-    type Value = ConditionsView;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of conditions")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut conditions: A) -> Result<Self::Value, A::Error> {
-        let mut found = ConditionsView::default();
-        while let Some(condition) = conditions.next_element::<Option<Condition<'de>>>()? {
-            let Some(condition) = condition else { continue };
-            match &*condition.kind.0 {
-                "PodScheduled" => {
-                    let time = condition.last_transition_time.0.parse::<Timestamp>().ok();
-                    found.is_gated = condition.reason.0 == "SchedulingGated";
-                    found.scheduled_transition = time.map(Timestamp::as_second);
-                }
-                "Complete" | "Failed" => found.has_job_ended |= condition.status.0 == "True",
-                _ => {}
+fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsView, D::Error> {
+    let mut found = ConditionsView::default();
+    for_each(deserializer, |condition: Option<Condition<'de>>| {
+        let Some(condition) = condition else { return true };
+        match &*condition.kind.0 {
+            "PodScheduled" => {
+                let time = condition.last_transition_time.0.parse::<Timestamp>().ok();
+                found.is_gated = condition.reason.0 == "SchedulingGated";
+                found.scheduled_transition = time.map(Timestamp::as_second);
             }
+            "Complete" | "Failed" => found.has_job_ended |= condition.status.0 == "True",
+            _ => {}
         }
-        Ok(found)
-    }
+        true
+    })?;
+    Ok(found)
 }

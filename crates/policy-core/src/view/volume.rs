@@ -1,27 +1,9 @@
 //! Volumes that hold the content of an image.
 
-use std::fmt;
-
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::lenient::for_each;
 use super::{ContainerView, Located, MAX_CONTAINERS};
-
-/// Reads `volumes` and keeps the image volumes
-/// ([KEP-4639](https://github.com/kubernetes/enhancements/issues/4639)), each as a container that
-/// has an image and is named by its place, such as `volumes[models]`. No container can have such a
-/// name.
-pub(super) fn image_volumes<'de, D>(
-    deserializer: D,
-) -> Result<Vec<Located<ContainerView>>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    Ok(Option::<ImageVolumes>::deserialize(deserializer)?.unwrap_or_default().0)
-}
-
-#[derive(Default)]
-struct ImageVolumes(Vec<Located<ContainerView>>);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -36,41 +18,32 @@ struct ImageSource {
     reference: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for ImageVolumes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(VolumesVisitor)
-    }
-}
-
-struct VolumesVisitor;
-
-impl<'de> Visitor<'de> for VolumesVisitor {
-    type Value = ImageVolumes;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of volumes")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut volumes: A) -> Result<ImageVolumes, A::Error> {
-        let mut found = Vec::new();
-        let mut index = 0_usize;
-        while found.len() < MAX_CONTAINERS
-            && let Some(volume) = volumes.next_element::<Option<Located<Volume>>>()?
+/// Decodes `volumes` and keeps the image volumes
+/// ([KEP-4639](https://github.com/kubernetes/enhancements/issues/4639)), each as a container that
+/// has an image and is named by its path, such as `volumes[models]`. No container can have such a
+/// name.
+pub(super) fn image_volumes<'de, D>(
+    deserializer: D,
+) -> Result<Vec<Located<ContainerView>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let mut found = Vec::new();
+    let mut index = 0_usize;
+    for_each(deserializer, |volume: Option<Located<Volume>>| {
+        if let Some(Located { value, line }) = volume
+            && let Some(ImageSource { reference }) = value.image
         {
-            if let Some(Located { value, line }) = volume
-                && let Some(ImageSource { reference }) = value.image
-            {
-                let name = value.name.unwrap_or_else(|| index.to_string());
-                let container = ContainerView {
-                    name: Some(format!("volumes[{name}]")),
-                    image: reference,
-                    ..ContainerView::default()
-                };
-                found.push(Located { value: container, line });
-            }
-            index += 1;
+            let name = value.name.unwrap_or_else(|| index.to_string());
+            let container = ContainerView {
+                name: Some(format!("volumes[{name}]")),
+                image: reference,
+                ..ContainerView::default()
+            };
+            found.push(Located { value: container, line });
         }
-        while volumes.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(ImageVolumes(found))
-    }
+        index += 1;
+        found.len() < MAX_CONTAINERS
+    })?;
+    Ok(found)
 }

@@ -59,10 +59,13 @@ fn what_cannot_be_judged_is_recorded_and_said_so() {
                 "unreadable_object: the object cannot be read: the object\u{fffd}cannot be read: odd" },
         })
     );
-    for doubt in FailOpenReason::ALL {
-        let text = String::from_utf8(answer_fail_open(UID, doubt, "")).unwrap();
-        assert!(text.contains(&format!(r#""fail-open":"{}: {doubt}""#, doubt.as_str())), "{text}");
-        assert!(text.contains(&format!("without a verdict: {doubt}\"]")), "not cut: {text}");
+    for &reason in FailOpenReason::ALL {
+        let text = String::from_utf8(answer_fail_open(UID, reason, "")).unwrap();
+        assert!(
+            text.contains(&format!(r#""fail-open":"{}: {reason}""#, reason.as_str())),
+            "{text}"
+        );
+        assert!(text.contains(&format!("without a verdict: {reason}\"]")), "not cut: {text}");
     }
 }
 
@@ -139,7 +142,8 @@ fn every_reason_is_a_label_of_its_own() {
         FailOpenReason::ALL.iter().map(|d| d.as_str()).collect();
     assert_eq!(labels.len(), FailOpenReason::ALL.len());
     assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
-    assert_eq!(Operation::ALL.map(Operation::as_str), ["create", "update", "delete", "connect"]);
+    let operations: Vec<_> = Operation::ALL.iter().map(|operation| operation.as_str()).collect();
+    assert_eq!(operations, ["create", "update", "delete", "connect"]);
     assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "recorded"]);
     for key in [RECORDED, FAIL_OPEN] {
         assert!(key.len() <= 63 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
