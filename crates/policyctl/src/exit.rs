@@ -6,10 +6,10 @@ use policy_core::report::{Coverage, Source};
 
 use crate::cluster::ClusterError;
 
-/// What a command found, the gravest last.
+/// The result of a command, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
-    /// Nothing to complain of.
+    /// No findings over a threshold.
     Fine,
     /// Findings over a threshold, or differences.
     Findings,
@@ -20,14 +20,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What an error that ends the program means.
+    /// The exit code for an error that ends the program.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if error.is::<ClusterError>() { Self::Cluster } else { Self::Error }
     }
 }
 
 impl Exit {
-    /// What it means that something was not read: a file is the user's, a cluster has its reasons.
+    /// The exit code for a part that was not read: 2 for a file, 3 for a cluster.
     pub(crate) fn of_coverage(coverage: &Coverage, source: &Source) -> Self {
         match source {
             _ if coverage.failed.is_empty() => Self::Fine,

@@ -13,7 +13,7 @@ use policy_core::report::CoverageCounter;
 use policy_kube::files;
 use walkdir::WalkDir;
 
-/// What standard input is called in results.
+/// The name of standard input in results.
 const STDIN: &str = "stdin";
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
@@ -151,7 +151,7 @@ impl Inputs {
         }
     }
 
-    /// Takes what is wanted below a folder. Returns whether there was anything, readable or not.
+    /// Adds the wanted files below a folder. Returns whether there was any, readable or not.
     fn walk(&mut self, folder: &Path, reach: Reach, is_wanted: &dyn Fn(&Path) -> bool) -> bool {
         let mut is_found = false;
         let mut visited = BTreeSet::new();
@@ -194,7 +194,7 @@ impl Inputs {
         is_found
     }
 
-    /// Names what a walk could not read, except links to nothing that are not wanted.
+    /// Records what could not be read below a folder, except dangling links that are not wanted.
     fn unreadable(
         &mut self,
         error: walkdir::Error,
@@ -210,7 +210,7 @@ impl Inputs {
         true
     }
 
-    /// Takes a file, unless another argument led to it before: a pod counts once.
+    /// Adds a file, unless another argument named it before: a pod counts once.
     fn file(&mut self, path: &Path, is_explicit: bool) {
         if self.seen.insert(identity(path)) {
             let name = display_name(path).into();
@@ -231,7 +231,7 @@ enum Reach {
     Everything,
     /// All folders below, but none by links, as shells expand `**`.
     WithoutLinks,
-    /// That many levels of folders, also by links.
+    /// This many levels of folders, also by links.
     Levels(usize),
 }
 

@@ -34,14 +34,14 @@ const MIN_WIDTH: usize = 80;
 /// A table is not made wider than this: lines that long are hard to read.
 const MAX_WIDTH: usize = 240;
 
-/// How the user wants to be talked to.
+/// What the user wants to be printed beside results.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
-    /// Never colour.
+    /// Print no colours.
     pub(crate) no_color: bool,
-    /// No progress, no notes.
+    /// Print neither progress nor notes.
     pub(crate) quiet: bool,
-    /// Also what is only of interest when something is wrong.
+    /// Also print details for troubleshooting.
     pub(crate) verbose: bool,
 }
 
@@ -58,8 +58,7 @@ impl Console {
         }
     }
 
-    /// Shows how far long work is, where standard error is a terminal. `length` is `None` as long as
-    /// it is unknown.
+    /// A progress bar, if standard error is a terminal. `length` is `None` while it is unknown.
     pub(crate) fn progress(self, length: Option<u64>, what: &str) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
@@ -99,7 +98,7 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     stream(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// Prints a result piece by piece. A reader that went away (`| head`) is no error.
+/// Prints a result piece by piece. A closed pipe (`| head`) is not an error.
 pub(crate) fn stream(
     write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -109,7 +108,7 @@ pub(crate) fn stream(
     out.flush().context("cannot write to standard output")
 }
 
-/// Standard output; once its reader went away, nothing more is written.
+/// Standard output. After the pipe was closed, writes do nothing.
 struct UntilClosed<'a> {
     stdout: io::StdoutLock<'a>,
     is_closed: bool,
@@ -162,7 +161,7 @@ pub(crate) fn report(
     Ok(())
 }
 
-/// Tells of what was not read, where it stands in a machine's format that nobody may look at.
+/// Prints to standard error what could not be read, since people may not look into JSON or YAML.
 pub(crate) fn not_read(coverage: &Coverage) {
     for failed in &coverage.failed {
         let (source, reason) = (printable(&failed.source), printable(&failed.reason));
@@ -218,12 +217,12 @@ pub(crate) fn problems(what: &str, found: &[impl ToString]) -> anyhow::Error {
     anyhow!("{what}:\n  {}", lines.join("\n  "))
 }
 
-/// Prints why the result is what it is.
+/// Prints the reason for the exit code.
 pub(crate) fn reason(text: impl Display) {
     to_stderr(text);
 }
 
-/// Prints an error, each line of it as text that cannot pass for anything else.
+/// Prints an error; control characters are replaced.
 pub(crate) fn error(text: impl Display) {
     to_stderr(format_args!("error: {text}"));
 }

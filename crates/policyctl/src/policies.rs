@@ -26,7 +26,7 @@ const OPERATION: &str = "cannot use DevOpsPolicy";
 /// The size limit of a policy file, in MiB.
 const MAX_FILE_SIZE: u64 = 64;
 
-/// A policy as one would commit it: without status and without fields that the server sets.
+/// A policy in the form to commit: without status and without fields that the server sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) namespace: String,
@@ -73,7 +73,7 @@ impl Policy {
         (self.namespace.clone(), self.name.clone())
     }
 
-    /// As every output names a policy.
+    /// The name of a policy in every output.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
@@ -204,7 +204,7 @@ impl PolicyFiles {
         Ok(files)
     }
 
-    /// Adds a policy, unless it cannot be one of these.
+    /// Adds a policy, unless it conflicts with another one.
     fn add(
         &mut self,
         place: &str,

@@ -15,10 +15,10 @@ use secrecy::ExposeSecret;
 
 use super::ClusterError;
 
-/// What the context of a pod's own service account is called.
+/// The name of the context of a pod's own service account.
 const IN_CLUSTER: &str = "in-cluster";
 
-/// The clusters that the user can name.
+/// The clusters that the user can select.
 pub(crate) enum Contexts {
     /// From kubeconfig files.
     Files(Box<Kubeconfig>),
@@ -170,7 +170,7 @@ fn proxy_of_environment(server: &Uri) -> Option<Uri> {
     proxy.parse().ok()
 }
 
-/// What the client library would take without a word, or panic at.
+/// Errors that the client library ignores, or on which it panics.
 fn problem(kubeconfig: &Kubeconfig, name: &str, config: &Config) -> Option<String> {
     let named = kubeconfig.contexts.iter().find(|named| named.name == name);
     let context = named.and_then(|named| named.context.as_ref())?;
@@ -203,7 +203,7 @@ fn default_paths() -> Vec<PathBuf> {
     env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect()
 }
 
-/// The client library's reasons, in which paths stand in two pairs of quotes.
+/// The reasons of the client library, whose paths have two pairs of quotes.
 fn plain(error: &KubeconfigError) -> String {
     let (what, error) = match error {
         KubeconfigError::LoadClusterOfContext(cluster) => {

@@ -22,7 +22,7 @@ pub(crate) use policy_kube::{ClusterError, ErrorKind, pages};
 
 /// The deadline of the first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
-/// For a credential plugin that may ask the user something.
+/// The deadline of a credential plugin that may prompt the user.
 const LOGIN: Duration = Duration::from_secs(60);
 /// The deadline of a call; a page of 500 pods is some 7 MB.
 const CALL: Duration = Duration::from_secs(60);
@@ -143,7 +143,7 @@ impl Cluster {
     }
 }
 
-/// Whether a credential plugin may ask the user.
+/// Whether a credential plugin may prompt the user.
 fn may_ask(plugin: &ExecConfig) -> bool {
     plugin.interactive_mode != Some(ExecInteractiveMode::Never) && io::stdin().is_terminal()
 }
@@ -155,7 +155,7 @@ impl fmt::Display for Cluster {
     }
 }
 
-/// Runs a future that talks to clusters. Calls that still hang at the end are abandoned.
+/// Runs a future that calls clusters. Calls that still hang at the end are abandoned.
 pub(crate) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -11,7 +11,7 @@ use super::{Cluster, ClusterError, ErrorKind};
 /// A kind of namespaced objects.
 #[derive(Clone, Copy)]
 pub(crate) struct Listed {
-    /// As in `cannot list the pods of all namespaces`.
+    /// The noun in an error, as in `cannot list the pods of all namespaces`.
     pub(crate) plural: &'static str,
     /// The path of the API for a namespace, or for all.
     pub(crate) path: fn(Option<&str>) -> String,

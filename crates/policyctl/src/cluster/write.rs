@@ -1,5 +1,5 @@
-//! Writing by server-side apply (KEP-555): only the fields that an object names, under our own
-//! field manager, and nobody else's fields without being told to.
+//! Writes by server-side apply (KEP-555) under our own field manager: only the fields that an object
+//! names, and no field of another manager without `--force`.
 
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::{Cluster, ClusterError, ErrorKind};
 
-/// The name under which the API server remembers what policyctl set.
+/// The field manager of policyctl.
 const FIELD_MANAGER: &str = "policyctl";
 
-/// How to write.
+/// The options of a write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Apply {
-    /// Let the API server judge, but store nothing.
+    /// Validate on the API server, but store nothing.
     pub(crate) dry_run: bool,
-    /// Take over fields that others set.
+    /// Take over fields of other field managers.
     pub(crate) force: bool,
 }
 
 impl Apply {
-    /// Applies an object; gives it as the server has it then.
+    /// Applies an object, and returns the server's version of it.
     pub(crate) async fn apply(
         self,
         cluster: &Cluster,

@@ -51,7 +51,7 @@ pub(crate) struct Args {
     choice: PolicyChoice,
 }
 
-/// What objects are judged by, by namespace.
+/// The policies by which objects are judged.
 enum Rules {
     /// The same policy everywhere, without a cluster.
     Given([NamedPolicy; 1]),
@@ -141,7 +141,7 @@ impl Document {
     }
 }
 
-/// The documents of all inputs, in their order.
+/// The documents of all inputs, in the order of the arguments.
 fn read(
     args: &Args,
     global: &Global,

@@ -65,7 +65,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// What became of a definition.
+/// The result for a definition.
 #[derive(Serialize)]
 struct Row {
     name: String,

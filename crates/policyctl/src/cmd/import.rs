@@ -38,7 +38,7 @@ pub(crate) struct Args {
     force_conflicts: bool,
 }
 
-/// What becomes of a policy.
+/// The result for a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Outcome {

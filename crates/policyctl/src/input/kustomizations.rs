@@ -1,5 +1,5 @@
-//! Kustomizations that a walk comes across. The patches that they name look like workloads, but
-//! are only parts of them.
+//! Kustomizations found in folders. The patches that they name look like workloads, but are only
+//! parts of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ pub(super) struct Kustomizations {
     folders: BTreeMap<PathBuf, (bool, String)>,
     /// The patches by their canonical paths.
     patches: BTreeSet<PathBuf>,
-    /// How many of the patches were skipped.
+    /// The number of patches that were skipped.
     skipped: u64,
 }
 
 impl Kustomizations {
-    /// Remembers a file that is a kustomization, with its patches.
+    /// Records a kustomization and its patches.
     pub(super) fn add(&mut self, file: &Path) {
         let name = file.file_name().unwrap_or_default();
         let Some(folder) = file.parent().filter(|_| KUSTOMIZATION_FILES.iter().any(|f| name == *f))

@@ -12,7 +12,7 @@ use policy_core::text::{counted, printable};
 use super::layout::{Cell, Column, Table, TableStyle, severity_style};
 use super::table::{summary_columns, summary_row};
 
-/// How many rows of a list are shown at most.
+/// The most rows of a list.
 const MOST: usize = 10;
 
 pub(super) fn write(

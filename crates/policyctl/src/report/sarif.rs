@@ -11,7 +11,7 @@ use policy_core::severity::Severity;
 use policy_core::text::printable;
 use serde_json::{Value, json};
 
-/// GitHub shows no more results of a run.
+/// The most results of a run that GitHub shows.
 const MAX_RESULTS: usize = 5000;
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -46,7 +46,7 @@ pub(super) fn render(report: &Report) -> Value {
     })
 }
 
-/// The worst first, so that a cut takes the least.
+/// The worst findings come first, so that the cut drops the least severe.
 fn by_severity(findings: &[ReportFinding]) -> impl Iterator<Item = &ReportFinding> {
     Severity::ALL
         .into_iter()
@@ -138,7 +138,7 @@ fn uri(path: &str) -> String {
     uri
 }
 
-/// What makes a finding the same one after its file was edited: everything but its line.
+/// Identifies a finding after its file was edited: everything but its line.
 /// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: stable across versions and machines.
 fn fingerprint(finding: &ReportFinding) -> u64 {
     let parts = [

@@ -9,7 +9,7 @@ use crate::output::Console;
 
 /// The parser recurses with the nesting of a document; see `policy_core::manifest`.
 const STACK: usize = 8 << 20;
-/// Documents to a piece of work: less is more trouble than it is worth.
+/// Documents in a unit of work. Smaller units cost more in scheduling than they save.
 const SMALLEST_BATCH: usize = 16;
 
 /// Reads and judges all inputs, several at a time. Objects without namespace are of this one.

@@ -105,7 +105,7 @@ fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Resul
     Ok(assessed.finish(Source::Files { paths: args.filename.clone() }, choice.name()))
 }
 
-/// Prints what only the table shows, or what people would not look for in other formats.
+/// Prints the notes that a machine's format does not show to people.
 fn print_gaps(report: &Report, console: Console) {
     output::not_read(&report.coverage);
     for note in &report.coverage.notes {

@@ -108,8 +108,8 @@ impl Need {
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    /// As the request of the command would have them. A Namespace is in its own namespace for the
-    /// authorizer, so a Role in it can allow to read it.
+    /// The attributes of the command's request. For the authorizer a Namespace is in itself, so a Role
+    /// in it can allow to read it.
     fn attributes(&self, namespace: Option<&str>) -> ResourceAttributes {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let of_namespace = || namespace.map(str::to_owned);

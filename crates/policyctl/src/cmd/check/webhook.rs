@@ -1,4 +1,4 @@
-//! Whether the API server asks the webhook: its configuration, its caBundle, and an answer.
+//! Whether the API server calls the webhook: its configuration, its caBundle, and an answer.
 
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ async fn answer(
     not_tested(format!("the dry run of a pod in namespace {namespace} failed: {message}"))
 }
 
-/// A namespace that the webhook is asked about, with a policy that denies or warns of [`pod`].
+/// A namespace that the webhook judges, with a policy that denies or warns of [`pod`].
 async fn testable(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -149,7 +149,7 @@ async fn testable(
 }
 
 /// A pod without probes and limits and with an image that is not pinned. Otherwise it meets the
-/// restricted Pod Security Standard, whose admission plugin is asked before webhooks.
+/// restricted Pod Security Standard, whose admission plugin runs before webhooks.
 fn pod() -> Value {
     json!({
         "apiVersion": "v1",

@@ -14,7 +14,7 @@ const LARGEST: u64 = 1;
 /// Certificates of which at least one is valid.
 #[derive(Debug)]
 pub(in crate::cmd) struct Authority {
-    /// The file as it is.
+    /// The content of the file.
     pub(super) pem: Vec<u8>,
     /// The last second in which one of them is valid.
     pub(in crate::cmd) until: OffsetDateTime,

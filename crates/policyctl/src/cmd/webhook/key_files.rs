@@ -68,7 +68,7 @@ fn temporary(folder: &Path, text: &str) -> std::io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Gives the file its name. Without `force`, a file that was made meanwhile stays.
+/// Renames the file. Without `force`, a file that was created meanwhile is kept.
 fn put(file: NamedTempFile, path: &Path, force: bool) -> anyhow::Result<()> {
     let put = if force { file.persist(path) } else { file.persist_noclobber(path) };
     // Drops the file, and so the key, which the error holds.
