@@ -69,17 +69,17 @@ pub struct IssuedCertificate {
 #[expect(missing_docs, reason = "the fields are what the texts name")]
 pub enum IssueError {
     /// Certificates hold ASCII names only.
-    #[error("`{name}` is no name for a certificate")]
+    #[error("`{name}` cannot be a name of a certificate")]
     Name { name: String, source: rcgen::Error },
     /// The end is after the year 9999.
     #[error("a certificate cannot be valid for {days} days")]
     Lifetime { days: u64 },
-    /// Most likely the system has no random numbers.
-    #[error("cannot make the key of the {whom}")]
-    Key { whom: &'static str, source: rcgen::Error },
-    /// No cause is known.
-    #[error("cannot sign the certificate of the {whom}")]
-    Sign { whom: &'static str, source: rcgen::Error },
+    /// The system has no random numbers.
+    #[error("cannot generate the key of the {certificate}")]
+    Key { certificate: &'static str, source: rcgen::Error },
+    /// The signature failed.
+    #[error("cannot sign the {certificate} certificate")]
+    Sign { certificate: &'static str, source: rcgen::Error },
 }
 
 /// When a certificate is valid.
@@ -101,16 +101,16 @@ pub fn issue(
     lifetime: Duration,
 ) -> Result<IssuedCertificate, IssueError> {
     let validity = validity(now, lifetime)?;
-    let (params, key) = (authority(validity), new_key("authority")?);
+    let (params, key) = (authority(validity), new_key("CA")?);
     let certificate = params
         .self_signed(&key)
-        .map_err(|source| IssueError::Sign { whom: "authority", source })?;
+        .map_err(|source| IssueError::Sign { certificate: "CA", source })?;
     let authority = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
     let issuer = Issuer::new(params, key);
     let (params, key) = (server(names, validity)?, new_key("server")?);
     let certificate = params
         .signed_by(&key, &issuer)
-        .map_err(|source| IssueError::Sign { whom: "server", source })?;
+        .map_err(|source| IssueError::Sign { certificate: "server", source })?;
     let server = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
     Ok(IssuedCertificate { authority, server, not_after: validity.until })
 }
@@ -133,8 +133,8 @@ fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, IssueEr
     Ok(Validity { from: now - BACK_DATED, until })
 }
 
-fn new_key(whom: &'static str) -> Result<KeyPair, IssueError> {
-    KeyPair::generate().map_err(|source| IssueError::Key { whom, source })
+fn new_key(certificate: &'static str) -> Result<KeyPair, IssueError> {
+    KeyPair::generate().map_err(|source| IssueError::Key { certificate, source })
 }
 
 fn authority(validity: Validity) -> CertificateParams {
@@ -288,7 +288,7 @@ mod tests {
         let mut odd = names();
         odd.dns.push("wäb".to_owned());
         let error = issue(&odd, now(), DAY).unwrap_err();
-        assert_eq!(error.to_string(), "`wäb` is no name for a certificate");
+        assert_eq!(error.to_string(), "`wäb` cannot be a name of a certificate");
         for lifetime in [Duration::MAX, 3_650_000 * DAY] {
             let error = issue(&names(), now(), lifetime).unwrap_err();
             assert!(error.to_string().starts_with("a certificate cannot be valid for"), "{error}");

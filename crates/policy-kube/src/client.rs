@@ -15,28 +15,27 @@ use crate::ClusterError;
 use crate::error::AtServer;
 use crate::token::TokenFile;
 
-/// For a TCP connection with its TLS handshake.
+/// The deadline of a TCP connection with its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How many calls may wait for a turn; no command makes more at a time.
+/// Calls that may wait; no command sends more at a time.
 const WAITING: usize = 64;
 
 /// What differs between a service and a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retries {
-    /// The caller has a deadline and backs off itself. Errors name the server, as a service's log
-    /// has no heading that does.
+    /// For services, which have their own deadlines and backoff. Errors name the server.
     Never,
-    /// Three times within some two seconds, or when the server asks for it. kube-client's default
+    /// For commands: three times within about two seconds, or when the server asks for it. kube-client's default
     /// is 15 times with delays of up to 1000 s (kube-client 5.0, `Config::default_retry`): a
     /// deadline ends that, and the status that the server gave is lost.
     Few,
 }
 
 /// Builds the client. Credential plugins run here, on a thread of their own, for `limit` at most.
-/// `operation` says what is tried, such as "cannot use cluster shop".
+/// `operation` is for the error, such as "cannot use cluster shop".
 ///
 /// # Errors
-/// Credentials that cannot be had, certificates that cannot be used.
+/// There are no credentials, or certificates are invalid.
 pub async fn build(
     config: Config,
     retries: Retries,
@@ -55,7 +54,7 @@ pub async fn build(
         },
         None => None,
     };
-    // Only a handle is wanted: the client's own tasks start on the runtime around it.
+    // Only building blocks: the client's tasks run on the runtime.
     let client = tokio::task::spawn_blocking(move || client(config, token, retries));
     match tokio::time::timeout(limit, client).await {
         Err(_) => Err(ClusterError::timeout(operation, limit)),
@@ -67,8 +66,8 @@ pub async fn build(
     }
 }
 
-/// The token file, where it is what kube-client would use: a provider, a password and a token come
-/// before it.
+/// The token file, where kube-client would use it: a provider, a password and a token take
+/// precedence.
 fn token_file(config: &Config) -> Option<&str> {
     let auth = &config.auth_info;
     let others = auth.auth_provider.is_some()
@@ -80,7 +79,7 @@ fn token_file(config: &Config) -> Option<&str> {
 fn client(mut config: Config, token: Option<TokenFile>, retries: Retries) -> kube::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.default_retry = false;
-    // Watches are silent for long; each call has its own deadline.
+    // A watch may be silent for long; each call has its own deadline.
     config.read_timeout = None;
     if token.is_some() {
         config.auth_info.token_file = None;

@@ -16,41 +16,41 @@ const NO_SUCH_PATH: &str = "404 page not found";
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 1000;
 
-/// Something that a cluster did not do, and why.
+/// A failed operation on a cluster, with its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {reason}")]
 pub struct ClusterError {
-    /// What was tried, such as `cannot list pods in namespace shop`.
+    /// The operation, such as `cannot list pods in namespace shop`.
     operation: String,
     reason: String,
-    /// What a caller may want to tell apart.
+    /// By which a caller distinguishes causes.
     pub kind: ErrorKind,
 }
 
-/// What a caller may want to tell apart.
+/// The kind of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Not configured, not reachable, not trusted or not in time.
+    /// Not configured, not reachable, not trusted or no answer by the deadline.
     Unreachable,
-    /// 401: the server does not know who is asking.
+    /// 401: the server does not accept the credentials.
     Unauthorized,
-    /// 403: who is asking may not do this.
+    /// 403: the user lacks the permission.
     Forbidden,
-    /// 403 of its own kind: nothing can be created in a namespace that is being deleted.
+    /// 403 where the namespace is being deleted, so nothing can be created in it.
     NamespaceTerminating,
     /// 404.
     NotFound,
-    /// 409: somebody else's change, or field.
+    /// 409: the object changed meanwhile, or another field manager owns a field.
     Conflict,
-    /// 400, 413 and 422: the object is refused for what it says, or for its size.
+    /// 400, 413 and 422: the object is invalid or too large.
     Invalid,
-    /// 410: a list took so long that the server no longer has its version.
+    /// 410: the server no longer has the resource version.
     Expired,
     /// Any other answer.
     Other,
 }
 
-/// A call under its deadline.
+/// Runs a call with a deadline.
 ///
 /// # Errors
 /// The call failed, or did not end in time.
@@ -87,14 +87,14 @@ impl ClusterError {
         Self::configuration(operation, format!("the connection broke off: {}", root_cause(error)))
     }
 
-    /// The same, with what the user can do about it.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn and(mut self, advice: &str) -> Self {
         self.reason = format!("{}; {advice}", self.reason);
         self
     }
 
-    /// The same, with how to get a credential plugin that is not there, where the kubeconfig says.
+    /// Adds how to install a missing credential plugin, where the kubeconfig says so.
     pub(crate) fn or_install(self, error: &kube::Error, hint: Option<&str>) -> Self {
         match (error, hint) {
             (kube::Error::Auth(AuthError::AuthExecStart(_)), Some(hint)) => {
@@ -104,7 +104,7 @@ impl ClusterError {
         }
     }
 
-    /// Why, without what was tried.
+    /// The cause, without the operation.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -140,8 +140,7 @@ pub fn reason(error: &kube::Error) -> String {
     reason
 }
 
-/// A call that got no answer, with the address that was called: "connection refused" alone does
-/// not say by whom.
+/// A connection error with the address of the server, which "connection refused" alone lacks.
 #[derive(Debug)]
 pub(crate) struct AtServer {
     server: String,
@@ -173,11 +172,11 @@ impl Error for AtServer {
     }
 }
 
-/// A plain sentence of a server that is none of Kubernetes is shown up to this length.
+/// Plain text from a server that is not an API server is shown up to this length.
 const LONGEST_FOREIGN: usize = 100;
 
-/// Whether something else than an API server gave the answer: a proxy, say. A path that an API
-/// server does not have gets a plain text of its own.
+/// Whether the answer comes from another server than an API server, such as a proxy. An API server
+/// answers plain text only for a path that it does not serve.
 fn is_foreign(status: &Status) -> bool {
     status.reason == NOT_A_STATUS && status.message != NO_SUCH_PATH
 }
@@ -204,7 +203,7 @@ fn is_namespace_terminating(status: &Status) -> bool {
     causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// What server-side apply says of an object that does not fit its schema: the API server answers
+/// The error of server-side apply for an object that does not match its schema: the API server answers
 /// 500 where it means 422 (kubernetes/kubernetes, `managedfields/internal/structuredmerge.go`).
 fn untyped(status: &Status) -> Option<&str> {
     let rest = status.message.strip_prefix("failed to create typed patch object (")?;
@@ -229,7 +228,7 @@ fn api_reason(status: &Status) -> String {
              is the CustomResourceDefinition installed?"
             .to_owned(),
         code if status.message.is_empty() => format!("the server answered with status {code}"),
-        // The server's own sentences, on one line.
+        // The message of the server, on one line.
         _ => untyped(status)
             .unwrap_or(&status.message)
             .split_whitespace()
@@ -238,8 +237,8 @@ fn api_reason(status: &Status) -> String {
     }
 }
 
-/// The innermost error says what happened; those around it only where. Texts that would show what
-/// a credential plugin printed are not taken over: that may be a token.
+/// The innermost error says what happened, the outer ones only where. The output of a credential
+/// plugin is not shown: it may hold a token.
 fn connection_reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Auth(error) => return credentials_reason(error),
@@ -279,7 +278,7 @@ fn cause_reason(cause: String) -> String {
     }
 }
 
-/// Why there are no credentials. What a plugin wrote to standard error is meant for the user.
+/// Why there are no credentials. The standard error of a plugin is meant for the user.
 fn credentials_reason(error: &AuthError) -> String {
     match error {
         AuthError::AuthExecRun { out, .. } => {
@@ -309,7 +308,7 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
     cause.to_string()
 }
 
-/// An `io::Error` gives the source of what it wraps, and so hides what it wraps.
+/// `io::Error::source` returns the source of the wrapped error, and so skips the wrapped error.
 fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     match wrapped {

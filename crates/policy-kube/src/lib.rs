@@ -1,10 +1,10 @@
-//! Talking to a Kubernetes API server, for the services and for the command line.
+//! Access to a Kubernetes API server, for the services and for policyctl.
 //!
 //! ```text
-//! client       builds a client with deadlines and without surprises   client::build
+//! client       builds a client with deadlines and bounded retries      client::build
 //! token        bearer tokens from files, as client-go reads them
-//! error        one translation of a failed call into a sentence       ClusterError, reason
-//! body         a response as a stream: watches and long lists         body::open
+//! error        describes a failed call in one sentence                ClusterError, reason
+//! body         streams a response: watches and long lists             body::open
 //! pages        lists in pages, decoded straight into the wanted type  pages::read
 //! certificate  the certificate of a webhook that API servers call     certificate::issue
 //! files        files read up to a limit                               files::read
@@ -12,7 +12,7 @@
 //! names        names that Kubernetes accepts (RFC 1123)               names::is_label
 //! ```
 //!
-//! It knows no policies and no output formats.
+//! It knows neither policies nor output formats.
 
 pub mod body;
 pub mod certificate;

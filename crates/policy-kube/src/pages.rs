@@ -12,41 +12,41 @@ use serde_json::value::RawValue;
 
 use crate::{ClusterError, ErrorKind, with_deadline};
 
-/// For one page; 500 pods are some 7 MB.
+/// The deadline of a page; 500 pods are about 7 MB.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// As many objects to a page as the API server's own clients take.
+/// Objects per page, as in client-go.
 const PAGE: u32 = 500;
-/// How often a list goes on after the server has dropped its version.
+/// How often a list is resumed after the server has dropped its version.
 const MAX_RESUMPTIONS: u32 = 10;
 
 /// A part of a list.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The objects of the wanted type.
+    /// The objects that could be decoded.
     pub objects: Vec<T>,
-    /// The others, by name.
+    /// The other objects.
     pub unreadable: Vec<Unreadable>,
     /// How many objects follow, as the server estimates.
     pub remaining: u64,
     next: Option<String>,
 }
 
-/// An object of a list that is not of the type that was wanted.
+/// An object that could not be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// `namespace/name`, as far as it has them.
+    /// `namespace/name`, with `?` for a missing part.
     pub object: String,
-    /// What does not fit, without quoting the object.
+    /// Why, without the position in the list.
     pub reason: String,
 }
 
 /// Reads all pages of the list at a path of the API, such as `/api/v1/pods`.
 ///
-/// The server keeps the version of a list for some five minutes. A list that takes longer goes on
-/// at the server's present version: no object comes twice, and one made meanwhile may be missing.
+/// The server keeps the version of a list for about five minutes. A list that takes longer is
+/// resumed at the present version: no object comes twice, and one created meanwhile may be missing.
 ///
 /// # Errors
-/// The call failed, or the answer is no list.
+/// The call failed, or the answer is not a list.
 pub async fn read<T: DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -60,7 +60,7 @@ pub async fn read<T: DeserializeOwned>(
         let token = match fetch(client, path, &parameters, operation, &mut body).await {
             Ok(()) => {
                 let mut page = decode(&body).map_err(|error| {
-                    let reason = format!("the answer is no list: {error}");
+                    let reason = format!("the answer is not a list: {error}");
                     ClusterError::configuration(operation, reason)
                 })?;
                 let token = page.next.take();
@@ -84,12 +84,12 @@ pub async fn read<T: DeserializeOwned>(
 }
 
 enum PageError {
-    /// The version of the list is gone (410); the token goes on at the present one.
+    /// The version of the list is gone (410); the token resumes at the present one.
     VersionGone(String),
     Cluster(ClusterError),
 }
 
-/// One page, into a buffer that the pages share.
+/// Fetches one page into a buffer that the pages share.
 async fn fetch(
     client: &Client,
     path: &str,
@@ -136,7 +136,7 @@ struct ListMetadata {
     remaining_item_count: Option<u64>,
 }
 
-/// Reads a page; objects of another shape harm only themselves.
+/// Decodes a page; an object that cannot be decoded affects no other.
 fn decode<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<Page<T>> {
     if let Ok(list) = serde_json::from_slice::<List<T>>(body) {
         return Ok(page(list.metadata, list.items.unwrap_or_default(), Vec::new()));
@@ -166,7 +166,7 @@ impl Unreadable {
         let object: serde_json::Value = serde_json::from_str(item.get()).unwrap_or_default();
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or("?");
         let object = format!("{}/{}", text("namespace"), text("name"));
-        // The position is one in the API server's answer, which nobody sees.
+        // The position is one in the answer, which the user does not see.
         let reason = error.to_string();
         let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
         Self { object, reason }
@@ -187,7 +187,7 @@ mod tests {
     struct SpecView {}
 
     #[test]
-    fn a_page_says_what_follows() {
+    fn a_page_has_the_number_of_remaining_objects() {
         let body = br#"{"metadata": {"continue": "t", "remainingItemCount": 7}, "items": [{}]}"#;
         let page: Page<PodView> = decode(body).unwrap();
         assert_eq!((page.objects.len(), page.remaining, page.next.as_deref()), (1, 7, Some("t")));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_object_harms_no_other() {
+    fn an_unreadable_object_affects_no_other() {
         let body = br#"{"items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b", "namespace": "shop"}, "spec": 7}]}"#;
         let page: Page<PodView> = decode(body).unwrap();
         assert_eq!(page.objects.len(), 1);

@@ -15,8 +15,7 @@ use parking_lot::Mutex;
 
 use crate::files;
 
-/// How long a token is used before its file is read again; the kubelet rotates tokens long before
-/// they expire.
+/// How often the file is read; the kubelet rotates tokens long before they expire.
 const REREAD: Duration = Duration::from_secs(60);
 /// Larger than any token: HTTP servers refuse headers of such a size.
 const LARGEST: u64 = 64 << 10;
@@ -36,7 +35,7 @@ struct Cached {
 }
 
 impl TokenFile {
-    /// Reads the file; without a token there is no client.
+    /// Reads the file.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let cached = Mutex::new(Cached { header: header(path)?, read: Instant::now() });
         Ok(Self(Arc::new(Inner { path: path.to_owned(), cached })))
@@ -52,7 +51,7 @@ impl TokenFile {
         let mut cached = self.0.cached.lock();
         if cached.read.elapsed() >= REREAD {
             cached.read = Instant::now();
-            // A file that has gone keeps its last token: some remove it after the start
+            // Without the file the last token stays: some remove it after the start
             // (kubernetes/kubernetes#68164).
             if let Ok(header) = header(&self.0.path) {
                 cached.header = header;
@@ -70,7 +69,7 @@ fn header(path: &Path) -> Result<HeaderValue, String> {
         return Err(format!("the token file {} is empty", path.display()));
     }
     let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| format!("the token file {} holds no token", path.display()))?;
+        .map_err(|_| format!("the token file {} holds an invalid token", path.display()))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -97,11 +96,11 @@ mod tests {
         std::fs::write(&path, "\n").unwrap();
         assert_eq!(open(), "the token file F is empty");
         std::fs::write(&path, "a\nb").unwrap();
-        assert_eq!(open(), "the token file F holds no token");
+        assert_eq!(open(), "the token file F holds an invalid token");
     }
 
     #[test]
-    fn a_token_is_read_again_after_a_minute_and_kept_where_its_file_has_gone() {
+    fn a_token_is_read_again_after_a_minute_and_stays_without_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "one").unwrap();

@@ -12,7 +12,7 @@ pub fn jittered(pause: Duration) -> Duration {
 }
 
 /// Delays that double from attempt to attempt, with random jitter of up to the same length on top,
-/// so that clients that failed together do not come back together.
+/// so that clients that failed together do not retry together.
 #[derive(Debug)]
 pub struct Backoff {
     builder: ExponentialBuilder,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_fail_together_do_not_come_back_together() {
+    fn clients_that_fail_together_do_not_retry_together() {
         let [mut a, mut b] = [(); 2].map(|()| Backoff::new(SECOND, 2 * SECOND));
         assert!((0..8).any(|_| a.delay() != b.delay()));
     }

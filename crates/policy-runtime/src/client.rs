@@ -1,4 +1,4 @@
-//! How a service reaches the API server.
+//! The client of a service.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use policy_kube::{ClusterError, kubeconfig};
 
 use crate::config::KubeConfig;
 
-/// For a credential plugin.
+/// The deadline of a credential plugin.
 const CREDENTIALS: Duration = Duration::from_secs(30);
-const OPERATION: &str = "cannot address the API server";
+const OPERATION: &str = "cannot configure the client of the API server";
 
 /// Builds a client from the kubeconfig that the configuration names, else as kubectl and pods do.
 /// It never retries by itself: the caller has a deadline and backs off.
 ///
 /// # Errors
-/// There is no kubeconfig, or what it names cannot be used. The API server was not called yet.
+/// There is no kubeconfig, or it cannot be used. The API server has not been called yet.
 pub async fn connect(config: &KubeConfig) -> Result<Client, ClusterError> {
     let found =
         find(config).await.map_err(|error| ClusterError::configuration(OPERATION, error))?;

@@ -14,7 +14,7 @@ pub struct Leadership {
     /// How many holders the Lease has had. A later leader has a higher number, unless somebody
     /// deleted the Lease in between.
     pub term: u32,
-    pub(super) until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Leadership {
@@ -104,7 +104,7 @@ pub struct GateControl {
 
 /// What [`GateControl::set`] changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct GateChange {
+pub(crate) struct GateChange {
     pub(super) has_won: bool,
     pub(super) has_lost: bool,
     /// The new lease holder, where it is another one than before.
@@ -113,7 +113,7 @@ pub(super) struct GateChange {
 
 impl GateControl {
     /// A closed gate and its control.
-    pub(super) fn new(identity: Arc<str>) -> (Self, LeaderGate) {
+    pub(crate) fn new(identity: Arc<str>) -> (Self, LeaderGate) {
         let state = Arc::<RwLock<State>>::default();
         let (sender, changes) = watch::channel(None);
         let control = Self { state: Arc::clone(&state), changes: sender };
@@ -121,7 +121,7 @@ impl GateControl {
     }
 
     /// Opens or closes the gate, and notifies only after that.
-    pub(super) fn set(
+    pub(crate) fn set(
         &self,
         leadership: Option<Leadership>,
         holder: Option<Arc<str>>,
@@ -151,32 +151,6 @@ impl Drop for GateControl {
     fn drop(&mut self) {
         let holder = self.state.read().holder.clone();
         self.set(None, holder);
-    }
-}
-
-/// Control without an election, for tests.
-#[cfg(feature = "testing")]
-impl GateControl {
-    /// A closed gate of the candidate `test`.
-    #[must_use]
-    pub fn for_test() -> (Self, LeaderGate) {
-        Self::new("test".into())
-    }
-
-    /// Opens the gate for a year.
-    pub fn open(&self) {
-        let until = Instant::now() + Duration::from_secs(365 * 24 * 3600);
-        self.set(Some(Leadership { term: 1, until }), Some("test".into()));
-    }
-
-    /// Closes the gate.
-    pub fn close(&self) {
-        self.set(None, None);
-    }
-
-    /// Closes the gate because another candidate holds the Lease.
-    pub fn hold_by(&self, holder: &str) {
-        self.set(None, Some(holder.into()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Prometheus' text format, for gauges that are written at a scrape.
+//! Writes Prometheus' text format, for gauges that are written at each scrape.
 
 use std::fmt::{Display, Write as _};
 

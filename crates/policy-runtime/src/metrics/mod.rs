@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 pub use exposition::{Exposition, Family, Kind};
 
-/// How often the recorder folds the samples of histograms into buckets; they pile up in between.
+/// How often the recorder moves the samples of histograms into their buckets; samples accumulate in
+/// memory in between.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The name of a histogram and the upper bounds of its buckets, in its unit.
@@ -61,7 +62,7 @@ impl Metrics {
         exposition.finish()
     }
 
-    /// Folds the samples of histograms every few seconds. Never ends.
+    /// Moves the samples of histograms into their buckets every few seconds. Never ends.
     pub(crate) async fn upkeep(self) {
         loop {
             tokio::time::sleep(UPKEEP).await;

@@ -1,4 +1,4 @@
-//! One certificate with its key.
+//! A certificate with its key.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use x509_parser::prelude::FromDer as _;
 
 use super::{Time, TlsError};
 
-/// What a certificate says of itself.
+/// Facts of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its serial number, as `0a:1b:2c`.
+    /// The serial number, as `0a:1b:2c`.
     pub serial: String,
-    /// Before this it is not valid.
+    /// The start of its validity.
     pub not_before: Time,
-    /// After this it is not valid.
+    /// The end of its validity.
     pub not_after: Time,
 }
 
 impl Certificate {
-    /// Whether its time is over.
+    /// Whether it has expired.
     #[must_use]
     pub fn is_expired(&self, now: Time) -> bool {
         self.not_after < now
@@ -41,7 +41,7 @@ impl Certificate {
     }
 }
 
-/// A certificate with the key that belongs to it.
+/// A certificate chain with its private key.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) certificate: Certificate,
@@ -49,13 +49,13 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Reads both; they have to fit, and not to be expired.
+    /// Reads both; they must match, and not be expired.
     pub(super) fn from_pem(cert: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain = chain(cert)?;
         let key =
             PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Key(error.to_string()))?;
         let [leaf, ..] = chain.as_slice() else {
-            return Err(TlsError::Certificate("the text has none".to_owned()));
+            return Err(TlsError::Certificate("the text holds none".to_owned()));
         };
         let certificate = Certificate::of(leaf)?;
         for issuer in &chain[1..] {
@@ -79,7 +79,7 @@ impl Pair {
     }
 }
 
-/// The certificates of a PEM text.
+/// The certificates of a PEM text, in order.
 pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()

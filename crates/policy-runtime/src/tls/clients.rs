@@ -1,4 +1,4 @@
-//! Who calls.
+//! Client certificates.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use x509_parser::extensions::GeneralName;
 use super::TlsError;
 use super::certificate::{chain, parse};
 
-/// The other end of a connection.
+/// The client of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it calls from.
+    /// Its address.
     pub address: SocketAddr,
-    /// Whether it has shown a certificate of `tls.clientCa` that is one of `tls.clientNames`,
-    /// where any are given. Never, where no CA is configured.
+    /// Whether it has a certificate of `tls.clientCa` with one of `tls.clientNames`, if any are
+    /// configured. Never, where no CA is configured.
     pub is_verified: bool,
-    /// What its certificate calls it: the common name, else the first DNS name or URI; also where
-    /// `tls.clientNames` does not have it. The CA stands for it, but not for its characters.
+    /// The common name of its certificate, else the first DNS name or URI, also where it is not one
+    /// of `tls.clientNames`. It may hold any characters.
     pub name: Option<String>,
 }
 
 impl Peer {
-    /// Somebody who has shown nothing.
+    /// A client without a certificate.
     #[must_use]
     pub const fn unknown(address: SocketAddr) -> Self {
         Self { address, is_verified: false, name: None }
     }
 }
 
-/// The CAs and names of those who are meant to call.
+/// Verifies client certificates by CA and name.
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
@@ -49,7 +49,7 @@ impl Clients {
             roots.add(root).map_err(|error| TlsError::ClientCa(error.to_string()))?;
         }
         let provider = Arc::new(ring::default_provider());
-        // Probes and scrapes come without a certificate: whom that is not enough for says so.
+        // Kubelet probes and scrapes have no certificate; handlers that need one check the peer.
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .allow_unauthenticated()
             .build()
@@ -57,9 +57,9 @@ impl Clients {
         Ok(Self { verifier, names: names.to_vec() })
     }
 
-    /// Who has shown these certificates, which the verifier has accepted.
-    pub(super) fn peer(&self, address: SocketAddr, shown: &[CertificateDer<'_>]) -> Peer {
-        let names = shown.first().and_then(|leaf| Some(names(&parse(leaf).ok()?)));
+    /// The client with this certificate chain, which the verifier has accepted.
+    pub(super) fn peer(&self, address: SocketAddr, chain: &[CertificateDer<'_>]) -> Peer {
+        let names = chain.first().and_then(|leaf| Some(names(&parse(leaf).ok()?)));
         let Some(names) = names else { return Peer::unknown(address) };
         let is_verified =
             self.names.is_empty() || names.iter().any(|name| self.names.contains(name));
@@ -72,7 +72,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let common = certificate.subject().iter_common_name();
     let mut names: Vec<String> =
         common.filter_map(|name| name.as_str().ok()).map(str::to_owned).collect();
-    // An extension that cannot be read names nobody.
+    // An extension that cannot be parsed has no names.
     if let Ok(Some(others)) = certificate.subject_alternative_name() {
         names.extend(others.value.general_names.iter().filter_map(|name| match name {
             GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Problems;
 
-/// `tls`: the certificate that is served, and which clients may call. To be given out by
+/// `tls`: the server certificate, and which clients may call. A service with TLS returns it from
 /// [`Configuration::tls`](crate::config::Configuration::tls).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! The certificate that the next handshake gets.
+//! The certificate for the next handshake.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -21,18 +21,18 @@ use super::{Certificate, Peer, TlsError};
 pub(crate) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// What is served at present: a certificate with its key, and the CA of callers. All that hold it
-/// hold the same. Connections keep what they began with; the next handshake gets what is new.
+/// The server certificate with its key, and the client CA. Clones share them. A change applies to
+/// the next handshake; open connections keep theirs.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateStore(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What handshakes take, without waiting for anybody.
+    /// For handshakes, which read it without a lock.
     served: ArcSwapOption<Served>,
-    /// What handshakes take before there is a certificate, made when it is needed.
+    /// For handshakes before there is a certificate; issued when the first one needs it.
     bootstrap: OnceLock<Option<Arc<Served>>>,
-    /// What the next one is made of.
+    /// The parts that `served` is made of.
     parts: Mutex<Parts>,
     changed: Notify,
 }
@@ -43,7 +43,7 @@ struct Parts {
     clients: Option<Arc<Clients>>,
 }
 
-/// What a handshake needs.
+/// The TLS configuration of a handshake.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) config: Arc<ServerConfig>,
@@ -53,18 +53,18 @@ pub(crate) struct Served {
 }
 
 impl CertificateStore {
-    /// One without a certificate: the service is not ready, and its connections use a bootstrap
-    /// certificate, which shows the probes of a kubelet that it is alive.
+    /// An empty store: the service is not ready, and connections use a bootstrap certificate, so
+    /// that kubelet probes of `/healthz` succeed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a certificate (PEM, with those that lead to its CA after it) and its key for the next
-    /// handshakes.
+    /// Sets the certificate (PEM, followed by the intermediate certificates of its chain) and its
+    /// key.
     ///
     /// # Errors
-    /// They cannot be read, do not fit, or are expired: what was served before is served on.
+    /// They are invalid, do not match, or are expired. The previous ones stay.
     pub fn set(&self, cert: &[u8], key: &[u8]) -> Result<Certificate, TlsError> {
         let pair = Pair::from_pem(cert, key)?;
         let certificate = pair.certificate.clone();
@@ -72,17 +72,17 @@ impl CertificateStore {
         Ok(certificate)
     }
 
-    /// Asks callers for a certificate of these CAs (PEM) from now on, and takes those for verified
-    /// that have one of the names; any certificate, where there are none.
+    /// Requests client certificates of these CAs (PEM). Clients with one of the names are verified;
+    /// all of them, where there are no names.
     ///
     /// # Errors
-    /// The CAs cannot be read or cannot verify anybody: all stays as it was.
+    /// The CAs are invalid. The previous ones stay.
     pub fn set_clients(&self, ca: &[u8], names: &[String]) -> Result<(), TlsError> {
         let clients = Arc::new(Clients::from_pem(ca, names)?);
         self.change(|parts| parts.clients = Some(clients))
     }
 
-    /// The certificate that is served; none before the first one came.
+    /// The certificate that is served; `None` before the first one.
     #[must_use]
     pub fn current(&self) -> Option<Certificate> {
         self.served().map(|served| served.certificate.clone())
@@ -92,20 +92,21 @@ impl CertificateStore {
         self.0.served.load_full()
     }
 
-    /// The certificate for a handshake: a self-signed one while there is no other. Probes do not
-    /// verify it (<https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/>);
-    /// callers that verify refuse it, as they would refuse a connection without TLS.
+    /// The certificate for a handshake: a self-signed one while there is no other. Kubelet probes do
+    /// not verify certificates
+    /// (<https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/>);
+    /// clients that do so refuse it.
     pub(crate) fn for_handshake(&self) -> Option<Arc<Served>> {
         self.served().or_else(|| self.0.bootstrap.get_or_init(bootstrap).clone())
     }
 
-    /// Waits for a certificate that comes after this was called the last time.
+    /// Waits for a change since the last call.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
     fn change(&self, change: impl FnOnce(&mut Parts)) -> Result<(), TlsError> {
-        // Held until it is served, or the older of two changes could win.
+        // Locked until it is served, or the older of two changes could win.
         let mut current = self.0.parts.lock();
         let mut parts = current.clone();
         change(&mut parts);
@@ -133,7 +134,7 @@ impl Served {
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         if clients.is_some() {
-            // Who resumes a session is not looked at again, though the certificate may be over.
+            // A resumed session would skip the check of the client certificate.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
@@ -145,18 +146,17 @@ impl Served {
         })
     }
 
-    /// Who is at the other end, after the handshake.
+    /// The client, after the handshake.
     pub(crate) fn peer(&self, address: SocketAddr, session: &ServerConnection) -> Peer {
-        let shown: &[CertificateDer<'_>] = session.peer_certificates().unwrap_or_default();
+        let chain: &[CertificateDer<'_>] = session.peer_certificates().unwrap_or_default();
         match &self.clients {
-            Some(clients) => clients.peer(address, shown),
+            Some(clients) => clients.peer(address, chain),
             None => Peer::unknown(address),
         }
     }
 }
 
-/// A certificate that serves until the service has one; its name is one that nobody can have (RFC
-/// 2606).
+/// A certificate until the service has one. Its name is reserved (RFC 2606).
 fn bootstrap() -> Option<Arc<Served>> {
     let issued = rcgen::generate_simple_self_signed(["bootstrap.invalid".to_owned()]);
     let served = issued.map_err(|error| TlsError::Certificate(error.to_string())).and_then(|new| {
@@ -164,7 +164,9 @@ fn bootstrap() -> Option<Arc<Served>> {
         Served::new(&Pair::from_pem(certificate.as_bytes(), key.as_bytes())?, None)
     });
     served
-        .inspect_err(|error| warn!(%error, "cannot make a certificate for health probes"))
+        .inspect_err(
+            |error| warn!(%error, "cannot issue the bootstrap certificate for kubelet probes"),
+        )
         .ok()
         .map(|served| Arc::new(Served { is_bootstrap: true, ..served }))
 }

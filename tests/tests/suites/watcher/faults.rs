@@ -31,7 +31,13 @@ fn a_start_that_cannot_be_says_why_and_ends() {
     let any = ["--addr", "127.0.0.1:0"];
     let cases: [Start<'_>; 5] = [
         ("a port in use", &["--addr", &taken], &missing, 1, &["cannot listen on", &taken]),
-        ("no kubeconfig", &any, &missing, 1, &["cannot address the API server", "/nowhere"]),
+        (
+            "no kubeconfig",
+            &any,
+            &missing,
+            1,
+            &["cannot configure the client of the API server", "/nowhere"],
+        ),
         ("no bundle of that name", &any, &[("GOV_BUNDLE", "strict")], 2, &["bundle", "strict"]),
         ("no address", &["--addr", "here"], &[], 2, &["addr", "here"]),
         ("no such flag", &["--adr", "x"], &[], 2, &["--adr"]),

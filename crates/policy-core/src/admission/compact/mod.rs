@@ -1,11 +1,23 @@
-//! Reading JSON as the API server writes it: in one pass that goes over what nobody wants by 64
-//! bytes at a time.
+//! A deserializer for the compact JSON that the API server writes. It skips unwanted values by
+//! their brackets, 64 bytes at a time.
 //!
-//! Half of a pod's JSON says who has set which of its fields, and a general parser takes most of
-//! its time for such parts. Here they are passed over by their brackets alone: whether they are
-//! JSON inside is not looked at. What is wanted has to be plain, without white space around it and
-//! without escapes. Whatever is otherwise is left to `serde_json`, which reads everything and says
-//! what is wrong with the rest.
+//! Half of a pod's JSON is `managedFields`, and a general parser spends most of its time there. A
+//! skipped value is not validated. A wanted value must be plain: no white space around it, no
+//! escapes, no numbers. Anything else is left to `serde_json`, which reads every form and describes
+//! what is wrong.
+//!
+//! # Why not `serde_json`
+//! The bound is 0.8 us of processor time more per review than this module takes (a quarter of what
+//! a request costs beyond an empty HTTP server). Medians of 60 x 2000 reviews, all variants in turn
+//! in one process; release build on two virtual cores of an AMD EPYC with AVX-512, November 2026:
+//!
+//! | variant | `review.json`, 6508 bytes | review of the benchmark, 6422 bytes |
+//! |---|---|---|
+//! | this module | 1.85 us | 1.86 us |
+//! | this module, skipping byte by byte without SIMD | 2.96 us | 2.90 us |
+//! | `sonic_rs::from_slice`, single pass | 4.52 us | 4.32 us |
+//! | `serde_json::from_slice`, single pass with borrowed text | 5.32 us | 5.22 us |
+//! | `serde_json`, three passes (the fallback) | 11.72 us | 11.35 us |
 
 mod skip;
 #[cfg(test)]
@@ -17,20 +29,20 @@ use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-/// Reads a value that is the whole text, but for the line feed that the API server puts at the
-/// end. `None` where the text is not plain enough, or not JSON at all.
+/// Reads a text that is one value, and the line feed that the API server appends. `None` where the
+/// text is not plain, or not JSON at all.
 pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Option<T> {
     let mut reader = Reader { rest: text };
     let value = T::deserialize(&mut reader).ok()?;
     matches!(reader.rest, b"" | b"\n").then_some(value)
 }
 
-/// Reads from the front.
+/// Reads from the front of the rest.
 struct Reader<'de> {
     rest: &'de [u8],
 }
 
-/// Something else has to read this, and to say what is wrong with it.
+/// The text needs a general parser.
 #[derive(Clone, Copy, Debug)]
 struct NotPlain;
 
@@ -70,7 +82,7 @@ impl<'de> Reader<'de> {
         Ok(first)
     }
 
-    /// A string that is written as it is meant, and what is behind it.
+    /// A string without escapes, and the text after it.
     fn quoted(&self) -> Option<(&'de [u8], &'de [u8])> {
         let text = self.rest.strip_prefix(b"\"")?;
         let (inner, rest) = text.split_at_checked(skip::plain_string(text)?)?;
@@ -89,7 +101,7 @@ impl<'de> Reader<'de> {
         Ok(key)
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     fn skip(&mut self) -> Result<(), NotPlain> {
         let length = match self.peek()? {
             b'"' => skip::string(self.rest),
@@ -115,7 +127,7 @@ impl<'de> Reader<'de> {
 impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = NotPlain;
 
-    /// Numbers are not among the things that are wanted.
+    /// No wanted value is a number.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NotPlain> {
         match self.peek()? {
             b'"' => {
@@ -167,7 +179,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// What is between two brackets.
+/// The members of an object or list.
 struct Members<'a, 'de> {
     reader: &'a mut Reader<'de>,
     is_first: bool,
@@ -188,7 +200,7 @@ impl Members<'_, '_> {
 impl<'de> MapAccess<'de> for Members<'_, 'de> {
     type Error = NotPlain;
 
-    /// Keys are handed on as bytes: one that is no text is none of those that are wanted.
+    /// Keys are passed on as bytes: one that is not UTF-8 is not a wanted one.
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,

@@ -1,17 +1,17 @@
-//! Where a value ends.
-#![expect(clippy::inline_always, reason = "what is called from `dispatch!` gets its instructions")]
+//! Finds the end of a value.
+#![expect(clippy::inline_always, reason = "only inlined code uses the instructions of `dispatch!`")]
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x16, u8x64};
 
 const LANES: usize = 16;
-/// Bytes that are looked at together: a bit for each of them fits into a number.
+/// Bytes per step: one bit for each fits into a `u64`.
 const BLOCK: usize = 64;
 
-/// The length of what is between the quotes of a string, from behind the first one; `None` where
-/// any of it is escaped, or may not be in a string.
+/// The length of a string without its quotes; `text` starts after the opening one. `None` where it
+/// has an escape or a control character.
 pub(super) fn plain_string(text: &[u8]) -> Option<usize> {
-    // Most are as short as a name: choosing better instructions would take longer than they save.
+    // Most strings are short: detecting better instructions costs more than they save.
     dispatch!(Level::baseline(), simd => plain_string_by(simd, text))
 }
 
@@ -32,7 +32,7 @@ fn plain_string_by<S: Simd>(simd: S, text: &[u8]) -> Option<usize> {
     (text[at + end] == b'"').then_some(at + end)
 }
 
-/// The length of the string that the text begins with, its quotes included.
+/// The length of the string at the start of the text, with its quotes.
 pub(super) fn string(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -40,62 +40,62 @@ pub(super) fn string(text: &[u8]) -> Option<usize> {
         if text[at] == b'"' {
             return Some(at + 1);
         }
-        // Whatever is escaped, it is not the end.
+        // The escaped byte is not the end.
         at += 2;
     }
 }
 
-/// The length of the number or the like that the text begins with.
+/// The length of the number, boolean or null at the start of the text.
 pub(super) fn scalar(text: &[u8]) -> Option<usize> {
     let end = text.iter().position(|byte| matches!(byte, b',' | b'}' | b']'));
     end.filter(|&length| length > 0)
 }
 
-/// The length of the object or list that the text begins with, its brackets included. Both kinds
-/// of brackets are the same here.
+/// The length of the object or list at the start of the text, with its brackets. Both kinds of
+/// brackets count as the same.
 pub(super) fn nested(text: &[u8]) -> Option<usize> {
     nested_at(Level::new(), text)
 }
 
-/// The same by the instructions of that level, which every machine has that has the level.
+/// The same with the instructions of a SIMD level.
 pub(super) fn nested_at(level: Level, text: &[u8]) -> Option<usize> {
     dispatch!(level, simd => nested_by(simd, text))
 }
 
 #[inline(always)]
 fn nested_by<S: Simd>(simd: S, text: &[u8]) -> Option<usize> {
-    let mut place = Place { depth: 1, in_string: 0, is_escaped: 0 };
+    let mut scanner = Scanner { depth: 1, in_string: 0, is_escaped: 0 };
     let (blocks, rest) = text.get(1..)?.as_chunks::<BLOCK>();
     for (number, block) in blocks.iter().enumerate() {
-        if let Some(end) = place.after(simd, block) {
+        if let Some(end) = scanner.scan(simd, block) {
             return Some(1 + number * BLOCK + end);
         }
     }
     let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    place.after(simd, &last).map(|end| 1 + blocks.len() * BLOCK + end)
+    scanner.scan(simd, &last).map(|end| 1 + blocks.len() * BLOCK + end)
 }
 
-/// Where one is between two blocks.
-struct Place {
-    /// Brackets that are open, at least one.
+/// The state between two blocks.
+struct Scanner {
+    /// The number of open brackets, at least one.
     depth: u32,
-    /// All bits within a string, none outside.
+    /// All bits set inside a string, none outside.
     in_string: u64,
-    /// The lowest bit where the next byte is escaped.
+    /// The lowest bit set where the next byte is escaped.
     is_escaped: u64,
 }
 
-impl Place {
-    /// Goes over a block; gives how much of it there is up to the last bracket's end, where that
-    /// is in it.
+impl Scanner {
+    /// Scans a block. Returns the length up to and including the last closing bracket, where the
+    /// block has it.
     #[inline(always)]
-    fn after<S: Simd>(&mut self, simd: S, block: &[u8; BLOCK]) -> Option<usize> {
+    fn scan<S: Simd>(&mut self, simd: S, block: &[u8; BLOCK]) -> Option<usize> {
         let [quotes, backslashes, opening, closing] = positions(simd, block);
         let quotes = quotes & !self.escaped(backslashes);
         let outside = !self.strings(quotes);
         let (opening, closing) = (opening & outside, closing & outside);
-        // Most are `{}`, and never the last one: something is open around them.
+        // Most brackets are an empty `{}`, which never closes the value: it is nested in it.
         let empty = opening & (closing >> 1);
         let (opening, closing) = (opening & !empty, closing & !(empty << 1));
         if closing.count_ones() < self.depth {
@@ -118,7 +118,7 @@ impl Place {
         None
     }
 
-    /// The bytes with a backslash before them that is not escaped itself.
+    /// The bytes after a backslash that is not escaped itself.
     #[inline(always)]
     fn escaped(&mut self, backslashes: u64) -> u64 {
         const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
@@ -126,8 +126,8 @@ impl Place {
         if backslashes == 0 {
             return first;
         }
-        // Of a run of backslashes each second one is escaped, and what is behind it where their
-        // number is odd. A subtraction borrows its way through a whole run at once, as in 3.1.1 of
+        // In a run of backslashes every second one is escaped, and the byte after a run of odd
+        // length. A subtraction carries through a whole run at once: section 3.1.1 of
         // <https://arxiv.org/abs/1902.08318>.
         let begin = backslashes & !first;
         let turns = ((begin << 1) | ODD).wrapping_sub(begin) ^ ODD;
@@ -135,10 +135,10 @@ impl Place {
         turns ^ (backslashes | first)
     }
 
-    /// The bytes of strings, each with its first quote.
+    /// The bytes of strings, each with its opening quote.
     #[inline(always)]
     fn strings(&mut self, quotes: u64) -> u64 {
-        // A quote turns round what all bytes after it are.
+        // Prefix XOR: each quote inverts all bits after it.
         let mut strings = quotes;
         for shift in [1, 2, 4, 8, 16, 32] {
             strings ^= strings << shift;
@@ -149,13 +149,13 @@ impl Place {
     }
 }
 
-/// Quotes, backslashes, opening and closing brackets: a bit for each byte, the first one lowest.
+/// Bit masks of quotes, backslashes, opening and closing brackets; the first byte is the lowest bit.
 #[inline(always)]
 fn positions<S: Simd>(simd: S, block: &[u8; BLOCK]) -> [u64; 4] {
     let lanes = u8x64::simd_from(simd, *block);
-    // The two brackets of a side differ in this bit alone.
+    // `{` and `[`, as well as `}` and `]`, differ in this bit only.
     let brackets = lanes | 0x20;
-    // One by one: `map` is no part of this function, and has not its instructions.
+    // Without `map`: its closure would not be inlined, and use the baseline instructions.
     [
         lanes.simd_eq(b'"').to_bitmask(),
         lanes.simd_eq(b'\\').to_bitmask(),

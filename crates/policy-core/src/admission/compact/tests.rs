@@ -10,7 +10,7 @@ const FROM_API_SERVER: &[u8] = include_bytes!("review.json");
 
 type Review<'a> = Envelope<'a, Wire<'a, Object<'a>>>;
 
-/// Text that a scanner may stumble over, some of it longer than what is looked at together.
+/// Text with special characters, some of it longer than a block.
 fn odd_text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec!['"', '\\', '{', '}', '[', ']', ',', ':', 'a', 'ß', '\n']);
     let plain = "[a-z]{0,150}".prop_map(String::from);
@@ -33,7 +33,7 @@ fn odd_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_passed_over_ends_where_the_value_does(value in odd_json(), behind in odd_text()) {
+    fn skipping_ends_where_the_value_does(value in odd_json(), behind in odd_text()) {
         let value = value.to_string();
         let text = format!("{value},{behind}");
         let mut reader = Reader { rest: text.as_bytes() };
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn all_processors_find_the_same_end(value in odd_json(), behind in odd_text()) {
+    fn all_simd_levels_find_the_same_end(value in odd_json(), behind in odd_text()) {
         let text = format!("[{value}]{behind}");
         for level in [Level::new(), Level::baseline()] {
             let end = skip::nested_at(level, text.as_bytes());
@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn what_never_ends_is_not_passed_over(value in odd_json(), cut in any::<prop::sample::Index>()) {
+    fn a_value_without_end_is_not_skipped(value in odd_json(), cut in any::<prop::sample::Index>()) {
         let text = format!("[{value}]");
         let cut = &text.as_bytes()[..cut.index(text.len())];
         let mut reader = Reader { rest: cut };
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_odd(text in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_read_without_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = read::<Review<'_>>(&text);
         for find_end in [skip::plain_string, skip::string, skip::nested, skip::scalar] {
             prop_assert!(find_end(&text).is_none_or(|length| length <= text.len()));
