@@ -155,7 +155,7 @@ impl PodFacts {
         let status = (kind == ObjectKind::Pod).then_some(&object.status);
         let spec = spec_with_containers(kind, &object.spec)?;
         let mut facts = facts(kind, &object.metadata, spec, status, namespace);
-        if kind == ObjectKind::Job && object.status.conditions.has_job_ended {
+        if kind == ObjectKind::Job && object.status.has_job_ended() {
             facts.checked.lifecycle = Lifecycle::Ended;
         }
         Some(facts)

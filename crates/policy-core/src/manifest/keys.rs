@@ -1,223 +1,155 @@
-//! Keys that do not mean what they seem to: repeated ones, and those where `kubectl` and YAML
-//! disagree about `<<`.
+//! The keys of a document: their lines, and those that do not mean what they seem to. A key may be
+//! repeated, and `kubectl` and YAML disagree about `<<`.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::Note;
 use crate::view::Located;
 
-/// Most notes of a document.
-const MAX_NOTES: usize = 100;
+/// Most problems that are kept of a document.
+const MAX_PROBLEMS: usize = 100;
 
-/// A value of any type with the notes about its keys, read so that every key is visited.
+/// The keys of a value, read so that repeated keys and `<<` are keys like any other.
 #[derive(Default)]
-pub(super) struct KeyNotes {
-    pub(super) notes: Vec<Note>,
-    /// Equal values have equal hashes.
-    hash: u64,
-    /// The keys and values that `<<` takes from it; of a list, the first of each key.
-    entries: BTreeMap<String, u64>,
+pub(super) struct Keys {
+    /// Each key with its line and the keys below it; those of all members of a list.
+    keys: BTreeMap<String, (u32, Keys)>,
+    /// What is odd about them, and about those below.
+    pub(super) problems: Vec<KeyProblem>,
 }
 
-impl KeyNotes {
-    fn scalar(kind: &str, value: impl Hash) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (kind, value).hash(&mut hasher);
-        Self { hash: hasher.finish(), ..Self::default() }
-    }
+/// A key that does not mean what it seems to.
+pub(super) struct KeyProblem {
+    pub(super) line: u32,
+    pub(super) problem: String,
+    /// How the document is read in spite of it.
+    reading: &'static str,
+}
 
-    fn note(&mut self, line: u32, message: String) {
-        if self.notes.len() < MAX_NOTES {
-            self.notes.push(Note { line, message });
+impl KeyProblem {
+    pub(super) fn note(self) -> Note {
+        Note { line: self.line, message: format!("{}; {}", self.problem, self.reading) }
+    }
+}
+
+impl Keys {
+    /// The line of a field by its path, such as `spec.weights.pending`, or of the deepest part of
+    /// the path that exists.
+    pub(super) fn line(&self, path: &str) -> Option<u32> {
+        let (mut below, mut line) = (self, None);
+        for name in path.split('.') {
+            let Some((found, keys)) = below.keys.get(name) else {
+                break;
+            };
+            (line, below) = (Some(*found), keys);
         }
+        line
     }
 
-    fn take_notes(&mut self, of: &mut Self) {
-        let room = MAX_NOTES.saturating_sub(self.notes.len());
-        self.notes.extend(of.notes.drain(..).take(room));
+    fn add(&mut self, problems: impl IntoIterator<Item = KeyProblem>) {
+        let room = MAX_PROBLEMS.saturating_sub(self.problems.len());
+        self.problems.extend(problems.into_iter().take(room));
     }
 }
 
-impl<'de> Deserialize<'de> for KeyNotes {
+impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_any(Self::default())
     }
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = KeyNotes;
+impl<'de> Visitor<'de> for Keys {
+    type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KeyNotes, A::Error> {
-        let mut found = KeyNotes::default();
-        let mut own = BTreeMap::new();
-        let mut merges = Merges::default();
-        while let Some(Located { value: Key(key), line }) = map.next_key()? {
-            let mut value: KeyNotes = map.next_value()?;
-            found.take_notes(&mut value);
-            if key == "<<" && !value.entries.is_empty() {
-                merges.add(line, value.entries, &own);
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        // The keys that `kubectl` takes from a `<<` in place of an earlier value, as its parser
+        // reads a mapping from top to bottom
+        // (<https://github.com/yaml/go-yaml/blob/v2.4.0/decode.go#L605-L650>). YAML keeps the
+        // earlier one (<https://yaml.org/type/merge.html>).
+        let mut replaced = BTreeSet::new();
+        let mut merge_line = 0;
+        // The keys that only a `<<` has so far.
+        let mut merged = BTreeSet::new();
+        while let Some(Located { value: key, line }) = map.next_key::<Located<Value>>()? {
+            let key = match key {
+                Value::String(key) => key,
+                other => other.to_string(),
+            };
+            let mut below: Self = map.next_value()?;
+            self.add(below.problems.drain(..));
+            if key == "<<" && !below.keys.is_empty() {
+                merge_line = line;
+                for (key, value) in below.keys {
+                    if let Entry::Vacant(free) = self.keys.entry(key.clone()) {
+                        free.insert(value);
+                        merged.insert(key);
+                    } else {
+                        replaced.insert(key);
+                    }
+                }
                 continue;
             }
-            if merges.line.is_some() {
-                merges.for_kubectl.insert(key.clone(), value.hash);
+            replaced.remove(&key);
+            let is_new = merged.remove(&key) || !self.keys.contains_key(&key);
+            if !is_new {
+                let problem = format!("`{key}` is repeated");
+                let reading = "its last value counts, as for kubectl";
+                self.add([KeyProblem { line, problem, reading }]);
             }
-            if own.contains_key(&key) {
-                let repeated =
-                    format!("`{key}` is repeated; its last value counts, as for kubectl");
-                found.note(line, repeated);
-            }
-            own.insert(key, value.hash);
+            self.keys.insert(key, (line, below));
         }
-        found.entries = merges.yaml;
-        found.entries.append(&mut own);
-        if let Some(line) = merges.line {
-            let differs =
-                |(key, hash): &(&String, &u64)| merges.for_kubectl.get(*key) != Some(hash);
-            let keys: Vec<_> =
-                found.entries.iter().filter(differs).map(|(key, _)| format!("`{key}`")).collect();
-            if !keys.is_empty() {
-                let keys = keys.join(", ");
-                found.note(
-                    line,
-                    format!(
-                        "kubectl lets this `<<` replace {keys} of the lines before it, while YAML \
-                         keeps the earlier value, as is done here; write `<<` first, and once"
-                    ),
-                );
+        if !replaced.is_empty() {
+            let replaced = replaced.into_iter().collect::<Vec<_>>().join("`, `");
+            let problem =
+                format!("kubectl lets this `<<` replace `{replaced}` of the lines before it");
+            let reading = "here the earlier value counts, as in YAML: write `<<` first, and once";
+            self.add([KeyProblem { line: merge_line, problem, reading }]);
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self, A::Error> {
+        while let Some(mut member) = seq.next_element::<Self>()? {
+            self.add(member.problems.drain(..));
+            for (key, value) in member.keys {
+                self.keys.entry(key).or_insert(value);
             }
         }
-        let mut hasher = DefaultHasher::new();
-        found.entries.hash(&mut hasher);
-        found.hash = hasher.finish();
-        Ok(found)
+        Ok(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<KeyNotes, A::Error> {
-        let mut found = KeyNotes::default();
-        let mut hasher = DefaultHasher::new();
-        while let Some(mut member) = seq.next_element::<KeyNotes>()? {
-            found.take_notes(&mut member);
-            member.hash.hash(&mut hasher);
-            for (key, value) in member.entries {
-                found.entries.entry(key).or_insert(value);
-            }
-        }
-        found.hash = hasher.finish();
-        Ok(found)
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::scalar("bool", value))
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::scalar("number", i128::from(value)))
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::scalar("number", i128::from(value)))
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::scalar("float", value.to_bits()))
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::scalar("string", value))
-    }
-
-    fn visit_unit<E>(self) -> Result<KeyNotes, E> {
-        Ok(KeyNotes::default())
-    }
-}
-
-/// What the `<<` of a mapping bring in.
-#[derive(Default)]
-struct Merges {
-    /// The line of the last one.
-    line: Option<u32>,
-    /// As YAML has it: the first one of each key, and the mapping's own keys before all.
-    /// <https://yaml.org/type/merge.html>
-    yaml: BTreeMap<String, u64>,
-    /// As `kubectl` has it, whose parser goes through the mapping from top to bottom:
-    /// <https://github.com/yaml/go-yaml/blob/v2.4.0/decode.go#L605-L650>
-    for_kubectl: BTreeMap<String, u64>,
-}
-
-impl Merges {
-    fn add(&mut self, line: u32, merged: BTreeMap<String, u64>, own: &BTreeMap<String, u64>) {
-        if self.line.is_none() {
-            self.for_kubectl.clone_from(own);
-        }
-        self.line = Some(line);
-        for (key, value) in merged {
-            self.for_kubectl.insert(key.clone(), value);
-            self.yaml.entry(key).or_insert(value);
-        }
-    }
-}
-
-/// A key of any type as text.
-struct Key(String);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(KeyVisitor)
-    }
-}
-
-struct KeyVisitor;
-
-impl<'de> Visitor<'de> for KeyVisitor {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key(key.to_owned()))
-    }
-
-    fn visit_bool<E>(self, key: bool) -> Result<Key, E> {
-        Ok(Key(key.to_string()))
-    }
-
-    fn visit_i64<E>(self, key: i64) -> Result<Key, E> {
-        Ok(Key(key.to_string()))
-    }
-
-    fn visit_u64<E>(self, key: u64) -> Result<Key, E> {
-        Ok(Key(key.to_string()))
-    }
-
-    fn visit_f64<E>(self, key: f64) -> Result<Key, E> {
-        Ok(Key(key.to_string()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Key, E> {
-        Ok(Key("null".to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Key, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Key("a list".to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Key, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Key("an object".to_owned()))
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
     }
 }
 
@@ -227,8 +159,9 @@ mod tests {
     use super::*;
 
     fn notes(text: &str) -> Vec<(u32, String)> {
-        let found = parse_every_key::<KeyNotes>(text.as_bytes()).unwrap().unwrap();
-        found.notes.into_iter().map(|note| (note.line, note.message)).collect()
+        let found = parse_every_key::<Keys>(text.as_bytes()).unwrap().unwrap();
+        let notes = found.problems.into_iter().map(KeyProblem::note);
+        notes.map(|note| (note.line, note.message)).collect()
     }
 
     #[test]
@@ -238,7 +171,7 @@ mod tests {
         assert_eq!(lines, [2, 5, 3]);
         assert_eq!(found[2].1, "`a` is repeated; its last value counts, as for kubectl");
         let many = format!("a: 1\n{}", "a: 1\n".repeat(1000));
-        assert_eq!(notes(&many).len(), MAX_NOTES);
+        assert_eq!(notes(&many).len(), MAX_PROBLEMS);
     }
 
     #[test]
@@ -247,7 +180,8 @@ mod tests {
         for (mapping, line) in [
             ("{<<: *x, image: new}", None),
             ("{image: new, <<: *x}", Some("`image`")),
-            ("{image: old, <<: *x}", None),
+            ("{image: old, <<: *x}", Some("`image`")),
+            ("{name: m, <<: *y}", None),
             ("{<<: *x, <<: *y}", Some("`image`")),
             ("{<<: [*x, *y]}", None),
             ("{name: m, <<: *x, image: new}", Some("`name`")),

@@ -3,7 +3,6 @@
 
 mod decode;
 mod encoding;
-mod field_lines;
 mod json;
 mod keys;
 mod kustomize;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::decode::{as_stored, decode};
-use super::field_lines::FieldLines;
 use super::json::JsonValue;
+use super::keys::Keys;
 use super::object_type::ObjectType;
 use super::parse::{ParseError, parse_every_key, parse_last_wins};
 use super::reader::{Reader, Wanted};
@@ -74,7 +74,7 @@ impl Reader<'_> {
     /// Takes a policy of JSON.
     pub(super) fn json_policy(&mut self, value: JsonValue<'_>) {
         match value.read().and_then(|object| Ok((object, value.read()?))) {
-            Ok((object, fields)) => self.policy(value.line(), object, fields),
+            Ok((object, keys)) => self.policy(value.line(), object, keys),
             Err(error) => self.fail(error, true),
         }
     }
@@ -110,8 +110,8 @@ impl Reader<'_> {
             }
             Err(error) => self.fail(error, true),
             Ok(object) if is_policy => {
-                let fields = parse_every_key(bytes).ok().flatten().unwrap_or_default();
-                self.policy(line, object.unwrap_or_default().value, fields);
+                let keys = parse_every_key(bytes).ok().flatten().unwrap_or_default();
+                self.policy(line, object.unwrap_or_default().value, keys);
             }
             Ok(_) => self.untyped(line),
         }
@@ -123,9 +123,9 @@ impl Reader<'_> {
         self.fail(ParseError::mismatch(line, reason), false);
     }
 
-    fn policy(&mut self, line: u32, object: Value, fields: FieldLines) {
+    fn policy(&mut self, line: u32, object: Value, keys: Keys) {
         let object = as_stored(object);
-        let at = |path: &str| fields.line(path).unwrap_or(line);
+        let at = |path: &str| keys.line(path).unwrap_or(line);
         let api_version = object["apiVersion"].as_str().unwrap_or("missing");
         if api_version != API_VERSION {
             let reason = format!("apiVersion {api_version} is unknown; use {API_VERSION}");
@@ -137,8 +137,7 @@ impl Reader<'_> {
         };
         let invalid = invalid.iter().map(|field| (at(&field.path), field.to_string()));
         let mut mistakes: Vec<(u32, String)> = invalid.collect();
-        let repeated = fields.repeated.into_iter();
-        mistakes.extend(repeated.map(|(line, name)| (line, format!("`{name}` is repeated"))));
+        mistakes.extend(keys.problems.into_iter().map(|found| (found.line, found.problem)));
         mistakes.sort();
         match decoded.filter(|_| mistakes.is_empty()) {
             Some((policy, compiled)) => {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{JsonText, JsonValue};
-use super::keys::KeyNotes;
+use super::keys::{KeyProblem, Keys};
 use super::object_type::{Header, ObjectType};
 use super::ownership::Controlled;
 use super::parse::{NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins};
@@ -92,11 +92,11 @@ impl<'a> Reader<'a> {
             Err(error) => return self.fail(error, true),
         }
         // Most objects repeat no key, which is cheaper to find out without positions.
-        let quick = serde_json::from_str::<KeyNotes>(value.text());
-        if quick.is_ok_and(|found| !found.notes.is_empty())
-            && let Ok(found) = value.read::<KeyNotes>()
+        let quick = serde_json::from_str::<Keys>(value.text());
+        if quick.is_ok_and(|found| !found.problems.is_empty())
+            && let Ok(found) = value.read::<Keys>()
         {
-            self.note(found.notes);
+            self.note(found.problems.into_iter().map(KeyProblem::note));
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
             return self.yaml_policies(bytes, list_type, nesting);
         }
         match parse::<Located<ObjectView>>(bytes) {
-            Ok(Some(root)) => self.yaml_object(bytes, &root, list_type),
+            Ok(Some(root)) => self.yaml_object(bytes, &root, list_type, None),
             Ok(None) if nesting > 0 => self.object(&ObjectView::default(), self.file_line(1), None),
             Ok(None) => {}
             Err(error) => self.yaml_in_parts(bytes, list_type, nesting, error),
@@ -133,20 +133,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes an object of YAML, with notes about its keys if they matter for a workload.
+    /// `repeated` is the error of a parser that allows no repeated key.
     fn yaml_object(
         &mut self,
         bytes: &[u8],
         root: &Located<ObjectView>,
         list_type: Option<&ObjectType>,
+        repeated: Option<ParseError>,
     ) {
         let taken = self.taken;
         self.object(&root.value, self.file_line(root.line), list_type);
-        if self.taken > taken
-            && memchr::memmem::find(bytes, b"<<").is_some()
-            && let Ok(Some(found)) = parse_every_key::<KeyNotes>(bytes)
-        {
-            self.note(found.notes);
+        let has_merge = || memchr::memmem::find(bytes, b"<<").is_some();
+        if self.taken == taken || !(repeated.is_some() || has_merge()) {
+            return;
         }
+        let found = parse_every_key::<Keys>(bytes).ok().flatten().unwrap_or_default().problems;
+        if let Some(error) = repeated.filter(|_| found.is_empty()) {
+            self.note([Note { line: error.line, message: error.reason }]);
+        }
+        self.note(found.into_iter().map(KeyProblem::note));
     }
 
     /// Reads what can be read of YAML that is broken or not of the shape of a workload: nothing of
@@ -174,7 +179,7 @@ impl<'a> Reader<'a> {
         if error.is_duplicate_key
             && let Ok(Some(root)) = parse_last_wins::<Located<ObjectView>>(bytes)
         {
-            return self.object_with_repeated_keys(bytes, &root, list_type, error);
+            return self.yaml_object(bytes, &root, list_type, Some(error));
         }
         if let Some(repaired) = repaired(bytes)
             && repaired.as_bytes() != bytes
@@ -184,25 +189,6 @@ impl<'a> Reader<'a> {
         let is_template = memchr::memmem::find(bytes, b"{{").is_some();
         let hint = if is_template { " (a template? render it first)" } else { "" };
         self.fail(ParseError { reason: error.reason + hint, ..error }, is_object);
-    }
-
-    fn object_with_repeated_keys(
-        &mut self,
-        bytes: &[u8],
-        root: &Located<ObjectView>,
-        list_type: Option<&ObjectType>,
-        error: ParseError,
-    ) {
-        let taken = self.taken;
-        self.object(&root.value, self.file_line(root.line), list_type);
-        if self.taken > taken {
-            let found = parse_every_key::<KeyNotes>(bytes);
-            let notes = found.ok().flatten().unwrap_or_default().notes;
-            if notes.is_empty() {
-                self.note([Note { line: error.line, message: error.reason }]);
-            }
-            self.note(notes);
-        }
     }
 
     /// Reads a List whose members cannot be read together.

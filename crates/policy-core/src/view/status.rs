@@ -1,6 +1,7 @@
 //! The status of a pod or a Job.
 
 use k8s_openapi::jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::MAX_CONTAINERS;
@@ -19,9 +20,19 @@ pub struct PodStatusView {
     /// Statuses of the init containers.
     #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
     pub init_container_statuses: Vec<ContainerStatusView>,
+    /// When a Job completed, as far as it did; not set for one that failed.
+    pub completion_time: Option<IgnoredAny>,
     /// The facts that come from conditions.
     #[serde(deserialize_with = "conditions")]
     pub conditions: ConditionsView,
+}
+
+impl PodStatusView {
+    /// Whether this is the status of a Job that will make no more pods.
+    #[must_use]
+    pub fn has_job_ended(&self) -> bool {
+        self.conditions.is_job_ended || self.completion_time.is_some()
+    }
 }
 
 /// The status of a container.
@@ -43,7 +54,7 @@ pub struct ConditionsView {
     /// When the status of `PodScheduled` changed last, in seconds since 1970; `None` without it.
     pub scheduled_transition: Option<i64>,
     /// Whether `Complete` or `Failed`, the last conditions of a Job, is `True`.
-    pub has_job_ended: bool,
+    pub is_job_ended: bool,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +80,7 @@ fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsVi
                 found.is_gated = condition.reason.0 == "SchedulingGated";
                 found.scheduled_transition = time.map(Timestamp::as_second);
             }
-            "Complete" | "Failed" => found.has_job_ended |= condition.status.0 == "True",
+            "Complete" | "Failed" => found.is_job_ended |= condition.status.0 == "True",
             _ => {}
         }
         true
