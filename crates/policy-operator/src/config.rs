@@ -19,7 +19,7 @@ pub struct Config {
     pub cluster_name: Option<String>,
     /// `auditResults`
     pub audit_results: AuditResults,
-    /// Namespaces that are left out, beside those of the system.
+    /// Namespaces that are excluded, in addition to system namespaces.
     pub excluded_namespaces: Vec<String>,
 }
 

@@ -31,7 +31,7 @@ pub struct Config {
     /// Path of a file with the `DevOpsPolicy` to evaluate pods by; with neither bundle nor policy
     /// the default profile.
     pub policy: Option<PathBuf>,
-    /// Namespaces that are left out, beside those of the system.
+    /// Namespaces that are excluded, in addition to system namespaces.
     pub excluded_namespaces: Vec<String>,
 }
 

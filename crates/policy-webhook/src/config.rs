@@ -14,10 +14,10 @@ use policy_runtime::tls::TlsConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// etcd takes no object of more than 1.5 MiB, but a review holds two, and the API server takes
-/// requests of 3 MiB.
+/// etcd stores objects up to 1.5 MiB, a review holds two, and the API server accepts requests up to
+/// 3 MiB.
 const LARGEST_BODY: usize = 7 << 20;
-/// The answer has to reach the API server before it stops waiting.
+/// The answer must reach the API server before its timeout.
 const LONGEST_DEADLINE_MILLIS: u16 = WEBHOOK_TIMEOUT_SECONDS * 1000 - 1;
 /// Ten years.
 const MOST_DAYS: u16 = 3650;
@@ -26,7 +26,7 @@ const MOST_DAYS: u16 = 3650;
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// The part that every service has.
+    /// The keys of every service.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
     /// `tls`
@@ -35,7 +35,7 @@ pub struct Config {
     pub certificate: CertificateConfig,
     /// `admission`
     pub admission: AdmissionConfig,
-    /// Namespaces that are left out, beside those of the system.
+    /// Namespaces that are excluded, in addition to system namespaces.
     pub excluded_namespaces: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ pub struct AdmissionConfig {
 impl Default for Config {
     fn default() -> Self {
         let mut runtime = RuntimeConfig::new(8443);
-        // Endpoints of a Service still name a pod for some seconds after it was asked to stop.
+        // EndpointSlices still list a terminating pod for some seconds.
         runtime.shutdown.drain_seconds = 5;
         Self {
             runtime,
@@ -118,7 +118,7 @@ impl Default for CertificateConfig {
 }
 
 impl CertificateConfig {
-    /// The names of the Service, and those that were added.
+    /// All names of the certificate.
     #[must_use]
     pub fn all_names(&self) -> CertificateNames {
         let mut names = CertificateNames::of_service(&self.service, &self.namespace);
@@ -152,7 +152,7 @@ impl CertificateConfig {
 }
 
 impl AdmissionConfig {
-    /// The limits in the form of the server.
+    /// The limits of the endpoint.
     #[must_use]
     pub fn limits(&self) -> PostLimits {
         let deadline = Duration::from_millis(self.deadline_millis.into());
@@ -166,7 +166,7 @@ impl AdmissionConfig {
 }
 
 impl Config {
-    /// The namespaces that are left out.
+    /// The excluded namespaces.
     #[must_use]
     pub fn excluded(&self) -> ExcludedNamespaces {
         ExcludedNamespaces::with(self.excluded_namespaces.iter().cloned())
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_told_apart() {
+    fn names_and_addresses_are_distinguished() {
         let names = ["10.0.0.7", "fd00::7", "hook.example.com"].map(str::to_owned).to_vec();
         let names = CertificateConfig { names, ..CertificateConfig::default() }.all_names();
         assert_eq!((names.ips.len(), names.dns.len()), (2, 4 + 1));

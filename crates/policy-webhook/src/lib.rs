@@ -1,20 +1,21 @@
-//! Judges pods and workloads at the door of the cluster.
+//! The admission webhook: judges pods and workloads before the API server stores them.
 //!
 //! ```text
-//! watch of policies ─ PolicyView ─ PolicySet, swapped whole ─┐ one load for each request
-//! POST /validate ─ Review ─ Request ─────────────────────────┴─ admit ─ Verdict ─ answer
+//! watch of policies ─ PolicyView ─ PolicySet, swapped atomically ─┐ loaded once per request
+//! POST /validate ─ Review ─ Request ──────────────────────────────┴─ admit ─ verdict ─ answer
 //! ```
 //!
-//! Beside that it issues its own certificate, where nobody brings one along, and tells the API server
-//! which authority to trust it by.
+//! It also issues its own certificate, unless one is configured, and publishes its CA in the webhook
+//! configuration.
 //!
-//! Whatever goes wrong, the answer is to allow: a webhook that cannot judge must not keep a cluster
-//! from healing itself. Each such answer says so, and has its own reason in the metrics.
+//! It fails open: a webhook that cannot judge must not keep a cluster from healing itself. Each such
+//! answer names its reason, which is also a metric label.
 
 mod certificate;
 mod config;
+mod debug;
+mod metrics;
 mod policies;
-mod publish;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validate;
@@ -27,17 +28,17 @@ use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 
-use certificate::SelfManaged;
+use certificate::CertificateRotation;
 pub use config::{AdmissionConfig, CertificateConfig, Config};
+use metrics::Counters;
 use policies::Policies;
-use publish::{Counters, Publisher};
 use validate::{Engine, Judge, Validator};
 
 const ABOUT: About = About {
     name: "policy-webhook",
     version: env!("CARGO_PKG_VERSION"),
-    about: "Judges pods and workloads at the door of the cluster",
-    histograms: publish::HISTOGRAMS,
+    about: "Judges pods and workloads at admission",
+    histograms: metrics::HISTOGRAMS,
 };
 
 const POLICIES: Target = Target {
@@ -46,13 +47,13 @@ const POLICIES: Target = Target {
     path: "/apis/devops.stochastic.io/v1/devopspolicies",
 };
 
-/// Runs the webhook until it is told to stop.
+/// Runs the webhook until a signal stops it.
 #[must_use]
 pub fn run() -> ExitCode {
     run_with(Engine)
 }
 
-/// The same, with somebody else to decide.
+/// The same with another judge.
 fn run_with(judge: impl Judge) -> ExitCode {
     service::main::<Config>(ABOUT, async |service| start(service, judge).await)
 }
@@ -61,16 +62,16 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
     let config = service.config.clone();
     let client = client::connect(&config.runtime.kube).await?;
     if let (None, Some(store)) = (&config.tls.cert, &service.certificates) {
-        let managed = SelfManaged::new(client.clone(), &config.certificate, store.clone());
-        service.spawn_until_stop("own certificate", managed.run());
+        let rotation = CertificateRotation::new(client.clone(), &config.certificate, store.clone());
+        service.spawn_until_stop("certificate rotation", rotation.run());
     }
     let counters = Counters::new();
     let (policies, sink) = Policies::new();
     let watch = service.watch::<PolicyView, _>(&client, POLICIES, sink);
-    let publisher = Publisher { policies: policies.clone(), watch };
-    service.endpoints.get("/debug/state", move || publisher.state());
-    // It is there for as long as the process: a request that counted its use would take a piece of
-    // memory away from all others, twice.
+    let shown = policies.clone();
+    service.endpoints.get("/debug/state", move || debug::state(&shown, &watch));
+    // Leaked, as it lives as long as the process: the reference count of an `Arc` would be contended
+    // by all requests.
     let validator: &'static _ = Box::leak(Box::new(Validator {
         judge,
         policies,
@@ -78,7 +79,7 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
         excluded: config.excluded(),
         needs_certificate: config.tls.client_ca.is_some(),
     }));
-    let refused = move |refusal| counters.fail_open(publish::reason(refusal));
+    let refused = move |refusal| counters.fail_open(metrics::fail_open_reason(refusal));
     let limits = config.admission.limits();
     service.endpoints.post("/validate", limits, refused, |posted| validator.answer(posted));
     Ok(())

@@ -1,9 +1,9 @@
-//! The webhook's program.
+//! The program.
 
 use std::process::ExitCode;
 
-/// What a request takes and gives back at once, glibc's allocator joins and divides again each time
-/// where a piece is larger than a kilobyte, as an object and its answer's future are.
+/// glibc's allocator coalesces and splits free chunks over a kilobyte again and again, and each
+/// request allocates and frees some: its object and the future of its answer.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

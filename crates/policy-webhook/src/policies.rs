@@ -1,4 +1,4 @@
-//! The policies of the cluster, ready to be judged by.
+//! The compiled policies of the cluster.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
 use tracing::warn;
 
-/// The policies, shared between the watch and the requests: a request loads the set once, and is
-/// judged by that whatever changes meanwhile.
+/// The policies, shared by the watch and the requests. A request loads the set once, so a change
+/// during the request does not affect its verdict.
 #[derive(Clone, Default)]
 pub(crate) struct Policies(Arc<ArcSwapOption<PolicySet>>);
 
-/// The policies of each namespace that has any, sorted by name.
+/// The policies by namespace, each sorted by name.
 #[derive(Clone, Default)]
 pub(crate) struct PolicySet(HashMap<Arc<str>, Arc<[NamedPolicy]>>);
 
 impl Policies {
-    /// No policies yet, and what a watch of all of them is to be given.
+    /// No policies yet, and the sink for their watch.
     #[must_use]
     pub(crate) fn new() -> (Self, PolicySink) {
         let policies = Self::default();
@@ -28,7 +28,7 @@ impl Policies {
         (policies, sink)
     }
 
-    /// The policies as they are now; `None` before the first whole list.
+    /// The present policies; `None` before the initial list is complete.
     #[must_use]
     pub(crate) fn load(&self) -> Guard<Option<Arc<PolicySet>>> {
         self.0.load()
@@ -42,28 +42,28 @@ impl PolicySet {
         self.0.get(namespace).map_or(&[], |policies| policies)
     }
 
-    /// How many policies there are, and of how many namespaces.
+    /// The number of policies, and of their namespaces.
     #[must_use]
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.0.values().map(|policies| policies.len()).sum(), self.0.len())
     }
 
-    /// Those that cannot be judged by, as `namespace/name: why`.
-    pub(crate) fn refused(&self) -> impl Iterator<Item = String> {
+    /// Invalid policies, as `namespace/name: reason`.
+    pub(crate) fn invalid(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(namespace, policies)| {
             policies.iter().filter_map(move |policy| {
-                let why = policy.rules.as_ref().err()?;
-                Some(format!("{namespace}/{}: {why}", policy.name))
+                let reason = policy.rules.as_ref().err()?;
+                Some(format!("{namespace}/{}: {reason}", policy.name))
             })
         })
     }
 
-    /// Puts a policy in the place of the one of that name.
-    fn put(&mut self, namespace: &str, policy: NamedPolicy) {
+    /// Adds a policy, or replaces the one of the same name.
+    fn insert(&mut self, namespace: &str, policy: NamedPolicy) {
         let mut policies = self.of(namespace).to_vec();
         match policies.binary_search_by(|other| other.name.cmp(&policy.name)) {
-            Ok(place) => policies[place] = policy,
-            Err(place) => policies.insert(place, policy),
+            Ok(index) => policies[index] = policy,
+            Err(index) => policies.insert(index, policy),
         }
         self.0.insert(namespace.into(), policies.into());
     }
@@ -78,17 +78,17 @@ impl PolicySet {
     }
 }
 
-/// Takes in the policies of a watch.
+/// Receives the policies of the watch.
 pub(crate) struct PolicySink {
     policies: Policies,
-    /// As it is by now; requests see it once it is published.
+    /// The latest set; requests see it once it is published.
     set: PolicySet,
-    /// Those of the list that is under way, by namespace and name.
+    /// During a list: the policies that it has held so far, by namespace and name.
     listed: Option<BTreeSet<(String, String)>>,
 }
 
 impl PolicySink {
-    /// Lets requests see what changed; not before the first list is whole.
+    /// Publishes the set, except before the initial list is complete.
     fn publish(&self) {
         if self.policies.0.load().is_some() {
             self.policies.0.store(Some(Arc::new(self.set.clone())));
@@ -123,21 +123,21 @@ impl Sink<PolicyView> for PolicySink {
         let metadata = policy.metadata;
         let (namespace, name) =
             (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
-        // Whoever deletes a policy wants it to be over, also while somebody still holds it.
+        // A deleted policy no longer applies, also while a finalizer delays its removal.
         if metadata.deletion_timestamp.is_some() {
             return self.deleted(&namespace, &name);
         }
         self.note_listed(&namespace, &name);
-        let rules = policy.rules.map_err(|refused| refused.to_string());
+        let rules = policy.rules.map_err(|invalid| invalid.to_string());
         let known = self.set.of(&namespace).iter().find(|known| *known.name == *name);
         if known.is_some_and(|known| known.rules == rules) {
-            // Most often this is a status that was written.
+            // Most updates only change the status.
             return;
         }
-        if let Err(why) = &rules {
-            warn!("policy {namespace}/{name} is left out: {why}");
+        if let Err(reason) = &rules {
+            warn!("policy {namespace}/{name} is invalid and does not apply: {reason}");
         }
-        self.set.put(&namespace, NamedPolicy { name: name.into(), rules });
+        self.set.insert(&namespace, NamedPolicy { name: name.into(), rules });
         self.publish();
     }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_before_the_first_whole_list() {
+    fn policies_apply_only_after_the_initial_list() {
         let (policies, mut sink) = Policies::new();
         sink.list_begins();
         sink.applied(policy("b", &json!({})));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_seen_at_once_and_a_list_removes_what_it_lacks() {
+    fn changes_apply_at_once_and_a_list_removes_what_it_lacks() {
         let (policies, mut sink) = Policies::new();
         sink.list_begins();
         sink.applied(policy("a", &json!({})));
@@ -195,7 +195,7 @@ mod tests {
         sink.list_begins();
         sink.applied(policy("c", &json!({})));
         sink.undecodable("shop", "b");
-        assert_eq!(names(&policies), ["a", "b", "c"], "a list that is not whole removes nothing");
+        assert_eq!(names(&policies), ["a", "b", "c"], "an incomplete list removes nothing");
         sink.list_completes();
         assert_eq!(names(&policies), ["b", "c"]);
         sink.deleted("shop", "b");
@@ -213,12 +213,12 @@ mod tests {
         sink.applied(policy("a", &json!({ "maxRestartCount": 1 })));
         assert!(Arc::ptr_eq(&before, &now(&policies)));
         sink.applied(policy("a", &json!({ "maxRestartCount": -1 })));
-        let refused: Vec<_> = now(&policies).refused().collect();
-        assert_eq!(refused, ["shop/a: spec.maxRestartCount: must be 0 or more, not -1"]);
+        let invalid: Vec<_> = now(&policies).invalid().collect();
+        assert_eq!(invalid, ["shop/a: spec.maxRestartCount: must be 0 or more, not -1"]);
     }
 
     #[test]
-    fn a_policy_that_is_being_deleted_is_over() {
+    fn a_policy_that_is_being_deleted_does_not_apply() {
         let (policies, mut sink) = Policies::new();
         sink.list_begins();
         sink.applied(policy("a", &json!({})));

@@ -1,11 +1,10 @@
-//! The webhook with somebody else to decide, so that faults can be caused that the engine does not
-//! have.
+//! The webhook with another judge, which causes faults that the engine does not have.
 
 use std::process::ExitCode;
 
 pub use crate::validate::Judge;
 
-/// Runs the webhook, as [`run`](crate::run) does, with that judge in the engine's place.
+/// Runs the webhook as [`run`](crate::run) does, but with this judge.
 #[must_use]
 pub fn run_with(judge: impl Judge) -> ExitCode {
     crate::run_with(judge)

@@ -1,4 +1,4 @@
-//! `POST /validate`: from a review to its answer.
+//! `POST /validate`: from an admission review to its answer.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,17 +8,17 @@ use policy_core::admission::{
     AdmissionVerdict, FailOpenReason, NamedPolicy, Request, Review, admit, answer, answer_fail_open,
 };
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::endpoints::{Answer, JSON, Posted, TEXT, respond, with_deadline};
+use policy_runtime::endpoints::{Answer, JSON, Posted, respond, text, with_deadline};
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::metrics::Counters;
 use crate::policies::Policies;
-use crate::publish::Counters;
 
-/// What decides on a request.
+/// Decides on requests; tests replace it to cause faults.
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests have others"))]
 pub trait Judge: Send + Sync + 'static {
-    /// What the policies of its namespace say of a request.
+    /// The verdict of a namespace's policies on a request.
     fn judge(
         &self,
         request: &Request<'_>,
@@ -26,7 +26,7 @@ pub trait Judge: Send + Sync + 'static {
     ) -> impl Future<Output = AdmissionVerdict> + Send;
 }
 
-/// Decides as the platform does, at once.
+/// The judge of the product.
 pub(crate) struct Engine;
 
 impl Judge for Engine {
@@ -35,87 +35,85 @@ impl Judge for Engine {
     }
 }
 
-/// Answers reviews.
+/// Answers admission reviews.
 pub(crate) struct Validator<J> {
     pub(crate) judge: J,
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) excluded: ExcludedNamespaces,
-    /// Only those with a certificate of the configured CA are answered.
+    /// Whether only clients with a verified certificate are answered.
     pub(crate) needs_certificate: bool,
 }
 
-/// What came of a request.
-pub(crate) enum Outcome {
-    Judged(Box<AdmissionVerdict>),
-    /// Allowed without a verdict, with the reason and its detail.
-    FailOpen(FailOpenReason, String),
-}
-
 impl<J: Judge> Validator<J> {
-    /// Answers what was posted, whatever it is.
+    /// Answers a request, whatever its body is.
     pub(crate) async fn answer(&self, posted: Posted) -> Answer {
         if self.needs_certificate && !posted.peer.is_verified {
-            return self.turn_away(&posted);
+            // An unverified client must not learn anything about policies.
+            let line = match &posted.peer.name {
+                Some(name) => format!("the client certificate of `{name}` is not allowed here"),
+                None => "a client certificate is required here".to_owned(),
+            };
+            return self.refuse(FailOpenReason::Unauthenticated, StatusCode::FORBIDDEN, &line);
         }
         if !is_json(posted.content_type.as_ref()) {
-            self.counters.fail_open(FailOpenReason::Unreadable);
-            let why = "a review is JSON: Content-Type: application/json\n";
-            return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, why);
+            let line = "an AdmissionReview needs Content-Type: application/json";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return self.refuse(FailOpenReason::Unreadable, status, line);
         }
         let review = match Review::decode(&posted.body) {
             Ok(review) => review,
-            Err(why) => {
-                self.counters.fail_open(FailOpenReason::Unreadable);
-                return respond(StatusCode::BAD_REQUEST, TEXT, format!("{why}\n"));
+            Err(error) => {
+                let status = StatusCode::BAD_REQUEST;
+                return self.refuse(FailOpenReason::Unreadable, status, &error.to_string());
             }
         };
-        let (operation, outcome) = match &review.request {
+        let (operation, verdict, detail) = match &review.request {
             Ok(request) => {
-                (Some(request.operation), self.decide(&review.uid, request, posted.deadline).await)
+                let verdict = self.decide(&review.uid, request, posted.deadline).await;
+                (Some(request.operation), verdict, "")
             }
-            Err(why) => (None, Outcome::FailOpen(FailOpenReason::UnreadableObject, why.clone())),
+            Err(reason) => (None, Err(FailOpenReason::UnreadableObject), reason.as_str()),
         };
-        let body = match &outcome {
-            Outcome::Judged(verdict) => answer(&review.uid, verdict),
-            Outcome::FailOpen(reason, detail) => answer_fail_open(&review.uid, *reason, detail),
+        let body = match &verdict {
+            Ok(verdict) => answer(&review.uid, verdict),
+            Err(reason) => answer_fail_open(&review.uid, *reason, detail),
         };
-        self.counters.answered(operation, &outcome, posted.arrived.elapsed());
+        self.counters.answered(operation, verdict.as_ref(), posted.arrived.elapsed());
         respond(StatusCode::OK, JSON, body)
     }
 
-    async fn decide(&self, uid: &str, request: &Request<'_>, deadline: Instant) -> Outcome {
+    async fn decide(
+        &self,
+        uid: &str,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<AdmissionVerdict, FailOpenReason> {
         let policies = self.policies.load();
-        let Some(policies) = &*policies else {
-            return Outcome::FailOpen(FailOpenReason::NotSynced, String::new());
-        };
+        let policies = policies.as_ref().ok_or(FailOpenReason::NotSynced)?;
         if self.excluded.contains(&request.namespace) {
-            return Outcome::Judged(Box::default());
+            return Ok(AdmissionVerdict::default());
         }
         let judged = self.judge.judge(request, policies.of(&request.namespace));
         match with_deadline(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
-            Some(Ok(verdict)) => Outcome::Judged(Box::new(verdict)),
+            Some(Ok(verdict)) => Ok(verdict),
             Some(Err(_)) => {
-                // The panic has told by itself where it came from.
-                error!(uid, "a request was allowed unjudged: judging it panicked");
-                Outcome::FailOpen(FailOpenReason::Panic, String::new())
+                // The panic hook has logged where.
+                error!(uid, "the verdict on a request panicked: the request is allowed");
+                Err(FailOpenReason::Panic)
             }
-            None => Outcome::FailOpen(FailOpenReason::Deadline, String::new()),
+            None => Err(FailOpenReason::Deadline),
         }
     }
 
-    /// Who does not show the API server's certificate learns nothing of policies.
-    fn turn_away(&self, posted: &Posted) -> Answer {
-        self.counters.fail_open(FailOpenReason::Unauthenticated);
-        let why = match &posted.peer.name {
-            Some(name) => format!("the certificate of `{name}` is not one that may ask here\n"),
-            None => "only those with a client certificate are answered here\n".to_owned(),
-        };
-        respond(StatusCode::FORBIDDEN, TEXT, why)
+    /// An answer by which the API server regards the webhook as failed, and allows the request.
+    fn refuse(&self, reason: FailOpenReason, status: StatusCode, line: &str) -> Answer {
+        self.counters.fail_open(reason);
+        text(status, line)
     }
 }
 
-/// Whether that is the type of JSON, with whatever parameters.
+/// Whether the content type is JSON, with any parameters.
 fn is_json(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();

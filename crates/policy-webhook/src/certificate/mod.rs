@@ -1,18 +1,18 @@
-//! The certificate that the webhook issues to itself, where nobody brings one along.
+//! The self-managed certificate of the webhook, for installations that provide none.
 //!
 //! ```text
-//! Secret ─ Kept ─┬─ next_step ─ Secret        one write, unless another replica was first
-//!                │            └ caBundle      of the webhook's configuration
-//!                └─ CertificateStore          the next handshake
+//! Secret ─ StoredCertificates ─┬─ next_action ─┬─ Secret
+//!                              │               └─ caBundle of the webhook configuration
+//!                              └─ CertificateStore: the next handshake
 //! ```
 //!
-//! All replicas do the same, and none leads: a write is only taken where nobody else has written
-//! since, so each step is made once. The key of an authority is thrown away once it has signed its
-//! one certificate.
+//! All replicas do the same, and none is a leader: a write succeeds only if the object has not
+//! changed since it was read, so each action is done once. The private key of a CA is discarded as
+//! soon as it has signed its one certificate.
 
 mod cluster;
-mod kept;
-mod step;
+mod next_action;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -22,259 +22,261 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use metrics::{counter, describe_counter};
-use policy_kube::certificate::{CertificateNames, IssuedCertificate, issue};
+use policy_kube::certificate::{CertificateNames, IssuedCertificate, PemPair, issue};
+use policy_kube::{ClusterError, ErrorKind};
 use policy_runtime::backoff::{Backoff, jittered};
 use policy_runtime::tls::{CertificateStore, Time};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use self::cluster::{Cluster, Failure, Operation, Problem, Told};
-use self::kept::{Contents, Data, Kept};
-use self::step::{Sighting, Step, next_step};
+use self::cluster::{Cluster, Operation, PublishedCaBundle};
+use self::next_action::{NextAction, PublishedSince, next_action};
+use self::stored::{Data, SecretContents, StoredCertificates};
 use crate::config::CertificateConfig;
 
-/// How often both objects are looked at, give or take a tenth.
-const EVERY: Duration = Duration::from_secs(10);
-/// The same after a step or a failure; longer from time to time, where it goes on like that.
-const SOON: Duration = Duration::from_millis(100);
+/// The pause between two rounds, give or take a tenth.
+const POLL: Duration = Duration::from_secs(10);
+/// The first pause after an action or a failure; it grows to [`POLL`] while they continue.
+const RETRY: Duration = Duration::from_millis(100);
 
-/// What those that the API server is told of no more are counted as.
-const AUTHORITIES: &str = "authorities";
-/// Counts what failed, by operation.
+/// The label of `dropped_total` for CA certificates that were removed from the `caBundle`.
+const DROPPED: &str = "authorities";
+/// Counts failures, by operation.
 const ERRORS: &str = "certificate_errors_total";
 
-/// Keeps the certificate of the webhook, and what the API server is told of it.
-pub(crate) struct SelfManaged {
+/// Issues and rotates the certificate of the webhook, and publishes its CA.
+pub(crate) struct CertificateRotation {
     cluster: Cluster,
     names: CertificateNames,
     lifetime: Duration,
     store: CertificateStore,
-    /// The certificate that was given to the store last.
+    /// The certificate that was last put into the store.
     served: String,
-    sighting: Sighting,
-    complaints: Complaints,
+    published_since: PublishedSince,
+    failing: FailingOperations,
 }
 
-/// How a look ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Turn {
-    /// All is as it should be.
-    Quiet,
-    /// Something was written, or could not be: another look is due soon.
-    Again,
-}
-
-impl SelfManaged {
+impl CertificateRotation {
     pub(crate) fn new(client: Client, config: &CertificateConfig, store: CertificateStore) -> Self {
-        describe_counter!(ERRORS, "Steps of the certificate that failed.");
+        describe_counter!(ERRORS, "Operations on the self-managed certificate that failed.");
         for operation in Operation::ALL {
             counter!(ERRORS, "operation" => operation.as_str()).increment(0);
         }
-        counter!("dropped_total", "what" => AUTHORITIES).increment(0);
+        counter!("dropped_total", "what" => DROPPED).increment(0);
         Self {
             cluster: Cluster::new(client, config),
             names: config.all_names(),
             lifetime: config.lifetime(),
             store,
             served: String::new(),
-            sighting: Sighting::default(),
-            complaints: Complaints::default(),
+            published_since: PublishedSince::default(),
+            failing: FailingOperations::default(),
         }
     }
 
-    /// Looks at both objects from time to time, and makes the step that is due. Never ends.
+    /// Runs round after round. Never ends.
     pub(crate) async fn run(mut self) {
-        let mut backoff = Backoff::new(SOON, EVERY);
+        let mut backoff = Backoff::new(RETRY, POLL);
         loop {
-            let pause = match self.turn().await {
-                Turn::Again => backoff.delay(),
-                Turn::Quiet => {
-                    backoff.reset();
-                    jittered(EVERY)
-                }
+            let pause = if self.round().await {
+                backoff.reset();
+                jittered(POLL)
+            } else {
+                backoff.delay()
             };
             sleep(pause).await;
         }
     }
 
-    /// One look, and one step.
-    async fn turn(&mut self) -> Turn {
-        // In this order: what is written there later on is written for a Secret that is newer than
-        // what was read first, or is refused.
-        let told = self.cluster.told().await;
-        let told = self.complaints.hear(Operation::ReadConfiguration, told);
+    /// Reads both objects and executes the action that is due. Returns whether nothing is left to
+    /// do; otherwise the next round should follow soon.
+    async fn round(&mut self) -> bool {
+        // The configuration first: a caBundle that is published below then comes from a Secret that
+        // is newer than the configuration that it replaces, or the API server refuses it.
+        let published = self.cluster.published_ca_bundle().await;
+        let published = self.failing.record(Operation::ReadConfiguration, published);
         let secret = self.cluster.secret().await;
-        let Some(secret) = self.complaints.hear(Operation::ReadSecret, secret) else {
-            // What happened until the next look, nobody has seen.
-            self.sighting = Sighting::default();
-            return Turn::Again;
+        let Some(secret) = self.failing.record(Operation::ReadSecret, secret) else {
+            // Changes until the next round go unobserved.
+            self.published_since = PublishedSince::default();
+            return false;
         };
         let now = Time::now();
-        let kept = self.read(&secret, now);
-        let bundle = told.as_ref().map(|told| told.bundle.as_slice());
-        let told_for = self.sighting.look(bundle, &kept.bundle(), Instant::now());
-        let step = next_step(&kept, bundle, told_for, &self.names, now);
-        let is_quiet = step == Step::Nothing && told.is_some();
-        if is_quiet {
-            // What could not be written has been by another replica, or need not be any more.
-            self.complaints.settle(&[
+        let stored = self.read(&secret, now);
+        let pem = published.as_ref().map(|published| published.pem.as_slice());
+        let published_for = self.published_since.observe(pem, &stored.ca_bundle(), Instant::now());
+        let action = next_action(&stored, pem, published_for, &self.names, now);
+        let is_settled = action == NextAction::None && published.is_some();
+        if is_settled {
+            // Another replica did what failed here, or it is no longer necessary.
+            self.failing.resolve(&[
                 Operation::WriteSecret,
                 Operation::WriteConfiguration,
                 Operation::Issue,
             ]);
         }
-        let was_told = bundle.is_some_and(|bundle| bundle == kept.bundle().as_bytes());
-        let is_told = self.make(step, &kept, secret, told, now).await || was_told;
-        // Whoever is to be shown a new certificate hears of its authority before; but for the
-        // first one, and one in the place of one that nobody takes any more.
-        let is_needed = self.store.current().is_none_or(|current| current.is_expired(now));
-        if is_told || is_needed {
-            self.serve(&kept);
+        let was_published = pem.is_some_and(|pem| pem == stored.ca_bundle().as_bytes());
+        let is_published =
+            self.execute(action, &stored, secret, published, now).await || was_published;
+        // A new certificate is served only once its CA is published, unless there is no valid one
+        // that could be served until then.
+        let has_none = self.store.current().is_none_or(|current| current.is_expired(now));
+        if is_published || has_none {
+            self.serve(&stored);
         }
-        if is_quiet { Turn::Quiet } else { Turn::Again }
+        is_settled
     }
 
-    fn read(&mut self, secret: &Secret, now: Time) -> Kept {
+    fn read(&mut self, secret: &Secret, now: Time) -> StoredCertificates {
         let empty = Data::new();
-        let (kept, faults) = Kept::read(secret.data.as_ref().unwrap_or(&empty), now);
-        let words: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let read = if words.is_empty() {
+        let (stored, problems) =
+            StoredCertificates::read(secret.data.as_ref().unwrap_or(&empty), now);
+        let result = if problems.is_empty() {
             Ok(())
         } else {
-            Err(self.cluster.failed(Operation::Use, Problem::Other(words.join("; "))))
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Err(self.cluster.error(Operation::Use, problems.join("; ")))
         };
-        self.complaints.hear(Operation::Use, read);
-        kept
+        self.failing.record(Operation::Use, result);
+        stored
     }
 
-    /// Makes a step, and says whether it told the API server. One that fails is made again after
-    /// the next look, if it is still due.
-    async fn make(
+    /// Executes an action, and returns whether it published the `caBundle`. One that fails is
+    /// executed again in the next round, if it is still due.
+    async fn execute(
         &mut self,
-        step: Step,
-        kept: &Kept,
+        action: NextAction,
+        stored: &StoredCertificates,
         secret: Secret,
-        told: Option<Told>,
+        published: Option<PublishedCaBundle>,
         now: Time,
     ) -> bool {
-        let contents = match step {
-            Step::Nothing => None,
-            Step::PutBundle => return self.tell(told, kept, now).await,
-            Step::Issue => self.issue(kept, now).map(|issued| kept.issued(&issued, now)),
-            Step::Rotate => self.issue(kept, now).map(|issued| kept.with_next(&issued, now)),
-            Step::Promote => Some(kept.promoted(now)),
-            Step::Prune => Some(kept.pruned(now)),
+        let contents = match action {
+            NextAction::None => None,
+            NextAction::PublishCaBundle => return self.publish(published, stored, now).await,
+            NextAction::Issue => self.issue(stored, now).map(|issued| stored.issued(&issued, now)),
+            NextAction::Rotate => {
+                self.issue(stored, now).map(|issued| stored.with_next(&issued, now))
+            }
+            NextAction::Promote => Some(stored.promoted(now)),
+            NextAction::Prune => Some(stored.pruned(now)),
         };
         if let Some(contents) = contents {
-            self.write(step, secret, contents).await;
+            self.write(action, secret, contents).await;
         }
         false
     }
 
-    fn issue(&mut self, kept: &Kept, now: Time) -> Option<IssuedCertificate> {
-        let names = kept.next_names(&self.names);
+    fn issue(&mut self, stored: &StoredCertificates, now: Time) -> Option<IssuedCertificate> {
+        let names = stored.next_names(&self.names);
         let issued = OffsetDateTime::from_unix_timestamp(now.0)
             .map_err(|error| error.to_string())
-            .and_then(|now| issue(&names, now, self.lifetime).map_err(|error| error.to_string()));
-        let issued =
-            issued.map_err(|error| self.cluster.failed(Operation::Issue, Problem::Other(error)));
-        self.complaints.hear(Operation::Issue, issued)
+            .and_then(|now| issue(&names, now, self.lifetime).map_err(|error| error.to_string()))
+            .map_err(|reason| self.cluster.error(Operation::Issue, reason));
+        self.failing.record(Operation::Issue, issued)
     }
 
-    async fn write(&mut self, step: Step, secret: Secret, contents: Contents) {
+    async fn write(&mut self, action: NextAction, secret: Secret, contents: SecretContents) {
         let written = self.cluster.write_secret(secret, contents).await;
-        if self.complaints.hear_unless_conflict(Operation::WriteSecret, written).is_some() {
-            match step {
-                Step::Issue => info!("issued a certificate, since there was none to serve"),
-                Step::Rotate => info!("issued the certificate that is served next"),
-                Step::Promote => info!("the next certificate is served from now on"),
-                _ => info!("took out of the Secret what is of no use any more"),
+        if self.failing.record_write(Operation::WriteSecret, written).is_some() {
+            match action {
+                NextAction::Issue => info!("issued a certificate, as there was none to serve"),
+                NextAction::Rotate => info!("rotation: issued the next certificate"),
+                NextAction::Promote => {
+                    info!("rotation: serving the next certificate from now on");
+                }
+                _ => info!("removed expired or unusable certificates from the Secret"),
             }
         }
     }
 
-    async fn tell(&mut self, told: Option<Told>, kept: &Kept, now: Time) -> bool {
-        let Some(told) = told else { return false };
-        let written = self.cluster.tell(&told, kept.bundle()).await;
-        let written = self.complaints.hear_unless_conflict(Operation::WriteConfiguration, written);
-        if written.is_none() {
+    async fn publish(
+        &mut self,
+        published: Option<PublishedCaBundle>,
+        stored: &StoredCertificates,
+        now: Time,
+    ) -> bool {
+        let Some(published) = published else { return false };
+        let written = self.cluster.publish(&published, stored.ca_bundle()).await;
+        if self.failing.record_write(Operation::WriteConfiguration, written).is_none() {
             return false;
         }
-        info!("told the API server which authorities to trust");
-        let unknown = kept.unknown_of(&told.bundle, now);
-        if unknown > 0 {
-            counter!("dropped_total", "what" => AUTHORITIES).increment(unknown as u64);
+        info!("published the caBundle in the webhook configuration");
+        let removed = stored.missing_of(&published.pem, now);
+        if removed > 0 {
+            counter!("dropped_total", "what" => DROPPED).increment(removed as u64);
             warn!(
-                unknown,
-                "the API server trusted authorities that the Secret does not have; it does not \
-                 any more. If they are somebody's, put them into ca.crt of the Secret"
+                removed,
+                "the caBundle held CA certificates that ca.crt of the Secret does not have: they \
+                 are removed, and no longer trusted. To keep them, add them to ca.crt"
             );
         }
         true
     }
 
-    /// Gives what the Secret holds to the next handshake. What is served already goes on where
-    /// there is nothing.
-    fn serve(&mut self, kept: &Kept) {
-        let Some(leaf) = &kept.served else { return };
-        if leaf.pair.certificate == self.served {
+    /// Puts the stored certificate into the store. Without one, the last certificate stays.
+    fn serve(&mut self, stored: &StoredCertificates) {
+        let Some(PemPair { certificate, key }) = stored.served.as_ref().map(|served| &served.pair)
+        else {
+            return;
+        };
+        if *certificate == self.served {
             return;
         }
-        let set = self.store.set(leaf.pair.certificate.as_bytes(), leaf.pair.key.as_bytes());
-        let set = set.map_err(|error| {
-            self.cluster.failed(Operation::Serve, Problem::Other(error.to_string()))
-        });
-        if let Some(new) = self.complaints.hear(Operation::Serve, set) {
+        let set = self.store.set(certificate.as_bytes(), key.as_bytes());
+        let set = set.map_err(|error| self.cluster.error(Operation::Serve, error.to_string()));
+        if let Some(new) = self.failing.record(Operation::Serve, set) {
             let (serial, expires) = (new.serial, new.not_after);
             info!(serial, %expires, "serving a new certificate");
-            self.served.clone_from(&leaf.pair.certificate);
+            self.served.clone_from(certificate);
         }
     }
 }
 
-/// What is wrong at present, so that it is told once, and not at each look.
+/// The operations that fail at present, with the error that was logged: each is logged once, not in
+/// each round, and once more when it succeeds again.
 #[derive(Default)]
-struct Complaints(BTreeMap<Operation, String>);
+struct FailingOperations(BTreeMap<Operation, String>);
 
-impl Complaints {
-    /// Notes that nothing is left to be done of these.
-    fn settle(&mut self, operations: &[Operation]) {
+impl FailingOperations {
+    /// Operations that succeeded, or are no longer necessary.
+    fn resolve(&mut self, operations: &[Operation]) {
         for operation in operations {
             if self.0.remove(operation).is_some() {
-                info!(operation = operation.as_str(), "what failed before is in order again");
+                info!(operation = operation.as_str(), "an operation that failed has recovered");
             }
         }
     }
 
-    /// Takes in how something ended. What fails is counted, and told if that is new.
-    fn hear<T>(&mut self, operation: Operation, ended: Result<T, Failure>) -> Option<T> {
-        match ended {
+    /// Counts a failure, and logs it if it is new.
+    fn record<T>(&mut self, operation: Operation, result: Result<T, ClusterError>) -> Option<T> {
+        match result {
             Ok(value) => {
-                self.settle(&[operation]);
+                self.resolve(&[operation]);
                 Some(value)
             }
-            Err(failure) => {
-                counter!(ERRORS, "operation" => failure.operation.as_str()).increment(1);
-                let words = failure.to_string();
-                if self.0.get(&operation) != Some(&words) {
-                    warn!("{words}; what is served is served on");
-                    self.0.insert(operation, words);
+            Err(error) => {
+                counter!(ERRORS, "operation" => operation.as_str()).increment(1);
+                let error = error.to_string();
+                if self.0.get(&operation) != Some(&error) {
+                    warn!("{error}; the certificate that is served stays");
+                    self.0.insert(operation, error);
                 }
                 None
             }
         }
     }
 
-    /// The same for a write, where it is no failure that another replica was first.
-    fn hear_unless_conflict<T>(
+    /// The same for a write, where a conflict is no failure: another replica was first.
+    fn record_write<T>(
         &mut self,
         operation: Operation,
-        ended: Result<T, Failure>,
+        result: Result<T, ClusterError>,
     ) -> Option<T> {
-        match ended {
-            Err(failure) if failure.is_conflict() => None,
-            ended => self.hear(operation, ended),
+        match result {
+            Err(error) if error.kind == ErrorKind::Conflict => None,
+            result => self.record(operation, result),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What is kept, step by step: single cases here, whole lives in [`simulation`].
+//! Single cases, and whole lifetimes of several replicas in [`simulation`].
 
-mod kept;
-mod look;
+mod next_action;
+mod rounds;
 mod simulation;
-mod step;
+mod stored;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use policy_kube::certificate::{CertificateNames, IssuedCertificate, issue};
 use policy_runtime::tls::Time;
 use time::OffsetDateTime;
 
-use super::kept::{Contents, Data, Kept};
+use super::stored::{Data, SecretContents, StoredCertificates};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -20,7 +20,7 @@ fn names() -> CertificateNames {
     CertificateNames::of_service("policy-webhook", "kube-devops")
 }
 
-/// Valid for so many days from then on, and for the hour before.
+/// A certificate that is valid for so many days from `at`, and for the hour before.
 fn issued(at: Time, days: i64) -> IssuedCertificate {
     issued_for(&names(), at, days)
 }
@@ -30,20 +30,20 @@ fn issued_for(names: &CertificateNames, at: Time, days: i64) -> IssuedCertificat
     issue(names, OffsetDateTime::from_unix_timestamp(at.0).unwrap(), lifetime).unwrap()
 }
 
-/// A Secret with nothing but that.
-fn data(contents: Contents) -> Data {
+/// The data of a Secret with only these contents.
+fn data(contents: SecretContents) -> Data {
     let mut data = Data::new();
     contents.write(&mut data);
     data
 }
 
-fn read(data: &Data, now: Time) -> Kept {
-    let (kept, faults) = Kept::read(data, now);
-    assert_eq!(faults, []);
-    kept
+fn read(data: &Data, now: Time) -> StoredCertificates {
+    let (stored, problems) = StoredCertificates::read(data, now);
+    assert_eq!(problems, []);
+    stored
 }
 
-/// A Secret right after a first certificate was issued.
+/// The data right after the first certificate was issued.
 fn first(at: Time, days: i64) -> Data {
     data(read(&Data::new(), at).issued(&issued(at, days), at))
 }

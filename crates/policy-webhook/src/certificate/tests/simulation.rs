@@ -1,9 +1,9 @@
-//! Several replicas over months: with crashes, with looks that are old by the time of the write,
-//! and with API servers that hear of a change late.
+//! Several replicas over months: with crashes, with reads that are stale by the time of the write,
+//! and with API servers that observe a change late.
 //!
-//! Whatever they do in whatever order, a certificate that is served and valid is one that all API
-//! servers trust at that moment; but for the first one, which cannot wait, and the one that takes
-//! the place of one that expired because nobody looked for a third of its time.
+//! In whatever order they act, all API servers trust every valid certificate that is served. The
+//! exceptions are the first one, which cannot wait, and the successor of one that expired because no
+//! replica ran for a third of its lifetime.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -11,10 +11,10 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::certificate::step::{Sighting, Step, next_step};
+use crate::certificate::next_action::{NextAction, PublishedSince, next_action};
 
 const REPLICAS: usize = 3;
-/// An API server may go by what it was told so many seconds ago.
+/// An API server may use a `caBundle` that was published so many seconds ago.
 const LAG: i64 = 30;
 
 /// What happens next.
@@ -25,11 +25,11 @@ enum Event {
     /// A replica reads the configuration, and then the Secret.
     ReadConfiguration(usize),
     ReadSecret(usize),
-    /// It acts by what it has read, however long ago that was.
+    /// It acts on what it has read, however long ago.
     Act(usize),
-    /// It ends, and starts again.
+    /// It restarts.
     Crash(usize),
-    /// All replicas look and act for so many times, as they do where nothing is wrong.
+    /// All replicas run so many rounds without a fault.
     Calm(u8),
 }
 
@@ -47,7 +47,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..80)
 }
 
-/// An object, by the number of its state.
+/// An object with its version.
 struct Stored<T> {
     version: u64,
     value: T,
@@ -58,7 +58,7 @@ impl<T: Clone> Stored<T> {
         (self.version, self.value.clone())
     }
 
-    /// Takes a write by who has seen the present state.
+    /// Accepts a write that is based on the present version.
     fn write(&mut self, version: u64, value: T) -> bool {
         let is_taken = self.version == version;
         if is_taken {
@@ -71,13 +71,13 @@ impl<T: Clone> Stored<T> {
 #[derive(Default)]
 struct Replica {
     served: Option<Pem>,
-    told: Option<(u64, String)>,
-    /// The Secret, and when it was read: what is decided is decided then.
+    published: Option<(u64, String)>,
+    /// The Secret, and when it was read: the decision is made then.
     seen: Option<(u64, Data, Time)>,
-    sighting: Sighting,
+    published_since: PublishedSince,
 }
 
-/// A certificate with the end of its time.
+/// A certificate with its expiry.
 #[derive(Clone)]
 struct Pem {
     text: String,
@@ -89,15 +89,15 @@ struct World {
     now: Time,
     days: i64,
     secret: Stored<Data>,
-    told: Stored<String>,
-    /// What was told before, each until then.
-    told_before: VecDeque<(String, Time)>,
+    published: Stored<String>,
+    /// What was published before, each until that time.
+    published_before: VecDeque<(String, Time)>,
     replicas: [Replica; REPLICAS],
-    /// Who has signed which certificate.
+    /// The CA of each certificate.
     authorities: BTreeMap<String, String>,
-    /// A certificate was put in the place of nothing, and not everybody knows its authority yet.
+    /// There was no certificate before the stored one, and not every API server knows its CA yet.
     is_new: bool,
-    /// How often each step was made.
+    /// How often each action was executed.
     issues: usize,
     rotations: usize,
     promotions: usize,
@@ -110,8 +110,8 @@ impl World {
             now: START,
             days,
             secret: Stored { version: 1, value: Data::new() },
-            told: Stored { version: 1, value: String::new() },
-            told_before: VecDeque::new(),
+            published: Stored { version: 1, value: String::new() },
+            published_before: VecDeque::new(),
             replicas: Default::default(),
             authorities: BTreeMap::new(),
             is_new: true,
@@ -125,10 +125,10 @@ impl World {
         match event {
             Event::Wait(seconds) => self.wait(seconds),
             Event::ReadConfiguration(who) => {
-                self.replicas[who].told = Some(self.told.read());
+                self.replicas[who].published = Some(self.published.read());
                 self.replicas[who].seen = None;
             }
-            Event::ReadSecret(who) if self.replicas[who].told.is_some() => {
+            Event::ReadSecret(who) if self.replicas[who].published.is_some() => {
                 let (version, data) = self.secret.read();
                 self.replicas[who].seen = Some((version, data, self.now));
             }
@@ -140,68 +140,71 @@ impl World {
     }
 
     fn round(&mut self) {
-        (0..REPLICAS).for_each(|who| self.look(who));
+        (0..REPLICAS).for_each(|who| self.replica_round(who));
         self.wait(10);
     }
 
-    /// A look without anything in between.
-    fn look(&mut self, who: usize) {
+    /// A round of one replica without interruption.
+    fn replica_round(&mut self, who: usize) {
         self.happen(Event::ReadConfiguration(who));
         self.happen(Event::ReadSecret(who));
         self.happen(Event::Act(who));
         self.check();
     }
 
-    /// A twentieth of a certificate's time with a few looks of one replica at its end: it sees both
-    /// objects be the same, and that they still are.
-    fn go_on(&mut self, who: usize) {
+    /// A twentieth of a lifetime, then a few rounds of one replica, in which it observes for long
+    /// enough that the published CAs equal the stored ones.
+    fn idle_then_rounds(&mut self, who: usize) {
         self.wait(self.days * DAY / 20);
         for _ in 0..4 {
-            self.look(who);
+            self.replica_round(who);
             self.wait(70);
         }
     }
 
-    /// Nobody looks for so long, so at most one moment in between matters: the last.
+    /// No replica acts for so long, so only the last moment matters.
     fn wait(&mut self, seconds: i64) {
         self.now = later(self.now, seconds);
         let now = self.now;
-        self.told_before.retain(|(_, until)| later(*until, LAG) >= now);
+        self.published_before.retain(|(_, until)| later(*until, LAG) >= now);
     }
 
     fn act(&mut self, who: usize) {
         let replica = &mut self.replicas[who];
-        let (told, seen) = (replica.told.take(), replica.seen.take());
-        let (Some((version, told)), Some((seen, all, now))) = (told, seen) else { return };
-        let (kept, _) = Kept::read(&all, now);
+        let (published, seen) = (replica.published.take(), replica.seen.take());
+        let (Some((version, published)), Some((seen, all, now))) = (published, seen) else {
+            return;
+        };
+        let (stored, _) = StoredCertificates::read(&all, now);
         let clock = self.start + Duration::from_secs((now.0 - START.0).unsigned_abs());
-        let told_for = replica.sighting.look(Some(told.as_bytes()), &kept.bundle(), clock);
-        let step = next_step(&kept, Some(told.as_bytes()), told_for, &names(), now);
-        let contents = match step {
-            Step::Nothing => None,
-            Step::PutBundle => {
-                let before = (self.told.value.clone(), self.now);
-                if self.told.write(version, kept.bundle()) {
-                    self.told_before.push_back(before);
+        let published_for =
+            replica.published_since.observe(Some(published.as_bytes()), &stored.ca_bundle(), clock);
+        let action = next_action(&stored, Some(published.as_bytes()), published_for, &names(), now);
+        let contents = match action {
+            NextAction::None => None,
+            NextAction::PublishCaBundle => {
+                let before = (self.published.value.clone(), self.now);
+                if self.published.write(version, stored.ca_bundle()) {
+                    self.published_before.push_back(before);
                 }
                 None
             }
-            Step::Issue => Some(kept.issued(&self.issue(now), now)),
-            Step::Rotate => Some(kept.with_next(&self.issue(now), now)),
-            Step::Promote => Some(kept.promoted(now)),
-            Step::Prune => Some(kept.pruned(now)),
+            NextAction::Issue => Some(stored.issued(&self.issue(now), now)),
+            NextAction::Rotate => Some(stored.with_next(&self.issue(now), now)),
+            NextAction::Promote => Some(stored.promoted(now)),
+            NextAction::Prune => Some(stored.pruned(now)),
         };
         if let Some(contents) = contents {
             let mut new = all.clone();
             contents.write(&mut new);
             if self.secret.write(seen, new) {
-                self.is_new |= kept.served.is_none();
-                self.issues += usize::from(step == Step::Issue);
-                self.rotations += usize::from(step == Step::Rotate);
-                self.promotions += usize::from(step == Step::Promote);
+                self.is_new |= stored.served.is_none();
+                self.issues += usize::from(action == NextAction::Issue);
+                self.rotations += usize::from(action == NextAction::Rotate);
+                self.promotions += usize::from(action == NextAction::Promote);
             }
         }
-        if let Some(leaf) = kept.served {
+        if let Some(leaf) = stored.served {
             let served = Pem { text: leaf.pair.certificate, not_after: leaf.not_after };
             self.replicas[who].served = Some(served);
         }
@@ -214,11 +217,15 @@ impl World {
         issued
     }
 
-    /// Whether every API server trusts that certificate, whenever it has last heard.
+    /// Whether every API server trusts the certificate, whichever `caBundle` it uses.
     fn is_trusted(&self, certificate: &str) -> bool {
         let authority = &self.authorities[certificate];
-        let mut told = self.told_before.iter().map(|(told, _)| told).chain([&self.told.value]);
-        told.all(|told| told.contains(authority))
+        let mut published = self
+            .published_before
+            .iter()
+            .map(|(published, _)| published)
+            .chain([&self.published.value]);
+        published.all(|published| published.contains(authority))
     }
 
     fn check(&mut self) {
@@ -233,25 +240,25 @@ impl World {
 }
 
 #[test]
-fn who_stood_still_between_look_and_write_brings_nothing_back() {
+fn a_replica_suspended_between_read_and_write_restores_nothing() {
     let mut world = World::new(90);
     (0..8).for_each(|_| world.round());
     while world.rotations == 0 {
         world.wait(DAY);
-        world.look(1);
+        world.replica_round(1);
     }
-    // The API server is to be told of the new authority, by somebody who then stands still.
+    // A replica is about to publish the new CA, and is suspended.
     world.happen(Event::ReadConfiguration(0));
     world.happen(Event::ReadSecret(0));
     let seen = world.replicas[0].seen.clone();
-    assert_ne!(text(&seen.unwrap().1, "ca.crt"), world.told.value);
+    assert_ne!(text(&seen.unwrap().1, "ca.crt"), world.published.value);
     while world.promotions < 3 {
-        world.go_on(1);
+        world.idle_then_rounds(1);
     }
-    let told = world.told.value.clone();
+    let published = world.published.value.clone();
     world.happen(Event::Act(0));
     world.check();
-    assert_eq!(world.told.value, told);
+    assert_eq!(world.published.value, published);
 }
 
 proptest! {
@@ -261,7 +268,7 @@ proptest! {
     fn what_is_served_is_trusted_at_every_moment(events in events(), days in 1..100_i64) {
         let mut world = World::new(days);
         (0..8).for_each(|_| world.round());
-        prop_assert!(!world.is_new, "everybody knows the first authority");
+        prop_assert!(!world.is_new, "every API server knows the first CA");
         for event in events {
             world.happen(event);
             world.check();
@@ -269,24 +276,24 @@ proptest! {
     }
 
     #[test]
-    fn nothing_expires_where_one_replica_looks_now_and_then(
+    fn nothing_expires_where_one_replica_runs_now_and_then(
         order in prop::collection::vec(0..REPLICAS, 60),
         days in 2..100_i64,
     ) {
         let mut world = World::new(days);
         (0..8).for_each(|_| world.round());
         for who in order {
-            world.go_on(who);
-            (0..REPLICAS).for_each(|other| world.look(other));
+            world.idle_then_rounds(who);
+            (0..REPLICAS).for_each(|other| world.replica_round(other));
             let now = world.now;
             for replica in &world.replicas {
                 prop_assert!(replica.served.as_ref().is_some_and(|pem| pem.not_after > now));
             }
         }
         prop_assert_eq!(world.issues, 1);
-        // Three lives of a certificate, of which two thirds are used each time.
+        // Three lifetimes, of which two thirds are used each time.
         prop_assert!((3..=5).contains(&world.rotations), "{}", world.rotations);
-        prop_assert_eq!(world.promotions, world.rotations, "each step by one replica");
+        prop_assert_eq!(world.promotions, world.rotations, "each action by one replica");
         let authorities = text(&world.secret.value, "ca.crt").matches("BEGIN").count();
         prop_assert!(authorities <= 3, "{authorities}");
     }

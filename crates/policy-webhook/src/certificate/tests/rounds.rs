@@ -1,4 +1,4 @@
-//! The loop before a scripted API server: what it says, counts and goes on with.
+//! Rounds against a scripted API server.
 
 use k8s_openapi::ByteString;
 use policy_runtime::testing::{Script, respond, status_json};
@@ -6,17 +6,17 @@ use policy_runtime::tls::CertificateStore;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::certificate::{SelfManaged, Turn};
+use crate::certificate::CertificateRotation;
 use crate::config::CertificateConfig;
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/\
                              validatingwebhookconfigurations/kube-devops-policy-webhook";
 const SECRET: &str = "/api/v1/namespaces/kube-devops/secrets/policy-webhook-self-managed";
 
-fn managed(script: &Script) -> (SelfManaged, CertificateStore) {
+fn managed(script: &Script) -> (CertificateRotation, CertificateStore) {
     let store = CertificateStore::new();
     let config = CertificateConfig::default();
-    (SelfManaged::new(script.client(), &config, store.clone()), store)
+    (CertificateRotation::new(script.client(), &config, store.clone()), store)
 }
 
 fn configuration(bundle: &str) -> String {
@@ -53,7 +53,7 @@ fn serial(store: &CertificateStore) -> Option<String> {
 }
 
 #[tokio::test]
-async fn an_empty_secret_is_filled_then_told_of_and_served() {
+async fn an_empty_secret_is_filled_then_its_ca_published_then_the_certificate_served() {
     let all = first(Time::now(), 90);
     let script = Script::default()
         .answer(200, configuration(""))
@@ -65,95 +65,97 @@ async fn an_empty_secret_is_filled_then_told_of_and_served() {
         .answer(200, configuration(&text(&all, "ca.crt")))
         .answer(200, secret(&all));
     let (mut managed, store) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Again);
-    assert_eq!(serial(&store), None, "nobody knows of it yet");
-    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(!managed.round().await);
+    assert_eq!(serial(&store), None, "its CA is not published yet");
+    assert!(!managed.round().await);
     assert!(serial(&store).is_some());
-    assert_eq!(managed.turn().await, Turn::Quiet);
+    assert!(managed.round().await);
     let apply = format!("{CONFIGURATION}?&force=true&fieldManager=policy-webhook");
     let put = format!("{SECRET}?&fieldManager=policy-webhook");
-    let look = [CONFIGURATION, SECRET];
-    let expected = [&look[..], &[put.as_str()], &look, &[apply.as_str()], &look].concat();
+    let read = [CONFIGURATION, SECRET];
+    let expected = [&read[..], &[put.as_str()], &read, &[apply.as_str()], &read].concat();
     assert_eq!(script.calls(), expected);
 }
 
 #[tokio::test]
-async fn what_is_trusted_is_served_until_the_api_server_knows_of_what_is_new() {
+async fn the_old_certificate_is_served_until_the_new_ca_is_published() {
     let [all, other] = [first(Time::now(), 90), first(Time::now(), 90)];
-    let told = || configuration(&text(&all, "ca.crt"));
+    let published = || configuration(&text(&all, "ca.crt"));
     let forbidden = status_json(403, "Forbidden", "no");
     let script = Script::default()
-        .answer(200, told())
+        .answer(200, published())
         .answer(200, secret(&all))
-        .answer(200, told())
+        .answer(200, published())
         .answer(200, secret(&other))
         .answer(403, forbidden)
-        .answer(200, told())
+        .answer(200, published())
         .answer(200, secret(&other))
         .answer(200, configuration(&text(&other, "ca.crt")));
     let (mut managed, store) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Quiet);
+    assert!(managed.round().await);
     let served = serial(&store);
-    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(!managed.round().await);
     assert_eq!(serial(&store), served);
-    assert!(!managed.complaints.0.is_empty());
-    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(!managed.failing.0.is_empty());
+    assert!(!managed.round().await);
     assert!(serial(&store).is_some() && serial(&store) != served);
-    assert!(managed.complaints.0.is_empty());
+    assert!(managed.failing.0.is_empty());
 }
 
 #[tokio::test]
-async fn who_is_second_reads_again_and_says_nothing() {
+async fn a_conflict_is_no_failure() {
     let script = Script::default()
         .answer(200, configuration(""))
         .answer(200, secret(&Data::new()))
         .answer(409, status_json(409, "Conflict", "the object has been modified"));
     let (mut managed, store) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(!managed.round().await);
     assert_eq!(serial(&store), None);
-    assert!(managed.complaints.0.is_empty());
+    assert!(managed.failing.0.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_served_goes_on_where_the_secret_is_gone_or_no_secret() {
+async fn the_certificate_is_served_on_where_the_secret_is_missing_or_unreadable() {
     let all = first(Time::now(), 90);
-    let told = || configuration(&text(&all, "ca.crt"));
+    let published = || configuration(&text(&all, "ca.crt"));
     let gone = status_json(404, "NotFound", "secrets not found");
     let key = text(&all, "tls.key");
     let script = Script::default()
-        .answer(200, told())
+        .answer(200, published())
         .answer(200, secret(&all))
-        .answer(200, told())
+        .answer(200, published())
         .answer(404, gone)
-        .answer(200, told())
-        // What is no Secret, with a key in it, such as a proxy might answer that changes things.
+        .answer(200, published())
+        // Not a Secret, but with a key in it, as a faulty proxy might answer.
         .answer(200, json!({ "data": { "tls.key": [key] } }).to_string())
-        .answer(200, told())
+        .answer(200, published())
         .answer(200, secret(&all));
     let (mut managed, store) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Quiet);
+    assert!(managed.round().await);
     let served = serial(&store);
     assert!(served.is_some());
     let mut words = Vec::new();
     for _ in 0..2 {
-        assert_eq!(managed.turn().await, Turn::Again);
-        words.extend(managed.complaints.0.values().cloned());
+        assert!(!managed.round().await);
+        words.extend(managed.failing.0.values().cloned());
         assert_eq!(serial(&store), served);
     }
     let object = "kube-devops/policy-webhook-self-managed";
     assert_eq!(
         words,
         [
-            format!("cannot read the Secret {object}: there is none; apply the installation again"),
-            format!("cannot read the Secret {object}: the answer is none that can be read"),
+            format!(
+                "cannot read the Secret {object}: secrets not found; apply the installation again"
+            ),
+            format!("cannot read the Secret {object}: the answer cannot be decoded"),
         ]
     );
-    assert_eq!(managed.turn().await, Turn::Quiet);
-    assert!(managed.complaints.0.is_empty());
+    assert!(managed.round().await);
+    assert!(managed.failing.0.is_empty());
 }
 
 #[tokio::test]
-async fn without_a_configuration_it_serves_and_says_what_is_missing() {
+async fn without_a_configuration_it_serves_and_names_what_is_missing() {
     let all = first(Time::now(), 90);
     let other = configuration("").replace("validate.devops", "another");
     let script = Script::default()
@@ -162,28 +164,29 @@ async fn without_a_configuration_it_serves_and_says_what_is_missing() {
         .answer(200, other)
         .answer(200, secret(&all));
     let (mut managed, store) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Again);
+    assert!(!managed.round().await);
     assert!(serial(&store).is_some());
-    let told = |managed: &SelfManaged| managed.complaints.0.values().cloned().collect::<Vec<_>>();
+    let errors =
+        |managed: &CertificateRotation| managed.failing.0.values().cloned().collect::<Vec<_>>();
     let object = "cannot read the ValidatingWebhookConfiguration kube-devops-policy-webhook";
-    let again = "`policyctl webhook install-config` makes it";
-    assert_eq!(told(&managed), [format!("{object}: there is none; {again}")]);
-    assert_eq!(managed.turn().await, Turn::Again);
+    let again = "`policyctl webhook install-config` creates it";
+    assert_eq!(errors(&managed), [format!("{object}: not found; {again}")]);
+    assert!(!managed.round().await);
     assert_eq!(
-        told(&managed),
+        errors(&managed),
         [format!("{object}: it has no webhook validate.devops.stochastic.io; {again}")]
     );
     assert_eq!(script.remaining(), 0);
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_told_in_the_words_of_the_server() {
+async fn a_missing_permission_is_reported_in_the_words_of_the_server() {
     let words = "secrets \"policy-webhook-self-managed\" is forbidden";
     let script = Script::default()
         .answer(200, configuration(""))
         .answer_with(move |_| respond(403, status_json(403, "Forbidden", words)));
     let (mut managed, _) = managed(&script);
-    assert_eq!(managed.turn().await, Turn::Again);
-    let told: Vec<_> = managed.complaints.0.values().cloned().collect();
-    assert!(told[0].ends_with(words), "{told:?}");
+    assert!(!managed.round().await);
+    let errors: Vec<_> = managed.failing.0.values().cloned().collect();
+    assert!(errors[0].ends_with(words), "{errors:?}");
 }
