@@ -74,12 +74,9 @@ pub enum IssueError {
     /// The end is after the year 9999.
     #[error("a certificate cannot be valid for {days} days")]
     Lifetime { days: u64 },
-    /// The system has no random numbers.
-    #[error("cannot generate the key of the {certificate}")]
-    Key { certificate: &'static str, source: rcgen::Error },
-    /// The signature failed.
-    #[error("cannot sign the {certificate} certificate")]
-    Sign { certificate: &'static str, source: rcgen::Error },
+    /// The system has no random numbers, for example.
+    #[error("cannot generate the key of a certificate, or sign it")]
+    Sign(#[from] rcgen::Error),
 }
 
 /// When a certificate is valid.
@@ -101,16 +98,12 @@ pub fn issue(
     lifetime: Duration,
 ) -> Result<IssuedCertificate, IssueError> {
     let validity = validity(now, lifetime)?;
-    let (params, key) = (authority(validity), new_key("CA")?);
-    let certificate = params
-        .self_signed(&key)
-        .map_err(|source| IssueError::Sign { certificate: "CA", source })?;
+    let (params, key) = (authority(validity), KeyPair::generate()?);
+    let certificate = params.self_signed(&key)?;
     let authority = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
     let issuer = Issuer::new(params, key);
-    let (params, key) = (server(names, validity)?, new_key("server")?);
-    let certificate = params
-        .signed_by(&key, &issuer)
-        .map_err(|source| IssueError::Sign { certificate: "server", source })?;
+    let (params, key) = (server(names, validity)?, KeyPair::generate()?);
+    let certificate = params.signed_by(&key, &issuer)?;
     let server = PemPair { certificate: certificate.pem(), key: key.serialize_pem() };
     Ok(IssuedCertificate { authority, server, not_after: validity.until })
 }
@@ -131,10 +124,6 @@ fn validity(now: OffsetDateTime, lifetime: Duration) -> Result<Validity, IssueEr
         .and_then(|lifetime| now.checked_add(lifetime))
         .ok_or_else(too_long)?;
     Ok(Validity { from: now - BACK_DATED, until })
-}
-
-fn new_key(certificate: &'static str) -> Result<KeyPair, IssueError> {
-    KeyPair::generate().map_err(|source| IssueError::Key { certificate, source })
 }
 
 fn authority(validity: Validity) -> CertificateParams {

@@ -65,7 +65,7 @@ pub fn main<C: Configuration + 'static>(
         Ok(logs) => logs,
         Err(problem) => {
             // There is no log yet.
-            let _ = writeln!(io::stderr(), "{}: {problem}", about.name);
+            let _ = writeln!(io::stderr(), "{}: {problem:#}", about.name);
             return ExitCode::FAILURE;
         }
     };

@@ -6,9 +6,11 @@ use std::io::{self, IsTerminal as _};
 use std::panic::PanicHookInfo;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -20,29 +22,6 @@ use crate::poll::poll;
 
 /// How often the configuration file is read.
 const POLL: Duration = Duration::from_secs(10);
-
-/// Why logging could not be started or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum LogsError {
-    /// The level is empty.
-    #[error("must not be empty")]
-    Empty,
-    /// A single word that is not a level. `EnvFilter` would read it as a module, and log nothing
-    /// else.
-    #[error(
-        "`{0}` is not a level (off, error, warn, info, debug, trace; for a module `module=level`)"
-    )]
-    NoLevel(String),
-    /// `EnvFilter` refuses it.
-    #[error("is not a valid filter: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Logging was started before.
-    #[error("logging is already started")]
-    Started(#[from] tracing::subscriber::SetGlobalDefaultError),
-    /// The subscriber is gone.
-    #[error("the level cannot be changed: {0}")]
-    Reload(#[from] reload::Error),
-}
 
 /// The logs of this process.
 #[derive(Clone, Debug)]
@@ -58,11 +37,13 @@ impl Logs {
     ///
     /// # Errors
     /// The level is wrong, or logging was started before.
-    pub fn start(config: &LogConfig) -> Result<Self, LogsError> {
+    pub fn start(config: &LogConfig) -> anyhow::Result<Self> {
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_coloured = io::stderr().is_terminal() && !is_plain;
-        let (subscriber, logs) = Self::new(config, is_coloured, io::stderr)?;
-        tracing::subscriber::set_global_default(subscriber)?;
+        let (subscriber, logs) =
+            Self::new(config, is_coloured, io::stderr).map_err(anyhow::Error::msg)?;
+        tracing::subscriber::set_global_default(subscriber)
+            .context("logging is already started")?;
         std::panic::set_hook(Box::new(log_panic));
         Ok(logs)
     }
@@ -71,7 +52,7 @@ impl Logs {
         config: &LogConfig,
         is_coloured: bool,
         writer: W,
-    ) -> Result<(impl Subscriber + Send + Sync + use<W>, Self), LogsError>
+    ) -> Result<(impl Subscriber + Send + Sync + use<W>, Self), String>
     where
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
@@ -94,8 +75,8 @@ impl Logs {
     ///
     /// # Errors
     /// The level is wrong; the old one stays.
-    pub fn set_level(&self, level: &str) -> Result<(), LogsError> {
-        Ok(self.filter.reload(filter(level)?)?)
+    pub fn set_level(&self, level: &str) -> Result<(), String> {
+        self.filter.reload(filter(level)?).map_err(|error| error.to_string())
     }
 }
 
@@ -131,23 +112,28 @@ where
 }
 
 /// The filter of a level such as `info` or `warn,my_module=debug`.
-pub(crate) fn filter(level: &str) -> Result<EnvFilter, LogsError> {
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
     if level.trim().is_empty() {
-        return Err(LogsError::Empty);
+        return Err("must not be empty".to_owned());
     }
     // A comma inside `[span{..}]` separates no directives.
     let parts = level.split(',').map(str::trim).filter(|_| !level.contains('['));
     let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
     let is_no_level = |part: &&str| !part.contains('=') && !is_level(part);
     if let Some(part) = parts.clone().find(is_no_level) {
-        return Err(LogsError::NoLevel(part.to_owned()));
+        // `EnvFilter` would read the word as a module, and log nothing else.
+        return Err(format!(
+            "`{part}` is not a level (off, error, warn, info, debug, trace; for a module \
+             `module=level`)"
+        ));
     }
-    let filter = EnvFilter::builder().parse(level)?;
+    let invalid = |error: ParseError| format!("is not a valid filter: {error}");
+    let filter = EnvFilter::builder().parse(level).map_err(invalid)?;
     // kube-client logs each failed request as an error; the callers log it with its operation.
     if level.contains("kube_client") {
         return Ok(filter);
     }
-    Ok(filter.add_directive("kube_client::client::builder=off".parse()?))
+    Ok(filter.add_directive("kube_client::client::builder=off".parse().map_err(invalid)?))
 }
 
 /// Logs a panic as one event: log collectors cannot parse the lines of the default hook.

@@ -45,7 +45,6 @@ mod args;
 mod keys;
 mod layers;
 mod lease;
-mod names;
 mod problem;
 mod runtime;
 mod schema;

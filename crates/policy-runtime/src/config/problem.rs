@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use policy_kube::names::{is_label, is_subdomain};
+
 /// One thing that is wrong; one line when printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -58,5 +60,24 @@ impl Problems {
     /// was set last.
     pub fn add(&mut self, keys: &[&'static str], what: impl Into<String>) {
         self.0.push((keys.to_vec(), what.into()));
+    }
+
+    /// Checks a name of a namespace or Service (RFC 1123 label).
+    pub fn check_label(&mut self, key: &'static str, name: &str) {
+        self.check_name(key, name, is_label);
+    }
+
+    /// Checks a name of another object (RFC 1123 subdomain).
+    pub fn check_subdomain(&mut self, key: &'static str, name: &str) {
+        self.check_name(key, name, is_subdomain);
+    }
+
+    fn check_name(&mut self, key: &'static str, name: &str, is_name: fn(&str) -> bool) {
+        if name.is_empty() {
+            self.add(&[key], "must not be empty");
+        } else if !is_name(name) {
+            let what = "is not a Kubernetes name (lower case letters, digits and `-`)";
+            self.add(&[key], format!("`{name}` {what}"));
+        }
     }
 }

@@ -90,7 +90,7 @@ impl RuntimeConfig {
     /// Adds what the schema cannot express.
     pub(super) fn check(&self, problems: &mut Problems) {
         if let Err(error) = telemetry::filter(&self.log.level) {
-            problems.add(&["log.level"], error.to_string());
+            problems.add(&["log.level"], error);
         }
         let ShutdownConfig { grace_seconds: grace, drain_seconds: drain } = self.shutdown;
         if drain >= grace {

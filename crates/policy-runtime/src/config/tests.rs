@@ -226,11 +226,11 @@ fn each_wrong_value_of_a_file_is_reported() {
         ("lease: {name: ''}", "lease.name: must not be empty"),
         (
             "lease: {name: My Lease}",
-            "lease.name: `My Lease` is no name in Kubernetes (lower case letters, digits and `-`)",
+            "lease.name: `My Lease` is not a Kubernetes name (lower case letters, digits and `-`)",
         ),
         (
             "lease: {namespace: a.b}",
-            "lease.namespace: `a.b` is no name in Kubernetes (lower case letters, digits and `-`)",
+            "lease.namespace: `a.b` is not a Kubernetes name (lower case letters, digits and `-`)",
         ),
         (
             "lease: {durationSeconds: 15s}",

@@ -92,7 +92,7 @@ impl Election {
 
     /// Sends the requests that are due; returns the time of the next round.
     async fn round(&mut self) -> Instant {
-        let jitter = self.timing.retry().mul_f64(fastrand::f64() / 10.0);
+        let jitter = self.timing.retry.mul_f64(fastrand::f64() / 10.0);
         self.tracker.begin(Instant::now(), jitter);
         loop {
             // Also a leadership that ended by time.

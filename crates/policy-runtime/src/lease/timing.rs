@@ -1,4 +1,4 @@
-//! The three durations of an election, and what has to hold between them.
+//! The three durations of an election, and the rules between them.
 
 use std::time::Duration;
 
@@ -7,16 +7,19 @@ use std::time::Duration;
 /// the Lease states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    duration: Duration,
-    renew_deadline: Duration,
-    retry: Duration,
+    /// For how long after the last renewal no other candidate takes over.
+    pub(super) duration: Duration,
+    /// For how long after its last renewal a leader leads.
+    pub(super) renew_deadline: Duration,
+    /// The time between two attempts; up to a tenth is added at random.
+    pub(super) retry: Duration,
 }
 
 /// Why three durations do not make a [`Timing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the texts name")]
 pub enum TimingError {
-    /// The leader has to have stopped well before another candidate may take over.
+    /// A leader must stop well before another candidate may take over.
     #[error(
         "the renew deadline of {renew_deadline:?} is too long for a lease duration of \
          {duration:?}: at most 4/5 of it, {longest:?}"
@@ -31,8 +34,8 @@ pub enum TimingError {
 }
 
 impl Timing {
-    /// Checks that a leader stops before others take over, and has more than one attempt to renew
-    /// until then.
+    /// Checks that a leader stops before another candidate takes over, and has more than one attempt
+    /// to renew until then.
     ///
     /// # Errors
     /// Says which durations do not fit together.
@@ -50,24 +53,6 @@ impl Timing {
             return Err(TimingError::Attempts { renew_deadline, retry, shortest });
         }
         Ok(Self { duration, renew_deadline, retry })
-    }
-
-    /// For how long after the last renewal no other candidate takes over.
-    #[must_use]
-    pub fn duration(self) -> Duration {
-        self.duration
-    }
-
-    /// For how long after its last renewal a leader leads.
-    #[must_use]
-    pub fn renew_deadline(self) -> Duration {
-        self.renew_deadline
-    }
-
-    /// The time from one attempt to the next; up to a tenth is added at random.
-    #[must_use]
-    pub fn retry(self) -> Duration {
-        self.retry
     }
 
     /// The duration as a Lease states it: in seconds, rounded up.

@@ -111,7 +111,7 @@ impl Tracker {
 
     /// Starts a round; the next one is due a retry period and `jitter` later.
     pub(super) fn begin(&mut self, now: Instant, jitter: Duration) {
-        let next = now + self.timing.retry() + jitter;
+        let next = now + self.timing.retry + jitter;
         self.round = Round { may_read: true, may_write: true, next };
     }
 
@@ -135,7 +135,7 @@ impl Tracker {
 
     /// The deadline of a request that is sent now: an answer after the leadership's end is useless.
     pub(super) fn deadline(&self, now: Instant) -> Instant {
-        let limit = now + REQUEST.min(self.timing.renew_deadline());
+        let limit = now + REQUEST.min(self.timing.renew_deadline);
         self.leadership(now).map_or(limit, |leadership| limit.min(leadership.until))
     }
 
@@ -164,7 +164,7 @@ impl Tracker {
             // An admission webhook, say, wrote another holder.
             return self.read(Some(state), now);
         }
-        let until = sent + self.timing.renew_deadline();
+        let until = sent + self.timing.renew_deadline;
         self.leadership = Some(Leadership { term: state.transitions, until });
         self.observed = Some(Observed { state, since: now, is_ours: true });
         self.is_current = true;
@@ -233,7 +233,7 @@ impl Tracker {
     fn expiry(&self) -> Option<Instant> {
         let observed = self.observed.as_ref().filter(|observed| !observed.is_ours)?;
         observed.state.holder.as_ref()?;
-        Some(observed.since + observed.state.duration.max(self.timing.duration()))
+        Some(observed.since + observed.state.duration.max(self.timing.duration))
     }
 
     /// When the next round starts: earlier where the holder's time ends earlier, so that neither a

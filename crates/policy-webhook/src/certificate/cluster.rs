@@ -89,19 +89,16 @@ pub(crate) struct PublishedCaBundle {
 /// Both objects, by their names.
 pub(crate) struct Cluster {
     client: Client,
-    namespace: String,
-    secret: String,
-    configuration: String,
+    config: CertificateConfig,
 }
 
 impl Cluster {
     pub(crate) fn new(client: Client, config: &CertificateConfig) -> Self {
-        let CertificateConfig { namespace, secret, configuration, .. } = config.clone();
-        Self { client, namespace, secret, configuration }
+        Self { client, config: config.clone() }
     }
 
     pub(crate) async fn secret(&self) -> Result<Secret, ClusterError> {
-        let request = self.secrets().get(&self.secret, &GetParams::default());
+        let request = self.secrets().get(&self.config.secret, &GetParams::default());
         self.call(Operation::ReadSecret, request).await
     }
 
@@ -117,12 +114,12 @@ impl Cluster {
             .map_err(|error| self.error(operation, error.to_string()))?;
         let parameters =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        self.call(operation, self.secrets().replace(&self.secret, &parameters, body)).await
+        self.call(operation, self.secrets().replace(&self.config.secret, &parameters, body)).await
     }
 
     pub(crate) async fn published_ca_bundle(&self) -> Result<PublishedCaBundle, ClusterError> {
         let operation = Operation::ReadConfiguration;
-        let request = configurations().get(&self.configuration, &GetParams::default());
+        let request = configurations().get(&self.config.configuration, &GetParams::default());
         let found: ValidatingWebhookConfiguration = self.call(operation, request).await?;
         let webhook = found.webhooks.into_iter().flatten().find(|one| one.name == WEBHOOK_NAME);
         let webhook = webhook.ok_or_else(|| {
@@ -144,7 +141,7 @@ impl Cluster {
     ) -> Result<ValidatingWebhookConfiguration, ClusterError> {
         let patch = Patch::Apply(self.ca_bundle_patch(published, ca_bundle));
         let parameters = PatchParams::apply(MANAGER).force();
-        let request = configurations().patch(&self.configuration, &parameters, &patch);
+        let request = configurations().patch(&self.config.configuration, &parameters, &patch);
         self.call(Operation::WriteConfiguration, request).await
     }
 
@@ -158,7 +155,7 @@ impl Cluster {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingWebhookConfiguration",
             "metadata": {
-                "name": self.configuration,
+                "name": self.config.configuration,
                 "uid": published.uid,
                 "resourceVersion": published.version,
             },
@@ -174,14 +171,14 @@ impl Cluster {
     fn describe(&self, operation: Operation) -> String {
         let words = operation.in_words();
         if operation.is_about_configuration() {
-            format!("cannot {words} {}", self.configuration)
+            format!("cannot {words} {}", self.config.configuration)
         } else {
-            format!("cannot {words} {}/{}", self.namespace, self.secret)
+            format!("cannot {words} {}/{}", self.config.namespace, self.config.secret)
         }
     }
 
     fn secrets(&self) -> kube::core::Request {
-        kube::core::Request::new(Secret::url_path(&(), Some(&self.namespace)))
+        kube::core::Request::new(Secret::url_path(&(), Some(&self.config.namespace)))
     }
 
     /// kube-client's own decoding would log an answer that cannot be decoded, with the private key

@@ -240,7 +240,7 @@ impl World {
         let candidate = &mut self.candidates[index];
         candidate.rounds += 1;
         let percent = candidate.plan.jitter[candidate.rounds % candidate.plan.jitter.len()];
-        let jitter = candidate.plan.timing.retry() / 5 * u32::from(percent) / 100;
+        let jitter = candidate.plan.timing.retry / 5 * u32::from(percent) / 100;
         let now = candidate.at(self.now);
         candidate.tracker.begin(now, jitter);
         self.step(index);
@@ -255,7 +255,7 @@ impl World {
             NextRequest::Write(claim) => Request::Claim {
                 claim,
                 identity: Arc::clone(&candidate.identity),
-                duration: candidate.plan.timing.duration(),
+                duration: candidate.plan.timing.duration,
             },
             NextRequest::NotBefore(next) => {
                 let (when, life) = (candidate.when(next).max(self.now), candidate.life);
