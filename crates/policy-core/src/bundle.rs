@@ -1,4 +1,4 @@
-//! Ready-made policies, kept as data and compiled in.
+//! Bundles: ready-made policies, stored as YAML and compiled in.
 
 use std::sync::LazyLock;
 
@@ -11,9 +11,9 @@ use crate::policy::CompiledPolicy;
 /// A ready-made policy.
 #[derive(Debug)]
 pub struct Bundle {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it is for, in a few words.
+    /// Its purpose in a few words.
     pub title: String,
     /// The policy.
     pub spec: DevOpsPolicySpec,

@@ -1,9 +1,9 @@
-//! A list that keeps so many members at most and counts the rest.
+//! A list with a maximum length, which counts the members that it dropped.
 
 use std::cmp::Ordering;
 
-/// Keeps the first members in its order. Which ones these are does not depend on the order in
-/// which they came, nor on which of them were gathered apart.
+/// Keeps the first members by the given order, independent of the order in which they are added and
+/// of how lists are merged.
 #[derive(Debug)]
 pub(crate) struct Capped<T> {
     most: usize,
@@ -17,7 +17,7 @@ impl<T> Capped<T> {
         Self { most, order, kept: Vec::new(), cut: 0 }
     }
 
-    /// Takes in more. Half as many as are kept may gather before they are sorted and cut.
+    /// Adds members. The list is sorted and cut when it is longer than the maximum by half.
     pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
         self.kept.extend(more);
         if self.kept.len() > self.most + self.most / 2 {
@@ -25,7 +25,7 @@ impl<T> Capped<T> {
         }
     }
 
-    /// Takes in a list of the same order and size.
+    /// Adds the members of a list with the same order and maximum.
     pub(crate) fn merge(&mut self, other: Self) {
         self.cut += other.cut;
         self.extend(other.kept);
@@ -35,7 +35,7 @@ impl<T> Capped<T> {
         self.kept.is_empty() && self.cut == 0
     }
 
-    /// The members kept, sorted, and how many were cut.
+    /// The members, sorted, and how many were dropped.
     pub(crate) fn finish(mut self) -> (Vec<T>, u64) {
         self.cut();
         (self.kept, self.cut)

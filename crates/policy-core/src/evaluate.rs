@@ -21,7 +21,8 @@ pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> 
     }
     evaluation.is_counted = true;
     for (check, enabled) in policy.enabled() {
-        let mut sink = Sink { check, severity: enabled.severity, evaluation: &mut evaluation };
+        let mut sink =
+            FindingSink { check, severity: enabled.severity, evaluation: &mut evaluation };
         check.check().evaluate(pod, enabled.limit, now.as_second(), &mut sink);
     }
     evaluation
@@ -93,13 +94,13 @@ pub struct Due {
 }
 
 /// Collects the findings of a check.
-pub struct Sink<'a> {
+pub struct FindingSink<'a> {
     check: CheckId,
     severity: Severity,
     evaluation: &'a mut Evaluation,
 }
 
-impl Sink<'_> {
+impl FindingSink<'_> {
     /// Adds a finding about the container at that index.
     pub fn container(&mut self, index: usize, count: u32) {
         self.push(Some(index), count);

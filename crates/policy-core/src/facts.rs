@@ -19,10 +19,10 @@ use crate::view::{
 };
 use crate::workload::{ObjectKind, Workload};
 
-/// Shown as the name of an object that has none. The API server would refuse it.
+/// The displayed name of an object without a name, which the API server would refuse.
 const UNNAMED: &str = "(unnamed)";
-/// The longest image reference that is kept; a registry accepts no longer one. A name has at most
-/// 255 characters, a tag 128, a digest 135.
+/// The longest image reference that is stored, in characters; no registry accepts a longer one. A
+/// name has at most 255 characters, a tag 128, a digest 135.
 const MAX_IMAGE: usize = 520;
 
 /// The facts of one pod or pod template, with its identity.
@@ -60,7 +60,7 @@ pub struct ContainerFacts {
     pub name: Arc<str>,
     /// Which sort of container it is.
     pub role: ContainerRole,
-    /// What its image reference says.
+    /// Whether its image is pinned.
     pub image: ImageFact,
     /// Whether the kubelet restarts it whenever it ends. A container that may end needs no probes.
     pub restarts_always: bool,
@@ -110,7 +110,7 @@ impl ContainerRole {
     }
 }
 
-/// What an image reference says about the image that will run.
+/// Whether an image is pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFact {
     /// There is no reference. Something else fills it in.
@@ -264,7 +264,7 @@ fn facts(
     }
 }
 
-/// What all containers of a pod have in common.
+/// The settings of a pod that apply to all its containers.
 struct PodSettings<'a> {
     restarts_always: bool,
     resources: &'a ResourcesView,

@@ -1,4 +1,4 @@
-//! Image references, as the distribution project's grammar has them:
+//! Image references by the grammar of the distribution project:
 //! <https://github.com/distribution/reference/blob/main/reference.go>.
 
 use memchr::{memchr, memrchr};
@@ -6,7 +6,7 @@ use memchr::{memchr, memrchr};
 /// A parsed image reference, `[registry/]repository[:tag][@digest]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageReference<'a> {
-    /// Host and optional port; `None` where the runtime's default registry is meant.
+    /// Host and optional port; `None` for the default registry of the container runtime.
     pub registry: Option<&'a str>,
     /// The path below the registry, such as `library/nginx`.
     pub repository: &'a str,
@@ -16,7 +16,7 @@ pub struct ImageReference<'a> {
     pub digest: Option<&'a str>,
 }
 
-/// Longest name (registry and repository) that a registry takes.
+/// The longest name (registry and repository) that a registry accepts.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 
@@ -40,7 +40,7 @@ impl<'a> ImageReference<'a> {
             && is_path(repository)
             && tag.is_none_or(is_tag)
             && digest.is_none_or(is_digest)
-            // 64 hexadecimal digits alone are an image id, which no runtime takes for a name.
+            // 64 hexadecimal digits alone are an image id, which no runtime accepts as a name.
             && !(text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
         valid.then_some(Self { registry, repository, tag, digest })
     }

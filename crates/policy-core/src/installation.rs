@@ -1,4 +1,4 @@
-//! Names and limits that the installed objects and the services have to agree on.
+//! Names and limits that installed objects and services share.
 
 /// The namespace of the platform and of its Leases.
 pub const NAMESPACE: &str = "kube-devops";
@@ -9,10 +9,11 @@ pub const WEBHOOK_SERVICE: &str = "policy-webhook";
 /// The `ValidatingWebhookConfiguration`.
 pub const WEBHOOK_CONFIGURATION: &str = "kube-devops-policy-webhook";
 
-/// The webhook in its configuration; metrics and audit logs of the API server have this name.
+/// The name of the webhook within its configuration, also in metrics and audit logs of the API
+/// server.
 pub const WEBHOOK_NAME: &str = "validate.devops.stochastic.io";
 
-/// The webhook's `timeoutSeconds`: how long the API server waits for an answer.
+/// The webhook's `timeoutSeconds`, after which the API server stops waiting for a response.
 pub const WEBHOOK_TIMEOUT_SECONDS: u16 = 5;
 
 /// The Secret with the certificate that the webhook issues for itself.

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-/// The system's namespaces that are named one by one.
+/// The system namespaces with other names than the suffix.
 pub const SYSTEM: [&str; 5] =
     ["kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system"];
-/// Any name that ends in this is the system's as well.
+/// The suffix of further system namespaces.
 pub const SYSTEM_SUFFIX: &str = "-system";
 
-/// The namespaces that are left out: those of the system, and those that configuration adds.
+/// The namespaces that are left out: system namespaces, and those that configuration adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExcludedNamespaces {
     added: BTreeSet<String>,
 }
 
 impl ExcludedNamespaces {
-    /// The system's namespaces and these.
+    /// System namespaces and these.
     pub fn with(added: impl IntoIterator<Item = String>) -> Self {
         Self { added: added.into_iter().collect() }
     }
@@ -27,7 +27,6 @@ impl ExcludedNamespaces {
     }
 }
 
-/// Whether the namespace belongs to the cluster itself.
 fn is_system_namespace(namespace: &str) -> bool {
     SYSTEM.contains(&namespace) || namespace.ends_with(SYSTEM_SUFFIX)
 }

@@ -1,14 +1,14 @@
-//! A policy made ready for evaluation: validated, with every default filled in.
+//! The compiled form of a policy: validated, with every default filled in.
 
 use crate::api::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
     EnforcementMode,
 };
-use crate::checks::{CHECK_COUNT, CheckId, Setting};
+use crate::checks::{CHECK_COUNT, CheckId};
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::severity::Severity;
 
-/// A policy as the engine takes it.
+/// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledPolicy {
     enabled: [Option<EnabledCheck>; CHECK_COUNT],
@@ -19,7 +19,7 @@ pub struct CompiledPolicy {
     admission: Admission,
 }
 
-/// What a policy says of a check that it runs.
+/// The parameters of an enabled check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnabledCheck {
     /// How severe its findings are.
@@ -28,8 +28,8 @@ pub struct EnabledCheck {
     pub limit: u32,
 }
 
-/// A value that no policy may have. The custom resource's schema refuses the same, so this is
-/// for policies from files and for API servers whose schema is another.
+/// A value that no policy may have. The schema of the custom resource refuses the same values; this
+/// is for policies from files, and for clusters with another version of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct InvalidField {
@@ -40,10 +40,10 @@ pub struct InvalidField {
 }
 
 impl CompiledPolicy {
-    /// Makes a policy ready, or says everything that is wrong with it.
+    /// Compiles a policy.
     ///
     /// # Errors
-    /// Each value outside its range, and each request above its limit.
+    /// All values outside their range, and all requests above their limit.
     pub fn compile(spec: &DevOpsPolicySpec) -> Result<Self, Vec<InvalidField>> {
         let invalid = validate(spec);
         if !invalid.is_empty() {
@@ -65,11 +65,7 @@ impl CompiledPolicy {
         };
         for check in CheckId::all() {
             let meta = check.meta();
-            let limit = match check.check().configure(spec) {
-                Setting::Off => None,
-                Setting::On => Some(0),
-                Setting::Limit(limit) => Some(limit),
-            };
+            let limit = check.check().configure(spec);
             let severity = (meta.severity_override)(&severities).unwrap_or_default();
             policy.enabled[check.index()] = limit.map(|limit| EnabledCheck { severity, limit });
             policy.weights[check.index()] = (meta.weight_override)(&weights)
@@ -79,25 +75,25 @@ impl CompiledPolicy {
         policy
     }
 
-    /// What holds where nobody says otherwise: all checks, at most 3 restarts, at most 300 s
-    /// Pending.
+    /// The built-in policy, used where no other is given: all checks, at most 3 restarts, at most
+    /// 300 s Pending.
     #[must_use]
     pub fn default_profile() -> Self {
         Self::of_valid(&default_profile_spec())
     }
 
-    /// The checks that run, in the registry's order.
+    /// The enabled checks, in the order of the registry.
     pub fn enabled(&self) -> impl Iterator<Item = (CheckId, EnabledCheck)> {
         CheckId::all().filter_map(|check| Some((check, self.enabled[check.index()]?)))
     }
 
-    /// Whether a check runs.
+    /// Whether a check is enabled.
     #[must_use]
     pub fn is_enabled(&self, check: CheckId) -> bool {
         self.enabled[check.index()].is_some()
     }
 
-    /// How severe the findings of a check are; medium where it does not run.
+    /// How severe the findings of a check are; medium where it is not enabled.
     #[must_use]
     pub fn severity(&self, check: CheckId) -> Severity {
         self.enabled[check.index()].map(|enabled| enabled.severity).unwrap_or_default()
@@ -109,19 +105,19 @@ impl CompiledPolicy {
         self.enabled[check.index()].map_or(0, |enabled| enabled.limit)
     }
 
-    /// How many points a finding takes from the score.
+    /// The points that a finding of count 1 subtracts from the score.
     #[must_use]
     pub fn weight(&self, check: CheckId) -> u8 {
         self.weights[check.index()]
     }
 
-    /// How many points findings of a check take whose counts are so much together.
+    /// The points that the findings of a check subtract, by the sum of their counts.
     #[must_use]
     pub fn points(&self, check: CheckId, count: u64) -> u64 {
         u64::from(self.weight(check)).saturating_mul(count)
     }
 
-    /// Whether the policy also repairs.
+    /// Whether the operator may change workloads.
     #[must_use]
     pub fn mode(&self) -> EnforcementMode {
         self.mode
@@ -140,8 +136,8 @@ impl CompiledPolicy {
         self.default_resources.as_ref()
     }
 
-    /// The checks whose findings the webhook denies: those that can judge at admission and are
-    /// severe enough. None where admission only warns, or is off.
+    /// The checks whose findings the webhook denies: those that run at admission and reach
+    /// `denySeverity`. None where admission only warns or is disabled.
     pub fn denied_at_admission(&self) -> impl Iterator<Item = CheckId> {
         let denies = self.admission.mode == AdmissionMode::Deny;
         let is_denied = move |(check, enabled): &(CheckId, EnabledCheck)| {
@@ -157,7 +153,7 @@ impl CompiledPolicy {
         self
     }
 
-    /// What the webhook does under the policy.
+    /// The settings of the webhook.
     #[must_use]
     pub fn admission(&self) -> &Admission {
         &self.admission
@@ -178,7 +174,7 @@ pub fn default_profile_spec() -> DevOpsPolicySpec {
     }
 }
 
-/// Collects what is wrong, field by field.
+/// Collects the invalid fields.
 #[derive(Default)]
 struct Problems(Vec<InvalidField>);
 

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A quantity as it stands in a manifest: a string or a whole number. Not validated; see
+/// A quantity as in a manifest: a string or a whole number. Not validated; see
 /// [`Quantity::parse`].
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(untagged)]
@@ -71,8 +71,8 @@ impl fmt::Display for Quantity {
 }
 
 impl Quantity {
-    /// The value of the quantity; `None` where it is not one (unknown suffix, no digits) or is
-    /// too large to compare (from about 10²⁰).
+    /// The value; `None` where the text is not a quantity (unknown suffix, no digits) or the value
+    /// is too large to compare (from about 10²⁰).
     #[must_use]
     pub fn parse(&self) -> Option<ParsedQuantity> {
         match self {
@@ -95,7 +95,7 @@ impl ParsedQuantity {
         parse(text).map(Self)
     }
 
-    /// Whether the value is zero, which as a limit means none.
+    /// Whether the value is zero. A limit of zero is no limit.
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0 == 0
@@ -108,7 +108,7 @@ impl ParsedQuantity {
     }
 }
 
-/// Kubernetes rounds up to the next nano-unit, the smallest it keeps.
+/// Kubernetes rounds up to the next nano-unit, its smallest.
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
 /// The same as a power of ten.
 const NANOS: i32 = 9;

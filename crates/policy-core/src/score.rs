@@ -7,11 +7,12 @@ use crate::policy::CompiledPolicy;
 
 pub use crate::classification::Classification;
 
-/// What one pod adds to a [`Tally`]. Small, since an index holds one for each pod.
+/// The findings of one pod, by check. Small, because an index has one for each pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTally(Numbers);
 
-/// The large form is used only where a number needs it, so equal numbers are equal values.
+/// The large form is used only where a number does not fit into the small one, so equal numbers are
+/// equal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Numbers {
     Small(Rows<u8>),
@@ -32,7 +33,7 @@ impl Default for PodTally {
 }
 
 impl PodTally {
-    /// Counts one finding; `count` is what its weight is multiplied by.
+    /// Adds one finding; its weight is multiplied by `count`.
     pub fn add(&mut self, check: CheckId, count: u32) {
         let i = check.index();
         match &mut self.0 {
@@ -68,8 +69,8 @@ impl PodTally {
     }
 }
 
-/// Pods and their findings by check, of a namespace or a cluster. Adding and subtracting pods
-/// in any order gives the same as counting afresh.
+/// The pods and findings of a namespace or a cluster, by check. Adding and subtracting pods in any
+/// order gives the same as a recount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pods: u64,
@@ -79,35 +80,37 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a pod.
+    fn of(pod: &PodTally) -> Self {
+        let Rows { findings, counts } = pod.rows();
+        Self {
+            pods: 1,
+            compliant_pods: u64::from(pod.is_compliant()),
+            findings: findings.map(u64::from),
+            counts: counts.map(u64::from),
+        }
+    }
+
+    /// Adds a pod.
     pub fn add(&mut self, pod: &PodTally) {
-        self.pods += 1;
-        self.compliant_pods += u64::from(pod.is_compliant());
-        let Rows { findings, counts } = pod.rows();
-        for i in 0..CHECK_COUNT {
-            self.findings[i] += u64::from(findings[i]);
-            self.counts[i] += u64::from(counts[i]);
-        }
+        self.merge(&Self::of(pod));
     }
 
-    /// Takes back a pod that was counted before.
+    /// Subtracts a pod that was added before.
     pub fn subtract(&mut self, pod: &PodTally) {
-        self.pods -= 1;
-        self.compliant_pods -= u64::from(pod.is_compliant());
-        let Rows { findings, counts } = pod.rows();
-        for i in 0..CHECK_COUNT {
-            self.findings[i] -= u64::from(findings[i]);
-            self.counts[i] -= u64::from(counts[i]);
-        }
+        self.combine(&Self::of(pod), |number, other| *number -= other);
     }
 
-    /// Counts all pods of another tally, for a cluster or several.
+    /// Adds all pods of another tally.
     pub fn merge(&mut self, other: &Self) {
-        self.pods += other.pods;
-        self.compliant_pods += other.compliant_pods;
+        self.combine(other, |number, other| *number += other);
+    }
+
+    fn combine(&mut self, other: &Self, operation: impl Fn(&mut u64, u64)) {
+        operation(&mut self.pods, other.pods);
+        operation(&mut self.compliant_pods, other.compliant_pods);
         for i in 0..CHECK_COUNT {
-            self.findings[i] += other.findings[i];
-            self.counts[i] += other.counts[i];
+            operation(&mut self.findings[i], other.findings[i]);
+            operation(&mut self.counts[i], other.counts[i]);
         }
     }
 
@@ -129,7 +132,7 @@ impl Tally {
         self.findings[check.index()]
     }
 
-    /// What the weight of a check is multiplied by: the sum of its findings' counts.
+    /// The sum of the counts of a check's findings, by which its weight is multiplied.
     #[must_use]
     pub fn count(&self, check: CheckId) -> u64 {
         self.counts[check.index()]
@@ -141,13 +144,13 @@ impl Tally {
         self.findings.iter().sum()
     }
 
-    /// How many points the findings of a check take, over all pods: weight × count.
+    /// The points that the findings of a check subtract, over all pods: weight × count.
     #[must_use]
     pub fn points(&self, check: CheckId, policy: &CompiledPolicy) -> u64 {
         policy.points(check, self.count(check))
     }
 
-    /// How many points all findings take, over all pods: Σ weight × count.
+    /// The points that all findings subtract, over all pods: Σ weight × count.
     #[must_use]
     pub fn total_points(&self, policy: &CompiledPolicy) -> u64 {
         CheckId::all().map(|check| self.points(check, policy)).fold(0, u64::saturating_add)
@@ -165,8 +168,8 @@ impl Tally {
 pub struct Score(u8);
 
 impl Score {
-    /// The score of so many pods whose findings take so many points. Who asks what a fix would
-    /// bring takes its points away, and never a pod: what is mended stays counted.
+    /// The score of a number of pods whose findings subtract these points in total. To compute the
+    /// effect of a fix, subtract its points and keep the number of pods: a fixed pod still counts.
     #[must_use]
     pub fn of(points: u64, pods: u64) -> Self {
         let mean = points.checked_div(pods).unwrap_or(0);

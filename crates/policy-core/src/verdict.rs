@@ -1,4 +1,4 @@
-//! A verdict: what a policy says of the pods of its namespace at one moment.
+//! A verdict: the result of judging the pods of a namespace by a policy at one time.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -16,27 +16,27 @@ use crate::score::{Score, Tally};
 use crate::severity::Severity;
 use crate::workload::Workload;
 
-/// Most findings that a verdict lists: as many as an audit result may hold.
+/// The most findings that a verdict lists: as many as an audit result may hold.
 pub const MAX_LISTED: usize = 100;
 
-/// What a policy says of a set of pods.
+/// The result of judging a set of pods by a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The numbers.
+    /// The counts of pods and findings.
     pub tally: Tally,
-    /// The score that they give.
+    /// The score of the tally.
     pub score: Score,
-    /// The worst findings, the most severe first, at most [`MAX_LISTED`].
-    pub worst: Vec<Listed>,
-    /// Tells this verdict from others.
+    /// The most severe findings, at most [`MAX_LISTED`].
+    pub worst: Vec<ListedFinding>,
+    /// Identifies the verdict.
     pub fingerprint: Fingerprint,
-    /// The second (since 1970) at which the verdict changes by the passing of time alone.
+    /// The second (since 1970) at which the verdict changes only because time passes.
     pub due: Option<i64>,
 }
 
-/// A finding with all that people are told of it.
+/// A finding as statuses and audit results list it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedFinding {
     /// The check.
     pub check: CheckId,
     /// Its severity under the policy.
@@ -45,14 +45,16 @@ pub struct Listed {
     pub pod: Box<str>,
     /// The container; `None` where the finding is about the pod.
     pub container: Option<Arc<str>>,
-    /// What was found, without the names. Holds nothing that moves by itself.
+    /// The text, without names. It has no running seconds or ages, so that it does not change by
+    /// itself.
     pub message: Cow<'static, str>,
 }
 
-/// The same for two verdicts if score, class and the set of (check, severity, workload, container)
-/// are: pod names alone are no change, so a rollout that changes nothing leaves it as it was.
+/// Equal for two verdicts with the same score, class and set of (check, severity, workload,
+/// container). Pod names do not count, so a rollout that changes nothing does not change it.
 ///
-/// The first half of a SHA-256, so that it can be kept in a cluster and compared with later.
+/// It is the first half of a SHA-256, because it is stored in the cluster and compared by other
+/// versions of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
 
@@ -88,7 +90,7 @@ impl Verdict {
 }
 
 /// The first findings by severity, check, pod and container.
-fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<Listed> {
+fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<ListedFinding> {
     fn order<'a>((pod, finding): &(&'a PodFacts, Finding)) -> impl Ord + use<'a> {
         (Reverse(finding.severity), finding.check, &*pod.name, finding.container)
     }
@@ -97,7 +99,7 @@ fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<L
         found.truncate(MAX_LISTED);
     }
     found.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-    let listed = |(pod, finding): (&PodFacts, Finding)| Listed {
+    let listed = |(pod, finding): (&PodFacts, Finding)| ListedFinding {
         check: finding.check,
         severity: finding.severity,
         pod: pod.name.clone(),
@@ -107,27 +109,27 @@ fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<L
     found.into_iter().map(listed).collect()
 }
 
-/// What of a finding makes a verdict another one.
-type Trait<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
+/// The part of a finding that counts for a fingerprint.
+type FingerprintPart<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
 
 impl Fingerprint {
     fn of(score: Score, found: &[(&PodFacts, Finding)]) -> Self {
-        let traits = found.iter().map(|(pod, finding)| -> Trait<'_> {
+        let parts = found.iter().map(|(pod, finding)| -> FingerprintPart<'_> {
             let container = finding.container(&pod.checked).map(|container| &*container.name);
             (finding.check, finding.severity, &pod.workload, container)
         });
-        let mut traits: Vec<_> = traits.collect();
-        traits.sort_unstable();
-        traits.dedup();
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_unstable();
+        parts.dedup();
         let mut hash = Sha256::new();
         // The class follows from the score.
         hash.update([score.value()]);
-        for (check, severity, workload, container) in traits {
+        for (check, severity, workload, container) in parts {
             let Workload { group, kind, name } = workload;
             let container = container.unwrap_or_default();
             for text in [check.as_str(), severity.as_str(), group, kind, name, container] {
                 hash.update(text);
-                // In no name of Kubernetes.
+                // A separator that no name contains.
                 hash.update([0]);
             }
         }
@@ -136,7 +138,7 @@ impl Fingerprint {
         Self(first)
     }
 
-    /// Reads what [`Fingerprint`]'s `Display` writes.
+    /// Parses the text that `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

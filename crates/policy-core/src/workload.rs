@@ -1,4 +1,4 @@
-//! Kinds that make pods, and the workload that a pod belongs to.
+//! Kinds that create pods, and the workload of a pod.
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use policy_core::Timestamp;
 use policy_core::api::{
     AuditViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec, VERDICT,
 };
-use policy_core::verdict::{Listed, Verdict};
+use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::audit_queue::{WaitingResult, start_of};
 use crate::limits::object_name;
@@ -42,7 +42,7 @@ pub(crate) fn spec(
     }
 }
 
-fn violation(listed: &Listed) -> AuditViolation {
+fn violation(listed: &ListedFinding) -> AuditViolation {
     AuditViolation {
         pod_name: listed.pod.to_string(),
         container_name: listed.container.as_deref().map(str::to_owned),

@@ -7,7 +7,7 @@ use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
 use policy_core::text::truncated;
-use policy_core::verdict::{Listed, Verdict};
+use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::judgement::{Judged, Judgement};
 
@@ -120,8 +120,8 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
 }
 
 /// `pod/nginx-abc123: uses :latest image tag (container web)`
-fn violation(listed: &Listed) -> String {
-    let Listed { pod, container, message, .. } = listed;
+fn violation(listed: &ListedFinding) -> String {
+    let ListedFinding { pod, container, message, .. } = listed;
     match container {
         Some(container) => format!("pod/{pod}: {message} (container {container})"),
         None => format!("pod/{pod}: {message}"),

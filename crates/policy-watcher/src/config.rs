@@ -11,17 +11,14 @@ use policy_runtime::config::{Configuration, LeaseConfig, Problems, RuntimeConfig
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// No policy is larger.
-const LARGEST_POLICY: u64 = 1 << 20;
-
-const BUNDLE: &str = "bundle";
-const POLICY: &str = "policy";
+/// The largest policy file, in bytes.
+const MAX_POLICY_FILE: u64 = 1 << 20;
 
 /// The configuration of the watcher.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// The part that every service has.
+    /// The keys that every service has.
     #[serde(flatten)]
     pub runtime: RuntimeConfig,
     /// `lease`
@@ -62,11 +59,11 @@ impl Configuration for Config {
     }
 }
 
-/// There is no policy to evaluate pods by.
+/// The configured bundle or policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", problems.iter().map(|(key, what)| format!("{key}: {what}")).collect::<Vec<_>>().join("; "))]
 pub struct PolicyError {
-    /// Everything that is wrong, by key.
+    /// All problems, each with its key.
     problems: Vec<(&'static str, String)>,
 }
 
@@ -74,7 +71,7 @@ impl Config {
     /// The policy to evaluate pods by.
     ///
     /// # Errors
-    /// Everything that is wrong with `bundle` and `policy`.
+    /// All problems of `bundle` and `policy`.
     pub fn compile_policy(&self) -> Result<CompiledPolicy, PolicyError> {
         let bundle = self.bundle.as_deref().map(|name| {
             Bundle::named(name).map(Bundle::compiled).map_err(|error| vec![error.to_string()])
@@ -82,10 +79,10 @@ impl Config {
         let policy = self.policy.as_deref().map(policy_file);
         let mut problems = Vec::new();
         if bundle.is_some() && policy.is_some() {
-            problems.push((POLICY, "must not be set together with `bundle`".to_owned()));
+            problems.push(("policy", "must not be set together with `bundle`".to_owned()));
         }
         let mut compiled = None;
-        for (key, result) in [(BUNDLE, bundle), (POLICY, policy)] {
+        for (key, result) in [("bundle", bundle), ("policy", policy)] {
             match result {
                 Some(Err(found)) => problems.extend(found.into_iter().map(|what| (key, what))),
                 Some(Ok(policy)) => compiled = Some(policy),
@@ -116,10 +113,10 @@ impl Config {
     }
 }
 
-/// The policy of a file, else everything that is wrong with it.
+/// The policy of a file, or all problems of it.
 fn policy_file(file: &Path) -> Result<CompiledPolicy, Vec<String>> {
     let name = file.display();
-    let bytes = files::read(file, LARGEST_POLICY);
+    let bytes = files::read(file, MAX_POLICY_FILE);
     let bytes = bytes.map_err(|error| vec![format!("{name}: {error}")])?;
     match read_policy(&bytes) {
         Ok(policy) => Ok(policy.compiled),

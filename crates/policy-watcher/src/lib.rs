@@ -31,7 +31,7 @@ const ABOUT: About = About {
 
 const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };
 
-/// Runs the watcher until it is told to stop.
+/// Runs the watcher until it is stopped.
 #[must_use]
 pub fn run() -> ExitCode {
     service::main::<Config>(ABOUT, start)

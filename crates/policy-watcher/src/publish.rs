@@ -1,4 +1,6 @@
-//! What the watcher tells: metrics at each scrape, `/scores` and `/debug/state`.
+//! What the watcher exports: metrics, written at each scrape, `/scores` and `/debug/state`.
+
+use std::sync::Arc;
 
 use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
@@ -10,22 +12,19 @@ use policy_runtime::metrics::{Exposition, Kind};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
-use crate::scores::{Scores, View};
+use crate::scores::{Scores, Totals};
 
-/// So many namespaces are listed by `/scores`; the rest is counted.
-const MOST_NAMESPACES: usize = 10_000;
+/// The most namespaces that `/scores` lists; the others are counted.
+const MAX_NAMESPACES: usize = 10_000;
 
-/// All that is told, and by whom it is asked for.
+/// The source of metrics and answers.
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    /// The pods.
     pub(crate) scores: Scores,
-    /// Whether this replica leads: only the leader's scores are metrics, so that two replicas
-    /// never count twice.
+    /// Only the leader exports scores as metrics, so that no two replicas export the same series.
     pub(crate) gate: LeaderGate,
-    /// How the watch is doing.
     pub(crate) watch: WatchStatus,
-    /// What the policy is called.
+    /// The name of the policy.
     pub(crate) profile: String,
 }
 
@@ -35,11 +34,11 @@ struct ScoresAnswer<'a> {
     schema_version: &'static str,
     profile: &'a str,
     is_leader: bool,
-    /// Seconds since the API server was last heard.
+    /// Seconds since the last event of the watch.
     last_event_age_seconds: Option<u64>,
     cluster: Summary,
     namespaces: Vec<NamespaceSummary>,
-    /// Namespaces beyond the most that are listed.
+    /// How many namespaces are not listed.
     namespaces_left_out: usize,
 }
 
@@ -49,81 +48,78 @@ struct StateAnswer<'a> {
     profile: &'a str,
     pods: usize,
     namespaces: usize,
-    /// The second since 1970 at which the next pod changes by the passing of time.
+    /// The second (since 1970) at which the next pod changes only because time passes.
     next_due: Option<i64>,
     leader: LeaderReport<'a>,
     watches: [WatchReport; 1],
 }
 
 impl Publisher {
-    /// Answers `/scores`, as leader or not.
+    /// The answer of `/scores`, from every replica.
     #[must_use]
     pub(crate) fn scores(&self) -> Answer {
         let policy = self.scores.policy();
-        let found = self.scores.at(Timestamp::now(), |view| ScoresAnswer {
+        let answer = self.scores.at(Timestamp::now(), |totals| ScoresAnswer {
             schema_version: "1",
             profile: &self.profile,
             is_leader: self.gate.is_open(),
             last_event_age_seconds: self.watch.report().last_event_age_seconds,
-            cluster: Summary::of(view.cluster, policy),
-            namespaces_left_out: view.namespaces.len().saturating_sub(MOST_NAMESPACES),
-            namespaces: view
+            cluster: Summary::of(&totals.cluster, policy),
+            namespaces_left_out: totals.namespaces.len().saturating_sub(MAX_NAMESPACES),
+            namespaces: totals
                 .namespaces
-                .into_iter()
-                .take(MOST_NAMESPACES)
+                .iter()
+                .take(MAX_NAMESPACES)
                 .map(|(name, tally)| NamespaceSummary {
-                    namespace: name.clone(),
+                    namespace: Arc::clone(name),
                     summary: Summary::of(tally, policy),
                 })
                 .collect(),
         });
-        match found {
+        match answer {
             Some(answer) => endpoints::json(&answer),
-            None => endpoints::unavailable("there was no whole list of pods yet"),
+            None => endpoints::unavailable("the initial list of pods is not complete"),
         }
     }
 
-    /// Answers `/debug/state`.
+    /// The answer of `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
-        let sizes = self.scores.at(Timestamp::now(), |view| (view.namespaces.len(), view.next_due));
-        let (namespaces, next_due) = sizes.unwrap_or_default();
+        let namespaces = self.scores.at(Timestamp::now(), |totals| totals.namespaces.len());
         let holder = self.gate.holder();
         endpoints::json(&StateAnswer {
             profile: &self.profile,
             pods: self.scores.tracked(),
-            namespaces,
-            next_due,
+            namespaces: namespaces.unwrap_or_default(),
+            next_due: self.scores.next_due(),
             leader: self.gate.report(holder.as_deref()),
             watches: [self.watch.report()],
         })
     }
 
-    /// Writes the metrics that come and go with pods, and those of the leader.
+    /// Writes the metrics that are bound to pods and namespaces.
     pub(crate) fn metrics(&self, to: &mut Exposition) {
-        to.family("pods_tracked_total", Kind::Gauge, "Pods that this replica keeps.")
+        to.family("pods_tracked_total", Kind::Gauge, "Pods in the index of this replica.")
             .series(&[], self.scores.tracked());
         if !self.gate.is_open() {
             return;
         }
         let policy = self.scores.policy();
-        let scores = self.scores.at(Timestamp::now(), |view| render(&view, policy));
-        // Rendering takes its time, and the gate may have closed.
+        let scores = self.scores.at(Timestamp::now(), |totals| render(totals, policy));
+        // The lease may have run out meanwhile.
         if let Some(scores) = scores.filter(|_| self.gate.is_open()) {
             to.append(&scores);
         }
     }
 }
 
-fn render(view: &View<'_>, policy: &CompiledPolicy) -> Exposition {
+fn render(Totals { cluster, namespaces }: &Totals, policy: &CompiledPolicy) -> Exposition {
     let mut to = Exposition::default();
-    let total = view.cluster;
     to.family("cluster_health_score", Kind::Gauge, "Health of all pods, 0 (worst) to 100.")
-        .series(&[], total.score(policy).value());
-    to.family("cluster_pods", Kind::Gauge, "Pods that were scored.").series(&[], total.pods());
+        .series(&[], cluster.score(policy).value());
+    to.family("cluster_pods", Kind::Gauge, "Pods that were scored.").series(&[], cluster.pods());
     to.family("cluster_compliant_pods", Kind::Gauge, "Pods without any finding.")
-        .series(&[], total.compliant_pods());
-    let namespaces = &view.namespaces;
+        .series(&[], cluster.compliant_pods());
     let mut each = |name, help, value: &dyn Fn(&Tally) -> u64| {
         let mut family = to.family(name, Kind::Gauge, help);
         for (namespace, tally) in namespaces {
@@ -138,7 +134,7 @@ fn render(view: &View<'_>, policy: &CompiledPolicy) -> Exposition {
     let mut family = to.family("namespace_violations", Kind::Gauge, "Findings of a check.");
     for (namespace, tally) in namespaces {
         for (check, _) in policy.enabled() {
-            let labels = [("namespace", &***namespace), ("check", check.as_str())];
+            let labels = [("namespace", &**namespace), ("check", check.as_str())];
             family.series(&labels, tally.findings(check));
         }
     }

@@ -1,4 +1,4 @@
-//! The pods of the cluster as they are scored, kept up to date by the watch.
+//! The scores of the pods of the cluster, kept up to date by the watch.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use policy_core::score::Tally;
 use policy_core::view::PodView;
 use policy_runtime::watch::Sink;
 
-/// The scores, shared between the watch and those who ask.
+/// The scores, shared by the watch and the endpoints. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(crate) struct Scores(Arc<Inner>);
+pub(crate) struct Scores(Arc<Shared>);
 
-struct Inner {
+struct Shared {
     policy: CompiledPolicy,
     excluded: ExcludedNamespaces,
     pods: Mutex<Pods>,
@@ -27,27 +27,18 @@ struct Inner {
 #[derive(Default)]
 struct Pods {
     index: Index<ScoredPod>,
-    /// Whether there ever was a whole list: before that, nothing of the index is true.
+    /// Whether a list has been completed. Until then the index lacks pods.
     is_listed: bool,
-    /// The last whole numbers, while a list is under way: until it is complete the index holds
-    /// pods that are gone beside those that are new.
-    last_whole: Option<Totals>,
+    /// The totals from before a relist. While it runs, the index has deleted pods beside new ones.
+    before_relist: Option<Totals>,
 }
 
-/// What the pods of the cluster, and of each namespace, add up to.
-struct Totals {
-    cluster: Tally,
-    namespaces: Vec<(Arc<str>, Tally)>,
-}
-
-/// The same, to be read.
-pub(crate) struct View<'a> {
-    /// All pods.
-    pub(crate) cluster: &'a Tally,
-    /// Those of each namespace that has any, sorted by name.
-    pub(crate) namespaces: Vec<(&'a Arc<str>, &'a Tally)>,
-    /// The second since 1970 at which the next pod changes by the passing of time.
-    pub(crate) next_due: Option<i64>,
+/// The totals of the pods.
+pub(crate) struct Totals {
+    /// Of all pods.
+    pub(crate) cluster: Tally,
+    /// Of each namespace with pods, sorted by name.
+    pub(crate) namespaces: Vec<(Arc<str>, Tally)>,
 }
 
 impl Pods {
@@ -56,56 +47,50 @@ impl Pods {
         let namespaces = namespaces.map(|(name, tally)| (Arc::clone(name), *tally));
         Totals { cluster: *self.index.total(), namespaces: namespaces.collect() }
     }
-
-    fn view(&self) -> View<'_> {
-        let next_due = self.index.next_due();
-        match &self.last_whole {
-            Some(whole) => {
-                let namespaces = whole.namespaces.iter().map(|(name, tally)| (name, tally));
-                View { cluster: &whole.cluster, namespaces: namespaces.collect(), next_due }
-            }
-            None => View {
-                cluster: self.index.total(),
-                namespaces: self.index.namespaces().collect(),
-                next_due,
-            },
-        }
-    }
 }
 
 impl Scores {
-    /// No pods, to be judged by that policy.
+    /// No pods yet.
     #[must_use]
     pub(crate) fn new(policy: CompiledPolicy, excluded: ExcludedNamespaces) -> Self {
-        Self(Arc::new(Inner { policy, excluded, pods: Mutex::default() }))
+        Self(Arc::new(Shared { policy, excluded, pods: Mutex::default() }))
     }
 
-    /// The policy by which pods are judged.
+    /// The policy that pods are evaluated by.
     #[must_use]
     pub(crate) fn policy(&self) -> &CompiledPolicy {
         &self.0.policy
     }
 
-    /// Gives the numbers as they are at that moment: pods that are Pending for too long by now are
-    /// counted, though no event tells of it. While a list is under way these are the last whole
-    /// ones; `None` before the first.
-    pub(crate) fn at<T>(&self, now: Timestamp, read: impl FnOnce(View<'_>) -> T) -> Option<T> {
+    /// Reads the totals at a time. Pods that have become Pending for too long by then are counted,
+    /// although no event reports that. During a relist these are the totals from before it; `None`
+    /// until the initial list is complete.
+    pub(crate) fn at<T>(&self, now: Timestamp, read: impl FnOnce(&Totals) -> T) -> Option<T> {
         self.update(|pods| {
             pods.index.advance(now.as_second());
-            pods.is_listed.then(|| read(pods.view()))
+            pods.is_listed.then(|| match &pods.before_relist {
+                Some(totals) => read(totals),
+                None => read(&pods.totals()),
+            })
         })
     }
 
-    /// How many pods are kept, those of a list that is not whole included.
+    /// The second (since 1970) at which the next pod changes only because time passes.
+    #[must_use]
+    pub(crate) fn next_due(&self) -> Option<i64> {
+        self.update(|pods| pods.index.next_due())
+    }
+
+    /// How many pods are in the index, also during the initial list.
     #[must_use]
     pub(crate) fn tracked(&self) -> usize {
         self.update(|pods| pods.index.len())
     }
 
-    /// What a watch of all pods is to be given.
+    /// The sink for a watch of all pods.
     #[must_use]
     pub(crate) fn sink(&self) -> PodSink {
-        describe_counter!("pod_events_total", "Pods seen by the watch.");
+        describe_counter!("pod_events_total", "Pods received from the watch.");
         let events = |event| {
             let counter = counter!("pod_events_total", "event" => event);
             counter.increment(0);
@@ -125,7 +110,7 @@ impl Scores {
     }
 }
 
-/// Takes in the pods of a watch.
+/// Scores the pods of a watch.
 pub(crate) struct PodSink {
     scores: Scores,
     is_listing: bool,
@@ -138,9 +123,10 @@ impl Sink<PodView> for PodSink {
     fn list_begins(&mut self) {
         self.is_listing = true;
         self.scores.update(|pods| {
-            // One that broke off has left its traces in the index.
-            if pods.is_listed && pods.last_whole.is_none() {
-                pods.last_whole = Some(pods.totals());
+            // After a relist that failed, the index has both deleted and new pods: then the totals
+            // from before that one stay.
+            if pods.is_listed && pods.before_relist.is_none() {
+                pods.before_relist = Some(pods.totals());
             }
             pods.index.begin_relist();
         });
@@ -151,7 +137,7 @@ impl Sink<PodView> for PodSink {
         self.scores.update(|pods| {
             pods.index.finish_relist();
             pods.is_listed = true;
-            pods.last_whole = None;
+            pods.before_relist = None;
         });
     }
 
@@ -160,7 +146,7 @@ impl Sink<PodView> for PodSink {
         counter.increment(1);
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let Some(name) = pod.metadata.name.as_deref() else { return };
-        let Inner { policy, excluded, .. } = &*self.scores.0;
+        let Shared { policy, excluded, .. } = &*self.scores.0;
         if excluded.contains(namespace) {
             return;
         }
@@ -192,23 +178,23 @@ mod tests {
     }
 
     fn pods(scores: &Scores) -> Option<(u64, u64)> {
-        scores.at(Timestamp::now(), |view| {
-            (view.cluster.pods(), view.namespaces.iter().map(|(_, tally)| tally.pods()).sum())
+        scores.at(Timestamp::now(), |totals| {
+            (totals.cluster.pods(), totals.namespaces.iter().map(|(_, tally)| tally.pods()).sum())
         })
     }
 
     #[test]
-    fn while_a_list_is_under_way_the_last_whole_numbers_stay() {
+    fn during_a_relist_the_totals_from_before_it_stay() {
         let policy = CompiledPolicy::default_profile();
         let scores = Scores::new(policy, ExcludedNamespaces::default());
         let mut sink = scores.sink();
         sink.list_begins();
         sink.applied(pod("a"));
-        assert_eq!(pods(&scores), None, "nothing is true before the first whole list");
+        assert_eq!(pods(&scores), None, "the initial list is not complete");
         sink.applied(pod("b"));
         sink.list_completes();
         assert_eq!(pods(&scores), Some((2, 2)));
-        // It breaks off, and so does the next one.
+        // Two relists fail.
         for _ in 0..2 {
             sink.list_begins();
             for name in ["c", "d", "e"] {

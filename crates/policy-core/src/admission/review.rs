@@ -1,4 +1,4 @@
-//! Reading a request.
+//! Decoding a request.
 
 use std::borrow::Cow;
 
@@ -6,69 +6,70 @@ use serde_json::value::RawValue;
 
 use super::compact;
 use super::request::Request;
-use super::wire::{Addressee, Envelope, Object, Wire};
+use super::wire::{Envelope, Object, RawRequest, RequestUid};
 use super::{API_VERSION, KIND};
 use crate::text::excerpt;
 use crate::view::Text;
 
-/// A request that can be answered, whatever it asks. Its texts are those of the body.
+/// A request that can be answered. Its texts are borrowed from the body.
 #[derive(Clone, Debug)]
 pub struct Review<'a> {
-    /// To whom to answer.
+    /// The uid that the response must have.
     pub uid: Cow<'a, str>,
-    /// What is asked, or why that cannot be read: what the object is would then be a guess.
+    /// The request, or why it cannot be decoded.
     pub request: Result<Request<'a>, String>,
 }
 
-/// A body that cannot be answered: nobody knows which request it is.
+/// A body that cannot be answered, because it has no uid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// Not JSON, or of another shape.
+    /// It is not JSON, or not an object.
     #[error("the body cannot be read as an AdmissionReview: {0}")]
     Malformed(String),
-    /// An object of another kind or version.
+    /// It is an object of another kind or version.
     #[error(
         "the body is no {KIND} of {API_VERSION}: its kind is `{kind}`, its apiVersion `{api_version}`"
     )]
     WrongType {
-        /// What it says.
+        /// The kind of the body.
         kind: String,
-        /// What it says.
+        /// The version of the body.
         api_version: String,
     },
-    /// No request, or one without uid.
+    /// It has no request, or one without a uid.
     #[error("the AdmissionReview has no request.uid to answer to")]
     NoUid,
 }
 
 impl<'a> Review<'a> {
-    /// Reads a request: as the API server writes it in one pass, which passes over what is not
-    /// judged without a look into it. Missing fields and `null` are the same. Memory and time are
+    /// Decodes a request. Reviews as the API server writes them are decoded in one pass, which skips
+    /// everything that is not judged. `null` is the same as a missing field. Memory and time are
     /// bounded by the size of the body.
     ///
     /// # Errors
-    /// Where there is no uid to answer to.
+    /// There is no uid to answer to.
     pub fn decode(body: &'a [u8]) -> Result<Self, Undecodable> {
-        match compact::read::<Envelope<'_, Wire<'_, Object<'_>>>>(body) {
+        match compact::read::<Envelope<'_, RawRequest<'_, Object<'_>>>>(body) {
             Some(envelope) => {
-                let mut wire = envelope.open()?;
-                let uid = known(std::mem::take(&mut wire.uid))?;
-                let request = wire.request(Ok).map_err(|why| excerpt(&why).into_owned());
+                let mut raw = envelope.open()?;
+                let uid = known(std::mem::take(&mut raw.uid))?;
+                let request = raw.request(Ok).map_err(|why| excerpt(&why).into_owned());
                 Ok(Self { uid, request })
             }
             None => Self::decode_in_parts(body),
         }
     }
 
-    /// Reads as much of a request as can be read, one part after the other.
+    /// Decodes the parts of a request one by one, so that an unreadable part does not prevent an
+    /// answer.
     fn decode_in_parts(body: &'a [u8]) -> Result<Self, Undecodable> {
-        let read = serde_json::from_slice::<Envelope<'_, Addressee<'_>>>(body);
+        let read = serde_json::from_slice::<Envelope<'_, RequestUid<'_>>>(body);
         let envelope =
             read.map_err(|error| Undecodable::Malformed(excerpt(&error.to_string()).into_owned()))?;
         let uid = known(envelope.open()?.uid)?;
-        let read = serde_json::from_slice::<Envelope<'_, Wire<'_, &RawValue>>>(body);
+        let read = serde_json::from_slice::<Envelope<'_, RawRequest<'_, &RawValue>>>(body);
         let request = match read.map(|envelope| envelope.request) {
-            Ok(Some(wire)) => wire.request(object),
+            Ok(Some(raw)) => raw.request(object),
             Ok(None) => Err("there is no request".to_owned()),
             Err(error) => Err(format!("the request cannot be read: {}", reason(&error))),
         };
@@ -77,7 +78,7 @@ impl<'a> Review<'a> {
 }
 
 impl<R> Envelope<'_, R> {
-    /// The request, where there is one.
+    /// The request, if the review has one.
     fn open(self) -> Result<R, Undecodable> {
         let (Text(kind), Text(api_version)) = (self.kind, self.api_version);
         if kind != KIND || api_version != API_VERSION {
@@ -96,7 +97,7 @@ fn object(raw: &RawValue) -> Result<Object<'_>, String> {
     serde_json::from_str(raw.get()).map_err(|error| reason(&error))
 }
 
-/// Without the position: it is one in a text that nobody sees.
+/// The reason without the position, which would refer to a text that users do not see.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()

@@ -1,5 +1,5 @@
-//! An `AdmissionReview` of `admission.k8s.io/v1` as it comes, with the objects in whatever form
-//! is wanted.
+//! The JSON of an `AdmissionReview` of `admission.k8s.io/v1`. The type of its objects is a
+//! parameter.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use super::request::{Operation, Request};
 use crate::view::{SpecView, Text};
 use crate::workload::ObjectKind;
 
-/// What is around the request.
+/// The review around the request.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Envelope<'a, R> {
@@ -18,17 +18,17 @@ pub(super) struct Envelope<'a, R> {
     pub(super) request: Option<R>,
 }
 
-/// Of a request, only to whom to answer.
+/// The uid of a request, which the response needs; nothing else is decoded.
 #[derive(Deserialize)]
-pub(super) struct Addressee<'a> {
+pub(super) struct RequestUid<'a> {
     #[serde(borrow, default)]
     pub(super) uid: Text<'a>,
 }
 
-/// A request with its objects as `O`.
+/// A request with objects of type `O`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wire<'a, O> {
+pub(super) struct RawRequest<'a, O> {
     #[serde(borrow, default)]
     pub(super) uid: Text<'a>,
     #[serde(borrow)]
@@ -59,8 +59,8 @@ struct UserInfo<'a> {
     username: Text<'a>,
 }
 
-/// Of an object, its type and its spec: at admission nothing else may count, and nothing else has
-/// to be readable.
+/// The type and the spec of an object. Nothing else is decoded: it neither counts at admission nor
+/// has to be readable.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Object<'a> {
@@ -68,12 +68,12 @@ pub(super) struct Object<'a> {
     api_version: Option<Text<'a>>,
     #[serde(borrow)]
     kind: Option<Text<'a>>,
-    /// Boxed: it goes through many hands.
+    /// Boxed, because it is moved several times.
     spec: Option<Box<SpecView>>,
 }
 
 impl Object<'_> {
-    /// Its spec, where it is of that kind as far as it says.
+    /// The spec; `None` if the object states another kind.
     fn spec_of(self, kind: ObjectKind) -> Option<Box<SpecView>> {
         let is_other = match (&self.api_version, &self.kind) {
             (Some(api_version), Some(name)) => {
@@ -85,8 +85,8 @@ impl Object<'_> {
     }
 }
 
-impl<'a, O> Wire<'a, O> {
-    /// The request, its objects read by `read`: only where they are judged.
+impl<'a, O> RawRequest<'a, O> {
+    /// The request. Its objects are decoded by `read`, and only where they are judged.
     pub(super) fn request(
         self,
         read: impl Fn(O) -> Result<Object<'a>, String>,

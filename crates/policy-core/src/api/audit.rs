@@ -1,4 +1,4 @@
-//! `PolicyAuditResult`: a verdict as it was at one moment.
+//! `PolicyAuditResult`: a recorded verdict.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_derive::{CustomResource, KubeSchema};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classification::Classification;
 use crate::severity::Severity;
 
-/// A verdict of a policy at the moment when it changed. Never changed once made.
+/// A verdict of a policy at the time when it changed. Immutable.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "devops.stochastic.io",
@@ -38,7 +38,7 @@ pub struct PolicyAuditResultSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub cluster_name: Option<String>,
-    /// When the verdict was found.
+    /// The time of the verdict.
     pub timestamp: Time,
     /// Health of the namespace under the policy, 0 (worst) to 100.
     #[schemars(range(min = 0, max = 100))]

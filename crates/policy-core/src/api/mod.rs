@@ -23,22 +23,23 @@ pub use status::{DevOpsPolicyStatus, ViolationsBySeverity};
 pub const GROUP: &str = "devops.stochastic.io";
 /// The served and stored version.
 pub const VERSION: &str = "v1";
-/// `apiVersion` as it stands in a manifest.
+/// `apiVersion` in a manifest.
 pub const API_VERSION: &str = "devops.stochastic.io/v1";
-/// Held by a policy while the operator keeps metric series or pending work for it.
+/// The finalizer of a policy. The operator removes it when the metric series and the pending work of
+/// a deleted policy have ended.
 pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
-/// Set on a workload that was patched; the value is `<policy namespace>/<policy name>`.
+/// The annotation of a patched workload; the value is `<policy namespace>/<policy name>`.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
 
-/// Set on an audit result: tells its verdict from others, as far as score, class, checks,
-/// severities, workloads and containers go.
+/// The annotation of an audit result with the fingerprint of its verdict.
 pub const VERDICT: &str = "devops.stochastic.io/verdict";
 
 /// The definitions of both kinds, as they are installed into a cluster.
 ///
-/// `nullable` is taken out of the schema: the API server then drops an explicit `null`, which
-/// means the same as leaving the field out, and CEL rules need not tell the two apart.
-/// Descriptions lose the line breaks of their source, so that `kubectl explain` wraps them.
+/// `nullable` is removed from the schema: the API server then drops an explicit `null`, so that CEL
+/// rules need not handle it
+/// (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting-and-nullable>).
+/// Line breaks are removed from descriptions, so that `kubectl explain` wraps them.
 #[must_use]
 pub fn crds() -> [CustomResourceDefinition; 2] {
     [DevOpsPolicy::crd(), PolicyAuditResult::crd()].map(tidy)
@@ -62,7 +63,7 @@ fn tidy_schema(
     if let Some(description) = &mut schema.description {
         *description = description.replace('\n', " ");
     }
-    // schemars lists `null` among the values of an optional enum; without `nullable` it is none.
+    // schemars lists `null` among the values of an optional enum.
     if let Some(values) = &mut schema.enum_ {
         values.retain(|value| value.0 != Value::Null);
     }

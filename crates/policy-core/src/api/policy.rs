@@ -1,4 +1,4 @@
-//! `DevOpsPolicy`: what is wanted of the workloads of one namespace.
+//! `DevOpsPolicy`: the rules for the workloads of a namespace.
 
 use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -8,8 +8,8 @@ use super::status::DevOpsPolicyStatus;
 use crate::quantity::Quantity;
 use crate::severity::Severity;
 
-/// What is wanted of the workloads of a namespace. Every field is optional; a check whose field
-/// is left out is not run.
+/// The rules for the workloads of a namespace. Every field is optional; a check whose field is
+/// omitted does not run.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "devops.stochastic.io",
@@ -19,7 +19,7 @@ use crate::severity::Severity;
     shortname = "dop",
     category = "governance",
     namespaced,
-    doc = "A DevOpsPolicy says what is wanted of the workloads of its namespace: which checks run, how severe their findings are, and whether missing settings are filled in.",
+    doc = "A DevOpsPolicy has the rules for the workloads of its namespace: which checks run, how severe their findings are, and whether missing settings are filled in.",
     status = "DevOpsPolicyStatus",
     derive = "Default",
     derive = "PartialEq",

@@ -1,4 +1,4 @@
-//! `DevOpsPolicy.status`: what the operator found.
+//! `DevOpsPolicy.status`: the result of the last evaluation.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::classification::Classification;
 
-/// What the operator found when it last evaluated the policy. Texts hold nothing that moves by
-/// itself (running seconds, ages), so that an unchanged verdict is an unchanged status.
+/// The result of the last evaluation of the policy by the operator. Texts have no running seconds or
+/// ages, so that an unchanged verdict is an unchanged status.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DevOpsPolicyStatus {

@@ -1,8 +1,8 @@
 //! Containers that restart too often.
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::DevOpsPolicySpec;
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
 pub(super) struct HighRestarts;
@@ -38,11 +38,11 @@ impl Check for HighRestarts {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        Setting::limit(spec.max_restart_count)
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
+        super::limit(spec.max_restart_count)
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.restarts > limit {
                 sink.container(index, container.restarts.min(MAX_COUNTED));

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::DevOpsPolicySpec;
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ImageFact};
 use crate::image::ImageReference;
 use crate::text::excerpt;
@@ -38,11 +38,11 @@ impl Check for LatestTag {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        Setting::switch(spec.forbid_latest_tag)
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
+        super::switch(spec.forbid_latest_tag)
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if matches!(container.image, ImageFact::NotPinned(_)) {
                 sink.container(index, 1);

@@ -1,8 +1,8 @@
 //! Containers without a liveness probe.
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::DevOpsPolicySpec;
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
 pub(super) struct MissingLiveness;
@@ -34,11 +34,11 @@ impl Check for MissingLiveness {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        Setting::switch(spec.require_liveness_probe)
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
+        super::switch(spec.require_liveness_probe)
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.needs_probes() && !container.has_liveness_probe {
                 sink.container(index, 1);

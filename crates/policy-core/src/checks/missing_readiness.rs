@@ -1,8 +1,8 @@
 //! Containers without a readiness probe.
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::DevOpsPolicySpec;
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
 pub(super) struct MissingReadiness;
@@ -34,11 +34,11 @@ impl Check for MissingReadiness {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        Setting::switch(spec.require_readiness_probe)
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
+        super::switch(spec.require_readiness_probe)
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.needs_probes() && !container.has_readiness_probe {
                 sink.container(index, 1);

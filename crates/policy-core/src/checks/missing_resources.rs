@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::{DevOpsPolicySpec, EnforcementMode};
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap};
 
 pub(super) struct MissingResources;
@@ -36,14 +36,14 @@ impl Check for MissingResources {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
         // A policy that fills resources in also requires them, unless it sets the field.
         let fills_in =
             spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
-        Setting::switch(spec.require_resources.or(Some(fills_in)))
+        super::switch(spec.require_resources.or(Some(fills_in)))
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.role.is_long_running()
                 && container.missing_resources.lacking().next().is_some()
@@ -105,14 +105,11 @@ mod tests {
     fn filling_in_implies_requiring() {
         let setting = |text: &str| MissingResources.configure(&serde_json::from_str(text).unwrap());
         let resources = r#""defaultResources": {"cpuRequest": "1"}"#;
-        assert_eq!(
-            setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)),
-            Setting::On
-        );
-        assert_eq!(setting(&format!("{{{resources}}}")), Setting::Off, "audit mode");
-        assert_eq!(setting(r#"{"enforcementMode": "enforce"}"#), Setting::Off);
+        assert_eq!(setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)), Some(0));
+        assert_eq!(setting(&format!("{{{resources}}}")), None, "audit mode");
+        assert_eq!(setting(r#"{"enforcementMode": "enforce"}"#), None);
         let refused =
             format!(r#"{{"enforcementMode": "enforce", "requireResources": false, {resources}}}"#);
-        assert_eq!(setting(&refused), Setting::Off);
+        assert_eq!(setting(&refused), None);
     }
 }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts};
 use crate::severity::Severity;
 
@@ -38,12 +38,12 @@ pub trait Check: Sync {
     /// Its fixed names, texts and properties.
     fn meta(&self) -> &'static CheckMeta;
 
-    /// Whether a policy enables the check, and with which limit.
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting;
+    /// The limit of the check, 0 where it has none; `None` where the policy does not enable it.
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32>;
 
-    /// Evaluates a pod that is counted. `limit` is the one that [`Check::configure`] returned, 0
-    /// for a check without one; `now` is in seconds since 1970.
-    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut Sink<'_>);
+    /// Evaluates a pod that is counted. `limit` is the one that [`Check::configure`] returned;
+    /// `now` is in seconds since 1970.
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>);
 
     /// The text of a finding in statuses and audit results. `container` is the one concerned,
     /// `None` for a finding about the pod. Contains no value that changes by itself.
@@ -77,26 +77,14 @@ pub trait Check: Sync {
     }
 }
 
-/// Whether a policy enables a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
-    /// Disabled.
-    Off,
-    /// Enabled; the check has no limit.
-    On,
-    /// Enabled with this limit.
-    Limit(u32),
+/// The limit of a check without one.
+fn switch(field: Option<bool>) -> Option<u32> {
+    (field == Some(true)).then_some(0)
 }
 
-impl Setting {
-    fn switch(field: Option<bool>) -> Self {
-        if field == Some(true) { Self::On } else { Self::Off }
-    }
-
-    /// A negative limit never reaches a check, because compiling the policy refuses it.
-    fn limit(field: Option<i32>) -> Self {
-        field.and_then(|limit| u32::try_from(limit).ok()).map_or(Self::Off, Self::Limit)
-    }
+/// A negative limit never reaches a check, because compiling the policy refuses it.
+fn limit(field: Option<i32>) -> Option<u32> {
+    field.and_then(|limit| u32::try_from(limit).ok())
 }
 
 /// The fixed names, texts and properties of a check.
@@ -117,12 +105,12 @@ pub struct CheckMeta {
     pub summary_label: &'static str,
     /// Whether that row shows counted restarts instead of findings.
     pub counts_restarts: bool,
-    /// Whether a finding can appear only because time passes ([`Sink::due_at`]). At most one
+    /// Whether a finding can appear only because time passes ([`FindingSink::due_at`]). At most one
     /// check, because only one such time is kept per pod.
     pub comes_with_time: bool,
     /// The text of a finding; `{limit}` stands for the policy's limit.
     pub text: &'static str,
-    /// What the check finds, precisely.
+    /// The exact conditions of a finding.
     pub what: &'static str,
     /// Why it matters.
     pub why: &'static str,
@@ -322,12 +310,8 @@ mod tests {
                 "weights": { meta.severity_key: 42 },
             }))
             .unwrap();
-            assert_ne!(check.check().configure(&policy), Setting::Off, "{check}");
-            assert_eq!(
-                check.check().configure(&DevOpsPolicySpec::default()),
-                Setting::Off,
-                "{check}"
-            );
+            assert_ne!(check.check().configure(&policy), None, "{check}");
+            assert_eq!(check.check().configure(&DevOpsPolicySpec::default()), None, "{check}");
             let severity = (meta.severity_override)(&policy.severity_overrides.unwrap());
             assert_eq!(severity, Some(Severity::Critical), "{check}");
             assert_eq!((meta.weight_override)(&policy.weights.unwrap()), Some(42), "{check}");

@@ -1,8 +1,8 @@
 //! Pods that stay Pending too long.
 
-use super::{Check, CheckMeta, Setting};
+use super::{Check, CheckMeta};
 use crate::api::DevOpsPolicySpec;
-use crate::evaluate::Sink;
+use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, Lifecycle};
 
 pub(super) struct Pending;
@@ -34,11 +34,11 @@ impl Check for Pending {
         &META
     }
 
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Setting {
-        Setting::limit(spec.forbid_pending_duration)
+    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
+        super::limit(spec.forbid_pending_duration)
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut Sink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>) {
         let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
             return;
         };

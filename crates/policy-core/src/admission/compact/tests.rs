@@ -2,13 +2,13 @@ use fearless_simd::Level;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::wire::{Envelope, Object, Wire};
+use super::super::wire::{Envelope, Object, RawRequest};
 use super::*;
 
 /// The creation of a pod, as the API server of Kubernetes 1.36 sent it.
 const FROM_API_SERVER: &[u8] = include_bytes!("review.json");
 
-type Review<'a> = Envelope<'a, Wire<'a, Object<'a>>>;
+type Review<'a> = Envelope<'a, RawRequest<'a, Object<'a>>>;
 
 /// Text with special characters, some of it longer than a block.
 fn odd_text() -> impl Strategy<Value = String> {
