@@ -47,6 +47,9 @@ pub(crate) struct FilePolicy {
 /// Namespace and name.
 pub(crate) type PolicyName = (String, String);
 
+/// The policies of files.
+pub(crate) type FilePolicies = BTreeMap<PolicyName, FilePolicy>;
+
 impl Policy {
     /// The part of an object that is to be committed.
     pub(crate) fn of(object: &Value, namespace: &str) -> Self {
@@ -152,85 +155,68 @@ pub(crate) fn fields_only_in(a: &Value, b: &Value, path: &str) -> Vec<String> {
     }
 }
 
-/// The policies of files.
-pub(crate) struct PolicyFiles {
-    pub(crate) policies: BTreeMap<PolicyName, FilePolicy>,
-}
-
-impl PolicyFiles {
-    /// Reads the policies of files, folders, patterns or standard input. Those without a namespace
-    /// belong to that of `-n`, else to the context's.
-    ///
-    /// # Errors
-    /// Everything that cannot be read or is invalid, after `failure`: half a folder is never used.
-    pub(crate) fn read(
-        arguments: &[String],
-        global: &Global,
-        cluster: &Cluster,
-        failure: &str,
-    ) -> anyhow::Result<Self> {
-        let (mut files, mut problems, mut others) =
-            (Self { policies: BTreeMap::new() }, Vec::new(), 0);
-        let inputs = Inputs::find(arguments);
-        problems.extend(inputs.problems());
-        for input in &inputs.found {
-            let bytes = match input.read(MAX_FILE_SIZE) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    problems.push(format!("{}: {error}", input.name));
-                    continue;
-                }
-            };
-            let PolicyFile { policies, others: more, failures } = PolicyFile::read(&bytes);
-            let failures = failures.iter().filter(|f| f.is_manifest || input.is_explicit);
-            problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
-            others += more;
-            for found in policies {
-                let place = format!("{}:{}", input.name, found.line);
-                if let Err(problem) = files.add(&place, found, global, cluster) {
-                    problems.push(format!("{place}: {problem}"));
-                }
+/// Reads the policies of files, folders, patterns or standard input. Those without a namespace
+/// belong to that of `-n`, else to the context's.
+///
+/// # Errors
+/// Everything that cannot be read or is invalid, after `failure`: half a folder is never used.
+pub(crate) fn read_files(
+    arguments: &[String],
+    global: &Global,
+    cluster: &Cluster,
+    failure: &str,
+) -> anyhow::Result<FilePolicies> {
+    let (mut read, mut problems, mut skipped) = (FilePolicies::new(), Vec::new(), 0);
+    let inputs = Inputs::find(arguments);
+    problems.extend(inputs.problems());
+    for input in &inputs.found {
+        let bytes = match input.read(MAX_FILE_SIZE) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                problems.push(format!("{}: {error}", input.name));
+                continue;
+            }
+        };
+        let PolicyFile { policies, others, failures } = PolicyFile::read(&bytes);
+        let failures = failures.iter().filter(|f| f.is_manifest || input.is_explicit);
+        problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
+        skipped += others;
+        for DecodedPolicy { line, object, compiled, .. } in policies {
+            let place = format!("{}:{line}", input.name);
+            let policy = Policy::of(&object, global.target.namespace_in(cluster));
+            match unusable(&policy, global, &read) {
+                Some(problem) => problems.push(format!("{place}: {problem}")),
+                None => _ = read.insert(policy.key(), FilePolicy { place, policy, compiled }),
             }
         }
-        if files.policies.is_empty() && problems.is_empty() {
-            problems.push(format!("{}: holds no DevOpsPolicy", arguments.join(", ")));
-        }
-        if !problems.is_empty() {
-            return Err(output::problems(failure, &problems));
-        }
-        if others > 0 {
-            global.console().note(format_args!("skipped {others} objects of other kinds"));
-        }
-        Ok(files)
     }
+    if read.is_empty() && problems.is_empty() {
+        problems.push(format!("{}: holds no DevOpsPolicy", arguments.join(", ")));
+    }
+    if !problems.is_empty() {
+        return Err(output::problems(failure, &problems));
+    }
+    if skipped > 0 {
+        global.console().note(format_args!("skipped {skipped} objects of other kinds"));
+    }
+    Ok(read)
+}
 
-    /// Adds a policy, unless it conflicts with another one.
-    fn add(
-        &mut self,
-        place: &str,
-        found: DecodedPolicy,
-        global: &Global,
-        cluster: &Cluster,
-    ) -> Result<(), String> {
-        let target = &global.target;
-        let policy = Policy::of(&found.object, target.namespace_in(cluster));
-        let namespace = printable(&policy.namespace);
-        if policy.name.is_empty() {
-            return Err("the policy has no name".to_owned());
-        }
-        if let Some(wanted) = target.namespace.as_ref().filter(|name| **name != policy.namespace) {
-            return Err(format!("the policy belongs to namespace {namespace}, not to {wanted}"));
-        }
-        if ExcludedNamespaces::default().contains(&policy.namespace) {
-            return Err(is_of_system(&namespace));
-        }
-        if let Some(first) = self.policies.get(&policy.key()) {
-            return Err(format!("{} is already in {}", policy.full_name(), first.place));
-        }
-        let (place, compiled) = (place.to_owned(), found.compiled);
-        self.policies.insert(policy.key(), FilePolicy { place, policy, compiled });
-        Ok(())
+/// Why a valid policy cannot be used beside those that were read before.
+fn unusable(policy: &Policy, global: &Global, others: &FilePolicies) -> Option<String> {
+    let namespace = printable(&policy.namespace);
+    if policy.name.is_empty() {
+        return Some("the policy has no name".to_owned());
     }
+    let target = global.target.namespace.as_ref();
+    if let Some(wanted) = target.filter(|name| **name != policy.namespace) {
+        return Some(format!("the policy belongs to namespace {namespace}, not to {wanted}"));
+    }
+    if ExcludedNamespaces::default().contains(&policy.namespace) {
+        return Some(is_of_system(&namespace));
+    }
+    let first = others.get(&policy.key())?;
+    Some(format!("{} is already in {}", policy.full_name(), first.place))
 }
 
 /// The policies of a cluster, and the parts of it that could not be read.

@@ -1,4 +1,4 @@
-//! What people and pipelines give to `policyctl analyze`: each bad input is told in one sentence,
+//! What people and pipelines give to `policyctl analyze`: each bad input is reported in one sentence,
 //! and the rest is still analysed.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
@@ -54,9 +54,9 @@ fn report(folder: &Path, arguments: &[&str], stdin: &[u8]) -> (Value, Vec<String
         .map(|f| format!("{}: {}", f["source"].as_str().unwrap(), f["reason"].as_str().unwrap()))
         .collect();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let told: Vec<&str> =
+    let reported: Vec<&str> =
         stderr.lines().map(|line| line.strip_prefix("error: ").unwrap()).collect();
-    assert_eq!(told, failed);
+    assert_eq!(reported, failed);
     (json, failed, output.status.code().unwrap())
 }
 
@@ -71,7 +71,7 @@ fn each_bad_input_is_named_and_the_rest_is_analysed() {
         ("list.yml", b"- a\n"),
         ("broken/shape.json", br#"{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": 5}}"#),
         ("broken/empty.yaml", b""),
-        ("broken/notes.txt", b"not looked at"),
+        ("broken/notes.txt", b"not read"),
         ("no-manifests/readme.md", b"# nothing"),
         ("empty.yaml", b"# nothing\n"),
     ]);
@@ -191,8 +191,8 @@ fn names_cannot_pass_for_output_of_the_program() {
         &["-f", "gone\u{1b}[2J\n::error::y", "-o", "yaml"],
     ] {
         let output = analyze(folder.path(), arguments, b"");
-        let told = String::from_utf8(output.stderr).unwrap();
-        let all = told + &String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let all = stderr + &String::from_utf8(output.stdout).unwrap();
         assert!(!all.contains('\u{1b}') && !all.contains("\n::error"), "{arguments:?}: {all}");
     }
 }

@@ -10,23 +10,9 @@ use crate::policy::{CompiledPolicy, InvalidField};
 /// How alike two names must be for one to be suggested in place of the other.
 const SIMILAR: f64 = 0.6;
 /// The fields of `metadata`, which are not in the schema.
-const METADATA: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
+const METADATA: &str = "annotations creationTimestamp deletionGracePeriodSeconds \
+    deletionTimestamp finalizers generateName generation labels managedFields name namespace \
+    ownerReferences resourceVersion selfLink uid";
 
 /// The policy that an object is, and the same compiled.
 ///
@@ -101,7 +87,7 @@ fn has_shape(
 ) -> bool {
     let properties = schema.properties.as_ref();
     let known: Vec<&str> = match path {
-        "metadata" => METADATA.to_vec(),
+        "metadata" => METADATA.split(' ').collect(),
         _ => properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
     };
     match value {

@@ -1,5 +1,5 @@
-//! The encodings of a manifest: YAML 1.2.2 section 5.2 allows UTF-16 beside UTF-8, and editors
-//! of Windows write it.
+//! Decodes manifests. YAML 1.2.2 section 5.2 allows UTF-16 beside UTF-8, and Windows editors
+//! write it.
 
 /// The text of a file as UTF-8. UTF-16 is recognised by its byte-order mark or by the zero byte
 /// of its first character; anything else is returned as it is, valid UTF-8 or not.

@@ -1,5 +1,5 @@
-//! Reading JSON by the rules of JSON (RFC 8259) into the same types as YAML, with line numbers.
-//! Of a repeated name the last value counts, as for `kubectl`.
+//! Reads JSON by the rules of JSON (RFC 8259) into the same types as YAML, with line numbers. The
+//! last value of a repeated name counts, as for `kubectl`.
 //!
 //! Every value stays a slice of the text until a type asks for it, so a value that cannot be read
 //! does not affect the others, and memory does not grow with what is skipped.
@@ -87,7 +87,7 @@ impl<'a> JsonValue<'a> {
         self.located(T::deserialize(self)).map_err(|_| self.failure())
     }
 
-    /// Passes each member of a list on, whatever the members are.
+    /// Passes each member of a list to `take`, of whatever type it is.
     pub(super) fn for_each_member(
         self,
         take: &mut dyn FnMut(JsonValue<'a>),
@@ -151,13 +151,13 @@ impl<'a> JsonValue<'a> {
         Ok(members)
     }
 
-    /// The keys and values of an object. Where names are given: of those alone, and each once.
+    /// The keys and values of an object; where names are given, only these, each once.
     fn entries(self, names: Option<&[&str]>) -> Result<Vec<(Self, Self)>, Error> {
         serde_json::Deserializer::from_str(self.text).deserialize_map(Entries { of: self, names })
     }
 }
 
-/// What went wrong, without serde's position, which is one in the part of the text that was read.
+/// The error without serde's position, which counts from the start of the part that was read.
 fn reason(error: &Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());

@@ -1,4 +1,4 @@
-//! What a kustomization names as patches: parts of objects, which look like objects.
+//! Finds the patches that a kustomization names. They look like objects, but are parts of them.
 
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ pub fn kustomize_patches(bytes: &[u8]) -> Vec<String> {
     read.flat_map(|Kustomization { patches, patches_strategic_merge, patches_json6902 }| {
         let targeted = patches.into_iter().chain(patches_json6902);
         let paths = targeted.flatten().filter_map(|patch| patch.path);
-        // A patch may stand in the kustomization itself instead of its path.
+        // The kustomization may contain a patch itself instead of its path.
         let merged = patches_strategic_merge.into_iter().flatten();
         paths.chain(merged.filter(|text| !text.contains('\n'))).collect::<Vec<_>>()
     })

@@ -1,11 +1,11 @@
-//! What the lines of a YAML text show where it cannot be parsed: the type of its object, and the
-//! members of a List. Kubernetes' manifests are block style at their top.
+//! Finds the type of an object and the members of a List by their lines, for YAML that cannot be
+//! parsed. Kubernetes manifests have block style at their top level.
 
 use super::object_type::{Header, ObjectType};
 use super::parse::parse_last_wins;
 
-/// The type that an object claims in its top level, whatever the rest of the text is, and the
-/// line on which the object starts.
+/// The type that the top level of an object has, whatever the rest of the text is, and the line
+/// on which the object starts.
 pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
     let (first_line, first) = content(bytes).next()?;
     let column = indentation(first);
@@ -26,8 +26,7 @@ pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
     Some((header.object_type()?, first_line))
 }
 
-/// A member of a List: its number of lines after the start of the text, and its text, in which
-/// the `-` is a space.
+/// A member of a List: the number of lines before it, and its text with a space for the `-`.
 pub(super) struct Member {
     pub(super) lines_before: u32,
     pub(super) text: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Reading users' manifests: bytes to facts with their lines. Whatever is not read is counted or
-//! named, and harms nothing else in the file.
+//! Reads users' manifests: from bytes to facts with line numbers. What is not read is counted or
+//! reported, and does not affect the other objects of the file.
 
 mod decode;
 mod encoding;
@@ -37,13 +37,13 @@ pub struct DocumentContent {
     pub skipped: Vec<SkippedObject>,
     /// What could not be read.
     pub failures: Vec<Failure>,
-    /// What was read otherwise than it may seem.
+    /// Where the reading may differ from what the author expects.
     pub notes: Vec<Note>,
 }
 
 impl DocumentContent {
-    /// Counts what is no manifest as skipped: a file that a walk through a folder found need not
-    /// be one.
+    /// Counts what is no manifest as skipped, for files that were found in a folder: not every
+    /// YAML file is a manifest.
     pub fn skip_what_is_no_manifest(&mut self) {
         for failure in self.failures.extract_if(.., |failure| !failure.is_manifest) {
             let (line, kind) = (failure.line, UNTYPED.to_owned());
@@ -72,7 +72,7 @@ pub struct SkippedObject {
     pub line: u32,
     /// `apiVersion` and kind, as far as it has them.
     pub kind: String,
-    /// Whether its kind is the one of a workload but for the group or the case.
+    /// Whether its kind is that of a workload except for the group or the letter case.
     pub looks_like_a_workload: bool,
 }
 
@@ -81,9 +81,9 @@ pub struct SkippedObject {
 pub struct Failure {
     /// The line of the file.
     pub line: u32,
-    /// What is wrong, as the end of a sentence that begins with the position.
+    /// What is wrong, to be printed after the position.
     pub reason: String,
-    /// Whether the text claims to be a Kubernetes object at all.
+    /// Whether the text has the form of a Kubernetes object at all.
     pub is_manifest: bool,
 }
 
@@ -93,18 +93,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Something that was read, but perhaps not as its author expects.
+/// A remark about something that may be read differently than its author expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The line of the file.
     pub line: u32,
-    /// What is to be known.
+    /// The remark.
     pub message: String,
 }
 
 impl Document<'_> {
-    /// Reads the document. Objects without a namespace belong to `namespace`. Cannot fail: what
-    /// is wrong is among the failures. Time and memory are bounded by the document's size.
+    /// Reads the document. Objects without a namespace belong to `namespace`. What cannot
+    /// be read is in the failures. Time and memory are bounded by the document's size.
     #[must_use]
     pub fn read(&self, namespace: &str) -> DocumentContent {
         let mut objects = Vec::new();
@@ -112,8 +112,8 @@ impl Document<'_> {
         DocumentContent { objects, ..content }
     }
 
-    /// The same, but each pod and workload is passed on with all that was read of it, for callers
-    /// that need more than facts; the result has none.
+    /// Like [`Self::read`], but passes each pod and workload to `take` with its view, for callers
+    /// that need more than facts. The result has no objects.
     pub fn read_each(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! The type that an object claims: `apiVersion` and `kind`.
+//! The type of an object: `apiVersion` and `kind`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::workload::ObjectKind;
 /// What an object without a type is called.
 pub(super) const UNTYPED: &str = "object without apiVersion and kind";
 
-/// What every object begins with.
+/// The type fields of an object.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Header {
@@ -24,7 +24,7 @@ impl Header {
     }
 }
 
-/// The type that an object claims.
+/// The type of an object as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ObjectType {
     api_version: String,
@@ -32,7 +32,7 @@ pub(super) struct ObjectType {
 }
 
 impl ObjectType {
-    /// `None` where the object claims nothing at all.
+    /// `None` where the object has neither.
     pub(super) fn of(api_version: Option<&str>, kind: Option<&str>) -> Option<Self> {
         let [api_version, kind] =
             [api_version, kind].map(|text| text.unwrap_or_default().to_owned());
@@ -44,7 +44,7 @@ impl ObjectType {
         !self.api_version.is_empty() && !self.kind.is_empty()
     }
 
-    /// Whether it is a policy, of whatever version, also of none.
+    /// Whether it is a policy, of whatever version or without one.
     pub(super) fn is_policy(&self) -> bool {
         let group = self.api_version.split_once('/').map(|(group, _)| group);
         self.kind == "DevOpsPolicy" && (group == Some(GROUP) || self.api_version.is_empty())

@@ -1,5 +1,5 @@
-//! Which objects of an input stand for pods that another object of the input stands for already:
-//! `kubectl get all -o json` has a Deployment, its `ReplicaSets` of today and before, and its pods.
+//! Counts each pod of an input once: the output of `kubectl get all -o json` has a Deployment, its
+//! current and earlier `ReplicaSets`, and its pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Controlled {
     }
 }
 
-/// The objects of an input, added in any order, by which each of them is counted or not.
+/// The objects of an input, added in any order, to decide which of them are counted.
 #[derive(Debug, Default)]
 pub struct InputObjects {
     /// Those that may control others.

@@ -1,4 +1,4 @@
-//! Parsing one YAML document under limits that fit its size.
+//! Parses one YAML document within limits that fit its size.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::budget::BudgetBreach;
@@ -6,16 +6,16 @@ use serde_saphyr::{
     DuplicateKeyPolicy, Error, MergeKeyPolicy, MessageFormatter as _, Options, UserMessageFormatter,
 };
 
-/// Deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
+/// The deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
 /// fit into the 2 MiB of a thread also without optimisation.
 const MAX_DEPTH: usize = 64;
-/// Most keys and values of a document. The API server's JSON of 64 MiB has some 5 million.
+/// The most keys and values of a document. The API server's JSON of 64 MiB has some 5 million.
 const MAX_NODES: usize = 16_000_000;
-/// Longest key. YAML stops at 1024 characters, JSON nowhere.
+/// The longest key. YAML allows 1024 characters, JSON any number.
 const MAX_KEY: usize = 65_536;
-/// How many times its own text the aliases of a document may bring in.
+/// How many times the size of a document its aliases may expand to.
 const MAX_EXPANSION: usize = 4;
-/// Aliases may do as much in a smaller document.
+/// A smaller document is treated as one of this size.
 const SMALL_DOCUMENT: usize = 256;
 
 /// Why a document could not be read.
@@ -99,8 +99,8 @@ fn options(size: usize) -> Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         with_snippet: false,
-        // Nothing reads comments, and with them 33 comment lines between a key and its value are
-        // too many. kube-client turns the feature on for every crate of a build.
+        // Nothing reads comments. serde-saphyr's feature `comments`, which kube-client turns on
+        // for the whole build, fails at 33 comment lines between a key and its value.
         emit_comments: false,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: size },
         budget: serde_saphyr::budget! {

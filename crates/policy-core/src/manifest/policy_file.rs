@@ -8,6 +8,7 @@ use super::keys::Keys;
 use super::object_type::ObjectType;
 use super::parse::{ParseError, parse_every_key, parse_last_wins};
 use super::reader::{Reader, Wanted};
+use super::repair::repaired;
 use super::{Failure, documents, lines};
 use crate::api::{API_VERSION, DevOpsPolicy};
 use crate::policy::CompiledPolicy;
@@ -87,6 +88,11 @@ impl Reader<'_> {
         nesting: usize,
     ) {
         let parsed = parse_last_wins::<Located<Value>>(bytes);
+        if parsed.is_err()
+            && let Some(repaired) = repaired(bytes)
+        {
+            return self.yaml_policies(repaired.as_bytes(), list_type, nesting);
+        }
         let (own, line) = match &parsed {
             Ok(None) => return,
             Ok(Some(Located { value, line })) => {
@@ -269,9 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn json_and_many_comments_are_read_alike() {
+    fn json_tabs_and_many_comments_are_read_alike() {
         let json = "{\"apiVersion\": \"devops.stochastic.io/v1\", \"kind\": \"DevOpsPolicy\",\n\"spec\": {\n\"maxRestartCount\": -1}}";
         assert_eq!(problems(json), ["3: spec.maxRestartCount: must be 0 or more, not -1"]);
+        let tab = format!("{HEAD}spec: {{\n\tmaxRestartCount: -1}}\n");
+        assert_eq!(problems(&tab), ["6: spec.maxRestartCount: must be 0 or more, not -1"]);
         let text = format!("{HEAD}spec:\n{}  maxRestartCount: -1\n", "  # no\n".repeat(100));
         assert_eq!(problems(&text), ["106: spec.maxRestartCount: must be 0 or more, not -1"]);
     }

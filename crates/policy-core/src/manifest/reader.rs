@@ -1,4 +1,4 @@
-//! Reading the objects of a document.
+//! Reads the objects of a document.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub(super) struct Reader<'a> {
     taken: usize,
     /// The line of the file on which the text that is read starts.
     first_line: u32,
-    /// The line of everything, where the text is not written in the file as it is.
+    /// The line to report for everything, where the text that is read was not copied from the file.
     only_line: Option<u32>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
     pub(super) fn read(mut self, document: &Document<'_>) -> DocumentContent {
         self.first_line = document.first_line;
         if document.is_json {
-            // Invalid UTF-8 is replaced, as Go's decoder does: it is an error of no other object.
+            // Invalid UTF-8 is replaced, as Go's decoder does, so that the other objects are read.
             self.json(JsonText::new(&String::from_utf8_lossy(document.bytes)).root(), None, 0);
         } else {
             self.yaml(document.bytes, None, 0);
@@ -59,8 +59,8 @@ impl<'a> Reader<'a> {
         self.content
     }
 
-    /// Reads a JSON value. A member of a `PodList` need not say that it is a Pod: `list_type` is
-    /// the type that it has by its list.
+    /// Reads a JSON value. `list_type` is the type that its list implies: a member of a `PodList`
+    /// may leave out its own.
     fn json(&mut self, value: JsonValue<'_>, list_type: Option<&ObjectType>, nesting: usize) {
         let line = self.file_line(value.line());
         let header = if value.is_null() { Ok(JsonHeader::default()) } else { value.read() };
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
             Ok(object) => self.workload(kind, &object, line),
             Err(error) => return self.fail(error, true),
         }
-        // Most objects repeat no key, which is cheaper to find out without positions.
+        // Most objects repeat no key; finding that out is cheaper without line numbers.
         let quick = serde_json::from_str::<Keys>(value.text());
         if quick.is_ok_and(|found| !found.problems.is_empty())
             && let Ok(found) = value.read::<Keys>()
@@ -154,8 +154,8 @@ impl<'a> Reader<'a> {
         self.note(found.into_iter().map(KeyProblem::note));
     }
 
-    /// Reads what can be read of YAML that is broken or not of the shape of a workload: nothing of
-    /// another kind, a List member by member, and a workload once more with more tolerance.
+    /// Reads YAML that is broken or does not have the shape of a workload: skips other kinds, reads
+    /// a List member by member, and reads a workload again with more tolerance.
     fn yaml_in_parts(
         &mut self,
         bytes: &[u8],
@@ -181,9 +181,7 @@ impl<'a> Reader<'a> {
         {
             return self.yaml_object(bytes, &root, list_type, Some(error));
         }
-        if let Some(repaired) = repaired(bytes)
-            && repaired.as_bytes() != bytes
-        {
+        if let Some(repaired) = repaired(bytes) {
             return self.yaml(repaired.as_bytes(), list_type, nesting);
         }
         let is_template = memchr::memmem::find(bytes, b"{{").is_some();
@@ -191,7 +189,7 @@ impl<'a> Reader<'a> {
         self.fail(ParseError { reason: error.reason + hint, ..error }, is_object);
     }
 
-    /// Reads a List whose members cannot be read together.
+    /// Reads a List member by member.
     pub(super) fn yaml_list(
         &mut self,
         bytes: &[u8],
@@ -212,8 +210,8 @@ impl<'a> Reader<'a> {
             self.first_line = outer;
             return;
         }
-        // In flow style, members are only known once they are values. They are written down as
-        // JSON to be read by the same types.
+        // The members of a flow-style List are only known after parsing. They are written as JSON,
+        // so that the same types read them.
         let Ok(Some(Members { items })) = parse_last_wins::<Members>(bytes) else {
             return self.fail(error, true);
         };
@@ -304,11 +302,11 @@ fn too_many_lists(line: u32) -> ParseError {
     ParseError::mismatch(line, reason)
 }
 
-/// What a text that could not be read claims to be.
+/// What a text that could not be parsed is, by its own account.
 enum Claim {
-    /// An object of that type, if it has one, that starts on the line.
+    /// An object, with its type if it has one, and its first line.
     Object(Option<ObjectType>, u32),
-    /// Something else, or something that cannot be known.
+    /// Something else, or something unknown.
     Nothing { is_manifest: bool },
 }
 
@@ -317,7 +315,7 @@ fn claimed_type(bytes: &[u8], error: &ParseError) -> Claim {
         return Claim::Object(Some(object_type), line);
     }
     if error.is_mismatch {
-        // Well-formed, so the whole of it can be read for its type.
+        // The text is well-formed, so its type can be parsed.
         return match parse::<Located<Header>>(bytes) {
             Ok(Some(header)) => Claim::Object(header.value.object_type(), header.line),
             Ok(None) => Claim::Nothing { is_manifest: false },
@@ -328,7 +326,7 @@ fn claimed_type(bytes: &[u8], error: &ParseError) -> Claim {
     Claim::Nothing { is_manifest: names("apiVersion") && names("kind") }
 }
 
-/// The fields by which a JSON object is told from others.
+/// The fields that identify a JSON object.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct JsonHeader<'a> {

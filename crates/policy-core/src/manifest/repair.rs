@@ -4,20 +4,21 @@
 
 use granit_parser::{ErrorKind, Scanner, StrInput, TokenType};
 
-/// Most repairs of a text; each one reads the text again.
+/// The most repairs of a text; each one scans the text again.
 const MAX_REPAIRS: usize = 64;
-/// An object that an API server stores is smaller.
+/// The largest text to repair; an object that an API server stores is smaller.
 const MAX_SIZE: usize = 2 << 20;
 /// Deeper than any mapping is indented.
-const INDENTATION: &str = "                                                                                                                                                                ";
+const INDENTATION: usize = 160;
 
-/// The text as the parser accepts it; `None` where it is refused for another reason.
+/// The text as the parser accepts it; `None` where nothing needs repair, and where the text is
+/// refused for another reason.
 pub(super) fn repaired(bytes: &[u8]) -> Option<String> {
     let mut text =
         std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_SIZE)?.to_owned();
     for _ in 0..MAX_REPAIRS {
         match refusal(&text) {
-            Scan::Accepted => return Some(text),
+            Scan::Accepted => return Some(text).filter(|text| text.as_bytes() != bytes),
             Scan::Refused { line, is_in_quotes } => text = indented(&text, line, is_in_quotes)?,
             Scan::Broken => return None,
         }
@@ -65,10 +66,10 @@ fn refusal(text: &str) -> Scan {
     Scan::Accepted
 }
 
-/// The text with more indentation of a line, and of the lines after it that lack it as well.
-/// Neither a flow collection nor a quoted scalar changes by that.
+/// The text with a line, and the lines after it that lack indentation too, indented further. That
+/// changes neither the value of a flow collection nor of a quoted scalar.
 fn indented(text: &str, line: usize, is_in_quotes: bool) -> Option<String> {
-    let mut repaired = String::with_capacity(text.len() + INDENTATION.len());
+    let mut repaired = String::with_capacity(text.len() + INDENTATION);
     let mut lines = text.split_inclusive('\n');
     repaired.extend(lines.by_ref().take(line.checked_sub(1)?));
     let mut is_first = true;
@@ -81,7 +82,7 @@ fn indented(text: &str, line: usize, is_in_quotes: bool) -> Option<String> {
             repaired += line;
             continue;
         }
-        repaired += INDENTATION;
+        repaired.extend(std::iter::repeat_n(' ', INDENTATION));
         repaired += content;
         is_first = false;
         is_over = is_in_quotes && content.contains(['"', '\'']);

@@ -1,4 +1,4 @@
-//! Splitting a manifest into its documents before any of them is parsed, so that a document that
+//! Splits a manifest into its documents before any of them is parsed, so that a document that
 //! cannot be parsed does not affect the others.
 
 use serde::de::IgnoredAny;
@@ -19,7 +19,7 @@ pub struct Document<'a> {
     pub is_json: bool,
 }
 
-/// The line of the file on which a line of a text stands that starts on `first_line`.
+/// The line of the file for a line of a text that starts on `first_line`.
 pub(super) fn file_line(first_line: u32, line: u32) -> u32 {
     first_line.saturating_add(line.saturating_sub(1))
 }
@@ -105,8 +105,8 @@ impl<'a> Documents<'a> {
                 (start, first_line) = (end, self.line + 1);
                 (has_marker, has_content) = (false, false);
             } else {
-                // Files that were put together keep their byte-order marks, which the YAML
-                // parser refuses after `---` (YAML 1.2.2 section 9.1.1 has them before it).
+                // Concatenated files keep their byte-order marks, which the YAML parser refuses
+                // after `---` (YAML 1.2.2 section 9.1.1 allows them before it).
                 if text.len() < line.len() && !has_content {
                     (start, first_line) = (end - text.len(), self.line);
                 }
@@ -120,7 +120,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// An empty document has a number, and nothing to read.
+    /// An empty document is numbered, but not returned.
     fn end_document(&mut self, first_line: usize, bytes: &'a [u8], has_content: bool) {
         if !has_content {
             self.count += 1;

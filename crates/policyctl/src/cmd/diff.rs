@@ -10,7 +10,7 @@ use crate::cluster::{self, Cluster, ErrorKind};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::output::{self, Output};
-use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, PolicyName};
+use crate::policies::{self, FilePolicies, FilePolicy, Policy, PolicyApi, PolicyName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,9 +55,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
     let (files, live) = cluster::run(async {
         let cluster = global.target.connect().await?;
-        let files = PolicyFiles::read(&args.files, global, &cluster, "nothing was compared")?;
+        let files = policies::read_files(&args.files, global, &cluster, "nothing was compared")?;
         let live = live(&cluster, &files, global).await?;
-        Ok((files.policies, live))
+        Ok((files, live))
     })?;
     let names: BTreeSet<&PolicyName> = files.keys().chain(live.keys()).collect();
     let compared: Result<Vec<Compared>, _> =
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 /// The cluster's policies of the namespaces that the files name, or of all.
 async fn live(
     cluster: &Cluster,
-    files: &PolicyFiles,
+    files: &FilePolicies,
     global: &Global,
 ) -> anyhow::Result<BTreeMap<PolicyName, Policy>> {
     let api = PolicyApi::of(cluster).await?;
@@ -92,7 +92,7 @@ async fn live(
     }
     let mut live = BTreeMap::new();
     let namespaces: BTreeSet<&str> =
-        files.policies.keys().map(|(namespace, _)| namespace.as_str()).collect();
+        files.keys().map(|(namespace, _)| namespace.as_str()).collect();
     for namespace in namespaces {
         match api.list(Some(namespace)).await.whole() {
             Ok(mut policies) => live.append(&mut policies),

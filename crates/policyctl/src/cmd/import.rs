@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::warn_without_checks;
 use crate::output::{self, Output};
-use crate::policies::{FilePolicy, Policy, PolicyApi, PolicyFiles, fields_only_in};
+use crate::policies::{self, FilePolicies, FilePolicy, Policy, PolicyApi, fields_only_in};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::NAMESPACE)?;
     let (rows, exit) = cluster::run(async {
         let cluster = global.target.connect().await?;
-        let files = PolicyFiles::read(&args.files, global, &cluster, "nothing was applied")?;
+        let files = policies::read_files(&args.files, global, &cluster, "nothing was applied")?;
         let Args { dry_run, force_conflicts: force, .. } = *args;
         let api = PolicyApi::of(&cluster).await?;
         Ok(Importer { cluster: &cluster, api, dry_run, force }.import(files).await)
@@ -134,9 +134,9 @@ fn table(rows: &[Row]) -> String {
 
 impl Importer<'_> {
     /// Validates all policies by a dry run, then stores them.
-    async fn import(&self, files: PolicyFiles) -> (Vec<Row>, Exit) {
+    async fn import(&self, files: FilePolicies) -> (Vec<Row>, Exit) {
         let (mut rows, mut exit) = (Vec::new(), Exit::Fine);
-        for file in files.policies.values() {
+        for file in files.values() {
             rows.push(self.apply(file, true).await.unwrap_or_else(|error| {
                 exit = exit.max(refused(file, &error));
                 Row { error: Some(error.to_string()), ..Row::new(file, Outcome::NotApplied) }
@@ -149,7 +149,7 @@ impl Importer<'_> {
             }
             return (rows, exit);
         }
-        for (file, row) in files.policies.values().zip(&mut rows) {
+        for (file, row) in files.values().zip(&mut rows) {
             warn_without_checks(&file.policy.full_name(), &file.compiled);
             if self.dry_run || row.outcome == Outcome::Unchanged {
                 continue;

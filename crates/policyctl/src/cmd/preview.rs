@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{BUNDLE_POLICY, Exclusion, warn_without_checks};
 use crate::output::{self, Output};
-use crate::policies::{PolicyApi, PolicyFiles};
+use crate::policies::{self, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -109,8 +109,8 @@ fn proposed(
 }
 
 fn of_files(args: &Args, global: &Global, cluster: &Cluster) -> anyhow::Result<Vec<Proposed>> {
-    let files = PolicyFiles::read(&args.files, global, cluster, "nothing was judged")?;
-    let proposed = files.policies.into_iter().map(|((namespace, name), file)| {
+    let files = policies::read_files(&args.files, global, cluster, "nothing was judged")?;
+    let proposed = files.into_iter().map(|((namespace, name), file)| {
         warn_without_checks(&file.policy.full_name(), &file.compiled);
         let namespace = (!global.target.all_namespaces).then_some(namespace);
         Proposed { name, place: file.place, namespace, policy: file.compiled }
