@@ -201,7 +201,9 @@ impl<C: Configuration> Service<C> {
     /// # Errors
     /// The durations do not fit together, as [`LeaseConfig::check`] also reports.
     pub fn elect(&mut self, client: Client, config: &LeaseConfig) -> anyhow::Result<LeaderGate> {
-        let identity = lease::identity(&hostname());
+        // The name of the pod, in a cluster.
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown".to_owned());
+        let identity = lease::identity(&host);
         let (election, gate) =
             Election::new(client, &config.namespace, &config.name, &identity, config.timing()?);
         self.elections.spawn("leader election", election.run(self.tasks_ended.clone()));
@@ -309,14 +311,6 @@ async fn second_signal(signals: &mut Signals, is_failure: bool) -> (&'static str
         info!(signal, "already stopping");
     }
     signals.next().await
-}
-
-/// The name of the pod, in a cluster.
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let name = std::env::var("HOSTNAME").unwrap_or(name);
-    let name = name.trim();
-    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_no_part_of_the_configuration() {
+    fn the_webhook_has_no_lease_keys() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "lease: {name: other}").unwrap();
         let args = Args { config: Some(file.path().to_owned()), ..Args::default() };

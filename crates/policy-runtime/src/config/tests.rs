@@ -96,7 +96,7 @@ fn problems(file: &str, environment: &[(&str, &str)], flags: &[&str]) -> Vec<Str
 }
 
 #[test]
-fn without_layers_the_defaults_hold() {
+fn without_layers_the_defaults_apply() {
     let loaded = origin(None, &[], &[]).load::<Settings>().unwrap();
     assert_eq!(loaded.config, Settings::default());
     assert!(loaded.warnings.is_empty());
@@ -122,7 +122,7 @@ fn each_layer_wins_over_the_one_before() {
 }
 
 #[test]
-fn text_means_what_its_key_holds() {
+fn text_is_parsed_by_the_type_of_its_key() {
     let lists =
         [("a,b", vec!["a", "b"]), ("[a, \"b\"]", vec!["a", "b"]), ("1,true", vec!["1", "true"])];
     for (text, expected) in lists.into_iter().chain([("", vec![]), ("[]", vec![])]) {
@@ -186,7 +186,7 @@ fn variables_that_name_no_key_are_only_warned_of() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_named() {
+fn bytes_that_are_not_text_are_reported() {
     let bytes = || OsString::from_vec(vec![b'a', 0xff]);
     let origin = |name: OsString| Origin::new(Args::default(), [(name, bytes())]);
     let error = origin("GOV_LEASE__NAME".into()).load::<Settings>().unwrap_err();

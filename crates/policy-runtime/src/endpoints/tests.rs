@@ -1,4 +1,4 @@
-//! Requests that fit their limits, and such that do not.
+//! Requests within their limits, and beyond them.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -119,7 +119,7 @@ async fn a_body_comes_in_time_or_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_may_be_are_turned_away_at_once() {
+async fn requests_over_the_limit_are_refused_at_once() {
     let counting = Counting::new(LIMITS);
     let three = async {
         let (first, second) = (counting.post(whole(1)), counting.post(whole(2)));
@@ -146,7 +146,7 @@ async fn more_than_may_be_are_turned_away_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_stand_still_make_room() {
+async fn stalled_bodies_are_displaced() {
     let big = PostLimits { body: 9 << 20, read: 60 * SECOND, ..LIMITS };
     let counting = Counting::new(big);
     // 9 MiB of room each: there is none for a fourth.
@@ -184,7 +184,7 @@ async fn a_handler_that_fails_costs_one_answer() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_are_kept_apart() {
+async fn paths_and_methods_are_distinguished() {
     let mut counting = Counting::new(LIMITS);
     counting.endpoints.get("/numbers", || json(&[1, 2]));
     counting.endpoints.get("/panics", || panic!("as the test wants"));
@@ -207,7 +207,7 @@ async fn paths_and_methods_are_kept_apart() {
 }
 
 #[test]
-fn who_is_not_ready_says_why() {
+fn readyz_names_what_is_pending() {
     assert_eq!(ready_or_pending(&[]).status(), StatusCode::OK);
     assert_eq!(ready_or_pending(&["a list".into()]).status(), StatusCode::SERVICE_UNAVAILABLE);
 }

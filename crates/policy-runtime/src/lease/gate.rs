@@ -1,4 +1,4 @@
-//! The leader gate: whether this process leads, for everybody who has to ask.
+//! The leader gate: whether this process is the leader. Writers and exporters ask it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// The permission to act as the leader, until an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leadership {
-    /// How many holders the Lease has had. A later leader has a higher number, unless somebody
-    /// deleted the Lease in between.
+    /// How many holders the Lease has had. A later leader has a higher number, unless the
+    /// Lease was deleted in between.
     pub term: u32,
     pub(crate) until: Instant,
 }

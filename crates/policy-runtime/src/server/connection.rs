@@ -23,7 +23,7 @@ use tower::{BoxError, Service};
 use tracing::debug;
 
 use super::Limits;
-use super::connections::{CloseReason, Connection, Place};
+use super::connections::{CloseReason, Connection, ConnectionSlot};
 use crate::caller::Caller;
 use crate::tls::{CertificateStore, HTTP2, Peer};
 
@@ -102,9 +102,9 @@ where
     }
 
     /// Serves a connection until it ends.
-    pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr, place: Place) {
+    pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr, slot: ConnectionSlot) {
         let _ = stream.set_nodelay(true);
-        let connection = &place.connection;
+        let connection = &slot.connection;
         let Some(certificates) = &self.certificates else {
             let caller = caller(Peer::unknown(address), connection, false);
             return self.serve_http1(stream, caller, connection).await;

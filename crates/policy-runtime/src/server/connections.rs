@@ -76,13 +76,13 @@ pub(super) enum CloseReason {
     MaxAge,
     /// The server shuts down.
     Shutdown,
-    /// A new connection needs its place.
+    /// A new connection needs its slot.
     Evicted,
 }
 
-/// The place of a connection in the table, which is free again when this is dropped.
+/// The slot of a connection in the table. Dropping it frees the slot.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
     id: u64,
     pub(super) connection: Arc<Connection>,
@@ -99,29 +99,29 @@ impl Connections {
         })
     }
 
-    /// A place for a new connection. Waits only where all others are busy.
-    pub(super) async fn enter(self: &Arc<Self>) -> Place {
+    /// A slot for a new connection. Waits only where all others are busy.
+    pub(super) async fn enter(self: &Arc<Self>) -> ConnectionSlot {
         loop {
-            if let Some(place) = self.try_enter() {
-                return place;
+            if let Some(slot) = self.try_enter() {
+                return slot;
             }
             let _ = timeout(RETRY, self.closed.notified()).await;
         }
     }
 
-    /// A place for a new connection, even if the table is full.
-    pub(super) fn enter_unbounded(self: &Arc<Self>) -> Place {
+    /// A slot for a new connection, even if the table is full.
+    pub(super) fn enter_unbounded(self: &Arc<Self>) -> ConnectionSlot {
         self.insert(&mut self.table.lock())
     }
 
-    fn try_enter(self: &Arc<Self>) -> Option<Place> {
+    fn try_enter(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let table = &mut *self.table.lock();
         let is_full = table.by_id.len() - table.leaving >= self.limits.connections;
-        let has_place = !is_full || self.evict_longest_quiet(table);
-        has_place.then(|| self.insert(table))
+        let has_slot = !is_full || self.evict_longest_quiet(table);
+        has_slot.then(|| self.insert(table))
     }
 
-    fn insert(self: &Arc<Self>, table: &mut Table) -> Place {
+    fn insert(self: &Arc<Self>, table: &mut Table) -> ConnectionSlot {
         table.next += 1;
         let connection = Arc::new(Connection {
             activity: Arc::new(Activity::new(self.origin)),
@@ -135,7 +135,7 @@ impl Connections {
             connection.close(CloseReason::Shutdown);
         }
         table.by_id.insert(table.next, Arc::clone(&connection));
-        Place { connections: Arc::clone(self), id: table.next, connection }
+        ConnectionSlot { connections: Arc::clone(self), id: table.next, connection }
     }
 
     /// Evicts a connection, to get its file descriptor back. Returns whether one was quiet.
@@ -236,7 +236,7 @@ impl Connection {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let table = &mut *self.connections.table.lock();
         table.by_id.remove(&self.id);

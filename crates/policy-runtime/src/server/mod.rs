@@ -23,7 +23,7 @@ use tower::{BoxError, Service};
 use tracing::warn;
 
 use self::connection::Protocols;
-use self::connections::{Connections, Place};
+use self::connections::{ConnectionSlot, Connections};
 use crate::caller::Caller;
 use crate::log_throttle::LogThrottle;
 use crate::tls::CertificateStore;
@@ -93,9 +93,9 @@ where
         let connections = Connections::new(self.limits);
         let protocols = Arc::new(Protocols::new(self.make_service, self.certificates, self.limits));
         let tasks = TaskTracker::new();
-        let spawn = |stream: TcpStream, address: SocketAddr, place: Place| {
+        let spawn = |stream: TcpStream, address: SocketAddr, slot: ConnectionSlot| {
             let protocols = Arc::clone(&protocols);
-            tasks.spawn(async move { protocols.serve(stream, address, place).await });
+            tasks.spawn(async move { protocols.serve(stream, address, slot).await });
         };
         let mut failures: u64 = 0;
         let mut throttle = LogThrottle::new(LOG_PERIOD);
@@ -113,8 +113,8 @@ where
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let place = stop.run_until_cancelled(connections.enter()).await;
-                    spawn(stream, address, place.unwrap_or_else(|| connections.enter_unbounded()));
+                    let slot = stop.run_until_cancelled(connections.enter()).await;
+                    spawn(stream, address, slot.unwrap_or_else(|| connections.enter_unbounded()));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

@@ -89,7 +89,7 @@ fn serial(store: &CertificateStore) -> Option<String> {
 }
 
 #[test]
-fn what_does_not_fit_leaves_the_old_one() {
+fn an_invalid_pair_leaves_the_old_one() {
     let authority = Authority::new();
     let [old, new] = [1, 2].map(|serial| authority.server(serial));
     let expired = authority.issue("localhost", |params| {

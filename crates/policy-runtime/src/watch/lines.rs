@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_too_long_harms_no_other() {
+    async fn a_line_that_is_too_long_affects_no_other() {
         let mut text = vec![b'x'; LONGEST + 1];
         text.extend_from_slice(b"\nnext\n");
         let mut lines = Lines::new(BufReader::new(Cursor::new(text)), Duration::from_secs(1));

@@ -129,7 +129,7 @@ async fn wait(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_list_is_whole_at_its_mark_and_then_changes_follow() {
+async fn a_streamed_list_is_complete_at_its_bookmark_and_changes_follow() {
     let script = Script::default()
         .stream_that_ends([
             line("ADDED", &object("a", 1, "one")),
@@ -148,7 +148,7 @@ async fn a_streamed_list_is_whole_at_its_mark_and_then_changes_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_streams_no_lists_is_named_as_too_old() {
+async fn a_server_without_streaming_lists_is_reported_as_too_old() {
     let refused = || status_json(422, "Invalid", "sendInitialEvents: Forbidden");
     let watch = start(Script::default().answer(422, refused()).answer(422, refused()));
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -162,7 +162,7 @@ async fn a_server_that_streams_no_lists_is_named_as_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_in_place_of_an_event_is_understood() {
+async fn a_status_instead_of_an_event_is_understood() {
     let gone = format!("{}\n", status_json(410, "Expired", "too old resource version"));
     let script = Script::default()
         .stream([line("ADDED", &object("a", 1, "one")), list_ends(5), gone])
@@ -195,7 +195,7 @@ async fn after_the_server_dropped_the_version_a_list_follows_and_nothing_is_lost
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_breaks_off_is_none() {
+async fn a_list_that_breaks_off_is_not_complete() {
     let script = Script::default()
         .stream_that_ends([line("ADDED", &object("a", 1, "one"))])
         .stream_that_ends([line("ADDED", &object("a", 1, "one")), list_ends(5)]);
@@ -210,7 +210,7 @@ async fn a_list_that_breaks_off_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undecodable_object_harms_no_other() {
+async fn an_undecodable_object_affects_no_other() {
     let script = Script::default().stream([
         line("ADDED", &object("a", 1, "one")),
         line("ADDED", &broken("x", 2)),
@@ -241,7 +241,7 @@ async fn after_an_event_that_cannot_be_read_a_list_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_list_is_not_an_empty_cluster() {
+async fn an_answer_that_is_not_a_list_is_not_an_empty_cluster() {
     let answers = ["{}", r#"{"kind": "Status", "metadata": {}}"#, r#"{"items": []}"#, "[]"];
     for answer in answers {
         let watch = start(Script::default().answer(200, answer));
@@ -282,7 +282,7 @@ async fn a_silent_watch_is_resumed_at_the_same_version_and_then_listed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_server_does_it_is_asked_at_most_once_a_second() {
+async fn the_server_gets_at_most_one_request_a_second() {
     type Reply = fn(Script) -> Script;
     let replies: [(&str, Reply); 5] = [
         ("fails", |script| script.answer(503, status_json(503, "ServiceUnavailable", "no"))),

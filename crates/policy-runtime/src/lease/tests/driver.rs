@@ -146,7 +146,7 @@ async fn a_server_that_hangs_ends_the_leadership() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_stands_still_does_not_lead() {
+async fn a_suspended_process_does_not_lead() {
     let server = Server::default();
     let (election, gate) = candidate(&server, "a");
     let mut run = Box::pin(election.run(CancellationToken::new()));

@@ -76,7 +76,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 
 proptest! {
     #[test]
-    fn never_two_and_at_last_one(
+    fn there_are_never_two_leaders_and_finally_one(
         plans in vec(plan(), 2..=3),
         fates in vec(fate(), 1..60),
         outages in gaps(3),
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_goes_wrong(plans in vec(plan(), 3)) {
+    fn without_faults_there_is_one_leader(plans in vec(plan(), 3)) {
         let calm = |plan: Plan| Plan { pauses: Vec::new(), stops: Vec::new(), start: 0, ..plan };
         let plans = plans.into_iter().map(calm).collect();
         let mut world = World::new(plans, Vec::new(), Vec::new(), 0);

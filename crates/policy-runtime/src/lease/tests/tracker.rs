@@ -56,7 +56,7 @@ impl Test {
 }
 
 #[test]
-fn missing_and_free_leases_are_taken_at_once() {
+fn a_missing_or_free_lease_is_acquired_at_once() {
     let claim = Test::new().round(0, None).unwrap();
     assert_eq!(claim, Claim { version: None, transitions: 1, is_takeover: true });
     let claim = Test::new().round(0, Some(state("", 7, 4))).unwrap();
@@ -64,7 +64,7 @@ fn missing_and_free_leases_are_taken_at_once() {
 }
 
 #[test]
-fn a_holder_is_waited_for_since_its_last_change() {
+fn the_wait_for_a_holder_starts_at_the_last_observed_change() {
     let mut test = Test::new();
     assert_eq!(test.round(0, Some(state("other", 7, 4))), None);
     assert_eq!(test.round(14, Some(state("other", 8, 4))), None);
@@ -91,7 +91,7 @@ fn the_longer_duration_counts() {
 }
 
 #[test]
-fn the_lead_counts_from_the_request() {
+fn the_leadership_counts_from_the_request() {
     let mut test = Test::new();
     let (sent, answered) = (test.start, test.start + seconds(4));
     test.tracker.wrote(state("us", 1, 3), sent, answered);
@@ -103,7 +103,7 @@ fn the_lead_counts_from_the_request() {
 }
 
 #[test]
-fn the_own_name_alone_is_no_lead() {
+fn the_own_identity_alone_is_no_leadership() {
     let mut test = Test::new();
     assert_eq!(test.round(0, Some(state("us", 7, 4))), None);
     assert!(!test.leads(0));
@@ -122,7 +122,7 @@ fn a_lost_reply_is_found_again() {
 }
 
 #[test]
-fn a_lead_that_lapsed_goes_on_where_nobody_came() {
+fn a_lapsed_leadership_continues_where_nobody_took_over() {
     let mut test = Test::new();
     test.lead(0, state("us", 1, 1));
     let claim = test.round(12, Some(state("us", 1, 1))).unwrap();
@@ -130,7 +130,7 @@ fn a_lead_that_lapsed_goes_on_where_nobody_came() {
 }
 
 #[test]
-fn another_holder_ends_the_lead() {
+fn another_holder_ends_the_leadership() {
     let mut test = Test::new();
     test.lead(0, state("us", 1, 1));
     test.tracker.refused();
@@ -140,7 +140,7 @@ fn another_holder_ends_the_lead() {
 }
 
 #[test]
-fn somebody_elses_edit_does_not_end_the_lead() {
+fn an_edit_by_another_client_does_not_end_the_leadership() {
     let mut test = Test::new();
     test.lead(0, state("us", 1, 1));
     test.tracker.refused();
@@ -149,14 +149,14 @@ fn somebody_elses_edit_does_not_end_the_lead() {
 }
 
 #[test]
-fn another_name_in_the_answer_is_no_lead() {
+fn another_holder_in_the_answer_is_no_leadership() {
     let mut test = Test::new();
     test.tracker.wrote(state("other", 1, 1), test.start, test.start);
     assert!(!test.leads(0));
 }
 
 #[test]
-fn a_deleted_lease_is_still_its_holders_for_a_while() {
+fn a_deleted_lease_is_not_taken_before_the_last_holder_expires() {
     let mut test = Test::new();
     assert_eq!(test.round(0, Some(state("other", 7, 4))), None);
     assert_eq!(test.round(2, None), None);

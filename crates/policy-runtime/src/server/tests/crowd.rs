@@ -20,7 +20,7 @@ async fn is_served(server: &Running, speech: Speech) -> Connection {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_that_only_sit_there_keep_nobody_out() {
+async fn thousands_of_idle_connections_block_no_client() {
     // Both ends of each are here.
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -44,7 +44,7 @@ async fn thousands_that_only_sit_there_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_is_being_answered_stays() {
+async fn a_busy_connection_is_not_evicted() {
     let limits = Limits { connections: 4, ..Limits::default() };
     for speech in [Speech::Plain, Speech::Http1, Speech::Http2] {
         let server = Running::start(speech, limits).await;
@@ -67,7 +67,7 @@ async fn who_is_being_answered_stays() {
 }
 
 #[tokio::test]
-async fn where_all_are_being_answered_the_next_one_waits() {
+async fn a_connection_waits_while_all_others_are_busy() {
     let limits = Limits { connections: 1, ..Limits::default() };
     let server = Running::start(Speech::Plain, limits).await;
     let mut slow = server.connect(Speech::Plain).await;
@@ -83,7 +83,7 @@ async fn where_all_are_being_answered_the_next_one_waits() {
 }
 
 #[tokio::test]
-async fn bodies_that_never_come_keep_nobody_out() {
+async fn bodies_that_never_arrive_block_no_client() {
     let limits = Limits { connections: 8, ..Limits::default() };
     let server = Running::start(Speech::Plain, limits).await;
     let mut halves = Vec::new();
@@ -126,7 +126,7 @@ async fn is_thrown_out(server: &Running, words: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn requests_that_are_taken_back_at_once_are_not_worked_on_for_long() {
+async fn rapid_resets_of_streams_end_the_connection() {
     let server = Running::start(Speech::Http2, Limits::default()).await;
     let streams = (0..20_000_u32).map(|number| 2 * number + 1);
     let words = streams.flat_map(|stream| {
@@ -153,7 +153,7 @@ async fn heads_without_end_are_not_read() {
 }
 
 #[tokio::test]
-async fn who_sends_too_much_is_told_so() {
+async fn a_client_that_sends_too_much_gets_413() {
     for speech in [Speech::Plain, Speech::Http1, Speech::Http2] {
         let server = Running::start(speech, Limits::default()).await;
         let mut connection = server.connect(speech).await;

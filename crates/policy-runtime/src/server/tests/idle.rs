@@ -13,7 +13,7 @@ fn impatient() -> Limits {
 }
 
 #[tokio::test]
-async fn who_asks_nothing_for_long_has_to_go() {
+async fn an_idle_connection_is_closed() {
     let server = Running::start(Speech::Plain, impatient()).await;
     let whole = "GET /quick HTTP/1.1\r\nhost: a\r\n\r\n";
     for sent in ["", "GET /qui", whole, &format!("{whole}GET /qui")] {
@@ -28,7 +28,7 @@ async fn who_asks_nothing_for_long_has_to_go() {
 }
 
 #[tokio::test]
-async fn who_can_be_asked_may_be_silent() {
+async fn an_http2_connection_that_answers_pings_may_be_silent() {
     let server = Running::start(Speech::Http2, impatient()).await;
     let mut connection = server.connect(Speech::Http2).await;
     for _ in 0..2 {
@@ -38,7 +38,7 @@ async fn who_can_be_asked_may_be_silent() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_answer_or_reads_it_slowly_is_not_idle() {
+async fn a_connection_that_waits_or_reads_slowly_is_not_idle() {
     let server = Running::start(Speech::Plain, impatient()).await;
     let mut waits = server.connect(Speech::Plain).await;
     let waits = tokio::spawn(async move { waits.post("/slow", "").await });

@@ -31,7 +31,7 @@ async fn a_request_under_way_is_answered() {
 }
 
 #[tokio::test]
-async fn a_request_on_its_way_is_answered() {
+async fn a_request_in_transit_is_answered() {
     for speech in ALL {
         let server = Running::start(speech, Limits::default()).await;
         let mut quiet = server.connect(speech).await;
@@ -45,7 +45,7 @@ async fn a_request_on_its_way_is_answered() {
 }
 
 #[tokio::test]
-async fn who_was_accepted_by_the_kernel_alone_is_answered() {
+async fn a_connection_of_the_backlog_is_answered() {
     for speech in ALL {
         let server = Running::start(speech, Limits::default()).await;
         server.connect(speech).await.get("/quick").await.unwrap();
@@ -65,7 +65,7 @@ async fn who_was_accepted_by_the_kernel_alone_is_answered() {
 }
 
 #[tokio::test]
-async fn who_asks_half_a_question_does_not_hold_up_the_end() {
+async fn a_partial_request_does_not_delay_the_shutdown() {
     let halves: [&[u8]; 4] = [
         b"",
         b"GET /quick HT",
@@ -95,7 +95,7 @@ async fn who_asks_half_a_question_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_life_is_over_does_not_hold_up_the_end() {
+async fn an_expired_connection_does_not_delay_the_shutdown() {
     let limits = Limits { life: Duration::from_millis(50), ..Limits::default() };
     let server = Running::start(Speech::Plain, limits).await;
     let mut half = server.tcp().await;
@@ -113,7 +113,7 @@ async fn a_connection_whose_life_is_over_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn the_end_is_said() {
+async fn the_end_of_a_stream_is_reported() {
     let server = Running::start(Speech::Http1, Limits::default()).await;
     let mut http1 = server.tls("http/1.1", None).await.unwrap();
     let http2 = TokioIo::new(server.tls("h2", None).await.unwrap());

@@ -17,7 +17,7 @@ async fn shown(server: &Running) -> String {
 }
 
 #[tokio::test]
-async fn both_versions_of_http_are_spoken() {
+async fn both_versions_of_http_are_served() {
     let server = Running::start(Speech::Http1, Limits::default()).await;
     for speech in [Speech::Http1, Speech::Http2] {
         let mut connection = server.connect(speech).await;
@@ -59,7 +59,7 @@ async fn a_new_certificate_costs_no_request() {
 }
 
 #[tokio::test]
-async fn callers_are_known_by_their_certificates() {
+async fn clients_are_identified_by_their_certificates() {
     let server = Running::start(Speech::Http1, Limits::default()).await;
     let ca = Authority::new();
     server.store.set_clients(ca.pem.as_bytes(), &["caller".to_owned()]).unwrap();
@@ -84,7 +84,7 @@ async fn callers_are_known_by_their_certificates() {
 }
 
 #[tokio::test]
-async fn who_never_shakes_hands_is_left() {
+async fn a_handshake_that_never_ends_is_closed() {
     let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
     let server = Running::start(Speech::Http1, limits).await;
     let mut silent = server.tcp().await;
