@@ -41,8 +41,8 @@ const RULES: [(&str, &[&str], &[&str]); 4] = [
     ("batch", &["jobs", "cronjobs"], WRITES),
 ];
 
-/// Objects that a controller makes from an object that was judged: group, resource, controller.
-const MADE_BY_CONTROLLERS: [(&str, &str, &str); 2] =
+/// Objects that a controller creates from an object that was judged: group, resource, controller.
+const CREATED_BY_CONTROLLERS: [(&str, &str, &str); 2] =
     [("apps", "replicasets", "deployment-controller"), ("batch", "jobs", "cronjob-controller")];
 
 /// The address at which the API server calls the webhook.
@@ -155,7 +155,7 @@ fn conditions() -> Vec<MatchCondition> {
         name: "no-system-namespace".to_owned(),
         expression: format!("!request.namespace.endsWith('{SYSTEM_SUFFIX}')"),
     };
-    let made = MADE_BY_CONTROLLERS.map(|(group, resource, controller)| MatchCondition {
+    let made = CREATED_BY_CONTROLLERS.map(|(group, resource, controller)| MatchCondition {
         name: format!("no-{resource}-of-the-{controller}"),
         expression: format!(
             "!(request.resource.group == '{group}' && \

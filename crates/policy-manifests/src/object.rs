@@ -1,4 +1,4 @@
-//! Objects of any kind that the platform is installed with, and their YAML.
+//! The objects that install the platform, and their YAML.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
-/// An object of a kind that the platform is installed with.
+/// An object of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "each variant is the kind of its name")]
-#[expect(clippy::large_enum_variant, reason = "there are a few dozen of them, for a moment")]
+#[expect(clippy::large_enum_variant, reason = "there are only a few dozen, for a short time")]
 pub enum Object {
     Namespace(Namespace),
     ServiceAccount(ServiceAccount),
@@ -57,10 +57,10 @@ kinds!(
     ValidatingWebhookConfiguration,
 );
 
-/// The objects as one YAML stream, one document for each, in their order.
+/// The objects as a YAML stream, one document each, in their order.
 ///
 /// # Errors
-/// Those of the YAML serializer; no object here is known to cause one.
+/// Errors of the YAML serializer, which no known object causes.
 pub fn yaml(objects: &[Object]) -> Result<String, Error> {
     let documents: Result<Vec<String>, Error> =
         objects.iter().map(serde_saphyr::to_string).collect();

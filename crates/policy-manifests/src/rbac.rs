@@ -15,7 +15,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 pub struct Rule {
     /// API group; empty for the core group.
     pub group: &'static str,
-    /// In the plural, with a subresource after a slash.
+    /// Plural names, with a subresource after a slash.
     pub resources: &'static [&'static str],
     /// `resourceNames`; empty for all objects.
     pub names: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! What namespace users may do with policies and audit results, beside the platform's own rights.
+//! The rights of namespace users on policies and audit results.
 //!
 //! Kubernetes adds the rules of a `ClusterRole` with an aggregation label to its default roles
 //! `view`, `edit` and `admin`
@@ -14,8 +14,8 @@ use crate::{Object, Rule};
 const READ: Rule =
     Rule::new(GROUP, &["devopspolicies", "policyauditresults"], &["get", "list", "watch"]);
 
-/// Not for `edit`: whoever deploys workloads shall not switch off the policy that judges them.
-/// Audit results are written by the operator alone.
+/// Not for `edit`, so that a user who deploys workloads cannot disable the policy that judges them.
+/// Only the operator writes audit results.
 const WRITE: Rule = Rule::new(
     GROUP,
     &["devopspolicies"],

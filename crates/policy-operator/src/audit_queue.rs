@@ -10,12 +10,12 @@ use policy_core::Timestamp;
 use policy_core::api::PolicyAuditResultSpec;
 use policy_core::verdict::Fingerprint;
 
-/// The most verdicts of a policy that wait. Each may have tens of kilobytes, and that many wait
-/// only where writing has failed for as many minutes.
+/// The most verdicts of a policy that wait. Each may have tens of kilobytes, and so many wait only
+/// after writing has failed for as many minutes.
 const MOST_WAITING: usize = 3;
 const MINUTE_SECONDS: i64 = 60;
-/// A standby drops a verdict that was due for so long: the leader wrote it, or never judged so.
-/// With one verdict a minute, no more than [`MOST_WAITING`] wait on a standby then.
+/// A standby drops a verdict that has been due for this time: the leader either wrote it or judged
+/// differently. With one verdict a minute, at most [`MOST_WAITING`] then wait on a standby.
 pub(crate) const OVERDUE_SECONDS: i64 = 2 * MINUTE_SECONDS;
 
 /// The minute (since 1970) of a time.
@@ -44,7 +44,7 @@ pub(crate) struct WaitingResult {
     pub(crate) minute: i64,
     /// Identifies the verdict.
     pub(crate) fingerprint: Fingerprint,
-    /// What to write.
+    /// The spec to write.
     pub(crate) spec: PolicyAuditResultSpec,
 }
 

@@ -1,4 +1,4 @@
-//! The audit result of a verdict: what it says and its name. Pure.
+//! The audit result of a verdict: its contents and its name. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 32 << 10;
 /// policy of the same name.
 const UID_LENGTH: usize = 8;
 
-/// What an audit result says about a verdict.
+/// The spec of the audit result of a verdict.
 pub(crate) fn spec(
     policy: &str,
     cluster: Option<&str>,

@@ -16,24 +16,24 @@ use policy_core::text::truncated;
 use crate::limits::object_name;
 use crate::writer::MANAGER;
 
-/// At most one Event of a policy in so many seconds: a score on the edge of two classes must not
-/// flood the namespace.
+/// The least time between two Events of a policy, so that a score at the limit of two classes does
+/// not flood the namespace.
 pub(crate) const PAUSE_SECONDS: i64 = 60;
-/// An Event that repeats one of that age counts the first one up, as client-go does it.
+/// An Event that repeats one of at most this age increments its count, as in client-go.
 const SERIES_SECONDS: i64 = 6 * 60;
-/// The longest note and the longest name of an instance that the API server takes, in bytes.
+/// The longest note and the longest name of an instance that the API server accepts, in bytes.
 const LONGEST_NOTE: usize = 1_024;
 const LONGEST_INSTANCE: usize = 128;
 
-/// What is known of the Events of one policy.
+/// The recent Events of one policy.
 #[derive(Debug, Default)]
 pub(crate) struct EventThrottle {
     is_initialized: bool,
-    /// The class that people were last informed of.
+    /// The class of the last Event.
     class: Option<Classification>,
     /// The second (since 1970) of the last Event.
     published: Option<i64>,
-    /// The Events that can be counted up.
+    /// The Events whose count can still be incremented.
     recent: BTreeMap<Classification, Event>,
 }
 
@@ -49,13 +49,14 @@ pub(crate) enum ClassChange {
 }
 
 impl EventThrottle {
-    /// Takes a class for published, by whichever replica.
+    /// Assumes that a class was published, by any replica.
     pub(crate) fn assume(&mut self, class: Option<Classification>) {
         self.is_initialized = true;
         self.class = class;
     }
 
-    /// Takes a class for published where none is known yet: the start of a process is no change.
+    /// Assumes that a class was published if none is known yet, because the start of a process is no
+    /// change.
     pub(crate) fn initialize(&mut self, class: Option<Classification>) {
         if !self.is_initialized {
             self.assume(class);
@@ -68,7 +69,7 @@ impl EventThrottle {
             return ClassChange::None;
         }
         let second = now.as_second();
-        // One from the future is from before the clock was set back.
+        // A time in the future was set before the clock was set back.
         let published = self.published.filter(|published| *published <= second);
         match published.map(|published| published + PAUSE_SECONDS) {
             Some(until) if until > second => ClassChange::Throttled { until },
@@ -76,7 +77,7 @@ impl EventThrottle {
         }
     }
 
-    /// The Event for a class. One that repeats a recent one is that one, counted up.
+    /// The Event for a class: a new one, or a recent one of the class with its count incremented.
     pub(crate) fn event(
         &self,
         class: Classification,
@@ -100,7 +101,7 @@ impl EventThrottle {
             },
             event_time: Some(MicroTime(now)),
             type_: Some(if is_fine { "Normal" } else { "Warning" }.to_owned()),
-            // A reason for each class, as an Event is only counted up by one of the same reason.
+            // One reason per class, because an Event only increments one with the same reason.
             reason: Some(class.as_str().to_owned()),
             action: Some("Judge".to_owned()),
             note: Some(truncated(note.into(), usize::MAX, LONGEST_NOTE).into_owned()),
@@ -113,8 +114,8 @@ impl EventThrottle {
         }
     }
 
-    /// Notes that the Event for a class was sent; `None` where that failed. It is not sent again,
-    /// as it would come too late.
+    /// Records that the Event for a class was published; `None` if that failed. It is not retried,
+    /// because it would be outdated.
     pub(crate) fn sent(&mut self, class: Classification, event: Option<Event>, now: Timestamp) {
         self.assume(Some(class));
         self.published = Some(now.as_second());

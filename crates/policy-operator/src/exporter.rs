@@ -1,4 +1,4 @@
-//! What the operator shows: metrics, written at each scrape, and `/debug/state`.
+//! What the operator exports: metrics, written at each scrape, and `/debug/state`.
 
 use metrics::{counter, describe_counter, describe_histogram};
 use policy_core::api::EnforcementMode;
@@ -20,7 +20,7 @@ pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
     &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0],
 )];
 
-/// What metrics and `/debug/state` are read from.
+/// The source of metrics and `/debug/state`.
 #[derive(Clone)]
 pub(crate) struct Exporter {
     pub(crate) pods: Pods,
@@ -38,8 +38,9 @@ struct DebugState<'a> {
     watches: Vec<WatchReport>,
 }
 
-/// Describes the counters and exports them from the start, as a counter that appears with its first
-/// count hides that one from rate functions.
+/// Describes the counters and exports them with 0. A counter that appears with its first increment
+/// hides it from `rate()`
+/// (<https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics>).
 pub(crate) fn describe() {
     describe_counter!("devopspolicy_reconcile_total", "Reconciles of a policy.");
     describe_counter!("devopspolicy_reconcile_errors_total", "Reconciles that failed.");

@@ -1,6 +1,5 @@
 //! The judgement of a policy: a verdict on its namespace, or why there is none. Pure.
 
-use std::fmt;
 use std::sync::Arc;
 
 use policy_core::policy::CompiledPolicy;
@@ -9,7 +8,7 @@ use policy_core::text::counted;
 use policy_core::verdict::Verdict;
 use policy_core::view::Refused;
 
-/// What the evaluation of a policy led to.
+/// The result of judging a namespace by a policy.
 #[derive(Debug)]
 pub(crate) enum Judgement {
     Judged(Box<Judged>),
@@ -25,11 +24,14 @@ pub(crate) struct Judged {
 }
 
 /// Why a namespace cannot be judged by a policy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Rejection {
-    /// The policy itself is faulty.
+    #[error(transparent)]
     Policy(Refused),
-    /// The namespace is never judged.
+    #[error(
+        "system namespaces and those under excludedNamespaces in the operator's configuration are \
+         never judged"
+    )]
     ExcludedNamespace,
 }
 
@@ -40,18 +42,6 @@ impl Rejection {
             Self::Policy(Refused::Undecodable(_)) => "Undecodable",
             Self::Policy(Refused::Invalid(_)) => "Invalid",
             Self::ExcludedNamespace => "ExcludedNamespace",
-        }
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Policy(refused) => refused.fmt(f),
-            Self::ExcludedNamespace => f.write_str(
-                "system namespaces and those under excludedNamespaces in the operator's \
-                 configuration are never judged",
-            ),
         }
     }
 }

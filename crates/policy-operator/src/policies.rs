@@ -15,7 +15,7 @@ use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
 
-/// What the metrics say of a policy.
+/// The values of the metrics of a policy.
 pub(crate) type PolicyGauges = (EnforcementMode, Score, Summary);
 
 /// A policy's state. A reconcile holds the lock from its start to its end.
@@ -71,7 +71,7 @@ impl Policies {
         known.get(key).map(|known| (Arc::clone(&known.policy), Arc::clone(&known.state)))
     }
 
-    /// What the metrics say of each policy. Those that cannot be judged have none.
+    /// The values of the metrics of each policy that can be judged.
     pub(crate) fn gauges(&self) -> Vec<(PolicyKey, PolicyGauges)> {
         let known = self.known.lock();
         known.iter().filter_map(|(key, known)| Some((key.clone(), known.gauges.clone()?))).collect()
@@ -98,7 +98,7 @@ impl Policies {
         }
     }
 
-    /// Sets what the metrics say of a policy.
+    /// Sets the values of the metrics of a policy.
     pub(crate) fn set_gauges(&self, policy: &PolicyView, gauges: Option<PolicyGauges>) {
         let mut all = self.known.lock();
         let known = all.get_mut(&PolicyKey::of(&policy.metadata));

@@ -1,4 +1,4 @@
-//! What is remembered of one policy from one reconcile to the next.
+//! The data that is kept of a policy from one reconcile to the next.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::audit_queue::AuditQueue;
 use crate::event_throttle::EventThrottle;
 use crate::write_error::ErrorClass;
 
-/// A status without changes is written again after that time plus a random part of the spread, so
-/// that policies that were created together are not written together forever. The sum is less than
-/// the five minutes that are promised, and a reconcile that is due then comes in time.
+/// An unchanged status is written again after this time plus a random part of the spread, so that
+/// policies that were created together are not always written together. The sum stays below the
+/// promised five minutes by more than a reconcile takes.
 const HEARTBEAT_SECONDS: i64 = 240;
 const HEARTBEAT_SPREAD: i64 = 50;
 
@@ -28,7 +28,7 @@ pub(crate) struct PolicyState {
 }
 
 impl PolicyState {
-    /// Notes that a write failed, and returns the time after which to retry.
+    /// Records that a write failed, and returns the time after which to retry.
     pub(crate) fn failed(&mut self, class: ErrorClass) -> Duration {
         let failing = self.failing.take().filter(|(before, _)| *before == class);
         let (class, mut backoff) = failing.unwrap_or_else(|| (class, class.backoff()));
@@ -37,7 +37,7 @@ impl PolicyState {
         delay
     }
 
-    /// Notes that everything that was due is written.
+    /// Records that everything due was written.
     pub(crate) fn succeeded(&mut self) {
         self.failing = None;
     }
@@ -50,21 +50,21 @@ impl PolicyState {
     /// Whether a policy with that status is to be written even if nothing changed.
     pub(crate) fn is_heartbeat_due(&mut self, status: &DevOpsPolicyStatus, now: Timestamp) -> bool {
         let heartbeat = *self.heartbeat.get_or_insert_with(|| {
-            // A status from the future counts as one of now.
+            // A time in the future counts as now.
             let last = status.last_evaluated.as_ref().map(|time| time.0.min(now));
             heartbeat_after(last.unwrap_or_default())
         });
         let remaining = heartbeat - now.as_second();
-        // One too far away is from before the clock was set back.
+        // A heartbeat too far in the future was set before the clock was set back.
         remaining <= 0 || remaining > HEARTBEAT_SECONDS + HEARTBEAT_SPREAD
     }
 
-    /// Notes that the status was written.
+    /// Records that the status was written.
     pub(crate) fn status_written(&mut self, now: Timestamp) {
         self.heartbeat = Some(heartbeat_after(now));
     }
 
-    /// Forgets the heartbeat: another replica writes it.
+    /// Clears the heartbeat, because another replica writes it.
     pub(crate) fn clear_heartbeat(&mut self) {
         self.heartbeat = None;
     }

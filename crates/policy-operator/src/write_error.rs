@@ -8,7 +8,7 @@ use policy_runtime::backoff::Backoff;
 /// A write that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
-    /// The lease ran out or was lost. Has what was to be written.
+    /// The lease expired or was lost. Has the operation.
     #[error("{0}: this replica does not hold the lease")]
     NotLeader(String),
     #[error(transparent)]
@@ -25,7 +25,7 @@ pub(crate) enum ErrorClass {
     Forbidden,
     /// The API server will never accept this object.
     Invalid,
-    /// Anything that may be over soon.
+    /// Anything else, which a retry may resolve.
     Transient,
     /// Another replica is the leader.
     NotLeader,
@@ -41,7 +41,7 @@ impl ErrorClass {
     pub(crate) fn backoff(self) -> Backoff {
         let (first, longest) = match self {
             Self::Conflict => (Duration::from_millis(100), Duration::from_secs(15)),
-            // A process that was suspended may get the lease back without a notification.
+            // A suspended process may hold the lease again without a notification.
             Self::Transient | Self::NotLeader => (Duration::from_secs(1), Duration::from_secs(90)),
             Self::Forbidden => (Duration::from_secs(10), Duration::from_secs(300)),
             Self::Invalid => (Duration::from_secs(30), Duration::from_secs(300)),
@@ -61,7 +61,7 @@ impl WriteError {
         }
     }
 
-    /// What the API server said; `None` where it was not asked.
+    /// The kind of the API error; `None` if no request was sent.
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::NotLeader(_) => None,

@@ -26,7 +26,7 @@ pub(crate) const MANAGER: &str = "policy-operator";
 /// The longest time of one write.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// The part that this replica plays.
+/// The role of this replica in the leader election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// It writes.
@@ -54,12 +54,12 @@ impl Writer {
         self.gate.identity()
     }
 
-    /// The part that this replica plays now.
+    /// The current role of this replica.
     pub(crate) fn role(&self) -> Role {
         if self.gate.is_open() {
             return Role::Leader;
         }
-        // The lease may still name this replica although its time is over.
+        // The Lease may still name this replica after it has expired.
         match self.gate.holder() {
             Some(holder) if *holder != *self.gate.identity() => Role::Standby,
             _ => Role::NoLeader,
@@ -100,7 +100,7 @@ impl Writer {
         self.set_finalizers("add the finalizer to", policy, finalizers).await
     }
 
-    /// Removes the finalizer, so that a deleted policy goes away.
+    /// Removes the finalizer, so that the API server can complete the deletion.
     pub(crate) async fn remove_finalizer(
         &self,
         policy: &ObjectMeta,
