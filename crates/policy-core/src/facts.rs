@@ -15,7 +15,7 @@ use restarts::Restarts;
 use crate::image::ImageReference;
 use crate::text::{bounded_name, prefix};
 use crate::view::{
-    ContainerView, Located, MIRROR_POD, ObjectView, PodStatusView, PodView, ResourcesView, SpecView,
+    ContainerView, Located, ObjectView, PodStatusView, PodView, ResourcesView, SpecView,
 };
 use crate::workload::{ObjectKind, Workload};
 
@@ -36,8 +36,6 @@ pub struct PodFacts {
     pub name: Box<str>,
     /// The object that a user would change to change the pod.
     pub workload: Workload,
-    /// Whether it is the mirror of a static pod, which cannot be patched.
-    pub is_mirror: bool,
     /// The input of the checks.
     pub checked: CheckedFacts,
 }
@@ -259,7 +257,6 @@ fn facts(
         kind,
         name: name.into(),
         workload: Workload::of(kind, name, metadata),
-        is_mirror: metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR_POD)),
         checked: CheckedFacts::of(kind, spec, lifecycle, &restarts),
     }
 }

@@ -14,8 +14,6 @@ pub struct CompiledPolicy {
     enabled: [Option<EnabledCheck>; CHECK_COUNT],
     weights: [u8; CHECK_COUNT],
     mode: EnforcementMode,
-    default_probe: Option<DefaultProbe>,
-    default_resources: Option<DefaultResources>,
     admission: Admission,
 }
 
@@ -59,8 +57,6 @@ impl CompiledPolicy {
             enabled: [None; CHECK_COUNT],
             weights: [0; CHECK_COUNT],
             mode: spec.enforcement_mode,
-            default_probe: spec.default_probe.clone(),
-            default_resources: spec.default_resources.clone(),
             admission: spec.admission.clone().unwrap_or_default(),
         };
         for check in CheckId::all() {
@@ -121,19 +117,6 @@ impl CompiledPolicy {
     #[must_use]
     pub fn mode(&self) -> EnforcementMode {
         self.mode
-    }
-
-    /// The probe that enforce mode fills in, if any.
-    #[must_use]
-    pub fn default_probe(&self) -> Option<&DefaultProbe> {
-        self.default_probe.as_ref()
-    }
-
-    /// The requests and limits that enforce mode fills in, if any; each a valid quantity, no
-    /// request above its limit.
-    #[must_use]
-    pub fn default_resources(&self) -> Option<&DefaultResources> {
-        self.default_resources.as_ref()
     }
 
     /// The checks whose findings the webhook denies: those that run at admission and reach

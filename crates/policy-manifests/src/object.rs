@@ -3,7 +3,6 @@
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
@@ -24,7 +23,7 @@ pub enum Object {
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
 }
 
-/// Implements `From` for each kind, and access to the metadata for all.
+/// Implements `From` for each kind.
 macro_rules! kinds {
     ($($kind:ident),+ $(,)?) => {
         $(impl From<$kind> for Object {
@@ -32,16 +31,6 @@ macro_rules! kinds {
                 Self::$kind(object)
             }
         })+
-
-        impl Object {
-            /// Name, namespace and labels.
-            #[must_use]
-            pub fn metadata(&self) -> &ObjectMeta {
-                match self {
-                    $(Self::$kind(object) => &object.metadata,)+
-                }
-            }
-        }
     };
 }
 
@@ -69,6 +58,8 @@ pub fn yaml(objects: &[Object]) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
     use crate::admission::{Admission, Server};
     use crate::{COMPONENTS, namespace, user_roles};
@@ -112,7 +103,8 @@ mod tests {
                 && !text.ends_with('-')
         };
         for object in all() {
-            let metadata = object.metadata();
+            let value = serde_json::to_value(&object).unwrap();
+            let metadata: ObjectMeta = serde_json::from_value(value["metadata"].clone()).unwrap();
             assert!(is_label(metadata.name.as_deref().unwrap()), "{metadata:?}");
             assert!(metadata.namespace.as_deref().is_none_or(is_label), "{metadata:?}");
             let labels = metadata.labels.as_ref().unwrap();

@@ -177,7 +177,7 @@ fn restarts_are_found_by_name_in_the_right_list() {
 }
 
 #[test]
-fn one_shot_pods_and_mirrors_are_known() {
+fn one_shot_pods_are_known() {
     for (policy, expected) in [
         ("null", true),
         (r#""""#, true),
@@ -188,8 +188,6 @@ fn one_shot_pods_and_mirrors_are_known() {
         let spec = format!(r#"{{"spec": {{"restartPolicy": {policy}, "containers": [{{}}]}}}}"#);
         assert_eq!(pod(&spec).checked.containers[0].restarts_always, expected, "{policy}");
     }
-    let mirror = r#"{"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}"#;
-    assert!(pod(mirror).is_mirror && !pod("{}").is_mirror);
 }
 
 #[test]

@@ -56,7 +56,6 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             kind: ObjectKind::Pod,
             name: "p".into(),
             workload: Workload { group: "".into(), kind: "Pod".into(), name: "p".into() },
-            is_mirror: false,
             checked: CheckedFacts { lifecycle, containers },
         }
     })
@@ -193,7 +192,7 @@ fn the_same_record_again_is_no_change() {
     assert!(!index.apply("shop", "web", record));
     assert!(index.finish_relist().is_empty());
     assert!(index.remove("shop", "web"));
-    assert!(index.namespace("shop").is_none() && index.is_empty());
+    assert!(index.namespaces().next().is_none() && index.is_empty());
 }
 
 #[test]
@@ -213,5 +212,6 @@ fn facts_are_kept_and_a_pod_that_cannot_be_read_survives_a_relist() {
     assert_eq!(index.finish_relist(), BTreeSet::from(["shop".into()]));
     let names: BTreeSet<&str> = index.pods("shop").map(|(name, _)| name).collect();
     assert_eq!(names, BTreeSet::from(["a", "b"]));
-    assert_eq!((index.total(), index.namespace("shop")), (&2, Some(&2)));
+    let namespaces: Vec<_> = index.namespaces().collect();
+    assert_eq!((index.total(), namespaces), (&2, vec![(&Arc::from("shop"), &2)]));
 }

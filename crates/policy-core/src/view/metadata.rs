@@ -14,15 +14,12 @@ use super::text::Text;
 
 /// The label of a `ReplicaSet` and its pods with the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
-/// The annotation of a static pod's mirror. The kubelet sets it, and the API server refuses it from
-/// anybody else.
-pub(crate) const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// More owners than any real object has. The excess is dropped while decoding.
 const MAX_OWNERS: usize = 10_000;
 
-/// Decodes the metadata that facts, watches and preconditions need. Of labels and annotations only
-/// those are kept that facts come from.
+/// Decodes the metadata that facts, watches and preconditions need. Of labels only
+/// [`POD_TEMPLATE_HASH`] is kept.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<ObjectMeta, D::Error> {
@@ -49,7 +46,7 @@ struct SlimMetadata {
     owner_references: Option<Vec<OwnerReference>>,
     #[serde(deserialize_with = "template_hash")]
     labels: Option<BTreeMap<String, String>>,
-    #[serde(deserialize_with = "mirror")]
+    #[serde(skip)]
     annotations: Option<BTreeMap<String, String>>,
     #[serde(skip)]
     deletion_grace_period_seconds: Option<i64>,
@@ -74,19 +71,13 @@ fn owners<'de, D: Deserializer<'de>>(
 fn template_hash<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    deserializer.deserialize_option(EntryVisitor(POD_TEMPLATE_HASH))
+    deserializer.deserialize_option(LabelVisitor)
 }
 
-fn mirror<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    deserializer.deserialize_option(EntryVisitor(MIRROR_POD))
-}
+/// Decodes labels and keeps only [`POD_TEMPLATE_HASH`].
+struct LabelVisitor;
 
-/// Decodes a map and keeps only the entry with this key.
-struct EntryVisitor(&'static str);
-
-impl<'de> Visitor<'de> for EntryVisitor {
+impl<'de> Visitor<'de> for LabelVisitor {
     type Value = Option<BTreeMap<String, String>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,21 +98,21 @@ impl<'de> Visitor<'de> for EntryVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut value: Option<String> = None;
-        while let Some(is_wanted) = map.next_key_seed(KeyIs(self.0))? {
+        while let Some(is_wanted) = map.next_key_seed(IsTemplateHash)? {
             if is_wanted {
                 value = map.next_value()?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(value.map(|value| BTreeMap::from([(self.0.to_owned(), value)])))
+        Ok(value.map(|value| BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), value)])))
     }
 }
 
-/// Whether a key is this one. The key is not stored.
-struct KeyIs(&'static str);
+/// Whether a key is [`POD_TEMPLATE_HASH`]. The key is not stored.
+struct IsTemplateHash;
 
-impl<'de> DeserializeSeed<'de> for KeyIs {
+impl<'de> DeserializeSeed<'de> for IsTemplateHash {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -129,7 +120,7 @@ impl<'de> DeserializeSeed<'de> for KeyIs {
     }
 }
 
-impl Visitor<'_> for KeyIs {
+impl Visitor<'_> for IsTemplateHash {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,7 +128,7 @@ impl Visitor<'_> for KeyIs {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+        Ok(key == POD_TEMPLATE_HASH)
     }
 }
 
@@ -173,7 +164,7 @@ mod tests {
         .unwrap();
         let metadata = pod.metadata;
         assert_eq!(metadata.labels.unwrap().len(), 1);
-        assert_eq!(metadata.annotations.unwrap().len(), 1);
+        assert_eq!(metadata.annotations, None);
         assert_eq!(metadata.managed_fields, None);
         assert_eq!(metadata.owner_references.unwrap()[0].name, "web-abc");
         assert_eq!(metadata.creation_timestamp.unwrap().0.as_second(), 1_767_323_045);

@@ -20,8 +20,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use lenient::{bounded, nullable};
 pub(crate) use located::LOCATED;
 pub use located::Located;
+pub(crate) use metadata::POD_TEMPLATE_HASH;
 use metadata::slim_metadata;
-pub(crate) use metadata::{MIRROR_POD, POD_TEMPLATE_HASH};
 pub use object::ObjectView;
 pub(crate) use object::{MAX_ITEMS, items};
 pub use policy::{PolicyView, Refused};
@@ -40,8 +40,8 @@ const MAX_CONTAINERS: usize = 16_384;
 #[resource(inherit = "Pod", crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi"))]
 #[serde(default)]
 pub struct PodView {
-    /// Name, namespace, owners, and the fields that watches need; of labels and annotations only
-    /// those that facts come from.
+    /// Name, namespace, owners, and the fields that watches need; of labels only those that facts
+    /// come from.
     #[serde(deserialize_with = "slim_metadata")]
     pub metadata: ObjectMeta,
     /// The spec.
