@@ -9,6 +9,8 @@ use crate::policy::{CompiledPolicy, InvalidField};
 
 /// How alike two names must be for one to be suggested in place of the other.
 const SIMILAR: f64 = 0.6;
+/// The path of the policy itself in a mistake.
+const ROOT: &str = "policy";
 /// The fields of `metadata`, which are not in the schema.
 const METADATA: &str = "annotations creationTimestamp deletionGracePeriodSeconds \
     deletionTimestamp finalizers generateName generation labels managedFields name namespace \
@@ -38,12 +40,16 @@ pub(super) fn decode(
         let path = track.path();
         let names = path.iter().filter(|segment| matches!(segment, Segment::Map { .. }));
         let names: Vec<String> = names.map(Segment::to_string).collect();
-        let path = if names.is_empty() { "policy".to_owned() } else { names.join(".") };
+        let path = if names.is_empty() { ROOT.to_owned() } else { names.join(".") };
         mistakes.push(InvalidField { path, problem: wrong_type(&error) });
         if !remove(&mut object, &names) {
             break None;
         }
     };
+    if mistakes.iter().any(|mistake| mistake.path == "spec") {
+        // A spec that was removed is not missing.
+        mistakes.retain(|mistake| mistake.path != ROOT);
+    }
     match policy.map(|policy| (CompiledPolicy::compile(&policy.spec), policy)) {
         Some((Ok(compiled), policy)) if mistakes.is_empty() => return Ok((policy, compiled)),
         Some((Err(invalid), _)) => mistakes.extend(invalid),

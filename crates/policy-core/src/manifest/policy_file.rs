@@ -132,9 +132,13 @@ impl Reader<'_> {
     fn policy(&mut self, line: u32, object: Value, keys: Keys) {
         let object = as_stored(object);
         let at = |path: &str| keys.line(path).unwrap_or(line);
-        let api_version = object["apiVersion"].as_str().unwrap_or("missing");
-        if api_version != API_VERSION {
-            let reason = format!("apiVersion {api_version} is unknown; use {API_VERSION}");
+        let api_version = object["apiVersion"].as_str();
+        if api_version != Some(API_VERSION) {
+            let found = api_version.map_or_else(
+                || "the policy has no apiVersion".to_owned(),
+                |version| format!("apiVersion {version} is unknown"),
+            );
+            let reason = format!("{found}; use {API_VERSION}");
             return self.fail(ParseError::mismatch(at("apiVersion"), reason), true);
         }
         let (decoded, invalid) = match decode(object.clone()) {
@@ -303,6 +307,16 @@ mod tests {
             problems(&format!("{other}spec: {{}}\n")),
             ["1: apiVersion devops.stochastic.io/v2 is unknown; use devops.stochastic.io/v1"]
         );
+        let none = HEAD.replace("apiVersion: devops.stochastic.io/v1\n", "");
+        assert_eq!(
+            problems(&none),
+            ["1: the policy has no apiVersion; use devops.stochastic.io/v1"]
+        );
+        assert_eq!(problems(HEAD), ["1: policy: missing field `spec`"]);
+        for spec in ["[]", "3"] {
+            let found = problems(&format!("{HEAD}spec: {spec}\n"));
+            assert!(found.len() == 1 && found[0].starts_with("5: spec: invalid type"), "{found:?}");
+        }
     }
 
     /// `line: name` of each policy, then the number of other objects, and the failures.
