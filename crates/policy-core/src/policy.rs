@@ -61,7 +61,7 @@ impl CompiledPolicy {
         };
         for check in CheckId::all() {
             let meta = check.meta();
-            let limit = check.check().configure(spec);
+            let limit = (meta.configure)(spec);
             let severity = (meta.severity_override)(&severities).unwrap_or_default();
             policy.enabled[check.index()] = limit.map(|limit| EnabledCheck { severity, limit });
             policy.weights[check.index()] = (meta.weight_override)(&weights)

@@ -237,22 +237,19 @@ pub struct Weights {
 
 /// What the admission webhook does under a policy.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct Admission {
     /// `deny` denies findings at or above denySeverity and warns below it; `warn` only warns, for a
     /// staged start; `disabled` does neither. `off` is the same as `disabled` and needs quotes,
     /// because a bare off is a boolean in YAML. Default: deny.
-    #[serde(default)]
     pub mode: AdmissionMode,
 
     /// The severity from which a finding denies. Default: high.
-    #[serde(default = "Admission::default_deny_severity")]
     pub deny_severity: Severity,
 
     /// Whether pods that the cluster's own workload controllers create may be denied. `allow` allows
     /// them and records the findings in an audit annotation, because their template was judged
     /// when it was applied; `deny` judges them like any other pod. Default: allow.
-    #[serde(default)]
     pub controller_pods: ControllerPods,
 }
 
@@ -260,15 +257,9 @@ impl Default for Admission {
     fn default() -> Self {
         Self {
             mode: AdmissionMode::default(),
-            deny_severity: Self::default_deny_severity(),
+            deny_severity: Severity::High,
             controller_pods: ControllerPods::default(),
         }
-    }
-}
-
-impl Admission {
-    fn default_deny_severity() -> Severity {
-        Severity::High
     }
 }
 

@@ -1,7 +1,6 @@
 //! Containers that restart too often.
 
 use super::{Check, CheckMeta};
-use crate::api::DevOpsPolicySpec;
 use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
@@ -29,6 +28,7 @@ static META: CheckMeta = CheckMeta {
     at_admission: false,
     is_filled_in_later: false,
     patchable: false,
+    configure: |spec| super::limit(spec.max_restart_count),
     weight_override: |weights| weights.high_restarts,
     severity_override: |severities| severities.high_restarts,
 };
@@ -36,10 +36,6 @@ static META: CheckMeta = CheckMeta {
 impl Check for HighRestarts {
     fn meta(&self) -> &'static CheckMeta {
         &META
-    }
-
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
-        super::limit(spec.max_restart_count)
     }
 
     fn evaluate(&self, pod: &CheckedFacts, limit: u32, _now: i64, sink: &mut FindingSink<'_>) {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::{Check, CheckMeta};
-use crate::api::DevOpsPolicySpec;
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ImageFact};
 use crate::image::ImageReference;
@@ -29,6 +28,7 @@ static META: CheckMeta = CheckMeta {
     at_admission: true,
     is_filled_in_later: false,
     patchable: false,
+    configure: |spec| super::switch(spec.forbid_latest_tag),
     weight_override: |weights| weights.latest_tag,
     severity_override: |severities| severities.latest_tag,
 };
@@ -36,10 +36,6 @@ static META: CheckMeta = CheckMeta {
 impl Check for LatestTag {
     fn meta(&self) -> &'static CheckMeta {
         &META
-    }
-
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
-        super::switch(spec.forbid_latest_tag)
     }
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {

@@ -1,7 +1,6 @@
 //! Containers without a readiness probe.
 
 use super::{Check, CheckMeta};
-use crate::api::DevOpsPolicySpec;
 use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
@@ -25,6 +24,7 @@ static META: CheckMeta = CheckMeta {
     at_admission: true,
     is_filled_in_later: false,
     patchable: true,
+    configure: |spec| super::switch(spec.require_readiness_probe),
     weight_override: |weights| weights.missing_readiness,
     severity_override: |severities| severities.missing_readiness,
 };
@@ -32,10 +32,6 @@ static META: CheckMeta = CheckMeta {
 impl Check for MissingReadiness {
     fn meta(&self) -> &'static CheckMeta {
         &META
-    }
-
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
-        super::switch(spec.require_readiness_probe)
     }
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {

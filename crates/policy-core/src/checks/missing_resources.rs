@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Check, CheckMeta};
-use crate::api::{DevOpsPolicySpec, EnforcementMode};
+use crate::api::EnforcementMode;
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap};
 
@@ -27,6 +27,12 @@ static META: CheckMeta = CheckMeta {
     at_admission: true,
     is_filled_in_later: true,
     patchable: true,
+    // A policy that fills resources in also requires them, unless it sets the field.
+    configure: |spec| {
+        let fills_in =
+            spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
+        super::switch(spec.require_resources.or(Some(fills_in)))
+    },
     weight_override: |weights| weights.missing_resources,
     severity_override: |severities| severities.missing_resources,
 };
@@ -34,13 +40,6 @@ static META: CheckMeta = CheckMeta {
 impl Check for MissingResources {
     fn meta(&self) -> &'static CheckMeta {
         &META
-    }
-
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
-        // A policy that fills resources in also requires them, unless it sets the field.
-        let fills_in =
-            spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
-        super::switch(spec.require_resources.or(Some(fills_in)))
     }
 
     fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn filling_in_implies_requiring() {
-        let setting = |text: &str| MissingResources.configure(&serde_json::from_str(text).unwrap());
+        let setting = |text: &str| (META.configure)(&serde_json::from_str(text).unwrap());
         let resources = r#""defaultResources": {"cpuRequest": "1"}"#;
         assert_eq!(setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)), Some(0));
         assert_eq!(setting(&format!("{{{resources}}}")), None, "audit mode");

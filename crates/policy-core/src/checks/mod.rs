@@ -1,7 +1,7 @@
 //! The checks: one file each, listed in [`CHECKS`]. Reports, metrics and documentation are derived
 //! from that list.
 //!
-//! To add a check: write its file ([`CheckMeta`], `configure`, `evaluate`, tests), add its `mod`
+//! To add a check: write its file ([`CheckMeta`], `evaluate`, tests), add its `mod`
 //! line and its line in [`CHECKS`], and add its fields to the custom resource. The tests below fail
 //! when a part is missing.
 
@@ -38,10 +38,7 @@ pub trait Check: Sync {
     /// Its fixed names, texts and properties.
     fn meta(&self) -> &'static CheckMeta;
 
-    /// The limit of the check, 0 where it has none; `None` where the policy does not enable it.
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32>;
-
-    /// Evaluates a pod that is counted. `limit` is the one that [`Check::configure`] returned;
+    /// Evaluates a pod that is counted. `limit` is the one that [`CheckMeta::configure`] returned;
     /// `now` is in seconds since 1970.
     fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>);
 
@@ -127,6 +124,9 @@ pub struct CheckMeta {
     pub is_filled_in_later: bool,
     /// Whether enforce mode can patch what is missing.
     pub patchable: bool,
+    /// The limit of the check under a policy, 0 where it has none; `None` where the policy does not
+    /// enable it.
+    pub configure: fn(&DevOpsPolicySpec) -> Option<u32>,
     /// The policy's weight for this check.
     pub weight_override: fn(&Weights) -> Option<i32>,
     /// The policy's severity for this check.
@@ -310,8 +310,8 @@ mod tests {
                 "weights": { meta.severity_key: 42 },
             }))
             .unwrap();
-            assert_ne!(check.check().configure(&policy), None, "{check}");
-            assert_eq!(check.check().configure(&DevOpsPolicySpec::default()), None, "{check}");
+            assert_ne!((check.meta().configure)(&policy), None, "{check}");
+            assert_eq!((check.meta().configure)(&DevOpsPolicySpec::default()), None, "{check}");
             let severity = (meta.severity_override)(&policy.severity_overrides.unwrap());
             assert_eq!(severity, Some(Severity::Critical), "{check}");
             assert_eq!((meta.weight_override)(&policy.weights.unwrap()), Some(42), "{check}");

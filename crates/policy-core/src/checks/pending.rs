@@ -1,7 +1,6 @@
 //! Pods that stay Pending too long.
 
 use super::{Check, CheckMeta};
-use crate::api::DevOpsPolicySpec;
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, Lifecycle};
 
@@ -25,6 +24,7 @@ static META: CheckMeta = CheckMeta {
     at_admission: false,
     is_filled_in_later: false,
     patchable: false,
+    configure: |spec| super::limit(spec.forbid_pending_duration),
     weight_override: |weights| weights.pending,
     severity_override: |severities| severities.pending,
 };
@@ -32,10 +32,6 @@ static META: CheckMeta = CheckMeta {
 impl Check for Pending {
     fn meta(&self) -> &'static CheckMeta {
         &META
-    }
-
-    fn configure(&self, spec: &DevOpsPolicySpec) -> Option<u32> {
-        super::limit(spec.forbid_pending_duration)
     }
 
     fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>) {
