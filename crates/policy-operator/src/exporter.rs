@@ -31,10 +31,10 @@ pub(crate) struct Exporter {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct DebugState<'a> {
+struct DebugState {
     pods: usize,
     policies: usize,
-    leader: LeaderReport<'a>,
+    leader: LeaderReport,
     watches: Vec<WatchReport>,
 }
 
@@ -64,11 +64,10 @@ impl Exporter {
     /// The answer of `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
-        let holder = self.gate.holder();
         endpoints::json(&DebugState {
             pods: self.pods.len(),
             policies: self.policies.len(),
-            leader: self.gate.report(holder.as_deref()),
+            leader: self.gate.report(),
             watches: self.watches.iter().map(WatchStatus::report).collect(),
         })
     }

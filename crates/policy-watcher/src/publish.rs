@@ -50,7 +50,7 @@ struct StateAnswer<'a> {
     namespaces: usize,
     /// The second (since 1970) at which the next pod changes only because time passes.
     next_due: Option<i64>,
-    leader: LeaderReport<'a>,
+    leader: LeaderReport,
     watches: [WatchReport; 1],
 }
 
@@ -86,13 +86,12 @@ impl Publisher {
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
         let namespaces = self.scores.at(Timestamp::now(), |totals| totals.namespaces.len());
-        let holder = self.gate.holder();
         endpoints::json(&StateAnswer {
             profile: &self.profile,
             pods: self.scores.tracked(),
             namespaces: namespaces.unwrap_or_default(),
             next_due: self.scores.next_due(),
-            leader: self.gate.report(holder.as_deref()),
+            leader: self.gate.report(),
             watches: [self.watch.report()],
         })
     }

@@ -26,17 +26,17 @@ impl Leadership {
 }
 
 /// What `/debug` endpoints show of a leader election.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct LeaderReport<'a> {
+pub struct LeaderReport {
     /// The identity of this candidate.
-    pub identity: &'a str,
+    pub identity: String,
     /// Whether it is the leader.
     pub is_leader: bool,
     /// How many holders the Lease has had, where this candidate is the leader.
     pub term: Option<u32>,
     /// The lease holder, as this process last read it.
-    pub holder: Option<&'a str>,
+    pub holder: Option<String>,
 }
 
 /// Whether this process is the leader. Cheap to clone and to ask.
@@ -74,11 +74,17 @@ impl LeaderGate {
         self.state.read().holder.clone()
     }
 
-    /// The state for `/debug` endpoints. `holder` is the result of [`LeaderGate::holder`].
+    /// The state for `/debug` endpoints.
     #[must_use]
-    pub fn report<'a>(&'a self, holder: Option<&'a str>) -> LeaderReport<'a> {
+    pub fn report(&self) -> LeaderReport {
         let term = self.check().map(|leadership| leadership.term);
-        LeaderReport { identity: &self.identity, is_leader: term.is_some(), term, holder }
+        let holder = self.holder().map(|holder| holder.to_string());
+        LeaderReport {
+            identity: self.identity.to_string(),
+            is_leader: term.is_some(),
+            term,
+            holder,
+        }
     }
 
     /// The identity of this candidate.
