@@ -142,7 +142,7 @@ mod tests {
         );
     }
 
-    /// A misspelt field of a data file would be dropped without a word.
+    /// A misspelt field of a data file would be ignored silently.
     #[test]
     fn the_data_files_have_no_unknown_fields() {
         for (name, text) in FILES {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_bundle_is_told_which_exist() {
+    fn the_error_of_an_unknown_bundle_lists_the_known_ones() {
         let error = Bundle::named("strict").unwrap_err().to_string();
         assert_eq!(error, "there is no bundle `strict`; choose baseline, restricted, permissive");
     }

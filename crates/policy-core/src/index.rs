@@ -85,7 +85,7 @@ impl Record for PodFacts {
 #[derive(Debug)]
 pub struct Index<R: Record> {
     /// A hash map, as that of the pods: a tree would compare several names per lookup, each a cache
-    /// miss. hashbrown's default hasher is seeded, so that nobody can choose names that collide,
+    /// miss. hashbrown's default hasher is seeded, so that users cannot choose colliding names,
     /// and saves a sixth of the time of an event compared with the standard library's.
     namespaces: HashMap<Arc<str>, Namespace<R>>,
     total: R::Total,

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn admission_denies_high_unless_told_otherwise() {
+    fn admission_denies_high_by_default() {
         let admission = |json: &str| compile(json).unwrap().admission().clone();
         let default = Admission {
             mode: AdmissionMode::Deny,
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_severe_enough_and_seen_at_admission_is_denied() {
+    fn a_severe_finding_of_a_check_at_admission_is_denied() {
         let denied = |json: &str| {
             let policy = compile(json).unwrap();
             policy.denied_at_admission().map(CheckId::as_str).collect::<Vec<_>>()
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once() {
+    fn all_invalid_fields_are_reported_at_once() {
         let problems = compile(
             r#"{"maxRestartCount": -1, "forbidPendingDuration": -5,
                 "defaultProbe": {"tcpPort": 65536, "initialDelaySeconds": -1, "periodSeconds": 0},

@@ -33,7 +33,7 @@ pub fn base() -> Result<Vec<File>, Error> {
     };
     let mut files = vec![file("namespace", &[namespace()])?];
     for component in COMPONENTS {
-        files.push(file(component.name(), &component.objects())?);
+        files.push(file(component.name, &component.objects())?);
     }
     files.push(file("user-roles", &user_roles())?);
     let list = Kustomization {

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_reconcile_is_for_whatever_is_due_first() {
+    fn the_next_reconcile_is_for_the_earliest_due_time() {
         let (mut policy, mut state) = (policy(), PolicyState::default());
         let pending = ("nginx:1", "Pending");
         let seconds = |second: u64| Duration::from_secs(second);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_fits_whatever_the_names_are() {
+    fn an_event_fits_the_limits_for_any_names() {
         let long = "p".repeat(253);
         let policy = ObjectReference { name: Some(long.clone()), ..Default::default() };
         let (note, instance) = ("n".repeat(2_000), "i".repeat(259));

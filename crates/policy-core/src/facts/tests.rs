@@ -129,7 +129,7 @@ fn the_phase_decides_unless_a_gate_holds_the_pod() {
     }
 }
 
-/// The states that a gated pod goes through, and those of one without gates.
+/// The states of a gated pod in their order, and those of one without gates.
 #[test]
 fn a_pod_that_had_a_gate_is_pending_from_when_it_got_a_node() {
     let since = |generation: &str, condition: &str| {

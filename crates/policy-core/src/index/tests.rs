@@ -137,7 +137,7 @@ impl World {
         prop_assert_eq!(self.incremental(), after.clone());
         for name in (0..3).map(namespace) {
             if before.0.get(&name) != after.0.get(&name) {
-                prop_assert!(changed.contains(&name), "{} changed without a word", name);
+                prop_assert!(changed.contains(&name), "{} changed without being returned", name);
             }
         }
         prop_assert!(self.index.next_due().is_none_or(|second| second > self.now));

@@ -18,21 +18,14 @@ pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
 /// Its `ServiceAccount`, its workload and its Lease have its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Component {
-    pub(crate) name: &'static str,
+    /// Such as `policy-watcher`.
+    pub name: &'static str,
     /// Rights in every namespace. A stolen token grants all of them.
     pub(crate) cluster: &'static [Rule],
     /// Rights in the platform's own namespace.
     pub(crate) own_namespace: &'static [Rule],
     /// Further objects that it needs.
     pub(crate) others: fn() -> Vec<Object>,
-}
-
-impl Component {
-    /// Such as `policy-watcher`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
 }
 
 #[cfg(test)]

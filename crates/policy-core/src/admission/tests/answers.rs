@@ -46,7 +46,7 @@ fn a_denial_names_policy_container_check_and_remedy() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_recorded_and_said_so() {
+fn a_fail_open_has_an_annotation_and_a_warning() {
     let text =
         answer_fail_open(UID, FailOpenReason::UnreadableObject, "the object\ncannot be read: odd");
     let answer: Value = serde_json::from_slice(&text).unwrap();

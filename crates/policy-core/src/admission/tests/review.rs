@@ -35,7 +35,7 @@ fn the_kind_is_the_one_that_was_converted_to() {
 }
 
 #[test]
-fn without_uid_there_is_nobody_to_answer_to() {
+fn a_review_without_uid_cannot_be_answered() {
     let good = create(&pod(&[]));
     let with = |pointer: &str, value: Value| {
         let mut review = good.clone();
