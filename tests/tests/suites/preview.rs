@@ -50,9 +50,9 @@ fn each_policy_of_today_stands_beside_the_new_one() {
     for part in [
         // (10 + 30) / 3 is 13; 3 * 2 / 3 is 2.
         "Beside p: score +11, 3 findings would come, 3 would go",
-        "  + medium   missing-readiness    Deployment/web, container nginx, 2 pods",
-        "  - medium   latest-tag           Deployment/web, container nginx, 2 pods",
-        "  - medium   high-restarts        Pod/restless, container c, 1 pod",
+        "  + medium   missing-readiness  Deployment/web, container nginx, 2 pods",
+        "  - medium   latest-tag         Deployment/web, container nginx, 2 pods",
+        "  - medium   high-restarts      Pod/restless, container c, 1 pod",
         "Beside other: the score stays, 0 findings only with the new policy, 0 only with this one",
     ] {
         assert!(text.contains(part), "{part} in {text}");
