@@ -229,7 +229,7 @@ pub(crate) fn error(text: impl Display) {
 
 fn to_stderr(text: impl Display) {
     for line in text.to_string().lines() {
-        // Where standard error is gone, there is nobody left to tell.
+        // A closed standard error is ignored: there is no other stream for messages.
         let _ = writeln!(io::stderr(), "{}", printable(line));
     }
 }

@@ -269,7 +269,7 @@ fn refused_namespaces_are_named_and_lower_the_coverage_only() {
     let table = cli::run(&kubeconfig, &["multi-cluster", "analyze", "--per-cluster"], "");
     assert_eq!((table.code, table.stderr.as_str()), (Some(3), ""));
     for text in [
-        "\nnorth       95  Healthy         2          1           4  partial\n",
+        "\nnorth       95  Healthy     2          1           4  partial\n",
         "\nNot read of north:\n  namespace lab: ",
         "\n  namespace vault: ",
         "\nCoverage                   : 2 evaluated, 1 skipped, 2 not read\n",
@@ -303,7 +303,7 @@ fn contexts_of_one_cluster_count_once() {
     let table = cli::run(&kubeconfig, &["multi-cluster", "analyze", "--per-cluster"], "");
     let table = table.succeeded().unwrap();
     for text in [
-        "\nagain      n/a  n/a             -          -           -  duplicate\n",
+        "\nagain      n/a  n/a         -          -           -  duplicate\n",
         "\nagain: the same cluster as east, counted once\n",
         "\ncluster again\n  the same cluster as east\n",
     ] {

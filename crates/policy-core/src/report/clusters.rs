@@ -40,7 +40,7 @@ pub struct ClusterSummary {
     pub state: ClusterState,
     /// Its numbers, of what was read; `null` where nothing was.
     pub summary: Option<Summary>,
-    /// What was looked at, and what was not.
+    /// What was read, and what was not.
     pub coverage: Coverage,
 }
 

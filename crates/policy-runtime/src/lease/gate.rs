@@ -103,6 +103,10 @@ impl LeaderGate {
 
 /// Opens and closes a [`LeaderGate`]. The gate closes when this is dropped.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "exported for the tests of services only")
+)]
 pub struct GateControl {
     state: Arc<RwLock<State>>,
     changes: watch::Sender<Option<u32>>,

@@ -180,8 +180,8 @@ fn sarif_is_cut_at_what_code_scanning_shows_and_says_so() {
     let run = &sarif["runs"][0];
     assert_eq!(run["results"].as_array().unwrap().len(), 5000);
     assert_eq!(run["properties"]["resultsCut"], 200);
-    let told = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
-    assert!(told.as_str().unwrap().starts_with("200 more results"), "{told}");
+    let notice = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
+    assert!(notice.as_str().unwrap().starts_with("200 more results"), "{notice}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct AdmissionReport {
     pub summary: AdmissionSummary,
     /// The objects, in the order in which they stand in the files.
     pub objects: Vec<AdmittedObject>,
-    /// What was looked at, and what was not.
+    /// What was read, and what was not.
     pub coverage: Coverage,
 }
 

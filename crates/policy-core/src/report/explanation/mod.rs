@@ -70,7 +70,7 @@ pub struct Explanation {
     pub status: Option<OperatorStatus>,
     /// What cannot be known from what the explanation rests on.
     pub unknown: Vec<String>,
-    /// What was looked at, and what was not.
+    /// What was read, and what was not.
     pub coverage: Coverage,
 }
 

@@ -38,7 +38,7 @@ pub struct Preview {
     pub source: Source,
     /// Each policy in each namespace, by namespace and name.
     pub policies: Vec<PolicyPreview>,
-    /// What was looked at, and what was not.
+    /// What was read, and what was not.
     pub coverage: Coverage,
 }
 
