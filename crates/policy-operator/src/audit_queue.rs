@@ -290,10 +290,12 @@ mod tests {
             for (step, of, late, changes_leader) in &steps {
                 second += step;
                 for (number, replica) in replicas.iter_mut().enumerate() {
+                    // A reconcile reads the clock once.
+                    let now = second + if number == 0 { 0 } else { *late };
                     if number != leader {
-                        replica.queue.drop_overdue(at(second));
+                        replica.queue.drop_overdue(at(now));
                     }
-                    replica.judge(second + if number == 0 { 0 } else { *late }, *of);
+                    replica.judge(now, *of);
                 }
                 leader = if *changes_leader { 1 - leader } else { leader };
                 replicas[leader].write(second + late);
