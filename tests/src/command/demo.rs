@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     demo.show("policyctl check", 0)?;
     demo.show("policyctl list pods", 0)?;
     print(
-        "\nWithout other options, `analyze` judges by the default profile, in which every check is \
+        "\nWithout other options, `analyze` judges by the built-in profile, in which every check is \
          on. A namespace can thus have a low score here and a high score by its own policy:\n",
     )?;
     demo.show("policyctl analyze", 0)?;
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         1,
     )?;
     demo.step("Live scores: two replicas of policy-watcher")?;
-    print("\nBy the default profile, since nothing else is configured.\n")?;
+    print("\nBy the built-in profile, since nothing else is configured.\n")?;
     let watchers = Watchers::start(&demo.testbed)?;
     let pods = watchers.pods()?;
     watchers.show_scores("Scores now:", pods, 0)?;
