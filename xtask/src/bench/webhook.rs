@@ -9,7 +9,7 @@ pub(super) const ROWS: [Row; 8] = [
     ("floor_ratio_32", AtLeast(0.75), "the same with 32 connections"),
     (
         "webhook_cpu_us",
-        AtMost(6.0),
+        AtMost(4.0),
         "processor time of a request beyond the floor's, 32 connections",
     ),
     ("p99_ms", AtMost(2.0), "99th percentile of an answer, 8 connections without a pause"),
