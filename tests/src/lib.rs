@@ -43,7 +43,7 @@ pub use keys::WEBHOOK_CLIENT;
 pub use metrics::{Metrics, Series};
 pub use poll::wait_for;
 pub use processes::Signal;
-pub use programs::{policyctl, released_policyctl, released_service_binary, service_binary};
+pub use programs::{policyctl, released_program, service_binary};
 pub use progress::say;
 pub use run::Run;
 pub use service::{Launch, Service};

@@ -19,25 +19,16 @@ pub fn policyctl() -> Result<PathBuf> {
     built("policyctl", "dev")
 }
 
-/// The path of `policyctl` as it is released, for measurements.
-pub fn released_policyctl() -> Result<PathBuf> {
-    released("policyctl")
-}
-
 /// The path of a service, such as `policy-watcher`, built with cargo's dev profile.
 pub fn service_binary(name: &str) -> Result<PathBuf> {
     built(name, "dev")
 }
 
-/// The path of a service as it is released, for measurements.
-pub fn released_service_binary(name: &str) -> Result<PathBuf> {
-    released(name)
-}
-
 /// Names a folder of programs to measure instead of those of this checkout, to compare revisions.
 const MEASURED: &str = "BENCH_PROGRAMS";
 
-fn released(name: &str) -> Result<PathBuf> {
+/// The path of a program as it is released, for measurements.
+pub fn released_program(name: &str) -> Result<PathBuf> {
     match env::var_os(MEASURED) {
         Some(folder) => Ok(Path::new(&folder).join(name)),
         None => built(name, "release"),

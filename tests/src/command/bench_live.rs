@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Parts, Testbed, released_policyctl, say};
+use e2e::{Parts, Testbed, released_program, say};
 use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
@@ -28,7 +28,7 @@ const REPEATS: usize = 7;
 
 #[expect(clippy::cast_precision_loss, reason = "bytes and pods are far below 2^52")]
 pub(crate) fn run() -> Result<()> {
-    let policyctl = released_policyctl()?;
+    let policyctl = released_program("policyctl")?;
     let start = Instant::now();
     let testbed = Testbed::start(&Parts::new("bench"))?;
     let ready = start.elapsed().as_secs_f64();

@@ -15,11 +15,12 @@ mod tests;
 use std::io;
 
 use anyhow::Context as _;
-use policy_core::report::{AdmissionReport, ClustersReport, Explanation, Preview, Report};
+use policy_core::report::{AdmissionReport, Explanation, Preview, Report};
 use serde::Serialize;
 
 pub(crate) use layout::TableStyle;
-pub(crate) use policies::PolicyReports;
+pub(crate) use policies::{PolicyReports, write as write_policies};
+pub(crate) use table::write_clusters;
 
 /// How the report of `analyze` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,25 +51,6 @@ pub(crate) fn write(
         Format::Sarif => json(&sarif::render(report), out),
         Format::Junit => Ok(junit::write(report, out)?),
     }
-}
-
-/// Writes the report on several clusters for people, with the summary of each on demand.
-pub(crate) fn write_clusters(
-    report: &ClustersReport,
-    per_cluster: bool,
-    style: TableStyle,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
-    table::write_clusters(report, per_cluster, style, out)
-}
-
-/// Writes the reports of `analyze --policies cluster` for people.
-pub(crate) fn write_policies(
-    reports: &PolicyReports,
-    style: TableStyle,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
-    policies::write(reports, style, out)
 }
 
 /// A report that has a table beside JSON and YAML.

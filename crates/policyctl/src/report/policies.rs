@@ -17,7 +17,8 @@ pub(crate) struct PolicyReports {
     pub(crate) coverage: Coverage,
 }
 
-pub(super) fn write(
+/// Writes the table of these reports.
+pub(crate) fn write(
     PolicyReports { reports, without_policy, coverage }: &PolicyReports,
     style: TableStyle,
     out: &mut dyn io::Write,

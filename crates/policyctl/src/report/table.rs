@@ -31,7 +31,7 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
 }
 
 /// The table of several clusters, with the summary of each on demand.
-pub(super) fn write_clusters(
+pub(crate) fn write_clusters(
     report: &ClustersReport,
     per_cluster: bool,
     style: TableStyle,

@@ -9,11 +9,11 @@ mod scale;
 use std::io::{self, Write as _};
 
 use anyhow::Result;
-use e2e::{Parts, Testbed, released_service_binary, say};
+use e2e::{Parts, Testbed, released_program, say};
 use serde_json::json;
 
 pub(crate) fn run() -> Result<()> {
-    let program = released_service_binary("policy-operator")?;
+    let program = released_program("policy-operator")?;
     let reconciles = reconciles::per_second()?;
     say(&format!("{reconciles:.0} reconciles per second"));
     let testbed = Testbed::start(&Parts::new("bench"))?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use e2e::{Parts, Service, Testbed, released_service_binary, say};
+use e2e::{Parts, Service, Testbed, released_program, say};
 use serde_json::json;
 
 use super::bench_live::{self, NAMESPACES, PODS as REAL_PODS};
@@ -64,7 +64,7 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self> {
         Ok(Self {
-            program: released_service_binary("policy-watcher")?,
+            program: released_program("policy-watcher")?,
             testbed: Testbed::start(&Parts::new("bench"))?,
             runtime: tokio::runtime::Runtime::new()?,
         })

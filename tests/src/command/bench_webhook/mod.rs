@@ -25,7 +25,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use e2e::{Parts, Service, Testbed, released_service_binary};
+use e2e::{Parts, Service, Testbed, released_program};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -66,7 +66,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self> {
-        let program = released_service_binary("policy-webhook")?;
+        let program = released_program("policy-webhook")?;
         let testbed = Testbed::start(&Parts::new("bench"))?;
         let certificates = Certificates::issue(testbed.folder())?;
         Ok(Self { program, testbed, certificates })
