@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the checks that a change has to pass beside the tests.
 
-use std::env;
 use std::path::PathBuf;
+use std::{env, fs};
 
 use anyhow::{Result, bail};
 
@@ -43,7 +43,7 @@ fn deny() -> Result<()> {
         return Ok(());
     }
     cargo::run(&["deny", "--locked", "check", "licenses", "bans", "sources"])?;
-    if advisory_database().is_some_and(|folder| folder.is_dir()) {
+    if has_advisories() {
         cargo::run(&["deny", "--offline", "check", "advisories"])
     } else {
         println!(
@@ -53,9 +53,11 @@ fn deny() -> Result<()> {
     }
 }
 
-/// The folder of cargo-deny's copy of the advisory database.
-fn advisory_database() -> Option<PathBuf> {
+/// Whether cargo-deny has a copy of the advisory database. A fetch that failed leaves the folder of
+/// the copies with a lock file only.
+fn has_advisories() -> bool {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;
-    Some(home.join("advisory-dbs"))
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let copies = home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    copies.into_iter().flatten().flatten().any(|copy| copy.path().join(".git").is_dir())
 }
