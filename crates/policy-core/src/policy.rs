@@ -1,5 +1,7 @@
 //! The compiled form of a policy: validated, with every default filled in.
 
+mod limit;
+
 use crate::api::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
     EnforcementMode,
@@ -7,6 +9,8 @@ use crate::api::{
 use crate::checks::{CHECK_COUNT, CheckId};
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::severity::Severity;
+
+pub use limit::{MAX_PER_NAMESPACE, PolicyAge, split_judged};
 
 /// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
