@@ -4,13 +4,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use policy_core::admission::{AdmissionVerdict, NamedPolicy, Request, admit};
+use policy_core::admission::{AdmissionVerdict, FailOpenReason, NamespacePolicies, Request, admit};
 use policy_webhook::testing::{Judge, run_with};
+use tokio::time::Instant;
 
 struct Faulty;
 
 impl Judge for Faulty {
-    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> AdmissionVerdict {
+    async fn judge(
+        &self,
+        request: Request<'_>,
+        policies: &NamespacePolicies,
+        until: Instant,
+    ) -> Result<AdmissionVerdict, FailOpenReason> {
         let containers = request.spec.iter().flat_map(|spec| &spec.containers);
         let images = containers.filter_map(|container| container.value.image.as_deref());
         for fault in images.filter_map(|image| image.strip_prefix("fault.example/")) {
@@ -19,7 +25,7 @@ impl Judge for Faulty {
             tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0))).await;
             assert_ne!(fault, "panic", "as the image asks for");
         }
-        admit(request, policies)
+        admit(request, policies, || Instant::now() < until)
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::checks::CheckId;
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle};
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, EnabledCheck};
 use crate::score::PodTally;
 use crate::severity::Severity;
 
@@ -21,11 +21,21 @@ pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> 
     }
     evaluation.is_counted = true;
     for (check, enabled) in policy.enabled() {
-        let mut sink =
-            FindingSink { check, severity: enabled.severity, evaluation: &mut evaluation };
-        check.check().evaluate(pod, enabled.limit, now.as_second(), &mut sink);
+        evaluate_check(pod, check, enabled, now, &mut evaluation);
     }
     evaluation
+}
+
+/// Adds the findings of one check.
+pub(crate) fn evaluate_check(
+    pod: &CheckedFacts,
+    check: CheckId,
+    EnabledCheck { severity, limit }: EnabledCheck,
+    now: Timestamp,
+    evaluation: &mut Evaluation,
+) {
+    let mut sink = FindingSink { check, severity, evaluation };
+    check.check().evaluate(pod, limit, now.as_second(), &mut sink);
 }
 
 /// The findings of one pod.

@@ -73,7 +73,7 @@ pub struct ContainerFacts {
 }
 
 /// The sort of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContainerRole {
     /// A member of `containers`.
     Regular,

@@ -14,9 +14,19 @@ use policy_runtime::tls::TlsConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// etcd stores objects up to 1.5 MiB, a review holds two, and the API server accepts requests up to
-/// 3 MiB.
-const LARGEST_BODY: usize = 7 << 20;
+/// The largest object that etcd stores, by the default of its `--max-request-bytes`:
+/// <https://etcd.io/docs/v3.6/dev-guide/limit/>.
+const LARGEST_OBJECT: usize = 3 << 19;
+/// What a byte of an object may become in a review. The API server writes JSON with Go's encoder,
+/// which escapes `<`, `>` and `&` as `\u003c` and so on, for the sake of HTML:
+/// <https://pkg.go.dev/encoding/json#Marshal>,
+/// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/runtime/serializer/json/json.go>.
+const ESCAPED: usize = 6;
+/// The largest body that is read whole, about 19 MiB: an object and the one that it replaces, and
+/// room for what is around them, such as the groups of the user.
+pub(crate) const LARGEST_BODY: usize = 2 * LARGEST_OBJECT * ESCAPED + (1 << 20);
+/// So many bytes of a body hold everything before its object.
+pub(crate) const BEGINNING: usize = 64 << 10;
 /// The answer must reach the API server before its timeout.
 const LONGEST_DEADLINE_MILLIS: u16 = WEBHOOK_TIMEOUT_SECONDS * 1000 - 1;
 /// Ten years.
@@ -158,6 +168,7 @@ impl AdmissionConfig {
         let deadline = Duration::from_millis(self.deadline_millis.into());
         PostLimits {
             body: LARGEST_BODY,
+            beginning: BEGINNING,
             read: deadline,
             concurrency: self.concurrency.into(),
             deadline,

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::policies::Policies;
 
-/// The largest number of invalid policies in the answer.
-const MAX_INVALID: usize = 100;
+/// The largest number of lines in each list of the answer.
+const MAX_LINES: usize = 100;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,6 +18,8 @@ struct DebugState {
     namespaces: usize,
     /// The policies that are invalid, with the reason.
     refused: Vec<String>,
+    /// The namespaces with more policies than are judged, and how many are not.
+    over_limit: Vec<String>,
     watches: Vec<WatchReport>,
 }
 
@@ -25,14 +27,23 @@ struct DebugState {
 pub(crate) fn state(policies: &Policies, watch: &WatchStatus) -> Answer {
     let set = policies.load();
     let (policies, namespaces) = set.as_ref().map_or((0, 0), |set| set.counts());
-    let mut refused: Vec<_> = set.iter().flat_map(|set| set.invalid()).collect();
-    refused.sort();
-    refused.truncate(MAX_INVALID);
+    let refused = set.iter().flat_map(|set| set.invalid());
+    let over_limit = set.iter().flat_map(|set| set.over_limit());
+    let over_limit = over_limit
+        .map(|(namespace, excess)| format!("{namespace}: {excess} policies are not judged"));
     endpoints::json(&DebugState {
         is_synced: set.is_some(),
         policies,
         namespaces,
-        refused,
+        refused: first_lines(refused),
+        over_limit: first_lines(over_limit),
         watches: vec![watch.report()],
     })
+}
+
+fn first_lines(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort();
+    lines.truncate(MAX_LINES);
+    lines
 }

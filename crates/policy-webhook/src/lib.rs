@@ -14,6 +14,7 @@
 mod certificate;
 mod config;
 mod debug;
+mod lane;
 mod metrics;
 mod policies;
 #[cfg(feature = "testing")]
@@ -30,6 +31,7 @@ use policy_runtime::watch::Target;
 
 use certificate::CertificateRotation;
 pub use config::{AdmissionConfig, CertificateConfig, Config};
+use lane::Lane;
 use metrics::Counters;
 use policies::Policies;
 use validate::{Engine, Judge, Validator};
@@ -77,6 +79,7 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
         policies,
         counters: counters.clone(),
         excluded: config.excluded(),
+        lane: Lane::new(config.admission.concurrency.into()),
         needs_certificate: config.tls.client_ca.is_some(),
     }));
     let refused = move |refusal| counters.fail_open(metrics::fail_open_reason(refusal));

@@ -28,6 +28,8 @@ pub(crate) struct Counters {
     fail_open: Vec<Counter>,
     /// By check, where it applies at admission: denied and warned.
     findings: Vec<Option<[Counter; 2]>>,
+    /// Policies that were not applied to a request.
+    excess: Counter,
 }
 
 impl Counters {
@@ -71,6 +73,7 @@ impl Counters {
             duration: histogram!("webhook_request_duration_seconds"),
             fail_open: fail_open.collect(),
             findings: findings.collect(),
+            excess: registered("dropped_total", &[("what", "policies")]),
         }
     }
 
@@ -96,6 +99,7 @@ impl Counters {
                         Decision::Recorded => {}
                     }
                 }
+                self.excess.increment(verdict.excess_policies() as u64);
                 if let Some(reason) = verdict.fail_open_reason() {
                     self.fail_open(reason);
                 }
@@ -106,6 +110,15 @@ impl Counters {
                 true
             }
         };
+        self.count(operation, is_allowed, duration);
+    }
+
+    /// Counts a request that was denied because its body is too large.
+    pub(crate) fn denied_unread(&self, operation: Operation, duration: Duration) {
+        self.count(Some(operation), false, duration);
+    }
+
+    fn count(&self, operation: Option<Operation>, is_allowed: bool, duration: Duration) {
         let [allowed, denied] =
             &self.requests[operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         if is_allowed {
@@ -128,7 +141,6 @@ fn registered(name: &'static str, labels: &[(&'static str, &'static str)]) -> Co
 pub(crate) fn fail_open_reason(refusal: Refusal) -> FailOpenReason {
     match refusal {
         Refusal::Busy | Refusal::BudgetExhausted => FailOpenReason::Overload,
-        Refusal::TooLarge => FailOpenReason::TooLarge,
         Refusal::TooSlow => FailOpenReason::SlowBody,
         Refusal::Broken => FailOpenReason::Unreadable,
         Refusal::Late => FailOpenReason::Deadline,

@@ -1,30 +1,42 @@
 //! The compiled policies of the cluster.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
-use policy_core::admission::NamedPolicy;
+use policy_core::admission::{NamedPolicy, NamespacePolicies};
+use policy_core::policy::{CompiledPolicy, MAX_PER_NAMESPACE, PolicyAge};
+use policy_core::text::truncated;
 use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
 use tracing::warn;
+
+/// The longest reason of an invalid policy that is kept, in bytes. It may quote the policy.
+const MAX_REASON: usize = 1024;
 
 /// The policies, shared by the watch and the requests. A request loads the set once, so a change
 /// during the request does not affect its verdict.
 #[derive(Clone, Default)]
 pub(crate) struct Policies(Arc<ArcSwapOption<PolicySet>>);
 
-/// The policies by namespace, each sorted by name.
+/// The policies by namespace.
 #[derive(Clone, Default)]
-pub(crate) struct PolicySet(HashMap<Arc<str>, Arc<[NamedPolicy]>>);
+pub(crate) struct PolicySet(HashMap<Arc<str>, Arc<NamespacePolicies>>);
+
+/// A namespace without policies.
+static NONE: NamespacePolicies = NamespacePolicies { judged: Vec::new(), excess: 0 };
 
 impl Policies {
     /// No policies yet, and the sink for their watch.
     #[must_use]
     pub(crate) fn new() -> (Self, PolicySink) {
         let policies = Self::default();
-        let sink =
-            PolicySink { policies: policies.clone(), set: PolicySet::default(), listed: None };
+        let sink = PolicySink {
+            policies: policies.clone(),
+            set: PolicySet::default(),
+            known: HashMap::new(),
+            list: 0,
+        };
         (policies, sink)
     }
 
@@ -38,43 +50,31 @@ impl Policies {
 impl PolicySet {
     /// The policies of a namespace.
     #[must_use]
-    pub(crate) fn of(&self, namespace: &str) -> &[NamedPolicy] {
-        self.0.get(namespace).map_or(&[], |policies| policies)
+    pub(crate) fn of(&self, namespace: &str) -> &NamespacePolicies {
+        self.0.get(namespace).map_or(&NONE, |policies| policies)
     }
 
     /// The number of policies, and of their namespaces.
     #[must_use]
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.0.values().map(|policies| policies.len()).sum(), self.0.len())
+        let policies = self.0.values().map(|policies| policies.judged.len() + policies.excess);
+        (policies.sum(), self.0.len())
     }
 
     /// Invalid policies, as `namespace/name: reason`.
     pub(crate) fn invalid(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(namespace, policies)| {
-            policies.iter().filter_map(move |policy| {
+            policies.judged.iter().filter_map(move |policy| {
                 let reason = policy.rules.as_ref().err()?;
                 Some(format!("{namespace}/{}: {reason}", policy.name))
             })
         })
     }
 
-    /// Adds a policy, or replaces the one of the same name.
-    fn insert(&mut self, namespace: &str, policy: NamedPolicy) {
-        let mut policies = self.of(namespace).to_vec();
-        match policies.binary_search_by(|other| other.name.cmp(&policy.name)) {
-            Ok(index) => policies[index] = policy,
-            Err(index) => policies.insert(index, policy),
-        }
-        self.0.insert(namespace.into(), policies.into());
-    }
-
-    fn retain(&mut self, namespace: &str, is_kept: impl Fn(&NamedPolicy) -> bool) {
-        let kept: Vec<_> = self.of(namespace).iter().filter(|p| is_kept(p)).cloned().collect();
-        if kept.is_empty() {
-            self.0.remove(namespace);
-        } else {
-            self.0.insert(namespace.into(), kept.into());
-        }
+    /// The namespaces with more policies than are judged, and by how many.
+    pub(crate) fn over_limit(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let all = self.0.iter().map(|(namespace, policies)| (namespace, policies.excess));
+        all.filter(|(_, excess)| *excess > 0)
     }
 }
 
@@ -83,78 +83,151 @@ pub(crate) struct PolicySink {
     policies: Policies,
     /// The latest set; requests see it once it is published.
     set: PolicySet,
-    /// During a list: the policies that it has held so far, by namespace and name.
-    listed: Option<BTreeSet<(String, String)>>,
+    known: HashMap<Arc<str>, KnownPolicies>,
+    /// The number of lists that have begun.
+    list: u64,
+}
+
+/// All policies of a namespace, also those over the limit: each of them is judged once an older one
+/// is deleted.
+#[derive(Default)]
+struct KnownPolicies {
+    by_age: BTreeMap<PolicyAge, KnownPolicy>,
+    by_name: HashMap<Arc<str>, PolicyAge>,
+}
+
+struct KnownPolicy {
+    rules: Result<Arc<CompiledPolicy>, String>,
+    /// The number of the last list that has it.
+    list: u64,
+}
+
+impl KnownPolicies {
+    fn get_mut(&mut self, name: &str) -> Option<&mut KnownPolicy> {
+        self.by_age.get_mut(self.by_name.get(name)?)
+    }
+
+    /// Adds a policy, or replaces the one of the same name.
+    fn insert(&mut self, age: PolicyAge, policy: KnownPolicy) {
+        let name = Arc::clone(age.name());
+        if let Some(before) = self.by_name.insert(name, age.clone()) {
+            self.by_age.remove(&before);
+        }
+        self.by_age.insert(age, policy);
+    }
+
+    fn remove(&mut self, name: &str) -> bool {
+        let age = self.by_name.remove(name);
+        age.is_some_and(|age| self.by_age.remove(&age).is_some())
+    }
+
+    /// Drops those that the list does not have.
+    fn keep_listed(&mut self, list: u64) {
+        self.by_age.retain(|_, policy| policy.list == list);
+        self.by_name.retain(|_, age| self.by_age.contains_key(age));
+    }
+
+    /// The oldest, which are judged, and the number of the others.
+    fn for_requests(&self) -> NamespacePolicies {
+        let judged = self.by_age.iter().take(MAX_PER_NAMESPACE);
+        let judged = judged.map(|(age, policy)| NamedPolicy {
+            name: Arc::clone(age.name()),
+            rules: policy.rules.clone(),
+        });
+        let judged: Vec<_> = judged.collect();
+        NamespacePolicies { excess: self.by_age.len() - judged.len(), judged }
+    }
 }
 
 impl PolicySink {
-    /// Publishes the set, except before the initial list is complete.
-    fn publish(&self) {
-        if self.policies.0.load().is_some() {
-            self.policies.0.store(Some(Arc::new(self.set.clone())));
+    /// Publishes the policies of a namespace that has changed; before the initial list is complete,
+    /// none.
+    fn publish(&mut self, namespace: &str) {
+        if self.policies.0.load().is_none() {
+            return;
         }
+        match self.known.get_key_value(namespace) {
+            Some((namespace, known)) if !known.by_age.is_empty() => {
+                self.set.0.insert(Arc::clone(namespace), Arc::new(known.for_requests()));
+            }
+            _ => {
+                self.known.remove(namespace);
+                self.set.0.remove(namespace);
+            }
+        }
+        self.policies.0.store(Some(Arc::new(self.set.clone())));
     }
 
-    fn note_listed(&mut self, namespace: &str, name: &str) {
-        if let Some(listed) = &mut self.listed {
-            listed.insert((namespace.to_owned(), name.to_owned()));
-        }
+    fn get_mut(&mut self, namespace: &str, name: &str) -> Option<&mut KnownPolicy> {
+        self.known.get_mut(namespace)?.get_mut(name)
     }
 }
 
 impl Sink<PolicyView> for PolicySink {
     fn list_begins(&mut self) {
-        self.listed = Some(BTreeSet::new());
+        self.list += 1;
     }
 
     fn list_completes(&mut self) {
-        let listed = self.listed.take().unwrap_or_default();
-        let namespaces: Vec<_> = self.set.0.keys().cloned().collect();
-        for namespace in namespaces {
-            let is_listed = |policy: &NamedPolicy| {
-                listed.contains(&(namespace.to_string(), policy.name.to_string()))
-            };
-            self.set.retain(&namespace, is_listed);
-        }
+        self.known.retain(|_, known| {
+            known.keep_listed(self.list);
+            !known.by_age.is_empty()
+        });
+        let sets = self
+            .known
+            .iter()
+            .map(|(namespace, known)| (Arc::clone(namespace), Arc::new(known.for_requests())));
+        self.set = PolicySet(sets.collect());
         self.policies.0.store(Some(Arc::new(self.set.clone())));
     }
 
     fn applied(&mut self, policy: PolicyView) {
-        let metadata = policy.metadata;
-        let (namespace, name) =
-            (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+        let PolicyView { metadata, rules, .. } = policy;
+        let age = PolicyAge::of(&metadata);
+        let namespace = metadata.namespace.unwrap_or_default();
         // A deleted policy no longer applies, also while a finalizer delays its removal.
         if metadata.deletion_timestamp.is_some() {
-            return self.deleted(&namespace, &name);
+            return self.deleted(&namespace, age.name());
         }
-        self.note_listed(&namespace, &name);
-        let rules = policy.rules.map_err(|invalid| invalid.to_string());
-        let known = self.set.of(&namespace).iter().find(|known| *known.name == *name);
-        if known.is_some_and(|known| known.rules == rules) {
-            // Most updates only change the status.
-            return;
+        let reason = |invalid: &dyn ToString| {
+            truncated(invalid.to_string().into(), MAX_REASON, MAX_REASON).into_owned()
+        };
+        let rules = rules.map_err(|invalid| reason(&invalid));
+        let list = self.list;
+        let known = self.known.entry(namespace.as_str().into()).or_default();
+        if known.by_name.get(age.name()) == Some(&age)
+            && let Some(known) = known.get_mut(age.name())
+        {
+            known.list = list;
+            if known.rules == rules {
+                // Most updates only change the status.
+                return;
+            }
         }
         if let Err(reason) = &rules {
-            warn!("policy {namespace}/{name} is invalid and does not apply: {reason}");
+            warn!("policy {namespace}/{} is invalid and does not apply: {reason}", age.name());
         }
-        self.set.insert(&namespace, NamedPolicy { name: name.into(), rules });
-        self.publish();
+        known.insert(age, KnownPolicy { rules, list });
+        self.publish(&namespace);
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
-        self.note_listed(namespace, name);
+        let list = self.list;
+        if let Some(known) = self.get_mut(namespace, name) {
+            known.list = list;
+        }
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        if self.set.of(namespace).iter().any(|policy| *policy.name == *name) {
-            self.set.retain(namespace, |policy| *policy.name != *name);
-            self.publish();
+        if self.known.get_mut(namespace).is_some_and(|known| known.remove(name)) {
+            self.publish(namespace);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
@@ -169,7 +242,7 @@ mod tests {
     }
 
     fn names(policies: &Policies) -> Vec<String> {
-        now(policies).of("shop").iter().map(|policy| policy.name.to_string()).collect()
+        now(policies).of("shop").judged.iter().map(|policy| policy.name.to_string()).collect()
     }
 
     #[test]
@@ -228,5 +301,67 @@ mod tests {
         going.metadata.deletion_timestamp = serde_json::from_value(deleted).unwrap();
         sink.applied(going);
         assert_eq!(now(&policies).counts(), (0, 0));
+    }
+
+    /// As [`policy`], created at that second.
+    fn created_at(second: i64, name: &str) -> PolicyView {
+        let time = Timestamp::from_second(second).unwrap();
+        let metadata =
+            json!({ "namespace": "shop", "name": name, "creationTimestamp": time.to_string() });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": {} })).unwrap()
+    }
+
+    #[test]
+    fn the_oldest_policies_are_judged_and_the_others_counted() {
+        let (policies, mut sink) = Policies::new();
+        sink.list_begins();
+        for second in (0..100).rev() {
+            sink.applied(created_at(second, &format!("p-{:03}", 999 - second)));
+        }
+        sink.list_completes();
+        let oldest = |first: i64| -> Vec<_> {
+            (first..first + 64).map(|second| format!("p-{:03}", 999 - second)).collect()
+        };
+        assert_eq!(names(&policies), oldest(0));
+        assert_eq!(now(&policies).of("shop").excess, 36);
+        assert_eq!(now(&policies).counts(), (100, 1));
+        let over_limit: Vec<_> =
+            now(&policies).over_limit().map(|(name, excess)| (name.to_string(), excess)).collect();
+        assert_eq!(over_limit, [("shop".to_owned(), 36)]);
+        sink.applied(created_at(200, "a-younger-one"));
+        assert_eq!((names(&policies), now(&policies).of("shop").excess), (oldest(0), 37));
+        sink.deleted("shop", "p-999");
+        assert_eq!((names(&policies), now(&policies).of("shop").excess), (oldest(1), 36));
+        // Deleted and created again, it is the youngest.
+        sink.applied(created_at(300, "p-998"));
+        assert_eq!(names(&policies), oldest(2));
+    }
+
+    /// What a tenant may cause by many policies: each takes some microseconds, whatever their number.
+    #[test]
+    fn many_policies_of_a_namespace_take_no_longer_than_their_number() {
+        let (policies, mut sink) = Policies::new();
+        sink.list_begins();
+        for second in 0..20_000 {
+            sink.applied(created_at(second, &format!("p-{second}")));
+        }
+        assert!(sink.set.0.is_empty(), "nothing is copied before the list is complete");
+        sink.list_completes();
+        assert_eq!(now(&policies).of("shop").excess, 20_000 - 64);
+        for second in 0..1_000 {
+            sink.deleted("shop", &format!("p-{second}"));
+        }
+        assert_eq!(now(&policies).of("shop").judged.len(), 64);
+    }
+
+    #[test]
+    fn a_reason_is_kept_short() {
+        let (policies, mut sink) = Policies::new();
+        sink.list_begins();
+        sink.applied(policy("a", &json!({ "enforcementMode": "x".repeat(1 << 20) })));
+        sink.list_completes();
+        let invalid: Vec<_> = now(&policies).invalid().collect();
+        assert!(invalid[0].starts_with("shop/a: the policy cannot be read: "), "{}", invalid[0]);
+        assert!(invalid[0].len() < 1100, "{}", invalid[0].len());
     }
 }

@@ -1,37 +1,59 @@
 //! `POST /validate`: from an admission review to its answer.
+//!
+//! ```text
+//! body ─┬─ small ───── decode ─ judge ──────────────┬─ answer
+//!       ├─ large ───── head ─ lane: decode ─ judge ─┤
+//!       └─ too large ─ head ────────────────────────┘
+//! ```
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderValue, StatusCode};
 use policy_core::admission::{
-    AdmissionVerdict, FailOpenReason, NamedPolicy, Request, Review, admit, answer, answer_fail_open,
+    AdmissionVerdict, FailOpenReason, NamespacePolicies, Operation, Request, Review, ReviewHead,
+    Undecodable, admit, answer, answer_fail_open, answer_too_large,
 };
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_runtime::endpoints::{Answer, JSON, Posted, respond, text, with_deadline};
+use policy_runtime::endpoints::{Answer, JSON, Posted, PostedBody, respond, text, with_deadline};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::config::{BEGINNING, LARGEST_BODY};
+use crate::lane::{Lane, LaneError};
 use crate::metrics::Counters;
 use crate::policies::Policies;
+
+/// The largest body that is decoded and judged on the threads of the server. It takes them less than
+/// a millisecond, and nearly all bodies are smaller.
+const SMALL: usize = 64 << 10;
 
 /// Decides on requests; tests replace it to cause faults.
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests have others"))]
 pub trait Judge: Send + Sync + 'static {
-    /// The verdict of a namespace's policies on a request.
+    /// The verdict of a namespace's policies on a request, by those that were judged until then.
     fn judge(
         &self,
-        request: &Request<'_>,
-        policies: &[NamedPolicy],
-    ) -> impl Future<Output = AdmissionVerdict> + Send;
+        request: Request<'_>,
+        policies: &NamespacePolicies,
+        until: Instant,
+    ) -> impl Future<Output = Result<AdmissionVerdict, FailOpenReason>> + Send;
 }
 
 /// The judge of the product.
 pub(crate) struct Engine;
 
 impl Judge for Engine {
-    async fn judge(&self, request: &Request<'_>, policies: &[NamedPolicy]) -> AdmissionVerdict {
-        admit(request, policies)
+    async fn judge(
+        &self,
+        request: Request<'_>,
+        policies: &NamespacePolicies,
+        until: Instant,
+    ) -> Result<AdmissionVerdict, FailOpenReason> {
+        admit(request, policies, || Instant::now() < until)
     }
 }
 
@@ -41,13 +63,38 @@ pub(crate) struct Validator<J> {
     pub(crate) policies: Policies,
     pub(crate) counters: Counters,
     pub(crate) excluded: ExcludedNamespaces,
+    pub(crate) lane: Lane,
     /// Whether only clients with a verified certificate are answered.
     pub(crate) needs_certificate: bool,
 }
 
+/// The times of a request.
+#[derive(Clone, Copy)]
+struct Times {
+    arrived: Instant,
+    deadline: Instant,
+}
+
+/// What is decided on a request.
+struct Decided<'a> {
+    uid: Cow<'a, str>,
+    /// `None` where it cannot be read.
+    operation: Option<Operation>,
+    verdict: Result<AdmissionVerdict, FailOpenReason>,
+    /// More about the reason of a fail-open.
+    detail: String,
+}
+
+impl Times {
+    /// When judging has to end: the last tenth is for the answer.
+    fn until(self) -> Instant {
+        self.deadline - (self.deadline - self.arrived) / 10
+    }
+}
+
 impl<J: Judge> Validator<J> {
     /// Answers a request, whatever its body is.
-    pub(crate) async fn answer(&self, posted: Posted) -> Answer {
+    pub(crate) async fn answer(&'static self, posted: Posted) -> Answer {
         if self.needs_certificate && !posted.peer.is_verified {
             // An unverified client must not learn anything about policies.
             let line = match &posted.peer.name {
@@ -61,42 +108,52 @@ impl<J: Judge> Validator<J> {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return self.refuse(FailOpenReason::Unreadable, status, line);
         }
-        let review = match Review::decode(&posted.body) {
-            Ok(review) => review,
-            Err(error) => {
-                let status = StatusCode::BAD_REQUEST;
-                return self.refuse(FailOpenReason::Unreadable, status, &error.to_string());
+        let times = Times { arrived: posted.arrived, deadline: posted.deadline };
+        match posted.body {
+            PostedBody::Whole(body) if body.len() <= SMALL => {
+                match self.judge(&body, times).await {
+                    Ok(decided) => self.conclude(decided, times),
+                    Err(undecodable) => self.unreadable(&undecodable),
+                }
             }
-        };
-        let (operation, verdict, detail) = match &review.request {
+            PostedBody::Whole(body) => self.answer_in_turn(body, times).await,
+            PostedBody::TooLarge { beginning, size } => {
+                self.answer_by_head(&beginning, size, times)
+            }
+        }
+    }
+
+    /// Decodes and judges.
+    async fn judge<'a>(&self, body: &'a [u8], times: Times) -> Result<Decided<'a>, Undecodable> {
+        let Review { uid, request } = Review::decode(body)?;
+        Ok(match request {
             Ok(request) => {
-                let verdict = self.decide(&review.uid, request, posted.deadline).await;
-                (Some(request.operation), verdict, "")
+                let operation = Some(request.operation);
+                let verdict = self.decide(&uid, request, times).await;
+                Decided { uid, operation, verdict, detail: String::new() }
             }
-            Err(reason) => (None, Err(FailOpenReason::UnreadableObject), reason.as_str()),
-        };
-        let body = match &verdict {
-            Ok(verdict) => answer(&review.uid, verdict),
-            Err(reason) => answer_fail_open(&review.uid, *reason, detail),
-        };
-        self.counters.answered(operation, verdict.as_ref(), posted.arrived.elapsed());
-        respond(StatusCode::OK, JSON, body)
+            Err(detail) => {
+                let verdict = Err(FailOpenReason::UnreadableObject);
+                Decided { uid, operation: None, verdict, detail }
+            }
+        })
     }
 
     async fn decide(
         &self,
         uid: &str,
-        request: &Request<'_>,
-        deadline: Instant,
+        request: Request<'_>,
+        times: Times,
     ) -> Result<AdmissionVerdict, FailOpenReason> {
         let policies = self.policies.load();
         let policies = policies.as_ref().ok_or(FailOpenReason::NotSynced)?;
         if self.excluded.contains(&request.namespace) {
             return Ok(AdmissionVerdict::default());
         }
-        let judged = self.judge.judge(request, policies.of(&request.namespace));
-        match with_deadline(deadline, AssertUnwindSafe(judged).catch_unwind()).await {
-            Some(Ok(verdict)) => Ok(verdict),
+        let policies = policies.of(&request.namespace);
+        let judged = self.judge.judge(request, policies, times.until());
+        match with_deadline(times.deadline, AssertUnwindSafe(judged).catch_unwind()).await {
+            Some(Ok(verdict)) => verdict,
             Some(Err(_)) => {
                 // The panic hook has logged where.
                 error!(uid, "the verdict on a request panicked: the request is allowed");
@@ -106,10 +163,110 @@ impl<J: Judge> Validator<J> {
         }
     }
 
+    /// Answers a large request when it is the turn of its namespace.
+    async fn answer_in_turn(&'static self, body: Bytes, times: Times) -> Answer {
+        let head = ReviewHead::read(body.get(..BEGINNING).unwrap_or(&body));
+        if let Some(head) = &head
+            && let Some(verdict) = self.verdict_by_head(head)
+        {
+            return self.conclude(Decided::of(head, verdict), times);
+        }
+        let namespace = head.as_ref().map(|head| &*head.namespace).unwrap_or_default();
+        let work = {
+            let body = body.clone();
+            // The judge of a test may wait.
+            let judge = async move || self.judge(&body, times).await.map(Decided::into_owned);
+            move || Handle::current().block_on(judge())
+        };
+        let worked = self.lane.run(namespace, work);
+        let reason = match with_deadline(times.deadline, worked).await {
+            Some(Ok(Ok(decided))) => return self.conclude(decided, times),
+            Some(Ok(Err(undecodable))) => return self.unreadable(&undecodable),
+            Some(Err(LaneError::Full)) => FailOpenReason::Overload,
+            Some(Err(LaneError::Panicked)) => FailOpenReason::Panic,
+            None => FailOpenReason::Deadline,
+        };
+        match &head {
+            Some(head) => self.conclude(Decided::of(head, Err(reason)), times),
+            None => self.refuse(reason, StatusCode::SERVICE_UNAVAILABLE, &reason.to_string()),
+        }
+    }
+
+    /// Answers a request of which only the beginning was read. Whoever made it so large would
+    /// otherwise decide that it is not judged.
+    fn answer_by_head(&self, beginning: &[u8], size: u64, times: Times) -> Answer {
+        let Some(head) = ReviewHead::read(beginning) else {
+            let line = "the body is too large";
+            return self.refuse(FailOpenReason::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, line);
+        };
+        if let Some(verdict) = self.verdict_by_head(&head) {
+            return self.conclude(Decided::of(&head, verdict), times);
+        }
+        let policies = self.policies.load();
+        let policies = policies.as_ref().map(|set| set.of(&head.namespace));
+        let policy = policies.and_then(|policies| head.deniable_by(&policies.judged));
+        let Some(policy) = policy else {
+            let detail = format!("its review has {size} bytes");
+            let verdict = Err(FailOpenReason::TooLarge);
+            return self.conclude(Decided { detail, ..Decided::of(&head, verdict) }, times);
+        };
+        self.counters.denied_unread(head.operation, times.arrived.elapsed());
+        let denied_by = (&*head.namespace, &*policy.name);
+        let answer = answer_too_large(&head.uid, denied_by, size, LARGEST_BODY as u64);
+        respond(StatusCode::OK, JSON, answer)
+    }
+
+    /// The verdict on a request that does not depend on its object.
+    fn verdict_by_head(
+        &self,
+        head: &ReviewHead<'_>,
+    ) -> Option<Result<AdmissionVerdict, FailOpenReason>> {
+        let policies = self.policies.load();
+        let Some(policies) = policies.as_ref() else {
+            return Some(Err(FailOpenReason::NotSynced));
+        };
+        let is_judged = head.judged_kind().is_some()
+            && !self.excluded.contains(&head.namespace)
+            && !policies.of(&head.namespace).judged.is_empty();
+        (!is_judged).then(|| Ok(AdmissionVerdict::default()))
+    }
+
+    /// The answer to a request that has a uid. One that is late is not counted as judged: the API
+    /// server may have given up.
+    fn conclude(&self, decided: Decided<'_>, times: Times) -> Answer {
+        let Decided { uid, operation, verdict, detail } = decided;
+        let now = Instant::now();
+        let is_late = now > times.deadline;
+        let verdict = if is_late { verdict.and(Err(FailOpenReason::Deadline)) } else { verdict };
+        self.counters.answered(operation, verdict.as_ref(), now - times.arrived);
+        let body = match &verdict {
+            Ok(verdict) => answer(&uid, verdict),
+            Err(reason) => answer_fail_open(&uid, *reason, &detail),
+        };
+        respond(StatusCode::OK, JSON, body)
+    }
+
+    fn unreadable(&self, undecodable: &Undecodable) -> Answer {
+        let status = StatusCode::BAD_REQUEST;
+        self.refuse(FailOpenReason::Unreadable, status, &undecodable.to_string())
+    }
+
     /// An answer by which the API server regards the webhook as failed, and allows the request.
     fn refuse(&self, reason: FailOpenReason, status: StatusCode, line: &str) -> Answer {
         self.counters.fail_open(reason);
         text(status, line)
+    }
+}
+
+impl<'a> Decided<'a> {
+    fn of(head: &ReviewHead<'a>, verdict: Result<AdmissionVerdict, FailOpenReason>) -> Self {
+        let (uid, operation) = (head.uid.clone(), Some(head.operation));
+        Self { uid, operation, verdict, detail: String::new() }
+    }
+
+    fn into_owned(self) -> Decided<'static> {
+        let Self { uid, operation, verdict, detail } = self;
+        Decided { uid: Cow::Owned(uid.into_owned()), operation, verdict, detail }
     }
 }
 
@@ -119,3 +276,6 @@ fn is_json(content_type: Option<&HeaderValue>) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
+
+#[cfg(test)]
+mod tests;

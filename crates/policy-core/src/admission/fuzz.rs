@@ -2,30 +2,36 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{FailOpenReason, NamedPolicy, Review, admit, answer, answer_fail_open};
+use super::{
+    FailOpenReason, NamedPolicy, NamespacePolicies, Review, ReviewHead, admit, answer,
+    answer_fail_open,
+};
 use crate::policy::{CompiledPolicy, default_profile_spec};
 
 /// A policy that denies what it can, one that warns, and one that is invalid.
-static POLICIES: LazyLock<[NamedPolicy; 3]> = LazyLock::new(|| {
+static POLICIES: LazyLock<NamespacePolicies> = LazyLock::new(|| {
     let strict = || {
         let mut spec = default_profile_spec();
         spec.admission.get_or_insert_default().deny_severity = crate::severity::Severity::Low;
         CompiledPolicy::compile(&spec).map(Arc::new).map_err(|_| "not reached".to_owned())
     };
     let named = |name: &str, rules| NamedPolicy { name: name.into(), rules };
-    [
+    let judged = vec![
         named("strict", strict()),
         named("profile", Ok(Arc::new(CompiledPolicy::default_profile()))),
         named("bad", Err("spec.x: \u{1b}odd\n".repeat(99))),
-    ]
+    ];
+    NamespacePolicies { judged, excess: 9 }
 });
 
 /// Decodes the bytes, decides and answers. Asserts that every answer is JSON, within its limits, and
-/// of printable lines, and that an update to itself is allowed.
+/// of printable lines, that an update to itself is allowed, and that the head of a review says
+/// nothing else than the review.
 ///
 /// # Panics
 /// When any of that does not hold.
 pub fn fuzz(body: &[u8]) {
+    let head = ReviewHead::read(body);
     let Ok(Review { uid, request }) = Review::decode(body) else { return };
     let request = match request {
         Ok(request) => request,
@@ -33,16 +39,23 @@ pub fn fuzz(body: &[u8]) {
             return check(&answer_fail_open(&uid, FailOpenReason::UnreadableObject, &why), &uid);
         }
     };
-    let verdict = admit(&request, &*POLICIES);
+    if let Some(head) = head {
+        assert_eq!(head.uid, uid);
+        // What comes after the object is missing in the head.
+        let is_said = |head: &str, review: &str| head.is_empty() || head == review;
+        assert!(is_said(&head.namespace, &request.namespace), "{}", head.namespace);
+        assert!(is_said(&head.user, &request.user), "{}", head.user);
+    }
+    let judge = |request| admit(request, &POLICIES, || true).unwrap_or_default();
+    let verdict = judge(request.clone());
     check(&answer(&uid, &verdict), &uid);
     let message = verdict.message().unwrap_or_default();
     assert_eq!(message.is_empty(), verdict.is_allowed());
     assert!(message.len() <= 2048 && message.lines().count() <= 11, "{message}");
-    let mut again = request.clone();
+    let mut again = request;
     again.operation = super::Operation::Update;
     again.old_spec.clone_from(&again.spec);
-    let verdict = admit(&again, &*POLICIES);
-    assert_eq!(verdict.counts().count(), 0, "an update to itself");
+    assert_eq!(judge(again).counts().count(), 0, "an update to itself");
 }
 
 fn check(answer: &[u8], uid: &str) {

@@ -6,13 +6,15 @@
 //! ```
 //!
 //! Where a request cannot be judged it is allowed, and the answer says so: each [`FailOpenReason`]
-//! has its own metric label, and [`answer_fail_open`] makes the answer.
+//! has its own metric label, and [`answer_fail_open`] makes the answer. One exception: a body that is
+//! too large to be read is denied by its [`ReviewHead`], because its author chose the size.
 
 mod admit;
 mod compact;
 mod fail_open;
 #[cfg(any(test, feature = "testing"))]
 mod fuzz;
+mod head;
 mod line;
 mod request;
 mod requester;
@@ -23,13 +25,14 @@ mod tests;
 mod verdict;
 mod wire;
 
-pub use admit::{Creation, NamedPolicy, admit};
+pub use admit::{Creation, NamedPolicy, NamespacePolicies, admit};
 pub use fail_open::FailOpenReason;
 #[cfg(any(test, feature = "testing"))]
 pub use fuzz::fuzz;
+pub use head::ReviewHead;
 pub use request::{Operation, Request};
 pub use requester::CONTROLLER_MANAGER;
-pub use response::{answer, answer_fail_open};
+pub use response::{answer, answer_fail_open, answer_too_large};
 pub use review::{Review, Undecodable};
 pub use verdict::{AdmissionVerdict, Decision};
 

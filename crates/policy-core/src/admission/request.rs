@@ -59,10 +59,19 @@ impl Request<'_> {
     /// with a pod template, as a whole or by its ephemeral containers.
     #[must_use]
     pub fn judged_kind(&self) -> Option<ObjectKind> {
-        let is_judged = matches!(self.operation, Operation::Create | Operation::Update)
-            && matches!(&*self.subresource, "" | "ephemeralcontainers");
-        self.kind.filter(|_| is_judged)
+        judged_kind(self.kind, self.operation, &self.subresource)
     }
+}
+
+/// The kind where such a request is judged.
+pub(super) fn judged_kind(
+    kind: Option<ObjectKind>,
+    operation: Operation,
+    subresource: &str,
+) -> Option<ObjectKind> {
+    let is_judged = matches!(operation, Operation::Create | Operation::Update)
+        && matches!(subresource, "" | "ephemeralcontainers");
+    kind.filter(|_| is_judged)
 }
 
 impl Operation {

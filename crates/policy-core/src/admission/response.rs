@@ -40,6 +40,10 @@ struct Status {
     message: String,
 }
 
+fn forbidden(message: String) -> Status {
+    Status { code: 403, reason: "Forbidden", message }
+}
+
 impl Response<'_> {
     fn into_json(self) -> Vec<u8> {
         let review =
@@ -56,11 +60,26 @@ impl Response<'_> {
 /// The answer to a request that was judged. A denial has status 403, Forbidden.
 #[must_use]
 pub fn answer(uid: &str, verdict: &AdmissionVerdict) -> Vec<u8> {
-    let status =
-        verdict.message().map(|message| Status { code: 403, reason: "Forbidden", message });
+    let status = verdict.message().map(forbidden);
     let (warnings, audit_annotations) = (verdict.warnings(), verdict.annotations());
     let allowed = verdict.is_allowed();
     Response { uid, allowed, status, warnings, audit_annotations }.into_json()
+}
+
+/// The denial of a request of that namespace, by that policy, because its body of `size` bytes is
+/// over the limit.
+#[must_use]
+pub fn answer_too_large(uid: &str, denied_by: (&str, &str), size: u64, limit: u64) -> Vec<u8> {
+    let (namespace, policy) = (excerpt(denied_by.0), excerpt(denied_by.1));
+    let [size, limit] = [size, limit].map(|bytes| bytes.div_ceil(1 << 20));
+    let message = format!(
+        "denied by policy {namespace}/{policy}: the object is too large to be judged: its admission \
+         review has {size} MiB, and the policy webhook reads {limit} MiB; make the object smaller, \
+         such as its annotations and environment variables"
+    );
+    let status = Some(forbidden(message));
+    let (warnings, audit_annotations) = (Vec::new(), BTreeMap::new());
+    Response { uid, allowed: false, status, warnings, audit_annotations }.into_json()
 }
 
 /// The answer to a request that could not be judged: allowed, with a warning for the user, and an

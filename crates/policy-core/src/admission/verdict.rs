@@ -8,6 +8,7 @@ use super::fail_open::FailOpenReason;
 use super::line::{Line, Lines};
 use super::{FAIL_OPEN, RECORDED};
 use crate::checks::CheckId;
+use crate::policy::MAX_PER_NAMESPACE;
 use crate::severity::Severity;
 use crate::text::excerpt;
 
@@ -22,8 +23,9 @@ pub(super) const WARNING: Line = Line { characters: 120, bytes: 256 };
 pub(super) const ANNOTATION: Lines = Lines { lines: 10, bytes: 1024 };
 const ANNOTATION_LINE: Line = Line { characters: 300, bytes: 900 };
 
-/// How many findings of each decision keep their texts. More than fit into an answer.
-pub(super) const MAX_KEPT: usize = 64;
+/// The largest number of findings, and of invalid policies, that an answer shows: no warning about a
+/// finding has less than a 64th of the bytes of all.
+pub(super) const MAX_SHOWN: usize = 64;
 
 /// The consequence of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
@@ -48,6 +50,15 @@ impl Decision {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// The largest number of its findings that an answer shows.
+    pub(super) const fn shown(self) -> usize {
+        match self {
+            Self::Denied => MESSAGE.lines,
+            Self::Warned => MAX_SHOWN,
+            Self::Recorded => ANNOTATION.lines,
+        }
+    }
 }
 
 /// The decision on a request, with its reasons. Findings that do not fit into an answer are only
@@ -57,11 +68,13 @@ pub struct AdmissionVerdict {
     pub(super) namespace: String,
     /// Without entries of 0.
     pub(super) counts: BTreeMap<(CheckId, Decision), usize>,
-    /// By decision, in the order of an answer, at most [`MAX_KEPT`] each.
+    /// By decision, in the order of an answer, at most [`Decision::shown`] of each.
     pub(super) findings: [Vec<NamedFinding>; 3],
-    /// By name, at most [`MAX_KEPT`].
+    /// By name, at most [`MAX_SHOWN`].
     pub(super) invalid_policies: Vec<InvalidPolicy>,
     pub(super) invalid_policy_count: usize,
+    /// As [`NamespacePolicies::excess`](super::NamespacePolicies::excess).
+    pub(super) excess_policies: usize,
 }
 
 /// A finding with its text, which may be cut.
@@ -102,14 +115,18 @@ impl AdmissionVerdict {
         (total > 0).then(|| MESSAGE.fit(lines, total).join("\n"))
     }
 
-    /// The warnings: first invalid policies, then findings, the most severe first. Each has at most
+    /// The warnings: first policies that were not applied, then findings, the most severe first. Each has at most
     /// 120 characters; together they have at most 4096 bytes, and the last one counts the rest.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));
         let findings = self.of(Decision::Warned).map(|finding| self.summary(finding));
-        let lines = invalid.chain(findings).map(|line| WARNING.cut(line));
-        WARNINGS.fit(lines, self.invalid_policy_count + self.count(Decision::Warned))
+        let excess = (self.excess_policies > 0).then(|| self.excess());
+        let total = usize::from(excess.is_some())
+            + self.invalid_policy_count
+            + self.count(Decision::Warned);
+        let lines = excess.into_iter().chain(invalid).chain(findings);
+        WARNINGS.fit(lines.map(|line| WARNING.cut(line)), total)
     }
 
     /// The audit annotations by key, [`RECORDED`] and [`FAIL_OPEN`]. The API server prefixes keys
@@ -145,6 +162,12 @@ impl AdmissionVerdict {
         (self.invalid_policy_count > 0).then_some(FailOpenReason::InvalidPolicy)
     }
 
+    /// How many policies of the namespace were not applied, because there are too many.
+    #[must_use]
+    pub fn excess_policies(&self) -> usize {
+        self.excess_policies
+    }
+
     fn count(&self, decision: Decision) -> usize {
         self.counts().filter(|(_, of, _)| *of == decision).map(|(_, _, count)| count).sum()
     }
@@ -168,6 +191,13 @@ impl AdmissionVerdict {
 
     fn summary(&self, finding: &NamedFinding) -> String {
         format!("{} ({}, {})", self.named(finding), finding.check, finding.severity)
+    }
+
+    fn excess(&self) -> String {
+        let (namespace, excess) = (excerpt(&self.namespace), self.excess_policies);
+        format!(
+            "policies not applied in {namespace}: {excess} (only the {MAX_PER_NAMESPACE} oldest are)"
+        )
     }
 
     fn invalid(&self, InvalidPolicy { policy, reason }: &InvalidPolicy) -> String {

@@ -46,17 +46,17 @@ pub(super) struct RawRequest<'a, O> {
 }
 
 #[derive(Deserialize, Default)]
-struct GroupKind<'a> {
+pub(super) struct GroupKind<'a> {
     #[serde(borrow, default)]
-    group: Text<'a>,
+    pub(super) group: Text<'a>,
     #[serde(borrow, default)]
-    kind: Text<'a>,
+    pub(super) kind: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
-struct UserInfo<'a> {
+pub(super) struct UserInfo<'a> {
     #[serde(borrow, default)]
-    username: Text<'a>,
+    pub(super) username: Text<'a>,
 }
 
 /// The type and the spec of an object. Nothing else is decoded: it neither counts at admission nor

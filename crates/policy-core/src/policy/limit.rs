@@ -73,10 +73,8 @@ mod tests {
 
     #[test]
     fn of_the_same_second_the_names_decide() {
-        let mut policies: Vec<_> = (0..MAX_PER_NAMESPACE + 1)
-            .rev()
-            .map(|n| metadata(Some(7), &format!("{n:03}")))
-            .collect();
+        let mut policies: Vec<_> =
+            (0..=MAX_PER_NAMESPACE).rev().map(|n| metadata(Some(7), &format!("{n:03}"))).collect();
         let (judged, excess) = split_judged(&mut policies, PolicyAge::of);
         assert_eq!((judged.len(), judged[0].name.as_deref()), (64, Some("000")));
         assert_eq!(excess[0].name.as_deref(), Some("064"));

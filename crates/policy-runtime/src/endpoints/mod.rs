@@ -3,7 +3,7 @@
 //! ```text
 //! server ─ Router (one tower service for each connection)
 //!            ├─ GET   CatchPanic ─ Trace ─ handler
-//!            └─ POST  refusals ─ CatchPanic ─ RequestBodyLimit ─ body budget ─ handler
+//!            └─ POST  refusals ─ CatchPanic ─ body budget ─ handler
 //! ```
 
 mod body;
@@ -30,9 +30,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 
 use self::body::BodyBudget;
+pub(crate) use self::body::WAITING as WAITING_BODIES;
 pub use self::deadline::with_deadline;
 use self::post::Post;
-pub use self::post::{PostLimits, Posted, Refusal};
+pub use self::post::{PostLimits, Posted, PostedBody, Refusal};
 use crate::caller::Caller;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -89,9 +90,9 @@ impl Endpoints {
     /// gets each request with its whole body, and should answer by its deadline. `on_refusal` is
     /// called for every request that gets another answer than the handler's.
     ///
-    /// All paths together hold at most 32 MiB of bodies, and at most 256 requests whose body is
-    /// still arriving: one more displaces the oldest. If a handler panics, its caller gets 500 and
-    /// other requests are not affected.
+    /// All paths together hold at most 32 MiB of bodies, of which 8 MiB are for small ones only, and
+    /// at most 256 requests whose body is still arriving: one more displaces the oldest. If a handler
+    /// panics, its caller gets 500 and other requests are not affected.
     pub fn post<F>(
         &mut self,
         path: &'static str,

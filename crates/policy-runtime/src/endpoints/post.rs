@@ -14,13 +14,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Either;
 use hyper::body::Body;
-use metrics::counter;
+use metrics::{Counter, counter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-use tower::{BoxError, Service as _, ServiceBuilder};
-use tower_http::body::Limited;
+use tower::{Service as _, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 
 use super::body::BodyBudget;
 use super::{Answer, ServedAnswer, text, with_deadline};
@@ -31,11 +29,16 @@ use crate::tls::Peer;
 /// a handler has better answers of its own for this case.
 const LATE: Duration = Duration::from_millis(250);
 
+/// The label of `dropped_total` for bodies of which only the beginning was read.
+const TOO_LARGE: &str = "large bodies";
+
 /// The limits of an endpoint that takes a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PostLimits {
-    /// The largest body, in bytes.
+    /// The largest body that is read whole, in bytes; at most 24 MiB.
     pub body: usize,
+    /// So many first bytes of a larger one are read.
+    pub beginning: usize,
     /// The time for the whole body, from the head of the request on.
     pub read: Duration,
     /// Requests that are handled at a time. One more is refused, its body unread.
@@ -47,8 +50,8 @@ pub struct PostLimits {
 /// A request with its body.
 #[derive(Debug)]
 pub struct Posted {
-    /// The whole body.
-    pub body: Bytes,
+    /// The body.
+    pub body: PostedBody,
     /// The `Content-Type` of the body.
     pub content_type: Option<HeaderValue>,
     /// The caller.
@@ -59,6 +62,20 @@ pub struct Posted {
     pub deadline: Instant,
 }
 
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub enum PostedBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Only the beginning of one that is larger than [`PostLimits::body`].
+    TooLarge {
+        /// Its first bytes.
+        beginning: Bytes,
+        /// The size of all of it; without a declared size, of what arrived in time.
+        size: u64,
+    },
+}
+
 /// Why a request got another answer than that of its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -66,8 +83,6 @@ pub enum Refusal {
     Busy,
     /// The bodies of other requests take the whole body budget: 503.
     BudgetExhausted,
-    /// The body is larger than allowed: 413.
-    TooLarge,
     /// The body did not arrive in time, or was displaced by others that were arriving: 408.
     TooSlow,
     /// The body ended early: 400, if the caller is still there to read it.
@@ -78,15 +93,12 @@ pub enum Refusal {
     Panicked,
 }
 
-/// What a request holds until it is answered: its right to be handled, and its bytes of the body
-/// budget. Kept apart from what the handler gets, which may drop any part early.
-type Permits<'a> = (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>);
-
 /// An endpoint that takes a body.
 pub(super) struct Post {
     limits: PostLimits,
     budget: Arc<BodyBudget>,
     concurrency: Semaphore,
+    too_large: Counter,
     on_refusal: Box<dyn Fn(Refusal) + Send + Sync>,
     handler: Box<dyn Fn(Posted) -> BoxFuture<'static, Answer> + Send + Sync>,
 }
@@ -98,7 +110,6 @@ impl Refusal {
             Self::BudgetExhausted => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the bodies of other requests take all memory")
             }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
             Self::Broken => (StatusCode::BAD_REQUEST, "the body ended early"),
             Self::Late => (StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
@@ -111,7 +122,7 @@ impl Refusal {
     const fn dropped(self) -> &'static str {
         match self {
             Self::Busy | Self::BudgetExhausted => "requests",
-            Self::TooLarge | Self::TooSlow | Self::Broken => "bodies",
+            Self::TooSlow | Self::Broken => "bodies",
             Self::Late | Self::Panicked => "answers",
         }
     }
@@ -127,13 +138,16 @@ impl Post {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        for refusal in [Refusal::Busy, Refusal::TooLarge, Refusal::Late] {
+        for refusal in [Refusal::Busy, Refusal::TooSlow, Refusal::Late] {
             counter!("dropped_total", "what" => refusal.dropped()).increment(0);
         }
+        let too_large = counter!("dropped_total", "what" => TOO_LARGE);
+        too_large.increment(0);
         Self {
             limits,
             budget,
             concurrency: Semaphore::new(limits.concurrency),
+            too_large,
             on_refusal: Box::new(on_refusal),
             handler: Box::new(move |posted| handler(posted).boxed()),
         }
@@ -141,68 +155,62 @@ impl Post {
 
     pub(super) async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> ServedAnswer
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+        B: Body<Data = Bytes> + Unpin,
     {
         let answered = ServiceBuilder::new()
             .layer(CatchPanicLayer::custom(|_| self.refuse(Refusal::Panicked)))
-            .layer(RequestBodyLimitLayer::new(self.limits.body))
             .service_fn(|request| self.handle(request, caller))
             .call(request)
             .await;
         match answered {
-            // No handler answers that: the body's Content-Length is beyond the limit.
-            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                self.refuse(Refusal::TooLarge).map(Either::Right)
-            }
             Ok(answer) => answer.map(Either::Left),
             Err(refusal) => self.refuse(refusal).map(Either::Right),
         }
     }
 
     /// Reads the body and has the handler answer.
-    async fn handle<B>(
-        &self,
-        request: Request<Limited<B>>,
-        caller: &Caller,
-    ) -> Result<Answer, Refusal>
+    async fn handle<B>(&self, request: Request<B>, caller: &Caller) -> Result<Answer, Refusal>
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+        B: Body<Data = Bytes> + Unpin,
     {
         let arrived = Instant::now();
         let (mut head, body) = request.into_parts();
         let content_type = head.headers.remove(CONTENT_TYPE);
         drop(head);
-        let (body, _permits) = self.read(body, arrived, caller).await?;
+        let (body, _permit) = self.read(body, arrived, caller).await?;
+        if let PostedBody::TooLarge { .. } = body {
+            self.too_large.increment(1);
+        }
         let deadline = arrived + self.limits.deadline;
         let peer = Arc::clone(&caller.peer);
         let posted = Posted { body, content_type, peer, arrived, deadline };
         with_deadline(deadline + LATE, (self.handler)(posted)).await.ok_or(Refusal::Late)
     }
 
+    /// Reads the body, and gives the right to be handled, which is held until the answer.
     async fn read<B>(
         &self,
-        body: Limited<B>,
+        body: B,
         arrived: Instant,
         caller: &Caller,
-    ) -> Result<(Bytes, Permits<'_>), Refusal>
+    ) -> Result<(PostedBody, SemaphorePermit<'_>), Refusal>
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+        B: Body<Data = Bytes> + Unpin,
     {
         let acquire = || self.concurrency.try_acquire().map_err(|_| Refusal::Busy);
         let permit = acquire()?;
-        let mut reading = pin!(self.budget.read(body, self.limits.body));
+        let mut reading = pin!(self.budget.read(body, &self.limits));
         // Most bodies arrive together with their head.
-        if let Poll::Ready(read) = futures::poll!(reading.as_mut()) {
-            let (body, bytes) = read?;
-            return Ok((body, (permit, bytes)));
+        if let Poll::Ready(body) = futures::poll!(reading.as_mut()) {
+            return Ok((body?, permit));
         }
         // A request whose body is still arriving is not being handled.
         drop(permit);
         let awaiting_body = caller.activity.awaiting_body();
         let read = with_deadline(arrived + self.limits.read, self.budget.wait(reading)).await;
-        let (body, bytes) = read.unwrap_or(Err(Refusal::TooSlow))?;
+        let body = read.unwrap_or(Err(Refusal::TooSlow))?;
         drop(awaiting_body);
-        Ok((body, (acquire()?, bytes)))
+        Ok((body, acquire()?))
     }
 
     /// Counts a refusal and gives the answer to it.

@@ -15,8 +15,13 @@ use crate::caller::Activity;
 use crate::tls::Peer;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LIMITS: PostLimits =
-    PostLimits { body: 100, read: SECOND, concurrency: 2, deadline: Duration::from_secs(3) };
+const LIMITS: PostLimits = PostLimits {
+    body: 100,
+    beginning: 10,
+    read: SECOND,
+    concurrency: 2,
+    deadline: Duration::from_secs(3),
+};
 
 /// Endpoints with a path `/count` that tells the length of bodies, when it may.
 struct Counting {
@@ -34,11 +39,18 @@ impl Counting {
         let handler = move |posted: Posted| {
             let waits = Arc::clone(&waits);
             async move {
-                assert_ne!(&*posted.body, b"panic");
+                let body = match posted.body {
+                    PostedBody::Whole(body) => body,
+                    PostedBody::TooLarge { beginning, size } => {
+                        let line = format!("{} of {size}", beginning.len());
+                        return text(StatusCode::PAYLOAD_TOO_LARGE, &line);
+                    }
+                };
+                assert_ne!(&*body, b"panic");
                 waits.acquire().await.unwrap().forget();
                 let kind = posted.content_type.as_ref().map(|kind| kind.to_str().unwrap());
                 let kind = kind.unwrap_or("nothing").to_owned();
-                text(StatusCode::OK, &format!("{} of {kind}", posted.body.len()))
+                text(StatusCode::OK, &format!("{} of {kind}", body.len()))
             }
         };
         endpoints.post("/count", limits, move |why| told.lock().unwrap().push(why), handler);
@@ -91,11 +103,21 @@ async fn a_body_is_whole_or_refused() {
         let answer = counting.post(StreamBody::new(pieces(sizes))).await;
         assert_eq!(answer, (200, format!("{expected} of a/b\n")));
     }
-    assert_eq!(counting.post(whole(101)).await.0, 413);
-    assert_eq!(counting.post(StreamBody::new(pieces([60, 41]))).await.0, 413);
+    let too_large = |answer: (u16, String), size: u32| {
+        assert_eq!(answer, (413, format!("10 of {size}\n")), "its beginning is handled");
+    };
+    too_large(counting.post(whole(101)).await, 101);
+    too_large(counting.post(StreamBody::new(pieces([60, 41]))).await, 101);
+    too_large(counting.post(StreamBody::new(pieces([101]))).await, 101);
+    too_large(counting.post(StreamBody::new(pieces(vec![1; 400_000]))).await, 400_000);
     let broken = stream::iter([Ok(Frame::data(Bytes::from("a"))), Err("gone")]);
     assert_eq!(counting.post(StreamBody::new(broken)).await.0, 400);
-    assert_eq!(counting.refused(), [Refusal::TooLarge, Refusal::TooLarge, Refusal::Broken]);
+    assert_eq!(counting.refused(), [Refusal::Broken]);
+    // One that does not end is answered by what is there.
+    let begin = Instant::now();
+    let endless = StreamBody::new(pieces([60, 41]).chain(stream::pending()));
+    assert_eq!(counting.post(endless).await, (413, "10 of 101\n".to_owned()));
+    assert_eq!(begin.elapsed(), SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,25 +171,48 @@ async fn requests_over_the_limit_are_refused_at_once() {
 async fn stalled_bodies_are_displaced() {
     let big = PostLimits { body: 9 << 20, read: 60 * SECOND, ..LIMITS };
     let counting = Counting::new(big);
-    // 9 MiB of room each: there is none for a fourth.
+    // 9 MiB of the budget each: there is none for a third.
     let stuck = || StreamBody::new(pieces([4 << 20, (4 << 20) + 1]).chain(stream::pending()));
     let stuck: Vec<_> = (0..3).map(|_| counting.post(stuck())).collect();
     let newcomers = async {
-        counting.may.add_permits(2);
+        counting.may.add_permits(3);
+        let begin = Instant::now();
         // What is there in one piece takes nothing of it.
         assert_eq!(counting.post(whole(9 << 20)).await.0, 200);
-        let begin = Instant::now();
-        let two = || StreamBody::new(pieces([4 << 20, 4 << 20]));
-        while counting.post(two()).await.0 != 200 {
-            tokio::task::yield_now().await;
-        }
+        // Small bodies have bytes of their own.
+        let two = StreamBody::new(pieces([100 << 10, 100 << 10]));
+        assert_eq!(counting.post(two).await.0, 200);
         assert_eq!(begin.elapsed(), Duration::ZERO);
+        let two = StreamBody::new(pieces([4 << 20, 4 << 20]));
+        assert_eq!(counting.post(two).await.0, 200);
+        assert!(begin.elapsed() < 2 * SECOND, "{:?}", begin.elapsed());
     };
     let stuck = futures::future::join_all(stuck);
     let (stuck, ()) = tokio::join!(biased; stuck, newcomers);
     assert!(stuck.iter().all(|stuck| stuck.0 == 408), "{stuck:?}");
-    let refused = counting.refused();
-    assert!(refused.contains(&Refusal::BudgetExhausted), "{refused:?}");
+    assert_eq!(counting.refused(), [Refusal::TooSlow; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_wait_for_each_other() {
+    let counting =
+        Counting::new(PostLimits { body: 20 << 20, read: 60 * SECOND, concurrency: 99, ..LIMITS });
+    counting.may.add_permits(99);
+    // Each may be of 20 MiB, so they are read one at a time.
+    let slow = || {
+        let pieces = pieces([300 << 10; 10]).then(|piece| async {
+            sleep(SECOND / 100).await;
+            piece
+        });
+        counting.post(StreamBody::new(pieces.boxed()))
+    };
+    let answers = futures::future::join_all((0..10).map(|_| slow())).await;
+    assert!(answers.iter().all(|answer| answer.0 == 200), "{answers:?}");
+    // More than may wait are refused at once.
+    let answers = futures::future::join_all((0..30).map(|_| slow())).await;
+    let refused = answers.iter().filter(|answer| answer.0 == 503).count();
+    assert_eq!(refused, 30 - 1 - 16, "{answers:?}");
+    assert_eq!(counting.refused(), vec![Refusal::BudgetExhausted; refused]);
 }
 
 #[tokio::test(start_paused = true)]

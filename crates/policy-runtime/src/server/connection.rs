@@ -25,6 +25,7 @@ use tracing::debug;
 use super::Limits;
 use super::connections::{CloseReason, Connection, ConnectionSlot};
 use crate::caller::Caller;
+use crate::endpoints::WAITING_BODIES;
 use crate::tls::{CertificateStore, HTTP2, Peer};
 
 /// At a shutdown, how long a request may still be on its way: hyper closes a connection without a
@@ -45,9 +46,12 @@ const STREAMS: u32 = 128;
 const RESET_STREAMS: usize = 20;
 /// Streams that the server may reset because of errors of the caller.
 const ERROR_STREAMS: usize = 100;
-/// Bytes that may be under way to the server, for a stream and for all of a connection.
+/// Bytes that may be under way to the server, for a stream and for all of a connection. The API
+/// server sends all reviews over one connection, so large bodies that wait for memory must leave
+/// some of its window to others.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 32;
+const _: () = assert!(WAITING_BODIES * 2 <= (CONNECTION_WINDOW / STREAM_WINDOW) as usize);
 /// How long an HTTP/2 connection may be silent before the caller is pinged.
 const PING: Duration = Duration::from_secs(30);
 /// The time for the answer to a ping.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use clap::ArgAction;
 use k8s_openapi::api::core::v1::LimitRange;
 use kube::Resource as _;
-use policy_core::admission::{Creation, NamedPolicy};
+use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::policy::{PolicyAge, split_judged};
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
 use policy_core::view::PolicyView;
 use rayon::prelude::*;
@@ -54,22 +55,22 @@ pub(crate) struct Args {
 /// The policies by which objects are judged.
 enum Rules {
     /// The same policy everywhere, without a cluster.
-    Given([NamedPolicy; 1]),
+    Given(NamespacePolicies),
     OfCluster(BTreeMap<String, NamespaceRules>),
 }
 
 #[derive(Default)]
 struct NamespaceRules {
-    policies: Vec<NamedPolicy>,
+    policies: NamespacePolicies,
     /// Whether a `LimitRange` may set requests and limits.
     may_have_limit_range: bool,
 }
 
 impl Rules {
-    fn policies(&self, namespace: &str) -> &[NamedPolicy] {
+    fn policies(&self, namespace: &str) -> Option<&NamespacePolicies> {
         match self {
-            Self::Given(policy) => policy,
-            Self::OfCluster(rules) => rules.get(namespace).map_or(&[], |rules| &rules.policies),
+            Self::Given(policy) => Some(policy),
+            Self::OfCluster(rules) => rules.get(namespace).map(|rules| &rules.policies),
         }
     }
 
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let (rules, source) = match given {
         Some((name, policy)) => {
             let policy = NamedPolicy { name: name.into(), rules: Ok(Arc::new(policy)) };
-            (Rules::Given([policy]), PolicySource::Given { name: args.choice.name() })
+            (Rules::Given(policy.into()), PolicySource::Given { name: args.choice.name() })
         }
         None => of_cluster(namespaces(&read, &excluded), global)?,
     };
@@ -127,7 +128,8 @@ impl Document {
             if excluded.contains(&facts.namespace) {
                 return AdmittedObject::excluded(&facts, place);
             }
-            let policies = rules.policies(&facts.namespace);
+            let none = NamespacePolicies::default();
+            let policies = rules.policies(&facts.namespace).unwrap_or(&none);
             let creation = Creation {
                 kind: facts.kind,
                 namespace: &facts.namespace,
@@ -135,7 +137,7 @@ impl Document {
                 facts: &facts.checked,
                 is_before_limit_ranges: rules.may_have_limit_range(&facts.namespace),
             };
-            AdmittedObject::of(&facts, place, policies.len(), &creation.admit(policies))
+            AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies))
         });
         admitted.collect()
     }
@@ -214,7 +216,7 @@ fn of_cluster(
         } else {
             for namespace in namespaces {
                 let policies = list(&cluster, &namespace).await?;
-                if policies.is_empty()
+                if policies.judged.is_empty()
                     && let Err(missing) = cluster.expect_namespace(&namespace).await
                 {
                     output::reason(missing);
@@ -245,20 +247,24 @@ async fn may_have_limit_range(cluster: &Cluster, namespace: &str) -> bool {
 }
 
 /// The policies of a namespace as the webhook has them, invalid ones included.
-async fn list(cluster: &Cluster, namespace: &str) -> Result<Vec<NamedPolicy>, ClusterError> {
+async fn list(cluster: &Cluster, namespace: &str) -> Result<NamespacePolicies, ClusterError> {
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
-    let mut policies = Vec::new();
+    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
     pages::read(&cluster.client(), &path, &operation, |page: Page<PolicyView>| {
-        policies.extend(page.objects.into_iter().map(|PolicyView { metadata, rules, .. }| {
-            let name = metadata.name.unwrap_or_default().into();
-            NamedPolicy { name, rules: rules.map_err(|refused| refused.to_string()) }
-        }));
-        policies.extend(page.unreadable.into_iter().map(|unreadable| {
+        readable.extend(page.objects);
+        unreadable.extend(page.unreadable.into_iter().map(|unreadable| {
             let name = unreadable.object.split('/').next_back().unwrap_or_default().into();
             NamedPolicy { name, rules: Err(unreadable.reason) }
         }));
     })
     .await?;
-    Ok(policies)
+    readable.retain(|policy| policy.metadata.deletion_timestamp.is_none());
+    let (judged, excess) = split_judged(&mut readable, |policy| PolicyAge::of(&policy.metadata));
+    let named = |PolicyView { metadata, rules, .. }: &PolicyView| {
+        let name = metadata.name.as_deref().unwrap_or_default().into();
+        NamedPolicy { name, rules: rules.clone().map_err(|refused| refused.to_string()) }
+    };
+    let judged = judged.iter().map(named).chain(unreadable).collect();
+    Ok(NamespacePolicies { judged, excess: excess.len() })
 }

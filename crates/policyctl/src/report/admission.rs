@@ -88,7 +88,7 @@ mod tests {
         let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": image != "x:2",
             "severityOverrides": { "latestTag": "high" } });
         let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
-        let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
+        let policy = NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) };
         let pod = Creation {
             kind: ObjectKind::Pod,
             namespace,
@@ -96,7 +96,7 @@ mod tests {
             facts: &facts.checked,
             is_before_limit_ranges: false,
         };
-        let verdict = pod.admit(&policies);
+        let verdict = pod.admit(&policy.into());
         (facts, verdict)
     }
 

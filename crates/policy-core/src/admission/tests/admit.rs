@@ -121,7 +121,7 @@ fn what_a_template_lacks_may_still_be_filled_in() {
         let (kind, namespace, user) = (ObjectKind::Pod, "production", "");
         let facts = &CheckedFacts::of_spec(kind, &spec).unwrap();
         let pod = Creation { kind, namespace, user, facts, is_before_limit_ranges };
-        found(&pod.admit(&wanting))
+        found(&pod.admit(&NamespacePolicies { judged: wanting.to_vec(), excess: 0 }))
     };
     assert_eq!(from_file(true), ["missing-resources warned"]);
     assert_eq!(from_file(false), ["missing-resources denied"]);
@@ -294,4 +294,65 @@ fn findings_are_counted_by_check_and_decision() {
         (check("missing-readiness"), Decision::Warned, 2),
     ];
     assert_eq!(counts, expected);
+}
+
+/// A check that counts how often it is asked, and says no after so many times.
+fn times(most: usize) -> (std::rc::Rc<std::cell::Cell<usize>>, impl Fn() -> bool) {
+    let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counter = std::rc::Rc::clone(&asked);
+    (asked, move || {
+        counter.set(counter.get() + 1);
+        counter.get() <= most
+    })
+}
+
+/// The findings that are told of when time is up after so many policies; the reason where none are.
+fn judged_for(times_in_time: usize, policies: &[NamedPolicy]) -> Vec<String> {
+    let text = create(&pod(&[container("web", "nginx")])).to_string();
+    let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
+    let policies = NamespacePolicies { judged: policies.to_vec(), excess: 0 };
+    let (asked, is_in_time) = times(times_in_time);
+    let verdict = admit(request, &policies, is_in_time);
+    assert!(asked.get() <= times_in_time + 1, "it goes on after the time is over");
+    verdict.map_or_else(|reason| vec![reason.as_str().to_owned()], |verdict| found(&verdict))
+}
+
+#[test]
+fn time_is_up_between_policies_and_a_denial_stands() {
+    let lenient = || policy("lenient", json!({ "forbidLatestTag": true }));
+    let policies = [lenient(), strict(), lenient()];
+    assert_eq!(judged_for(0, &policies), ["deadline"]);
+    assert_eq!(judged_for(1, &policies), ["deadline"]);
+    assert_eq!(judged_for(2, &policies), [LATEST, "latest-tag warned"]);
+    assert_eq!(judged_for(3, &policies), [LATEST, "latest-tag warned", "latest-tag warned"]);
+}
+
+#[test]
+fn a_check_is_evaluated_once_and_counts_for_every_policy() {
+    let bad = pod(&[container("web", "nginx"), container("proxy", "envoy")]);
+    let mut old = bad.clone();
+    old["spec"]["containers"][0]["image"] = json!("nginx:1");
+    let named = |number: usize| NamedPolicy { name: format!("p-{number}").into(), ..strict() };
+    let policies: Vec<_> = (0..64).map(named).collect();
+    let verdict = verdict(&update(&old, &bad), &policies);
+    let counts: Vec<_> =
+        verdict.counts().map(|(check, _, count)| (check.as_str(), count)).collect();
+    assert_eq!(counts, [("latest-tag", 64)], "the proxy was there before");
+    let message = verdict.message().unwrap();
+    assert!(message.starts_with("denied by policy production/p-0: container web: "), "{message}");
+    assert!(message.ends_with("\nand 54 more"), "{message}");
+}
+
+#[test]
+fn policies_over_the_limit_are_told_of() {
+    let text = create(&pod(&[container("web", "nginx:1")])).to_string();
+    let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
+    let policies = NamespacePolicies { judged: vec![strict()], excess: 936 };
+    let verdict = admit(request, &policies, || true).unwrap();
+    assert_eq!(verdict.excess_policies(), 936);
+    assert_eq!(
+        verdict.warnings(),
+        ["policies not applied in production: 936 (only the 64 oldest are)"]
+    );
+    assert!(verdict.is_allowed() && verdict.fail_open_reason().is_none());
 }

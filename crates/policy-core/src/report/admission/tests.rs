@@ -16,7 +16,7 @@ fn facts(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
     let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": image != "x:2",
         "severityOverrides": { "latestTag": "high" } });
     let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
-    let policies = [NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }];
+    let policy = NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) };
     let pod = Creation {
         kind: ObjectKind::Pod,
         namespace,
@@ -24,7 +24,7 @@ fn facts(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
         facts: &facts.checked,
         is_before_limit_ranges: false,
     };
-    let verdict = pod.admit(&policies);
+    let verdict = pod.admit(&policy.into());
     (facts, verdict)
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::first;
-use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy};
+use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy, NamespacePolicies};
 use crate::api::{AdmissionMode, ControllerPods};
 use crate::facts::{CheckedFacts, ContainerRole, PodFacts};
 use crate::policy::CompiledPolicy;
@@ -63,7 +63,9 @@ impl AdmissionPreview {
     /// Judges the pods of a namespace as if they and their workloads were created again under a
     /// policy of that name.
     pub(super) fn of(pods: &[PodFacts], name: &str, policy: &CompiledPolicy) -> Self {
-        let named = |rules| [NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) }];
+        let named = |rules| {
+            NamespacePolicies::from(NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) })
+        };
         let as_it_is = named(policy.clone());
         let denying_pods = named(policy.clone().with_controller_pods(ControllerPods::Deny));
         let mut denied: BTreeMap<&Workload, (u64, String)> = BTreeMap::new();

@@ -29,7 +29,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Server};
-use crate::endpoints::{Endpoints, PostLimits, text};
+use crate::endpoints::{Answer, Endpoints, PostLimits, PostedBody, text};
 use crate::tls::CertificateStore;
 use crate::tls::tests::{Authority, Issued};
 
@@ -167,7 +167,8 @@ impl Running {
 
 /// `/quick`, `/large`, `/slow` that waits for the test, and `/who` that says who calls.
 fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
-    let limits = PostLimits { body: 1 << 20, read: LONG, concurrency: 64, deadline: LONG };
+    let limits =
+        PostLimits { body: 1 << 20, beginning: 9, read: LONG, concurrency: 64, deadline: LONG };
     let mut endpoints = Endpoints::default();
     endpoints.get("/quick", || text(StatusCode::OK, "quick"));
     endpoints.get("/large", || text(StatusCode::OK, &"x".repeat(LARGE)));
@@ -177,7 +178,7 @@ fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
         |_| {},
         |posted| async move {
             let name = posted.peer.name.clone().unwrap_or_default();
-            text(StatusCode::OK, &format!("{name} {}", posted.peer.is_verified))
+            if_whole(&posted.body, |_| format!("{name} {}", posted.peer.is_verified))
         },
     );
     let (answers, begun) = (Arc::clone(answers), Arc::clone(begun));
@@ -190,11 +191,19 @@ fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
             let answers = Arc::clone(&answers);
             async move {
                 answers.acquire().await.unwrap().forget();
-                text(StatusCode::OK, &format!("slow {}", posted.body.len()))
+                if_whole(&posted.body, |body| format!("slow {}", body.len()))
             }
         },
     );
     endpoints
+}
+
+/// Answers a body that is not too large.
+fn if_whole(body: &PostedBody, answer: impl FnOnce(&[u8]) -> String) -> Answer {
+    match body {
+        PostedBody::Whole(body) => text(StatusCode::OK, &answer(body)),
+        PostedBody::TooLarge { .. } => text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+    }
 }
 
 /// What a caller has in its hands that trusts this CA.

@@ -131,7 +131,7 @@ async fn testable(
     let facts = PodFacts::of_pod(&view, "default");
     for ((namespace, name), policy) in api.list(namespace).await.policies {
         let Ok(rules) = policy.compiled() else { continue };
-        let named = [NamedPolicy { name: name.as_str().into(), rules: Ok(Arc::new(rules)) }];
+        let named = NamedPolicy { name: name.as_str().into(), rules: Ok(Arc::new(rules)) };
         let creation = Creation {
             kind: ObjectKind::Pod,
             namespace: &namespace,
@@ -139,7 +139,7 @@ async fn testable(
             facts: &facts.checked,
             is_before_limit_ranges: false,
         };
-        let verdict = creation.admit(&named);
+        let verdict = creation.admit(&named.into());
         let is_told = !verdict.is_allowed() || !verdict.warnings().is_empty();
         if is_told && !excluded.contains(&namespace) {
             return Ok(Some((namespace, name)));
