@@ -2,21 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use e2e::{Parts, Service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use super::{AdmissionTestbed, allows, program, review};
+use super::{AdmissionTestbed, MEMORY, allows, most_memory_mib, program, review};
 
-/// What a container of the chart may use, in MiB.
-const MEMORY: u64 = 128;
-const LARGEST: usize = 7 << 20;
+/// The largest body that is read whole.
+const LARGEST: usize = 19 << 20;
 /// Connections that say nothing.
 const IDLE: u64 = 10_000;
 
@@ -70,14 +68,6 @@ impl<'a> Attack<'a> {
     }
 }
 
-/// The highest that its resident memory ever was.
-fn most_memory_mib(webhook: &Service<'_>) -> u64 {
-    let status = PathBuf::from(format!("/proc/{}/status", webhook.pid().unwrap()));
-    let status = fs::read_to_string(status).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 #[test]
 fn what_means_harm_harms_nobody_else() {
     let admission = AdmissionTestbed::new(&Parts::new("hostile"));
@@ -87,21 +77,22 @@ fn what_means_harm_harms_nobody_else() {
     let attack = Attack::new(&admission, &webhook, &shop);
     attack.is_over("nothing");
 
-    for size in [LARGEST + 1, 8 << 20] {
+    for size in [LARGEST + 1, 24 << 20] {
         let answer = attack.post("application/json", &vec![b' '; size]);
         assert_eq!(answer, "HTTP/1.1 413 Payload Too Large");
     }
     attack.is_over("bodies too large");
-    // As large as may be, all of it in one text, many at a time.
-    let mut large: Value = serde_json::from_str(&review(&shop, "u", "nginx")).unwrap();
-    large["request"]["object"]["metadata"]["annotations"] = json!({ "a": "x".repeat(6 << 20) });
-    let large = large.to_string();
-    thread::scope(|scope| {
-        for _ in 0..32 {
-            scope.spawn(|| attack.post("application/json", large.as_bytes()));
-        }
-    });
-    attack.is_over("large bodies");
+    // As large as may be, many at a time: all of it in one text, or in what takes most memory.
+    let mut padded: Value = serde_json::from_str(&review(&shop, "u", "nginx")).unwrap();
+    padded["request"]["object"]["metadata"]["annotations"] = json!({ "a": "x".repeat(18 << 20) });
+    for large in [padded.to_string(), expanding(&shop)] {
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| attack.post("application/json", large.as_bytes()));
+            }
+        });
+        attack.is_over("large bodies");
+    }
 
     let slow = "POST /validate HTTP/1.1\r\nHost: w\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
     let start = Instant::now();
@@ -131,6 +122,21 @@ fn what_means_harm_harms_nobody_else() {
     attack.is_over("connections that say nothing");
     drop(idle);
     assert!(!webhook.logs().unwrap().contains("injected\n"), "{}", webhook.logs().unwrap());
+}
+
+/// An update, as the API server writes it, of objects with as many containers as are read, whose
+/// images and names are as long as is kept.
+fn expanding(namespace: &str) -> String {
+    let container = format!(r#"{{"name":"{}","image":"{}"}},"#, "n".repeat(50), "i".repeat(60));
+    let list = container.repeat(16_384);
+    let list = list.trim_end_matches(',');
+    let spec = format!(
+        r#"{{"containers":[{list}],"initContainers":[{list}],"ephemeralContainers":[{list}]}}"#
+    );
+    let object = format!(r#"{{"apiVersion":"v1","kind":"Pod","spec":{spec}}}"#);
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u","kind":{{"group":"","version":"v1","kind":"Pod"}},"namespace":"{namespace}","operation":"UPDATE","userInfo":{{"username":"ann"}},"object":{object},"oldObject":{object}}}}}"#
+    )
 }
 
 /// Reviews that are wrong in one way each.
