@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Problems;
-use crate::lease::{Timing, TimingError};
+use crate::lease::{self, Timing, TimingError};
 
-/// A longer lease leaves the service without a leader for longer than that after a crash.
-const LONGEST: u32 = 60 * 60;
+/// A longer lease would leave the service without a leader for longer than that after a crash, and
+/// other candidates do not honour it.
+const LONGEST: u64 = lease::LONGEST.as_secs();
 
 /// `lease`: how replicas elect a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -234,11 +234,11 @@ fn each_wrong_value_of_a_file_is_reported() {
         ),
         (
             "lease: {durationSeconds: 15s}",
-            "lease.durationSeconds: must be a whole number from 1 to 3600, not `15s`",
+            "lease.durationSeconds: must be a whole number from 1 to 300, not `15s`",
         ),
         (
             "lease: {durationSeconds: -1}",
-            "lease.durationSeconds: must be a whole number from 1 to 3600, not `-1`",
+            "lease.durationSeconds: must be a whole number from 1 to 300, not `-1`",
         ),
         (
             "lease: {durationSeconds: 11}",
@@ -256,12 +256,12 @@ fn each_wrong_value_of_a_file_is_reported() {
              it must be longer than 6/5 of it, 6s",
         ),
         (
-            "lease: {durationSeconds: 3601}",
-            "lease.durationSeconds: must be a whole number from 1 to 3600, not `3601`",
+            "lease: {durationSeconds: 301}",
+            "lease.durationSeconds: must be a whole number from 1 to 300, not `301`",
         ),
         (
             "lease: {retrySeconds: 0}",
-            "lease.retrySeconds: must be a whole number from 1 to 3600, not `0`",
+            "lease.retrySeconds: must be a whole number from 1 to 300, not `0`",
         ),
         (
             "shutdown: {graceSeconds: 1.5}",
@@ -321,7 +321,7 @@ fn keys_are_listed_for_the_documentation() {
     ] {
         assert!(table.lines().any(|line| line == row), "{row}\n{table}");
     }
-    assert_eq!(table.lines().count(), 2 + 24);
+    assert_eq!(table.lines().count(), 2 + 25);
     for key in keys::keys::<Settings>() {
         assert_eq!(keys::path_of(&key.variable[PREFIX.len()..]), key.path.to_lowercase());
         let is_shared = !["excluded", "is", "label", "limit", "mo", "ports", "ratio"]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{GateControl, LeaderGate, Leadership};
-use super::timing::Timing;
+use super::timing::{LONGEST, Timing};
 use super::tracker::{Claim, LeaseState, NextRelease, NextRequest, Tracker};
 use crate::log_throttle::LogThrottle;
 
@@ -38,6 +38,7 @@ pub struct Election {
     /// As last read, so that a write keeps what others put into it.
     lease: Lease,
     throttle: LogThrottle<(&'static str, ErrorKind)>,
+    duration_throttle: LogThrottle,
 }
 
 impl Election {
@@ -67,6 +68,7 @@ impl Election {
             object: format!("Lease {namespace}/{name}"),
             lease: Lease::default(),
             throttle: LogThrottle::new(LOG_PERIOD),
+            duration_throttle: LogThrottle::new(LOG_PERIOD),
         };
         (election, gate)
     }
@@ -233,6 +235,11 @@ impl Election {
         // The server keeps its own.
         lease.metadata.managed_fields = None;
         let state = lease_state(&lease);
+        if state.duration > LONGEST && state.holder.is_some() && self.duration_throttle.permits(())
+        {
+            let (object, stated) = (&self.object, state.duration);
+            tracing::warn!("{object} states a duration of {stated:?}: {LONGEST:?} of it count");
+        }
         self.lease = lease;
         state
     }

@@ -46,4 +46,5 @@ pub use election::{Election, identity};
 #[cfg(feature = "testing")]
 pub use gate::GateControl;
 pub use gate::{LeaderGate, LeaderReport, Leadership};
+pub(crate) use timing::LONGEST;
 pub use timing::{Timing, TimingError};

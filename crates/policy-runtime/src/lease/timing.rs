@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+/// The longest lease duration. A candidate waits no longer for a holder, whatever duration the Lease
+/// states: otherwise one write could keep a service without a leader for years.
+pub(crate) const LONGEST: Duration = Duration::from_secs(5 * 60);
+
 /// The durations of an election. Replicas of one service may have different ones, during a rolling
 /// update for example: a candidate waits for the longer of its own lease duration and the one that
-/// the Lease states.
+/// the Lease states, up to five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// For how long after the last renewal no other candidate takes over.

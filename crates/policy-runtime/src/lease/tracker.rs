@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::gate::Leadership;
-use super::timing::Timing;
+use super::timing::{LONGEST, Timing};
 
 /// The longest deadline of a request.
 const REQUEST: Duration = Duration::from_secs(3);
@@ -233,7 +233,7 @@ impl Tracker {
     fn expiry(&self) -> Option<Instant> {
         let observed = self.observed.as_ref().filter(|observed| !observed.is_ours)?;
         observed.state.holder.as_ref()?;
-        Some(observed.since + observed.state.duration.max(self.timing.duration))
+        Some(observed.since + observed.state.duration.min(LONGEST).max(self.timing.duration))
     }
 
     /// When the next round starts: earlier where the holder's time ends earlier, so that neither a

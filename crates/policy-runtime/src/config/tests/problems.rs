@@ -39,7 +39,7 @@ fn all_problems_of_all_layers_are_reported_at_once() {
         [
             "config.yaml: addr: must be an IP address with port such as 0.0.0.0:8080 or \
              [::]:8080, not `here`",
-            "config.yaml: lease.durationSeconds: must be a whole number from 1 to 3600, \
+            "config.yaml: lease.durationSeconds: must be a whole number from 1 to 300, \
              not `15s`",
             "config.yaml: log.formt: no such key; did you mean `log.format`?",
             "GOV_IS_STRICT: isStrict: must be true or false, not `maybe\\nnot`",

@@ -91,6 +91,20 @@ fn the_longer_duration_counts() {
 }
 
 #[test]
+fn an_absurd_duration_does_not_keep_the_service_without_a_leader() {
+    let mut test = Test::new();
+    let for_ever = LeaseState { duration: seconds(i32::MAX as u64), ..state("other", 7, 4) };
+    assert_eq!(test.round(0, Some(for_ever.clone())), None);
+    assert_eq!(test.round(299, Some(for_ever.clone())), None);
+    assert!(test.round(300, Some(for_ever.clone())).is_some());
+    // A deleted Lease as well, whose holder may still lead.
+    let mut test = Test::new();
+    assert_eq!(test.round(0, Some(for_ever)), None);
+    assert_eq!(test.round(2, None), None);
+    assert!(test.round(302, None).is_some());
+}
+
+#[test]
 fn the_leadership_counts_from_the_request() {
     let mut test = Test::new();
     let (sent, answered) = (test.start, test.start + seconds(4));
