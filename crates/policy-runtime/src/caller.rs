@@ -29,13 +29,20 @@ pub(crate) struct Activity {
     /// When the last request was answered, in milliseconds after `origin`.
     quiet_since: AtomicU64,
     had_request: AtomicBool,
+    /// Requests other than POST that are being answered.
+    getting: AtomicUsize,
+    /// Answers that are not sent yet.
+    unsent: AtomicUsize,
 }
 
 /// While this exists, a request is being answered.
 pub(crate) struct AnsweringRequest<'a>(&'a Activity);
 
-/// While this exists, a request waits for the rest of its body.
-pub(crate) struct AwaitingBody<'a>(&'a Activity);
+/// While this exists, a request waits for the rest of its body, or for its answer to be rendered.
+pub(crate) struct Waiting<'a>(&'a Activity);
+
+/// While this exists, a request other than POST is being answered.
+pub(crate) struct Getting<'a>(&'a Activity);
 
 impl Activity {
     /// A quiet connection. `origin` is common to all connections of a server, so that their quiet
@@ -46,6 +53,8 @@ impl Activity {
             busy: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
             had_request: AtomicBool::new(false),
+            getting: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
         };
         activity.restart_quiet_time();
         activity
@@ -59,9 +68,31 @@ impl Activity {
 
     /// Marks a request that is being answered as quiet while it waits for its caller, so that an
     /// upload that stands still does not protect its connection from eviction.
-    pub(crate) fn awaiting_body(&self) -> AwaitingBody<'_> {
+    pub(crate) fn awaiting_body(&self) -> Waiting<'_> {
         self.end();
-        AwaitingBody(self)
+        Waiting(self)
+    }
+
+    /// The same while an answer is being rendered, for which many connections can wait: if they
+    /// were busy, none of them could be evicted for a new one.
+    pub(crate) fn awaiting_answer(&self) -> Waiting<'_> {
+        self.awaiting_body()
+    }
+
+    /// Begins to answer a request other than POST, unless the connection has `limit` answers that
+    /// are being prepared or are not sent yet.
+    pub(crate) fn try_get(&self, limit: usize) -> Option<Getting<'_>> {
+        let others = self.getting.fetch_add(1, Ordering::Relaxed);
+        let getting = Getting(self);
+        (others + self.unsent.load(Ordering::Relaxed) < limit).then_some(getting)
+    }
+
+    pub(crate) fn add_unsent(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_unsent(&self) {
+        self.unsent.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -100,8 +131,14 @@ impl Drop for AnsweringRequest<'_> {
     }
 }
 
-impl Drop for AwaitingBody<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.begin();
+    }
+}
+
+impl Drop for Getting<'_> {
+    fn drop(&mut self) {
+        self.0.getting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -221,7 +221,11 @@ impl<C: Configuration> Service<C> {
         signals: &mut Signals,
     ) -> anyhow::Result<ExitCode> {
         let stop_serving = CancellationToken::new();
-        let router = std::mem::take(&mut self.endpoints).router();
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        if self.config.tls().is_some_and(|tls| tls.client_ca_covers_metrics) {
+            endpoints.require_certificate();
+        }
+        let router = endpoints.router();
         let https = Server {
             make_service: move |caller| router.service(caller),
             certificates: self.certificates.clone(),

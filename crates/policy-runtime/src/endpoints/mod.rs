@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! server ─ Router (one tower service for each connection)
-//!            ├─ GET   CatchPanic ─ Trace ─ handler
+//!            ├─ GET   limit ─ CatchPanic ─ Trace ─ client certificate ─ rendering ─ handler
 //!            └─ POST  refusals ─ CatchPanic ─ body budget ─ handler
 //! ```
 
 mod body;
 mod deadline;
 mod post;
+mod rendered;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Body;
+use metrics::counter;
 use serde::Serialize;
 use tower::{BoxError, Service, ServiceBuilder, service_fn};
 use tower_http::body::UnsyncBoxBody;
@@ -34,6 +36,7 @@ pub(crate) use self::body::WAITING as WAITING_BODIES;
 pub use self::deadline::with_deadline;
 use self::post::Post;
 pub use self::post::{PostLimits, Posted, PostedBody, Refusal};
+use self::rendered::Rendered;
 use crate::caller::Caller;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -43,6 +46,14 @@ pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-
 /// The content type of JSON.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
+
+/// Answers to requests other than POST that a connection may have under way. Probes and scrapes need
+/// one or two; each takes memory until its caller reads it.
+const GETS: usize = 8;
+/// The labels of `dropped_total` for requests beyond that, and for those of clients without the
+/// certificate that they need.
+const TOO_MANY: &str = "get requests";
+const UNVERIFIED: &str = "unverified clients";
 
 /// The answer of a handler.
 pub type Answer = Response<Full<Bytes>>;
@@ -54,10 +65,12 @@ type ServedAnswer = Response<Either<UnsyncBoxBody<Bytes, BoxError>, Full<Bytes>>
 pub struct Endpoints {
     routes: BTreeMap<&'static str, Route>,
     budget: Arc<BodyBudget>,
+    needs_certificate: bool,
 }
 
 enum Route {
-    Get(Box<dyn Fn() -> Answer + Send + Sync>),
+    Probe(Box<dyn Fn() -> Answer + Send + Sync>),
+    Get(Rendered),
     Post(Post),
 }
 
@@ -68,22 +81,40 @@ pub(crate) struct Router(Arc<Endpoints>);
 impl Endpoints {
     /// The three paths that every service has.
     pub(crate) fn standard(readiness: &Readiness, metrics: &Metrics) -> Self {
+        counter!("dropped_total", "what" => TOO_MANY).increment(0);
         let mut endpoints = Self::default();
-        endpoints.get("/healthz", || text(StatusCode::OK, "ok"));
+        endpoints.probe("/healthz", || text(StatusCode::OK, "ok"));
         let readiness = readiness.clone();
-        endpoints.get("/readyz", move || ready_or_pending(&readiness.pending()));
+        endpoints.probe("/readyz", move || ready_or_pending(&readiness.pending()));
         let metrics = metrics.clone();
         endpoints.get("/metrics", move || respond(StatusCode::OK, PROMETHEUS, metrics.render()));
         endpoints
     }
 
-    /// Adds a path for `GET`. The handler runs on the threads of the server and must not block.
+    /// Adds a path for `GET`. The handler runs on a thread of its own, ten times a second at most:
+    /// callers wait for the next time, and share its answer.
     pub fn get(
         &mut self,
         path: &'static str,
         handler: impl Fn() -> Answer + Send + Sync + 'static,
     ) {
-        self.routes.insert(path, Route::Get(Box::new(handler)));
+        self.routes.insert(path, Route::Get(Rendered::new(handler)));
+    }
+
+    /// Adds a path for `GET` that is answered at once, on the threads of the server, and to clients
+    /// without a certificate as well.
+    pub(crate) fn probe(
+        &mut self,
+        path: &'static str,
+        handler: impl Fn() -> Answer + Send + Sync + 'static,
+    ) {
+        self.routes.insert(path, Route::Probe(Box::new(handler)));
+    }
+
+    /// From now on `GET` requests, too, are answered only to verified clients, except for probes.
+    pub(crate) fn require_certificate(&mut self) {
+        counter!("dropped_total", "what" => UNVERIFIED).increment(0);
+        self.needs_certificate = true;
     }
 
     /// Adds a path for `POST` requests, which are read and handled within `limits`. The handler
@@ -127,24 +158,47 @@ impl Endpoints {
             }
             return Ok(post.answer(request, caller).await);
         }
+        let Some(_getting) = caller.activity.try_get(GETS) else {
+            counter!("dropped_total", "what" => TOO_MANY).increment(1);
+            return Ok(too_many().map(Either::Right));
+        };
         let answered = ServiceBuilder::new()
             .layer(CatchPanicLayer::new())
             .layer(TraceLayer::new_for_http().on_failure(()))
             .service_fn(async |request: Request<B>| {
-                Ok::<_, Infallible>(match route {
-                    Some(Route::Get(handler)) if request.method() == Method::GET => handler(),
-                    Some(Route::Get(_)) => not_allowed(HeaderValue::from_static("GET")),
-                    Some(Route::Post(_)) => not_allowed(HeaderValue::from_static("POST")),
-                    None => {
-                        let paths: Vec<&str> = self.routes.keys().copied().collect();
-                        let line = format!("not found; the paths are {}", paths.join(", "));
-                        text(StatusCode::NOT_FOUND, &line)
-                    }
-                })
+                let is_get = request.method() == Method::GET;
+                // Its head must not be held while it waits.
+                drop(request);
+                Ok::<_, Infallible>(self.answer_get(route, is_get, caller).await)
             })
             .call(request)
             .await;
         answered.map(|answer| answer.map(Either::Left))
+    }
+
+    async fn answer_get(&self, route: Option<&Route>, is_get: bool, caller: &Caller) -> Answer {
+        let is_open = matches!(route, Some(Route::Probe(_)));
+        if self.needs_certificate && !is_open && !caller.peer.is_verified {
+            counter!("dropped_total", "what" => UNVERIFIED).increment(1);
+            return text(
+                StatusCode::FORBIDDEN,
+                "only clients with a client certificate are answered",
+            );
+        }
+        match route {
+            Some(Route::Probe(handler)) if is_get => handler(),
+            Some(Route::Get(rendered)) if is_get => {
+                let _waiting = caller.activity.awaiting_answer();
+                rendered.answer().await
+            }
+            Some(Route::Probe(_) | Route::Get(_)) => not_allowed(HeaderValue::from_static("GET")),
+            Some(Route::Post(_)) => not_allowed(HeaderValue::from_static("POST")),
+            None => {
+                let paths: Vec<&str> = self.routes.keys().copied().collect();
+                let line = format!("not found; the paths are {}", paths.join(", "));
+                text(StatusCode::NOT_FOUND, &line)
+            }
+        }
     }
 }
 
@@ -214,6 +268,13 @@ fn ready_or_pending(pending: &[Cow<'static, str>]) -> Answer {
         return text(StatusCode::OK, "ready");
     }
     unavailable(&format!("pending: {}", pending.join(", ")))
+}
+
+/// 503 without a body, which a caller that has closed its window takes as well: so its stream ends.
+fn too_many() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
 }
 
 fn not_allowed(method: HeaderValue) -> Answer {

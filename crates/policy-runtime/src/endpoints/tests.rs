@@ -233,6 +233,8 @@ async fn paths_and_methods_are_distinguished() {
     let mut counting = Counting::new(LIMITS);
     counting.endpoints.get("/numbers", || json(&[1, 2]));
     counting.endpoints.get("/panics", || panic!("as the test wants"));
+    counting.endpoints.probe("/probe", || text(StatusCode::OK, "ok"));
+    counting.endpoints.probe("/broken-probe", || panic!("as the test wants"));
     let mut service = counting.endpoints.router().service(counting.caller);
     for (method, path, expected, allowed) in [
         (Method::GET, "/numbers", 200, None),
@@ -242,6 +244,8 @@ async fn paths_and_methods_are_distinguished() {
         (Method::GET, "/numbers/", 404, None),
         (Method::POST, "/", 404, None),
         (Method::GET, "/panics", 500, None),
+        (Method::GET, "/probe", 200, None),
+        (Method::GET, "/broken-probe", 500, None),
     ] {
         let request = Request::builder().method(&method).uri(path).body(whole(0)).unwrap();
         let answer = service.call(request).await.unwrap();

@@ -5,13 +5,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{lazy, poll_fn};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics::counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
@@ -19,11 +24,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tower::util::MapResponse;
 use tower::{BoxError, Service};
 use tracing::debug;
 
 use super::Limits;
 use super::connections::{CloseReason, Connection, ConnectionSlot};
+use super::unsent::RegisteredBody;
 use crate::caller::Caller;
 use crate::endpoints::WAITING_BODIES;
 use crate::tls::{CertificateStore, HTTP2, Peer};
@@ -42,6 +49,8 @@ const HEAD: u32 = 16 << 10;
 const BUFFER: usize = 64 << 10;
 /// Requests at a time on an HTTP/2 connection.
 const STREAMS: u32 = 128;
+/// Requests of all HTTP/2 connections that wait for a thread, before no more are read.
+const QUEUED: usize = 256;
 /// Streams that a caller may reset before the server has accepted them (CVE-2023-44487).
 const RESET_STREAMS: usize = 20;
 /// Streams that the server may reset because of errors of the caller.
@@ -66,15 +75,23 @@ pub(super) struct Protocols<M> {
     certificates: Option<CertificateStore>,
     handshake: Duration,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<StreamExecutor>,
+    queue: StreamExecutor,
+}
+
+/// Spawns the requests of HTTP/2 connections, and counts those that no thread has begun yet. Many
+/// connections at a time can send more than there is memory for before the first one is answered.
+#[derive(Clone, Default)]
+struct StreamExecutor {
+    queued: Arc<AtomicUsize>,
 }
 
 impl<M, S, B> Protocols<M>
 where
-    M: Fn(Arc<Caller>) -> S,
+    M: Fn(Arc<Caller>) -> S + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
     S: Clone + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     pub(super) fn new(
         make_service: M,
@@ -87,7 +104,8 @@ where
             .header_read_timeout(None)
             .max_header_size(HEAD as usize)
             .max_buf_size(BUFFER);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let queue = StreamExecutor::default();
+        let mut http2 = http2::Builder::new(queue.clone());
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
@@ -102,7 +120,7 @@ where
         if certificates.is_some() {
             counter!("dropped_total", "what" => HANDSHAKES).increment(0);
         }
-        Self { make_service, certificates, handshake: limits.handshake, http1, http2 }
+        Self { make_service, certificates, handshake: limits.handshake, http1, http2, queue }
     }
 
     /// Serves a connection until it ends.
@@ -147,14 +165,14 @@ where
         Ok((stream, caller))
     }
 
-    async fn serve_http1<I>(&self, mut stream: I, caller: Caller, connection: &Connection)
+    async fn serve_http1<I>(&self, mut stream: I, caller: Caller, connection: &Arc<Connection>)
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
         connection.start_idle_timeout();
-        let service = self.service(caller);
+        let service = self.service(caller, connection);
         let served = self.http1.serve_connection(TokioIo::new(&mut stream), service);
-        run(served, http1::Connection::graceful_shutdown, connection).await;
+        self.run(served, http1::Connection::graceful_shutdown, connection).await;
         // The server has ended its side of the connection, and now waits for the caller to do so.
         let drain = async { while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {} };
         tokio::select! {
@@ -167,44 +185,92 @@ where
         &self,
         stream: TlsStream<TcpStream>,
         caller: Caller,
-        connection: &Connection,
+        connection: &Arc<Connection>,
     ) {
-        let service = self.service(caller);
+        let service = self.service(caller, connection);
         let served = self.http2.serve_connection(TokioIo::new(stream), service);
-        run(served, http2::Connection::graceful_shutdown, connection).await;
+        self.run(served, http2::Connection::graceful_shutdown, connection).await;
     }
 
-    fn service(&self, caller: Caller) -> TowerToHyperService<S> {
-        TowerToHyperService::new((self.make_service)(Arc::new(caller)))
+    /// The service of a connection, whose answers are registered until they are sent.
+    fn service(
+        &self,
+        caller: Caller,
+        connection: &Arc<Connection>,
+    ) -> TowerToHyperService<
+        impl Service<
+            Request<Incoming>,
+            Response = Response<RegisteredBody<B>>,
+            Error = Infallible,
+            Future: Send,
+        > + Clone
+        + Send
+        + use<M, S, B>,
+    > {
+        let connection = Arc::clone(connection);
+        let register =
+            |answer: Response<B>| answer.map(|body| RegisteredBody::new(body, connection));
+        TowerToHyperService::new(MapResponse::new((self.make_service)(Arc::new(caller)), register))
+    }
+
+    /// Lets a connection serve requests until it ends or has to be closed.
+    async fn run<C>(
+        &self,
+        served: C,
+        end_gracefully: impl FnOnce(Pin<&mut C>),
+        connection: &Connection,
+    ) where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut served = pin!(served);
+        tokio::select! {
+            biased;
+            ended = self.queue.in_turn(served.as_mut()) => return log(ended),
+            () = connection.closing() => {}
+        }
+        if connection.close_reason() == Some(CloseReason::Shutdown)
+            && let Ok(ended) = timeout(LAST_REQUEST, self.queue.in_turn(served.as_mut())).await
+        {
+            return log(ended);
+        }
+        end_gracefully(served.as_mut());
+        tokio::select! {
+            biased;
+            ended = self.queue.in_turn(served.as_mut()) => log(ended),
+            () = connection.overdue() => {}
+        }
+    }
+}
+
+impl StreamExecutor {
+    /// Lets a connection read and write while few requests are queued; else those go first.
+    async fn in_turn<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
+        let in_turn = poll_fn(|context| {
+            if self.queued.load(Ordering::Relaxed) < QUEUED {
+                return connection.as_mut().poll(context);
+            }
+            // To the end of the threads' queue.
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        in_turn.await
+    }
+}
+
+impl<F> Executor<F> for StreamExecutor
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let queued = Arc::clone(&self.queued);
+        let begun = lazy(move |_| queued.fetch_sub(1, Ordering::Relaxed));
+        tokio::spawn(begun.then(|_| stream));
     }
 }
 
 fn caller(peer: Peer, connection: &Connection, is_bootstrap: bool) -> Caller {
     Caller { peer: Arc::new(peer), activity: Arc::clone(&connection.activity), is_bootstrap }
-}
-
-/// Lets a connection serve requests until it ends or has to be closed.
-async fn run<C>(served: C, end_gracefully: impl FnOnce(Pin<&mut C>), connection: &Connection)
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut served = pin!(served);
-    tokio::select! {
-        biased;
-        ended = served.as_mut() => return log(ended),
-        () = connection.closing() => {}
-    }
-    if connection.close_reason() == Some(CloseReason::Shutdown)
-        && let Ok(ended) = timeout(LAST_REQUEST, served.as_mut()).await
-    {
-        return log(ended);
-    }
-    end_gracefully(served.as_mut());
-    tokio::select! {
-        biased;
-        ended = served.as_mut() => log(ended),
-        () = connection.overdue() => {}
-    }
 }
 
 fn log(ended: hyper::Result<()>) {

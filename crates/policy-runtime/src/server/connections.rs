@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
+use super::unsent::UnsentAnswers;
 use crate::backoff::jittered;
 use crate::caller::Activity;
 
@@ -42,6 +43,7 @@ pub(super) struct Connections {
     table: Mutex<Table>,
     closed: Notify,
     evicted: Counter,
+    unsent: Arc<UnsentAnswers>,
 }
 
 #[derive(Debug, Default)]
@@ -57,12 +59,16 @@ struct Table {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) activity: Arc<Activity>,
+    /// Where its answers are registered until they are sent.
+    pub(super) unsent: Arc<UnsentAnswers>,
     expires: Instant,
     /// Whether a connection that is quiet for long is idle. Over HTTP/2 pings show whether the
     /// caller is still there.
     has_idle_timeout: AtomicBool,
     /// Why and since when it is being closed.
     reason: Mutex<Option<(CloseReason, Instant)>>,
+    /// Whether it was evicted, also where it is closed for another reason by now.
+    is_evicted: AtomicBool,
     close: CancellationToken,
 }
 
@@ -78,6 +84,8 @@ pub(super) enum CloseReason {
     Shutdown,
     /// A new connection needs its slot.
     Evicted,
+    /// Its caller does not read the answers.
+    Stalled,
 }
 
 /// The slot of a connection in the table. Dropping it frees the slot.
@@ -96,6 +104,7 @@ impl Connections {
             table: Mutex::default(),
             closed: Notify::new(),
             evicted: counter!("dropped_total", "what" => "connections"),
+            unsent: Arc::new(UnsentAnswers::new(limits.unsent)),
         })
     }
 
@@ -125,10 +134,12 @@ impl Connections {
         table.next += 1;
         let connection = Arc::new(Connection {
             activity: Arc::new(Activity::new(self.origin)),
+            unsent: Arc::clone(&self.unsent),
             // Jittered: callers that connected at the same time must not reconnect together.
             expires: Instant::now() + jittered(self.limits.life),
             has_idle_timeout: AtomicBool::new(false),
             reason: Mutex::default(),
+            is_evicted: AtomicBool::new(false),
             close: CancellationToken::new(),
         });
         if table.is_shutting_down {
@@ -153,6 +164,7 @@ impl Connections {
             return false;
         };
         longest.close(CloseReason::Evicted);
+        longest.is_evicted.store(true, Ordering::Relaxed);
         table.leaving += 1;
         self.evicted.increment(1);
         true
@@ -162,13 +174,17 @@ impl Connections {
     pub(super) fn shut_down(&self) {
         let table = &mut *self.table.lock();
         table.is_shutting_down = true;
-        table.by_id.values().for_each(|connection| connection.close(CloseReason::Shutdown));
+        for connection in table.by_id.values() {
+            connection.close(CloseReason::Shutdown);
+        }
     }
 
-    /// Closes the connections that are too old, or idle for too long. Called about once a second:
-    /// a timer for each connection would be reset at every request.
+    /// Closes the connections that are too old, idle for too long, or whose answers have not been
+    /// sent for too long. Called about once a second: a timer for each connection would be reset at
+    /// every request.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
+        self.unsent.sweep(now);
         for connection in self.table.lock().by_id.values() {
             if connection.expires <= now {
                 connection.close(CloseReason::MaxAge);
@@ -192,16 +208,19 @@ impl Connection {
             && now.duration_since(self.activity.quiet_since()) >= limit
     }
 
-    fn close(&self, reason: CloseReason) {
+    /// Closes the connection; returns whether this reason is new and counts.
+    pub(super) fn close(&self, reason: CloseReason) -> bool {
         let current = &mut *self.reason.lock();
-        if current.is_none_or(|(current, _)| current < reason) {
+        let counts = current.is_none_or(|(current, _)| current < reason);
+        if counts {
             *current = Some((reason, Instant::now()));
             self.close.cancel();
         }
+        counts
     }
 
     fn is_evicted(&self) -> bool {
-        self.close_reason() == Some(CloseReason::Evicted)
+        self.is_evicted.load(Ordering::Relaxed)
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {
@@ -224,7 +243,9 @@ impl Connection {
     fn is_overdue(&self) -> bool {
         let Some((reason, since)) = *self.reason.lock() else { return false };
         let patience = match (reason, self.activity.had_request()) {
-            // Its caller is still reading an answer, however slowly; the maximum age ends that.
+            // Also where a request is being answered: what it holds is needed for others.
+            (CloseReason::Stalled, _) => return true,
+            // Its caller is still reading an answer; the limit for unsent answers ends that.
             (CloseReason::Idle, true) => return false,
             (CloseReason::Idle | CloseReason::Evicted, false) => Duration::ZERO,
             (CloseReason::MaxAge, _) => patience::MAX_AGE,

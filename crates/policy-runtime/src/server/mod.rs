@@ -5,6 +5,7 @@ mod connection;
 mod connections;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unsent;
 
 use std::convert::Infallible;
 use std::io;
@@ -24,6 +25,7 @@ use tracing::warn;
 
 use self::connection::Protocols;
 use self::connections::{ConnectionSlot, Connections};
+use self::unsent::UnsentLimits;
 use crate::caller::Caller;
 use crate::log_throttle::LogThrottle;
 use crate::tls::CertificateStore;
@@ -51,10 +53,11 @@ pub(crate) struct Limits {
     pub(crate) handshake: Duration,
     /// The time for the head of a request, and between two requests, over HTTP/1.1.
     pub(crate) idle: Duration,
-    /// The maximum age of a connection, give or take a tenth. It ends with its next answer. So a
-    /// caller that reads an answer too slowly does not keep a connection for ever, and callers
-    /// spread over replicas that started later.
+    /// The maximum age of a connection, give or take a tenth. It ends with its next answer. So
+    /// callers spread over replicas that started later.
     pub(crate) life: Duration,
+    /// Answers that are not sent yet.
+    pub(crate) unsent: UnsentLimits,
 }
 
 impl Default for Limits {
@@ -65,6 +68,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             life: Duration::from_secs(600),
+            unsent: UnsentLimits::default(),
         }
     }
 }
@@ -85,7 +89,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     /// Serves the connections of a listener until `stop` is cancelled, and then finishes requests
     /// that are under way. Connections that the kernel has accepted by then are served as well.

@@ -26,6 +26,9 @@ pub struct TlsConfig {
     /// Clients that may call, by the common name, a DNS name or a URI of their certificate;
     /// without it every client with a certificate of `tls.clientCa`.
     pub client_names: Vec<String>,
+    /// Whether only such clients may get `/metrics` and `/debug/state`, too; `/healthz` and
+    /// `/readyz` answer everybody.
+    pub client_ca_covers_metrics: bool,
 }
 
 impl TlsConfig {
@@ -42,6 +45,10 @@ impl TlsConfig {
         if !self.client_names.is_empty() && self.client_ca.is_none() {
             let what = "needs `tls.clientCa`: names are read from client certificates";
             problems.add(&["tls.clientNames"], what);
+        }
+        if self.client_ca_covers_metrics && self.client_ca.is_none() {
+            let what = "needs `tls.clientCa`, which verifies the clients";
+            problems.add(&["tls.clientCaCoversMetrics"], what);
         }
         if self.client_names.iter().any(String::is_empty) {
             problems.add(&["tls.clientNames"], "a name must not be empty");

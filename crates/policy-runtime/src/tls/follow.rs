@@ -54,7 +54,7 @@ impl CertificateFollower {
     /// # Errors
     /// A file cannot be read or used, or the certificate is expired.
     pub(crate) fn open(config: &TlsConfig) -> Result<Self, TlsError> {
-        let TlsConfig { cert, key, client_ca, client_names } = config;
+        let TlsConfig { cert, key, client_ca, client_names, .. } = config;
         let pair = cert.as_ref().zip(key.as_ref());
         let mut follower = Self {
             store: CertificateStore::new(),

@@ -203,6 +203,8 @@ fn keys_that_need_each_other_are_required() {
     assert_eq!(with(&|config| config.cert = Some("a".into())), ["tls.cert"]);
     assert_eq!(with(&|config| config.key = Some("a".into())), ["tls.key"]);
     assert_eq!(with(&|config| config.client_names = vec!["a".into()]), ["tls.clientNames"]);
+    let covers = with(&|config| config.client_ca_covers_metrics = true);
+    assert_eq!(covers, ["tls.clientCaCoversMetrics"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod crowd;
 mod idle;
 mod stop;
 mod tls;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;
@@ -118,7 +119,20 @@ impl Running {
         store: CertificateStore,
     ) -> Self {
         let (answers, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let router = endpoints(&answers, &begun).router();
+        let endpoints = endpoints(&answers, &begun);
+        let server = Self::serving(endpoints, speech, limits, authority, store).await;
+        Self { answers, begun, ..server }
+    }
+
+    /// The same with other endpoints.
+    pub(super) async fn serving(
+        endpoints: Endpoints,
+        speech: Speech,
+        limits: Limits,
+        authority: Authority,
+        store: CertificateStore,
+    ) -> Self {
+        let router = endpoints.router();
         let server = Server {
             make_service: move |caller| router.service(caller),
             certificates: (speech != Speech::Plain).then(|| store.clone()),
@@ -128,6 +142,7 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(server.serve(listener, stop.clone()));
+        let [answers, begun] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
         Self { address, stop, task, store, authority, answers, begun }
     }
 
@@ -170,7 +185,7 @@ fn endpoints(answers: &Arc<Semaphore>, begun: &Arc<Semaphore>) -> Endpoints {
     let limits =
         PostLimits { body: 1 << 20, beginning: 9, read: LONG, concurrency: 64, deadline: LONG };
     let mut endpoints = Endpoints::default();
-    endpoints.get("/quick", || text(StatusCode::OK, "quick"));
+    endpoints.probe("/quick", || text(StatusCode::OK, "quick"));
     endpoints.get("/large", || text(StatusCode::OK, &"x".repeat(LARGE)));
     endpoints.post(
         "/who",

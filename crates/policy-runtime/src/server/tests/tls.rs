@@ -84,6 +84,27 @@ async fn clients_are_identified_by_their_certificates() {
 }
 
 #[tokio::test]
+async fn a_client_ca_may_cover_all_but_probes() {
+    let (authority, store, ca) = (Authority::new(), CertificateStore::new(), Authority::new());
+    authority.server(1).serve(&store).unwrap();
+    store.set_clients(ca.pem.as_bytes(), &["caller".to_owned()]).unwrap();
+    let mut endpoints = Endpoints::default();
+    endpoints.probe("/healthz", || text(StatusCode::OK, "ok"));
+    endpoints.get("/metrics", || text(StatusCode::OK, "up 1"));
+    endpoints.require_certificate();
+    let limits = Limits::default();
+    let server = Running::serving(endpoints, Speech::Http2, limits, authority, store).await;
+    let [caller, other] = ["caller", "other"].map(|name| ca.client(name));
+    for (shown, metrics) in [(None, 403), (Some(&other), 403), (Some(&caller), 200)] {
+        let mut connection = http2(server.tls("h2", shown).await.unwrap()).await;
+        assert_eq!(connection.get("/healthz").await.unwrap().0, 200);
+        assert_eq!(connection.get("/metrics").await.unwrap().0, metrics);
+        let (status, text) = connection.get("/nothing").await.unwrap();
+        assert_eq!(status, if metrics == 200 { 404 } else { 403 }, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_that_never_ends_is_closed() {
     let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
     let server = Running::start(Speech::Http1, limits).await;
