@@ -12,6 +12,7 @@ mod policies;
 mod preview;
 mod rights;
 mod testbed;
+mod unread;
 mod watcher;
 mod webhook;
 mod webhook_config;

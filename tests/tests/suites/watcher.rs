@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::cli;
 
 /// For what takes a moment, on a busy machine.
-const SURELY: Duration = Duration::from_secs(60);
+pub(crate) const SURELY: Duration = Duration::from_secs(60);
 
 fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| service_binary("policy-watcher").unwrap());
@@ -23,7 +23,7 @@ fn program() -> &'static Path {
 }
 
 /// A testbed with what `deploy/kustomize/base` installs, and the watcher's kubeconfig.
-fn installed(parts: &Parts) -> (Testbed, PathBuf) {
+pub(crate) fn installed(parts: &Parts) -> (Testbed, PathBuf) {
     let testbed = Testbed::start(parts).unwrap();
     testbed.install_base().unwrap();
     let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-watcher").unwrap();
@@ -31,7 +31,7 @@ fn installed(parts: &Parts) -> (Testbed, PathBuf) {
 }
 
 /// A watcher that is ready.
-fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
+pub(crate) fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
     let watcher = testbed.service(name, program()).kubeconfig(kubeconfig).start().unwrap();
     watcher.wait_ready(SURELY).unwrap();
     watcher
@@ -60,11 +60,11 @@ fn assert_agrees(testbed: &Testbed, watcher: &Service<'_>) {
     assert_eq!(exported, found, "{agrees:?}\n{}", watcher.logs().unwrap());
 }
 
-fn leads(watcher: &Service<'_>) -> bool {
+pub(crate) fn leads(watcher: &Service<'_>) -> bool {
     watcher.metrics().is_ok_and(|metrics| metrics.has("cluster_health_score"))
 }
 
-fn wait_until_leads(testbed: &Testbed, watcher: &Service<'_>, within: Duration) {
+pub(crate) fn wait_until_leads(testbed: &Testbed, watcher: &Service<'_>, within: Duration) {
     let leads = testbed.wait_for("the watcher to lead", within, || Ok(leads(watcher)));
     assert!(leads.is_ok(), "{leads:?}\n{}", watcher.logs().unwrap());
 }

@@ -30,20 +30,20 @@ const MEMORY: u64 = 128;
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
 
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| service_binary("policy-webhook").unwrap());
     &PROGRAM
 }
 
 /// A control plane with the definitions, what `deploy/kustomize/base` installs, and certificates.
-struct AdmissionTestbed {
+pub(crate) struct AdmissionTestbed {
     testbed: Testbed,
     kubeconfig: PathBuf,
     certificates: PathBuf,
 }
 
 impl AdmissionTestbed {
-    fn new(parts: &Parts) -> Self {
+    pub(crate) fn new(parts: &Parts) -> Self {
         let testbed = Testbed::start(parts).unwrap();
         cli::expect(&testbed, 0, &["crd", "install"], "");
         testbed.install_base().unwrap();
@@ -72,7 +72,12 @@ impl AdmissionTestbed {
     }
 
     /// A webhook with these variables that is ready, but that nobody calls yet.
-    fn start(&self, name: &str, program: &Path, variables: &[(&str, &str)]) -> Service<'_> {
+    pub(crate) fn start(
+        &self,
+        name: &str,
+        program: &Path,
+        variables: &[(&str, &str)],
+    ) -> Service<'_> {
         let launch = self.launch(name, program);
         let launch =
             variables.iter().fold(launch, |launch, (name, value)| launch.variable(name, value));
@@ -82,7 +87,7 @@ impl AdmissionTestbed {
     }
 
     /// A client that trusts the webhook's CA.
-    fn client(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         Arc::new(trusting(&certificates(&self.file("ca.crt"))).unwrap())
     }
 
@@ -98,7 +103,7 @@ impl AdmissionTestbed {
     }
 
     /// A namespace with a policy that denies what is not pinned.
-    fn strict(&self) -> String {
+    pub(crate) fn strict(&self) -> String {
         let namespace = self.testbed.namespace("shop").unwrap();
         self.testbed.apply(&policy(&namespace, "strict", STRICT)).unwrap();
         namespace
@@ -154,7 +159,7 @@ fn in_doubt(webhook: &Service<'_>, reason: &str) -> Option<f64> {
 }
 
 /// A review of a new pod with one container of that image.
-fn review(namespace: &str, uid: &str, image: &str) -> String {
+pub(crate) fn review(namespace: &str, uid: &str, image: &str) -> String {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": { "uid": uid, "operation": "CREATE", "namespace": namespace, "name": "web",
@@ -168,7 +173,7 @@ fn review(namespace: &str, uid: &str, image: &str) -> String {
 }
 
 /// Whether an answer allows; the uid has to be that of the review.
-fn allows((status, body): &(u16, String), uid: &str) -> bool {
+pub(crate) fn allows((status, body): &(u16, String), uid: &str) -> bool {
     assert_eq!(*status, 200, "{body}");
     let answer: Value = serde_json::from_str(body).unwrap();
     assert_eq!(answer["response"]["uid"], uid, "{body}");
