@@ -1,20 +1,22 @@
 //! A verdict: the result of judging the pods of a namespace by a policy at one time.
 
+mod fingerprint;
+
 use std::borrow::Cow;
-use std::cmp::Reverse;
-use std::fmt;
+use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
+pub use fingerprint::Fingerprint;
+use fingerprint::FingerprintParts;
 use k8s_openapi::jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
+use crate::capped::Capped;
 use crate::checks::CheckId;
 use crate::evaluate::{Due, Finding, evaluate};
 use crate::facts::PodFacts;
 use crate::policy::CompiledPolicy;
 use crate::score::{Score, Tally};
 use crate::severity::Severity;
-use crate::workload::Workload;
 
 /// The most findings that a verdict lists: as many as an audit result may hold.
 pub const MAX_LISTED: usize = 100;
@@ -50,14 +52,6 @@ pub struct ListedFinding {
     pub message: Cow<'static, str>,
 }
 
-/// Equal for two verdicts with the same score, class and set of (check, severity, workload,
-/// container). Pod names do not count, so a rollout that changes nothing does not change it.
-///
-/// It is the first half of a SHA-256, because it is stored in the cluster and compared by other
-/// versions of the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u128);
-
 impl Verdict {
     /// The verdict of a policy on these pods.
     #[must_use]
@@ -68,7 +62,8 @@ impl Verdict {
     ) -> Self {
         let mut tally = Tally::default();
         let mut due: Option<i64> = None;
-        let mut found: Vec<(&PodFacts, Finding)> = Vec::new();
+        let mut worst = Capped::new(MAX_LISTED, FoundIn::order);
+        let mut fingerprint = FingerprintParts::default();
         for pod in pods {
             let evaluation = evaluate(&pod.checked, policy, now);
             if !evaluation.is_counted {
@@ -76,86 +71,57 @@ impl Verdict {
             }
             tally.add(&evaluation.tally());
             due = due.into_iter().chain(evaluation.due.map(|Due { at, .. }| at)).min();
-            found.extend(evaluation.findings.into_iter().map(|finding| (pod, finding)));
+            for finding in &evaluation.findings {
+                fingerprint.add(pod, finding);
+            }
+            worst.extend(evaluation.findings.into_iter().map(|finding| FoundIn { pod, finding }));
         }
         let score = tally.score(policy);
+        let (worst, _) = worst.finish();
         Self {
             tally,
             score,
-            fingerprint: Fingerprint::of(score, &found),
-            worst: worst(found, policy),
+            fingerprint: fingerprint.finish(score),
+            worst: worst.into_iter().map(|found| found.listed(policy)).collect(),
             due,
         }
     }
 }
 
-/// The first findings by severity, check, pod and container.
-fn worst(mut found: Vec<(&PodFacts, Finding)>, policy: &CompiledPolicy) -> Vec<ListedFinding> {
-    fn order<'a>((pod, finding): &(&'a PodFacts, Finding)) -> impl Ord + use<'a> {
-        (Reverse(finding.severity), finding.check, &*pod.name, finding.container)
-    }
-    if found.len() > MAX_LISTED {
-        found.select_nth_unstable_by(MAX_LISTED, |a, b| order(a).cmp(&order(b)));
-        found.truncate(MAX_LISTED);
-    }
-    found.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-    let listed = |(pod, finding): (&PodFacts, Finding)| ListedFinding {
-        check: finding.check,
-        severity: finding.severity,
-        pod: pod.name.clone(),
-        container: finding.container(&pod.checked).map(|container| Arc::clone(&container.name)),
-        message: finding.message(&pod.checked, policy),
-    };
-    found.into_iter().map(listed).collect()
+/// A finding with its pod.
+#[derive(Clone, Copy, Debug)]
+struct FoundIn<'a> {
+    pod: &'a PodFacts,
+    finding: Finding,
 }
 
-/// The part of a finding that counts for a fingerprint.
-type FingerprintPart<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
+impl FoundIn<'_> {
+    /// By severity, check, pod and container.
+    fn order(a: &Self, b: &Self) -> Ordering {
+        let first = |found: &Self| (Reverse(found.finding.severity), found.finding.check);
+        first(a)
+            .cmp(&first(b))
+            .then_with(|| a.pod.name.cmp(&b.pod.name))
+            .then_with(|| a.finding.container.cmp(&b.finding.container))
+    }
 
-impl Fingerprint {
-    fn of(score: Score, found: &[(&PodFacts, Finding)]) -> Self {
-        let parts = found.iter().map(|(pod, finding)| -> FingerprintPart<'_> {
-            let container = finding.container(&pod.checked).map(|container| &*container.name);
-            (finding.check, finding.severity, &pod.workload, container)
-        });
-        let mut parts: Vec<_> = parts.collect();
-        parts.sort_unstable();
-        parts.dedup();
-        let mut hash = Sha256::new();
-        // The class follows from the score.
-        hash.update([score.value()]);
-        for (check, severity, workload, container) in parts {
-            let Workload { group, kind, name } = workload;
-            let container = container.unwrap_or_default();
-            for text in [check.as_str(), severity.as_str(), group, kind, name, container] {
-                hash.update(text);
-                // A separator that no name contains.
-                hash.update([0]);
-            }
+    fn listed(self, policy: &CompiledPolicy) -> ListedFinding {
+        let Self { pod, finding } = self;
+        let container = finding.container(&pod.checked);
+        ListedFinding {
+            check: finding.check,
+            severity: finding.severity,
+            pod: pod.name.clone(),
+            container: container.map(|container| Arc::clone(&container.name)),
+            message: finding.message(&pod.checked, policy),
         }
-        let mut first = [0; 16];
-        first.copy_from_slice(&hash.finalize()[..16]);
-        Self(u128::from_be_bytes(first))
-    }
-
-    /// Parses the text that `Display` writes.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_plain)?;
-        Some(Self(number))
-    }
-}
-
-/// 32 hexadecimal digits.
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -231,10 +197,34 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever the pods: what is cut while it is collected is what is cut at the end.
         #[test]
-        fn a_fingerprint_is_read_as_it_is_written(number: u128) {
-            let fingerprint = Fingerprint(number);
-            prop_assert_eq!(Fingerprint::parse(&fingerprint.to_string()), Some(fingerprint));
+        fn the_worst_findings_and_all_counts_are_those_of_a_list_of_everything(
+            pods in prop::collection::vec((0_u8..40, any::<[bool; 3]>()), 0..120),
+        ) {
+            let pods: BTreeMap<u8, [bool; 3]> = pods.into_iter().collect();
+            let pods: Vec<PodFacts> = pods.into_iter().map(|(number, pinned)| {
+                let containers = pinned.map(|pinned| {
+                    let image = if pinned { "nginx:1" } else { "nginx" };
+                    serde_json::json!({ "name": format!("c{number}"), "image": image })
+                });
+                let pod = serde_json::json!({
+                    "metadata": { "name": format!("web-{number:02}") },
+                    "spec": { "containers": containers },
+                });
+                PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "default")
+            }).collect();
+            let policy = CompiledPolicy::default_profile();
+            let found = Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
+            let mut all: Vec<_> = pods.iter().flat_map(|pod| {
+                let evaluation = evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH);
+                evaluation.findings.into_iter().map(move |finding| FoundIn { pod, finding })
+            }).collect();
+            prop_assert_eq!(found.tally.total_findings(), all.len() as u64);
+            prop_assert_eq!(found.tally.pods(), pods.len() as u64);
+            all.sort_by(FoundIn::order);
+            let listed: Vec<_> = all.iter().take(MAX_LISTED).map(|found| found.listed(&policy)).collect();
+            prop_assert_eq!(found.worst, listed);
         }
 
         #[test]
