@@ -68,8 +68,9 @@ impl Record for ScoredPod {
 }
 
 /// The facts themselves, for evaluating several policies. The total is the number of pods; the
-/// evaluations have the due times ([`Evaluation::due`]).
-impl Record for PodFacts {
+/// evaluations have the due times ([`Evaluation::due`]). Shared, so that an evaluation does not
+/// need the index.
+impl Record for Arc<PodFacts> {
     type Total = usize;
 
     fn add_to(&self, total: &mut usize) {
@@ -262,10 +263,16 @@ impl<R: Record> Index<R> {
         sorted.into_iter()
     }
 
-    /// The pods of a namespace, in no order.
-    pub fn pods(&self, namespace: &str) -> impl Iterator<Item = (&str, &R)> {
-        let pods = self.namespaces.get(namespace).into_iter().flat_map(|found| &found.pods);
-        pods.map(|(name, entry)| (&**name, &entry.record))
+    /// The records of the pods of a namespace, in no order.
+    #[must_use]
+    pub fn records(&self, namespace: &str) -> Vec<R>
+    where
+        R: Clone,
+    {
+        let found = self.namespaces.get(namespace);
+        found.map_or_else(Vec::new, |found| {
+            found.pods.values().map(|entry| entry.record.clone()).collect()
+        })
     }
 
     /// How many pods there are.

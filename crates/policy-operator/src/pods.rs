@@ -30,7 +30,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    index: Index<PodFacts>,
+    index: Index<Arc<PodFacts>>,
     interner: Interner,
     /// A list is being read: until it is complete the index has deleted pods beside new ones, and
     /// nothing is judged.
@@ -64,16 +64,15 @@ impl Pods {
         self.0.excluded.contains(namespace)
     }
 
-    /// Evaluates the pods of a namespace. `None` while a list is being read; the policies of the
+    /// The pods of a namespace, in no order. `None` while a list is being read; the policies of the
     /// namespace are then due once it is complete.
-    pub(crate) fn read<T>(
-        &self,
-        namespace: &str,
-        evaluate: impl FnOnce(&mut dyn Iterator<Item = &PodFacts>) -> T,
-    ) -> Option<T> {
+    ///
+    /// They are shared, so that the evaluation of a large namespace delays neither the changes of
+    /// pods nor the evaluation of another namespace.
+    pub(crate) fn of(&self, namespace: &str) -> Option<Vec<Arc<PodFacts>>> {
         let mut state = self.0.state.lock();
         if state.is_complete() {
-            return Some(evaluate(&mut state.index.pods(namespace).map(|(_, facts)| facts)));
+            return Some(state.index.records(namespace));
         }
         state.wait(namespace);
         None
@@ -138,7 +137,7 @@ impl Sink<PodView> for PodSink {
         self.0.change(namespace, |state| {
             let record = record.map(|mut facts| {
                 state.interner.intern(&mut facts);
-                facts
+                Arc::new(facts)
             });
             state.index.set(namespace, name, record)
         });
@@ -234,11 +233,26 @@ mod tests {
         sink.applied(pod("shop", "web", "Running"));
         assert_eq!(due_within(&pods, GATHERING + MOMENT).await.len(), 1);
         sink.list_begins();
-        assert_eq!(pods.read("shop", |pods| pods.count()), None);
+        assert_eq!(pods.of("shop"), None);
         sink.applied(pod("bank", "web", "Running"));
         assert!(due_within(&pods, GATHERING * 10).await.is_empty());
         sink.list_completes();
         assert_eq!(due_within(&pods, MOMENT).await, ["bank", "shop"]);
-        assert_eq!(pods.read("shop", |pods| pods.count()), Some(0));
+        assert_eq!(pods.of("shop"), Some(Vec::new()));
+    }
+
+    /// Otherwise an evaluation would hold up the watch, and with it the changes of all namespaces.
+    #[tokio::test(start_paused = true)]
+    async fn pods_change_while_others_are_evaluated() {
+        let (pods, mut sink) = listed().await;
+        sink.applied(pod("shop", "web", "Running"));
+        let evaluated = pods.of("shop").unwrap();
+        sink.deleted("shop", "web");
+        sink.applied(pod("shop", "next", "Running"));
+        let names = |pods: &[Arc<PodFacts>]| {
+            pods.iter().map(|pod| pod.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&evaluated), ["web"]);
+        assert_eq!(names(&pods.of("shop").unwrap()), ["next"]);
     }
 }

@@ -187,7 +187,7 @@ fn the_same_record_again_is_no_change() {
     assert!(index.apply("shop", "web", record.clone()));
     assert!(!index.apply("shop", "web", record.clone()));
     assert!(!index.remove("shop", "other") && !index.remove("other", "web"));
-    assert_eq!(index.pods("shop").count(), 1);
+    assert_eq!(index.records("shop").len(), 1);
     index.begin_relist();
     assert!(!index.apply("shop", "web", record));
     assert!(index.finish_relist().is_empty());
@@ -199,7 +199,7 @@ fn the_same_record_again_is_no_change() {
 fn facts_are_kept_and_a_pod_that_cannot_be_read_survives_a_relist() {
     let facts = |name: &str| {
         let text = format!(r#"{{"metadata": {{"name": "{name}"}}}}"#);
-        PodFacts::of_pod(&serde_json::from_str(&text).unwrap(), "shop")
+        Arc::new(PodFacts::of_pod(&serde_json::from_str(&text).unwrap(), "shop"))
     };
     let mut index = Index::default();
     for name in ["a", "b", "c"] {
@@ -210,7 +210,8 @@ fn facts_are_kept_and_a_pod_that_cannot_be_read_survives_a_relist() {
     index.keep("shop", "b");
     index.keep("shop", "never-seen");
     assert_eq!(index.finish_relist(), BTreeSet::from(["shop".into()]));
-    let names: BTreeSet<&str> = index.pods("shop").map(|(name, _)| name).collect();
+    let records = index.records("shop");
+    let names: BTreeSet<&str> = records.iter().map(|facts| &*facts.name).collect();
     assert_eq!(names, BTreeSet::from(["a", "b"]));
     let namespaces: Vec<_> = index.namespaces().collect();
     assert_eq!((index.total(), namespaces), (&2, vec![(&Arc::from("shop"), &2)]));
