@@ -1,6 +1,8 @@
 //! The objects that install the platform, and their YAML.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde::Serialize;
@@ -10,7 +12,6 @@ use serde_saphyr::ser::Error;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "each variant is the kind of its name")]
-#[expect(clippy::large_enum_variant, reason = "there are only a few dozen, for a short time")]
 pub enum Object {
     Namespace(Namespace),
     ServiceAccount(ServiceAccount),
@@ -21,6 +22,8 @@ pub enum Object {
     Secret(Secret),
     Service(Service),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
+    ValidatingAdmissionPolicy(ValidatingAdmissionPolicy),
+    ValidatingAdmissionPolicyBinding(ValidatingAdmissionPolicyBinding),
 }
 
 /// Implements `From` for each kind.
@@ -44,6 +47,8 @@ kinds!(
     Secret,
     Service,
     ValidatingWebhookConfiguration,
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
 );
 
 /// The objects as a YAML stream, one document each, in their order.

@@ -91,6 +91,62 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
 }
 
 #[test]
+fn the_account_of_the_operator_changes_nothing_of_a_policy_but_its_own_finalizer() {
+    let testbed = policies::testbed();
+    testbed.install_base().unwrap();
+    let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-operator").unwrap();
+    let namespace = testbed.namespace("guard").unwrap();
+    let policy = |metadata: &str, spec: &str| {
+        format!(
+            r#"{{"apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+                "metadata": {{"name": "strict", "namespace": "{namespace}"{metadata}}}{spec}}}"#
+        )
+    };
+    let spec = r#", "spec": {"forbidLatestTag": true}"#;
+    testbed.apply(&policy(r#", "finalizers": ["example.com/other"]"#, spec)).unwrap();
+    // As `policy-operator` applies it, without a change that lasts.
+    let apply = |text: &str| {
+        let file = testbed.folder().join("guarded.json");
+        std::fs::write(&file, text).unwrap();
+        let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server"];
+        let file = ["-f", file.to_str().unwrap()];
+        testbed.kubectl_as(&kubeconfig, &[&apply[..], &file].concat()).unwrap()
+    };
+    // The API server needs a moment to serve a new admission policy.
+    let other_spec = policy("", r#", "spec": {"forbidLatestTag": false}"#);
+    testbed
+        .wait_for("the admission policy", Duration::from_secs(60), || {
+            Ok(apply(&other_spec).code != Some(0))
+        })
+        .unwrap();
+    for (text, message) in [
+        (other_spec, "the operator may not change the spec of a policy"),
+        (
+            policy(r#", "labels": {"team": "a"}"#, ""),
+            "the operator may not change the metadata of a policy",
+        ),
+        (
+            policy(r#", "annotations": {"team": "a"}"#, ""),
+            "the operator may not change the metadata of a policy",
+        ),
+        (
+            policy(r#", "finalizers": ["example.com/another"]"#, ""),
+            "the operator may only add and remove its own finalizer",
+        ),
+    ] {
+        let run = apply(&text);
+        assert!(run.code == Some(1) && run.stderr.contains(message), "{text}: {run:?}");
+    }
+    let own = policy(r#", "finalizers": ["devops.stochastic.io/cleanup"]"#, "");
+    let run = apply(&own);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    // Everybody else may do what RBAC allows.
+    let release = ["patch", "dop", "strict", "-n", &namespace, "--type=merge", "-p"];
+    let nothing = r#"{"metadata": {"finalizers": null}, "spec": {"forbidLatestTag": false}}"#;
+    testbed.kubectl(&[&release[..], &[nothing]].concat()).unwrap().succeeded().unwrap();
+}
+
+#[test]
 fn namespace_users_read_policies_and_only_admins_write_them() {
     let testbed = policies::testbed();
     testbed.install_base().unwrap();
