@@ -69,7 +69,7 @@ impl ReconcileContext<'_> {
             None => true,
             Some(before) => {
                 let is_heartbeat_due = self.state.is_heartbeat_due(before, self.now);
-                is_heartbeat_due || !is_unchanged(&mut new, before)
+                (is_heartbeat_due && !self.judgement.is_excess()) || !is_unchanged(&mut new, before)
             }
         };
         is_due.then_some(new)
@@ -94,8 +94,13 @@ impl ReconcileContext<'_> {
         Some((due.minute, audit_result::object(&self.policy.metadata, due)))
     }
 
-    /// How long nothing is due, if nothing changes. `now` is the time after the writes.
-    pub(crate) fn requeue_after(&self, now: Timestamp) -> Duration {
+    /// How long nothing is due, if nothing changes; `None` where only a change makes anything due.
+    /// `now` is the time after the writes.
+    pub(crate) fn requeue_after(&self, now: Timestamp) -> Option<Duration> {
+        (!self.judgement.is_excess()).then(|| self.next_due_after(now))
+    }
+
+    fn next_due_after(&self, now: Timestamp) -> Duration {
         let judged = self.judgement.judged();
         let is_leader = self.role == Role::Leader;
         // A standby only removes what the leader did not write.
@@ -121,6 +126,7 @@ mod tests {
     use policy_core::verdict::Verdict;
 
     use super::*;
+    use crate::judgement::Rejection;
 
     const SPEC: &str = r#"{"forbidLatestTag": true, "forbidPendingDuration": 30}"#;
 
@@ -178,6 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_beyond_a_limit_costs_one_status() {
+        let (mut policy, mut state) = (policy(), PolicyState::default());
+        let mut rejected = |policy: &PolicyView, second: i64| {
+            let judgement = Judgement::Rejected(Rejection::TooManyPolicies);
+            let (role, now) = (Role::Leader, at(second));
+            let mut context = ReconcileContext { policy, state: &mut state, judgement, role, now };
+            context.observe(None, None);
+            let status = context.due_status();
+            assert_eq!(context.requeue_after(now), None);
+            assert!(context.due_audit_result().is_none() && context.due_event("me").is_none());
+            if status.is_some() {
+                state.status_written(now);
+            }
+            status
+        };
+        let first = rejected(&policy, 0).unwrap();
+        written(&mut policy, first);
+        assert_eq!(rejected(&policy, 1_000), None, "no heartbeat");
+    }
+
+    #[test]
     fn the_next_reconcile_is_for_the_earliest_due_time() {
         let (mut policy, mut state) = (policy(), PolicyState::default());
         let pending = ("nginx:1", "Pending");
@@ -186,13 +213,13 @@ mod tests {
         first.observe(None, None);
         let status = first.due_status().unwrap();
         // The pod has been Pending for too long in the 31st second.
-        assert_eq!(first.requeue_after(at(0)), seconds(31));
-        assert_eq!(first.requeue_after(at(40)), SHORTEST_REQUEUE, "the writes took long");
+        assert_eq!(first.requeue_after(at(0)), Some(seconds(31)));
+        assert_eq!(first.requeue_after(at(40)), Some(SHORTEST_REQUEUE), "the writes took long");
         state.status_written(at(0));
         written(&mut policy, status);
         let mut second = context(&policy, &mut state, pending, (Role::Leader, 31));
         second.observe(None, None);
-        let audit = second.requeue_after(at(31));
+        let audit = second.requeue_after(at(31)).unwrap();
         assert!(audit >= seconds(29) && audit <= seconds(34), "{audit:?}");
         assert!(second.due_audit_result().is_none());
         second.now = at(60);
@@ -200,7 +227,7 @@ mod tests {
         let exists = Some(WrittenResult { minute, fingerprint: None });
         assert_eq!(result.spec.total_violations, 1, "the last verdict of the minute");
         second.state.audit.remove_written(exists);
-        let heartbeat = second.requeue_after(at(60));
+        let heartbeat = second.requeue_after(at(60)).unwrap();
         assert!(heartbeat >= seconds(180) && heartbeat <= seconds(230), "{heartbeat:?}");
     }
 
@@ -211,7 +238,7 @@ mod tests {
         let mut standby = context(&policy, &mut state, running, (Role::Standby, 0));
         standby.observe(None, None);
         let overdue = Duration::from_secs(180);
-        assert_eq!(standby.requeue_after(at(0)), overdue);
+        assert_eq!(standby.requeue_after(at(0)), Some(overdue));
         let mut standby = context(&policy, &mut state, running, (Role::Standby, 180));
         standby.observe(None, None);
         assert_eq!(standby.state.audit.next_due(), Some(at(240).as_second()));

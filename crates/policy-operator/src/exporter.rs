@@ -1,5 +1,8 @@
 //! What the operator exports: metrics, written at each scrape, and `/debug/state`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use metrics::{counter, describe_counter, describe_histogram};
 use policy_core::api::EnforcementMode;
 use policy_runtime::endpoints::{self, Answer};
@@ -10,8 +13,9 @@ use serde::Serialize;
 use strum::VariantArray as _;
 
 use crate::pods::Pods;
-use crate::policies::{Policies, PolicyGauges};
+use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
+use crate::queue::DEFERRED;
 use crate::write_error::ErrorClass;
 
 /// A reconcile takes some microseconds without a write, and some milliseconds with one.
@@ -19,6 +23,9 @@ pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
     "devopspolicy_reconcile_duration_seconds",
     &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0],
 )];
+
+/// The most namespaces that `/debug/state` names.
+const MOST_DEFERRED: usize = 100;
 
 /// The source of metrics and `/debug/state`.
 #[derive(Clone)]
@@ -34,6 +41,10 @@ pub(crate) struct Exporter {
 struct DebugState {
     pods: usize,
     policies: usize,
+    /// Those beyond the most that are judged in a namespace.
+    policies_not_judged: usize,
+    /// The namespaces that have used up their write budget, and how many of their policies wait.
+    deferred: BTreeMap<Arc<str>, usize>,
     leader: LeaderReport,
     watches: Vec<WatchReport>,
 }
@@ -45,11 +56,16 @@ pub(crate) fn describe() {
     describe_counter!("devopspolicy_reconcile_total", "Reconciles of a policy.");
     describe_counter!("devopspolicy_reconcile_errors_total", "Reconciles that failed.");
     describe_counter!("devopspolicy_pods_scanned_total", "Pods evaluated.");
+    describe_counter!(DEFERRED, "Reconciles that waited for the write budget of their namespace.");
     describe_counter!("audit_results_total", "Audit results written.");
     describe_histogram!("devopspolicy_reconcile_duration_seconds", "Duration of a reconcile.");
-    for name in
-        ["devopspolicy_reconcile_total", "devopspolicy_pods_scanned_total", "audit_results_total"]
-    {
+    let counters = [
+        "devopspolicy_reconcile_total",
+        "devopspolicy_pods_scanned_total",
+        DEFERRED,
+        "audit_results_total",
+    ];
+    for name in counters {
         counter!(name).increment(0);
     }
     for class in ErrorClass::VARIANTS {
@@ -64,9 +80,12 @@ impl Exporter {
     /// The answer of `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
+        let PolicyCounts { all, excess } = self.policies.counts();
         endpoints::json(&DebugState {
             pods: self.pods.len(),
-            policies: self.policies.len(),
+            policies: all,
+            policies_not_judged: excess,
+            deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),
             leader: self.gate.report(),
             watches: self.watches.iter().map(WatchStatus::report).collect(),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy_core::policy::CompiledPolicy;
+use policy_core::policy::{CompiledPolicy, MAX_PER_NAMESPACE};
 use policy_core::report::Summary;
 use policy_core::text::counted;
 use policy_core::verdict::Verdict;
@@ -33,6 +33,11 @@ pub(crate) enum Rejection {
          never judged"
     )]
     ExcludedNamespace,
+    #[error(
+        "the namespace has more than {MAX_PER_NAMESPACE} policies, and only the oldest are judged; \
+         delete policies that nobody needs, and this one is judged once it is among them"
+    )]
+    TooManyPolicies,
 }
 
 impl Rejection {
@@ -41,8 +46,16 @@ impl Rejection {
         match self {
             Self::Policy(Refused::Undecodable(_)) => "Undecodable",
             Self::Policy(Refused::Invalid(_)) => "Invalid",
+            Self::Policy(Refused::TooManyFinalizers) => "TooManyFinalizers",
             Self::ExcludedNamespace => "ExcludedNamespace",
+            Self::TooManyPolicies => "TooManyPolicies",
         }
+    }
+
+    /// Whether it is for a limit. Such a policy costs the one status that says so, and nothing
+    /// more: no finalizer and no heartbeat, as there may be any number of them.
+    pub(crate) fn is_excess(&self) -> bool {
+        matches!(self, Self::Policy(Refused::TooManyFinalizers) | Self::TooManyPolicies)
     }
 }
 
@@ -52,6 +65,11 @@ impl Judgement {
             Self::Judged(judged) => Some(judged),
             Self::Rejected(_) => None,
         }
+    }
+
+    /// As [`Rejection::is_excess`].
+    pub(crate) fn is_excess(&self) -> bool {
+        matches!(self, Self::Rejected(rejection) if rejection.is_excess())
     }
 }
 

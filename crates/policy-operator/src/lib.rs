@@ -21,6 +21,7 @@ mod context;
 mod controller;
 mod event_throttle;
 mod exporter;
+mod finalizer;
 mod interner;
 mod judgement;
 mod limits;
@@ -33,6 +34,7 @@ mod reconcile;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod write_budget;
 mod write_error;
 mod writer;
 
@@ -90,11 +92,12 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<PolicyView, _>(&client, POLICIES, policies.sink()),
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
+    let writer = Writer::new(client, gate.clone(), policies.queue.budget());
     let reconciler = Reconciler {
         pods: pods.clone(),
         policies: policies.clone(),
         audit_store,
-        writer: Writer::new(client, gate.clone()),
+        writer,
         cluster_name: config.cluster_name,
         retention: config.audit_results.retention,
         now: Box::new(Timestamp::now),

@@ -1,5 +1,7 @@
 //! The policies of the cluster, each with its state.
 
+mod namespace;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use policy_runtime::watch::Sink;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
+use namespace::{Known, Namespace};
 
 /// The values of the metrics of a policy.
 pub(crate) type PolicyGauges = (EnforcementMode, Score, Summary);
@@ -25,83 +28,83 @@ pub(crate) type SharedState = Arc<tokio::sync::Mutex<PolicyState>>;
 /// the queue. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
 pub(crate) struct Policies {
-    known: Arc<Mutex<BTreeMap<PolicyKey, Known>>>,
+    known: Arc<Mutex<ByNamespace>>,
     pub(crate) queue: ReconcileQueue,
 }
 
-struct Known {
-    policy: Arc<PolicyView>,
-    state: SharedState,
-    gauges: Option<PolicyGauges>,
+type ByNamespace = BTreeMap<Arc<str>, Namespace>;
+
+/// The number of policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyCounts {
+    pub(crate) all: usize,
+    /// Those beyond the most that are judged in a namespace.
+    pub(crate) excess: usize,
 }
 
-impl Known {
-    /// Whether it is the same object, not one that was created later under the same name.
-    fn is(&self, policy: &PolicyView) -> bool {
-        self.policy.metadata.uid == policy.metadata.uid
-    }
-
-    /// Whether a version of the object is older than the known one. Versions can be compared since
-    /// Kubernetes 1.35 (<https://github.com/kubernetes/enhancements/issues/5504>), and with etcd
-    /// always could.
-    fn is_newer_than(&self, policy: &PolicyView) -> bool {
-        let version = |policy: &PolicyView| -> Option<u64> {
-            policy.metadata.resource_version.as_deref()?.parse().ok()
-        };
-        version(&self.policy).zip(version(policy)).is_some_and(|(known, other)| known > other)
-    }
-
-    /// Replaces the policy by another version, and adds it to the queue where it changed. A status
-    /// is no change, so that the operator's own writes cause no reconcile.
-    fn replace(&mut self, policy: PolicyView, key: &PolicyKey, queue: &ReconcileQueue) {
-        let (old, new) = (&self.policy.metadata, &policy.metadata);
-        if old.generation != new.generation || old.deletion_timestamp != new.deletion_timestamp {
-            queue.add_urgent(key);
-        } else if old.finalizers != new.finalizers {
-            queue.add_after(key, Duration::ZERO);
-        }
-        self.policy = Arc::new(policy);
-    }
+fn find<'a>(known: &'a mut ByNamespace, key: &PolicyKey) -> Option<&'a mut Known> {
+    known.get_mut(&key.namespace)?.get_mut(&key.name)
 }
 
 impl Policies {
     /// A policy with its state.
     pub(crate) fn get(&self, key: &PolicyKey) -> Option<(Arc<PolicyView>, SharedState)> {
-        let known = self.known.lock();
-        known.get(key).map(|known| (Arc::clone(&known.policy), Arc::clone(&known.state)))
+        let mut all = self.known.lock();
+        find(&mut all, key).map(|known| (Arc::clone(&known.policy), Arc::clone(&known.state)))
+    }
+
+    /// Whether a policy is among those of its namespace that are judged.
+    pub(crate) fn is_judged(&self, policy: &PolicyView) -> bool {
+        let key = PolicyKey::of(&policy.metadata);
+        self.known.lock().get(&key.namespace).is_none_or(|known| known.is_judged(policy))
     }
 
     /// The values of the metrics of each policy that can be judged.
     pub(crate) fn gauges(&self) -> Vec<(PolicyKey, PolicyGauges)> {
-        let known = self.known.lock();
-        known.iter().filter_map(|(key, known)| Some((key.clone(), known.gauges.clone()?))).collect()
+        let all = self.known.lock();
+        let each = all.iter().flat_map(|(namespace, known)| {
+            known.iter().map(move |(name, known)| (namespace, name, known))
+        });
+        let with_gauges = each.filter_map(|(namespace, name, known)| {
+            let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+            Some((PolicyKey { namespace, name }, known.gauges.clone()?))
+        });
+        with_gauges.collect()
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.known.lock().len()
+    pub(crate) fn counts(&self) -> PolicyCounts {
+        let all = self.known.lock();
+        PolicyCounts {
+            all: all.values().map(Namespace::len).sum(),
+            excess: all.values().map(Namespace::excess).sum(),
+        }
     }
 
-    /// Adds the policies of a namespace to the queue.
+    /// Adds the policies of a namespace that are judged to the queue.
     pub(crate) fn namespace_changed(&self, namespace: &str, delay: Duration) {
-        let known = self.known.lock();
-        let from = known.range(PolicyKey::new(namespace, "")..);
-        for (key, _) in from.take_while(|(key, _)| &*key.namespace == namespace) {
-            self.queue.add_after(key, delay);
+        let all = self.known.lock();
+        let Some((namespace, known)) = all.get_key_value(namespace) else { return };
+        for name in known.judged() {
+            let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+            self.queue.add_after(&PolicyKey { namespace, name }, delay);
         }
     }
 
     /// Adds all policies to the queue, as they may have to be written.
     pub(crate) fn became_leader(&self) {
-        for key in self.known.lock().keys() {
-            self.queue.add_urgent(key);
+        for (namespace, known) in &*self.known.lock() {
+            for (name, _) in known.iter() {
+                let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+                self.queue.add_urgent(&PolicyKey { namespace, name });
+            }
         }
     }
 
     /// Sets the values of the metrics of a policy.
     pub(crate) fn set_gauges(&self, policy: &PolicyView, gauges: Option<PolicyGauges>) {
         let mut all = self.known.lock();
-        let known = all.get_mut(&PolicyKey::of(&policy.metadata));
+        let known = find(&mut all, &PolicyKey::of(&policy.metadata));
         if let Some(known) = known.filter(|known| known.is(policy)) {
             known.gauges = gauges;
         }
@@ -112,9 +115,27 @@ impl Policies {
         let Some(policy) = policy else { return };
         let key = PolicyKey::of(&policy.metadata);
         let mut all = self.known.lock();
-        let known = all.get_mut(&key).filter(|known| known.is(&policy));
-        if let Some(known) = known.filter(|known| !known.is_newer_than(&policy)) {
-            known.replace(policy, &key, &self.queue);
+        let known = find(&mut all, &key).filter(|known| known.is(&policy));
+        if known.is_some_and(|known| !known.is_newer_than(&policy)) {
+            self.store(&mut all, &key, policy);
+        }
+    }
+
+    /// Stores a version of a policy, and adds what that changes to the queue.
+    fn store(&self, all: &mut ByNamespace, key: &PolicyKey, policy: PolicyView) {
+        let namespace = all.entry(Arc::clone(&key.namespace)).or_default();
+        for name in namespace.set(policy, key, &self.queue) {
+            self.queue.add_urgent(&PolicyKey { namespace: Arc::clone(&key.namespace), name });
+        }
+    }
+
+    fn remove(&self, all: &mut ByNamespace, key: &PolicyKey) {
+        let Some(namespace) = all.get_mut(&key.namespace) else { return };
+        if let Some(name) = namespace.remove(&key.name) {
+            self.queue.add_urgent(&PolicyKey { namespace: Arc::clone(&key.namespace), name });
+        }
+        if namespace.len() == 0 {
+            all.remove(&key.namespace);
         }
     }
 
@@ -137,26 +158,30 @@ impl Sink<PolicyView> for PolicySink {
     }
 
     fn list_completes(&mut self) {
-        if let Some(listed) = self.listed.take() {
-            self.policies.known.lock().retain(|key, _| listed.contains(key));
+        let Some(listed) = self.listed.take() else { return };
+        let mut all = self.policies.known.lock();
+        let unlisted = all.iter().flat_map(|(namespace, known)| {
+            known.iter().map(|(name, _)| {
+                let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+                PolicyKey { namespace, name }
+            })
+        });
+        let unlisted: Vec<_> = unlisted.filter(|key| !listed.contains(key)).collect();
+        for key in unlisted {
+            self.policies.remove(&mut all, &key);
         }
     }
 
     fn applied(&mut self, policy: PolicyView) {
         let key = PolicyKey::of(&policy.metadata);
-        let queue = &self.policies.queue;
         let mut all = self.policies.known.lock();
-        match all.get_mut(&key).filter(|known| known.is(&policy)) {
-            // The watch lags behind the answer to a write. A list does not: it counts even where
-            // versions are smaller, as after a restore of etcd.
-            Some(known) if self.listed.is_none() && known.is_newer_than(&policy) => {}
-            Some(known) => known.replace(policy, &key, queue),
-            None => {
-                let state = SharedState::default();
-                let known = Known { policy: Arc::new(policy), state, gauges: None };
-                all.insert(key.clone(), known);
-                queue.add_urgent(&key);
-            }
+        let known = find(&mut all, &key).filter(|known| known.is(&policy));
+        // The watch lags behind the answer to a write. A list does not: it counts even where
+        // versions are smaller, as after a restore of etcd.
+        let is_old =
+            self.listed.is_none() && known.is_some_and(|known| known.is_newer_than(&policy));
+        if !is_old {
+            self.policies.store(&mut all, &key, policy);
         }
         drop(all);
         if let Some(listed) = &mut self.listed {
@@ -171,12 +196,16 @@ impl Sink<PolicyView> for PolicySink {
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        self.policies.known.lock().remove(&PolicyKey::new(namespace, name));
+        let mut all = self.policies.known.lock();
+        self.policies.remove(&mut all, &PolicyKey::new(namespace, name));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use policy_core::policy::MAX_PER_NAMESPACE;
+
     use super::*;
     use crate::queue::Outcome;
 
@@ -231,7 +260,7 @@ mod tests {
         sink.applied(policy("a", "1", 2, 60, "3"));
         assert_eq!(due(&policies).await, keys(["shop/a"]));
         let mut held = policy("a", "1", 2, 60, "4");
-        held.metadata.finalizers = Some(vec!["example.com/other".to_owned()]);
+        held.finalizers.others = 1;
         sink.applied(held.clone());
         assert_eq!(due(&policies).await, keys(["shop/a"]));
         sink.applied(held);
@@ -262,7 +291,7 @@ mod tests {
         sink.list_begins();
         sink.applied(policy("c", "4", 1, 0, "5"));
         sink.list_completes();
-        assert_eq!(policies.len(), 1, "b is gone with the list");
+        assert_eq!(policies.counts().all, 1, "b is gone with the list");
         due(&policies).await;
         policies.namespace_changed("sho", Duration::ZERO);
         assert_eq!(due(&policies).await, keys([]));
@@ -290,10 +319,55 @@ mod tests {
         policies.written(Some(policy("a", "2", 1, 90, "13")));
         assert_eq!(score(&policies), Some(70), "another policy of that name");
         policies.written(Some(policy("b", "3", 1, 90, "14")));
-        assert_eq!(policies.len(), 1, "deleted meanwhile");
+        assert_eq!(policies.counts().all, 1, "deleted meanwhile");
         sink.list_begins();
         sink.applied(policy("a", "1", 2, 30, "2"));
         sink.list_completes();
         assert_eq!(score(&policies), Some(30), "etcd was restored");
+    }
+
+    /// A policy that was created in that second.
+    fn aged(name: &str, second: i64) -> PolicyView {
+        let mut policy = policy(name, name, 1, 0, "1");
+        let created = policy_core::Timestamp::from_second(second).unwrap();
+        policy.metadata.creation_timestamp = Some(Time(created));
+        policy
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_policies_of_a_namespace_are_judged_and_the_next_when_one_is_deleted() {
+        let most = i64::try_from(MAX_PER_NAMESPACE).unwrap();
+        let name = |second: i64| format!("p-{second:03}");
+        let all = (0..most + 3).rev().map(|second| aged(&name(second), second));
+        let (policies, mut sink) = listed(all);
+        assert_eq!(due(&policies).await.len(), MAX_PER_NAMESPACE + 3, "each has a status");
+        let counts = policies.counts();
+        assert_eq!((counts.all, counts.excess), (MAX_PER_NAMESPACE + 3, 3));
+        let judged = |second: i64| policies.is_judged(&aged(&name(second), second));
+        assert_eq!([most - 1, most, most + 2].map(judged), [true, false, false]);
+        policies.namespace_changed("shop", Duration::ZERO);
+        let changed = due(&policies).await;
+        assert_eq!(changed.len(), MAX_PER_NAMESPACE);
+        assert!(!changed.contains(&format!("shop/{}", name(most))), "{changed:?}");
+        // The oldest is deleted: the next one takes its place.
+        sink.deleted("shop", &name(0));
+        assert_eq!(due(&policies).await, keys([&format!("shop/{}", name(most))]));
+        assert_eq!([most, most + 1].map(judged), [true, false]);
+        // One whose deletion waits for another finalizer takes no place either.
+        let mut held = aged(&name(1), 1);
+        held.metadata.deletion_timestamp = held.metadata.creation_timestamp.clone();
+        sink.applied(held.clone());
+        let both = [1, most + 1].map(|second| format!("shop/{}", name(second)));
+        assert_eq!(due(&policies).await, keys([&both[0], &both[1]]));
+        sink.applied(held);
+        assert_eq!(due(&policies).await, keys([]));
+        // One that is not judged is deleted.
+        sink.deleted("shop", &name(most + 2));
+        assert_eq!((due(&policies).await, policies.counts().excess), (keys([]), 0));
+        // An older one, as of the same second, displaces the youngest.
+        sink.applied(aged("restored", 2));
+        let displaced = format!("shop/{}", name(most + 1));
+        assert_eq!(due(&policies).await, keys(["shop/restored", &displaced]));
+        assert!(!judged(most + 1));
     }
 }

@@ -14,19 +14,25 @@
 //! - It is driven by a watch stream and reads a reflector store. The watches of this service push
 //!   into sinks, so it got an empty stream and a second copy of all policies.
 
-use std::collections::{BTreeSet, HashMap};
+mod schedule;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::policy_key::PolicyKey;
+use crate::write_budget::WriteBudget;
+use schedule::{Schedule, Taken};
 
 /// A policy is reconciled once in that time on average. One reconcile may come early: many happen
 /// because of a time that is due, such as the end of a minute, and must not delay the next change.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
+/// Counts the reconciles that started late because their namespace had used up its write budget.
+pub(crate) const DEFERRED: &str = "devopspolicy_reconciles_deferred_total";
 
 /// When a policy that was reconciled is reconciled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,25 +51,7 @@ pub(crate) struct ReconcileQueue(Arc<Shared>);
 struct Shared {
     schedule: Mutex<Schedule>,
     changed: Notify,
-}
-
-#[derive(Default)]
-struct Schedule {
-    entries: HashMap<PolicyKey, Entry>,
-    /// The entries that are due at some time and not running.
-    waiting: BTreeSet<(Instant, PolicyKey)>,
-}
-
-#[derive(Default)]
-struct Entry {
-    due: Option<Instant>,
-    /// The time before which only an urgent reconcile starts.
-    not_before: Option<Instant>,
-    /// Whether something urgent was added while the policy was being reconciled.
-    is_urgent: bool,
-    is_running: bool,
-    /// The end of the time that the reconciles so far have used up, each of them [`PACE`].
-    paced_until: Option<Instant>,
+    budget: WriteBudget,
 }
 
 impl ReconcileQueue {
@@ -77,13 +65,17 @@ impl ReconcileQueue {
         self.update(|schedule, now| schedule.add(key, now, true));
     }
 
-    /// Waits until a policy is due. It is not given again before [`ReconcileQueue::finish`].
+    /// Waits until a policy is due. It is not given again before [`ReconcileQueue::finish`]. Of
+    /// several, namespaces take turns.
     pub(crate) async fn next(&self) -> PolicyKey {
         loop {
             let changed = self.0.changed.notified();
-            let taken = self.0.schedule.lock().take(Instant::now());
+            let taken = self.0.schedule.lock().take(Instant::now(), &self.0.budget);
             match taken {
-                Ok(key) => return key,
+                Ok(Taken { key, was_deferred }) => {
+                    counter!(DEFERRED).increment(u64::from(was_deferred));
+                    return key;
+                }
                 Err(None) => changed.await,
                 Err(Some(due)) => tokio::select! {
                     () = changed => {}
@@ -98,66 +90,30 @@ impl ReconcileQueue {
         self.update(|schedule, now| schedule.finish(key, outcome, now));
     }
 
+    /// The budget that every write has to be counted in.
+    pub(crate) fn budget(&self) -> WriteBudget {
+        self.0.budget.clone()
+    }
+
+    /// At most so many of the namespaces that have used up their budget, each with the number of
+    /// its policies that wait for it.
+    pub(crate) fn deferred(&self, most: usize) -> Vec<(Arc<str>, usize)> {
+        let schedule = self.0.schedule.lock();
+        schedule.held().take(most).map(|(name, waiting)| (Arc::clone(name), waiting)).collect()
+    }
+
     fn update(&self, work: impl FnOnce(&mut Schedule, Instant)) {
         work(&mut self.0.schedule.lock(), Instant::now());
         self.0.changed.notify_one();
     }
 }
 
-impl Schedule {
-    fn add(&mut self, key: &PolicyKey, due: Instant, is_urgent: bool) {
-        let entry = self.entries.entry(key.clone()).or_default();
-        let due = if is_urgent { due } else { entry.not_before.map_or(due, |at| at.max(due)) };
-        entry.is_urgent |= is_urgent;
-        if entry.due.is_some_and(|before| before <= due) {
-            return;
-        }
-        let before = entry.due.replace(due);
-        if !entry.is_running {
-            if let Some(before) = before {
-                self.waiting.remove(&(before, key.clone()));
-            }
-            self.waiting.insert((due, key.clone()));
-        }
-    }
-
-    /// The policy that is due, or when the next one is.
-    fn take(&mut self, now: Instant) -> Result<PolicyKey, Option<Instant>> {
-        let first = self.waiting.pop_first().ok_or(None)?;
-        if first.0 > now {
-            let due = first.0;
-            self.waiting.insert(first);
-            return Err(Some(due));
-        }
-        let (_, key) = first;
-        let entry = self.entries.entry(key.clone()).or_default();
-        entry.due = None;
-        entry.is_urgent = false;
-        entry.is_running = true;
-        entry.paced_until = Some(entry.paced_until.map_or(now, |until| until.max(now)) + PACE);
-        Ok(key)
-    }
-
-    fn finish(&mut self, key: &PolicyKey, outcome: Outcome, now: Instant) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.is_running = false;
-        let paced = entry.paced_until.and_then(|until| until.checked_sub(PACE));
-        entry.not_before = paced.max(Some(now + outcome.pause));
-        let (due, is_urgent) = (entry.due.take(), entry.is_urgent);
-        if let Some(due) = due {
-            self.add(key, due, is_urgent);
-        }
-        if let Some(delay) = outcome.requeue_after {
-            self.add(key, now + delay, false);
-        }
-        if due.is_none() && outcome.requeue_after.is_none() {
-            self.entries.remove(key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const MOMENT: Duration = Duration::from_millis(1);
@@ -262,5 +218,106 @@ mod tests {
         assert_eq!(queue.next().await, key());
         queue.add_after(&key(), Duration::ZERO);
         assert_eq!(queue.next().await, other);
+    }
+
+    fn named(namespace: &str, number: usize) -> PolicyKey {
+        PolicyKey::new(namespace, &format!("p-{number:03}"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn namespaces_take_turns_however_many_policies_they_have() {
+        let queue = ReconcileQueue::default();
+        for number in 0..100 {
+            queue.add_after(&named("many", number), Duration::ZERO);
+        }
+        tokio::time::advance(MOMENT).await;
+        queue.add_after(&named("few", 0), Duration::ZERO);
+        queue.add_urgent(&named("one", 0));
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            let key = queue.next().await;
+            queue.finish(&key, Outcome::default());
+            order.push(key.to_string());
+        }
+        assert_eq!(order, ["many/p-000", "few/p-000", "one/p-000", "many/p-001", "many/p-002"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_has_only_some_of_the_workers() {
+        let queue = ReconcileQueue::default();
+        for number in 0..10 {
+            queue.add_urgent(&named("many", number));
+        }
+        let mut running = Vec::new();
+        for _ in 0..schedule::MOST_RUNNING {
+            running.push(queue.next().await);
+        }
+        assert_eq!(next_after(&queue).await, None, "all its workers are busy");
+        queue.add_urgent(&key());
+        assert_eq!(queue.next().await, key());
+        queue.finish(&running[0], Outcome::default());
+        assert_about(next_after(&queue).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_wrote_too_much_waits_and_loses_nothing() {
+        let queue = ReconcileQueue::default();
+        let budget = queue.budget();
+        while budget.exhausted_until("shop", Instant::now()).is_none() {
+            budget.spend(&key().namespace);
+        }
+        let until = budget.exhausted_until("shop", Instant::now()).unwrap();
+        let other = PolicyKey::new("shop", "other");
+        queue.add_urgent(&key());
+        queue.add_urgent(&other);
+        queue.add_after(&PolicyKey::new("bank", "strict"), MOMENT);
+        assert_about(next_after(&queue).await, MOMENT);
+        assert_eq!(queue.deferred(10), [("shop".into(), 2)]);
+        assert!(next_after(&queue).await.is_some());
+        assert!((until..=until + 2 * MOMENT).contains(&Instant::now()));
+        // Nothing was written, so that the second need not wait either.
+        assert_about(next_after(&queue).await, Duration::ZERO);
+        assert_eq!(queue.deferred(10), []);
+        for key in [key(), other] {
+            queue.finish(&key, Outcome::default());
+        }
+        assert_eq!(next_after(&queue).await, None);
+    }
+
+    proptest! {
+        /// Whatever is due: between two policies of a namespace that are due, each other namespace
+        /// has one turn at most, and every policy is taken once.
+        #[test]
+        fn no_namespace_has_two_turns_while_another_waits(
+            added in prop::collection::btree_set((0_usize..5, 0_usize..30), 1..80),
+            seed in any::<u64>(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build();
+            let taken: Vec<PolicyKey> = runtime.unwrap().block_on(async {
+                let queue = ReconcileQueue::default();
+                let mut all: Vec<_> = added.iter().collect();
+                fastrand::Rng::with_seed(seed).shuffle(&mut all);
+                for (namespace, number) in all {
+                    queue.add_urgent(&named(&namespace.to_string(), *number));
+                }
+                let mut taken = Vec::new();
+                while let Ok(key) = tokio::time::timeout(MOMENT, queue.next()).await {
+                    queue.finish(&key, Outcome::default());
+                    taken.push(key);
+                }
+                taken
+            });
+            prop_assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), added.len());
+            for (start, first) in taken.iter().enumerate() {
+                let mut seen = BTreeSet::from([&first.namespace]);
+                let turn = taken[start + 1..].iter().take_while(|key| seen.insert(&key.namespace)).count();
+                let rest = &taken[start + 1 + turn..];
+                // The namespaces that waited have all had their turn before one has its second.
+                for waiting in rest {
+                    let had_turn = taken[start..=start + turn].iter().any(|key| key.namespace == waiting.namespace);
+                    prop_assert!(had_turn, "{:?}", taken);
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use policy_core::Timestamp;
-use policy_core::api::FINALIZER;
 use policy_core::verdict::Verdict;
 use policy_core::view::PolicyView;
 use tokio::time::Instant;
@@ -66,19 +65,20 @@ impl Reconciler {
     ) -> Result<Outcome, WriteError> {
         let metadata = &policy.metadata;
         let role = self.writer.role();
-        let has_finalizer = metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+        let has_finalizer = policy.finalizers.ours.is_some();
         if metadata.deletion_timestamp.is_some() {
             // The series and the pending work end before the finalizer is removed.
             self.policies.set_gauges(policy, None);
             state.audit.clear();
             if role == Role::Leader && has_finalizer {
-                let written = self.writer.remove_finalizer(metadata).await?;
+                let written = self.writer.remove_finalizer(policy).await?;
                 self.policies.written(written);
             }
             return Ok(Outcome::default());
         }
-        if role == Role::Leader && !has_finalizer {
-            let written = self.writer.add_finalizer(metadata).await?;
+        let is_within_limits = self.policies.is_judged(policy) && !policy.finalizers.are_too_many();
+        if role == Role::Leader && !has_finalizer && is_within_limits {
+            let written = self.writer.add_finalizer(policy).await?;
             // This change causes the next reconcile.
             self.policies.written(written);
             return Ok(Outcome::default());
@@ -88,6 +88,10 @@ impl Reconciler {
             // The policy is due again when the list of pods is complete.
             return Ok(Outcome::default());
         };
+        if judgement.is_excess() {
+            // It may have been judged before.
+            state.audit.clear();
+        }
         let gauges =
             |judged: &Judged| (judged.policy.mode(), judged.verdict.score, judged.summary.clone());
         self.policies.set_gauges(policy, judgement.judged().map(gauges));
@@ -99,7 +103,7 @@ impl Reconciler {
         }
         let has_written_status = role == Role::Leader && self.write(&mut context).await?;
         Ok(Outcome {
-            requeue_after: Some(context.requeue_after((self.now)())),
+            requeue_after: context.requeue_after((self.now)()),
             pause: if has_written_status { PACE } else { Duration::ZERO },
         })
     }
@@ -110,13 +114,17 @@ impl Reconciler {
         if self.pods.excludes(namespace) {
             return Some(Judgement::Rejected(Rejection::ExcludedNamespace));
         }
+        if !self.policies.is_judged(policy) {
+            return Some(Judgement::Rejected(Rejection::TooManyPolicies));
+        }
         let rules = match &policy.rules {
             Ok(rules) => rules,
             Err(refused) => {
                 return Some(Judgement::Rejected(Rejection::Policy(refused.clone())));
             }
         };
-        let verdict = self.pods.read(namespace, |pods| Verdict::of(pods, rules, now))?;
+        let pods = self.pods.of(namespace)?;
+        let verdict = Verdict::of(pods.iter().map(|pod| &**pod), rules, now);
         counter!("devopspolicy_pods_scanned_total").increment(verdict.tally.pods());
         Some(Judgement::Judged(Judged::new(rules, verdict).into()))
     }

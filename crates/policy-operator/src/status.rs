@@ -242,7 +242,9 @@ mod tests {
                 Rejection::Policy(Refused::Invalid(CompiledPolicy::compile(&invalid).unwrap_err())),
                 "Invalid",
             ),
+            (Rejection::Policy(Refused::TooManyFinalizers), "TooManyFinalizers"),
             (Rejection::ExcludedNamespace, "ExcludedNamespace"),
+            (Rejection::TooManyPolicies, "TooManyPolicies"),
         ];
         for (rejection, reason) in rejections {
             let status = status(&Judgement::Rejected(rejection), Some(1), None, at(7));

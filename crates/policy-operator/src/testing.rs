@@ -48,9 +48,9 @@ impl ReconcileBench {
             keys: Vec::new(),
             reconciler: Reconciler {
                 pods,
+                writer: Writer::new(script.client(), open_gate(), policies.queue.budget()),
                 policies,
                 audit_store: AuditStore::default(),
-                writer: Writer::new(script.client(), open_gate()),
                 cluster_name: None,
                 retention: 10,
                 now: Box::new(Timestamp::now),

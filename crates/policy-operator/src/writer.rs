@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use http::Request;
+use http::header::CONTENT_TYPE;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,15 +12,15 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use metrics::counter;
-use policy_core::api::{
-    API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, FINALIZER, PolicyAuditResult,
-};
+use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
 use policy_core::view::{PolicyView, Refused};
 use policy_kube::{ErrorKind, with_deadline};
 use policy_runtime::lease::LeaderGate;
 use serde_json::{Map, Value, json};
 
+use crate::finalizer;
 use crate::policy_key::PolicyKey;
+use crate::write_budget::WriteBudget;
 use crate::write_error::WriteError;
 
 /// The field manager of the operator's writes.
@@ -42,11 +44,13 @@ pub(crate) enum Role {
 pub(crate) struct Writer {
     client: Client,
     gate: LeaderGate,
+    budget: WriteBudget,
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, gate: LeaderGate) -> Self {
-        Self { client, gate }
+    /// `budget` counts every write.
+    pub(crate) fn new(client: Client, gate: LeaderGate, budget: WriteBudget) -> Self {
+        Self { client, gate, budget }
     }
 
     /// The name of this replica.
@@ -93,41 +97,38 @@ impl Writer {
     /// Adds the finalizer, so that a deletion waits until the operator has seen it.
     pub(crate) async fn add_finalizer(
         &self,
-        policy: &ObjectMeta,
+        policy: &PolicyView,
     ) -> Result<Option<PolicyView>, WriteError> {
-        let mut finalizers = policy.finalizers.clone().unwrap_or_default();
-        finalizers.push(FINALIZER.to_owned());
-        self.set_finalizers("add the finalizer to", policy, finalizers).await
+        self.patch_finalizers("add the finalizer to", policy, finalizer::added(policy)).await
     }
 
     /// Removes the finalizer, so that the API server can complete the deletion.
     pub(crate) async fn remove_finalizer(
         &self,
-        policy: &ObjectMeta,
+        policy: &PolicyView,
     ) -> Result<Option<PolicyView>, WriteError> {
-        let mut finalizers = policy.finalizers.clone().unwrap_or_default();
-        finalizers.retain(|name| name != FINALIZER);
-        self.set_finalizers("remove the finalizer from", policy, finalizers).await
+        self.patch_finalizers("remove the finalizer from", policy, finalizer::removed(policy)).await
     }
 
-    /// A merge patch of the version that was read. With server-side apply an entry stays until its
-    /// last owner gives it up, so that a user who applied the finalizer as well (an export of the
-    /// policy has it) would block the deletion:
+    /// A JSON patch, which names the finalizer alone, whatever the others are. Not by server-side
+    /// apply: with that an entry stays until its last owner gives it up, so that a user who applied
+    /// the finalizer as well (an export of the policy has it) would block the deletion:
     /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
-    async fn set_finalizers(
+    async fn patch_finalizers(
         &self,
         operation: &'static str,
-        policy: &ObjectMeta,
-        finalizers: Vec<String>,
+        policy: &PolicyView,
+        patch: Value,
     ) -> Result<Option<PolicyView>, WriteError> {
-        let key = PolicyKey::of(policy);
-        let version = &policy.resource_version;
-        let patch = Patch::Merge(json!({
-            "metadata": { "resourceVersion": version, "finalizers": finalizers },
-        }));
-        let parameters = merge_params();
-        let api = self.api::<PolicyView>(&key);
-        let request = api.patch(&key.name, &parameters, &patch);
+        let key = PolicyKey::of(&policy.metadata);
+        let request = async {
+            let policies = PolicyView::url_path(&(), Some(&key.namespace));
+            let request = Request::patch(format!("{policies}/{}?fieldManager={MANAGER}", key.name))
+                .header(CONTENT_TYPE, "application/json-patch+json")
+                .body(patch.to_string().into_bytes());
+            let request = request.map_err(kube::Error::HttpError)?;
+            self.client.request::<PolicyView>(request).await.map_err(finalizer::conflict)
+        };
         unless_gone(self.call(operation, &key, request).await)
     }
 
@@ -193,6 +194,7 @@ impl Writer {
     ) -> Result<T, WriteError> {
         let operation = format!("cannot {operation} policy {policy}");
         let Some(lead) = self.gate.check() else { return Err(WriteError::NotLeader(operation)) };
+        self.budget.spend(&policy.namespace);
         let deadline = DEADLINE.min(lead.remaining());
         Ok(with_deadline(deadline, &operation, request).await?)
     }

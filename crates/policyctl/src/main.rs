@@ -7,6 +7,7 @@ mod exit;
 mod global;
 mod input;
 mod judgement;
+mod limits;
 mod names;
 mod output;
 mod policies;

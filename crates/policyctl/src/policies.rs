@@ -18,6 +18,7 @@ use crate::exit::Exit;
 use crate::global::Global;
 use crate::input::Inputs;
 use crate::judgement::is_of_system;
+use crate::limits::{Limits, NotJudged};
 use crate::output;
 
 /// The annotation in which `kubectl apply` keeps a copy of the object.
@@ -223,6 +224,7 @@ fn unusable(policy: &Policy, global: &Global, others: &FilePolicies) -> Option<S
 #[derive(Default)]
 pub(crate) struct ListedPolicies {
     pub(crate) policies: BTreeMap<PolicyName, Policy>,
+    limits: Limits,
     not_read: Vec<(String, ClusterError)>,
 }
 
@@ -233,6 +235,12 @@ impl ListedPolicies {
             output::error(format_args!("{part}: {}", error.reason()));
         }
         if self.not_read.is_empty() { Exit::Fine } else { Exit::Cluster }
+    }
+
+    /// The policies that are not judged because there are too many of something; `None` where not
+    /// all could be read.
+    pub(crate) fn not_judged(&self) -> Option<Vec<NotJudged>> {
+        self.not_read.is_empty().then(|| self.limits.not_judged())
     }
 
     /// An error where anything could not be read.
@@ -282,6 +290,7 @@ impl<'a> PolicyApi<'a> {
         let mut listed = ListedPolicies::default();
         let mut take = |event: Event<Value>| match event {
             Event::Page(page) => listed.policies.extend(page.objects.iter().map(|object| {
+                listed.limits.add(object);
                 let policy = Policy::of(object, "");
                 (policy.key(), policy)
             })),

@@ -6,9 +6,11 @@ mod changes;
 mod deletion;
 mod faults;
 mod guarded;
+mod limits;
 mod quiet;
 mod rights;
 mod storm;
+mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -41,11 +41,12 @@ struct SlimMetadata {
     creation_timestamp: Option<Time>,
     #[serde(deserialize_with = "time")]
     deletion_timestamp: Option<Time>,
-    finalizers: Option<Vec<String>>,
     #[serde(deserialize_with = "owners")]
     owner_references: Option<Vec<OwnerReference>>,
     #[serde(deserialize_with = "template_hash")]
     labels: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    finalizers: Option<Vec<String>>,
     #[serde(skip)]
     annotations: Option<BTreeMap<String, String>>,
     #[serde(skip)]
@@ -57,7 +58,7 @@ struct SlimMetadata {
 }
 
 /// A text that is not a time is no time: an object from a file may hold anything.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     Ok(Text::deserialize(deserializer)?.0.parse().ok().map(Time))
 }
 
@@ -165,7 +166,7 @@ mod tests {
         let metadata = pod.metadata;
         assert_eq!(metadata.labels.unwrap().len(), 1);
         assert_eq!(metadata.annotations, None);
-        assert_eq!(metadata.managed_fields, None);
+        assert_eq!((metadata.managed_fields, metadata.finalizers), (None, None));
         assert_eq!(metadata.owner_references.unwrap()[0].name, "web-abc");
         assert_eq!(metadata.creation_timestamp.unwrap().0.as_second(), 1_767_323_045);
     }

@@ -24,7 +24,7 @@ pub(crate) use metadata::POD_TEMPLATE_HASH;
 use metadata::slim_metadata;
 pub use object::ObjectView;
 pub(crate) use object::{MAX_ITEMS, items};
-pub use policy::{PolicyView, Refused};
+pub use policy::{Finalizers, MAX_FINALIZERS, PolicyView, Refused};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 pub use status::{ConditionsView, ContainerStatusView, PodStatusView};

@@ -2,13 +2,24 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::metadata::slim_metadata;
-use crate::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus};
+use super::lenient::{for_each, nullable};
+use super::metadata::time;
+use super::text::Text;
+use crate::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, FINALIZER};
 use crate::policy::{CompiledPolicy, InvalidField};
+use crate::text::truncated;
+
+/// The most finalizers that a policy may have beside the operator's.
+pub const MAX_FINALIZERS: u32 = 32;
+/// The most bytes of a status that is read. The operator writes less than half of that: 50
+/// violations and four conditions, of at most 4 KiB each.
+const LONGEST_STATUS: usize = 128 << 10;
+/// The longest reason why a policy is refused, in bytes.
+const LONGEST_REASON: usize = 4 << 10;
 
 /// A policy, or why it is invalid: an invalid one does not prevent reading the others of its list.
 /// Clones share everything but the metadata. Only `serde_json` can decode it.
@@ -19,12 +30,48 @@ use crate::policy::{CompiledPolicy, InvalidField};
 )]
 #[serde(from = "RawPolicy")]
 pub struct PolicyView {
-    /// As in [`PodView::metadata`](super::PodView::metadata).
+    /// Name, namespace, uid, versions and times; nothing whose size users choose.
     pub metadata: ObjectMeta,
+    /// What is kept of the finalizers.
+    pub finalizers: Finalizers,
     /// The compiled spec, or why nothing can be judged by it.
     pub rules: Result<Arc<CompiledPolicy>, Refused>,
     /// The status that was written last; `None` where there is none that can be decoded.
     pub status: Option<Arc<DevOpsPolicyStatus>>,
+}
+
+/// Whether a policy has the operator's finalizer, and how many others it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finalizers {
+    /// The index of [`FINALIZER`] in the list.
+    pub ours: Option<usize>,
+    /// How many others there are.
+    pub others: u32,
+}
+
+impl Finalizers {
+    /// Whether there are more than [`MAX_FINALIZERS`].
+    #[must_use]
+    pub const fn are_too_many(self) -> bool {
+        self.others > MAX_FINALIZERS
+    }
+}
+
+/// Counts the finalizers without storing them: a user may set thousands.
+impl<'de> Deserialize<'de> for Finalizers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (mut found, mut index) = (Self::default(), 0);
+        for_each::<_, Text<'de>, _>(deserializer, |name| {
+            if name.0 == FINALIZER {
+                found.ours = found.ours.or(Some(index));
+            } else {
+                found.others = found.others.saturating_add(1);
+            }
+            index += 1;
+            true
+        })?;
+        Ok(found)
+    }
 }
 
 /// Why nothing can be judged by a policy.
@@ -36,6 +83,12 @@ pub enum Refused {
     /// It has values that no policy may have.
     #[error("{}", joined(.0))]
     Invalid(Vec<InvalidField>),
+    /// It has more than [`MAX_FINALIZERS`].
+    #[error(
+        "the policy has more than {MAX_FINALIZERS} finalizers; remove those that nothing needs \
+         (`kubectl edit`), and it is judged again"
+    )]
+    TooManyFinalizers,
 }
 
 fn joined(fields: &[InvalidField]) -> String {
@@ -46,26 +99,72 @@ fn joined(fields: &[InvalidField]) -> String {
 /// A policy whose spec and status are not decoded yet.
 #[derive(Deserialize)]
 struct RawPolicy {
-    #[serde(deserialize_with = "slim_metadata")]
-    metadata: ObjectMeta,
+    #[serde(deserialize_with = "nullable")]
+    metadata: RawMetadata,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    #[serde(deserialize_with = "time")]
+    creation_timestamp: Option<Time>,
+    #[serde(deserialize_with = "time")]
+    deletion_timestamp: Option<Time>,
+    #[serde(deserialize_with = "nullable")]
+    finalizers: Finalizers,
+}
+
 impl From<RawPolicy> for PolicyView {
     fn from(RawPolicy { metadata, spec, status }: RawPolicy) -> Self {
+        let status = status.filter(|status| status.get().len() <= LONGEST_STATUS);
         let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
-        Self { metadata, rules: rules(spec.as_deref()), status }
+        let finalizers = metadata.finalizers;
+        let rules = rules(spec.as_deref()).and_then(|rules| {
+            if finalizers.are_too_many() { Err(Refused::TooManyFinalizers) } else { Ok(rules) }
+        });
+        Self { metadata: metadata.into(), finalizers, rules, status }
+    }
+}
+
+impl From<RawMetadata> for ObjectMeta {
+    fn from(raw: RawMetadata) -> Self {
+        Self {
+            name: raw.name,
+            namespace: raw.namespace,
+            uid: raw.uid,
+            resource_version: raw.resource_version,
+            generation: raw.generation,
+            creation_timestamp: raw.creation_timestamp,
+            deletion_timestamp: raw.deletion_timestamp,
+            ..Self::default()
+        }
     }
 }
 
 fn rules(spec: Option<&RawValue>) -> Result<Arc<CompiledPolicy>, Refused> {
     let spec: DevOpsPolicySpec = match spec {
         Some(spec) => serde_json::from_str(spec.get())
-            .map_err(|error| Refused::Undecodable(error.to_string()))?,
+            .map_err(|error| Refused::Undecodable(bounded(error.to_string())))?,
         None => DevOpsPolicySpec::default(),
     };
-    CompiledPolicy::compile(&spec).map(Arc::new).map_err(Refused::Invalid)
+    CompiledPolicy::compile(&spec).map(Arc::new).map_err(|mut invalid| {
+        for field in &mut invalid {
+            field.problem = bounded(std::mem::take(&mut field.problem));
+        }
+        Refused::Invalid(invalid)
+    })
+}
+
+/// A reason quotes the value that it is about.
+fn bounded(reason: String) -> String {
+    truncated(reason.into(), usize::MAX, LONGEST_REASON).into_owned()
 }
 
 #[cfg(test)]
@@ -105,8 +204,43 @@ mod tests {
         assert!(bare.rules.is_ok() && bare.status.is_none());
     }
 
+    fn with_metadata(metadata: &str) -> PolicyView {
+        serde_json::from_str(&format!(r#"{{"metadata": {metadata}, "spec": {{}}}}"#)).unwrap()
+    }
+
     #[test]
-    fn managed_fields_are_not_kept() {
-        assert!(policy("{}").metadata.managed_fields.is_none());
+    fn nothing_is_kept_whose_size_users_choose() {
+        let metadata = with_metadata(
+            r#"{"name": "strict", "finalizers": ["example.com/a"], "labels": {"a": "b"},
+                "annotations": {"a": "b"}, "managedFields": [{"manager": "kubectl"}],
+                "ownerReferences": [{"kind": "Pod", "name": "web"}]}"#,
+        )
+        .metadata;
+        let expected = ObjectMeta { name: Some("strict".to_owned()), ..ObjectMeta::default() };
+        assert_eq!(metadata, expected);
+        let long = "x".repeat(1 << 20);
+        let wrong = policy(&format!(r#"{{"maxRestartCount": "{long}"}}"#)).rules.unwrap_err();
+        assert!(wrong.to_string().len() < 5_000);
+        let spec = format!(r#"{{"defaultResources": {{"cpuLimit": "{long}"}}}}"#);
+        assert!(policy(&spec).rules.unwrap_err().to_string().len() < 5_000);
+        let status = format!(r#"{{"metadata": {{}}, "status": {{"message": "{long}"}}}}"#);
+        assert!(serde_json::from_str::<PolicyView>(&status).unwrap().status.is_none());
+    }
+
+    #[test]
+    fn finalizers_are_counted_and_too_many_are_refused() {
+        let of = |others: u32, ours: usize| {
+            let others = (0..others).map(|number| format!("example.com/{number}"));
+            let mut all: Vec<String> = others.collect();
+            all.insert(ours.min(all.len()), FINALIZER.to_owned());
+            let policy = with_metadata(&serde_json::json!({ "finalizers": all }).to_string());
+            (policy.finalizers, policy.rules.is_ok())
+        };
+        assert_eq!(of(0, 0), (Finalizers { ours: Some(0), others: 0 }, true));
+        assert_eq!(of(32, 7), (Finalizers { ours: Some(7), others: 32 }, true));
+        assert_eq!(of(33, 33), (Finalizers { ours: Some(33), others: 33 }, false));
+        for none in [r#"{"finalizers": null}"#, "{}", "null", r#"{"finalizers": []}"#] {
+            assert_eq!(with_metadata(none).finalizers, Finalizers::default());
+        }
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
-use policy_core::api::DevOpsPolicyStatus;
+use policy_core::api::{DevOpsPolicyStatus, FINALIZER};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::testing::{GateControl, status_json};
 use policy_runtime::watch::Sink as _;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::pods::PodSink;
 use crate::policies::PolicySink;
+use crate::write_budget::WriteBudget;
 
 mod audit_results;
 mod failures;
@@ -86,12 +87,33 @@ impl ServerState {
         match what {
             "status" => self.policy["status"] = body["status"].take(),
             "policy" => {
-                self.policy["metadata"]["finalizers"] = body["metadata"]["finalizers"].take();
+                for operation in body.as_array().unwrap() {
+                    self.patch(operation);
+                }
             }
             _ => return body,
         }
         self.policy["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.policy.clone()
+    }
+
+    /// Applies an operation of a JSON patch of the finalizers.
+    fn patch(&mut self, operation: &Value) {
+        let path = operation["path"].as_str().unwrap();
+        let (list, index) = path.rsplit_once('/').unwrap();
+        match operation["op"].as_str().unwrap() {
+            "test" => assert_eq!(self.policy.pointer(path), Some(&operation["value"]), "{path}"),
+            "add" if index == "-" => {
+                let list = self.policy.pointer_mut(list).unwrap().as_array_mut().unwrap();
+                list.push(operation["value"].clone());
+            }
+            "add" => self.policy["metadata"][index] = operation["value"].clone(),
+            "remove" => {
+                let list = self.policy.pointer_mut(list).unwrap().as_array_mut().unwrap();
+                list.remove(index.parse().unwrap());
+            }
+            other => panic!("{other}"),
+        }
     }
 }
 
@@ -137,9 +159,9 @@ impl World {
             policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
+                writer: Writer::new(server.client(), gate, policies.queue.budget()),
                 policies,
                 audit_store: AuditStore::default(),
-                writer: Writer::new(server.client(), gate),
                 cluster_name: None,
                 retention: 2,
                 now: Box::new(now),
@@ -301,6 +323,34 @@ async fn the_finalizer_is_added_before_the_first_write_and_removed_at_the_end() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_policy_with_too_many_finalizers_costs_one_status_until_it_has_fewer() {
+    let mut world = World::new();
+    let others =
+        |number: usize| (0..number).map(|n| format!("example.com/{n}")).collect::<Vec<_>>();
+    let set = |world: &mut World, others: Vec<String>| {
+        world.change_policy(|policy| policy["metadata"]["finalizers"] = json!(others));
+    };
+    set(&mut world, others(33));
+    world.pod("web", "nginx", "Running", 0);
+    assert_eq!(world.run(10 * MINUTE).await, ["PATCH status"]);
+    assert_eq!(world.policy()["status"]["conditions"][0]["reason"], "TooManyFinalizers");
+    set(&mut world, others(32));
+    let writes = world.run(SECOND).await;
+    assert_eq!(writes, ["PATCH policy", "PATCH status", "POST events"]);
+    assert_eq!(world.policy()["status"]["totalViolations"], 1);
+    // Ours is removed from among any number of them.
+    world.change_policy(|policy| {
+        let all = policy["metadata"]["finalizers"].as_array_mut().unwrap();
+        all.extend(others(2_000).into_iter().map(Value::from));
+        policy["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    });
+    assert_eq!(world.run(SECOND).await, ["PATCH policy"]);
+    let finalizers = world.policy()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers.as_array().unwrap().len(), 2_032);
+    assert!(!finalizers.as_array().unwrap().contains(&json!(FINALIZER)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_standby_waits_for_the_leader_without_reconciling_again_and_again() {
     let mut world = World::new();
     world.gate_control.hold_by("another");
@@ -325,8 +375,8 @@ async fn no_write_starts_without_the_lease() {
         refused.to_string(),
         "cannot write the status of policy shop/strict: this replica does not hold the lease"
     );
-    writer.add_finalizer(&policy.metadata).await.unwrap_err();
-    writer.remove_finalizer(&policy.metadata).await.unwrap_err();
+    writer.add_finalizer(&policy).await.unwrap_err();
+    writer.remove_finalizer(&policy).await.unwrap_err();
     writer.delete_audit_result(&key(), "x").await.unwrap_err();
     assert_eq!(world.server.writes(), [""; 0]);
 }
@@ -376,7 +426,7 @@ async fn a_terminating_namespace_is_no_error() {
     });
     let (gate_control, gate) = GateControl::for_test();
     gate_control.open();
-    let writer = Writer::new(Client::new(service, "default"), gate);
+    let writer = Writer::new(Client::new(service, "default"), gate, WriteBudget::default());
     let verdict = crate::audit_result::samples::waiting(7);
     let result = crate::audit_result::object(&world.view().metadata, &verdict);
     assert!(writer.audit_result(&key(), &result).await.unwrap());

@@ -6,6 +6,7 @@ use kube::api::DynamicObject;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
 use policy_core::report::{Assessment, Explanation, OperatorStatus, Source};
+use policy_core::text::printable;
 
 use super::analyze::{files, live};
 use crate::cluster::namespaced::Event;
@@ -90,6 +91,10 @@ async fn of_cluster(
     let compiled =
         policy.compiled().map_err(|invalid| output::problems(&policy.is_invalid(), &invalid))?;
     warn_without_checks(&full_name, &compiled);
+    if let Some(reason) = not_judged(&object) {
+        let reason = printable(reason);
+        global.console().note(format_args!("the operator does not judge {full_name}: {reason}"));
+    }
     let excluded = choice.exclusion.namespaces();
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
     let mut is_forbidden = false;
@@ -110,6 +115,13 @@ async fn of_cluster(
             "you may not read its pods, and the operator has not evaluated it",
         )
     })?)
+}
+
+/// Why the operator does not judge a policy, in its own words.
+fn not_judged(object: &DynamicObject) -> Option<&str> {
+    let conditions = object.data["status"]["conditions"].as_array()?;
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+    ready["message"].as_str().filter(|_| ready["status"] == "False")
 }
 
 fn status(object: &DynamicObject) -> OperatorStatus {

@@ -59,9 +59,8 @@ impl Store {
                 self.changed(key, object)
             }
             ("PATCH", Some(old)) => {
-                let (mut patch, mut object) = (call.json()?, old.clone());
-                object["metadata"]["finalizers"] = patch["metadata"]["finalizers"].take();
-                object["metadata"]["resourceVersion"] = patch["metadata"]["resourceVersion"].take();
+                let (patch, mut object) = (call.json()?, old.clone());
+                add_finalizer(&patch, &mut object);
                 self.replace(key, &old, object)
             }
             ("DELETE", Some(object)) => {
@@ -102,6 +101,17 @@ impl Store {
         self.objects.insert(key, object.clone());
         object
     }
+}
+
+/// Carries out the patch that adds a finalizer: a merge patch, as the operator sent it before, or
+/// a JSON patch. Either has the resourceVersion that it is for.
+fn add_finalizer(patch: &Value, object: &mut Value) {
+    let (version, finalizers) = match patch.as_array().map(Vec::as_slice) {
+        Some([test, add]) => (&test["value"], &add["value"]),
+        _ => (&patch["metadata"]["resourceVersion"], &patch["metadata"]["finalizers"]),
+    };
+    object["metadata"]["resourceVersion"] = version.clone();
+    object["metadata"]["finalizers"] = finalizers.clone();
 }
 
 fn version(object: &Value) -> u64 {

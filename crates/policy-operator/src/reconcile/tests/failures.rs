@@ -54,3 +54,13 @@ async fn a_verdict_whose_minute_is_taken_is_written_in_the_next() {
     let writes = world.run(3 * MINUTE).await;
     assert_eq!(count("POST policyauditresults", &writes), 2, "{writes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_another_changed_meanwhile_is_tried_again_at_once() {
+    let mut world = World::new();
+    world.change_policy(|policy| policy["metadata"]["finalizers"] = json!(["example.com/other"]));
+    // As the API server answers where the test of a JSON patch fails.
+    world.server.refuse(&[422]);
+    let writes = world.run(SECOND).await;
+    assert_eq!(writes, ["PATCH policy", "PATCH policy", "PATCH status", "POST events"]);
+}

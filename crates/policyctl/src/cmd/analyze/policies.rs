@@ -1,17 +1,19 @@
 //! `analyze --policies cluster`: each policy of the cluster on the pods of its namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter};
+use policy_core::text::printable;
 
 use super::live;
 use crate::cluster;
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::judgement::Judgement;
+use crate::limits::{self, NotJudged};
 use crate::output::{self, Output};
 use crate::policies::{Policy, PolicyApi};
 use crate::report::{self, PolicyReports};
@@ -53,7 +55,14 @@ async fn judged(
     let listed = PolicyApi::of(&cluster).await?.list(namespace).await;
     let mut exit = listed.report_gaps();
     let (mut names, mut policies): (Vec<&Policy>, Vec<CompiledPolicy>) = (Vec::new(), Vec::new());
-    for policy in listed.policies.values().filter(|policy| !excluded.contains(&policy.namespace)) {
+    let not_judged = listed.not_judged().unwrap_or_default();
+    for line in limits::lines(&not_judged) {
+        global.console().note(printable(&line));
+    }
+    let not_judged: BTreeSet<_> = not_judged.into_iter().map(NotJudged::key).collect();
+    let judged = listed.policies.iter().filter(|(key, _)| !not_judged.contains(*key));
+    let judged = judged.map(|(_, policy)| policy);
+    for policy in judged.filter(|policy| !excluded.contains(&policy.namespace)) {
         match policy.compiled() {
             Ok(compiled) => {
                 names.push(policy);

@@ -15,7 +15,9 @@ use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::cmd::analyze::live;
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
+use crate::limits::{self, NotJudged};
 use crate::output::{self, Output};
+use crate::policies::{ListedPolicies, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +48,8 @@ struct Report {
     is_supported: Option<bool>,
     definitions: Vec<Definition>,
     webhook: Webhook,
+    /// Those that are beyond a limit; `null` where you may not list all policies.
+    policies_not_judged: Option<Vec<NotJudged>>,
     /// The namespace of the permissions; `null` for all.
     namespace: Option<String>,
     permissions: Vec<Permission>,
@@ -81,13 +85,18 @@ async fn check(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Rep
     for crd in api::crds() {
         definitions.push(definition(cluster, &crd).await?);
     }
+    let policies = match PolicyApi::find(cluster).await? {
+        Some(api) => api.list(namespace).await,
+        None => ListedPolicies::default(),
+    };
     Ok(Report {
         context: cluster.context.clone(),
         server: cluster.server.clone(),
         version: cluster.version.clone(),
         is_supported: cluster.version.as_deref().and_then(is_supported),
         definitions,
-        webhook: Webhook::check(cluster, namespace).await?,
+        webhook: Webhook::check(cluster, &policies).await?,
+        policies_not_judged: policies.not_judged(),
         namespace: namespace.map(str::to_owned),
         permissions: permissions::ask(cluster, namespace).await?,
     })
@@ -167,6 +176,9 @@ fn table(report: &Report) -> String {
     }
     let webhook = format!("{}: {}", report.webhook.name, report.webhook.message);
     rows.push(vec!["Webhook".to_owned(), printable(&webhook).into_owned()]);
+    for line in limits::lines(report.policies_not_judged.as_deref().unwrap_or_default()) {
+        rows.push(vec!["Policies".to_owned(), printable(&line).into_owned()]);
+    }
     let place = match &report.namespace {
         Some(namespace) => format!("namespace {namespace}"),
         None => "all namespaces".to_owned(),

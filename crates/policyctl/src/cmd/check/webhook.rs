@@ -23,7 +23,8 @@ use time::OffsetDateTime;
 use super::permissions::may_create_pods;
 use crate::cluster::{Cluster, ErrorKind};
 use crate::cmd::webhook::{Authority, time};
-use crate::policies::{PolicyApi, PolicyName};
+use crate::limits::NotJudged;
+use crate::policies::{ListedPolicies, PolicyName};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +40,10 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) async fn check(cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) async fn check(
+        cluster: &Cluster,
+        policies: &ListedPolicies,
+    ) -> anyhow::Result<Self> {
         let name = WEBHOOK_CONFIGURATION.to_owned();
         let state = |is_installed, message: &str| Self {
             name: name.clone(),
@@ -67,7 +71,7 @@ impl Webhook {
             return Ok(state(Some(true), "the configuration lists no webhook"));
         };
         let (has_ca_bundle, ca_bundle) = ca_bundle(&webhook)?;
-        let (answers, answer) = answer(cluster, namespace, &webhook).await?;
+        let (answers, answer) = answer(cluster, policies, &webhook).await?;
         let message = format!("installed, {ca_bundle}, {answer}");
         let is_installed = Some(true);
         Ok(Self { name, is_installed, has_ca_bundle, answers, message })
@@ -89,11 +93,11 @@ fn ca_bundle(webhook: &ValidatingWebhook) -> anyhow::Result<(bool, String)> {
 /// `failurePolicy: Ignore` the API server does not report a webhook that it cannot call.
 async fn answer(
     cluster: &Cluster,
-    namespace: Option<&str>,
+    policies: &ListedPolicies,
     webhook: &ValidatingWebhook,
 ) -> anyhow::Result<(Option<bool>, String)> {
     let not_tested = |reason: String| Ok((None, format!("not tested: {reason}")));
-    let Some((namespace, policy)) = testable(cluster, namespace, webhook).await? else {
+    let Some((namespace, policy)) = testable(policies, webhook)? else {
         return not_tested("no policy denies or warns of a bare pod".to_owned());
     };
     if !may_create_pods(cluster, &namespace).await? {
@@ -117,32 +121,35 @@ async fn answer(
 }
 
 /// A namespace that the webhook judges, with a policy that denies or warns of [`pod`].
-async fn testable(
-    cluster: &Cluster,
-    namespace: Option<&str>,
+fn testable(
+    listed: &ListedPolicies,
     webhook: &ValidatingWebhook,
 ) -> anyhow::Result<Option<PolicyName>> {
-    let Some(api) = PolicyApi::find(cluster).await? else { return Ok(None) };
     let selector = webhook.namespace_selector.iter().flat_map(|s| s.match_expressions.iter());
     let excluded = selector.flatten().filter(|requirement| requirement.operator == "NotIn");
     let excluded = excluded.filter_map(|requirement| requirement.values.clone()).flatten();
     let excluded = ExcludedNamespaces::with(excluded);
     let view: PodView = serde_json::from_value(pod()).context("the pod for the test")?;
     let facts = PodFacts::of_pod(&view, "default");
-    for ((namespace, name), policy) in api.list(namespace).await.policies {
+    let not_judged = listed.not_judged().unwrap_or_default();
+    for ((namespace, name), policy) in &listed.policies {
         let Ok(rules) = policy.compiled() else { continue };
+        let is_this = |other: &NotJudged| (&other.namespace, &other.name).cmp(&(namespace, name));
+        if not_judged.binary_search_by(is_this).is_ok() {
+            continue;
+        }
         let named = NamedPolicy { name: name.as_str().into(), rules: Ok(Arc::new(rules)) };
         let creation = Creation {
             kind: ObjectKind::Pod,
-            namespace: &namespace,
+            namespace,
             user: "",
             facts: &facts.checked,
             is_before_limit_ranges: false,
         };
         let verdict = creation.admit(&named.into());
         let is_told = !verdict.is_allowed() || !verdict.warnings().is_empty();
-        if is_told && !excluded.contains(&namespace) {
-            return Ok(Some((namespace, name)));
+        if is_told && !excluded.contains(namespace) {
+            return Ok(Some((namespace.clone(), name.clone())));
         }
     }
     Ok(None)

@@ -1,0 +1,140 @@
+//! The policies of one namespace, and which of them are judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy_core::policy::{MAX_PER_NAMESPACE, PolicyAge};
+use policy_core::view::PolicyView;
+
+use super::{PolicyGauges, SharedState};
+use crate::policy_key::PolicyKey;
+use crate::queue::ReconcileQueue;
+
+/// The policies of a namespace. The oldest [`MAX_PER_NAMESPACE`] are judged, of those that are not
+/// being deleted.
+#[derive(Default)]
+pub(super) struct Namespace {
+    policies: BTreeMap<Arc<str>, Known>,
+    /// Those that are not being deleted.
+    by_age: BTreeSet<PolicyAge>,
+}
+
+pub(super) struct Known {
+    pub(super) policy: Arc<PolicyView>,
+    pub(super) state: SharedState,
+    pub(super) gauges: Option<PolicyGauges>,
+}
+
+impl Known {
+    /// Whether it is the same object, not one that was created later under the same name.
+    pub(super) fn is(&self, policy: &PolicyView) -> bool {
+        self.policy.metadata.uid == policy.metadata.uid
+    }
+
+    /// Whether a version of the object is older than the known one. Versions can be compared since
+    /// Kubernetes 1.35 (<https://github.com/kubernetes/enhancements/issues/5504>), and with etcd
+    /// always could.
+    pub(super) fn is_newer_than(&self, policy: &PolicyView) -> bool {
+        let version = |policy: &PolicyView| -> Option<u64> {
+            policy.metadata.resource_version.as_deref()?.parse().ok()
+        };
+        version(&self.policy).zip(version(policy)).is_some_and(|(known, other)| known > other)
+    }
+
+    /// Replaces the policy by another version, and adds it to the queue where it changed. A status
+    /// is no change, so that the operator's own writes cause no reconcile.
+    fn replace(&mut self, policy: PolicyView, key: &PolicyKey, queue: &ReconcileQueue) {
+        let (old, new) = (&self.policy.metadata, &policy.metadata);
+        if old.generation != new.generation || old.deletion_timestamp != new.deletion_timestamp {
+            queue.add_urgent(key);
+        } else if self.policy.finalizers != policy.finalizers {
+            queue.add_after(key, Duration::ZERO);
+        }
+        self.policy = Arc::new(policy);
+    }
+}
+
+impl Namespace {
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
+        self.policies.get_mut(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Known)> {
+        self.policies.iter()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// How many are not judged, because there are older ones.
+    pub(super) fn excess(&self) -> usize {
+        self.by_age.len().saturating_sub(MAX_PER_NAMESPACE)
+    }
+
+    /// The names of those that are judged.
+    pub(super) fn judged(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_age.iter().take(MAX_PER_NAMESPACE).map(PolicyAge::name)
+    }
+
+    /// Whether a policy is judged.
+    pub(super) fn is_judged(&self, policy: &PolicyView) -> bool {
+        self.comes_before(&PolicyAge::of(&policy.metadata), MAX_PER_NAMESPACE)
+    }
+
+    /// Whether that one is not after so many others.
+    fn comes_before(&self, age: &PolicyAge, number: usize) -> bool {
+        self.by_age.iter().nth(number - 1).is_none_or(|last| age <= last)
+    }
+
+    /// Adds or replaces a policy, and adds it to the queue where it changed. Returns the policies
+    /// that are judged from now on, or no longer.
+    pub(super) fn set(
+        &mut self,
+        policy: PolicyView,
+        key: &PolicyKey,
+        queue: &ReconcileQueue,
+    ) -> Vec<Arc<str>> {
+        let age = PolicyAge::of(&policy.metadata);
+        let is_deleted = policy.metadata.deletion_timestamp.is_some();
+        let mut changed = Vec::new();
+        let known = self.policies.get_mut(&key.name).filter(|known| known.is(&policy));
+        if let Some(known) = known {
+            known.replace(policy, key, queue);
+        } else {
+            changed.extend(self.remove(&key.name));
+            let (policy, state) = (Arc::new(policy), SharedState::default());
+            let known = Known { policy, state, gauges: None };
+            self.policies.insert(Arc::clone(&key.name), known);
+            queue.add_urgent(key);
+        }
+        changed.extend(if is_deleted { self.forget(&age) } else { self.count(age) });
+        changed
+    }
+
+    /// Removes a policy. Returns the one that is judged in its place.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Arc<str>> {
+        let removed = self.policies.remove(name)?;
+        self.forget(&PolicyAge::of(&removed.policy.metadata))
+    }
+
+    /// Counts a policy. Returns the one that is no longer judged for it.
+    fn count(&mut self, age: PolicyAge) -> Option<Arc<str>> {
+        let is_judged = self.comes_before(&age, MAX_PER_NAMESPACE);
+        if !self.by_age.insert(age) || !is_judged {
+            return None;
+        }
+        self.by_age.iter().nth(MAX_PER_NAMESPACE).map(|displaced| Arc::clone(displaced.name()))
+    }
+
+    /// Counts a policy no more. Returns the one that is judged in its place.
+    fn forget(&mut self, age: &PolicyAge) -> Option<Arc<str>> {
+        let was_judged = self.comes_before(age, MAX_PER_NAMESPACE);
+        if !self.by_age.remove(age) || !was_judged {
+            return None;
+        }
+        let next = self.by_age.iter().nth(MAX_PER_NAMESPACE - 1);
+        next.map(|next| Arc::clone(next.name()))
+    }
+}
