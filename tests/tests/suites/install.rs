@@ -109,7 +109,7 @@ fn the_account_of_the_operator_changes_nothing_of_a_policy_but_its_own_finalizer
         let file = testbed.folder().join("guarded.json");
         std::fs::write(&file, text).unwrap();
         let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server"];
-        let file = ["-f", file.to_str().unwrap()];
+        let file = ["--field-manager=policy-operator", "-f", file.to_str().unwrap()];
         testbed.kubectl_as(&kubeconfig, &[&apply[..], &file].concat()).unwrap()
     };
     // The API server needs a moment to serve a new admission policy.
@@ -122,22 +122,22 @@ fn the_account_of_the_operator_changes_nothing_of_a_policy_but_its_own_finalizer
     for (text, message) in [
         (other_spec, "the operator may not change the spec of a policy"),
         (
-            policy(r#", "labels": {"team": "a"}"#, ""),
+            policy(r#", "labels": {"team": "a"}"#, spec),
             "the operator may not change the metadata of a policy",
         ),
         (
-            policy(r#", "annotations": {"team": "a"}"#, ""),
+            policy(r#", "annotations": {"team": "a"}"#, spec),
             "the operator may not change the metadata of a policy",
         ),
         (
-            policy(r#", "finalizers": ["example.com/another"]"#, ""),
+            policy(r#", "finalizers": ["example.com/another"]"#, spec),
             "the operator may only add and remove its own finalizer",
         ),
     ] {
         let run = apply(&text);
         assert!(run.code == Some(1) && run.stderr.contains(message), "{text}: {run:?}");
     }
-    let own = policy(r#", "finalizers": ["devops.stochastic.io/cleanup"]"#, "");
+    let own = policy(r#", "finalizers": ["devops.stochastic.io/cleanup"]"#, spec);
     let run = apply(&own);
     assert_eq!(run.code, Some(0), "{run:?}");
     // Everybody else may do what RBAC allows.
