@@ -1,4 +1,4 @@
-//! Writes that are refused or fail.
+//! Writes that are refused, fail or take long.
 
 use super::*;
 
@@ -55,12 +55,13 @@ async fn a_verdict_whose_minute_is_taken_is_written_in_the_next() {
     assert_eq!(count("POST policyauditresults", &writes), 2, "{writes:?}");
 }
 
+/// Otherwise what changes during a slow write would be late by the time of that write.
 #[tokio::test(start_paused = true)]
-async fn a_finalizer_that_another_changed_meanwhile_is_tried_again_at_once() {
+async fn the_pause_after_a_status_counts_from_the_judgement() {
     let mut world = World::new();
-    world.change_policy(|policy| policy["metadata"]["finalizers"] = json!(["example.com/other"]));
-    // As the API server answers where the test of a JSON patch fails.
-    world.server.refuse(&[422]);
-    let writes = world.run(SECOND).await;
-    assert_eq!(writes, ["PATCH policy", "PATCH policy", "PATCH status", "POST events"]);
+    world.run(2 * MINUTE).await;
+    world.pod("web", "nginx", "Running", 0);
+    world.server.0.lock().delay = PACE / 4;
+    let outcome = world.reconciler.reconcile(&key()).await;
+    assert_eq!(outcome.pause, PACE * 3 / 4);
 }
