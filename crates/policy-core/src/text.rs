@@ -2,14 +2,19 @@
 
 use std::borrow::Cow;
 
-/// Text from a manifest or a file name, safe to show: characters that move the cursor, reorder or
-/// break the line, or are not allowed in XML are replaced.
+/// Whether a character is safe to show. One is not if it moves the cursor, reorders or breaks the
+/// line, or is not allowed in XML.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    let reorders =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !reorders && !matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Text from a manifest, a kubeconfig, a server or a file name, on one line and safe to show.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_unsafe = |c: char| {
-        let reorders = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() || reorders || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
-    };
+    let is_unsafe = |c: char| !is_printable(c);
     if text.contains(is_unsafe) { text.replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
 }
 
@@ -56,6 +61,14 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What a finding is about, and its name: a container, or the volume whose facts are named
+/// `volumes[NAME]`.
+#[must_use]
+pub fn container_or_volume(name: &str) -> (&'static str, &str) {
+    let volume = name.strip_prefix("volumes[").and_then(|rest| rest.strip_suffix(']'));
+    volume.map_or(("container", name), |volume| ("volume", volume))
+}
+
 /// `1 pod`, `2 pods`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
@@ -87,6 +100,13 @@ mod tests {
         assert_eq!(cut("ééééé", 5, 10), "ééééé");
         assert_eq!(cut("ééééé", 5, 9), "ééé…");
         assert_eq!(cut("", 4, 4), "");
+    }
+
+    #[test]
+    fn an_image_volume_is_no_container() {
+        assert_eq!(container_or_volume("web"), ("container", "web"));
+        assert_eq!(container_or_volume("containers[2]"), ("container", "containers[2]"));
+        assert_eq!(container_or_volume("volumes[models]"), ("volume", "models"));
     }
 
     #[test]

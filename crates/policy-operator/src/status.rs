@@ -6,7 +6,7 @@ use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
-use policy_core::text::truncated;
+use policy_core::text::{container_or_volume, truncated};
 use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::judgement::{Judged, Judgement};
@@ -123,7 +123,10 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
 fn violation(listed: &ListedFinding) -> String {
     let ListedFinding { pod, container, message, .. } = listed;
     match container {
-        Some(container) => format!("pod/{pod}: {message} (container {container})"),
+        Some(name) => {
+            let (what, name) = container_or_volume(name);
+            format!("pod/{pod}: {message} ({what} {name})")
+        }
         None => format!("pod/{pod}: {message}"),
     }
 }

@@ -108,7 +108,7 @@ impl Cli {
         };
         result
             .unwrap_or_else(|error| {
-                output::error(format_args!("{error:#}"));
+                output::failure(&error);
                 Exit::of(&error)
             })
             .into()

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use policy_core::report::Coverage;
 use policy_core::text::printable;
@@ -80,7 +80,7 @@ impl Console {
         }
     }
 
-    /// A remark on standard error.
+    /// A remark on standard error, in one line.
     pub(crate) fn note(self, text: impl Display) {
         if !self.quiet {
             to_stderr(text);
@@ -164,8 +164,7 @@ pub(crate) fn report(
 /// Prints to standard error what could not be read, since people may not look into JSON or YAML.
 pub(crate) fn not_read(coverage: &Coverage) {
     for failed in &coverage.failed {
-        let (source, reason) = (printable(&failed.source), printable(&failed.reason));
-        error(format_args!("{source}: {reason}"));
+        error(format_args!("{}: {}", failed.source, failed.reason));
     }
 }
 
@@ -178,7 +177,8 @@ pub(crate) fn value(
     stream(|out| match format {
         Output::Json => report::json(value, out),
         Output::Yaml => report::yaml(value, out),
-        _ => Ok(out.write_all(table().as_bytes())?),
+        // The lines are ours, their content may not be.
+        _ => Ok(table().lines().try_for_each(|line| writeln!(out, "{}", printable(line)))?),
     })
 }
 
@@ -192,14 +192,16 @@ pub(crate) fn objects(objects: &[impl Serialize], format: Output) -> anyhow::Res
     result(&documents?.join("---\n"))
 }
 
-/// Lines of cells, each column as wide as its longest cell.
+/// Lines of cells, each column as wide as its longest cell. A cell is one line whatever its text.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| printable(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let width = width(column);
             format!("{cell:<width$}")
@@ -210,11 +212,18 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// What is wrong with the input, a line for each problem.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {}", .found.join("; "))]
+struct Problems {
+    what: String,
+    found: Vec<String>,
+}
+
 /// What is wrong with the input, as one error.
 pub(crate) fn problems(what: &str, found: &[impl ToString]) -> anyhow::Error {
-    let lines: Vec<String> =
-        found.iter().map(|problem| printable(&problem.to_string()).into_owned()).collect();
-    anyhow!("{what}:\n  {}", lines.join("\n  "))
+    let found = found.iter().map(ToString::to_string).collect();
+    Problems { what: what.to_owned(), found }.into()
 }
 
 /// Prints the reason for the exit code.
@@ -222,16 +231,27 @@ pub(crate) fn reason(text: impl Display) {
     to_stderr(text);
 }
 
-/// Prints an error; control characters are replaced.
+/// Prints an error.
 pub(crate) fn error(text: impl Display) {
     to_stderr(format_args!("error: {text}"));
 }
 
-fn to_stderr(text: impl Display) {
-    for line in text.to_string().lines() {
-        // A closed standard error is ignored: there is no other stream for messages.
-        let _ = writeln!(io::stderr(), "{}", printable(line));
+/// Prints the error of a command.
+pub(crate) fn failure(failure: &anyhow::Error) {
+    match failure.downcast_ref::<Problems>() {
+        Some(Problems { what, found }) => {
+            error(format_args!("{what}:"));
+            found.iter().for_each(|problem| to_stderr(format_args!("  {problem}")));
+        }
+        None => error(format_args!("{failure:#}")),
     }
+}
+
+/// Prints one line, whatever the text: names of a kubeconfig, a file or a server can hold line
+/// breaks and control sequences.
+fn to_stderr(text: impl Display) {
+    // A closed standard error is ignored: there is no other stream for messages.
+    let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
 }
 
 /// A value as YAML that `kubectl` reads.

@@ -275,6 +275,30 @@ fn check_shows_version_webhook_and_permissions() {
 }
 
 #[test]
+fn a_terminal_does_not_obey_the_name_of_a_context() {
+    let testbed = shared();
+    let config = std::fs::read_to_string(testbed.kubeconfig()).unwrap();
+    let mut config: Value = serde_saphyr::from_str(&config).unwrap();
+    let name = "red\u{1b}[31m\nerror: forged";
+    config["contexts"][0]["name"] = name.into();
+    config["current-context"] = name.into();
+    let kubeconfig = testbed.kubeconfig().with_file_name("hostile.kubeconfig");
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let shown = "red\u{fffd}[31m\u{fffd}error: forged";
+    for (arguments, line) in [
+        (&["check"][..], format!("Context     {shown}\n")),
+        (&["multi-cluster", "list-contexts"], format!("*        {shown}  ")),
+        (&["multi-cluster", "analyze", "--per-cluster"], format!("\ncluster {shown}\n")),
+    ] {
+        let run = cli::run(&kubeconfig, arguments, "");
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert!(run.stdout.contains(&line), "{line} in {run:?}");
+        let all = run.stdout + &run.stderr;
+        assert!(!all.contains('\u{1b}') && !all.contains("\nerror: forged"), "{all}");
+    }
+}
+
+#[test]
 fn check_of_a_namespace_allows_what_kubectl_allows() {
     let testbed = shared();
     let namespace = testbed.namespace("checked").unwrap();

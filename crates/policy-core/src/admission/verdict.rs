@@ -10,7 +10,7 @@ use super::{FAIL_OPEN, RECORDED};
 use crate::checks::CheckId;
 use crate::policy::MAX_PER_NAMESPACE;
 use crate::severity::Severity;
-use crate::text::excerpt;
+use crate::text::{container_or_volume, excerpt};
 
 /// The message of a denial, which kubectl prints.
 const MESSAGE: Lines = Lines { lines: 10, bytes: 2048 };
@@ -184,7 +184,10 @@ impl AdmissionVerdict {
     fn named(&self, finding: &NamedFinding) -> String {
         let policy = self.policy(&finding.policy);
         match &finding.container {
-            Some(name) => format!("{policy}: container {}: {}", excerpt(name), finding.text),
+            Some(name) => {
+                let (what, name) = container_or_volume(name);
+                format!("{policy}: {what} {}: {}", excerpt(name), finding.text)
+            }
             None => format!("{policy}: {}", finding.text),
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn decode(
         let names = path.iter().filter(|segment| matches!(segment, Segment::Map { .. }));
         let names: Vec<String> = names.map(Segment::to_string).collect();
         let path = if names.is_empty() { ROOT.to_owned() } else { names.join(".") };
-        mistakes.push(InvalidField { path, problem: wrong_type(&error) });
+        mistakes.push(InvalidField { path, problem: wrong_type(&error, names.last()) });
         if !remove(&mut object, &names) {
             break None;
         }
@@ -127,9 +127,12 @@ fn unknown_field(path: String, name: &str, known: &[&str]) -> InvalidField {
     InvalidField { path, problem: format!("unknown field{}", hint.unwrap_or_default()) }
 }
 
-fn wrong_type(error: &serde_json::Error) -> String {
+fn wrong_type(error: &serde_json::Error, field: Option<&String>) -> String {
     let text = error.to_string();
     if text.starts_with("invalid type: boolean") && text.contains("string") {
+        if field.is_some_and(|field| field == "mode") {
+            return format!("{text}; a bare off is a boolean in YAML, write disabled");
+        }
         return format!("{text}; bare words such as off and yes are booleans in YAML, quote them");
     }
     let (found, expected) = text.rsplit_once("expected ").unwrap_or((&text, ""));

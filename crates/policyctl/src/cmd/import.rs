@@ -112,9 +112,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         if !kept_fields.is_empty() {
             let fields = kept_fields.join(", ");
             output::reason(format_args!(
-                "{place}: {namespace}/{name} in the cluster also has {}, which the file does not \
-                 have; it stays",
-                printable(&fields)
+                "{place}: {namespace}/{name} in the cluster also has {fields}, which the file does \
+                 not have; it stays"
             ));
         }
     }
@@ -124,10 +123,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 fn table(rows: &[Row]) -> String {
     let row = |Row { namespace, name, place, outcome, .. }: &Row| {
         let place = match outcome {
-            Outcome::NotApplied => format!("  ({})", printable(place)),
+            Outcome::NotApplied => format!("  ({place})"),
             _ => String::new(),
         };
-        format!("{:<11}  {namespace}/{name}{place}\n", outcome.as_str())
+        let line = format!("{:<11}  {namespace}/{name}{place}", outcome.as_str());
+        printable(&line).into_owned() + "\n"
     };
     rows.iter().map(row).collect()
 }

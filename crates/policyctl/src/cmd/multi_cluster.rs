@@ -9,7 +9,6 @@ use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::report::{
     AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
 };
-use policy_core::text::printable;
 use serde::Serialize;
 
 use crate::cluster::namespaced::Listed;
@@ -137,11 +136,8 @@ fn table(rows: &[Row]) -> String {
     }
     for row in rows {
         let current = if row.is_current { "*" } else { "" };
-        let mut line: Vec<String> = [current, &row.name, &row.cluster, &row.server]
-            .map(|text| printable(text).into_owned())
-            .to_vec();
+        let mut line = [current, &row.name, &row.cluster, &row.server].map(str::to_owned).to_vec();
         if let Some(Probe { is_reachable, message }) = &row.probe {
-            let message = printable(message);
             line.push(if *is_reachable {
                 format!("yes: {message}")
             } else {
@@ -205,9 +201,8 @@ fn analyze(args: &AnalyzeArgs, global: &Global) -> anyhow::Result<Exit> {
     if form != Output::Table {
         for cluster in &report.clusters {
             for failed in &cluster.coverage.failed {
-                let (source, reason) = (printable(&failed.source), printable(&failed.reason));
-                let context = printable(&cluster.context);
-                output::error(format_args!("{context}: {source}: {reason}"));
+                let (source, reason) = (&failed.source, &failed.reason);
+                output::error(format_args!("{}: {source}: {reason}", cluster.context));
             }
         }
     }

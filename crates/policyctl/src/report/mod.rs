@@ -3,6 +3,7 @@
 
 mod admission;
 mod explanation;
+mod json;
 mod junit;
 mod layout;
 mod policies;
@@ -18,6 +19,7 @@ use anyhow::Context as _;
 use policy_core::report::{AdmissionReport, Explanation, Preview, Report};
 use serde::Serialize;
 
+pub(crate) use json::json;
 pub(crate) use layout::TableStyle;
 pub(crate) use policies::{PolicyReports, write as write_policies};
 pub(crate) use table::write_clusters;
@@ -74,11 +76,6 @@ impl Tabular for Preview {
     fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
         preview::write(self, style, out)
     }
-}
-
-pub(crate) fn json(value: &impl Serialize, mut out: &mut dyn io::Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut out, value).context("cannot write the report as JSON")?;
-    Ok(writeln!(out)?)
 }
 
 pub(crate) fn yaml(value: &impl Serialize, mut out: &mut dyn io::Write) -> anyhow::Result<()> {

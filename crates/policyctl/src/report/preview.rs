@@ -7,7 +7,7 @@ use policy_core::report::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
     DeniedWorkload, PolicyPreview, Preview, WorkloadChange,
 };
-use policy_core::text::{counted, printable};
+use policy_core::text::{container_or_volume, counted, printable};
 
 use super::layout::{Cell, Column, Table, TableStyle, severity_style};
 use super::table::{summary_columns, summary_row};
@@ -122,8 +122,9 @@ impl Table<'_> {
             let ChangedFindings { check, severity, workload, container, pods } = row;
             let severity =
                 self.style.paint(format_args!("{severity:<8}"), severity_style(*severity));
+            let container = container.as_deref().map(container_or_volume);
             let container =
-                container.as_ref().map(|name| format!(", container {name}")).unwrap_or_default();
+                container.map(|(what, name)| format!(", {what} {name}")).unwrap_or_default();
             let name = format!("{workload}{container}, {}", counted(*pods, "pod"));
             self.wrapped_printable(&format!("  {sign} {severity} {check:<17}  "), &name)?;
         }

@@ -74,7 +74,15 @@ fn corpus(namespace: &str) -> Vec<Value> {
                     other["restartPolicy"] = json!("Always");
                     pod["initContainers"] = json!([other]);
                 }
-                _ => {}
+                // The feature is off by default before Kubernetes 1.35.
+                _ if e2e::selected_release().as_deref() == Some("1.34") => {}
+                _ => {
+                    let image = json!({ "reference": other["image"] });
+                    pod["volumes"] = json!([
+                        { "name": "models", "image": image },
+                        { "name": "scratch", "emptyDir": {} },
+                    ]);
+                }
             }
             corpus.push(object(kind, namespace, number, pod));
         }

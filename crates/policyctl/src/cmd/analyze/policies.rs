@@ -70,7 +70,7 @@ async fn judged(
             }
             Err(invalid) => {
                 exit = exit.max(Exit::Error);
-                output::error(output::problems(&policy.is_invalid(), &invalid));
+                output::failure(&output::problems(&policy.is_invalid(), &invalid));
             }
         }
     }

@@ -6,7 +6,6 @@ mod webhook;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use policy_core::api;
-use policy_core::text::printable;
 use serde::Serialize;
 
 use self::permissions::Permission;
@@ -175,9 +174,9 @@ fn table(report: &Report) -> String {
         rows.push(vec!["Definition".to_owned(), format!("{}: {state}", definition.name)]);
     }
     let webhook = format!("{}: {}", report.webhook.name, report.webhook.message);
-    rows.push(vec!["Webhook".to_owned(), printable(&webhook).into_owned()]);
+    rows.push(vec!["Webhook".to_owned(), webhook]);
     for line in limits::lines(report.policies_not_judged.as_deref().unwrap_or_default()) {
-        rows.push(vec!["Policies".to_owned(), printable(&line).into_owned()]);
+        rows.push(vec!["Policies".to_owned(), line]);
     }
     let place = match &report.namespace {
         Some(namespace) => format!("namespace {namespace}"),

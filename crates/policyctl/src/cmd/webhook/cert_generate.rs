@@ -78,7 +78,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let all = all.collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "\nNames  {all}\nUntil  {}", super::time(issued.not_after)?);
     output::result(&text)?;
-    global.console().note(next_steps(&args.output_dir, &args.service.service_name, namespace));
+    let steps = next_steps(&args.output_dir, &args.service.service_name, namespace);
+    steps.lines().for_each(|line| global.console().note(line));
     Ok(Exit::Fine)
 }
 
