@@ -9,14 +9,19 @@ pub(crate) struct Capped<T> {
     most: usize,
     order: fn(&T, &T) -> Ordering,
     kept: Vec<T>,
+    /// Long lists that were merged: copying them into one would hold both at once.
+    merged: Vec<Vec<T>>,
     cut: u64,
     /// Whether the first `most` members are those of all so far, but for those after them.
     is_full: bool,
 }
 
+/// A shorter list is copied when it is merged.
+const SHORT: usize = 1024;
+
 impl<T> Capped<T> {
     pub(crate) fn new(most: usize, order: fn(&T, &T) -> Ordering) -> Self {
-        Self { most, order, kept: Vec::new(), cut: 0, is_full: false }
+        Self { most, order, kept: Vec::new(), merged: Vec::new(), cut: 0, is_full: false }
     }
 
     /// Adds members.
@@ -39,14 +44,30 @@ impl<T> Capped<T> {
         }
     }
 
+    /// Counts members that were dropped before they came here.
+    pub(crate) fn cut_more(&mut self, number: u64) {
+        self.cut += number;
+    }
+
     /// Adds the members of a list with the same order and maximum.
     pub(crate) fn merge(&mut self, other: Self) {
-        self.cut += other.cut;
-        self.extend(other.kept);
+        let Self { mut kept, merged, cut, .. } = other;
+        self.cut += cut;
+        self.merged.extend(merged);
+        if kept.len() < SHORT {
+            self.extend(kept);
+        } else {
+            kept.shrink_to_fit();
+            self.merged.push(kept);
+        }
+        let merged: usize = self.merged.iter().map(Vec::len).sum();
+        if self.kept.len() + merged > self.most + self.most / 2 {
+            self.cut();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.cut == 0
+        self.kept.is_empty() && self.merged.is_empty() && self.cut == 0
     }
 
     /// The members, sorted, and how many were dropped.
@@ -56,7 +77,11 @@ impl<T> Capped<T> {
     }
 
     fn cut(&mut self) {
-        self.kept.sort_by(self.order);
+        let merged = std::mem::take(&mut self.merged);
+        self.kept.reserve_exact(merged.iter().map(Vec::len).sum());
+        self.kept.extend(merged.into_iter().flatten());
+        // Takes no memory, and members that are equal by the order are the same.
+        self.kept.sort_unstable_by(self.order);
         self.cut += self.kept.len().saturating_sub(self.most) as u64;
         self.kept.truncate(self.most);
         self.is_full = self.kept.len() == self.most;
@@ -97,6 +122,15 @@ mod tests {
         assert!(capped.kept.capacity() <= 256, "{}", capped.kept.capacity());
         let (kept, cut) = capped.finish();
         assert_eq!((kept[0], kept[99], cut), (0, 99, 99_900));
+        let mut merged = Capped::new(5_000, u64::cmp);
+        for start in 0..4_u64 {
+            let mut part = Capped::new(5_000, u64::cmp);
+            part.extend((0..2_000).map(|number| number * 4 + start));
+            merged.merge(part);
+        }
+        merged.push(9_000);
+        let (kept, cut) = merged.finish();
+        assert!(kept.into_iter().eq(0..5_000) && cut == 3_001, "long lists are merged");
         let mut none = Capped::new(0, u64::cmp);
         none.push(1);
         assert_eq!(none.finish(), (vec![], 1));

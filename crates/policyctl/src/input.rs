@@ -15,6 +15,8 @@ use walkdir::WalkDir;
 
 /// The name of standard input in results.
 const STDIN: &str = "stdin";
+/// How many bytes of small files are held at a time.
+const BATCH: u64 = 64 << 20;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// A file to read, or standard input.
@@ -25,6 +27,8 @@ pub(crate) struct Input {
     /// Whether the user named it, rather than a folder or a pattern.
     pub(crate) is_explicit: bool,
     path: Option<PathBuf>,
+    /// In bytes; `None` where it is not known before it is read.
+    size: Option<u64>,
 }
 
 /// Something that could not be read.
@@ -89,11 +93,29 @@ impl Inputs {
         self.kustomizations.add_to(coverage);
     }
 
+    /// The inputs in groups whose texts are held at the same time. One that is larger is alone in
+    /// its group, and so is one of unknown size, such as a pipe.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &[Input]> {
+        let mut rest = self.found.as_slice();
+        std::iter::from_fn(move || {
+            let mut size = 0_u64;
+            let fits = |input: &&Input| {
+                size = size.saturating_add(input.size.unwrap_or(u64::MAX));
+                size <= BATCH
+            };
+            let number = rest.iter().take_while(fits).count().max(1);
+            let (batch, after) = rest.split_at_checked(number)?;
+            rest = after;
+            Some(batch)
+        })
+    }
+
     fn argument(&mut self, argument: &str) {
         let path = Path::new(argument);
         if argument == "-" {
             if self.seen.insert(PathBuf::from("-")) {
-                self.found.push(Input { name: STDIN.into(), is_explicit: true, path: None });
+                let name = STDIN.into();
+                self.found.push(Input { name, is_explicit: true, path: None, size: None });
             }
             return;
         }
@@ -214,7 +236,9 @@ impl Inputs {
     fn file(&mut self, path: &Path, is_explicit: bool) {
         if self.seen.insert(identity(path)) {
             let name = display_name(path).into();
-            self.found.push(Input { name, is_explicit, path: Some(path.to_owned()) });
+            let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file);
+            let size = metadata.map(|metadata| metadata.len());
+            self.found.push(Input { name, is_explicit, path: Some(path.to_owned()), size });
         }
     }
 

@@ -241,7 +241,9 @@ pub(crate) fn failure(failure: &anyhow::Error) {
     match failure.downcast_ref::<Problems>() {
         Some(Problems { what, found }) => {
             error(format_args!("{what}:"));
-            found.iter().for_each(|problem| to_stderr(format_args!("  {problem}")));
+            for problem in found {
+                to_stderr(format_args!("  {problem}"));
+            }
         }
         None => error(format_args!("{failure:#}")),
     }

@@ -167,7 +167,7 @@ pub(crate) fn read_files(
     cluster: &Cluster,
     failure: &str,
 ) -> anyhow::Result<FilePolicies> {
-    let (mut read, mut problems, mut skipped) = (FilePolicies::new(), Vec::new(), 0);
+    let (mut read, mut problems, mut skipped) = (FilePolicies::new(), Vec::new(), 0_u64);
     let inputs = Inputs::find(arguments);
     problems.extend(inputs.problems());
     for input in &inputs.found {

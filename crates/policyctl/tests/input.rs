@@ -181,19 +181,27 @@ fn links_and_pipes_are_followed_refused_or_named() {
 #[test]
 fn names_cannot_pass_for_output_of_the_program() {
     let hostile = "apiVersion: \"\\e[2Jx\\n::error::hi\"\n";
-    let folder = folder(&[("a.yaml", hostile.as_bytes()), ("e\u{1b}[31mvil\n.yaml", b"- a\n")]);
+    let empty = "apiVersion: v1\nkind: Pod\nmetadata: {name: \"x\\n::error::hi\\tx\\r\\x9b31m\"}\nspec: {}\n";
+    let folder = folder(&[
+        ("a.yaml", hostile.as_bytes()),
+        ("b.yaml", empty.as_bytes()),
+        ("e\u{1b}[31mvil\n.yaml", b"- a\n"),
+    ]);
     let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {}\nspec: {\"\\e[2J\\n::error::x\": 1}\n";
     fs::write(folder.path().join("policy"), policy).unwrap();
     for arguments in [
         &["-f", ".", "-o", "json"] as &[&str],
         &["-f", "."],
+        &["-f", ".", "-o", "junit"],
+        &["-f", ".", "-o", "sarif"],
         &["-f", ".", "--policy", "policy"],
         &["-f", "gone\u{1b}[2J\n::error::y", "-o", "yaml"],
     ] {
         let output = analyze(folder.path(), arguments, b"");
         let stderr = String::from_utf8(output.stderr).unwrap();
         let all = stderr + &String::from_utf8(output.stdout).unwrap();
-        assert!(!all.contains('\u{1b}') && !all.contains("\n::error"), "{arguments:?}: {all}");
+        assert!(!all.contains(['\u{1b}', '\u{9b}', '\t', '\r']), "{arguments:?}: {all}");
+        assert!(!all.contains("\n::error"), "{arguments:?}: {all}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! Containers without requests or a memory limit.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use super::{Check, CheckMeta};
 use crate::api::EnforcementMode;
 use crate::evaluate::FindingSink;
-use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap};
+use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap, ResourceGaps};
 
 pub(super) struct MissingResources;
 
@@ -37,6 +38,18 @@ static META: CheckMeta = CheckMeta {
     severity_override: |severities| severities.missing_resources,
 };
 
+/// The text for each combination of gaps. Most containers of an input lack the same, and share it.
+static TEXTS: LazyLock<Vec<(ResourceGaps, String)>> =
+    LazyLock::new(|| ResourceGaps::all().map(|gaps| (gaps, text(gaps))).collect());
+
+fn text(gaps: ResourceGaps) -> String {
+    let names = gaps.lacking().map(|(gap, name)| match gap {
+        ResourceGap::Invalid => format!("invalid {name}"),
+        ResourceGap::None | ResourceGap::Missing => name.to_owned(),
+    });
+    format!("{} ({})", META.text, names.collect::<Vec<_>>().join(", "))
+}
+
 impl Check for MissingResources {
     fn meta(&self) -> &'static CheckMeta {
         &META
@@ -54,11 +67,10 @@ impl Check for MissingResources {
 
     fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> Cow<'static, str> {
         let gaps = container.map(|container| container.missing_resources).unwrap_or_default();
-        let names = gaps.lacking().map(|(gap, name)| match gap {
-            ResourceGap::Invalid => format!("invalid {name}"),
-            ResourceGap::None | ResourceGap::Missing => name.to_owned(),
-        });
-        format!("{} ({})", META.text, names.collect::<Vec<_>>().join(", ")).into()
+        match TEXTS.iter().find(|(of, _)| *of == gaps) {
+            Some((_, text)) => text.as_str().into(),
+            None => META.text.into(),
+        }
     }
 
     fn found_fields<'a>(&self, container: &'a ContainerFacts) -> Vec<&'a str> {

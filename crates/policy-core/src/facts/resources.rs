@@ -42,6 +42,17 @@ impl ResourceGaps {
         }
     }
 
+    /// Every combination.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        const EACH: [ResourceGap; 3] =
+            [ResourceGap::None, ResourceGap::Invalid, ResourceGap::Missing];
+        EACH.into_iter().flat_map(|cpu_request| {
+            EACH.into_iter().flat_map(move |memory_request| {
+                EACH.map(|memory_limit| Self { cpu_request, memory_request, memory_limit })
+            })
+        })
+    }
+
     /// The lacking ones, each with the name that messages use.
     pub fn lacking(self) -> impl Iterator<Item = (ResourceGap, &'static str)> {
         [

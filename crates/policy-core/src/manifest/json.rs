@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
 use super::parse::ParseError;
-use crate::view::{LOCATED, MAX_ITEMS};
+use crate::view::LOCATED;
 
 /// A well-formed JSON text.
 pub(super) struct JsonText<'a> {
@@ -134,26 +134,9 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    fn members(self) -> Result<Vec<Self>, Error> {
-        let mut members = Vec::new();
-        let mut count = 0;
-        let mut take = |member| {
-            count += 1;
-            if count <= MAX_ITEMS {
-                members.push(member);
-            }
-        };
-        let each = EachMember { list: self, take: &mut take };
-        serde_json::Deserializer::from_str(self.text).deserialize_seq(each)?;
-        if count > MAX_ITEMS {
-            return Err(Error::custom(format_args!("list of more than {MAX_ITEMS} members")));
-        }
-        Ok(members)
-    }
-
-    /// The keys and values of an object; where names are given, only these, each once.
-    fn entries(self, names: Option<&[&str]>) -> Result<Vec<(Self, Self)>, Error> {
-        serde_json::Deserializer::from_str(self.text).deserialize_map(Entries { of: self, names })
+    /// The keys and values of an object that have one of the names, each once.
+    fn fields(self, names: &[&str]) -> Result<Vec<(Self, Self)>, Error> {
+        serde_json::Deserializer::from_str(self.text).deserialize_map(Fields { of: self, names })
     }
 }
 
@@ -184,12 +167,12 @@ impl<'a> Visitor<'a> for EachMember<'a, '_> {
     }
 }
 
-struct Entries<'a, 'n> {
+struct Fields<'a, 'n> {
     of: JsonValue<'a>,
-    names: Option<&'n [&'n str]>,
+    names: &'n [&'n str],
 }
 
-impl<'a> Visitor<'a> for Entries<'a, '_> {
+impl<'a> Visitor<'a> for Fields<'a, '_> {
     type Value = Vec<(JsonValue<'a>, JsonValue<'a>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,21 +180,72 @@ impl<'a> Visitor<'a> for Entries<'a, '_> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries: Self::Value = Vec::new();
+        let mut fields: Self::Value = Vec::new();
         while let Some((key, value)) = map.next_entry()? {
             let (key, value) = (self.of.part(key), self.of.part(value));
-            if let Some(names) = self.names {
-                let name = key.key();
-                if !names.contains(&&*name) {
-                    continue;
-                }
-                entries.retain(|(earlier, _)| earlier.key() != name);
-            } else if entries.len() == MAX_ITEMS {
-                return Err(A::Error::custom(format_args!("object of more than {MAX_ITEMS} keys")));
+            let name = key.key();
+            if self.names.contains(&&*name) {
+                fields.retain(|(earlier, _)| earlier.key() != name);
+                fields.push((key, value));
             }
-            entries.push((key, value));
         }
-        Ok(entries)
+        Ok(fields)
+    }
+}
+
+/// Passes the members of a list or object on, each as a [`JsonValue`] and one at a time.
+struct EachPart<'a, V> {
+    of: JsonValue<'a>,
+    visitor: V,
+}
+
+impl<'a, V: Visitor<'a>> Visitor<'a> for EachPart<'a, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, parts: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_seq(Parts { of: self.of, parts })
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, parts: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(Parts { of: self.of, parts })
+    }
+}
+
+struct Parts<'a, A> {
+    of: JsonValue<'a>,
+    parts: A,
+}
+
+impl<'a, A: SeqAccess<'a>> SeqAccess<'a> for Parts<'a, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<T: DeserializeSeed<'a>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, A::Error> {
+        let Some(raw) = self.parts.next_element()? else { return Ok(None) };
+        seed.deserialize(self.of.part(raw)).map(Some).map_err(A::Error::custom)
+    }
+}
+
+impl<'a, A: MapAccess<'a>> MapAccess<'a> for Parts<'a, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let Some(raw) = self.parts.next_key()? else { return Ok(None) };
+        seed.deserialize(self.of.part(raw)).map(Some).map_err(A::Error::custom)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
+        let raw = self.parts.next_value()?;
+        seed.deserialize(self.of.part(raw)).map_err(A::Error::custom)
     }
 }
 
@@ -230,7 +264,8 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.located(self.starts_with("{", "an object").and_then(|()| {
-            visitor.visit_map(MapDeserializer::new(self.entries(None)?.into_iter()))
+            let visitor = EachPart { of: self, visitor };
+            serde_json::Deserializer::from_str(self.text).deserialize_map(visitor)
         }))
     }
 
@@ -241,16 +276,15 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         self.located(self.starts_with("{", "an object").and_then(|()| {
-            visitor.visit_map(MapDeserializer::new(self.entries(Some(names))?.into_iter()))
+            visitor.visit_map(MapDeserializer::new(self.fields(names)?.into_iter()))
         }))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.located(
-            self.starts_with("[", "a list").and_then(|()| {
-                visitor.visit_seq(SeqDeserializer::new(self.members()?.into_iter()))
-            }),
-        )
+        self.located(self.starts_with("[", "a list").and_then(|()| {
+            let visitor = EachPart { of: self, visitor };
+            serde_json::Deserializer::from_str(self.text).deserialize_seq(visitor)
+        }))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -15,11 +15,17 @@ use crate::view::Located;
 /// Most problems that are kept of a document.
 const MAX_PROBLEMS: usize = 100;
 
-/// The keys of a value, read so that repeated keys and `<<` are keys like any other.
+/// What is odd about the keys of a value.
+pub(super) type KeyProblems = Keys<false>;
+/// The same, and the line of each key.
+pub(super) type KeyLines = Keys<true>;
+
+/// The keys of a value, read so that repeated keys and `<<` are keys like any other. `ALL` keeps the
+/// keys of every depth, otherwise a value that is read has those of its top level.
 #[derive(Default)]
-pub(super) struct Keys {
+pub(super) struct Keys<const ALL: bool> {
     /// Each key with its line and the keys below it; those of all members of a list.
-    keys: BTreeMap<String, (u32, Keys)>,
+    keys: BTreeMap<String, (u32, Self)>,
     /// What is odd about them, and about those below.
     pub(super) problems: Vec<KeyProblem>,
 }
@@ -38,7 +44,7 @@ impl KeyProblem {
     }
 }
 
-impl Keys {
+impl<const ALL: bool> Keys<ALL> {
     /// The line of a field by its path, such as `spec.weights.pending`, or of the deepest part of
     /// the path that exists.
     pub(super) fn line(&self, path: &str) -> Option<u32> {
@@ -58,13 +64,13 @@ impl Keys {
     }
 }
 
-impl<'de> Deserialize<'de> for Keys {
+impl<'de, const ALL: bool> Deserialize<'de> for Keys<ALL> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Self::default())
     }
 }
 
-impl<'de> Visitor<'de> for Keys {
+impl<'de, const ALL: bool> Visitor<'de> for Keys<ALL> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +104,9 @@ impl<'de> Visitor<'de> for Keys {
                     }
                 }
                 continue;
+            }
+            if !ALL {
+                below.keys.clear();
             }
             replaced.remove(&key);
             let is_new = merged.remove(&key) || !self.keys.contains_key(&key);
@@ -159,7 +168,7 @@ mod tests {
     use super::*;
 
     fn notes(text: &str) -> Vec<(u32, String)> {
-        let found = parse_every_key::<Keys>(text.as_bytes()).unwrap().unwrap();
+        let found = parse_every_key::<KeyProblems>(text.as_bytes()).unwrap().unwrap();
         let notes = found.problems.into_iter().map(KeyProblem::note);
         notes.map(|note| (note.line, note.message)).collect()
     }

@@ -26,22 +26,28 @@ pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
     Some((header.object_type()?, first_line))
 }
 
-/// A member of a List: the number of lines before it, and its text with a space for the `-`.
-pub(super) struct Member {
-    pub(super) lines_before: u32,
-    pub(super) text: Vec<u8>,
+/// Passes each member of a List in block style to `take`: the number of lines before it, and its
+/// text with a space for the `-`. Returns whether there was any.
+pub(super) fn for_each_member(bytes: &[u8], take: &mut dyn FnMut(u32, &[u8])) -> bool {
+    members(bytes, take).is_some()
 }
 
-/// The members of a List in block style; `None` where there are none.
-pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member>> {
+/// Whether [`for_each_member`] finds each member of a List: no item stands where its fields do.
+pub(super) fn has_all_members(bytes: &[u8]) -> bool {
+    members(bytes, &mut |_, _| {}) == Some(true)
+}
+
+fn members(bytes: &[u8], take: &mut dyn FnMut(u32, &[u8])) -> Option<bool> {
     let column = content(bytes).next().map(|(_, line)| indentation(line))?;
     let mut lines = (0..).zip(bytes.split_inclusive(|byte| *byte == b'\n'));
     lines.find(|(_, line)| {
         indentation(line) == column
             && line[column..].strip_prefix(b"items:").is_some_and(is_comment)
     })?;
-    let mut members: Vec<Member> = Vec::new();
+    // One member at a time: a List can be as large as a file.
+    let (mut text, mut lines_before) = (Vec::new(), 0);
     let mut dash = None;
+    let (mut has_ended, mut is_plain) = (false, true);
     for (number, line) in lines {
         let indentation = indentation(line);
         let is_item = is_item(&line[indentation..]);
@@ -50,17 +56,26 @@ pub(super) fn members(bytes: &[u8]) -> Option<Vec<Member>> {
             None if !is_item || indentation < column => return None,
             found => *dash.insert(found.unwrap_or(indentation)),
         };
-        if indentation == dash && is_item {
-            let mut text = line.to_vec();
+        if has_ended {
+            is_plain &= indentation != dash || !is_item;
+        } else if indentation == dash && is_item {
+            if !text.is_empty() {
+                take(lines_before, &text);
+            }
+            text.clear();
+            lines_before = number;
+            text.extend_from_slice(line);
             text[dash] = b' ';
-            members.push(Member { lines_before: number, text });
         } else if indentation > dash || is_comment(line) {
-            members.last_mut()?.text.extend_from_slice(line);
+            text.extend_from_slice(line);
         } else {
-            break;
+            has_ended = true;
         }
     }
-    Some(members).filter(|members| !members.is_empty())
+    if !text.is_empty() {
+        take(lines_before, &text);
+    }
+    dash.map(|_| is_plain)
 }
 
 /// The lines, counted from 1, that are neither blank, comments, directives nor markers.
@@ -107,12 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn an_item_after_the_end_of_the_list_is_noticed() {
+        assert!(has_all_members(b"items:\n- a: 1\n- b: 2\nkind: List\nmetadata: {}\n"));
+        assert!(!has_all_members(b"items:\n- a: \"x\ny\"\n- b: 2\n"));
+        assert!(!has_all_members(b"items: []\n"));
+    }
+
+    #[test]
     fn the_members_of_a_list_are_cut_where_they_start() {
         let cut = |text: &str| {
-            members(text.as_bytes()).map(|members| {
-                let cut = members.into_iter();
-                cut.map(|m| (m.lines_before, String::from_utf8(m.text).unwrap())).collect()
-            })
+            let mut members: Vec<(u32, String)> = Vec::new();
+            let found = for_each_member(text.as_bytes(), &mut |before, text| {
+                members.push((before, String::from_utf8(text.to_vec()).unwrap()));
+            });
+            found.then_some(members)
         };
         let text = "kind: List\nitems:\n# first\n- a: 1\n# in it\n  b:\n  - c\n-\n  d: |\n    - e\nx: y\n- z\n";
         let expected: Vec<(u32, String)> = vec![

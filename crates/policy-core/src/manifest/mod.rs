@@ -3,9 +3,11 @@
 
 mod decode;
 mod encoding;
+mod expansion;
 mod json;
 mod keys;
 mod kustomize;
+mod large;
 mod lines;
 mod object_type;
 mod ownership;
@@ -25,7 +27,6 @@ pub use split::{Document, documents};
 
 use crate::facts::PodFacts;
 use crate::view::ObjectView;
-use object_type::UNTYPED;
 use reader::{Reader, Wanted};
 
 /// What a document holds.
@@ -39,16 +40,62 @@ pub struct DocumentContent {
     pub failures: Vec<Failure>,
     /// Where the reading may differ from what the author expects.
     pub notes: Vec<Note>,
+    /// What is counted and not listed.
+    pub cut: CutContent,
 }
+
+/// How much of a document is counted and not listed. A List can hold millions of small objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutContent {
+    /// Objects of other kinds.
+    pub skipped: u64,
+    /// Failures of texts that have the form of an object.
+    pub failures: u64,
+    /// Failures of other texts.
+    pub no_manifests: u64,
+    /// Remarks.
+    pub notes: u64,
+}
+
+/// How many skipped objects, failures and notes of a document are listed at most.
+const MAX_LISTED: usize = 10_000;
 
 impl DocumentContent {
     /// Counts what is no manifest as skipped, for files that were found in a folder: not every
     /// YAML file is a manifest.
     pub fn skip_what_is_no_manifest(&mut self) {
-        for failure in self.failures.extract_if(.., |failure| !failure.is_manifest) {
-            let (line, kind) = (failure.line, UNTYPED.to_owned());
-            self.skipped.push(SkippedObject { line, kind, looks_like_a_workload: false });
-        }
+        let listed = self.failures.len();
+        self.failures.retain(|failure| failure.is_manifest);
+        let no_manifests = (listed - self.failures.len()) as u64;
+        self.cut.skipped += no_manifests + std::mem::take(&mut self.cut.no_manifests);
+    }
+
+    /// The number of objects of other kinds, with those that are not listed.
+    #[must_use]
+    pub fn skipped_objects(&self) -> u64 {
+        self.skipped.len() as u64 + self.cut.skipped
+    }
+
+    fn skip(&mut self, object: SkippedObject) {
+        push(&mut self.skipped, object, &mut self.cut.skipped);
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let Self { cut: CutContent { failures, no_manifests, .. }, .. } = self;
+        let cut = if failure.is_manifest { failures } else { no_manifests };
+        push(&mut self.failures, failure, cut);
+    }
+
+    fn note(&mut self, note: Note) {
+        push(&mut self.notes, note, &mut self.cut.notes);
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, member: T, cut: &mut u64) {
+    if list.len() < MAX_LISTED {
+        list.push(member);
+    } else {
+        *cut += 1;
     }
 }
 

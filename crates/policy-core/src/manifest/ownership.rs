@@ -1,6 +1,7 @@
 //! Counts each pod of an input once: the output of `kubectl get all -o json` has a Deployment, its
 //! current and earlier `ReplicaSets`, and its pods.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::ManifestObject;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ObjectId {
     namespace: Arc<str>,
-    kind: Arc<str>,
+    kind: Cow<'static, str>,
     name: Box<str>,
 }
 
@@ -40,7 +41,7 @@ impl Controlled {
         let owners = object.metadata.owner_references.as_ref()?;
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
         let kind = match ObjectKind::of(&owner.api_version, &owner.kind) {
-            Some(kind) => kind.as_str().into(),
+            Some(kind) => Cow::Borrowed(kind.as_str()),
             None => format!("{} {}", owner.api_version, owner.kind).into(),
         };
         let created = object.metadata.creation_timestamp.as_ref();

@@ -6,6 +6,8 @@ use serde_saphyr::{
     DuplicateKeyPolicy, Error, MergeKeyPolicy, MessageFormatter as _, Options, UserMessageFormatter,
 };
 
+use super::expansion::{self, MAX_HELD};
+
 /// The deepest nesting of a document; the parser's own default. Each level costs stack: 64 of them
 /// fit into the 2 MiB of a thread also without optimisation.
 const MAX_DEPTH: usize = 64;
@@ -13,6 +15,9 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 16_000_000;
 /// The longest key. YAML allows 1024 characters, JSON any number.
 const MAX_KEY: usize = 65_536;
+/// The largest document that is read with more tolerance, which takes memory for each key and
+/// value at once. An object that an API server stores is smaller: etcd accepts 1.5 MiB.
+pub(super) const MAX_TOLERANT: usize = 2 << 20;
 /// How many times the size of a document its aliases may expand to.
 const MAX_EXPANSION: usize = 4;
 /// A smaller document is treated as one of this size.
@@ -32,6 +37,11 @@ pub(super) struct ParseError {
 }
 
 impl ParseError {
+    /// A text that is not parsed to its end.
+    fn unreadable(line: u32, reason: String) -> Self {
+        Self { line, reason, is_mismatch: false, is_duplicate_key: false }
+    }
+
     /// A value of another type than the wanted one.
     pub(super) fn mismatch(line: u32, reason: String) -> Self {
         Self { line, reason, is_mismatch: true, is_duplicate_key: false }
@@ -46,12 +56,21 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, Pars
 /// Reads a document whose keys may be repeated: the last value counts. Takes more memory, since
 /// each mapping is collected before it is read.
 pub(super) fn parse_last_wins<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    tolerable(bytes)?;
     parse_with(bytes, DuplicateKeyPolicy::LastWins, MergeKeyPolicy::Merge)
 }
 
 /// Reads a document in which repeated keys and `<<` are keys like any other.
 pub(super) fn parse_every_key<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ParseError> {
+    tolerable(bytes)?;
     parse_with(bytes, DuplicateKeyPolicy::PassThrough, MergeKeyPolicy::AsOrdinary)
+}
+
+fn tolerable(bytes: &[u8]) -> Result<(), ParseError> {
+    match bytes.len() {
+        ..=MAX_TOLERANT => Ok(()),
+        _ => Err(ParseError::unreadable(1, format!("is larger than {} MiB", MAX_TOLERANT >> 20))),
+    }
 }
 
 fn parse_with<T: DeserializeOwned>(
@@ -60,6 +79,11 @@ fn parse_with<T: DeserializeOwned>(
     merge_keys: MergeKeyPolicy,
 ) -> Result<Option<T>, ParseError> {
     let text = text(bytes)?;
+    if merge_keys == MergeKeyPolicy::Merge
+        && let Some(line) = expansion::excess(text)
+    {
+        return Err(ParseError::unreadable(line, too_much_held()));
+    }
     let mut options = options(text.len());
     (options.duplicate_keys, options.merge_keys) = (duplicate_keys, merge_keys);
     Ok(serde_saphyr::from_str_with_options(text, options)?)
@@ -84,12 +108,8 @@ impl From<Error> for ParseError {
 
 fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> ParseError {
     let lines = memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count();
-    ParseError {
-        line: u32::try_from(lines + 1).unwrap_or(u32::MAX),
-        reason: "is not UTF-8 text".to_owned(),
-        is_mismatch: false,
-        is_duplicate_key: false,
-    }
+    let line = u32::try_from(lines + 1).unwrap_or(u32::MAX);
+    ParseError::unreadable(line, "is not UTF-8 text".to_owned())
 }
 
 /// Time and memory stay in proportion to the size of the text, aliases included.
@@ -165,6 +185,14 @@ fn reason(error: &Error) -> String {
 /// The reason for a value that is no mapping where one is wanted.
 pub(super) const NOT_AN_OBJECT: &str = "expected an object";
 const TOO_MANY_ALIASES: &str = "its aliases expand to far more than its text";
+
+fn too_much_held() -> String {
+    let most = MAX_HELD >> 20;
+    format!(
+        "its anchors, aliases and merge keys (`<<`) take more than {most} MiB of memory up to \
+         here; write their values out, or split the document"
+    )
+}
 
 fn too_deep() -> String {
     format!("is nested deeper than {MAX_DEPTH} levels")

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::decode::{as_stored, decode};
 use super::json::JsonValue;
-use super::keys::Keys;
+use super::keys::KeyLines;
 use super::object_type::ObjectType;
 use super::parse::{ParseError, parse_every_key, parse_last_wins};
 use super::reader::{Reader, Wanted};
@@ -20,7 +20,7 @@ pub struct PolicyFile {
     /// The valid policies, in their order; those of Lists included.
     pub policies: Vec<DecodedPolicy>,
     /// How many objects of other kinds there are, readable or not.
-    pub others: usize,
+    pub others: u64,
     /// Every mistake of the other policies, at the line of its field, and what could not be read.
     pub failures: Vec<Failure>,
 }
@@ -45,7 +45,7 @@ impl PolicyFile {
         let mut file = Self::default();
         for document in documents(bytes) {
             let content = Reader::new("", Wanted::Policies(&mut file.policies)).read(&document);
-            file.others += content.skipped.len();
+            file.others += content.skipped_objects();
             file.failures.extend(content.failures);
         }
         file
@@ -129,7 +129,7 @@ impl Reader<'_> {
         self.fail(ParseError::mismatch(line, reason), false);
     }
 
-    fn policy(&mut self, line: u32, object: Value, keys: Keys) {
+    fn policy(&mut self, line: u32, object: Value, keys: KeyLines) {
         let object = as_stored(object);
         let at = |path: &str| keys.line(path).unwrap_or(line);
         let api_version = object["apiVersion"].as_str();
@@ -223,7 +223,8 @@ mod tests {
             ("defaultProbe: {}", "spec.defaultProbe: missing field `tcpPort`"),
             ("defaultResources: {cpuLimit: [1]}", "expected a quantity"),
             ("defaultResources: {cpuLimit: 1.5}", "expected a quantity"),
-            ("admission: {mode: off}", "quote them"),
+            ("admission: {mode: off}", "write disabled"),
+            ("enforcementMode: off", "quote them"),
         ] {
             let found = with(spec);
             assert_eq!(found.len(), 1, "{spec}: {found:?}");
@@ -320,7 +321,7 @@ mod tests {
     }
 
     /// `line: name` of each policy, then the number of other objects, and the failures.
-    fn found(text: &str) -> (Vec<String>, usize, Vec<String>) {
+    fn found(text: &str) -> (Vec<String>, u64, Vec<String>) {
         let file = PolicyFile::read(text.as_bytes());
         let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
         let policies = file.policies.iter();

@@ -5,17 +5,20 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{JsonText, JsonValue};
-use super::keys::{KeyProblem, Keys};
+use super::keys::{KeyProblem, KeyProblems};
+use super::large::{MAX_AT_ONCE, too_large_for_notes};
 use super::object_type::{Header, ObjectType};
 use super::ownership::Controlled;
-use super::parse::{NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins};
+use super::parse::{
+    MAX_TOLERANT, NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins,
+};
 use super::repair::repaired;
 use super::split::file_line;
 use super::{
     DecodedPolicy, Document, DocumentContent, Failure, ManifestObject, Note, SkippedObject, lines,
 };
 use crate::facts::{PodFacts, all_containers, pod_spec};
-use crate::view::{Located, MAX_ITEMS, ObjectView, items};
+use crate::view::{Located, MAX_CONTAINERS, ObjectView, SpecView};
 use crate::workload::ObjectKind;
 
 /// Deepest nesting of Lists in Lists.
@@ -91,10 +94,13 @@ impl<'a> Reader<'a> {
             Ok(object) => self.workload(kind, &object, line),
             Err(error) => return self.fail(error, true),
         }
+        if value.text().len() > MAX_TOLERANT {
+            return self.note([too_large_for_notes(value.line())]);
+        }
         // Most objects repeat no key; finding that out is cheaper without line numbers.
-        let quick = serde_json::from_str::<Keys>(value.text());
+        let quick = serde_json::from_str::<KeyProblems>(value.text());
         if quick.is_ok_and(|found| !found.problems.is_empty())
-            && let Ok(found) = value.read::<Keys>()
+            && let Ok(found) = value.read::<KeyProblems>()
         {
             self.note(found.problems.into_iter().map(KeyProblem::note));
         }
@@ -105,25 +111,28 @@ impl<'a> Reader<'a> {
             return self.fail(too_many_lists(items.line()), true);
         }
         let member_type = list.member();
-        let mut count = 0;
-        let read = items.for_each_member(&mut |member| {
-            count += 1;
-            if count <= MAX_ITEMS {
-                self.json(member, member_type.as_ref(), nesting + 1);
-            }
-        });
-        if let Err(error) = read {
+        let mut take = |member: JsonValue<'_>| self.json(member, member_type.as_ref(), nesting + 1);
+        if let Err(error) = items.for_each_member(&mut take) {
             self.fail(error, true);
-        } else if count > MAX_ITEMS {
-            let reason = format!("list of more than {MAX_ITEMS} members");
-            self.fail(ParseError::mismatch(items.line(), reason), true);
         }
     }
 
-    fn yaml(&mut self, bytes: &[u8], list_type: Option<&ObjectType>, nesting: usize) {
+    pub(super) fn yaml(&mut self, bytes: &[u8], list_type: Option<&ObjectType>, nesting: usize) {
         if matches!(self.wanted, Wanted::Policies(_)) {
             return self.yaml_policies(bytes, list_type, nesting);
         }
+        if bytes.len() > MAX_AT_ONCE {
+            return self.yaml_of_large(bytes, list_type, nesting);
+        }
+        self.yaml_at_once(bytes, list_type, nesting);
+    }
+
+    pub(super) fn yaml_at_once(
+        &mut self,
+        bytes: &[u8],
+        list_type: Option<&ObjectType>,
+        nesting: usize,
+    ) {
         match parse::<Located<ObjectView>>(bytes) {
             Ok(Some(root)) => self.yaml_object(bytes, &root, list_type, None),
             Ok(None) if nesting > 0 => self.object(&ObjectView::default(), self.file_line(1), None),
@@ -147,7 +156,11 @@ impl<'a> Reader<'a> {
         if self.taken == taken || !(repeated.is_some() || has_merge()) {
             return;
         }
-        let found = parse_every_key::<Keys>(bytes).ok().flatten().unwrap_or_default().problems;
+        if bytes.len() > MAX_TOLERANT {
+            return self.note([too_large_for_notes(root.line)]);
+        }
+        let found = parse_every_key::<KeyProblems>(bytes).ok().flatten();
+        let found = found.unwrap_or_default().problems;
         if let Some(error) = repeated.filter(|_| found.is_empty()) {
             self.note([Note { line: error.line, message: error.reason }]);
         }
@@ -202,11 +215,11 @@ impl<'a> Reader<'a> {
             return self.fail(too_many_lists(error.line), true);
         }
         let outer = self.first_line;
-        if let Some(members) = lines::members(bytes) {
-            for member in members {
-                self.first_line = outer.saturating_add(member.lines_before);
-                self.yaml(&member.text, member_type.as_ref(), nesting + 1);
-            }
+        let mut take = |lines_before, text: &[u8]| {
+            self.first_line = outer.saturating_add(lines_before);
+            self.yaml(text, member_type.as_ref(), nesting + 1);
+        };
+        if lines::for_each_member(bytes, &mut take) {
             self.first_line = outer;
             return;
         }
@@ -215,7 +228,7 @@ impl<'a> Reader<'a> {
         let Ok(Some(Members { items })) = parse_last_wins::<Members>(bytes) else {
             return self.fail(error, true);
         };
-        for item in items {
+        for item in items.unwrap_or_default() {
             let line = self.file_line(item.line);
             let outer = self.only_line.replace(line);
             let text = item.value.to_string();
@@ -250,7 +263,7 @@ impl<'a> Reader<'a> {
             Ok(_) => self.skip(line, object_type),
             Err(reason) => {
                 let is_manifest = !object_type.kind.is_empty();
-                self.content.failures.push(Failure { line, reason, is_manifest });
+                self.content.fail(Failure { line, reason, is_manifest });
             }
         }
         None
@@ -260,10 +273,18 @@ impl<'a> Reader<'a> {
         let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let reason = format!("{kind} {name} has no containers").replace("  ", " ");
-            self.content.failures.push(Failure { line, reason, is_manifest: true });
+            self.content.fail(Failure { line, reason, is_manifest: true });
             return;
         };
-        let containers = pod_spec(kind, &object.spec).into_iter().flat_map(all_containers);
+        let spec = pod_spec(kind, &object.spec);
+        if spec.is_some_and(SpecView::has_joined_containers) {
+            let message = format!(
+                "has a list of more than {MAX_CONTAINERS} containers or image volumes; the last of \
+                 them are judged together"
+            );
+            self.content.note(Note { line, message });
+        }
+        let containers = spec.into_iter().flat_map(all_containers);
         let container_lines =
             containers.map(|(_, _, container)| self.file_line(container.line)).collect();
         self.taken += 1;
@@ -278,17 +299,18 @@ impl<'a> Reader<'a> {
         let looks_like_a_workload = object_type.classify() == Ok(None)
             && workloads.any(|kind| kind.as_str().eq_ignore_ascii_case(&object_type.kind));
         let kind = object_type.to_string();
-        self.content.skipped.push(SkippedObject { line, kind, looks_like_a_workload });
+        self.content.skip(SkippedObject { line, kind, looks_like_a_workload });
     }
 
     pub(super) fn fail(&mut self, error: ParseError, is_manifest: bool) {
         let line = self.file_line(error.line);
-        self.content.failures.push(Failure { line, reason: error.reason, is_manifest });
+        self.content.fail(Failure { line, reason: error.reason, is_manifest });
     }
 
     fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
         for Note { line, message } in notes {
-            self.content.notes.push(Note { line: self.file_line(line), message });
+            let line = self.file_line(line);
+            self.content.note(Note { line, message });
         }
     }
 
@@ -340,6 +362,5 @@ struct JsonHeader<'a> {
 
 #[derive(Deserialize)]
 struct Members {
-    #[serde(deserialize_with = "items")]
-    items: Vec<Located<Value>>,
+    items: Option<Vec<Located<Value>>>,
 }

@@ -4,10 +4,10 @@
 
 use granit_parser::{ErrorKind, Scanner, StrInput, TokenType};
 
+use super::parse::MAX_TOLERANT;
+
 /// The most repairs of a text; each one scans the text again.
 const MAX_REPAIRS: usize = 64;
-/// The largest text to repair; an object that an API server stores is smaller.
-const MAX_SIZE: usize = 2 << 20;
 /// Deeper than any mapping is indented.
 const INDENTATION: usize = 160;
 
@@ -15,7 +15,7 @@ const INDENTATION: usize = 160;
 /// refused for another reason.
 pub(super) fn repaired(bytes: &[u8]) -> Option<String> {
     let mut text =
-        std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_SIZE)?.to_owned();
+        std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_TOLERANT)?.to_owned();
     for _ in 0..MAX_REPAIRS {
         match refusal(&text) {
             Scan::Accepted => return Some(text).filter(|text| text.as_bytes() != bytes),

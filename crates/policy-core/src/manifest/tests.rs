@@ -1,3 +1,5 @@
+mod limits;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -301,47 +303,9 @@ fn only_what_claims_to_be_an_object_is_a_manifest() {
         assert_eq!(content.failures.len(), 1, "{text}");
         assert_eq!(content.failures[0].is_manifest, is_manifest, "{text}");
         content.skip_what_is_no_manifest();
-        let count = (content.failures.len(), content.skipped.len());
+        let count = (content.failures.len(), content.skipped_objects());
         assert_eq!(count, if is_manifest { (1, 0) } else { (0, 1) });
     }
-}
-
-#[test]
-fn bombs_are_refused_in_no_time() {
-    let mut laughs = String::from("a0: &a0 lol\n");
-    for i in 1..12 {
-        let refs = vec![format!("*a{}", i - 1); 10].join(", ");
-        writeln!(laughs, "a{i}: &a{i} [{refs}]").unwrap();
-    }
-    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(65_536), "*a,".repeat(8000));
-    let mut block = String::new();
-    for depth in 0..5000 {
-        writeln!(block, "{}a:", " ".repeat(depth)).unwrap();
-    }
-    for (what, text) in [
-        ("billion laughs", laughs),
-        ("long scalar", long),
-        ("brackets", "[".repeat(100_000)),
-        ("braces", "{\"a\":".repeat(100_000)),
-        ("blocks", block),
-        ("dashes", "- ".repeat(100_000)),
-        ("items", "{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":[".repeat(1000)),
-        ("self", "a: &a [*a]\n".to_owned()),
-        ("members", format!("apiVersion: v1\nkind: List\nitems: [{}]", "{},".repeat(500_001))),
-    ] {
-        let result = read(&text);
-        assert_eq!(result.len(), 1, "{what}: {:?}", result.first());
-        assert!(result[0].starts_with("! "), "{what}: {result:?}");
-        assert!(result[0].len() < 200, "{what}: {result:?}");
-    }
-}
-
-#[test]
-fn containers_beyond_what_a_cluster_stores_are_dropped() {
-    let text = |members| format!("apiVersion: v1\nkind: Pod\nspec: {{containers: [{members}]}}");
-    let [whole, cut] = [16_384, 65_537].map(|number| read(&text("{},".repeat(number))));
-    assert!(whole[0].starts_with("Pod "));
-    assert!(whole == cut, "the excess is dropped, and the pod is kept");
 }
 
 proptest! {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::finding::SharedTexts;
 use super::{
-    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, SCHEMA_VERSION, Source,
-    Summary,
+    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, ReportedObject,
+    SCHEMA_VERSION, Source, Summary,
 };
 use crate::capped::Capped;
 use crate::evaluate::evaluate;
@@ -20,6 +21,11 @@ use crate::score::Tally;
 /// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
 
+/// How many namespaces a report lists at most, by name; all are counted.
+const MAX_NAMESPACES: usize = 50_000;
+/// How many objects wait for their controller at most. One takes some 500 bytes.
+const MAX_CONTROLLED: usize = 250_000;
+
 /// A report that is being collected. What was assessed apart can be merged in any order.
 #[derive(Debug)]
 pub struct Assessment<'a> {
@@ -29,12 +35,17 @@ pub struct Assessment<'a> {
     /// Whether findings are listed, or only counted.
     lists_findings: bool,
     namespaces: BTreeMap<Arc<str>, Tally>,
+    /// The pods of the namespaces that are not listed.
+    other_namespaces: Tally,
     findings: Capped<ReportFinding>,
+    texts: SharedTexts,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
     objects: InputObjects,
     /// Objects that another one controls, which may be among those of the input.
     controlled: Vec<ControlledObject>,
+    /// Whether a note says that no more of them wait.
+    is_controlled_full: bool,
 }
 
 /// An object that is evaluated once it is known that nothing else stands for its pods.
@@ -72,10 +83,13 @@ impl<'a> Assessment<'a> {
             now,
             lists_findings: true,
             namespaces: BTreeMap::new(),
-            findings: Capped::new(MAX_FINDINGS, |a, b| sort_key(a).cmp(&sort_key(b))),
+            other_namespaces: Tally::default(),
+            findings: Capped::new(MAX_FINDINGS, ReportFinding::order),
+            texts: SharedTexts::default(),
             coverage: CoverageCounter::default(),
             objects: InputObjects::default(),
             controlled: Vec::new(),
+            is_controlled_full: false,
         }
     }
 
@@ -94,47 +108,74 @@ impl<'a> Assessment<'a> {
         let evaluation = evaluate(&pod.checked, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
+        if self.namespaces.len() > 2 * MAX_NAMESPACES {
+            self.list_fewer_namespaces();
+        }
         if evaluation.findings.is_empty() || !self.lists_findings {
             return;
         }
-        let name: Arc<str> = (&*pod.name).into();
+        let workload = self.texts.workload(&pod.workload);
+        let is_own = *workload.name == *pod.name;
+        let object = Arc::new(ReportedObject {
+            namespace: self.texts.get(&pod.namespace),
+            kind: pod.kind.as_str(),
+            name: if is_own { Arc::clone(&workload.name) } else { (&*pod.name).into() },
+            workload,
+            file: location.map(|location| Arc::clone(location.file)),
+            document: location.map(|location| location.document),
+            line: location.map(|location| location.line),
+        });
         self.findings.extend(evaluation.findings.iter().map(|finding| {
-            let container_line = |location: ManifestLocation<'_>| {
-                let index = finding.container?;
-                location.container_lines.get(index).copied()
-            };
+            let lines = location.map(|location| location.container_lines).unwrap_or_default();
+            let line = finding.container.and_then(|index| lines.get(index).copied());
+            let container = finding.container(&pod.checked);
             ReportFinding {
                 check: finding.check,
                 severity: finding.severity,
-                namespace: Arc::clone(&pod.namespace),
-                kind: pod.kind.as_str(),
-                name: Arc::clone(&name),
-                workload: pod.workload.clone(),
-                container: finding
-                    .container(&pod.checked)
-                    .map(|container| (&*container.name).into()),
-                message: finding.report_message(&pod.checked, self.policy),
+                object: Arc::clone(&object),
+                container: container.map(|container| self.texts.get(&container.name)),
+                message: self.texts.get(&finding.report_message(&pod.checked, self.policy)),
                 count: finding.count,
-                file: location.map(|location| Arc::clone(location.file)),
-                document: location.map(|location| location.document),
-                line: location.map(|location| container_line(location).unwrap_or(location.line)),
-                object_line: location.map(|location| location.line),
+                line: line.or(object.line),
             }
         }));
+    }
+
+    /// Keeps the first namespaces by name. One that is dropped can never be among the first of all
+    /// again, so those that a report lists are complete.
+    fn list_fewer_namespaces(&mut self) {
+        while self.namespaces.len() > MAX_NAMESPACES
+            && let Some((_, tally)) = self.namespaces.pop_last()
+        {
+            self.other_namespaces.merge(&tally);
+        }
     }
 
     /// Evaluates what a document of a file holds.
     pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
         for object in &content.objects {
-            self.objects.add(object);
-            if object.controlled.is_some() {
-                let (object, file) = (object.clone(), Arc::clone(file));
-                self.controlled.push(ControlledObject { object, file, document: number });
-            } else {
-                self.object(object, file, number);
-            }
+            self.manifest_object(file, number, object.clone());
         }
         self.coverage.other_objects(file, content);
+    }
+
+    /// Evaluates a pod or workload of a document.
+    pub fn manifest_object(&mut self, file: &Arc<str>, document: u32, object: ManifestObject) {
+        self.objects.add(&object);
+        if object.controlled.is_none() {
+            self.object(&object, file, document);
+        } else if self.controlled.len() < MAX_CONTROLLED {
+            self.controlled.push(ControlledObject { object, file: Arc::clone(file), document });
+        } else {
+            if !std::mem::replace(&mut self.is_controlled_full, true) {
+                let message = format!(
+                    "more than {MAX_CONTROLLED} objects have a controller; others count as well, \
+                     also where it is in the input"
+                );
+                self.coverage.note(file, Some(object.line), message);
+            }
+            self.object(&object, file, document);
+        }
     }
 
     fn object(&mut self, object: &ManifestObject, file: &Arc<str>, document: u32) {
@@ -158,6 +199,8 @@ impl<'a> Assessment<'a> {
         for (namespace, tally) in other.namespaces {
             self.namespaces.entry(namespace).or_default().merge(&tally);
         }
+        self.other_namespaces.merge(&other.other_namespaces);
+        self.list_fewer_namespaces();
         self.findings.merge(other.findings);
         self.coverage.merge(other.coverage);
         self.objects.merge(other.objects);
@@ -168,6 +211,14 @@ impl<'a> Assessment<'a> {
     #[must_use]
     pub fn finish(mut self, source: Source, policy_name: String) -> Report {
         self.evaluate_controlled();
+        self.list_fewer_namespaces();
+        let total = self.total();
+        if self.other_namespaces.pods() > 0 {
+            let message = format!(
+                "more than {MAX_NAMESPACES} namespaces; the pods of the others are only in the summary"
+            );
+            self.coverage.note(&"and".into(), None, message);
+        }
         let Self { policy, namespaces, findings, coverage, .. } = self;
         let (findings, findings_cut) = findings.finish();
         let coverage = coverage.finish();
@@ -175,7 +226,7 @@ impl<'a> Assessment<'a> {
             schema_version: SCHEMA_VERSION,
             source,
             policy: policy_name,
-            summary: Summary::of(&total(&namespaces), policy).unless(coverage.is_unread()),
+            summary: Summary::of(&total, policy).unless(coverage.is_unread()),
             namespaces: namespaces
                 .into_iter()
                 .map(|(namespace, tally)| NamespaceSummary {
@@ -189,13 +240,20 @@ impl<'a> Assessment<'a> {
         }
     }
 
+    fn total(&self) -> Tally {
+        let mut total = self.other_namespaces;
+        self.namespaces.values().for_each(|tally| total.merge(tally));
+        total
+    }
+
     /// What other reports are made of.
     pub(super) fn finish_parts(mut self) -> Assessed<'a> {
         self.evaluate_controlled();
+        let tally = self.total();
         let (findings, findings_cut) = self.findings.finish();
         Assessed {
             policy: self.policy,
-            tally: total(&self.namespaces),
+            tally,
             findings,
             findings_cut,
             coverage: self.coverage.finish(),
@@ -211,22 +269,4 @@ pub(super) struct Assessed<'a> {
     pub(super) findings: Vec<ReportFinding>,
     pub(super) findings_cut: u64,
     pub(super) coverage: Coverage,
-}
-
-fn total(namespaces: &BTreeMap<Arc<str>, Tally>) -> Tally {
-    let mut total = Tally::default();
-    for tally in namespaces.values() {
-        total.merge(tally);
-    }
-    total
-}
-
-/// Orders all findings that differ in anything that a report shows, so that a report is the same
-/// bytes whatever the order of the work.
-fn sort_key(finding: &ReportFinding) -> impl Ord {
-    (
-        (&finding.namespace, finding.kind, &finding.name, &finding.file),
-        (finding.document, finding.object_line, finding.check, finding.line),
-        (&finding.container, finding.count, &finding.message, &finding.workload.name),
-    )
 }

@@ -122,7 +122,9 @@ impl CoverageCounter {
 
     /// Counts what a document holds except its pods and pod templates.
     pub fn other_objects(&mut self, file: &Arc<str>, content: &DocumentContent) {
-        self.counted.other_kinds += content.skipped.len() as u64;
+        self.counted.other_kinds += content.skipped_objects();
+        self.notes.cut_more(content.cut.notes);
+        self.failed.cut_more(content.cut.failures + content.cut.no_manifests);
         for skipped in content.skipped.iter().filter(|skipped| skipped.looks_like_a_workload) {
             let message = format!("skipped {}, though it is named like a workload", skipped.kind);
             self.note(file, Some(skipped.line), message);

@@ -6,11 +6,11 @@ mod assessment;
 mod clusters;
 mod coverage;
 mod explanation;
+mod finding;
 mod preview;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub use assessment::{Assessment, ManifestLocation};
 pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use explanation::{Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare};
+pub use finding::{ReportFinding, ReportedObject};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
     DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview, WorkloadChange,
@@ -33,7 +34,6 @@ use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 use crate::severity::Severity;
-use crate::workload::Workload;
 
 /// The version of the JSON output; it changes when a field is removed or changes its meaning.
 pub const SCHEMA_VERSION: &str = "1";
@@ -134,42 +134,6 @@ pub struct NamespaceSummary {
     /// The numbers.
     #[serde(flatten)]
     pub summary: Summary,
-}
-
-/// One check on one container, or on a pod as a whole.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct ReportFinding {
-    /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
-    /// How severe the finding is under the policy.
-    pub severity: Severity,
-    /// The namespace of the object.
-    pub namespace: Arc<str>,
-    /// The kind of the object that was read.
-    pub kind: &'static str,
-    /// The name of the object that was read.
-    pub name: Arc<str>,
-    /// What is to be changed: the pod's controller, else the object itself.
-    pub workload: Workload,
-    /// The container; `null` where the finding is about the pod.
-    pub container: Option<Box<str>>,
-    /// What was found.
-    pub message: Cow<'static, str>,
-    /// What the check's weight is multiplied by.
-    pub count: u32,
-    /// The file; `null` where the pod came from a cluster.
-    pub file: Option<Arc<str>>,
-    /// The position of the document in its file, from 1; `null` where there is no file.
-    pub document: Option<u32>,
-    /// The line of the container, or of the object where the finding is about the pod, from 1;
-    /// `null` where there is no file.
-    pub line: Option<u32>,
-    /// The line of the object.
-    #[serde(skip)]
-    pub object_line: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::quantity::ParsedQuantity;
 
-/// A request or limit, as the API server would store it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A request or limit, as the API server would store it. Ordered: the less, the worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Amount {
     /// The key is absent.
     #[default]

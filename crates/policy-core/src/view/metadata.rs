@@ -9,17 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::lenient::{bounded, nullable};
+use super::lenient::{for_each, nullable};
 use super::text::Text;
 
 /// The label of a `ReplicaSet` and its pods with the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// More owners than any real object has. The excess is dropped while decoding.
-const MAX_OWNERS: usize = 10_000;
-
 /// Decodes the metadata that facts, watches and preconditions need. Of labels only
-/// [`POD_TEMPLATE_HASH`] is kept.
+/// [`POD_TEMPLATE_HASH`] is kept, and of owners only the controller.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<ObjectMeta, D::Error> {
@@ -41,7 +38,7 @@ struct SlimMetadata {
     creation_timestamp: Option<Time>,
     #[serde(deserialize_with = "time")]
     deletion_timestamp: Option<Time>,
-    #[serde(deserialize_with = "owners")]
+    #[serde(deserialize_with = "controller")]
     owner_references: Option<Vec<OwnerReference>>,
     #[serde(deserialize_with = "template_hash")]
     labels: Option<BTreeMap<String, String>>,
@@ -62,11 +59,17 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Ok(Text::deserialize(deserializer)?.0.parse().ok().map(Time))
 }
 
-fn owners<'de, D: Deserializer<'de>>(
+/// The owner with `controller: true`, wherever it is in the list. The API server accepts one at
+/// most, and any number of other owners.
+fn controller<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<OwnerReference>>, D::Error> {
-    let owners = bounded::<_, _, MAX_OWNERS>(deserializer)?;
-    Ok(Some(owners).filter(|owners: &Vec<_>| !owners.is_empty()))
+    let mut controller = None;
+    for_each(deserializer, |owner: OwnerReference| {
+        controller = Some(owner).filter(|owner| owner.controller == Some(true));
+        controller.is_none()
+    })?;
+    Ok(controller.map(|controller| vec![controller]))
 }
 
 fn template_hash<'de, D: Deserializer<'de>>(
@@ -160,15 +163,31 @@ mod tests {
                 "managedFields": [{"fieldsV1": {"f:metadata": {}}}], "finalizers": ["x"],
                 "labels": {"app": "web", "pod-template-hash": "abc"},
                 "annotations": {"a": "b", "kubernetes.io/config.mirror": "h"},
-                "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "controller": true}]}}"#,
+                "ownerReferences": [{"kind": "Node", "name": "n"}, {"kind": "Foo", "name": "f", "controller": false},
+                    {"kind": "ReplicaSet", "name": "web-abc", "controller": true}, {"kind": "Bar", "name": "b"}]}}"#,
         )
         .unwrap();
         let metadata = pod.metadata;
         assert_eq!(metadata.labels.unwrap().len(), 1);
         assert_eq!(metadata.annotations, None);
         assert_eq!((metadata.managed_fields, metadata.finalizers), (None, None));
-        assert_eq!(metadata.owner_references.unwrap()[0].name, "web-abc");
+        let owners = metadata.owner_references.unwrap();
+        assert_eq!((owners.len(), &*owners[0].name), (1, "web-abc"), "only the controller");
         assert_eq!(metadata.creation_timestamp.unwrap().0.as_second(), 1_767_323_045);
+    }
+
+    #[test]
+    fn a_controller_is_found_after_any_number_of_other_owners() {
+        let others = r#"{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "u"},"#;
+        for others in [others.repeat(10_000), others.repeat(20_001)] {
+            let pod = format!(
+                r#"{{"metadata": {{"ownerReferences": [{others} {{"kind": "Job", "name": "j", "controller": true}}]}},
+                    "spec": {{"containers": [{{"name": "c"}}]}}}}"#
+            );
+            let pod: PodView = serde_json::from_str(&pod).unwrap();
+            assert_eq!(pod.metadata.owner_references.unwrap()[0].name, "j");
+            assert_eq!(pod.spec.containers.len(), 1);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! field. Each container from a manifest has its line ([`Located`]).
 
 mod amount;
+mod excess;
 mod lenient;
 mod located;
 mod metadata;
@@ -15,25 +16,22 @@ mod text;
 mod volume;
 
 pub use amount::Amount;
+pub(crate) use excess::MAX_CONTAINERS;
+use excess::containers;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use lenient::{bounded, nullable};
+use lenient::nullable;
 pub(crate) use located::LOCATED;
 pub use located::Located;
 pub(crate) use metadata::POD_TEMPLATE_HASH;
 use metadata::slim_metadata;
 pub use object::ObjectView;
-pub(crate) use object::{MAX_ITEMS, items};
 pub use policy::{Finalizers, MAX_FINALIZERS, PolicyView, Refused};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 pub use status::{ConditionsView, ContainerStatusView, PodStatusView};
 pub(crate) use text::Text;
 use volume::image_volumes;
-
-/// More than an API server can store in one pod: etcd accepts 1.5 MiB, and a container takes about
-/// 140 bytes once the server's defaults are set. The excess is dropped while decoding.
-const MAX_CONTAINERS: usize = 16_384;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]
@@ -57,13 +55,13 @@ pub struct PodView {
 #[serde(default, rename_all = "camelCase")]
 pub struct SpecView {
     /// Regular containers.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     pub containers: Vec<Located<ContainerView>>,
     /// Containers that run before the regular ones, or beside them with restartPolicy Always.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     pub init_containers: Vec<Located<ContainerView>>,
     /// Containers added to a running pod for debugging.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     pub ephemeral_containers: Vec<Located<ContainerView>>,
     /// The number of pods of a template; `None` where the default applies, and for a pod.
     pub replicas: Option<Amount>,
@@ -82,6 +80,15 @@ pub struct SpecView {
     pub template: Option<Box<PodTemplateView>>,
     /// The job template of a `CronJob`.
     pub job_template: Option<Box<JobTemplateView>>,
+}
+
+impl SpecView {
+    /// Whether a list has so many containers that some of them are joined into one.
+    pub(crate) fn has_joined_containers(&self) -> bool {
+        [&self.containers, &self.init_containers, &self.ephemeral_containers, &self.image_volumes]
+            .iter()
+            .any(|list| list.len() > MAX_CONTAINERS)
+    }
 }
 
 /// A pod template.
@@ -105,11 +112,11 @@ fn pod_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SpecView, D::E
 #[derive(Deserialize, Default)]
 #[serde(remote = "SpecView", default, rename_all = "camelCase")]
 struct PodSpecView {
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     containers: Vec<Located<ContainerView>>,
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     init_containers: Vec<Located<ContainerView>>,
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    #[serde(deserialize_with = "containers")]
     ephemeral_containers: Vec<Located<ContainerView>>,
     #[serde(rename = "volumes", deserialize_with = "image_volumes")]
     image_volumes: Vec<Located<ContainerView>>,

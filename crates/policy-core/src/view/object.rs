@@ -6,13 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::lenient::bounded;
+use super::lenient::for_each;
 use super::metadata::slim_metadata;
 use super::{Located, PodStatusView, SpecView};
 use crate::workload::ObjectKind;
 
-/// More than a file of reasonable size can hold in real objects.
-pub(crate) const MAX_ITEMS: usize = 500_000;
+/// The most members of a List that are decoded at once. Those of a longer one are read one by one.
+const MAX_ITEMS: usize = 10_000;
 
 /// An object of any kind, with the fields that pods and workloads have. In an object of another
 /// kind, fields of these names are skipped, whatever their type.
@@ -44,14 +44,18 @@ impl ObjectView {
     }
 }
 
-/// Decodes the members of a List. A longer List is refused, because objects would be lost.
-pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    let items = bounded::<D, T, { MAX_ITEMS + 1 }>(deserializer)?;
-    if items.len() > MAX_ITEMS {
+/// Decodes the members of a List. A longer List is an error, so that none is lost.
+fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Located<ObjectView>>, D::Error> {
+    let mut items = Vec::new();
+    let mut is_longer = false;
+    for_each(deserializer, |item| {
+        is_longer = items.len() == MAX_ITEMS;
+        if !is_longer {
+            items.push(item);
+        }
+        !is_longer
+    })?;
+    if is_longer {
         return Err(D::Error::custom(format_args!("List of more than {MAX_ITEMS} objects")));
     }
     Ok(items)

@@ -4,8 +4,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::MAX_CONTAINERS;
-use super::lenient::{bounded, for_each};
+use super::excess::MAX_CONTAINERS;
+use super::lenient::for_each;
 use super::text::Text;
 
 /// The status of a pod.
@@ -14,11 +14,11 @@ use super::text::Text;
 pub struct PodStatusView {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: Option<String>,
-    /// Statuses of the regular containers.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    /// Statuses of the regular containers that restarted.
+    #[serde(deserialize_with = "restarted")]
     pub container_statuses: Vec<ContainerStatusView>,
-    /// Statuses of the init containers.
-    #[serde(deserialize_with = "bounded::<_, _, MAX_CONTAINERS>")]
+    /// Statuses of the init containers that restarted.
+    #[serde(deserialize_with = "restarted")]
     pub init_container_statuses: Vec<ContainerStatusView>,
     /// When a Job completed, as far as it did; not set for one that failed.
     pub completion_time: Option<IgnoredAny>,
@@ -43,6 +43,21 @@ pub struct ContainerStatusView {
     pub name: Option<String>,
     /// How often it restarted.
     pub restart_count: Option<i64>,
+}
+
+/// Decodes the statuses of the containers that restarted, which are few. The kubelet writes them,
+/// not the owner of a pod; of more than any node runs the rest is skipped.
+fn restarted<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ContainerStatusView>, D::Error> {
+    let mut found: Vec<ContainerStatusView> = Vec::new();
+    for_each(deserializer, |status: ContainerStatusView| {
+        if status.restart_count.is_some_and(|count| count > 0) {
+            found.push(status);
+        }
+        found.len() < MAX_CONTAINERS
+    })?;
+    Ok(found)
 }
 
 /// The conditions of a pod or a Job, as far as they say how long a pod has been Pending and

@@ -1,16 +1,24 @@
 //! Volumes that hold the content of an image.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer};
 
+use super::excess::Containers;
 use super::lenient::for_each;
-use super::{ContainerView, Located, MAX_CONTAINERS};
+use super::{ContainerView, Located};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Volume {
-    name: Option<String>,
+struct Volume<'a> {
+    #[serde(borrow)]
+    name: Option<Name<'a>>,
     image: Option<ImageSource>,
 }
+
+/// Borrowed where possible: most volumes hold no image, and their names are not kept.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -28,13 +36,13 @@ pub(super) fn image_volumes<'de, D>(
 where
     D: Deserializer<'de>,
 {
-    let mut found = Vec::new();
+    let mut found = Containers::default();
     let mut index = 0_usize;
-    for_each(deserializer, |volume: Option<Located<Volume>>| {
+    for_each(deserializer, |volume: Option<Located<Volume<'de>>>| {
         if let Some(Located { value, line }) = volume
             && let Some(ImageSource { reference }) = value.image
         {
-            let name = value.name.unwrap_or_else(|| index.to_string());
+            let name = value.name.map_or_else(|| index.to_string().into(), |Name(name)| name);
             let container = ContainerView {
                 name: Some(format!("volumes[{name}]")),
                 image: reference,
@@ -43,7 +51,7 @@ where
             found.push(Located { value: container, line });
         }
         index += 1;
-        found.len() < MAX_CONTAINERS
+        true
     })?;
-    Ok(found)
+    Ok(found.into_list())
 }

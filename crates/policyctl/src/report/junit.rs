@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use policy_core::report::{NamespaceSummary, Report, ReportFinding};
-use policy_core::text::{counted, printable};
+use policy_core::report::{NamespaceSummary, Report, ReportFinding, ReportedObject};
+use policy_core::text::{container_or_volume, counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
@@ -21,7 +21,10 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     let failures: usize = report.namespaces.iter().map(failing_checks).sum();
     let mut findings = Findings::new();
     for finding in &report.findings {
-        findings.entry((&finding.namespace, finding.check.as_str())).or_default().push(finding);
+        findings
+            .entry((&finding.object.namespace, finding.check.as_str()))
+            .or_default()
+            .push(finding);
     }
     let (tests, failures, errors) =
         ((cases + failed).to_string(), failures.to_string(), failed.to_string());
@@ -77,23 +80,23 @@ fn case(
         element.write_empty()?;
         return Ok(());
     }
-    let lines: Vec<String> = findings.iter().map(|finding| finding_line(finding)).collect();
+    let lines = || findings.iter().map(|finding| finding_line(finding));
     let message =
         format!("{} of {check} in {namespace}", counted(findings.len() as u64, "finding"));
-    element.write_inner_content(|xml| failure(xml, "failure", &message, &lines.join("\n")))?;
+    element.write_inner_content(|xml| failure(xml, "failure", &message, lines()))?;
     Ok(())
 }
 
 fn finding_line(finding: &ReportFinding) -> String {
-    let ReportFinding { severity, kind, name, message, .. } = finding;
-    let place = match (&finding.file, finding.line) {
+    let ReportFinding { severity, message, .. } = finding;
+    let ReportedObject { kind, name, file, .. } = &*finding.object;
+    let place = match (file, finding.line) {
         (Some(file), Some(line)) => format!("{file}:{line}: "),
         _ => String::new(),
     };
-    let container =
-        finding.container.as_ref().map(|name| format!("container {name} ")).unwrap_or_default();
-    // A line break in a name would begin a finding of its own.
-    printable(&format!("{place}{severity}: {kind}/{name}: {container}{message}")).into_owned()
+    let container = finding.container.as_deref().map(container_or_volume);
+    let container = container.map(|(what, name)| format!("{what} {name} ")).unwrap_or_default();
+    format!("{place}{severity}: {kind}/{name}: {container}{message}")
 }
 
 fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {
@@ -108,17 +111,31 @@ fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {
                 xml.create_element("testcase")
                     .with_attribute(("classname", "coverage"))
                     .with_attribute(("name", &*printable(&failed.source)))
-                    .write_inner_content(|xml| failure(xml, "error", "not read", &failed.reason))?;
+                    .write_inner_content(|xml| {
+                        failure(xml, "error", "not read", [failed.reason.clone()])
+                    })?;
                 Ok(())
             })
         })?;
     Ok(())
 }
 
-fn failure(xml: &mut Xml<'_>, element: &str, message: &str, text: &str) -> io::Result<()> {
-    let text: Vec<_> = text.lines().map(printable).collect();
+/// Each text is one line: a line break in a name would begin a finding of its own.
+fn failure(
+    xml: &mut Xml<'_>,
+    element: &str,
+    message: &str,
+    lines: impl IntoIterator<Item = String>,
+) -> io::Result<()> {
     xml.create_element(element)
         .with_attribute(("message", &*printable(message)))
-        .write_text_content(BytesText::new(&text.join("\n")))?;
+        .write_inner_content(|xml| {
+            let mut separator = "";
+            lines.into_iter().try_for_each(|line| {
+                let line = format!("{separator}{}", printable(&line));
+                separator = "\n";
+                xml.write_event(Event::Text(BytesText::new(&line)))
+            })
+        })?;
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use policy_core::checks::CheckId;
-use policy_core::report::{Report, ReportFinding};
+use policy_core::report::{Report, ReportFinding, ReportedObject};
 use policy_core::severity::Severity;
-use policy_core::text::printable;
+use policy_core::text::{container_or_volume, printable};
 use serde_json::{Value, json};
 
 /// The most results of a run that GitHub shows.
@@ -70,10 +70,14 @@ fn rule(check: CheckId) -> Value {
 }
 
 fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, usize>) -> Value {
-    let ReportFinding { namespace, kind, name, container, message, .. } = finding;
+    let ReportFinding { container, message, .. } = finding;
+    let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
     let object = format!("{kind} {namespace}/{name}");
     let text = match container {
-        Some(container) => format!("{object}: container {container} {message}"),
+        Some(name) => {
+            let (what, name) = container_or_volume(name);
+            format!("{object}: {what} {name} {message}")
+        }
         None => format!("{object}: {message}"),
     };
     let fingerprint = fingerprint(finding);
@@ -84,7 +88,7 @@ fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, u
         "ruleIndex": rules.iter().position(|check| *check == finding.check),
         "level": level(finding.severity),
         "message": { "text": plain(&text) },
-        "locations": [location(finding.file.as_deref(), finding.line)],
+        "locations": [location(file.as_deref(), finding.line)],
         "partialFingerprints": { "primaryLocationLineHash": format!("{fingerprint:016x}:{times}") },
         "properties": { "severity": finding.severity },
     })
@@ -141,13 +145,14 @@ fn uri(path: &str) -> String {
 /// Identifies a finding after its file was edited: everything but its line.
 /// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: stable across versions and machines.
 fn fingerprint(finding: &ReportFinding) -> u64 {
+    let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
     let parts = [
         finding.check.as_str(),
-        &finding.namespace,
-        finding.kind,
-        &finding.name,
+        namespace,
+        kind,
+        name,
         finding.container.as_deref().unwrap_or_default(),
-        finding.file.as_deref().unwrap_or_default(),
+        file.as_deref().unwrap_or_default(),
     ];
     parts.join("\0").bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -6,7 +6,8 @@ use std::io;
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, CoverageNote, Report, ReportFinding, Summary,
+    ClusterSummary, ClustersReport, Coverage, CoverageNote, Report, ReportFinding, ReportedObject,
+    Summary,
 };
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
@@ -208,11 +209,7 @@ impl Table<'_> {
     }
 
     pub(super) fn findings(&mut self, report: &Report) -> io::Result<()> {
-        let object = |finding: &ReportFinding| {
-            let ReportFinding { namespace, kind, name, file, object_line, document, .. } = finding;
-            (namespace.clone(), *kind, name.clone(), file.clone(), *object_line, *document)
-        };
-        let objects = || report.findings.chunk_by(|a, b| object(a) == object(b));
+        let objects = || report.findings.chunk_by(|a, b| a.object.is_at_place_of(&b.object));
         if report.findings.is_empty() {
             return Ok(());
         }
@@ -228,7 +225,7 @@ impl Table<'_> {
         ))?;
         for findings in objects() {
             if let Some(first) = findings.first() {
-                self.heading(object_title(first))?;
+                self.heading(object_title(&first.object))?;
             }
             for severity in Severity::ALL {
                 let found = findings.iter().filter(|found| found.severity == severity);
@@ -259,13 +256,13 @@ impl Table<'_> {
 }
 
 /// `shop  Deployment/web  app.yaml:12`, with the workload where that is another object.
-fn object_title(finding: &ReportFinding) -> String {
-    let ReportFinding { namespace, kind, name, workload, .. } = finding;
+fn object_title(object: &ReportedObject) -> String {
+    let ReportedObject { namespace, kind, name, workload, file, line, .. } = object;
     let mut title = format!("{}  {kind}/{}", printable(namespace), printable(name));
     if *workload.kind != **kind || workload.name != *name {
         let _ = write!(title, " of {}/{}", printable(&workload.kind), printable(&workload.name));
     }
-    if let (Some(file), Some(line)) = (&finding.file, finding.object_line) {
+    if let (Some(file), Some(line)) = (file, line) {
         let _ = write!(title, "  {}:{line}", printable(file));
     }
     title

@@ -285,7 +285,10 @@ fn each_check_has_a_case_that_it_finds_and_one_that_it_does_not() {
     let report = report(&manifest, false);
     for check in CheckId::all() {
         let finds = |object: String| {
-            report.findings.iter().any(|found| found.check == check && *found.name == *object)
+            report
+                .findings
+                .iter()
+                .any(|found| found.check == check && *found.object.name == *object)
         };
         assert!(finds(format!("{check}-fail")), "{check} is not found where it should be");
         assert!(!finds(format!("{check}-pass")), "{check} is found where it should not be");

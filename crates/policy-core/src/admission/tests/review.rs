@@ -149,14 +149,34 @@ fn deep_json_is_an_unreadable_object() {
 
 /// In memory, a container takes up to fifty times the bytes of its shortest text.
 #[test]
-fn containers_beyond_what_an_api_server_stores_are_dropped() {
+fn containers_beyond_what_a_node_runs_are_judged_as_one() {
     let mut many = pod(&[]);
-    many["spec"]["containers"] = json!(vec![json!({}); 16_385]);
+    many["spec"]["containers"] = json!(vec![container("web", "nginx:1"); 20_000]);
     let request = read(&create(&many)).unwrap().request.unwrap();
-    assert_eq!(request.spec.unwrap().containers.len(), 16_384);
-    many["spec"]["containers"][0] = container("web", "nginx");
-    assert!(!verdict(&create(&many), &[strict()]).is_allowed(), "the first ones are judged");
+    assert_eq!(request.spec.unwrap().containers.len(), 16_385);
+    assert!(verdict(&create(&many), &[strict()]).is_allowed());
+    for bad in [0, 16_384, 19_999] {
+        let mut one_bad = many.clone();
+        one_bad["spec"]["containers"][bad] = container("bad", "nginx");
+        assert!(!verdict(&create(&one_bad), &[strict()]).is_allowed(), "container {bad}");
+    }
     let mut list = pod(&[container("web", "nginx")]);
     list["items"] = json!(vec![json!({}); 500_001]);
     assert!(!verdict(&create(&list), &[strict()]).is_allowed(), "members are not decoded at all");
+}
+
+#[test]
+fn an_image_volume_is_denied_by_its_name() {
+    let mut pod = pod(&[container("web", "nginx:1")]);
+    let mut denied = |reference: &str| {
+        pod["spec"]["volumes"] = json!([
+            { "name": "config", "configMap": { "name": "c" } },
+            { "name": "models", "image": { "reference": reference, "pullPolicy": "Always" } },
+        ]);
+        verdict(&create(&pod), &[strict()]).message()
+    };
+    assert_eq!(denied("models:v1"), None);
+    let message = denied("models:latest").unwrap();
+    let expected = "denied by policy production/strict: volume models: image models:latest is not pinned (check latest-tag, critical)";
+    assert!(message.starts_with(expected), "{message}");
 }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
-use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, as_text};
+use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, as_text};
 use crate::checks::CheckId;
 use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
@@ -169,7 +169,7 @@ impl Assessment<'_> {
         let points = tally.total_points(compiled);
         let score = (!coverage.is_unread()).then(|| tally.score(compiled));
         let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();
-        let workloads = shares(&findings, compiled, |f| (&f.namespace, &f.workload));
+        let workloads = shares(&findings, compiled, |f| (&f.object.namespace, &f.object.workload));
         let pods = shares(&findings, compiled, pod_key);
         let numbers = |check| (tally.findings(check), Some(tally.count(check)));
         let mut unknown = Vec::new();
@@ -221,7 +221,7 @@ impl Assessment<'_> {
 }
 
 fn pod_key(finding: &ReportFinding) -> PodKey<'_> {
-    let ReportFinding { namespace, kind, name, file, document, .. } = finding;
+    let ReportedObject { namespace, kind, name, file, document, .. } = &*finding.object;
     (namespace, kind, name, file.as_ref(), *document)
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use admission::{AdmissionPreview, DeniedPod, DeniedWorkload};
 
 use super::assessment::{Assessed, Assessment};
-use super::{Coverage, ReportFinding, SCHEMA_VERSION, Source, Summary, as_text};
+use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Summary, as_text};
 use crate::checks::CheckId;
 use crate::facts::PodFacts;
 use crate::namespaces::ExcludedNamespaces;
@@ -149,7 +149,7 @@ pub struct ChangedFindings {
     /// The workload.
     pub workload: Workload,
     /// The container; `null` where they are about the pod.
-    pub container: Option<Box<str>>,
+    pub container: Option<Arc<str>>,
     /// In how many pods.
     pub pods: u64,
 }
@@ -231,11 +231,11 @@ impl<'a> NamespacePods<'a> {
 }
 
 /// What makes a finding the same under another policy, in the order in which they are listed.
-type Key<'a> = (CheckId, &'a Workload, &'a Option<Box<str>>, &'static str, &'a Arc<str>);
+type Key<'a> = (CheckId, &'a Workload, &'a Option<Arc<str>>, &'static str, &'a Arc<str>);
 
 fn key(finding: &ReportFinding) -> Key<'_> {
-    let ReportFinding { check, workload, container, kind, name, .. } = finding;
-    (*check, workload, container, kind, name)
+    let ReportedObject { workload, kind, name, .. } = &*finding.object;
+    (finding.check, workload, &finding.container, kind, name)
 }
 
 fn keys<'a>(parts: &'a Assessed<'_>) -> BTreeSet<Key<'a>> {

@@ -1,6 +1,11 @@
 //! Manifests: files, folders, patterns and standard input, judged on all cores.
+//!
+//! What a run holds is bounded: [`Inputs::batches`] the texts, [`LargeDocuments`] and
+//! `policy_core::manifest` what is decoded, and the report its findings.
 
-use policy_core::manifest::documents;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use policy_core::manifest::{Document, documents};
 use policy_core::report::Assessment;
 use rayon::prelude::*;
 
@@ -11,6 +16,10 @@ use crate::output::Console;
 const STACK: usize = 8 << 20;
 /// Documents in a unit of work. Smaller units cost more in scheduling than they save.
 const SMALLEST_BATCH: usize = 16;
+/// A larger document may take a hundred megabytes while it is decoded.
+const LARGE: usize = 256 << 10;
+/// How many large documents are decoded at a time.
+const LARGE_AT_ONCE: usize = 2;
 
 /// Reads and judges all inputs, several at a time. Objects without namespace are of this one.
 pub(crate) fn judge<'a>(
@@ -22,16 +31,17 @@ pub(crate) fn judge<'a>(
 ) -> anyhow::Result<Assessment<'a>> {
     let inputs = Inputs::find(filename);
     let progress = console.progress(Some(inputs.found.len() as u64), "files");
+    let large = LargeDocuments::default();
     let mut assessment = threads()?.install(|| {
-        inputs
-            .found
-            .par_iter()
-            .map(|input| {
-                let assessed = assess(input, namespace, max_file_size, empty);
+        let batches = inputs.batches().map(|batch| {
+            let each = batch.par_iter().map(|input| {
+                let assessed = assess(input, namespace, max_file_size, &large, empty);
                 progress.inc(1);
                 assessed
-            })
-            .reduce(empty, merged)
+            });
+            each.reduce(empty, merged)
+        });
+        batches.reduce(merged).unwrap_or_else(empty)
     });
     progress.finish_and_clear();
     inputs.add_to(&mut assessment.coverage);
@@ -48,6 +58,7 @@ fn assess<'a>(
     input: &Input,
     namespace: &str,
     max_file_size: u64,
+    large: &LargeDocuments,
     empty: &(impl Fn() -> Assessment<'a> + Sync),
 ) -> Assessment<'a> {
     let not_read = |reason: String| {
@@ -67,17 +78,51 @@ fn assess<'a>(
         .par_iter()
         .with_min_len(SMALLEST_BATCH)
         .fold(empty, |mut assessment, document| {
-            let mut content = document.read(namespace);
-            if !input.is_explicit {
-                content.skip_what_is_no_manifest();
-            }
-            assessment.document(&input.name, document.number, &content);
+            large.limit(document, || judge_document(&mut assessment, document, input, namespace));
             assessment
         })
         .reduce(empty, merged)
 }
 
+fn judge_document(
+    assessment: &mut Assessment<'_>,
+    document: &Document<'_>,
+    input: &Input,
+    namespace: &str,
+) {
+    // One object at a time: a List can be as large as a file.
+    let mut content = document.read_each(namespace, &mut |object, _| {
+        assessment.manifest_object(&input.name, document.number, object);
+    });
+    if !input.is_explicit {
+        content.skip_what_is_no_manifest();
+    }
+    assessment.coverage.other_objects(&input.name, &content);
+}
+
 fn merged<'a>(mut left: Assessment<'a>, right: Assessment<'a>) -> Assessment<'a> {
     left.merge(right);
     left
+}
+
+/// Lets so many large documents be decoded at a time, whatever the number of cores.
+#[derive(Default)]
+struct LargeDocuments {
+    decoding: Mutex<usize>,
+    ended: Condvar,
+}
+
+impl LargeDocuments {
+    /// Runs what decodes the document. It must not wait for another document.
+    fn limit(&self, document: &Document<'_>, decode: impl FnOnce()) {
+        if document.bytes.len() <= LARGE {
+            return decode();
+        }
+        let decoding = self.decoding.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_while(decoding, |decoding| *decoding >= LARGE_AT_ONCE);
+        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        decode();
+        *self.decoding.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.ended.notify_one();
+    }
 }
