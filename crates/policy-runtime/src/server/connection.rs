@@ -279,3 +279,36 @@ fn log(ended: hyper::Result<()>) {
         debug!(%error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_waits_while_many_requests_are_queued() {
+        const BURST: usize = 100;
+        let queue = StreamExecutor::default();
+        let (mut bursts, answered) = (0, Arc::<AtomicUsize>::default());
+        let connection = pin!(poll_fn(|context| {
+            if bursts == 50 {
+                return Poll::Ready(());
+            }
+            bursts += 1;
+            for _ in 0..BURST {
+                let answered = Arc::clone(&answered);
+                queue.execute(async move {
+                    answered.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            let queued = queue.queued.load(Ordering::Relaxed);
+            assert!(queued < QUEUED + BURST, "{queued}");
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        queue.in_turn(connection).await;
+        while queue.queued.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(answered.load(Ordering::Relaxed), 50 * BURST);
+    }
+}
