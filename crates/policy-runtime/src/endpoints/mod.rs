@@ -91,8 +91,8 @@ impl Endpoints {
         endpoints
     }
 
-    /// Adds a path for `GET`. The handler runs on a thread of its own, ten times a second at most:
-    /// callers wait for the next time, and share its answer.
+    /// Adds a path for `GET`. The handler runs on a thread of its own, once at a time and with
+    /// pauses: callers wait for the next time, and share its answer.
     pub fn get(
         &mut self,
         path: &'static str,

@@ -13,18 +13,21 @@ use tracing::error;
 
 use super::{Answer, text, unavailable};
 
-/// The time between the beginnings of two renderings.
-const PERIOD: Duration = Duration::from_millis(100);
+/// After a rendering comes a pause of so many times its duration, so that a tenth of a processor's
+/// time at most is spent on an answer, however many ask for it.
+const PAUSES: u32 = 9;
+/// The longest pause: whoever scrapes waits no longer for a rendering to begin.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// An answer that is rendered at most once per [`PERIOD`], on a thread for blocking work: the
+/// An answer that is rendered once at a time, with pauses, and on a thread for blocking work: the
 /// threads of the server also run the leader election and the watches.
 ///
 /// A caller never gets a rendering that began before it asked. It waits for the next one, which it
 /// shares with all that come meanwhile, and which begins at once where the last one is long ago.
 pub(super) struct Rendered {
     render: Arc<dyn Fn() -> Answer + Send + Sync>,
-    /// When the last rendering began. Locked while one runs.
-    last: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// When the next rendering may begin. Locked while one runs.
+    not_before: Arc<tokio::sync::Mutex<Instant>>,
     /// The next rendering, while it has not begun.
     next: Arc<Mutex<Option<Rendering>>>,
 }
@@ -34,7 +37,8 @@ type Rendering = Shared<BoxFuture<'static, Answer>>;
 
 impl Rendered {
     pub(super) fn new(render: impl Fn() -> Answer + Send + Sync + 'static) -> Self {
-        Self { render: Arc::new(render), last: Arc::default(), next: Arc::default() }
+        let not_before = Arc::new(tokio::sync::Mutex::new(Instant::now()));
+        Self { render: Arc::new(render), not_before, next: Arc::default() }
     }
 
     /// The next rendering.
@@ -43,20 +47,21 @@ impl Rendered {
     }
 
     fn rendering(&self) -> Rendering {
-        let Self { render, last, next } = self;
-        let (render, last, next) = (Arc::clone(render), Arc::clone(last), Arc::clone(next));
+        let Self { render, not_before, next } = self;
+        let (render, not_before) = (Arc::clone(render), Arc::clone(not_before));
+        let next = Arc::clone(next);
         let rendering = async move {
-            let mut last = last.lock_owned().await;
-            if let Some(last) = *last {
-                sleep_until(last + PERIOD).await;
-            }
+            let mut not_before = not_before.lock_owned().await;
+            sleep_until(*not_before).await;
             // Whoever asks from now on gets the one after this.
             *next.lock() = None;
-            *last = Some(Instant::now());
             let rendered = spawn_blocking(move || {
-                // Until the end, even if all callers are gone.
-                let _last = last;
-                render()
+                let begin = Instant::now();
+                // If it panics.
+                *not_before = begin + LONGEST_PAUSE;
+                let answer = render();
+                *not_before = Instant::now() + (begin.elapsed() * PAUSES).min(LONGEST_PAUSE);
+                answer
             });
             rendered.await.unwrap_or_else(|problem| {
                 if problem.is_panic() {
@@ -75,15 +80,17 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt as _;
-    use tokio::time::{advance, sleep, timeout};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
     /// Renders how many renderings have begun, and takes so long.
-    fn counting() -> Rendered {
+    fn counting(takes: Duration) -> Rendered {
         let begun = AtomicUsize::new(0);
         Rendered::new(move || {
-            text(StatusCode::OK, &begun.fetch_add(1, Ordering::SeqCst).to_string())
+            let number = begun.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(takes);
+            text(StatusCode::OK, &number.to_string())
         })
     }
 
@@ -92,21 +99,32 @@ mod tests {
         String::from_utf8(body.to_vec()).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn callers_share_a_rendering_that_began_after_they_asked() {
-        let rendered = counting();
-        let begin = Instant::now();
+        let takes = Duration::from_millis(20);
+        let rendered = counting(takes);
         assert_eq!(body(rendered.answer()).await, "0\n");
-        assert_eq!(begin.elapsed(), Duration::ZERO, "nothing to wait for");
-        advance(PERIOD / 2).await;
-        let many: Vec<_> = (0..100).map(|_| body(rendered.answer())).collect();
-        let many = futures::future::join_all(many).await;
-        assert!(many.iter().all(|one| one == "1\n"), "{many:?}");
-        assert_eq!(begin.elapsed(), PERIOD);
-        sleep(2 * PERIOD).await;
-        let again = Instant::now();
+        let begin = Instant::now();
+        let early = body(rendered.answer());
+        let late = async {
+            sleep(PAUSES * takes / 2).await;
+            body(rendered.answer()).await
+        };
+        let (early, late) = tokio::join!(early, late);
+        assert_eq!((early.as_str(), late.as_str()), ("1\n", "1\n"));
+        assert!(begin.elapsed() >= (PAUSES + 1) * takes, "{:?}", begin.elapsed());
         assert_eq!(body(rendered.answer()).await, "2\n");
-        assert_eq!(again.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn pauses_are_bounded() {
+        let rendered = counting(LONGEST_PAUSE);
+        let begin = Instant::now();
+        for _ in 0..3 {
+            body(rendered.answer()).await;
+        }
+        assert!(begin.elapsed() >= 5 * LONGEST_PAUSE, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < 10 * LONGEST_PAUSE, "{:?}", begin.elapsed());
     }
 
     #[tokio::test]
@@ -127,7 +145,7 @@ mod tests {
         // Without its caller it still runs to its end.
         drop(first);
         let mut second = Box::pin(body(rendered.answer()));
-        assert!(timeout(2 * PERIOD, second.as_mut()).await.is_err());
+        assert!(timeout(2 * LONGEST_PAUSE, second.as_mut()).await.is_err());
         assert_eq!(begun.load(Ordering::SeqCst), 1, "one at a time");
         end.send(()).unwrap();
         end.send(()).unwrap();

@@ -190,12 +190,13 @@ fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
     wait_until_leads(&testbed, &watcher, SURELY);
     let (addr, stop) = (watcher.addr(), AtomicBool::new(false));
     // Each client sends requests in a loop, on a new connection each time, and counts its failures.
-    let ask = || {
+    // Those of `/metrics` wait for each other.
+    let ask = |path: &str| {
         let (mut answers, mut lost) = (0, Vec::new());
         while !stop.load(Ordering::Relaxed) {
             // Who finds the admission closed was not let in, and is no request under way.
             let Ok(mut stream) = TcpStream::connect(addr) else { continue };
-            let request = "GET /metrics HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n";
+            let request = format!("GET {path} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n");
             let mut answer = String::new();
             let result = stream
                 .write_all(request.as_bytes())
@@ -208,7 +209,9 @@ fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
         (answers, lost)
     };
     let (took, lost, answers) = thread::scope(|threads| {
-        let asking: Vec<_> = (0..4).map(|_| threads.spawn(ask)).collect();
+        let paths = ["/metrics", "/healthz"].repeat(4);
+        let asking: Vec<_> =
+            paths.into_iter().map(|path| threads.spawn(move || ask(path))).collect();
         thread::sleep(Duration::from_secs(1));
         let asked = Instant::now();
         watcher.signal(Signal::Term).unwrap();
