@@ -5,6 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
     ValidatingAdmissionPolicySpec, Validation,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use policy_core::api::FINALIZER;
 
 use super::Component;
@@ -41,14 +42,21 @@ fn others() -> Vec<Object> {
         metadata: metadata.clone(),
         spec: Some(ValidatingAdmissionPolicySpec {
             failure_policy: Some("Fail".to_owned()),
+            // With every default, because the API server compares these constraints as a whole: with
+            // some missing, a server-side apply of this object would conflict with whoever applied
+            // it before.
             match_constraints: Some(MatchResources {
                 resource_rules: Some(vec![NamedRuleWithOperations {
                     api_groups: Some(vec![GROUP.to_owned()]),
                     api_versions: Some(vec!["*".to_owned()]),
                     operations: Some(vec!["UPDATE".to_owned()]),
                     resources: Some(vec![POLICIES.to_owned()]),
+                    scope: Some("*".to_owned()),
                     ..NamedRuleWithOperations::default()
                 }]),
+                match_policy: Some("Equivalent".to_owned()),
+                namespace_selector: Some(LabelSelector::default()),
+                object_selector: Some(LabelSelector::default()),
                 ..MatchResources::default()
             }),
             match_conditions: Some(vec![MatchCondition {
