@@ -30,7 +30,7 @@ impl Judge for Waiting {
     ) -> Result<AdmissionVerdict, FailOpenReason> {
         let verdict = Engine.judge(request, policies, until).await;
         let _ = self.begun.send(());
-        self.may.lock().unwrap().recv().unwrap();
+        self.may.lock().unwrap().recv_timeout(5 * SECOND).unwrap();
         verdict
     }
 }

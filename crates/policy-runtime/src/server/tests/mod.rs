@@ -1,5 +1,6 @@
 //! The server over real sockets.
 
+mod bodies;
 mod crowd;
 mod idle;
 mod stop;
