@@ -33,7 +33,7 @@ fn program() -> &'static Path {
 
 /// A testbed with the CRDs and everything of `deploy/kustomize/base`, and the kubeconfig of the
 /// operator.
-fn installed(parts: &Parts) -> (Testbed, PathBuf) {
+pub(crate) fn installed(parts: &Parts) -> (Testbed, PathBuf) {
     let testbed = Testbed::start(parts).unwrap();
     cli::expect(&testbed, 0, &["crd", "install"], "");
     testbed.install_base().unwrap();
@@ -42,13 +42,13 @@ fn installed(parts: &Parts) -> (Testbed, PathBuf) {
 }
 
 /// An operator that is ready. It need not be the leader.
-fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
+pub(crate) fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> Service<'a> {
     let operator = testbed.service(name, program()).kubeconfig(kubeconfig).start().unwrap();
     operator.wait_ready(SURELY).unwrap();
     operator
 }
 
-fn is_leader(operator: &Service<'_>) -> bool {
+pub(crate) fn is_leader(operator: &Service<'_>) -> bool {
     operator.metrics().is_ok_and(|metrics| metrics.value("leader", &[]) == Some(1.0))
 }
 

@@ -2,19 +2,23 @@
 //! memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+use std::fmt::Debug;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{Parts, Service};
+use e2e::{Parts, Service, Testbed};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use policy_core::api::DevOpsPolicy;
 use rustls::ClientConfig;
-use serde_json::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -22,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::{watcher, webhook};
+use crate::{operator, watcher, webhook};
 
 /// What a container of the chart may use, in MiB.
 const MEMORY: u64 = 128;
@@ -36,7 +40,7 @@ const ATTACK: Duration = Duration::from_secs(14);
 /// For an answer to anybody else.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A series of values of `/proc/PID/status`, in MiB.
+/// A value of `/proc/PID/status`, in MiB.
 fn memory_mib(service: &Service<'_>, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", service.pid().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -71,7 +75,7 @@ fn withstands(
 
 /// Opens all connections one after the other and holds each for a while, then another one in its
 /// place.
-async fn flood<S, F>(open: impl Fn() -> F + Clone + Send + 'static)
+async fn flood<S, F>(open: impl Fn(u32) -> F + Clone + Send + 'static)
 where
     S: Send + 'static,
     F: Future<Output = std::io::Result<S>> + Send,
@@ -82,7 +86,7 @@ where
         tasks.spawn(async move {
             sleep(PACE * number).await;
             loop {
-                let held = timeout(SOON, open()).await;
+                let held = timeout(SOON, open(number)).await;
                 sleep(PACE * CONNECTIONS).await;
                 drop(held);
             }
@@ -100,16 +104,25 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Asks over HTTP/2 with a window of 0 bytes.
+/// Connects, and lets the kernel take little of an answer.
+async fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    socket.connect(addr).await
+}
+
+/// Asks over HTTP/2, and reads nothing. The server may send so many bytes of each answer.
 async fn ask_http2(
     addr: SocketAddr,
     tls: Arc<ClientConfig>,
+    window: u16,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(addr).await?;
+    let stream = connect(addr).await?;
     let mut stream = TlsConnector::from(tls).connect(addr.ip().into(), stream).await?;
     let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS_INITIAL_WINDOW_SIZE.
-    asked.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    let [high, low] = window.to_be_bytes();
+    asked.extend(frame(4, 0, 0, &[0, 4, 0, 0, high, low]));
     // `GET https://a/metrics`, by the static table (RFC 7541, appendix A).
     let head = [&[0x82, 0x87, 0x41, 0x01, b'a', 0x04, 0x08][..], b"/metrics"].concat();
     asked.extend((0..REQUESTS).flat_map(|number| frame(1, 0x5, 2 * number + 1, &head)));
@@ -119,10 +132,7 @@ async fn ask_http2(
 
 /// Asks over HTTP/1.1, and reads nothing.
 async fn ask_http1(addr: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    // The kernels of both ends take some of an answer.
-    socket.set_recv_buffer_size(4096)?;
-    let mut stream = socket.connect(addr).await?;
+    let mut stream = connect(addr).await?;
     let asked = "GET /metrics HTTP/1.1\r\nHost: w\r\n\r\n".repeat(REQUESTS as usize);
     stream.write_all(asked.as_bytes()).await?;
     Ok(stream)
@@ -140,7 +150,10 @@ fn unread_answers_of_the_webhook_harm_nobody() {
     let mut tls = (*admission.client()).clone();
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let (addr, tls) = (webhook.addr(), Arc::new(tls));
-    let attack = flood(move || ask_http2(addr, Arc::clone(&tls)));
+    let windows = [0, 1, u16::MAX];
+    let attack = flood(move |number| {
+        ask_http2(addr, Arc::clone(&tls), windows[number as usize % windows.len()])
+    });
     withstands(&webhook, attack, || {
         assert_eq!(webhook.get("/healthz").unwrap().0, 200);
         webhook.metrics().unwrap();
@@ -151,21 +164,46 @@ fn unread_answers_of_the_webhook_harm_nobody() {
     assert!(dropped(&webhook, "get requests") > Some(0.0));
 }
 
-/// Creates namespaces with long names and a pod each, whose metrics have some hundred KiB.
-async fn crowd(client: &Client) -> kube::Result<()> {
+/// Creates namespaces with long names and an object each, whose metrics have more than half a KiB.
+async fn crowd<T>(client: &Client, object: &T, count: usize) -> kube::Result<()>
+where
+    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    T: Clone + Debug + Serialize + DeserializeOwned,
+{
     let post = PostParams::default();
-    let names = (0..400).map(|number| format!("crowd-{number}-{}", "x".repeat(48)));
+    let names = (0..count).map(|number| format!("crowd-{number}-{}", "x".repeat(48)));
     let each = stream::iter(names).map(async |name| {
         let namespace = json!({ "metadata": { "name": name } });
         let namespace: Namespace = serde_json::from_value(namespace).unwrap();
         Api::all(client.clone()).create(&post, &namespace).await?;
-        let pod = json!({ "metadata": { "name": "one" },
-            "spec": { "containers": [{ "name": "c", "image": "nginx" }] } });
-        let pod: Pod = serde_json::from_value(pod).unwrap();
-        Api::namespaced(client.clone(), &name).create(&post, &pod).await?;
-        kube::Result::Ok(())
+        Api::namespaced(client.clone(), &name).create(&post, object).await.map(drop)
     });
     each.buffer_unordered(24).try_collect().await
+}
+
+/// Creates the crowd, waits for its metrics, and asks for more of them than is read.
+fn crowded_service_withstands<T>(
+    testbed: &Testbed,
+    service: &Service<'_>,
+    (object, count): (Value, usize),
+    mut ask: impl FnMut(),
+) where
+    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    T: Clone + Debug + Serialize + DeserializeOwned,
+{
+    let object: T = serde_json::from_value(object).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        crowd(&watcher::storm::client(testbed).await, &object, count).await.unwrap();
+    });
+    let large = || Ok(service.get("/metrics")?.1.len() > count * 600);
+    testbed.wait_for("large metrics", watcher::SURELY, large).unwrap();
+    let addr = service.addr();
+    withstands(service, flood(move |_| ask_http1(addr)), || {
+        assert_eq!(service.get("/healthz").unwrap().0, 200);
+        ask();
+    });
+    assert!(dropped(service, "stalled connections") > Some(0.0));
 }
 
 #[test]
@@ -173,18 +211,22 @@ fn unread_answers_of_the_watcher_harm_nobody() {
     let (testbed, kubeconfig) = watcher::installed(&Parts::new("unread"));
     let watcher = watcher::start(&testbed, "watcher", &kubeconfig);
     watcher::wait_until_leads(&testbed, &watcher, watcher::SURELY);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        crowd(&watcher::storm::client(&testbed).await).await.unwrap();
+    let pod = json!({ "metadata": { "name": "one" },
+        "spec": { "containers": [{ "name": "c", "image": "nginx" }] } });
+    crowded_service_withstands::<Pod>(&testbed, &watcher, (pod, 400), || {
+        assert!(watcher::leads(&watcher), "it lost its Lease: {}", watcher.logs().unwrap());
     });
-    let large = || Ok(watcher.get("/metrics")?.1.len() > 300 << 10);
-    testbed.wait_for("large metrics", watcher::SURELY, large).unwrap();
-    let addr = watcher.addr();
-    let lost = AtomicBool::new(false);
-    withstands(&watcher, flood(move || ask_http1(addr)), || {
-        assert_eq!(watcher.get("/healthz").unwrap().0, 200);
-        lost.fetch_or(!watcher::leads(&watcher), Ordering::Relaxed);
+}
+
+#[test]
+fn unread_answers_of_the_operator_harm_nobody() {
+    let (testbed, kubeconfig) = operator::installed(&Parts::new("unread"));
+    let operator = operator::start(&testbed, "operator", &kubeconfig);
+    let leads = || Ok(operator::is_leader(&operator));
+    testbed.wait_for("the operator to lead", watcher::SURELY, leads).unwrap();
+    let policy = json!({ "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+        "metadata": { "name": "strict" }, "spec": { "forbidLatestTag": true } });
+    crowded_service_withstands::<DevOpsPolicy>(&testbed, &operator, (policy, 120), || {
+        assert!(operator::is_leader(&operator), "{}", operator.logs().unwrap());
     });
-    assert!(!lost.into_inner(), "it lost its Lease: {}", watcher.logs().unwrap());
-    assert!(dropped(&watcher, "stalled connections") > Some(0.0));
 }
