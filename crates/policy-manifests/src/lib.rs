@@ -8,6 +8,7 @@
 //! [`admission`] has the webhook configuration and the Service, and [`user_roles`] what namespace
 //! users may do with policies.
 
+mod account_limit;
 pub mod admission;
 mod components;
 pub mod kustomize;

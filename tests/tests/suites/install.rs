@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use e2e::{Parts, Testbed, shared};
+use k8s_openapi::ByteString;
 
 use crate::policies;
 
@@ -144,6 +145,66 @@ fn the_account_of_the_operator_changes_nothing_of_a_policy_but_its_own_finalizer
     let release = ["patch", "dop", "strict", "-n", &namespace, "--type=merge", "-p"];
     let nothing = r#"{"metadata": {"finalizers": null}, "spec": {"forbidLatestTag": false}}"#;
     testbed.kubectl(&[&release[..], &[nothing]].concat()).unwrap().succeeded().unwrap();
+}
+
+#[test]
+fn the_account_of_the_webhook_changes_nothing_of_its_configuration_but_the_ca_bundle() {
+    let testbed = &Testbed::start(&Parts::new("limited")).unwrap();
+    testbed.apply_base(&[]).unwrap();
+    let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-webhook").unwrap();
+    let configuration = r#"{"apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "kube-devops-policy-webhook"},
+        "webhooks": [{"name": "validate.devops.stochastic.io", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"namespace": "kube-devops", "name": "policy-webhook"}},
+            "rules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["none"],
+                "operations": ["CREATE"]}]}]}"#;
+    testbed.apply(configuration).unwrap();
+    let patch = |operation: &str| {
+        let patch = ["patch", "validatingwebhookconfiguration", "kube-devops-policy-webhook"];
+        let how = ["--type=json", "--dry-run=server", "-p"];
+        let operations = format!("[{operation}]");
+        testbed.kubectl_as(&kubeconfig, &[&patch[..], &how, &[&operations]].concat()).unwrap()
+    };
+    let set = |path: &str, value: &str| {
+        patch(&format!(r#"{{"op": "add", "path": "{path}", "value": {value}}}"#))
+    };
+    // The API server needs a moment to serve a new admission policy.
+    testbed
+        .wait_for("the admission policy", Duration::from_secs(60), || {
+            Ok(set("/webhooks/0/failurePolicy", r#""Fail""#).code != Some(0))
+        })
+        .unwrap();
+    let nothing_else = "the webhook may change nothing of a webhook configuration but caBundle";
+    let other = r#"{"name": "other.example.com", "sideEffects": "None",
+        "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://other.example.com"}}"#;
+    for (path, value) in [
+        ("/webhooks/0/name", r#""validate.example.com""#),
+        ("/webhooks/0/failurePolicy", r#""Fail""#),
+        ("/webhooks/0/matchPolicy", r#""Exact""#),
+        ("/webhooks/0/timeoutSeconds", "30"),
+        ("/webhooks/0/sideEffects", r#""NoneOnDryRun""#),
+        ("/webhooks/0/admissionReviewVersions", r#"["v1", "v1beta1"]"#),
+        ("/webhooks/0/clientConfig/service/name", r#""other""#),
+        ("/webhooks/0/clientConfig", r#"{"url": "https://other.example.com"}"#),
+        ("/webhooks/0/rules/0/resources", r#"["*"]"#),
+        ("/webhooks/0/rules", "[]"),
+        ("/webhooks/0/namespaceSelector", r#"{"matchLabels": {"a": "b"}}"#),
+        ("/webhooks/0/objectSelector", r#"{"matchLabels": {"a": "b"}}"#),
+        ("/webhooks/0/matchConditions", r#"[{"name": "no", "expression": "false"}]"#),
+        ("/webhooks/-", other),
+        ("/webhooks", "[]"),
+    ] {
+        let run = set(path, value);
+        assert!(run.code == Some(1) && run.stderr.contains(nothing_else), "{path}: {run:?}");
+    }
+    let run = set("/metadata/labels", r#"{"team": "a"}"#);
+    assert!(run.stderr.contains("the webhook may not change the metadata"), "{run:?}");
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let bundle = ByteString(certificate.cert.pem().into_bytes());
+    let bundle = serde_json::to_string(&bundle).unwrap();
+    let run = set("/webhooks/0/clientConfig/caBundle", &bundle);
+    assert_eq!(run.code, Some(0), "{run:?}");
 }
 
 #[test]

@@ -4,19 +4,23 @@ use k8s_openapi::api::core::v1::Secret;
 use policy_core::installation::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE};
 
 use super::Component;
+use crate::account_limit::{AccountLimit, are_equal};
 use crate::admission::service;
 use crate::metadata::in_namespace;
 use crate::{Object, Rule};
+
+const CONFIGURATIONS: (&str, &str) =
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations");
 
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
     name: WEBHOOK_SERVICE,
     cluster: &[
         Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
-        // Only for `caBundle`; RBAC cannot restrict a rule to a field: see docs/policy-webhook.md.
+        // Only for `caBundle`; RBAC cannot restrict a rule to a field, so an admission policy does.
         Rule {
-            group: "admissionregistration.k8s.io",
-            resources: &["validatingwebhookconfigurations"],
+            group: CONFIGURATIONS.0,
+            resources: &[CONFIGURATIONS.1],
             names: &[WEBHOOK_CONFIGURATION],
             verbs: &["get", "patch"],
         },
@@ -33,11 +37,58 @@ pub const WEBHOOK: Component = Component {
     others,
 };
 
-/// The Service that the API server calls, and the Secret of the certificate. Not the webhook
+/// The Service that the API server calls, the Secret of the certificate, and the limit of the
+/// account. Not the webhook
 /// configuration: it is to be applied only once a webhook answers, as each request could wait for
 /// the timeout until then.
 fn others() -> Vec<Object> {
-    vec![service().into(), empty_secret().into()]
+    let mut objects = vec![service().into(), empty_secret().into()];
+    objects.extend(account_limit().objects());
+    objects
+}
+
+/// The webhook's account may change nothing of a configuration but `caBundle`. So a stolen token of
+/// the webhook does not make the API server send other objects, or send them to another address.
+/// API servers call no webhook for webhook configurations, but they do evaluate admission policies:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/generic/plugin.go>.
+fn account_limit() -> AccountLimit {
+    /// All fields of a webhook but `clientConfig.caBundle`.
+    const FIELDS: [&str; 12] = [
+        "name",
+        "clientConfig.?service",
+        "clientConfig.?url",
+        "?rules",
+        "?failurePolicy",
+        "?matchPolicy",
+        "?namespaceSelector",
+        "?objectSelector",
+        "?sideEffects",
+        "?timeoutSeconds",
+        "?admissionReviewVersions",
+        "?matchConditions",
+    ];
+    const METADATA: [&str; 4] = [
+        "metadata.?labels",
+        "metadata.?annotations",
+        "metadata.?ownerReferences",
+        "metadata.?finalizers",
+    ];
+    let both = ["object", "oldObject"];
+    let [new, old] = both.map(|object| format!("{object}.?webhooks.orValue([])"));
+    let is_known = are_equal(&FIELDS, ["new", "old"]);
+    let webhooks =
+        format!("{new}.size() == {old}.size() && {new}.all(new, {old}.exists(old, {is_known}))");
+    AccountLimit {
+        component: WEBHOOK.name,
+        resource: CONFIGURATIONS,
+        rules: vec![
+            (webhooks, "the webhook may change nothing of a webhook configuration but caBundle"),
+            (
+                are_equal(&METADATA, both),
+                "the webhook may not change the metadata of a webhook configuration",
+            ),
+        ],
+    }
 }
 
 /// A Secret without the field `data`, so that applying the installation again leaves alone what the
