@@ -15,7 +15,8 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{AdmissionTestbed, MEMORY, in_doubt, most_memory_mib, policy, program};
+use super::{AdmissionTestbed, MEMORY, in_doubt, most_memory_mib, pod, policy, program};
+use crate::cli;
 
 /// What an owner of a namespace may do in it.
 const OWNER: &str = "
@@ -247,4 +248,8 @@ fn one_namespace_does_not_keep_the_webhook_from_judging_another() {
     let (_, warning) = admission.would_let_in(&tenant.namespace);
     let line = format!("policies not applied in {}: 6 (only the 64 oldest are)", tenant.namespace);
     assert!(warning.contains(&line), "{warning}");
+    let admit = ["admit", "-f", "-", "-n", &tenant.namespace];
+    let answer =
+        cli::expect(&admission.testbed, 0, &admit, &pod(&tenant.namespace, "web", "nginx"));
+    assert!(answer.contains(&line), "{answer}");
 }
