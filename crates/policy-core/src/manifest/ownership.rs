@@ -61,6 +61,10 @@ impl Controlled {
     }
 }
 
+/// How many objects are kept that may control others, and how many controllers of templates, the
+/// first by namespace, kind and name.
+const MAX_CONTROLLERS: usize = 250_000;
+
 /// The objects of an input, added in any order, to decide which of them are counted.
 #[derive(Debug, Default)]
 pub struct InputObjects {
@@ -68,6 +72,8 @@ pub struct InputObjects {
     controllers: BTreeSet<ObjectId>,
     /// The template in use of each controller.
     in_use: BTreeMap<ObjectId, TemplateAge>,
+    /// Whether there are more than are kept.
+    is_cut: bool,
 }
 
 impl InputObjects {
@@ -84,6 +90,31 @@ impl InputObjects {
         if let Some(Controlled { controller, age, is_template: true }) = controlled.as_deref() {
             self.use_newest(controller.clone(), age.clone());
         }
+        if self.controllers.len().max(self.in_use.len()) > 2 * MAX_CONTROLLERS {
+            self.cut();
+        }
+    }
+
+    /// Keeps the first of them. One that is dropped can never be among the first of all again, so
+    /// the result does not depend on the order of adding.
+    fn cut(&mut self) {
+        while self.controllers.len() > MAX_CONTROLLERS {
+            self.is_cut |= self.controllers.pop_last().is_some();
+        }
+        while self.in_use.len() > MAX_CONTROLLERS {
+            self.is_cut |= self.in_use.pop_last().is_some();
+        }
+    }
+
+    /// Drops what is beyond the limit, and says so.
+    pub fn limit(&mut self) -> Option<String> {
+        self.cut();
+        self.is_cut.then(|| {
+            format!(
+                "more than {MAX_CONTROLLERS} objects may control others; what the last of them by \
+                 namespace, kind and name control counts as well"
+            )
+        })
     }
 
     fn use_newest(&mut self, controller: ObjectId, age: TemplateAge) {
@@ -97,6 +128,8 @@ impl InputObjects {
         for (controller, age) in other.in_use {
             self.use_newest(controller, age);
         }
+        self.is_cut |= other.is_cut;
+        self.cut();
     }
 
     /// Whether the object is counted, once all objects are added: not where its controller is
@@ -157,6 +190,28 @@ mod tests {
         assert_eq!(counted(&[&pod]), ["web-1-a"]);
         let elsewhere = deployment.replace("{name: web", "{name: web, namespace: x");
         assert_eq!(counted(&[&set, &elsewhere]), ["web-1", "web"]);
+    }
+
+    #[test]
+    fn so_many_controllers_are_kept_whatever_the_order() {
+        let pod = object("Pod", "p", "ReplicaSet/web-7", "");
+        let pod = documents(pod.as_bytes())[0].read("default").objects.remove(0);
+        let set = object("ReplicaSet", "web-7", "", "");
+        let mut set = documents(set.as_bytes())[0].read("default").objects.remove(0);
+        let mut names: Vec<u32> = (0..600_001).collect();
+        for _ in 0..2 {
+            names.reverse();
+            let mut known = InputObjects::default();
+            for name in &names {
+                set.facts.name = format!("web-{name}").into();
+                known.add(&set);
+            }
+            assert!(known.limit().is_some_and(|note| note.starts_with("more than 250000 ")));
+            assert_eq!(known.controllers.len(), 250_000);
+            assert!(known.counts(&pod), "the name is after those that are kept");
+            assert_eq!(known.controllers.last().map(|last| &*last.name), Some("web-324997"));
+        }
+        assert_eq!(InputObjects::default().limit(), None);
     }
 
     #[test]

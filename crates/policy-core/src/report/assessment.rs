@@ -44,7 +44,7 @@ pub struct Assessment<'a> {
     objects: InputObjects,
     /// Objects that another one controls, which may be among those of the input.
     controlled: Vec<ControlledObject>,
-    /// Whether a note says that no more of them wait.
+    /// Whether others were evaluated at once, because so many wait.
     is_controlled_full: bool,
 }
 
@@ -167,15 +167,14 @@ impl<'a> Assessment<'a> {
         } else if self.controlled.len() < MAX_CONTROLLED {
             self.controlled.push(ControlledObject { object, file: Arc::clone(file), document });
         } else {
-            if !std::mem::replace(&mut self.is_controlled_full, true) {
-                let message = format!(
-                    "more than {MAX_CONTROLLED} objects have a controller; others count as well, \
-                     also where it is in the input"
-                );
-                self.coverage.note(file, Some(object.line), message);
-            }
-            self.object(&object, file, document);
+            self.count_at_once(file, document, &object);
         }
+    }
+
+    /// Evaluates an object without waiting for its controller, because too many wait already.
+    fn count_at_once(&mut self, file: &Arc<str>, document: u32, object: &ManifestObject) {
+        self.is_controlled_full = true;
+        self.object(object, file, document);
     }
 
     fn object(&mut self, object: &ManifestObject, file: &Arc<str>, document: u32) {
@@ -185,6 +184,15 @@ impl<'a> Assessment<'a> {
 
     /// Evaluates the objects whose controller is not among those of the input.
     fn evaluate_controlled(&mut self) {
+        let too_many = self.is_controlled_full.then(|| {
+            format!(
+                "more than {MAX_CONTROLLED} objects have a controller; others count as well, also \
+                 where it is in the input"
+            )
+        });
+        for message in too_many.into_iter().chain(self.objects.limit()) {
+            self.coverage.note(&"and".into(), None, message);
+        }
         for ControlledObject { object, file, document } in std::mem::take(&mut self.controlled) {
             if self.excluded.contains(&object.facts.namespace) || self.objects.counts(&object) {
                 self.object(&object, &file, document);
@@ -204,7 +212,13 @@ impl<'a> Assessment<'a> {
         self.findings.merge(other.findings);
         self.coverage.merge(other.coverage);
         self.objects.merge(other.objects);
+        self.is_controlled_full |= other.is_controlled_full;
         self.controlled.extend(other.controlled);
+        while self.controlled.len() > MAX_CONTROLLED
+            && let Some(ControlledObject { object, file, document }) = self.controlled.pop()
+        {
+            self.count_at_once(&file, document, &object);
+        }
     }
 
     /// The report, sorted. `policy_name` is for people.
