@@ -27,7 +27,9 @@ struct State {
 /// Why a request was not worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaneError {
-    /// Too many requests of its namespace wait, or of all.
+    /// As many requests of its namespace wait as may.
+    NamespaceFull { limit: usize },
+    /// As many requests of all namespaces wait as may.
     Full,
     /// The work panicked.
     Panicked,
@@ -59,9 +61,7 @@ impl Lane {
         });
         let starts = {
             let mut state = self.0.lock();
-            if !state.queue.push(namespace, job) {
-                return Err(LaneError::Full);
-            }
+            state.queue.push(namespace, job)?;
             !std::mem::replace(&mut state.is_running, true)
         };
         if starts {
@@ -107,10 +107,13 @@ impl<T> FairQueue<T> {
     }
 
     /// Adds a member, if there is room for one of that namespace.
-    fn push(&mut self, namespace: &str, member: T) -> bool {
+    fn push(&mut self, namespace: &str, member: T) -> Result<(), LaneError> {
         let of_namespace = self.namespaces.get(namespace).map_or(0, VecDeque::len);
-        if self.waiting >= self.max_waiting || of_namespace >= self.max_waiting_of_namespace {
-            return false;
+        if of_namespace >= self.max_waiting_of_namespace {
+            return Err(LaneError::NamespaceFull { limit: self.max_waiting_of_namespace });
+        }
+        if self.waiting >= self.max_waiting {
+            return Err(LaneError::Full);
         }
         if let Some(members) = self.namespaces.get_mut(namespace) {
             members.push_back(member);
@@ -120,7 +123,7 @@ impl<T> FairQueue<T> {
             self.namespaces.insert(namespace, VecDeque::from([member]));
         }
         self.waiting += 1;
-        true
+        Ok(())
     }
 
     /// Takes the oldest member of the namespace whose turn it is.
@@ -156,10 +159,11 @@ mod tests {
     fn namespaces_take_turns() {
         let mut queue = FairQueue::new(64, 16);
         for member in 0..16 {
-            assert!(queue.push("greedy", ("greedy", member)));
+            queue.push("greedy", ("greedy", member)).unwrap();
         }
-        assert!(queue.push("shop", ("shop", 0)) && queue.push("shop", ("shop", 1)));
-        assert!(queue.push("bank", ("bank", 0)));
+        for other in [("shop", 0), ("shop", 1), ("bank", 0)] {
+            queue.push(other.0, other).unwrap();
+        }
         assert_eq!(
             drained(&mut queue)[..6],
             [("greedy", 0), ("shop", 0), ("bank", 0), ("greedy", 1), ("shop", 1), ("greedy", 2)]
@@ -170,12 +174,16 @@ mod tests {
     #[test]
     fn one_namespace_fills_its_own_part_only() {
         let mut queue = FairQueue::new(8, 3);
-        let pushed = (0..9).filter(|_| queue.push("greedy", ())).count();
+        let pushed = (0..9).filter(|_| queue.push("greedy", ()).is_ok()).count();
         assert_eq!(pushed, 3);
-        let others = (0..9).filter(|number| queue.push(&number.to_string(), ())).count();
+        let full = Err(LaneError::NamespaceFull { limit: 3 });
+        assert_eq!(queue.push("greedy", ()), full);
+        let others = (0..9).filter(|number| queue.push(&number.to_string(), ()).is_ok()).count();
         assert_eq!(others, 5, "eight of all");
+        assert_eq!(queue.push("one more", ()), Err(LaneError::Full));
+        assert_eq!(queue.push("greedy", ()), full, "its own limit is what it is told");
         drained(&mut queue);
-        assert!(queue.push("greedy", ()));
+        assert_eq!(queue.push("greedy", ()), Ok(()));
     }
 
     proptest! {
@@ -184,7 +192,7 @@ mod tests {
         fn no_namespace_overtakes(pushes in prop::collection::vec(0..6_usize, 0..64)) {
             let mut queue = FairQueue::new(64, 64);
             for namespace in &pushes {
-                prop_assert!(queue.push(&namespace.to_string(), *namespace));
+                prop_assert_eq!(queue.push(&namespace.to_string(), *namespace), Ok(()));
             }
             let order = drained(&mut queue);
             prop_assert_eq!(order.len(), pushes.len());
@@ -272,7 +280,7 @@ mod tests {
             let one = lane.run("greedy", || ());
             let more = async {
                 let greedy = lane.run("greedy", || ()).await;
-                assert_eq!(greedy, Err(LaneError::Full));
+                assert_eq!(greedy, Err(LaneError::NamespaceFull { limit: 1 }));
                 end.send(()).unwrap();
             };
             tokio::join!(biased; one, lane.run("shop", || ()), more)

@@ -14,7 +14,7 @@ use futures::FutureExt as _;
 use http::{HeaderValue, StatusCode};
 use policy_core::admission::{
     AdmissionVerdict, FailOpenReason, NamespacePolicies, Operation, Request, Review, ReviewHead,
-    Undecodable, admit, answer, answer_fail_open, answer_too_large,
+    SelfCaused, Undecodable, admit, answer, answer_fail_open, answer_self_caused,
 };
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::endpoints::{Answer, JSON, Posted, PostedBody, respond, text, with_deadline};
@@ -182,6 +182,13 @@ impl<J: Judge> Validator<J> {
         let reason = match with_deadline(times.deadline, worked).await {
             Some(Ok(Ok(decided))) => return self.conclude(decided, times),
             Some(Ok(Err(undecodable))) => return self.unreadable(&undecodable),
+            Some(Err(LaneError::NamespaceFull { limit })) => {
+                let why = SelfCaused::TooMany { limit };
+                if let Some(denial) = head.as_ref().and_then(|head| self.deny(head, why, times)) {
+                    return denial;
+                }
+                FailOpenReason::Overload
+            }
             Some(Err(LaneError::Full)) => FailOpenReason::Overload,
             Some(Err(LaneError::Panicked)) => FailOpenReason::Panic,
             None => FailOpenReason::Deadline,
@@ -202,18 +209,22 @@ impl<J: Judge> Validator<J> {
         if let Some(verdict) = self.verdict_by_head(&head) {
             return self.conclude(Decided::of(&head, verdict), times);
         }
-        let policies = self.policies.load();
-        let policies = policies.as_ref().map(|set| set.of(&head.namespace));
-        let policy = policies.and_then(|policies| head.deniable_by(&policies.judged));
-        let Some(policy) = policy else {
+        let why = SelfCaused::TooLarge { size, limit: LARGEST_BODY as u64 };
+        self.deny(&head, why, times).unwrap_or_else(|| {
             let detail = format!("its review has {size} bytes");
             let verdict = Err(FailOpenReason::TooLarge);
-            return self.conclude(Decided { detail, ..Decided::of(&head, verdict) }, times);
-        };
+            self.conclude(Decided { detail, ..Decided::of(&head, verdict) }, times)
+        })
+    }
+
+    /// Denies a request whose object was not judged, where a policy would deny such a request.
+    fn deny(&self, head: &ReviewHead<'_>, why: SelfCaused, times: Times) -> Option<Answer> {
+        let policies = self.policies.load();
+        let policies = policies.as_ref()?.of(&head.namespace);
+        let policy = head.deniable_by(&policies.judged)?;
         self.counters.denied_unread(head.operation, times.arrived.elapsed());
         let denied_by = (&*head.namespace, &*policy.name);
-        let answer = answer_too_large(&head.uid, denied_by, size, LARGEST_BODY as u64);
-        respond(StatusCode::OK, JSON, answer)
+        Some(respond(StatusCode::OK, JSON, answer_self_caused(&head.uid, denied_by, why)))
     }
 
     /// The verdict on a request that does not depend on its object.

@@ -32,7 +32,7 @@ pub use fuzz::fuzz;
 pub use head::ReviewHead;
 pub use request::{Operation, Request};
 pub use requester::CONTROLLER_MANAGER;
-pub use response::{answer, answer_fail_open, answer_too_large};
+pub use response::{SelfCaused, answer, answer_fail_open, answer_self_caused};
 pub use review::{Review, Undecodable};
 pub use verdict::{AdmissionVerdict, Decision};
 

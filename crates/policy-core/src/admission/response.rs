@@ -66,19 +66,48 @@ pub fn answer(uid: &str, verdict: &AdmissionVerdict) -> Vec<u8> {
     Response { uid, allowed, status, warnings, audit_annotations }.into_json()
 }
 
-/// The denial of a request of that namespace, by that policy, because its body of `size` bytes is
-/// over the limit.
+/// Why the object of a request was not judged, where whoever makes requests of the namespace has
+/// caused that. To let it in would leave to them whether policies apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfCaused {
+    /// The body is over the limit, both in bytes.
+    TooLarge {
+        /// The size of the body.
+        size: u64,
+        /// The largest body that is read.
+        limit: u64,
+    },
+    /// So many large requests of the namespace wait already.
+    TooMany {
+        /// How many may wait.
+        limit: usize,
+    },
+}
+
+/// The denial of a request of that namespace whose object was not judged, by a policy that denies
+/// such requests. One that may succeed later has status 429, which clients try again.
 #[must_use]
-pub fn answer_too_large(uid: &str, denied_by: (&str, &str), size: u64, limit: u64) -> Vec<u8> {
+pub fn answer_self_caused(uid: &str, denied_by: (&str, &str), why: SelfCaused) -> Vec<u8> {
     let (namespace, policy) = (excerpt(denied_by.0), excerpt(denied_by.1));
-    let [size, limit] = [size, limit].map(|bytes| bytes.div_ceil(1 << 20));
-    let message = format!(
-        "denied by policy {namespace}/{policy}: the object is too large to be judged: its admission \
-         review has {size} MiB, and the policy webhook reads {limit} MiB; make the object smaller, \
-         such as its annotations and environment variables"
-    );
-    let status = Some(forbidden(message));
-    let (warnings, audit_annotations) = (Vec::new(), BTreeMap::new());
+    let status = match why {
+        SelfCaused::TooLarge { size, limit } => {
+            let [size, limit] = [size, limit].map(|bytes| bytes.div_ceil(1 << 20));
+            forbidden(format!(
+                "denied by policy {namespace}/{policy}: the object is too large to be judged: its \
+                 admission review has {size} MiB, and the policy webhook reads {limit} MiB; make \
+                 the object smaller, such as its annotations and environment variables"
+            ))
+        }
+        SelfCaused::TooMany { limit } => Status {
+            code: 429,
+            reason: "TooManyRequests",
+            message: format!(
+                "denied by policy {namespace}/{policy}: the object cannot be judged now: {limit} \
+                 other large requests of the namespace wait; try again later"
+            ),
+        },
+    };
+    let (status, warnings, audit_annotations) = (Some(status), Vec::new(), BTreeMap::new());
     Response { uid, allowed: false, status, warnings, audit_annotations }.into_json()
 }
 
