@@ -2,7 +2,7 @@
 //!
 //! cargo is called once for all test programs and once for the programs under test, so that it
 //! compiles no dependency a second time with other features. The test programs are then started
-//! here: the suites with more threads than the rest.
+//! here: the suites with more threads than the rest, and those with a hostile load one by one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +22,9 @@ const PROGRAMS: [&str; 4] = ["policyctl", "policy-operator", "policy-watcher", "
 /// a control plane to start, for a minute to pass, for a lease to expire. Each may have a control
 /// plane of its own, of 500 MB.
 const SUITE_THREADS: &str = "8";
+/// The parts of suites with a hostile load, which take all of the machine. They state how long others
+/// may wait meanwhile, so they run alone, one after the other.
+const ALONE: [&str; 3] = ["operator::tenants::", "unread::", "webhook::tenant::"];
 /// The suites that depend on the API server's version; the others test the command line, or faults
 /// that do not come from the server.
 const CORE: [&str; 8] =
@@ -128,9 +131,15 @@ impl Built {
     fn run_suites(&self, names: &[&str], release: Option<&str>) -> Result<()> {
         let filters: Vec<String> = names.iter().map(|name| format!("{name}::")).collect();
         let listed = self.suites.list()?;
+        let exists = |part: &str| listed.lines().any(|line| line.starts_with(part));
         for (name, filter) in names.iter().zip(&filters) {
-            let exists = listed.lines().any(|line| line.starts_with(filter));
-            ensure!(exists, "there is no suite {name}; the suites are in tests/tests/suites");
+            ensure!(
+                exists(filter),
+                "there is no suite {name}; the suites are in tests/tests/suites"
+            );
+        }
+        for part in ALONE {
+            ensure!(exists(part), "there are no tests {part}, which are to run alone");
         }
         let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
         cargo::run(&[&["build", "--locked"][..], &packages.collect::<Vec<_>>()].concat())?;
@@ -139,9 +148,19 @@ impl Built {
         build.arg("build").stdout(Stdio::null()).envs(release.map(|r| (RELEASE_VARIABLE, r)));
         let status = build.status().context("cannot start the testbed")?;
         ensure!(status.success(), "the control plane was not built ({status})");
-        let mut arguments = vec!["--test-threads", SUITE_THREADS];
-        arguments.extend(filters.iter().map(String::as_str));
-        self.suites.run(release, &arguments)
+        let mut side_by_side = vec!["--test-threads", SUITE_THREADS];
+        side_by_side.extend(filters.iter().map(String::as_str));
+        side_by_side.extend(ALONE.iter().flat_map(|part| ["--skip", *part]));
+        self.suites.run(release, &side_by_side)?;
+        let is_selected = |part: &&str| {
+            filters.is_empty() || filters.iter().any(|filter| part.starts_with(filter.as_str()))
+        };
+        let mut alone: Vec<&str> = ALONE.into_iter().filter(is_selected).collect();
+        if alone.is_empty() {
+            return Ok(());
+        }
+        alone.extend(["--test-threads", "1"]);
+        self.suites.run(release, &alone)
     }
 }
 
