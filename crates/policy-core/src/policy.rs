@@ -10,7 +10,7 @@ use crate::checks::{CHECK_COUNT, CheckId};
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::severity::Severity;
 
-pub use limit::{MAX_PER_NAMESPACE, PolicyAge, split_judged};
+pub use limit::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
 
 /// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -49,7 +49,7 @@ proptest! {
 
         let mut in_order = empty();
         for document in &documents {
-            in_order.document(&file, document.number, &document.read("default"));
+            in_order.document(&file, document, "default", true);
         }
 
         let mut shuffled: Vec<_> = documents.iter().collect();
@@ -58,7 +58,7 @@ proptest! {
         for piece in shuffled.chunks(shuffled.len().div_ceil(pieces).max(1)) {
             let mut part = empty();
             for document in piece {
-                part.document(&file, document.number, &document.read("default"));
+                part.document(&file, document, "default", true);
             }
             merged.merge(part);
         }
@@ -74,7 +74,7 @@ proptest! {
         let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
         let file: Arc<str> = "all.yaml".into();
         for document in documents(pods.join("---\n").as_bytes()) {
-            assessment.document(&file, document.number, &document.read("default"));
+            assessment.document(&file, &document, "default", true);
         }
         let report = assessment.finish(Source::Files { paths: Vec::new() }, String::new());
         let points: u64 = report

@@ -1,11 +1,11 @@
 //! The compiled policies of the cluster.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 use policy_core::admission::{NamedPolicy, NamespacePolicies};
-use policy_core::policy::{CompiledPolicy, MAX_PER_NAMESPACE, PolicyAge};
+use policy_core::policy::{CompiledPolicy, PoliciesByAge, PolicyAge};
 use policy_core::text::truncated;
 use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
@@ -92,7 +92,7 @@ pub(crate) struct PolicySink {
 /// is deleted.
 #[derive(Default)]
 struct KnownPolicies {
-    by_age: BTreeMap<PolicyAge, KnownPolicy>,
+    by_age: PoliciesByAge<KnownPolicy>,
     by_name: HashMap<Arc<str>, PolicyAge>,
 }
 
@@ -123,19 +123,17 @@ impl KnownPolicies {
 
     /// Drops those that the list does not have.
     fn keep_listed(&mut self, list: u64) {
-        self.by_age.retain(|_, policy| policy.list == list);
-        self.by_name.retain(|_, age| self.by_age.contains_key(age));
+        self.by_age.retain(|policy| policy.list == list);
+        self.by_name.retain(|_, age| self.by_age.contains(age));
     }
 
     /// The oldest, which are judged, and the number of the others.
     fn for_requests(&self) -> NamespacePolicies {
-        let judged = self.by_age.iter().take(MAX_PER_NAMESPACE);
-        let judged = judged.map(|(age, policy)| NamedPolicy {
+        let judged = self.by_age.judged().map(|(age, policy)| NamedPolicy {
             name: Arc::clone(age.name()),
             rules: policy.rules.clone(),
         });
-        let judged: Vec<_> = judged.collect();
-        NamespacePolicies { excess: self.by_age.len() - judged.len(), judged }
+        NamespacePolicies { judged: judged.collect(), excess: self.by_age.excess().len() }
     }
 }
 
@@ -189,10 +187,9 @@ impl Sink<PolicyView> for PolicySink {
         if metadata.deletion_timestamp.is_some() {
             return self.deleted(&namespace, age.name());
         }
-        let reason = |invalid: &dyn ToString| {
+        let rules = rules.map_err(|invalid| {
             truncated(invalid.to_string().into(), MAX_REASON, MAX_REASON).into_owned()
-        };
-        let rules = rules.map_err(|invalid| reason(&invalid));
+        });
         let list = self.list;
         let known = self.known.entry(namespace.as_str().into()).or_default();
         if known.by_name.get(age.name()) == Some(&age)

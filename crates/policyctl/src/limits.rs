@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{MAX_PER_NAMESPACE, PolicyAge, split_judged};
+use policy_core::policy::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
 use policy_core::view::{MAX_FINALIZERS, PolicyView};
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl NotJudged {
 /// Collects the policies of a cluster.
 #[derive(Default)]
 pub(crate) struct Limits {
-    ages: BTreeMap<String, Vec<PolicyAge>>,
+    ages: BTreeMap<String, PoliciesByAge<()>>,
     with_finalizers: BTreeSet<PolicyName>,
 }
 
@@ -50,7 +50,7 @@ impl Limits {
         if finalizers.are_too_many() {
             self.with_finalizers.insert((namespace.clone(), name));
         }
-        self.ages.entry(namespace).or_default().push(PolicyAge::of(&metadata));
+        self.ages.entry(namespace).or_default().insert(PolicyAge::of(&metadata), ());
     }
 
     /// The policies that are not judged, sorted.
@@ -60,8 +60,7 @@ impl Limits {
             found.insert((namespace.clone(), name.clone()), "TooManyFinalizers");
         }
         for (namespace, ages) in &self.ages {
-            let mut ages = ages.clone();
-            for excess in split_judged(&mut ages, PolicyAge::clone).1 {
+            for (excess, ()) in ages.excess() {
                 let key = (namespace.clone(), excess.name().to_string());
                 found.insert(key, "TooManyPolicies");
             }

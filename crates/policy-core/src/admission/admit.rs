@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::Request;
 use super::fail_open::FailOpenReason;
 use super::requester::Requester;
 use super::verdict::{AdmissionVerdict, Decision, InvalidPolicy, MAX_SHOWN, NamedFinding};
-use super::{Operation, Request};
 use crate::api::{AdmissionMode, ControllerPods};
 use crate::capped::Capped;
 use crate::checks::CheckId;
@@ -33,7 +33,7 @@ pub struct NamedPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct NamespacePolicies {
     /// Those that are judged, in the order in which they are: see
-    /// [`split_judged`](crate::policy::split_judged).
+    /// [`PoliciesByAge`](crate::policy::PoliciesByAge).
     pub judged: Vec<NamedPolicy>,
     /// How many others there are, beyond [`MAX_PER_NAMESPACE`](crate::policy::MAX_PER_NAMESPACE).
     pub excess: usize,
@@ -138,11 +138,8 @@ pub fn admit(
     let facts = CheckedFacts::of_spec(kind, &spec);
     drop(spec);
     let Some(facts) = facts else { return Ok(AdmissionVerdict::default()) };
-    let (old, requester) = if operation == Operation::Create {
-        (None, Requester::of(&user, kind))
-    } else {
-        (old_spec.and_then(|spec| CheckedFacts::of_spec(kind, &spec)), Requester::Other)
-    };
+    let old = old_spec.and_then(|spec| CheckedFacts::of_spec(kind, &spec));
+    let requester = Requester::of_request(operation, &user, kind);
     let (namespace, user) = (&*namespace, &*user);
     let object = Creation { kind, namespace, user, facts: &facts, is_before_limit_ranges: false };
     let (verdict, is_complete) = object.decide(old.as_ref(), requester, policies, &is_in_time);
@@ -305,8 +302,7 @@ impl<'a> Findings<'a> {
     ) {
         if found.len() > 0 {
             *self.counts.entry((check, decision)).or_default() += found.len();
-            let shown = found.take(decision.shown());
-            shown.for_each(|found| self.kept[decision as usize].push(found));
+            self.kept[decision as usize].extend(found.take(decision.shown()));
         }
     }
 

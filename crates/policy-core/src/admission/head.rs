@@ -66,10 +66,7 @@ impl<'a> ReviewHead<'a> {
     #[must_use]
     pub fn deniable_by<'p>(&self, policies: &'p [NamedPolicy]) -> Option<&'p NamedPolicy> {
         let kind = self.judged_kind()?;
-        let requester = match self.operation {
-            Operation::Create => Requester::of(&self.user, kind),
-            _ => Requester::Other,
-        };
+        let requester = Requester::of_request(self.operation, &self.user, kind);
         policies.iter().find(|policy| {
             let Ok(rules) = &policy.rules else { return false };
             at_admission(rules).any(|(check, enabled)| {

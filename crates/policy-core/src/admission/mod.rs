@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Where a request cannot be judged it is allowed, and the answer says so: each [`FailOpenReason`]
-//! has its own metric label, and [`answer_fail_open`] makes the answer. One exception: a body that is
-//! too large to be read is denied by its [`ReviewHead`], because its author chose the size.
+//! has its own metric label, and [`answer_fail_open`] makes the answer. One exception: what
+//! whoever makes the request has caused ([`SelfCaused`]) is denied by its [`ReviewHead`].
 
 mod admit;
 mod compact;

@@ -1,5 +1,6 @@
 //! Who makes a request.
 
+use super::Operation;
 use crate::workload::ObjectKind;
 
 /// The user of a controller manager that runs without `--use-service-account-credentials`.
@@ -25,6 +26,15 @@ pub(super) enum Requester {
 }
 
 impl Requester {
+    /// The requester of a request for an object of that kind. Only in creating objects do controllers
+    /// and kubelets differ from others.
+    pub(super) fn of_request(operation: Operation, user: &str, kind: ObjectKind) -> Self {
+        match operation {
+            Operation::Create => Self::of(user, kind),
+            _ => Self::Other,
+        }
+    }
+
     /// The requester by that user name, for the creation of an object of that kind.
     pub(super) fn of(user: &str, kind: ObjectKind) -> Self {
         let controllers: &[&str] = match kind {

@@ -115,8 +115,9 @@ impl AdmissionVerdict {
         (total > 0).then(|| MESSAGE.fit(lines, total).join("\n"))
     }
 
-    /// The warnings: first policies that were not applied, then findings, the most severe first. Each has at most
-    /// 120 characters; together they have at most 4096 bytes, and the last one counts the rest.
+    /// The warnings: first policies that were not applied, then findings, the most severe first.
+    /// Each has at most 120 characters; together they have at most 4096 bytes, and the last one
+    /// counts the rest.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));

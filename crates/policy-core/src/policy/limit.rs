@@ -1,5 +1,6 @@
 //! How many policies of a namespace are judged, and which.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,13 +35,79 @@ impl PolicyAge {
     }
 }
 
-/// Sorts the policies of a namespace, the oldest first, and splits them into those that are judged
-/// and the excess. Pass none that is being deleted: such a policy no longer applies, and takes no
-/// place.
-pub fn split_judged<T>(policies: &mut [T], age: impl Fn(&T) -> PolicyAge) -> (&mut [T], &mut [T]) {
-    policies.sort_by_cached_key(age);
-    let judged = policies.len().min(MAX_PER_NAMESPACE);
-    policies.split_at_mut(judged)
+/// The policies of a namespace, the oldest first: which of them are judged. Add none that is being
+/// deleted: such a policy no longer applies, and takes no place.
+#[derive(Clone, Debug)]
+pub struct PoliciesByAge<T>(BTreeMap<PolicyAge, T>);
+
+impl<T> Default for PoliciesByAge<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> PoliciesByAge<T> {
+    /// Adds a policy. Returns what was stored for it before.
+    pub fn insert(&mut self, age: PolicyAge, policy: T) -> Option<T> {
+        self.0.insert(age, policy)
+    }
+
+    /// Removes a policy.
+    pub fn remove(&mut self, age: &PolicyAge) -> Option<T> {
+        self.0.remove(age)
+    }
+
+    /// What is stored for a policy.
+    pub fn get_mut(&mut self, age: &PolicyAge) -> Option<&mut T> {
+        self.0.get_mut(age)
+    }
+
+    /// Keeps only the policies of which that is true.
+    pub fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
+        self.0.retain(|_, policy| is_kept(policy));
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it has a policy of that age and name.
+    #[must_use]
+    pub fn contains(&self, age: &PolicyAge) -> bool {
+        self.0.contains_key(age)
+    }
+
+    /// Those that are judged.
+    #[must_use]
+    pub fn judged(&self) -> impl ExactSizeIterator<Item = (&PolicyAge, &T)> {
+        self.0.iter().take(MAX_PER_NAMESPACE)
+    }
+
+    /// Those that are not judged, because there are older ones.
+    #[must_use]
+    pub fn excess(&self) -> impl ExactSizeIterator<Item = (&PolicyAge, &T)> {
+        self.0.iter().skip(MAX_PER_NAMESPACE)
+    }
+
+    /// The youngest that is judged, where as many are as may be.
+    #[must_use]
+    pub fn last_judged(&self) -> Option<&PolicyAge> {
+        self.0.keys().nth(MAX_PER_NAMESPACE - 1)
+    }
+
+    /// Whether a policy of that age is judged, or would be if it were added.
+    #[must_use]
+    pub fn is_judged(&self, age: &PolicyAge) -> bool {
+        self.last_judged().is_none_or(|last| age <= last)
+    }
+}
+
+impl<T> FromIterator<(PolicyAge, T)> for PoliciesByAge<T> {
+    fn from_iter<I: IntoIterator<Item = (PolicyAge, T)>>(policies: I) -> Self {
+        Self(policies.into_iter().collect())
+    }
 }
 
 #[cfg(test)]
@@ -55,28 +122,34 @@ mod tests {
         ObjectMeta { creation_timestamp: time, name, ..ObjectMeta::default() }
     }
 
+    type Ages = PoliciesByAge<()>;
+
+    fn names<'a>(policies: impl Iterator<Item = (&'a PolicyAge, &'a ())>) -> Vec<String> {
+        policies.map(|(age, ())| age.name().to_string()).collect()
+    }
+
     #[test]
     fn the_oldest_are_judged_whatever_the_names_and_the_order_are() {
         let mut policies: Vec<_> =
             (0..100).rev().map(|second| metadata(Some(second), &format!("p-{second}"))).collect();
         policies.push(metadata(None, "a-without-time"));
         policies.push(metadata(Some(200), "a-late"));
-        let (judged, excess) = split_judged(&mut policies, PolicyAge::of);
-        let names = |policies: &[ObjectMeta]| -> Vec<String> {
-            policies.iter().filter_map(|metadata| metadata.name.clone()).collect()
-        };
+        let policies: Ages = policies.iter().map(|policy| (PolicyAge::of(policy), ())).collect();
         let expected: Vec<_> = (0..64).map(|second| format!("p-{second}")).collect();
-        assert_eq!(names(judged), expected);
-        assert_eq!(names(excess)[..2], ["p-64", "p-65"]);
-        assert_eq!(names(excess)[36..], ["a-late", "a-without-time"]);
+        assert_eq!(names(policies.judged()), expected);
+        let excess = names(policies.excess());
+        assert_eq!(excess[..2], ["p-64", "p-65"]);
+        assert_eq!(excess[36..], ["a-late", "a-without-time"]);
     }
 
     #[test]
     fn of_the_same_second_the_names_decide() {
-        let mut policies: Vec<_> =
-            (0..=MAX_PER_NAMESPACE).rev().map(|n| metadata(Some(7), &format!("{n:03}"))).collect();
-        let (judged, excess) = split_judged(&mut policies, PolicyAge::of);
-        assert_eq!((judged.len(), judged[0].name.as_deref()), (64, Some("000")));
-        assert_eq!(excess[0].name.as_deref(), Some("064"));
+        let policies = (0..=MAX_PER_NAMESPACE).rev().map(|n| metadata(Some(7), &format!("{n:03}")));
+        let policies: Ages = policies.map(|policy| (PolicyAge::of(&policy), ())).collect();
+        let (judged, excess) = (names(policies.judged()), names(policies.excess()));
+        assert_eq!((judged.len(), judged[0].as_str()), (64, "000"));
+        assert_eq!(excess[0], "064");
+        let age = |name: &str| PolicyAge::of(&metadata(Some(7), name));
+        assert!(policies.is_judged(&age("063")) && !policies.is_judged(&age("064")));
     }
 }

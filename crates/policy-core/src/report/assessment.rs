@@ -13,7 +13,7 @@ use super::{
 use crate::capped::Capped;
 use crate::evaluate::evaluate;
 use crate::facts::PodFacts;
-use crate::manifest::{DocumentContent, InputObjects, ManifestObject};
+use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
@@ -151,16 +151,26 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// Evaluates what a document of a file holds.
-    pub fn document(&mut self, file: &Arc<str>, number: u32, content: &DocumentContent) {
-        for object in &content.objects {
-            self.manifest_object(file, number, object.clone());
+    /// Reads a document of a file, and evaluates what it holds, one object at a time: a List can be
+    /// as large as a file. Objects without a namespace belong to `namespace`. `is_explicit`: whether
+    /// the file is one that the user named; of others, what is no manifest counts as skipped.
+    pub fn document(
+        &mut self,
+        file: &Arc<str>,
+        document: &Document<'_>,
+        namespace: &str,
+        is_explicit: bool,
+    ) {
+        let mut content = document.read_each(namespace, &mut |object, _| {
+            self.manifest_object(file, document.number, object);
+        });
+        if !is_explicit {
+            content.skip_what_is_no_manifest();
         }
-        self.coverage.other_objects(file, content);
+        self.coverage.other_objects(file, &content);
     }
 
-    /// Evaluates a pod or workload of a document.
-    pub fn manifest_object(&mut self, file: &Arc<str>, document: u32, object: ManifestObject) {
+    fn manifest_object(&mut self, file: &Arc<str>, document: u32, object: ManifestObject) {
         self.objects.add(&object);
         if object.controlled.is_none() {
             self.object(&object, file, document);

@@ -15,7 +15,7 @@ fn failures_beyond_ten_thousand_are_counted() {
         .map(|half| {
             let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
             for document in half {
-                assessment.document(&"a.yaml".into(), document.number, &document.read("default"));
+                assessment.document(&"a.yaml".into(), document, "default", true);
             }
             assessment
         })
@@ -36,7 +36,7 @@ fn summary(text: &str, is_unread: bool) -> Summary {
     let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
     let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
     for document in documents(text.as_bytes()) {
-        assessment.document(&"a.yaml".into(), document.number, &document.read("default"));
+        assessment.document(&"a.yaml".into(), &document, "default", true);
     }
     if is_unread {
         assessment.coverage.not_read(&"b.yaml".into(), None, "no such file".to_owned());

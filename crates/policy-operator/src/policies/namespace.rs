@@ -1,23 +1,22 @@
 //! The policies of one namespace, and which of them are judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy_core::policy::{MAX_PER_NAMESPACE, PolicyAge};
+use policy_core::policy::{PoliciesByAge, PolicyAge};
 use policy_core::view::PolicyView;
 
 use super::{PolicyGauges, SharedState};
 use crate::policy_key::PolicyKey;
 use crate::queue::ReconcileQueue;
 
-/// The policies of a namespace. The oldest [`MAX_PER_NAMESPACE`] are judged, of those that are not
-/// being deleted.
+/// The policies of a namespace.
 #[derive(Default)]
 pub(super) struct Namespace {
     policies: BTreeMap<Arc<str>, Known>,
     /// Those that are not being deleted.
-    by_age: BTreeSet<PolicyAge>,
+    by_age: PoliciesByAge<()>,
 }
 
 pub(super) struct Known {
@@ -70,22 +69,17 @@ impl Namespace {
 
     /// How many are not judged, because there are older ones.
     pub(super) fn excess(&self) -> usize {
-        self.by_age.len().saturating_sub(MAX_PER_NAMESPACE)
+        self.by_age.excess().len()
     }
 
     /// The names of those that are judged.
     pub(super) fn judged(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_age.iter().take(MAX_PER_NAMESPACE).map(PolicyAge::name)
+        self.by_age.judged().map(|(age, ())| age.name())
     }
 
     /// Whether a policy is judged.
     pub(super) fn is_judged(&self, policy: &PolicyView) -> bool {
-        self.comes_before(&PolicyAge::of(&policy.metadata), MAX_PER_NAMESPACE)
-    }
-
-    /// Whether that one is not after so many others.
-    fn comes_before(&self, age: &PolicyAge, number: usize) -> bool {
-        self.by_age.iter().nth(number - 1).is_none_or(|last| age <= last)
+        self.by_age.is_judged(&PolicyAge::of(&policy.metadata))
     }
 
     /// Adds or replaces a policy, and adds it to the queue where it changed. Returns the policies
@@ -121,20 +115,19 @@ impl Namespace {
 
     /// Counts a policy. Returns the one that is no longer judged for it.
     fn count(&mut self, age: PolicyAge) -> Option<Arc<str>> {
-        let is_judged = self.comes_before(&age, MAX_PER_NAMESPACE);
-        if !self.by_age.insert(age) || !is_judged {
+        let is_judged = self.by_age.is_judged(&age);
+        if self.by_age.insert(age, ()).is_some() || !is_judged {
             return None;
         }
-        self.by_age.iter().nth(MAX_PER_NAMESPACE).map(|displaced| Arc::clone(displaced.name()))
+        self.by_age.excess().next().map(|(displaced, ())| Arc::clone(displaced.name()))
     }
 
     /// Counts a policy no more. Returns the one that is judged in its place.
     fn forget(&mut self, age: &PolicyAge) -> Option<Arc<str>> {
-        let was_judged = self.comes_before(age, MAX_PER_NAMESPACE);
-        if !self.by_age.remove(age) || !was_judged {
+        let was_judged = self.by_age.is_judged(age);
+        if self.by_age.remove(age).is_none() || !was_judged {
             return None;
         }
-        let next = self.by_age.iter().nth(MAX_PER_NAMESPACE - 1);
-        next.map(|next| Arc::clone(next.name()))
+        self.by_age.last_judged().map(|next| Arc::clone(next.name()))
     }
 }

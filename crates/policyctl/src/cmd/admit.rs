@@ -10,7 +10,7 @@ use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{PolicyAge, split_judged};
+use policy_core::policy::{PoliciesByAge, PolicyAge};
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
 use policy_core::view::PolicyView;
 use rayon::prelude::*;
@@ -250,21 +250,23 @@ async fn may_have_limit_range(cluster: &Cluster, namespace: &str) -> bool {
 async fn list(cluster: &Cluster, namespace: &str) -> Result<NamespacePolicies, ClusterError> {
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
-    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut readable, mut unreadable) = (PoliciesByAge::default(), Vec::new());
     pages::read(&cluster.client(), &path, &operation, |page: Page<PolicyView>| {
-        readable.extend(page.objects);
+        for PolicyView { metadata, rules, .. } in page.objects {
+            if metadata.deletion_timestamp.is_none() {
+                let rules = rules.map_err(|refused| refused.to_string());
+                readable.insert(PolicyAge::of(&metadata), rules);
+            }
+        }
         unreadable.extend(page.unreadable.into_iter().map(|unreadable| {
             let name = unreadable.object.split('/').next_back().unwrap_or_default().into();
             NamedPolicy { name, rules: Err(unreadable.reason) }
         }));
     })
     .await?;
-    readable.retain(|policy| policy.metadata.deletion_timestamp.is_none());
-    let (judged, excess) = split_judged(&mut readable, |policy| PolicyAge::of(&policy.metadata));
-    let named = |PolicyView { metadata, rules, .. }: &PolicyView| {
-        let name = metadata.name.as_deref().unwrap_or_default().into();
-        NamedPolicy { name, rules: rules.clone().map_err(|refused| refused.to_string()) }
-    };
-    let judged = judged.iter().map(named).chain(unreadable).collect();
-    Ok(NamespacePolicies { judged, excess: excess.len() })
+    let judged = readable
+        .judged()
+        .map(|(age, rules)| NamedPolicy { name: Arc::clone(age.name()), rules: rules.clone() });
+    let judged = judged.chain(unreadable).collect();
+    Ok(NamespacePolicies { judged, excess: readable.excess().len() })
 }

@@ -34,7 +34,7 @@ fn report(manifest: &Path, is_split: bool) -> Report {
     let judged = |documents: &[Document<'_>]| {
         let mut assessment = empty();
         for document in documents {
-            assessment.document(&name, document.number, &document.read("default"));
+            assessment.document(&name, document, "default", true);
         }
         assessment
     };
@@ -173,7 +173,7 @@ fn sarif_is_cut_at_what_code_scanning_shows_and_says_so() {
     let excluded = ExcludedNamespaces::default();
     let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
     for document in documents(vec![pod; 1300].join("---\n").as_bytes()) {
-        assessment.document(&"many.yaml".into(), document.number, &document.read("default"));
+        assessment.document(&"many.yaml".into(), &document, "default", true);
     }
     let report = finished(assessment, "many.yaml", String::new());
     let sarif: Value = serde_json::from_str(&text(&report, Format::Sarif)).unwrap();

@@ -78,26 +78,12 @@ fn assess<'a>(
         .par_iter()
         .with_min_len(SMALLEST_BATCH)
         .fold(empty, |mut assessment, document| {
-            large.limit(document, || judge_document(&mut assessment, document, input, namespace));
+            large.limit(document, || {
+                assessment.document(&input.name, document, namespace, input.is_explicit);
+            });
             assessment
         })
         .reduce(empty, merged)
-}
-
-fn judge_document(
-    assessment: &mut Assessment<'_>,
-    document: &Document<'_>,
-    input: &Input,
-    namespace: &str,
-) {
-    // One object at a time: a List can be as large as a file.
-    let mut content = document.read_each(namespace, &mut |object, _| {
-        assessment.manifest_object(&input.name, document.number, object);
-    });
-    if !input.is_explicit {
-        content.skip_what_is_no_manifest();
-    }
-    assessment.coverage.other_objects(&input.name, &content);
 }
 
 fn merged<'a>(mut left: Assessment<'a>, right: Assessment<'a>) -> Assessment<'a> {
