@@ -155,6 +155,22 @@ impl Service<'_> {
         listed.into_iter().find_map(|(pid, name)| (name == self.name).then_some(pid))
     }
 
+    /// Current and peak resident memory in MiB.
+    ///
+    /// # Errors
+    /// The service has ended.
+    pub fn memory_mib(&self) -> Result<(f64, f64)> {
+        let pid = self.pid().context("the service has ended")?;
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let text = line.context("no memory")?.trim().trim_end_matches(" kB");
+            anyhow::Ok(text.parse::<f64>()? / 1024.0)
+        };
+        Ok((value("VmRSS:")?, value("VmHWM:")?))
+    }
+
     /// Sends a GET request with a deadline of 10 s, and returns status and body.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         self.get_within(path, ANSWER)

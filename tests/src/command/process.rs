@@ -1,4 +1,4 @@
-//! Processor time and memory of a process, from `/proc`.
+//! Processor time of a process, from `/proc`.
 
 use std::fs;
 
@@ -8,23 +8,19 @@ use e2e::Service;
 /// Clock ticks per second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every platform of Linux.
 const TICKS: f64 = 100.0;
 
-fn read(service: &Service<'_>, file: &str) -> Result<String> {
-    read_of(service.pid().context("the service has ended")?, file)
-}
-
-fn read_of(pid: u32, file: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/{file}");
+fn stat(pid: u32) -> Result<String> {
+    let path = format!("/proc/{pid}/stat");
     fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
 }
 
 /// Seconds of processor time so far, to ten milliseconds.
 pub(super) fn cpu(service: &Service<'_>) -> Result<f64> {
-    seconds(&read(service, "stat")?)
+    seconds(&stat(service.pid().context("the service has ended")?)?)
 }
 
 /// Seconds of processor time of this process so far.
 pub(super) fn own_cpu() -> Result<f64> {
-    seconds(&read_of(std::process::id(), "stat")?)
+    seconds(&stat(std::process::id())?)
 }
 
 fn seconds(stat: &str) -> Result<f64> {
@@ -33,15 +29,4 @@ fn seconds(stat: &str) -> Result<f64> {
     let fields = fields.split(' ').skip(11).take(2);
     let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / TICKS)
-}
-
-/// Current and peak resident memory in MiB.
-pub(super) fn memory_mib(service: &Service<'_>) -> Result<(f64, f64)> {
-    let status = read(service, "status")?;
-    let value = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no memory")?;
-        let kib: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
-        anyhow::Ok(kib / 1024.0)
-    };
-    Ok((value("VmRSS")?, value("VmHWM")?))
 }

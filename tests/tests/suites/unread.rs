@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::fmt::Debug;
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::{operator, watcher, webhook};
 
 /// What a container of the chart may use, in MiB.
-const MEMORY: u64 = 128;
+const MEMORY: f64 = 128.0;
 /// Connections of the hostile caller at a time, and requests on each: as many as the server takes.
 const CONNECTIONS: u32 = 450;
 const REQUESTS: u32 = 128;
@@ -39,13 +38,6 @@ const PACE: Duration = Duration::from_millis(20);
 const ATTACK: Duration = Duration::from_secs(14);
 /// For an answer to anybody else.
 const SOON: Duration = Duration::from_secs(5);
-
-/// A value of `/proc/PID/status`, in MiB.
-fn memory_mib(service: &Service<'_>, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", service.pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
 
 /// Runs an attack for a while, and asks as others do meanwhile: each is answered soon, and memory
 /// stays within its bounds.
@@ -63,13 +55,13 @@ fn withstands(
         ask();
         slowest = slowest.max(asked.elapsed());
         assert!(slowest < SOON, "an answer after {slowest:?}\n{}", service.logs().unwrap());
-        let resident = memory_mib(service, "VmRSS");
-        assert!(resident <= MEMORY, "{resident} MiB after {:?}", begin.elapsed());
+        let (resident, _) = service.memory_mib().unwrap();
+        assert!(resident <= MEMORY, "{resident:.0} MiB after {:?}", begin.elapsed());
         std::thread::sleep(Duration::from_millis(100));
     }
-    let most = memory_mib(service, "VmHWM");
-    assert!(most <= MEMORY, "{most} MiB at most");
-    e2e::say(&format!("{}: {most} MiB at most, {slowest:?} at most", service.name()));
+    let (_, most) = service.memory_mib().unwrap();
+    assert!(most <= MEMORY, "{most:.0} MiB at most");
+    e2e::say(&format!("{}: {most:.0} MiB at most, {slowest:?} at most", service.name()));
     runtime.shutdown_background();
 }
 

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::cli::{self, policy};
 
 /// What a container of the chart may use, in MiB.
-const MEMORY: u64 = 128;
+const MEMORY: f64 = 128.0;
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
 
@@ -142,14 +142,6 @@ const STRICT: &str = "{forbidLatestTag: true, severityOverrides: {latestTag: cri
 fn certificates(file: &str) -> Vec<CertificateDer<'static>> {
     let pem = fs::read(file).unwrap();
     CertificateDer::pem_slice_iter(&pem).map(Result::unwrap).collect()
-}
-
-/// The highest that its resident memory ever was, in MiB.
-fn most_memory_mib(webhook: &Service<'_>) -> u64 {
-    let status = PathBuf::from(format!("/proc/{}/status", webhook.pid().unwrap()));
-    let status = fs::read_to_string(status).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 /// How many requests were allowed unjudged for that reason.

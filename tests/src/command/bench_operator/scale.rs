@@ -127,12 +127,12 @@ impl Changes {
 
 /// The resident memory after relists. The highest is printed as well.
 fn rss(fake: &FakeApi, operator: &Service<'_>) -> Result<f64> {
-    let (before, _) = process::memory_mib(operator)?;
+    let (before, _) = operator.memory_mib()?;
     relist(fake, operator, RELISTS)?;
     let state: serde_json::Value = serde_json::from_str(&operator.get("/debug/state")?.1)?;
     let pods = state["pods"].as_u64().context("no number of pods")?;
     ensure!(pods == (MANY * PODS) as u64, "{pods} pods");
-    let (now, peak) = process::memory_mib(operator)?;
+    let (now, peak) = operator.memory_mib()?;
     say(&format!("{before:.1} MiB resident, after {RELISTS} relists {now:.1}, {peak:.1} at most"));
     Ok(now)
 }

@@ -15,7 +15,6 @@ use serde_json::json;
 use super::bench_live::{self, NAMESPACES, PODS as REAL_PODS};
 use super::fake_api::{FakeApi, Shape, Watched};
 use super::measure::{median, wait, wait_ready};
-use super::process;
 
 const PODS: usize = 100_000;
 const FEW: usize = 1_000;
@@ -137,7 +136,7 @@ impl Bench {
             // The first pair fills the API server's caches.
             if repeat > 0 {
                 ratios.push(ready.as_secs_f64() / read.as_secs_f64());
-                memory = memory.max(process::memory_mib(&watcher)?.0);
+                memory = memory.max(watcher.memory_mib()?.0);
             }
         }
         Ok((median(ratios), memory))

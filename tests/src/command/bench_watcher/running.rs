@@ -85,7 +85,7 @@ pub(super) fn rss_after_relists(fake: &FakeApi, watcher: &Service<'_>) -> Result
     relist(fake, watcher, RELISTS)?;
     let metrics = watcher.metrics()?;
     ensure!(metrics.value("pods_tracked_total", &[]) >= Some(PODS as f64), "pods were lost");
-    let (now, peak) = process::memory_mib(watcher)?;
+    let (now, peak) = watcher.memory_mib()?;
     say(&format!("after {RELISTS} relists: {now:.1} MiB resident, {peak:.1} MiB at most"));
     Ok(now)
 }

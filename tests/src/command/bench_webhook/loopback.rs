@@ -52,7 +52,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
     let load_of_many = Load::new(bench.certificates.client()?, MANY);
     let cost_growth = cost_growth([(&load_of_many, &large), (&load, &webhook)])?;
     let rss_mib = rss_mib(&load, &webhook)?;
-    let (large_rss, _) = process::memory_mib(&large)?;
+    let (large_rss, _) = large.memory_mib()?;
     say(&format!("with {} policies {large_rss:.1} MiB", MANY * POLICIES.len()));
     for webhook in [&webhook, &large] {
         judges(webhook)?;
@@ -168,7 +168,7 @@ fn rss_mib(load: &Load, webhook: &Service<'_>) -> Result<f64> {
     while answered()? < MILLION {
         load.round(webhook, 32, ROUND_OF_COSTS)?;
     }
-    let (now, peak) = process::memory_mib(webhook)?;
+    let (now, peak) = webhook.memory_mib()?;
     say(&format!("{} requests: {now:.1} MiB resident, {peak:.1} at most", answered()?));
     Ok(now)
 }

@@ -15,7 +15,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{AdmissionTestbed, MEMORY, in_doubt, most_memory_mib, pod, policy, program};
+use super::{AdmissionTestbed, MEMORY, in_doubt, pod, policy, program};
 use crate::cli;
 
 /// What an owner of a namespace may do in it.
@@ -129,8 +129,8 @@ fn padding_lets_nothing_in() {
     for reason in ["too_large", "overload", "deadline", "slow_body"] {
         assert_eq!(in_doubt(&webhook, reason), Some(0.0), "{reason}");
     }
-    let most = most_memory_mib(&webhook);
-    assert!(most <= MEMORY, "{most} MiB at most");
+    let (_, most) = webhook.memory_mib().unwrap();
+    assert!(most <= MEMORY, "{most:.0} MiB at most");
 }
 
 /// The namespace of somebody hostile, with the kubeconfig of its owner.
@@ -230,15 +230,15 @@ fn one_namespace_does_not_keep_the_webhook_from_judging_another() {
         tokio::join!(join_all(patching), tenant.pad(until), create_steadily(pods, until))
     });
     let counted = denials(&webhook) - before;
-    let most = most_memory_mib(&webhook);
+    let (_, most) = webhook.memory_mib().unwrap();
     say(&format!(
         "{patched:?} patches, {padded} padded pods; bad pods: {denied} denied ({counted} counted), \
-         {let_in} let in; {most} MiB at most"
+         {let_in} let in; {most:.0} MiB at most"
     ));
     assert!(patched.iter().sum::<usize>() >= PATCHING && padded > 0, "it was an attack");
     assert!(denied >= 200 && let_in == 0, "{denied} denied, {let_in} let in");
     assert!((counted - f64::from(u32::try_from(denied).unwrap())).abs() < 0.5, "{counted} counted");
-    assert!(most <= MEMORY, "{most} MiB at most");
+    assert!(most <= MEMORY, "{most:.0} MiB at most");
     // The excess is told of.
     let metrics = webhook.metrics().unwrap();
     assert!(metrics.value("dropped_total", &[("what", "policies")]) > Some(0.0));
