@@ -6,6 +6,7 @@ mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod policy;
+mod remediation;
 mod status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -16,6 +17,10 @@ pub use audit::{AuditViolation, PolicyAuditResult, PolicyAuditResultSpec};
 pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
     DevOpsPolicySpec, EnforcementMode, SeverityOverrides, Weights,
+};
+pub use remediation::{
+    MAX_WINDOWS, MAX_WORKLOADS, RemediatedWorkload, Remediation, RemediationMethod,
+    RemediationState, RemediationStatus, RemediationWindow,
 };
 pub use status::{DevOpsPolicyStatus, ViolationsBySeverity};
 
@@ -30,6 +35,16 @@ pub const API_VERSION: &str = "devops.stochastic.io/v1";
 pub const FINALIZER: &str = "devops.stochastic.io/cleanup";
 /// The annotation of a patched workload; the value is `<policy namespace>/<policy name>`.
 pub const PATCHED_BY: &str = "devops.stochastic.io/patched-by";
+/// The annotation of a pod that was changed at admission; the value is
+/// `<policy namespace>/<policy name>`.
+pub const INJECTED_BY: &str = "devops.stochastic.io/injected-by";
+/// The annotation of a pod with what was filled in at admission, as `container: field=value`.
+pub const INJECTED_FIELDS: &str = "devops.stochastic.io/injected-fields";
+/// The annotation of a workload or namespace that turns its remediation off (`disabled`), or allows
+/// it where it rests on a guess (`enabled`).
+pub const REMEDIATION: &str = "devops.stochastic.io/remediation";
+/// The field manager of what the operator writes.
+pub const FIELD_MANAGER: &str = "policy-operator";
 
 /// The annotation of an audit result with the fingerprint of its verdict.
 pub const VERDICT: &str = "devops.stochastic.io/verdict";

@@ -4,6 +4,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::remediation::Remediation;
 use super::status::DevOpsPolicyStatus;
 use crate::quantity::Quantity;
 use crate::severity::Severity;
@@ -102,6 +103,10 @@ pub struct DevOpsPolicySpec {
     /// is about changing workloads. Default: deny findings of severity high and above, warn below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+
+    /// How enforce mode changes workloads. Default: method auto, at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<Remediation>,
 }
 
 /// Whether the operator may change workloads under a policy.

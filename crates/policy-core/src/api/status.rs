@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::remediation::RemediationStatus;
 use crate::classification::Classification;
 
 /// The result of the last evaluation of the policy by the operator. Texts have no running seconds or
@@ -55,6 +56,9 @@ pub struct DevOpsPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub remediated_workloads: Vec<String>,
+    /// What enforce mode did and did not do with the workloads of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<RemediationStatus>,
     /// When the policy was last evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_evaluated: Option<Time>,
