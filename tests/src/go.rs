@@ -25,6 +25,8 @@ pub enum Program {
     Kubectl,
     /// Simulates nodes and their kubelets.
     Kwok,
+    /// Installs charts. No part of a control plane: it is built for the suites that need it.
+    Helm,
 }
 
 /// The environment variable that selects the Kubernetes release, such as `1.36`. Unset or empty: the
@@ -42,6 +44,8 @@ const ETCD: Module = Module {
 };
 const KWOK: Module =
     Module { name: "kwok", dependency: "sigs.k8s.io/kwok", usual: "2 min", stamped: false };
+const HELM: Module =
+    Module { name: "helm", dependency: "helm.sh/helm/v4", usual: "3 min", stamped: false };
 /// The Kubernetes releases that the testbed can run, the default first.
 const KUBERNETES: [Module; 3] =
     [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
@@ -71,6 +75,7 @@ impl Program {
             Self::Scheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
+            Self::Helm => "helm",
         }
     }
 
@@ -109,6 +114,7 @@ impl Program {
         match self {
             Self::Etcd => Ok(&ETCD),
             Self::Kwok => Ok(&KWOK),
+            Self::Helm => Ok(&HELM),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
                 release(&selected_release().unwrap_or_default())
             }
@@ -168,6 +174,7 @@ mod tests {
     fn every_program_is_a_tool_of_its_module() {
         assert_eq!(tools(&ETCD.read("go.mod").unwrap()), ["go.etcd.io/etcd/server/v3"]);
         assert_eq!(tools(&KWOK.read("go.mod").unwrap()), ["sigs.k8s.io/kwok/cmd/kwok"]);
+        assert_eq!(tools(&HELM.read("go.mod").unwrap()), ["helm.sh/helm/v4/cmd/helm"]);
         let of_kubernetes =
             [Program::ApiServer, Program::ControllerManager, Program::Scheduler, Program::Kubectl];
         let expected =

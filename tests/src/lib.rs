@@ -7,6 +7,7 @@
 //! testbed         start of a control plane, kill of its API server Testbed::start
 //! kubectl         changes of the cluster                           Testbed::kubectl, apply, namespace
 //! identity        users with given permissions                     service_account, limited_user
+//! owners          kubectl, Helm, Flux, Argo CD as they apply       Owner::apply
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
 //! audit           requests to the API server                       Testbed::audit
@@ -26,6 +27,7 @@ mod kubeconfig;
 mod kubectl;
 mod metrics;
 mod nodes;
+mod owners;
 mod poll;
 mod processes;
 mod programs;
@@ -41,6 +43,7 @@ pub use go::{Program, selected_release};
 pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;
 pub use metrics::{Metrics, Series};
+pub use owners::Owner;
 pub use poll::wait_for;
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, service_binary};

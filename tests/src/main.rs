@@ -16,7 +16,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Build the programs of a control plane that the cache lacks
-    Build,
+    Build(command::build::Options),
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
     /// Measure policy-operator on 100 000 pods and 1 000 policies; prints one JSON object
@@ -36,7 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Build => command::build::run(),
+        Command::Build(options) => command::build::run(&options),
         Command::BenchLive => command::bench_live::run(),
         Command::BenchOperator => command::bench_operator::run(),
         Command::BenchWatcher => command::bench_watcher::run(),

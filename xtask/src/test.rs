@@ -25,6 +25,8 @@ const SUITE_THREADS: &str = "8";
 /// The parts of suites with a hostile load, which take all of the machine. They state how long others
 /// may wait meanwhile, so they run alone, one after the other.
 const ALONE: [&str; 3] = ["operator::tenants::", "unread::", "webhook::tenant::"];
+/// The suites that install charts. Helm is built for them only.
+const WITH_HELM: [&str; 1] = ["remediation"];
 /// The suites that depend on the API server's version; the others test the command line, or faults
 /// that do not come from the server.
 const CORE: [&str; 8] =
@@ -145,7 +147,11 @@ impl Built {
         cargo::run(&[&["build", "--locked"][..], &packages.collect::<Vec<_>>()].concat())?;
         // Built here and not in the middle of a test, where nobody sees the progress.
         let mut build = Command::new(&self.testbed);
-        build.arg("build").stdout(Stdio::null()).envs(release.map(|r| (RELEASE_VARIABLE, r)));
+        build.arg("build");
+        if names.is_empty() || names.iter().any(|name| WITH_HELM.contains(name)) {
+            build.arg("--helm");
+        }
+        build.stdout(Stdio::null()).envs(release.map(|r| (RELEASE_VARIABLE, r)));
         let status = build.status().context("cannot start the testbed")?;
         ensure!(status.success(), "the control plane was not built ({status})");
         let mut side_by_side = vec!["--test-threads", SUITE_THREADS];

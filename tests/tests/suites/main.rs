@@ -10,6 +10,7 @@ mod live;
 mod operator;
 mod policies;
 mod preview;
+mod remediation;
 mod rights;
 mod testbed;
 mod unread;

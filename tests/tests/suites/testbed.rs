@@ -119,6 +119,33 @@ fn a_pod_says_what_becomes_of_it() {
 }
 
 #[test]
+fn a_pod_can_break_by_its_probe_or_its_memory_limit() {
+    let testbed = shared();
+    let namespace = testbed.namespace("bounded").unwrap();
+    let probe = "readinessProbe: {tcpSocket: {port: 80}}";
+    let memory = "resources: {limits: {memory: 64Mi}}";
+    let cases = [
+        ("free", "unready", "", "Running True 0"),
+        ("unready", "unready", probe, "Running False 0"),
+        ("killed", "killed", probe, "Running True 1"),
+        ("oomkilled", "oomkilled", memory, "Running True 1"),
+    ];
+    let pods = cases.map(|(name, fate, bounds, _)| {
+        let annotations = format!("testbed/bounded: {fate}, testbed/bounded-after: 1s");
+        let image = "image: 'nginx:1.27'";
+        pod(name, &annotations, "").replace(image, &format!("{image}, {bounds}"))
+    });
+    let apply = ["-n", &namespace, "apply", "-f", "-"];
+    testbed.kubectl_stdin(&apply, &pods.join("---\n")).unwrap().succeeded().unwrap();
+    for (name, _, _, expected) in cases {
+        assert_becomes(testbed, &namespace, name, STATUS, expected);
+    }
+    let reason = "{.status.containerStatuses[0].lastState.terminated.reason}";
+    assert_becomes(testbed, &namespace, "killed", reason, "Error");
+    assert_becomes(testbed, &namespace, "oomkilled", reason, "OOMKilled");
+}
+
+#[test]
 fn a_job_completes() {
     let testbed = shared();
     let namespace = testbed.namespace("job").unwrap();

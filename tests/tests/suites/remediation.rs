@@ -1,0 +1,5 @@
+//! Enforce mode on a real control plane.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+mod owners;
+mod workloads;

@@ -1,0 +1,57 @@
+//! Workloads, and what becomes of them.
+
+use e2e::{Run, Testbed};
+use serde_json::{Value, json};
+
+/// A workload of one container, `web`, that lacks probes and resources; of two pods unless it is a
+/// `DaemonSet`.
+pub(crate) fn workload(kind: &str, namespace: &str, name: &str) -> Value {
+    let labels = json!({ "app": name });
+    let container = json!({
+        "name": "web", "image": "registry.example.com/web:v1", "ports": [{ "containerPort": 8080 }],
+    });
+    let mut workload = json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": {
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+        },
+    });
+    if kind != "DaemonSet" {
+        workload["spec"]["replicas"] = json!(2);
+    }
+    if kind == "StatefulSet" {
+        workload["spec"]["serviceName"] = json!(name);
+    }
+    workload
+}
+
+/// The first container of a workload's template.
+pub(crate) fn container(workload: &mut Value) -> &mut Value {
+    &mut workload["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// The object in the cluster, with its managed fields.
+pub(crate) fn read(testbed: &Testbed, object: &Value) -> Value {
+    let get = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let (kind, name) = (get("/kind"), get("/metadata/name"));
+    let namespace = get("/metadata/namespace");
+    let read = ["get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields"];
+    serde_json::from_str(&testbed.kubectl(&read).unwrap().succeeded().unwrap()).unwrap()
+}
+
+/// The managers of an object's fields, without its status, with their operation.
+pub(crate) fn managers(object: &Value) -> Vec<(String, String)> {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+    let of_spec = entries.filter(|entry| entry["subresource"].is_null());
+    of_spec.map(|entry| (text(&entry["manager"]), text(&entry["operation"]))).collect()
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn assert_succeeded(what: &str, run: &Run) {
+    assert_eq!(run.code, Some(0), "{what}: {}{}", run.stdout, run.stderr);
+}
