@@ -3,6 +3,9 @@
 /// The namespace of the platform and of its Leases.
 pub const NAMESPACE: &str = "kube-devops";
 
+/// The user of the operator's `ServiceAccount`.
+pub const OPERATOR_USER: &str = "system:serviceaccount:kube-devops:policy-operator";
+
 /// The Service and the workload of the webhook.
 pub const WEBHOOK_SERVICE: &str = "policy-webhook";
 

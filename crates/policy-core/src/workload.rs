@@ -87,6 +87,12 @@ impl ObjectKind {
         kind.parse().ok().filter(|found: &Self| found.is_of_group(group))
     }
 
+    /// Whether the operator may patch objects of this kind.
+    #[must_use]
+    pub const fn is_patchable(self) -> bool {
+        matches!(self, Self::Deployment | Self::StatefulSet | Self::DaemonSet)
+    }
+
     /// Whether the pods of this kind are meant to end.
     #[must_use]
     pub const fn runs_to_completion(self) -> bool {

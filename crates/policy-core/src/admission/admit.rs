@@ -175,7 +175,7 @@ pub(super) fn decision(
     let denies_pods_of_controllers =
         kind == ObjectKind::Pod && rules.admission().controller_pods == ControllerPods::Deny;
     match requester {
-        Requester::Node => Decision::Recorded,
+        Requester::Node | Requester::Operator => Decision::Recorded,
         Requester::Controller if !denies_pods_of_controllers => Decision::Recorded,
         _ if is_severe(rules, severity) && !may_be_filled_in => Decision::Denied,
         _ => Decision::Warned,

@@ -16,6 +16,8 @@ mod fail_open;
 mod fuzz;
 mod head;
 mod line;
+mod own_fields;
+mod raw;
 mod request;
 mod requester;
 mod response;

@@ -8,7 +8,7 @@ use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
 /// A request. Of the object it holds only the spec, so that a verdict cannot depend on metadata or
-/// status.
+/// status; those of the old object say only what the platform has filled in.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The operation on the object.
@@ -24,7 +24,8 @@ pub struct Request<'a> {
     pub user: Cow<'a, str>,
     /// The spec of the object; `None` where it is not judged.
     pub spec: Option<Box<SpecView>>,
-    /// The spec of the old object; `None` except for updates.
+    /// The spec of the old object, without what the platform has filled in; `None` except for
+    /// updates.
     pub old_spec: Option<Box<SpecView>>,
 }
 

@@ -1,6 +1,7 @@
 //! Who makes a request.
 
 use super::Operation;
+use crate::installation::OPERATOR_USER;
 use crate::workload::ObjectKind;
 
 /// The user of a controller manager that runs without `--use-service-account-credentials`.
@@ -21,16 +22,19 @@ pub(super) enum Requester {
     /// answers:
     /// <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction>.
     Node,
+    /// The operator, which changes workloads under enforce policies, and takes its changes back.
+    Operator,
     /// Anybody else.
     Other,
 }
 
 impl Requester {
     /// The requester of a request for an object of that kind. Only in creating objects do controllers
-    /// and kubelets differ from others.
+    /// and kubelets differ from others, and the operator only in changing them.
     pub(super) fn of_request(operation: Operation, user: &str, kind: ObjectKind) -> Self {
         match operation {
             Operation::Create => Self::of(user, kind),
+            Operation::Update if kind.is_patchable() && user == OPERATOR_USER => Self::Operator,
             _ => Self::Other,
         }
     }
@@ -112,5 +116,18 @@ mod tests {
         ] {
             assert_eq!(Requester::of(user, kind), expected, "{user} {kind}");
         }
+    }
+
+    #[test]
+    fn the_operator_is_recognised_where_it_changes_what_it_may_patch() {
+        use ObjectKind::{DaemonSet, Deployment, Pod, StatefulSet};
+        let of = Requester::of_request;
+        for kind in [Deployment, StatefulSet, DaemonSet] {
+            assert_eq!(of(Operation::Update, OPERATOR_USER, kind), Requester::Operator);
+            assert_eq!(of(Operation::Create, OPERATOR_USER, kind), Requester::Other);
+            let other = "system:serviceaccount:shop:policy-operator";
+            assert_eq!(of(Operation::Update, other, kind), Requester::Other);
+        }
+        assert_eq!(of(Operation::Update, OPERATOR_USER, Pod), Requester::Other);
     }
 }

@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::compact;
 use super::request::Request;
-use super::wire::{Envelope, Object, RawRequest, RequestUid};
+use super::wire::{Envelope, NewObject, OldObject, RawRequest, RequestUid};
 use super::{API_VERSION, KIND};
 use crate::text::excerpt;
 use crate::view::Text;
+
+/// A review that is decoded in one pass.
+pub(super) type PlainReview<'a> = Envelope<'a, RawRequest<'a, NewObject<'a>, OldObject<'a>>>;
 
 /// A request that can be answered. Its texts are borrowed from the body.
 #[derive(Clone, Debug)]
@@ -49,11 +53,11 @@ impl<'a> Review<'a> {
     /// # Errors
     /// There is no uid to answer to.
     pub fn decode(body: &'a [u8]) -> Result<Self, Undecodable> {
-        match compact::read::<Envelope<'_, RawRequest<'_, Object<'_>>>>(body) {
+        match compact::read::<PlainReview<'_>>(body) {
             Some(envelope) => {
                 let mut raw = envelope.open()?;
                 let uid = known(std::mem::take(&mut raw.uid))?;
-                let request = raw.request(Ok).map_err(|why| excerpt(&why).into_owned());
+                let request = raw.request(Ok, Ok).map_err(|why| excerpt(&why).into_owned());
                 Ok(Self { uid, request })
             }
             None => Self::decode_in_parts(body),
@@ -67,9 +71,10 @@ impl<'a> Review<'a> {
         let envelope =
             read.map_err(|error| Undecodable::Malformed(excerpt(&error.to_string()).into_owned()))?;
         let uid = known(envelope.open()?.uid)?;
-        let read = serde_json::from_slice::<Envelope<'_, RawRequest<'_, &RawValue>>>(body);
+        let read =
+            serde_json::from_slice::<Envelope<'_, RawRequest<'_, &RawValue, &RawValue>>>(body);
         let request = match read.map(|envelope| envelope.request) {
-            Ok(Some(raw)) => raw.request(object),
+            Ok(Some(raw)) => raw.request(object, object),
             Ok(None) => Err("there is no request".to_owned()),
             Err(error) => Err(format!("the request cannot be read: {}", reason(&error))),
         };
@@ -93,7 +98,7 @@ fn known(Text(uid): Text<'_>) -> Result<Cow<'_, str>, Undecodable> {
     if uid.is_empty() { Err(Undecodable::NoUid) } else { Ok(uid) }
 }
 
-fn object(raw: &RawValue) -> Result<Object<'_>, String> {
+fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, String> {
     serde_json::from_str(raw.get()).map_err(|error| reason(&error))
 }
 

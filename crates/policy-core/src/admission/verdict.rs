@@ -36,8 +36,8 @@ pub enum Decision {
     /// The user gets a warning.
     Warned,
     /// The finding is only recorded in the audit log: a controller of the cluster created the
-    /// object from a template that was accepted or is older than the policy, or a node created the
-    /// mirror of a static pod.
+    /// object from a template that was accepted or is older than the policy, a node created the
+    /// mirror of a static pod, or the operator changed a workload.
     Recorded,
 }
 

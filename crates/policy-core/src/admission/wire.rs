@@ -1,8 +1,11 @@
-//! The JSON of an `AdmissionReview` of `admission.k8s.io/v1`. The type of its objects is a
-//! parameter.
+//! The JSON of an `AdmissionReview` of `admission.k8s.io/v1`. The types of its objects are
+//! parameters.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::own_fields::OwnFields;
+use super::raw::Raw;
 use super::request::{Operation, Request};
 use crate::view::{SpecView, Text};
 use crate::workload::ObjectKind;
@@ -25,10 +28,10 @@ pub(super) struct RequestUid<'a> {
     pub(super) uid: Text<'a>,
 }
 
-/// A request with objects of type `O`.
+/// A request with an object of type `N` and an old object of type `O`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RawRequest<'a, O> {
+pub(super) struct RawRequest<'a, N, O> {
     #[serde(borrow, default)]
     pub(super) uid: Text<'a>,
     #[serde(borrow)]
@@ -41,7 +44,7 @@ pub(super) struct RawRequest<'a, O> {
     namespace: Text<'a>,
     #[serde(borrow)]
     user_info: Option<UserInfo<'a>>,
-    object: Option<O>,
+    object: Option<N>,
     old_object: Option<O>,
 }
 
@@ -59,37 +62,44 @@ pub(super) struct UserInfo<'a> {
     pub(super) username: Text<'a>,
 }
 
-/// The type and the spec of an object. Nothing else is decoded: it neither counts at admission nor
-/// has to be readable.
+/// The type and the spec of an object, and its metadata as an `M`. Nothing else is decoded: it
+/// neither counts at admission nor has to be readable.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Object<'a> {
+pub(super) struct Object<'a, M> {
     #[serde(borrow)]
     api_version: Option<Text<'a>>,
     #[serde(borrow)]
     kind: Option<Text<'a>>,
+    metadata: Option<M>,
     /// Boxed, because it is moved several times.
     spec: Option<Box<SpecView>>,
 }
 
-impl Object<'_> {
-    /// The spec; `None` if the object states another kind.
-    fn spec_of(self, kind: ObjectKind) -> Option<Box<SpecView>> {
+/// An object without its metadata, on which no verdict depends.
+pub(super) type NewObject<'a> = Object<'a, IgnoredAny>;
+/// The old object of an update, with the metadata that says who has set which field.
+pub(super) type OldObject<'a> = Object<'a, Raw<'a>>;
+
+impl<M> Object<'_, M> {
+    /// Metadata and spec; `None` if the object states another kind.
+    fn parts_of(self, kind: ObjectKind) -> Option<(Option<M>, Box<SpecView>)> {
         let is_other = match (&self.api_version, &self.kind) {
             (Some(api_version), Some(name)) => {
                 ObjectKind::of(&api_version.0, &name.0) != Some(kind)
             }
             _ => false,
         };
-        (!is_other).then(|| self.spec.unwrap_or_default())
+        (!is_other).then(|| (self.metadata, self.spec.unwrap_or_default()))
     }
 }
 
-impl<'a, O> RawRequest<'a, O> {
-    /// The request. Its objects are decoded by `read`, and only where they are judged.
+impl<'a, N, O> RawRequest<'a, N, O> {
+    /// The request. Its objects are decoded by these functions, and only where they are judged.
     pub(super) fn request(
         self,
-        read: impl Fn(O) -> Result<Object<'a>, String>,
+        read_new: impl Fn(N) -> Result<NewObject<'a>, String>,
+        read_old: impl Fn(O) -> Result<OldObject<'a>, String>,
     ) -> Result<Request<'a>, String> {
         let GroupKind { group, kind } = self.kind.unwrap_or_default();
         let Text(operation) = self.operation;
@@ -105,17 +115,25 @@ impl<'a, O> RawRequest<'a, O> {
             old_spec: None,
         };
         let Some(kind) = request.judged_kind() else { return Ok(request) };
-        let spec = |what: &str, object| match read(object).map(|object| object.spec_of(kind)) {
-            Ok(Some(spec)) => Ok(spec),
-            Ok(None) => Err(format!("{what} is of another kind than the request, {kind}")),
-            Err(why) => Err(format!("{what} cannot be read: {why}")),
-        };
         let object = self.object.ok_or("the request has no object")?;
-        request.spec = Some(spec("the object", object)?);
-        if request.operation == Operation::Update {
-            let old = self.old_object.map(|old| spec("the old object", old));
-            request.old_spec = old.transpose()?;
+        request.spec = Some(parts("the object", kind, read_new(object))?.1);
+        if let Some(old) = self.old_object.filter(|_| request.operation == Operation::Update) {
+            let (metadata, mut spec) = parts("the old object", kind, read_old(old))?;
+            OwnFields::of(kind, metadata).remove_from(&mut spec);
+            request.old_spec = Some(spec);
         }
         Ok(request)
     }
+}
+
+/// Metadata and spec of an object that was read.
+fn parts<M>(
+    what: &str,
+    kind: ObjectKind,
+    object: Result<Object<'_, M>, String>,
+) -> Result<(Option<M>, Box<SpecView>), String> {
+    object
+        .map_err(|why| format!("{what} cannot be read: {why}"))?
+        .parts_of(kind)
+        .ok_or_else(|| format!("{what} is of another kind than the request, {kind}"))
 }

@@ -29,6 +29,8 @@ use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
+use super::raw::RAW;
+
 /// Reads a text that is one value, and the line feed that the API server appends. `None` where the
 /// text is not plain, or not JSON at all.
 pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Option<T> {
@@ -162,9 +164,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, NotPlain> {
+        if name == RAW {
+            let text = self.rest;
+            self.skip()?;
+            return visitor.visit_borrowed_bytes(&text[..text.len() - self.rest.len()]);
+        }
         visitor.visit_newtype_struct(self)
     }
 

@@ -2,13 +2,11 @@ use fearless_simd::Level;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::wire::{Envelope, Object, RawRequest};
+use super::super::review::PlainReview;
 use super::*;
 
 /// The creation of a pod, as the API server of Kubernetes 1.36 sent it.
 const FROM_API_SERVER: &[u8] = include_bytes!("review.json");
-
-type Review<'a> = Envelope<'a, RawRequest<'a, Object<'a>>>;
 
 /// Text with special characters, some of it longer than a block.
 fn odd_text() -> impl Strategy<Value = String> {
@@ -67,7 +65,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read::<Review<'_>>(&text);
+        let _ = read::<PlainReview<'_>>(&text);
         for find_end in [skip::plain_string, skip::string, skip::nested, skip::scalar] {
             prop_assert!(find_end(&text).is_none_or(|length| length <= text.len()));
         }
@@ -76,8 +74,8 @@ proptest! {
 
 #[test]
 fn the_api_server_writes_plain_json() {
-    let review = read::<Review<'_>>(FROM_API_SERVER).expect("it is plain");
-    let request = review.request.unwrap().request(Ok).unwrap();
+    let review = read::<PlainReview<'_>>(FROM_API_SERVER).expect("it is plain");
+    let request = review.request.unwrap().request(Ok, Ok).unwrap();
     let containers = request.spec.unwrap().containers;
     let images: Vec<_> = containers.iter().filter_map(|one| one.value.image.as_deref()).collect();
     assert_eq!(
@@ -93,7 +91,7 @@ fn the_api_server_writes_plain_json() {
 fn a_review_that_is_cut_short_is_not_read() {
     let whole = FROM_API_SERVER.trim_ascii_end();
     for end in 0..whole.len() {
-        assert!(read::<Review<'_>>(&whole[..end]).is_none(), "after {end} bytes");
+        assert!(read::<PlainReview<'_>>(&whole[..end]).is_none(), "after {end} bytes");
     }
 }
 

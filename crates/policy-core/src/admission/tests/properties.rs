@@ -74,6 +74,29 @@ fn any_pod() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Everything that the operator could own of a container.
+fn all_own() -> Value {
+    let probe = json!({ "f:tcpSocket": { "f:port": {} } });
+    json!({ "f:livenessProbe": probe, "f:readinessProbe": probe,
+        "f:resources": { "f:limits": { "f:cpu": {}, "f:memory": {} },
+            "f:requests": { "f:cpu": {}, "f:memory": {} } } })
+}
+
+/// An entry of `managedFields` for these containers.
+fn own_entry(containers: Vec<(String, Value)>) -> Value {
+    let key = |name: String| format!("k:{}", json!({ "name": name }));
+    let keyed: Value = containers.into_iter().map(|(name, fields)| (key(name), fields)).collect();
+    json!({ "manager": "policy-operator", "operation": "Apply",
+        "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": keyed } } } } })
+}
+
+/// An entry of any form for any containers.
+fn any_own() -> impl Strategy<Value = Value> {
+    let fields = prop_oneof![Just(all_own()), json_value()];
+    let containers = prop::collection::vec((".{0,9}", fields), 0..4).prop_map(own_entry);
+    prop_oneof![3 => containers, 1 => json_value()]
+}
+
 /// Everything that can be found is denied.
 fn merciless() -> NamedPolicy {
     policy(
@@ -117,10 +140,52 @@ proptest! {
         prop_assert_eq!(itself.counts().map(|(.., count)| count).sum::<usize>(), 0);
     }
 
+    /// What is the platform's can only make an update be judged less hard, and of what a deployment
+    /// has the platform's part is never missed.
+    #[test]
+    fn taking_back_brings_nothing_in(
+        old in any_pod(), new in any_pod(), own in prop::collection::vec(any_own(), 0..4),
+    ) {
+        let deployment = |pod: &Value, entries: &[Value]| {
+            let containers = pod["spec"]["containers"].as_array().unwrap();
+            let mut deployment = workload("apps/v1", "Deployment", containers);
+            deployment["metadata"]["managedFields"] = entries.into();
+            deployment
+        };
+        let judged = |entries: &[Value]| {
+            verdict(&update(&deployment(&old, entries), &deployment(&new, entries)), &[merciless()])
+        };
+        let (with, without) = (judged(&own), judged(&[]));
+        prop_assert!(without.is_allowed() <= with.is_allowed());
+        let all: Vec<_> = old["spec"]["containers"].as_array().unwrap().iter()
+            .filter_map(|container| Some((container["name"].as_str()?.to_owned(), all_own())))
+            .collect();
+        let mut bare = old.clone();
+        for container in bare["spec"]["containers"].as_array_mut().unwrap() {
+            for field in ["livenessProbe", "readinessProbe", "resources"] {
+                container.as_object_mut().unwrap().remove(field);
+            }
+        }
+        let owned = [own_entry(all)];
+        let review = update(&deployment(&old, &owned), &deployment(&bare, &owned));
+        prop_assert_eq!(verdict(&review, &[merciless()]).counts().count(), 0);
+    }
+
     /// With white space it is read by other code than without.
     #[test]
-    fn white_space_changes_nothing(old in any_pod(), new in any_pod(), metadata in metadata()) {
-        let mut review = update(&old, &new);
+    fn white_space_changes_nothing(
+        old in any_pod(), new in any_pod(), metadata in metadata(),
+        own in prop::collection::vec(any_own(), 0..3), is_workload: bool,
+    ) {
+        let deployment = |pod: &Value| {
+            workload("apps/v1", "Deployment", pod["spec"]["containers"].as_array().unwrap())
+        };
+        let mut review = if is_workload {
+            update(&deployment(&old), &deployment(&new))
+        } else {
+            update(&old, &new)
+        };
+        review["request"]["oldObject"]["metadata"]["managedFields"] = own.into();
         review["request"]["object"]["metadata"] = metadata;
         let read = |text: String| format!("{:?}", Review::decode(text.as_bytes()));
         prop_assert_eq!(read(review.to_string()), read(format!("{review:#}")));

@@ -1,0 +1,39 @@
+//! The JSON of a value that is decoded later, or not at all.
+
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The name by which the [compact](super::compact) reader knows the type.
+pub(super) const RAW: &str = "Raw";
+
+/// The JSON of a value, borrowed from the input. The compact reader has not validated it.
+pub(super) struct Raw<'a>(pub(super) &'a [u8]);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(RAW, RawVisitor).map(Self)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = &'de [u8];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    /// From the compact reader.
+    fn visit_borrowed_bytes<E>(self, json: &'de [u8]) -> Result<Self::Value, E> {
+        Ok(json)
+    }
+
+    /// From `serde_json`.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        <&RawValue>::deserialize(json).map(|json| json.get().as_bytes())
+    }
+}
