@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod namespaces;
 pub mod policy;
 pub mod quantity;
+pub mod remediation;
 pub mod report;
 pub mod score;
 pub mod severity;

@@ -4,10 +4,11 @@ mod limit;
 
 use crate::api::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
-    EnforcementMode,
+    EnforcementMode, MAX_WINDOWS, RemediationWindow,
 };
 use crate::checks::{CHECK_COUNT, CheckId};
 use crate::quantity::{ParsedQuantity, Quantity};
+use crate::remediation::window_problems;
 use crate::severity::Severity;
 
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
@@ -215,6 +216,18 @@ impl Problems {
         self.range("defaultProbe.initialDelaySeconds", delay, 0, DAY);
         self.range("defaultProbe.periodSeconds", Some(probe.period_seconds), 1, DAY);
     }
+
+    fn windows(&mut self, windows: &[RemediationWindow]) {
+        if windows.len() > MAX_WINDOWS {
+            let problem = format!("must have at most {MAX_WINDOWS} windows, not {}", windows.len());
+            self.add("remediation.windows", problem);
+        }
+        for (index, window) in windows.iter().take(MAX_WINDOWS).enumerate() {
+            for (field, problem) in window_problems(window) {
+                self.add(&format!("remediation.windows[{index}].{field}"), problem);
+            }
+        }
+    }
 }
 
 fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
@@ -233,6 +246,9 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
             let path = format!("weights.{}", meta.severity_key);
             problems.range(&path, (meta.weight_override)(weights), 0, 100);
         }
+    }
+    if let Some(remediation) = &spec.remediation {
+        problems.windows(&remediation.windows);
     }
     problems.0
 }
@@ -322,6 +338,29 @@ mod tests {
                 "spec.weights.latestTag: must be 0 to 100, not -1",
                 "spec.weights.pending: must be 0 to 100, not 101",
             ]
+        );
+    }
+
+    #[test]
+    fn invalid_windows_are_reported_with_their_index() {
+        let window = |schedule: &str, duration: i32| {
+            format!(r#"{{"schedule": "{schedule}", "durationSeconds": {duration}}}"#)
+        };
+        let with = |windows: &[String]| {
+            compile(&format!(r#"{{"remediation": {{"windows": [{}]}}}}"#, windows.join(",")))
+        };
+        let (good, bad) = (window("0 22 * * 1-5", 3600), window("0 25 * * *", 5));
+        assert!(with(&vec![good.clone(); MAX_WINDOWS]).is_ok());
+        assert_eq!(
+            with(&[good.clone(), bad]).unwrap_err(),
+            [
+                "spec.remediation.windows[1].schedule: hour `25`: a value is from 0 to 23",
+                "spec.remediation.windows[1].durationSeconds: must be 60 to 604800, not 5",
+            ]
+        );
+        assert_eq!(
+            with(&vec![good; MAX_WINDOWS + 1]).unwrap_err(),
+            ["spec.remediation.windows: must have at most 16 windows, not 17"]
         );
     }
 

@@ -1,8 +1,12 @@
 //! Decoding a `DevOpsPolicy` strictly: what the API server would drop or refuse is a mistake.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use std::fmt::Write as _;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use serde_json::{Number, Value, json};
-use serde_path_to_error::{Segment, Track};
+use serde_path_to_error::{Path, Segment, Track};
 
 use crate::api::{DevOpsPolicy, crds};
 use crate::policy::{CompiledPolicy, InvalidField};
@@ -37,10 +41,7 @@ pub(super) fn decode(
             Ok(policy) => break Some(policy),
             Err(error) => error,
         };
-        let path = track.path();
-        let names = path.iter().filter(|segment| matches!(segment, Segment::Map { .. }));
-        let names: Vec<String> = names.map(Segment::to_string).collect();
-        let path = if names.is_empty() { ROOT.to_owned() } else { names.join(".") };
+        let (path, names) = located(&track.path());
         mistakes.push(InvalidField { path, problem: wrong_type(&error, names.last()) });
         if !remove(&mut object, &names) {
             break None;
@@ -56,6 +57,31 @@ pub(super) fn decode(
         _ => {}
     }
     Err(mistakes)
+}
+
+/// The path of a mistake, and the names of the field to remove for it: a list is removed whole, so
+/// that the indexes of its members stay true.
+fn located(path: &Path) -> (String, Vec<String>) {
+    let (mut text, mut names, mut is_in_list) = (String::new(), Vec::new(), false);
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                is_in_list = true;
+                _ = write!(text, "[{index}]");
+            }
+            Segment::Map { key } => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(key);
+                if !is_in_list {
+                    names.push(key.clone());
+                }
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    (if text.is_empty() { ROOT.to_owned() } else { text }, names)
 }
 
 /// Removes a field; `false` where there is none of that path.
@@ -83,7 +109,8 @@ fn schema() -> JSONSchemaProps {
 }
 
 /// Removes the fields that the schema does not have, and what is a list in place of an object,
-/// which serde would read as the object's fields in their order. Returns whether the value itself
+/// which serde would read as the object's fields in their order; of a list with such a member, the
+/// whole. Returns whether the value itself
 /// has the shape.
 fn has_shape(
     value: &mut Value,
@@ -110,6 +137,15 @@ fn has_shape(
             let problem = "invalid type: sequence, expected an object".to_owned();
             mistakes.push(InvalidField { path: path.to_owned(), problem });
             return false;
+        }
+        Value::Array(members) => {
+            if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+                let mut has = true;
+                for (index, member) in members.iter_mut().enumerate() {
+                    has &= has_shape(member, items, &format!("{path}[{index}]"), mistakes);
+                }
+                return has;
+            }
         }
         _ => {}
     }

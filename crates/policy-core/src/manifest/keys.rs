@@ -24,8 +24,10 @@ pub(super) type KeyLines = Keys<true>;
 /// keys of every depth, otherwise a value that is read has those of its top level.
 #[derive(Default)]
 pub(super) struct Keys<const ALL: bool> {
-    /// Each key with its line and the keys below it; those of all members of a list.
-    keys: BTreeMap<String, (u32, Self)>,
+    /// Each key with its line and the keys below it. Unless `ALL`, those of all members of a list.
+    mapping: BTreeMap<String, (u32, Self)>,
+    /// The members of a list, with `ALL`.
+    members: Vec<Self>,
     /// What is odd about them, and about those below.
     pub(super) problems: Vec<KeyProblem>,
 }
@@ -45,17 +47,27 @@ impl KeyProblem {
 }
 
 impl<const ALL: bool> Keys<ALL> {
-    /// The line of a field by its path, such as `spec.weights.pending`, or of the deepest part of
-    /// the path that exists.
+    /// The line of a field by its path, such as `spec.remediation.windows[0].schedule`, or of the
+    /// deepest part of the path that exists.
     pub(super) fn line(&self, path: &str) -> Option<u32> {
         let (mut below, mut line) = (self, None);
-        for name in path.split('.') {
-            let Some((found, keys)) = below.keys.get(name) else {
+        for name in path.split(['.', '[']) {
+            let member = name.strip_suffix(']').and_then(|index| index.parse::<usize>().ok());
+            if let Some(member) = member.and_then(|index| below.members.get(index)) {
+                line = member.mapping.values().map(|(line, _)| *line).min().or(line);
+                below = member;
+            } else if let Some((found, keys)) = below.mapping.get(name) {
+                (line, below) = (Some(*found), keys);
+            } else {
                 break;
-            };
-            (line, below) = (Some(*found), keys);
+            }
         }
         line
+    }
+
+    /// The keys of a mapping, or of all members of a list of mappings.
+    fn merged(self) -> impl Iterator<Item = (String, (u32, Self))> {
+        self.mapping.into_iter().chain(self.members.into_iter().flat_map(|member| member.mapping))
     }
 
     fn add(&mut self, problems: impl IntoIterator<Item = KeyProblem>) {
@@ -93,10 +105,10 @@ impl<'de, const ALL: bool> Visitor<'de> for Keys<ALL> {
             };
             let mut below: Self = map.next_value()?;
             self.add(below.problems.drain(..));
-            if key == "<<" && !below.keys.is_empty() {
+            if key == "<<" && !(below.mapping.is_empty() && below.members.is_empty()) {
                 merge_line = line;
-                for (key, value) in below.keys {
-                    if let Entry::Vacant(free) = self.keys.entry(key.clone()) {
+                for (key, value) in below.merged() {
+                    if let Entry::Vacant(free) = self.mapping.entry(key.clone()) {
                         free.insert(value);
                         merged.insert(key);
                     } else {
@@ -106,16 +118,16 @@ impl<'de, const ALL: bool> Visitor<'de> for Keys<ALL> {
                 continue;
             }
             if !ALL {
-                below.keys.clear();
+                below.mapping.clear();
             }
             replaced.remove(&key);
-            let is_new = merged.remove(&key) || !self.keys.contains_key(&key);
+            let is_new = merged.remove(&key) || !self.mapping.contains_key(&key);
             if !is_new {
                 let problem = format!("`{key}` is repeated");
                 let reading = "its last value counts, as for kubectl";
                 self.add([KeyProblem { line, problem, reading }]);
             }
-            self.keys.insert(key, (line, below));
+            self.mapping.insert(key, (line, below));
         }
         if !replaced.is_empty() {
             let replaced = replaced.into_iter().collect::<Vec<_>>().join("`, `");
@@ -130,8 +142,12 @@ impl<'de, const ALL: bool> Visitor<'de> for Keys<ALL> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self, A::Error> {
         while let Some(mut member) = seq.next_element::<Self>()? {
             self.add(member.problems.drain(..));
-            for (key, value) in member.keys {
-                self.keys.entry(key).or_insert(value);
+            if ALL {
+                self.members.push(member);
+                continue;
+            }
+            for (key, value) in member.mapping {
+                self.mapping.entry(key).or_insert(value);
             }
         }
         Ok(self)

@@ -260,6 +260,40 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_in_a_list_are_named_at_the_line_of_their_field() {
+        let windows =
+            |text: &str| problems(&format!("{HEAD}spec:\n  remediation:\n    windows:\n{text}"));
+        let found = windows(
+            "    - schedule: 0 22 * * *\n      durationSeconds: 60\n    - durationSeconds: 5\n      \
+             schedule: 0 25 * * *\n      timeZone: Mars/Base\n      durationSecond: 1\n",
+        );
+        let starts = [
+            "10: spec.remediation.windows[1].durationSeconds: must be 60 to 604800, not 5",
+            "11: spec.remediation.windows[1].schedule: hour `25`: a value is from 0 to 23",
+            "12: spec.remediation.windows[1].timeZone: must be a name of the IANA",
+            "13: spec.remediation.windows[1].durationSecond: unknown field; did you mean `durationSeconds`?",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:#?}");
+        for (found, start) in found.iter().zip(starts) {
+            assert!(found.starts_with(start), "{found}: {start}");
+        }
+        for (member, start) in [
+            ("{}", "7: spec.remediation.windows[1]: missing field `schedule`"),
+            ("[x]", "7: spec.remediation.windows[1]: invalid type: sequence, expected an object"),
+            ("5", "7: spec.remediation.windows[1]: invalid type: integer `5`"),
+            (
+                "{durationSeconds: x}",
+                "9: spec.remediation.windows[1].durationSeconds: invalid type",
+            ),
+        ] {
+            let text =
+                format!("    - {{schedule: 0 22 * * *, durationSeconds: 60}}\n    - {member}\n");
+            let found = windows(&text);
+            assert!(found.len() == 1 && found[0].starts_with(start), "{member}: {found:?}");
+        }
+    }
+
+    #[test]
     fn a_repeated_key_is_a_mistake() {
         let text = format!("{HEAD}spec:\n  maxRestartCount: 1\n  maxRestartCount: -1\n");
         let last = "spec.maxRestartCount: must be 0 or more, not -1";
