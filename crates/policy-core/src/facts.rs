@@ -98,7 +98,7 @@ impl ContainerRole {
     }
 
     /// The field of a pod spec that lists such containers.
-    const fn field(self) -> &'static str {
+    pub(crate) const fn field(self) -> &'static str {
         match self {
             Self::Regular => "containers",
             Self::Sidecar | Self::Init => "initContainers",

@@ -8,7 +8,7 @@ use crate::api::{
 };
 use crate::checks::{CHECK_COUNT, CheckId};
 use crate::quantity::{ParsedQuantity, Quantity};
-use crate::remediation::window_problems;
+use crate::remediation::{RemediationRules, window_problems};
 use crate::severity::Severity;
 
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
@@ -20,6 +20,8 @@ pub struct CompiledPolicy {
     weights: [u8; CHECK_COUNT],
     mode: EnforcementMode,
     admission: Admission,
+    /// Boxed, because most policies have none.
+    remediation: Option<Box<RemediationRules>>,
 }
 
 /// The parameters of an enabled check.
@@ -63,6 +65,7 @@ impl CompiledPolicy {
             weights: [0; CHECK_COUNT],
             mode: spec.enforcement_mode,
             admission: spec.admission.clone().unwrap_or_default(),
+            remediation: None,
         };
         for check in CheckId::all() {
             let meta = check.meta();
@@ -73,6 +76,8 @@ impl CompiledPolicy {
                 .and_then(|weight| u8::try_from(weight).ok())
                 .unwrap_or(meta.weight);
         }
+        let rules = RemediationRules::of(spec, |check| policy.is_enabled(check));
+        policy.remediation = rules.map(Box::new);
         policy
     }
 
@@ -139,6 +144,12 @@ impl CompiledPolicy {
     pub fn with_controller_pods(mut self, controller_pods: ControllerPods) -> Self {
         self.admission.controller_pods = controller_pods;
         self
+    }
+
+    /// What is filled in; `None` in audit mode.
+    #[must_use]
+    pub fn remediation(&self) -> Option<&RemediationRules> {
+        self.remediation.as_deref()
     }
 
     /// The settings of the webhook.

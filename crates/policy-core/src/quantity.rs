@@ -101,6 +101,22 @@ impl ParsedQuantity {
         self.0 == 0
     }
 
+    /// The value in whole units, rounded up; 0 for one below.
+    #[must_use]
+    pub fn units(self) -> u64 {
+        let whole = self.0.max(0);
+        let units = whole / NANOS_PER_UNIT + i128::from(whole % NANOS_PER_UNIT > 0);
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// Whether this is more than `ratio` times `other`.
+    #[must_use]
+    pub(crate) fn exceeds(self, other: Self, ratio: Self) -> bool {
+        // Thousandths are enough for a ratio, and do not overflow.
+        let thousandths = ratio.0 / (NANOS_PER_UNIT / 1_000);
+        self.0.saturating_mul(1_000) > other.0.saturating_mul(thousandths)
+    }
+
     /// Whether the value is below zero; no request or limit may be.
     #[must_use]
     pub fn is_negative(self) -> bool {

@@ -1,6 +1,41 @@
-//! Enforce mode: what may be changed, when, and how.
+//! The remediation planner: what enforce mode does with a workload, and the bodies of the requests
+//! that do it. Pure.
+//!
+//! ```text
+//! Deployment … as JSON ─ Target::read ─┐
+//! enforce policies ─ NamespaceRules ───┼─ plan ─┬─ Patch ──────────── apply_body, release
+//! LimitRange, autoscalers, use ────────┤        ├─ InjectAtAdmission ─ inject
+//! what the status remembers ───────────┘        └─ Propose, NotPatchable: a reason
+//! ```
 
+mod facts;
+mod fields;
+mod fill;
+mod inject;
+mod owned;
+mod owner;
+mod patch;
+mod planner;
+mod reason;
+mod release;
+mod rules;
+mod target;
+mod template;
+#[cfg(test)]
+mod tests;
+mod vetoes;
 mod windows;
 
+pub use facts::{Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn};
+pub use fields::{Amounts, ContainerFields, Fields, TcpProbe};
+pub use fill::Withheld;
+pub use inject::inject;
+pub use owner::Owner;
+pub use patch::apply_body;
+pub use planner::{Plan, PlanInput, Planned, plan};
+pub use reason::Reason;
+pub use release::{Release, release, removal};
+pub use rules::{NamespaceRules, RemediationRules};
+pub use target::{Rollout, Target};
 pub use windows::Windows;
 pub(crate) use windows::problems as window_problems;

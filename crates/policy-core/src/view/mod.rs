@@ -195,6 +195,11 @@ impl ProbeView {
     }
 }
 
+/// Whether a probe has a handler.
+pub(crate) fn has_handler(probe: &serde_json::Value) -> bool {
+    ProbeView::deserialize(probe).is_ok_and(|probe| probe.is_set())
+}
+
 /// Requests and limits of a container or pod.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]

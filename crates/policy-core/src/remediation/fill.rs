@@ -1,0 +1,325 @@
+//! Which fields are missing, and which values they get.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::facts::{Limit, LimitRange, MemoryPeaks, NamespaceFacts, OptIn, quantity};
+use super::fields::{ContainerFields, Fields, TcpProbe};
+use super::reason::Reason;
+use super::rules::NamespaceRules;
+use super::target::{Target, TargetContainer};
+use crate::api::DefaultProbe;
+use crate::facts::{ContainerFacts, ResourceGap};
+use crate::quantity::ParsedQuantity;
+
+/// `failureThreshold` of a readiness probe.
+const READINESS_FAILURES: u32 = 3;
+/// The least `failureThreshold` of a liveness probe: three times laxer, so that a container that is
+/// under load stops getting requests long before it is restarted.
+const LIVENESS_FAILURES: u32 = 9;
+/// How many times as long as its own readiness probe a liveness probe waits.
+const LAXER: u64 = 3;
+
+/// A field that is missing and is not filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// The container.
+    pub container: String,
+    /// The field, such as `readinessProbe` or `limits.memory`.
+    pub field: &'static str,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What is filled in, what is not, and whose policies ask for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filled {
+    pub(super) fields: Fields,
+    pub(super) withheld: Vec<Withheld>,
+    pub(super) policies: BTreeSet<Arc<str>>,
+}
+
+/// The inputs that are the same for all containers.
+struct Filler<'a> {
+    rules: &'a NamespaceRules,
+    namespace: &'a NamespaceFacts,
+    target: &'a Target,
+    peaks: Option<&'a MemoryPeaks>,
+    filled: Filled,
+}
+
+/// Fills in what is missing in the containers of a workload.
+pub(super) fn fill(
+    rules: &NamespaceRules,
+    namespace: &NamespaceFacts,
+    target: &Target,
+    peaks: Option<&MemoryPeaks>,
+) -> Filled {
+    let mut filler = Filler { rules, namespace, target, peaks, filled: Filled::default() };
+    for (facts, container) in target.facts.containers.iter().zip(&target.containers) {
+        if !facts.role.is_long_running() {
+            continue;
+        }
+        let name = container.name.to_string();
+        let mut fields = ContainerFields { name, ..ContainerFields::default() };
+        filler.probes(facts, container, &mut fields);
+        filler.resources(facts, container, &mut fields);
+        if !fields.is_empty() {
+            filler.filled.fields.0.push(fields);
+        }
+    }
+    filler.filled
+}
+
+impl Filler<'_> {
+    fn withhold(&mut self, container: &TargetContainer, field: &'static str, reason: Reason) {
+        let container = container.name.to_string();
+        self.filled.withheld.push(Withheld { container, field, reason });
+    }
+
+    fn probes(
+        &mut self,
+        facts: &ContainerFacts,
+        container: &TargetContainer,
+        fields: &mut ContainerFields,
+    ) {
+        if !facts.needs_probes() {
+            return;
+        }
+        let rules = self.rules;
+        if let (Some((policy, default)), false) = (&rules.readiness, facts.has_readiness_probe) {
+            fields.readiness =
+                self.probe(policy, default, "readinessProbe", container, READINESS_FAILURES);
+        }
+        if let (Some((policy, default)), false) = (&rules.liveness, facts.has_liveness_probe) {
+            let probe = self.probe(policy, default, "livenessProbe", container, LIVENESS_FAILURES);
+            fields.liveness = probe.map(|probe| laxer(probe, &container.live["readinessProbe"]));
+        }
+    }
+
+    fn probe(
+        &mut self,
+        policy: &Arc<str>,
+        default: &DefaultProbe,
+        field: &'static str,
+        container: &TargetContainer,
+        failures: u32,
+    ) -> Option<TcpProbe> {
+        self.filled.policies.insert(Arc::clone(policy));
+        let wanted = u16::try_from(default.tcp_port).ok()?;
+        let ports = tcp_ports(&container.live);
+        let port = if ports.contains(&wanted) { Some(wanted) } else { ports.first().copied() };
+        let may_guess = [self.target.opt_in, self.namespace.opt_in].contains(&OptIn::Enabled);
+        let Some(port) = port.or_else(|| may_guess.then_some(wanted)) else {
+            self.withhold(container, field, Reason::GuessedPort(container.name.to_string()));
+            return None;
+        };
+        let seconds = |number: i32| u32::try_from(number).unwrap_or_default();
+        Some(TcpProbe {
+            port,
+            delay: seconds(default.initial_delay_seconds),
+            period: seconds(default.period_seconds).max(1),
+            failures,
+        })
+    }
+
+    fn resources(
+        &mut self,
+        facts: &ContainerFacts,
+        container: &TargetContainer,
+        fields: &mut ContainerFields,
+    ) {
+        let gaps = facts.missing_resources;
+        if gaps.lacking().next().is_none() {
+            return;
+        }
+        let rules = self.rules;
+        let missing = |gap: ResourceGap| gap == ResourceGap::Missing;
+        let live = |list: &str, name: &str| quantity(&container.live["resources"][list][name]);
+        let cpu_request = rules.cpu_request.as_ref().filter(|_| missing(gaps.cpu_request));
+        let cpu_limit = rules.cpu_limit.as_ref().filter(|_| live("limits", "cpu").is_none());
+        let memory_request = rules.memory_request.as_ref().filter(|_| missing(gaps.memory_request));
+        let memory_limit = rules.memory_limit.as_ref().filter(|_| missing(gaps.memory_limit));
+
+        let mut of = |value: Option<&(Arc<str>, String)>| -> Option<String> {
+            let (policy, amount) = value?;
+            self.filled.policies.insert(Arc::clone(policy));
+            Some(amount.clone())
+        };
+        let [cpu_request, cpu_limit] = [of(cpu_request), of(cpu_limit)];
+        let [memory_request, memory_limit] = [of(memory_request), of(memory_limit)];
+        let limit = self.memory_limit(container, memory_limit);
+        let own = |resource: &str, request: Option<String>, limit: Option<String>| Amount {
+            request_now: live("requests", resource),
+            limit_now: live("limits", resource),
+            request,
+            limit,
+        };
+        let cpu = own("cpu", cpu_request, cpu_limit).consistent();
+        let memory = own("memory", memory_request, limit).consistent();
+        for (resource, amount) in [("cpu", cpu), ("memory", memory)] {
+            if let Some(reason) = self.refusal(resource, &amount) {
+                for (field, value) in [("requests", &amount.request), ("limits", &amount.limit)] {
+                    if value.is_some() {
+                        self.withhold(container, field_name(field, resource), reason.clone());
+                    }
+                }
+                continue;
+            }
+            if let Some(to) = fields.requests.of(resource) {
+                *to = amount.request;
+            }
+            if let Some(to) = fields.limits.of(resource) {
+                *to = amount.limit;
+            }
+        }
+    }
+
+    /// The memory limit of a container: never below 1.2 times what it was seen to use.
+    fn memory_limit(
+        &mut self,
+        container: &TargetContainer,
+        limit: Option<String>,
+    ) -> Option<String> {
+        let limit = limit?;
+        let Some(peak) = self.peaks.and_then(|peaks| peaks.of(&container.name)) else {
+            let reason = Reason::UnknownMemoryUse(container.name.to_string());
+            self.withhold(container, "limits.memory", reason);
+            return None;
+        };
+        let least = peak.saturating_mul(6) / 5 + 1;
+        let is_enough = ParsedQuantity::parse(&limit).is_some_and(|limit| limit.units() >= least);
+        Some(if is_enough { limit } else { format!("{}Mi", least.div_ceil(1 << 20)) })
+    }
+
+    /// Why a request or limit of that resource must not be filled in.
+    fn refusal(&self, resource: &'static str, amount: &Amount) -> Option<Reason> {
+        if amount.request.is_none() && amount.limit.is_none() {
+            return None;
+        }
+        let autoscaler = self.namespace.autoscalers.iter().find(|autoscaler| {
+            autoscaler.target.0 == self.target.kind.as_str()
+                && autoscaler.target.1 == self.target.name
+                && autoscaler.resources.contains(&resource)
+        });
+        if let Some(autoscaler) = autoscaler {
+            return Some(Reason::Autoscaler(autoscaler.label.clone(), resource));
+        }
+        let ranges = self.namespace.limit_ranges.iter();
+        let mut refusals = ranges.flat_map(|LimitRange { name, limits }| {
+            limits.iter().filter_map(move |limit| {
+                let why = amount.refused_by(resource, limit)?;
+                Some(Reason::LimitRange(name.clone(), why))
+            })
+        });
+        refusals.next()
+    }
+}
+
+fn field_name(list: &str, resource: &str) -> &'static str {
+    match (list, resource) {
+        ("requests", "cpu") => "requests.cpu",
+        ("requests", _) => "requests.memory",
+        (_, "cpu") => "limits.cpu",
+        _ => "limits.memory",
+    }
+}
+
+/// The TCP ports that a container declares, in its order.
+fn tcp_ports(container: &Value) -> Vec<u16> {
+    let ports = container["ports"].as_array().into_iter().flatten();
+    let is_tcp = |port: &&Value| port["protocol"].as_str().is_none_or(|name| name == "TCP");
+    let number = |port: &Value| u16::try_from(port["containerPort"].as_u64()?).ok();
+    ports.filter(is_tcp).filter_map(number).filter(|port| *port > 0).collect()
+}
+
+/// The liveness probe, at least three times as patient as the container's own readiness probe.
+fn laxer(probe: TcpProbe, readiness: &Value) -> TcpProbe {
+    let number = |name: &str, default| readiness[name].as_u64().unwrap_or(default);
+    if !readiness.is_object() {
+        return probe;
+    }
+    let patience = number("periodSeconds", 10).saturating_mul(number("failureThreshold", 3));
+    let failures = patience.saturating_mul(LAXER).div_ceil(u64::from(probe.period));
+    let failures = u32::try_from(failures).unwrap_or(u32::MAX).max(probe.failures);
+    let delay = u32::try_from(number("initialDelaySeconds", 0)).unwrap_or(u32::MAX);
+    TcpProbe { failures, delay: probe.delay.max(delay), ..probe }
+}
+
+/// Request and limit of one resource of a container: what it has, and what is filled in.
+#[derive(Clone, Debug, Default)]
+struct Amount {
+    request_now: Option<ParsedQuantity>,
+    limit_now: Option<ParsedQuantity>,
+    request: Option<String>,
+    limit: Option<String>,
+}
+
+impl Amount {
+    fn request(&self) -> Option<ParsedQuantity> {
+        self.request_now.or_else(|| ParsedQuantity::parse(self.request.as_deref()?))
+    }
+
+    fn limit(&self) -> Option<ParsedQuantity> {
+        self.limit_now.or_else(|| ParsedQuantity::parse(self.limit.as_deref()?))
+    }
+
+    /// With a request that is not above the limit, whichever of them the container has itself. With
+    /// neither, a limit gets a request of the same amount, as the API server would set it.
+    fn consistent(mut self) -> Self {
+        if self.limit.is_some() && self.request().is_none() {
+            self.request.clone_from(&self.limit);
+        }
+        let (Some(request), Some(limit)) = (self.request(), self.limit()) else { return self };
+        if request > limit {
+            if self.limit_now.is_some() {
+                // What the container has as its limit stays.
+                self.request = None;
+            } else {
+                // A limit below the request of the container would refuse its pods.
+                self.limit = None;
+            }
+        }
+        self
+    }
+
+    /// Why a `LimitRange` would refuse the container.
+    fn refused_by(&self, resource: &str, limit: &Limit) -> Option<String> {
+        if limit.type_ != "Container" && limit.type_ != "Pod" {
+            return None;
+        }
+        let is_container = limit.type_ == "Container";
+        let (request, own_limit) = (self.request(), self.limit());
+        let default = limit.default.get(resource).copied().filter(|_| is_container);
+        let effective = own_limit.or(default);
+        let at = |name: &str| format!("{name} of {resource} for a {}", limit.type_);
+        if let (Some(min), Some(request)) = (limit.min.get(resource), request)
+            && request < *min
+            && is_container
+        {
+            return Some(at("the request is below min"));
+        }
+        if let Some(max) = limit.max.get(resource) {
+            if request.is_some_and(|request| request > *max) {
+                return Some(at("the request is above max"));
+            }
+            if effective.is_some_and(|limit| limit > *max) {
+                return Some(at("the limit is above max"));
+            }
+        }
+        if let (Some(request), Some(limit)) = (request, effective)
+            && request > limit
+        {
+            return Some(at("the request is above the default limit"));
+        }
+        if let (Some(ratio), Some(request), Some(limit)) =
+            (limit.ratio.get(resource), request, effective)
+            && limit.exceeds(request, *ratio)
+        {
+            return Some(at("the limit is too many times the request"));
+        }
+        None
+    }
+}

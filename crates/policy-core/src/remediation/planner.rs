@@ -1,0 +1,136 @@
+//! From facts and policies to what is done with a workload.
+
+use std::sync::Arc;
+
+use super::facts::{MemoryPeaks, NamespaceFacts};
+use super::fields::Fields;
+use super::fill::{Filled, Withheld, fill};
+use super::reason::Reason;
+use super::rules::NamespaceRules;
+use super::target::Target;
+use super::vetoes;
+use crate::api::{RemediatedWorkload, RemediationMethod};
+
+/// Everything that a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanInput<'a> {
+    /// The enforce policies of the namespace.
+    pub rules: &'a NamespaceRules,
+    /// The namespace.
+    pub namespace: &'a NamespaceFacts,
+    /// The workload.
+    pub target: &'a Target,
+    /// What its containers use; `None` where metrics.k8s.io does not answer.
+    pub peaks: Option<&'a MemoryPeaks>,
+    /// What the status of a policy says of it.
+    pub memory: Option<&'a RemediatedWorkload>,
+}
+
+/// What is done with a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing is missing.
+    Nothing,
+    /// The operator patches its template.
+    Patch {
+        /// What is filled in.
+        fields: Fields,
+        /// What is missing and is not filled in.
+        withheld: Vec<Withheld>,
+    },
+    /// The webhook injects into its new pods.
+    InjectAtAdmission {
+        /// What is filled in.
+        fields: Fields,
+        /// What is missing and is not filled in.
+        withheld: Vec<Withheld>,
+    },
+    /// Its owner should change it.
+    Propose {
+        /// What would be filled in.
+        fields: Fields,
+        /// Why it is not.
+        reason: Reason,
+    },
+    /// It is not changed.
+    NotPatchable {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A plan, and the policy that it is made for: the oldest of those that ask for its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What is done.
+    pub plan: Plan,
+    /// The name of the policy; `None` where no policy asks for anything.
+    pub policy: Option<Arc<str>>,
+}
+
+/// Plans what is done with a workload. Pure: the same input has the same plan.
+#[must_use]
+pub fn plan(input: &PlanInput<'_>) -> Planned {
+    let Filled { fields, withheld, policies } =
+        fill(input.rules, input.namespace, input.target, input.peaks);
+    let oldest = input.rules.oldest(&policies);
+    let (policy, method) = match oldest {
+        Some((policy, method)) => (Some(policy), method),
+        None => (None, RemediationMethod::Auto),
+    };
+    let plan = if policy.is_none() {
+        missing_default(input)
+    } else if let Some(reason) = vetoes::first(vetoes::ALWAYS, input) {
+        Plan::NotPatchable { reason }
+    } else if fields.is_empty() {
+        match withheld.into_iter().next() {
+            Some(Withheld { reason, .. }) => Plan::Propose { fields, reason },
+            None => Plan::Nothing,
+        }
+    } else if let Some(reason) = vetoes::withdrawn(input, &fields) {
+        Plan::NotPatchable { reason }
+    } else {
+        planned(input, method, fields, withheld)
+    };
+    Planned { plan, policy }
+}
+
+fn planned(
+    input: &PlanInput<'_>,
+    method: RemediationMethod,
+    fields: Fields,
+    withheld: Vec<Withheld>,
+) -> Plan {
+    let is_injected = match method {
+        RemediationMethod::Admission => true,
+        RemediationMethod::Auto => !input.target.owner.can_share(),
+        RemediationMethod::Patch | RemediationMethod::Propose => false,
+    };
+    let vetoes = if is_injected { vetoes::INJECTION } else { vetoes::ROLLOUT };
+    let reason = vetoes::method(input, method).or_else(|| vetoes::first(vetoes, input));
+    match reason {
+        Some(reason) => Plan::Propose { fields, reason },
+        None if is_injected => Plan::InjectAtAdmission { fields, withheld },
+        None => Plan::Patch { fields, withheld },
+    }
+}
+
+/// Where no policy has a value for anything that is missing.
+fn missing_default(input: &PlanInput<'_>) -> Plan {
+    let (rules, fields) = (input.rules, Fields::default());
+    let containers = || input.target.facts.containers.iter().filter(|c| c.role.is_long_running());
+    let lacks_probe = containers().filter(|container| container.needs_probes()).any(|container| {
+        (rules.needs_liveness && !container.has_liveness_probe)
+            || (rules.needs_readiness && !container.has_readiness_probe)
+    });
+    let lacks_resources = rules.needs_resources
+        && containers().any(|container| container.missing_resources.lacking().next().is_some());
+    let has_probe = rules.liveness.is_some() || rules.readiness.is_some();
+    if lacks_probe && !has_probe {
+        Plan::Propose { fields, reason: Reason::NoDefault("defaultProbe") }
+    } else if lacks_resources {
+        Plan::Propose { fields, reason: Reason::NoDefault("defaultResources") }
+    } else {
+        Plan::Nothing
+    }
+}

@@ -1,0 +1,193 @@
+//! Which values are filled in.
+
+use super::*;
+
+#[test]
+fn probes_get_a_declared_port_and_the_liveness_probe_is_laxer() {
+    let declared = |ports: Value| {
+        let container = container("web", &json!({ "ports": ports }));
+        lines(&plan_of(&deployment(json!([container])), &[PROBES])).remove(0)
+    };
+    assert_eq!(
+        declared(json!([{ "containerPort": 9000 }, { "containerPort": 8080 }])),
+        "web: readinessProbe=tcp:8080,delay=5,period=10,failures=3 \
+         livenessProbe=tcp:8080,delay=5,period=10,failures=9"
+    );
+    let first = declared(json!([
+        { "containerPort": 53, "protocol": "UDP" }, { "containerPort": 9000, "protocol": "TCP" },
+        { "containerPort": 9001 },
+    ]));
+    assert!(first.contains("readinessProbe=tcp:9000,"), "{first}");
+}
+
+#[test]
+fn a_port_that_nothing_declares_is_a_guess() {
+    let silent = deployment(json!([container("web", &json!({}))]));
+    assert_eq!(code(&plan_of(&silent, &[PROBES])), "GuessedPort");
+    let mut opted_in = silent.clone();
+    opted_in["metadata"]["annotations"] = json!({ "devops.stochastic.io/remediation": "enabled" });
+    assert!(lines(&plan_of(&opted_in, &[PROBES]))[0].contains("tcp:8080"));
+    // What is no guess is filled in all the same.
+    let both = plan_of(&silent, &[PROBES, RESOURCES]);
+    assert_eq!(lines(&both), ["web: requests.cpu=100m requests.memory=128Mi"]);
+    let Plan::Patch { withheld, .. } = both else { panic!("{both:?}") };
+    let withheld: Vec<_> = withheld.iter().map(|w| (w.field, w.reason.code())).collect();
+    let guess = "GuessedPort";
+    assert_eq!(
+        withheld,
+        [
+            ("readinessProbe", guess),
+            ("livenessProbe", guess),
+            ("limits.memory", "UnknownMemoryUse")
+        ]
+    );
+}
+
+#[test]
+fn a_liveness_probe_waits_three_times_as_long_as_the_readiness_probe_of_its_container() {
+    let mut web = web();
+    web["readinessProbe"] = json!({ "httpGet": { "port": 8080 }, "periodSeconds": 20,
+        "failureThreshold": 6, "initialDelaySeconds": 60 });
+    let plan = plan_of(&deployment(json!([web])), &[PROBES]);
+    assert_eq!(lines(&plan), ["web: livenessProbe=tcp:8080,delay=60,period=10,failures=36"]);
+}
+
+#[test]
+fn only_containers_that_keep_running_get_anything() {
+    let mut workload = deployment(json!([web()]));
+    workload["spec"]["template"]["spec"]["initContainers"] = json!([
+        container("setup", &json!({})),
+        container(
+            "proxy",
+            &json!({ "restartPolicy": "Always", "ports": [{ "containerPort": 1 }] })
+        ),
+    ]);
+    let names: Vec<_> = lines(&plan_of(&workload, &[PROBES, RESOURCES]))
+        .iter()
+        .map(|line| line.split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["web", "proxy"]);
+}
+
+fn resources_with(own: &Value, use_: Option<&str>, policy: &str) -> String {
+    let workload = deployment(json!([container("web", &json!({ "resources": own }))]));
+    let (rules, namespace, target) = (rules(&[policy]), installed(), read(&workload));
+    let peaks = use_.map(peaks);
+    let input = PlanInput {
+        rules: &rules,
+        namespace: &namespace,
+        target: &target,
+        peaks: peaks.as_ref(),
+        memory: None,
+    };
+    match plan(&input).plan {
+        Plan::Patch { fields, .. } => fields.lines().join("\n"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_memory_limit_is_never_below_what_is_used() {
+    let none = json!({});
+    let base = "web: requests.cpu=100m requests.memory=128Mi";
+    assert_eq!(resources_with(&none, None, RESOURCES), base);
+    let low = resources_with(&none, Some("10Mi"), RESOURCES);
+    assert_eq!(low, format!("{base} limits.memory=256Mi"));
+    let high = resources_with(&none, Some("1000Mi"), RESOURCES);
+    assert_eq!(high, format!("{base} limits.memory=1201Mi"));
+}
+
+#[test]
+fn requests_and_limits_fit_what_the_container_has() {
+    let own = |resources: Value| resources_with(&resources, Some("10Mi"), RESOURCES);
+    // The API server sets a request from the container's own limit.
+    let limited = own(json!({ "limits": { "memory": "64Mi" } }));
+    assert_eq!(limited, "web: requests.cpu=100m");
+    // A limit of 256Mi below this request would refuse the pods.
+    let large = own(json!({ "requests": { "memory": "1Gi" } }));
+    assert_eq!(large, "web: requests.cpu=100m");
+    let small = own(json!({ "requests": { "memory": "1Mi", "cpu": "1" } }));
+    assert_eq!(small, "web: limits.memory=256Mi");
+    let only_limit = r#"{"defaultResources": {"memoryLimit": "256Mi"}}"#;
+    let request = resources_with(&json!({}), Some("10Mi"), only_limit);
+    assert_eq!(request, "web: requests.memory=256Mi limits.memory=256Mi");
+}
+
+#[test]
+fn a_cpu_limit_is_set_only_where_the_policy_names_one() {
+    let policy = r#"{"defaultResources": {"cpuRequest": "100m", "cpuLimit": "500m"}}"#;
+    let line = resources_with(&json!({}), None, policy);
+    assert_eq!(line, "web: requests.cpu=100m limits.cpu=500m");
+    let complete = json!({ "requests": { "cpu": 1, "memory": 1 }, "limits": { "memory": 1 } });
+    assert_eq!(resources_with(&complete, None, policy), "Nothing");
+}
+
+/// The plan where the namespace has these objects.
+fn in_namespace(namespace: &NamespaceFacts) -> Plan {
+    let (rules, target) = (rules(&[PROBES, RESOURCES]), read(&deployment(json!([web()]))));
+    plan(&PlanInput { rules: &rules, namespace, target: &target, peaks: None, memory: None }).plan
+}
+
+#[test]
+fn what_an_autoscaler_computes_with_is_withheld() {
+    let hpa = |metric: Value, target: &str| {
+        Autoscaler::horizontal(&json!({
+            "metadata": { "name": "scaler" },
+            "spec": {
+                "scaleTargetRef": { "kind": "Deployment", "name": target },
+                "metrics": [{ "type": "Resource", "resource": metric }],
+            },
+        }))
+    };
+    let with = |autoscaler| {
+        let namespace = NamespaceFacts { autoscalers: vec![autoscaler], ..installed() };
+        lines(&in_namespace(&namespace)).remove(0)
+    };
+    let utilization = || json!({ "name": "cpu", "target": { "type": "Utilization" } });
+    let line = with(hpa(utilization(), "web"));
+    assert!(!line.contains("requests.cpu") && line.contains("requests.memory"), "{line}");
+    assert!(with(hpa(utilization(), "other")).contains("requests.cpu"));
+    let value = json!({ "name": "cpu", "target": { "type": "AverageValue" } });
+    assert!(with(hpa(value, "web")).contains("requests.cpu"));
+    let vpa = json!({ "metadata": { "name": "v" },
+        "spec": { "targetRef": { "kind": "Deployment", "name": "web" } } });
+    assert!(!with(Autoscaler::vertical(&vpa)).contains("requests"));
+}
+
+#[test]
+fn what_a_limit_range_refuses_is_withheld() {
+    let with = |limit: Value| {
+        let range = json!({ "metadata": { "name": "small" }, "spec": { "limits": [limit] } });
+        let limit_ranges = vec![LimitRange::read(&range)];
+        lines(&in_namespace(&NamespaceFacts { limit_ranges, ..installed() })).remove(0)
+    };
+    let of = |field: &str, cpu: &str| json!({ "type": "Container", field: { "cpu": cpu } });
+    for refusing in [of("max", "50m"), of("min", "200m"), of("default", "50m")] {
+        let line = with(refusing);
+        assert!(!line.contains("requests.cpu") && line.contains("requests.memory"), "{line}");
+    }
+    for fine in [of("max", "100m"), of("min", "100m"), of("default", "1"), json!({})] {
+        assert!(with(fine).contains("requests.cpu=100m"));
+    }
+    let ratio = json!({ "type": "Container", "default": { "cpu": "1" },
+        "maxLimitRequestRatio": { "cpu": "4" } });
+    assert!(!with(ratio).contains("requests.cpu"));
+}
+
+#[test]
+fn the_older_policy_wins() {
+    let younger = r#"{"defaultResources": {"cpuRequest": "1", "memoryRequest": "1Mi"}}"#;
+    let older = r#"{"defaultResources": {"cpuRequest": "100m"}}"#;
+    let (rules, namespace) = (rules(&[older, younger]), installed());
+    let target = read(&deployment(json!([web()])));
+    let input = PlanInput {
+        rules: &rules,
+        namespace: &namespace,
+        target: &target,
+        peaks: None,
+        memory: None,
+    };
+    let planned = plan(&input);
+    assert_eq!(lines(&planned.plan), ["web: requests.cpu=100m requests.memory=1Mi"]);
+    assert_eq!(planned.policy.as_deref(), Some("a"));
+}

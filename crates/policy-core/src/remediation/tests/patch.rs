@@ -1,0 +1,140 @@
+//! The bodies of an apply and of what takes it back.
+
+use super::*;
+
+/// The body of the apply that a plan leads to.
+fn body(workload: &Value, policies: &[&str]) -> Value {
+    let plan = plan_of(workload, policies);
+    let Plan::Patch { fields, .. } = plan else { panic!("{plan:?}") };
+    apply_body(&read(workload), &fields, "shop/a")
+}
+
+#[test]
+fn the_body_has_only_what_is_missing() {
+    assert_eq!(
+        body(&deployment(json!([web()])), &[RESOURCES]),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "u-1", "resourceVersion": "7",
+                "annotations": { "devops.stochastic.io/patched-by": "shop/a" },
+            },
+            "spec": { "template": { "spec": { "containers": [{
+                "name": "web", "resources": { "requests": { "cpu": "100m", "memory": "128Mi" } },
+            }] } } },
+        })
+    );
+}
+
+#[test]
+fn all_containers_of_a_list_are_named_in_their_order() {
+    let mut complete = web();
+    complete["name"] = "a".into();
+    complete["readinessProbe"] = json!({ "exec": {} });
+    complete["livenessProbe"] = json!({ "exec": {} });
+    let body = body(&deployment(json!([complete, web()])), &[PROBES]);
+    let spec = &body["spec"]["template"]["spec"];
+    assert_eq!(spec["containers"][0], json!({ "name": "a" }));
+    assert_eq!(spec["containers"][1]["name"], "web");
+    assert!(spec.get("initContainers").is_none());
+}
+
+#[test]
+fn a_second_apply_keeps_what_the_first_one_set() {
+    let workload = deployment(json!([web()]));
+    let after = applied(&workload, &body(&workload, &[RESOURCES]));
+    let target = read(&after);
+    assert_eq!(target.ours.lines(), ["web: requests.cpu=100m requests.memory=128Mi"]);
+    assert_eq!(target.patched_by.as_deref(), Some("shop/a"));
+    let second = body(&after, &[RESOURCES, PROBES]);
+    let container = &second["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["resources"]["requests"]["cpu"], "100m");
+    assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], 8080);
+}
+
+#[test]
+fn our_fields_do_not_count_for_the_template() {
+    let workload = deployment(json!([web()]));
+    let before = read(&workload).template;
+    let after = applied(&workload, &body(&workload, &[PROBES, RESOURCES]));
+    assert_eq!(read(&after).template, before);
+    let mut changed = after.clone();
+    changed["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{ "name": "A" }]);
+    assert_ne!(read(&changed).template, before);
+    // Whoever takes over a field changes the template.
+    let mut taken = after;
+    taken["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "1".into();
+    let entry = taken["metadata"]["managedFields"].as_array_mut().unwrap().pop().unwrap();
+    taken["metadata"]["managedFields"] = json!([entry]);
+    let path = r#"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{"name":"web"}/f:resources/f:requests"#;
+    taken.pointer_mut(path).unwrap().as_object_mut().unwrap().remove("f:cpu");
+    assert_ne!(read(&taken).template, before);
+    assert_eq!(plan_of(&taken, &[PROBES, RESOURCES]), plan_of(&taken, &[PROBES, RESOURCES]));
+}
+
+#[test]
+fn a_release_applies_the_bare_object() {
+    let workload = deployment(json!([web()]));
+    assert_eq!(release(&read(&workload), &workload), None, "nothing is ours");
+    let after = applied(&workload, &body(&workload, &[PROBES]));
+    let bare = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "web", "namespace": "shop", "uid": "u-1" } });
+    let expected = Release { hand_over: None, apply: Some(bare) };
+    assert_eq!(release(&read(&after), &after), Some(expected));
+}
+
+/// The owner writes the same value into his manifest, and `kubectl apply` sends nothing.
+#[test]
+fn what_the_owner_applied_as_well_stays_his() {
+    let workload = deployment(json!([web()]));
+    let mut after = applied(&workload, &body(&workload, &[PROBES, RESOURCES]));
+    let with_last_applied = |after: &mut Value, container: Value| {
+        let manifest = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
+        after["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            manifest.to_string().into();
+    };
+    with_last_applied(
+        &mut after,
+        json!({ "name": "web", "resources": { "requests": { "cpu": "100m" } } }),
+    );
+    let partly = release(&read(&after), &after).unwrap();
+    assert!(partly.apply.is_some());
+    let patch = partly.hand_over.unwrap();
+    assert_eq!(patch[0]["value"], "policy-operator");
+    let kept = &patch[1]["value"]["f:spec"]["f:template"]["f:spec"]["f:containers"];
+    let kept = &kept[r#"k:{"name":"web"}"#];
+    assert!(kept["f:resources"]["f:requests"].get("f:cpu").is_none(), "{kept}");
+    assert!(kept["f:resources"]["f:requests"].get("f:memory").is_some(), "{kept}");
+    assert!(kept.get("f:readinessProbe").is_some(), "{kept}");
+
+    let all = after["spec"]["template"]["spec"]["containers"][0].clone();
+    with_last_applied(&mut after, all);
+    let whole = release(&read(&after), &after).unwrap();
+    assert_eq!(whole.apply, None);
+    let operations = whole.hand_over.unwrap();
+    let operations: Vec<_> = operations.as_array().unwrap().iter().map(|o| &o["op"]).collect();
+    assert_eq!(operations, ["test", "remove", "remove"]);
+}
+
+#[test]
+fn without_managed_fields_what_has_our_values_is_removed() {
+    let workload = deployment(json!([web()]));
+    let mut after = applied(&workload, &body(&workload, &[PROBES, RESOURCES]));
+    let ours = read(&after).ours;
+    after["metadata"]["managedFields"] = json!([]);
+    after["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "1".into();
+    assert_eq!(release(&read(&after), &after), None);
+    let patch = removal(&after, &ours).unwrap();
+    let removed: Vec<_> = patch
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|operation| operation["op"] == "remove")
+        .map(|operation| operation["path"].as_str().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(
+        removed,
+        ["readinessProbe", "livenessProbe", "memory", "devops.stochastic.io~1patched-by"]
+    );
+    assert_eq!(removal(&workload, &ours), None);
+}
