@@ -55,3 +55,19 @@ pub(crate) fn text(value: &Value) -> String {
 pub(crate) fn assert_succeeded(what: &str, run: &Run) {
     assert_eq!(run.code, Some(0), "{what}: {}{}", run.stdout, run.stderr);
 }
+
+/// The objects of a kind in a namespace.
+pub(crate) fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
+    let get = ["get", kind, "-n", namespace, "-o", "json", "--show-managed-fields"];
+    let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// Waits until the last version of a workload is rolled out.
+pub(crate) fn wait_until_rolled_out(testbed: &Testbed, object: &Value) {
+    let name = format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]));
+    let namespace = text(&object["metadata"]["namespace"]);
+    let status = ["rollout", "status", &name, "-n", &namespace, "--timeout=90s"];
+    testbed.kubectl(&status).unwrap().succeeded().unwrap();
+}
