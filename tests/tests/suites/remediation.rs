@@ -1,6 +1,13 @@
 //! Enforce mode on a real control plane.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod bodies;
 mod facts;
 mod owners;
 mod workloads;
+
+/// A policy that fills in everything.
+const POLICY: &str = "{enforcementMode: enforce, \
+    requireLivenessProbe: true, requireReadinessProbe: true, requireResources: true, \
+    defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 1}, \
+    defaultResources: {cpuRequest: 100m, memoryRequest: 64Mi, memoryLimit: 256Mi}}";

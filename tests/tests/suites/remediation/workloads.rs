@@ -15,7 +15,11 @@ pub(crate) fn workload(kind: &str, namespace: &str, name: &str) -> Value {
         "metadata": { "namespace": namespace, "name": name },
         "spec": {
             "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+            "template": {
+                "metadata": { "labels": labels },
+                // A remediation is observed that much longer.
+                "spec": { "terminationGracePeriodSeconds": 1, "containers": [container] },
+            },
         },
     });
     if kind != "DaemonSet" {
