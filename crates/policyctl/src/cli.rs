@@ -63,6 +63,8 @@ enum Command {
     Preview(cmd::preview::Args),
     /// Show how the admission webhook would answer to the objects of files
     Admit(cmd::admit::Args),
+    /// List what enforce mode did and did not do with the workloads
+    Remediations(cmd::remediations::Args),
     /// List, show and print the ready-made policies
     #[command(subcommand)]
     Bundle(cmd::bundle::Command),
@@ -97,6 +99,7 @@ impl Cli {
             Command::Explain(args) => cmd::explain::run(args, global),
             Command::Preview(args) => cmd::preview::run(args, global),
             Command::Admit(args) => cmd::admit::run(args, global),
+            Command::Remediations(args) => cmd::remediations::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),

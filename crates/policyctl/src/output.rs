@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use policy_core::report::Coverage;
+use policy_core::report::NotRead;
 use policy_core::text::printable;
 use serde::Serialize;
 use serde_json::json;
@@ -146,7 +146,7 @@ impl io::Write for UntilClosed<'_> {
 /// Prints a report in one of the forms that all of them have.
 pub(crate) fn report(
     report: &impl Tabular,
-    coverage: &Coverage,
+    failed: &[NotRead],
     form: Output,
     console: Console,
 ) -> anyhow::Result<()> {
@@ -156,15 +156,15 @@ pub(crate) fn report(
         _ => Ok(report.write_table(console.table_style(), out)?),
     })?;
     if matches!(form, Output::Json | Output::Yaml) {
-        not_read(coverage);
+        not_read(failed);
     }
     Ok(())
 }
 
 /// Prints to standard error what could not be read, since people may not look into JSON or YAML.
-pub(crate) fn not_read(coverage: &Coverage) {
-    for failed in &coverage.failed {
-        error(format_args!("{}: {}", failed.source, failed.reason));
+pub(crate) fn not_read(failed: &[NotRead]) {
+    for NotRead { source, reason, .. } in failed {
+        error(format_args!("{source}: {reason}"));
     }
 }
 

@@ -285,8 +285,6 @@ impl<'a> PolicyApi<'a> {
 
     /// The policies of a namespace, or of all that the user may read.
     pub(crate) async fn list(&self, namespace: Option<&str>) -> ListedPolicies {
-        let policies =
-            Listed { plural: "policies", path: |namespace| DevOpsPolicy::url_path(&(), namespace) };
         let mut listed = ListedPolicies::default();
         let mut take = |event: Event<Value>| match event {
             Event::Page(page) => listed.policies.extend(page.objects.iter().map(|object| {
@@ -296,8 +294,15 @@ impl<'a> PolicyApi<'a> {
             })),
             Event::NotRead { part, error } => listed.not_read.push((part, error)),
         };
-        policies.read(self.cluster, namespace, None, &mut take).await;
+        self.read(namespace, &mut take).await;
         listed
+    }
+
+    /// Reads the policies of a namespace, or of all that the user may read, whole.
+    pub(crate) async fn read(&self, namespace: Option<&str>, take: &mut impl FnMut(Event<Value>)) {
+        let policies =
+            Listed { plural: "policies", path: |namespace| DevOpsPolicy::url_path(&(), namespace) };
+        policies.read(self.cluster, namespace, None, take).await;
     }
 
     /// The policy of that name. The error names the policies that it may have been mistaken for.

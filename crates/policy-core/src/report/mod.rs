@@ -8,6 +8,7 @@ mod coverage;
 mod explanation;
 mod finding;
 mod preview;
+mod remediations;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,9 @@ pub use finding::{ReportFinding, ReportedObject};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
     DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview, WorkloadChange,
+};
+pub use remediations::{
+    LiveWorkload, RemediatingCondition, RemediatingPolicy, RemediationReport, ReportedRemediation,
 };
 
 use crate::api::ViolationsBySeverity;
@@ -198,12 +202,13 @@ impl Summary {
 
 /// The JSON schemas of the reports, by the name of their file in docs/.
 #[must_use]
-pub fn json_schemas() -> [(&'static str, Schema); 5] {
+pub fn json_schemas() -> [(&'static str, Schema); 6] {
     [
         ("admission", schema_for!(AdmissionReport)),
         ("analysis", schema_for!(Report)),
         ("clusters", schema_for!(ClustersReport)),
         ("explanation", schema_for!(Explanation)),
         ("preview", schema_for!(Preview)),
+        ("remediations", schema_for!(RemediationReport)),
     ]
 }

@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let objects = read.into_iter().flat_map(|document| document.admitted(&rules, &excluded));
     let files = Source::Files { paths: args.filename.clone() };
     let report = AdmissionReport::new(files, source, objects.collect(), coverage.finish());
-    output::report(&report, &report.coverage, form, global.console())?;
+    output::report(&report, &report.coverage.failed, form, global.console())?;
     let denied = if report.summary.denied > 0 { Exit::Findings } else { Exit::Fine };
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(denied))
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         None => of_files(args, global)?,
     };
     let Explanation { coverage, source, .. } = &explanation;
-    output::report(&explanation, coverage, form, global.console())?;
+    output::report(&explanation, &coverage.failed, form, global.console())?;
     Ok(Exit::of_coverage(coverage, source))
 }
 

@@ -13,5 +13,6 @@ pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod multi_cluster;
 pub(crate) mod preview;
+pub(crate) mod remediations;
 pub(crate) mod version;
 pub(crate) mod webhook;

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let proposed = proposed(args, bundle, global, &cluster)?;
         preview(&cluster, &proposed, &args.exclusion.namespaces(), global).await
     })?;
-    output::report(&preview, &preview.coverage, form, global.console())?;
+    output::report(&preview, &preview.coverage.failed, form, global.console())?;
     if preview.policies.is_empty() && preview.coverage.failed.is_empty() {
         global.console().note("there is no pod to judge");
     }

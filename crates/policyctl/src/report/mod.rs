@@ -8,6 +8,7 @@ mod junit;
 mod layout;
 mod policies;
 mod preview;
+mod remediations;
 mod sarif;
 mod table;
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod tests;
 use std::io;
 
 use anyhow::Context as _;
-use policy_core::report::{AdmissionReport, Explanation, Preview, Report};
+use policy_core::report::{AdmissionReport, Explanation, Preview, RemediationReport, Report};
 use serde::Serialize;
 
 pub(crate) use json::json;
@@ -75,6 +76,12 @@ impl Tabular for Explanation {
 impl Tabular for Preview {
     fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
         preview::write(self, style, out)
+    }
+}
+
+impl Tabular for RemediationReport {
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+        remediations::write(self, style, out)
     }
 }
 

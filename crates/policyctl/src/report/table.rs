@@ -6,8 +6,8 @@ use std::io;
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, CoverageNote, Report, ReportFinding, ReportedObject,
-    Summary,
+    ClusterSummary, ClustersReport, Coverage, CoverageNote, NotRead, Report, ReportFinding,
+    ReportedObject, Summary,
 };
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
@@ -165,7 +165,7 @@ impl Table<'_> {
             }
             if !cluster.coverage.failed.is_empty() {
                 self.heading(format_args!("Not read of {context}:"))?;
-                self.failures(&cluster.coverage)?;
+                self.failures(&cluster.coverage.failed)?;
             }
         }
         Ok(())
@@ -182,14 +182,18 @@ impl Table<'_> {
     }
 
     pub(super) fn not_read(&mut self, coverage: &Coverage) -> io::Result<()> {
-        if !coverage.failed.is_empty() {
-            self.heading("Not read:")?;
-        }
-        self.failures(coverage)
+        self.unread(&coverage.failed)
     }
 
-    fn failures(&mut self, coverage: &Coverage) -> io::Result<()> {
-        coverage.failed.iter().try_for_each(|failed| {
+    pub(super) fn unread(&mut self, failed: &[NotRead]) -> io::Result<()> {
+        if !failed.is_empty() {
+            self.heading("Not read:")?;
+        }
+        self.failures(failed)
+    }
+
+    fn failures(&mut self, failed: &[NotRead]) -> io::Result<()> {
+        failed.iter().try_for_each(|failed| {
             self.wrapped_printable("  ", &format!("{}: {}", failed.source, failed.reason))
         })
     }

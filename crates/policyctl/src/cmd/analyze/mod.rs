@@ -107,7 +107,7 @@ fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Resul
 
 /// Prints the notes that a machine's format does not show to people.
 fn print_gaps(report: &Report, console: Console) {
-    output::not_read(&report.coverage);
+    output::not_read(&report.coverage.failed);
     for note in &report.coverage.notes {
         console.note(format_args!("{}: {}", printable(&note.source), printable(&note.message)));
     }

@@ -31,7 +31,7 @@ pub(super) fn analyze(
         _ => Ok(report::write_policies(&reports, style, out)?),
     })?;
     if format != Output::Table {
-        output::not_read(&reports.coverage);
+        output::not_read(&reports.coverage.failed);
         for (namespace, pods) in &reports.without_policy {
             let namespace = format_args!("namespace {namespace} has {pods} pods and no policy");
             global.console().note(namespace);
