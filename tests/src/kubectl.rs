@@ -56,6 +56,15 @@ impl Testbed {
         Ok(())
     }
 
+    /// Gives the operator the rights of `deploy/kustomize/remediation`.
+    pub fn install_operator_remediation(&self) -> Result<()> {
+        let file = root().join("deploy/kustomize/remediation/policy-operator.yaml");
+        let file = file.to_str().context("the path of the checkout is not UTF-8")?;
+        let apply = ["apply", "--server-side", "--field-manager=testbed-install", "-f", file];
+        self.kubectl(&apply)?.succeeded()?;
+        Ok(())
+    }
+
     /// Creates a namespace for the caller alone, and returns its name: the prefix and a number. Pods
     /// can be created in it at once.
     pub fn namespace(&self, prefix: &str) -> Result<String> {

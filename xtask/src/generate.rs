@@ -64,11 +64,15 @@ fn crd_files() -> Result<Vec<Generated>> {
 
 fn kustomize_files() -> Result<Vec<Generated>> {
     let base = kustomize::base().context("cannot write deploy/kustomize/base")?;
-    let generated = |file: kustomize::File| Generated {
-        path: format!("deploy/kustomize/base/{}", file.name),
-        text: format!("{HEAD}{}", file.text),
+    let remediation =
+        kustomize::for_remediation().context("cannot write deploy/kustomize/remediation")?;
+    let generated = |folder: &'static str, files: Vec<kustomize::File>| {
+        files.into_iter().map(move |file| Generated {
+            path: format!("deploy/kustomize/{folder}/{}", file.name),
+            text: format!("{HEAD}{}", file.text),
+        })
     };
-    Ok(base.into_iter().map(generated).collect())
+    Ok(generated("base", base).chain(generated("remediation", remediation)).collect())
 }
 
 fn write(files: &[Generated]) -> Result<()> {

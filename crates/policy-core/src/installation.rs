@@ -9,12 +9,16 @@ pub const OPERATOR_USER: &str = "system:serviceaccount:kube-devops:policy-operat
 /// The Service and the workload of the webhook.
 pub const WEBHOOK_SERVICE: &str = "policy-webhook";
 
-/// The `ValidatingWebhookConfiguration`.
+/// The webhook configurations, the validating and the mutating one.
 pub const WEBHOOK_CONFIGURATION: &str = "kube-devops-policy-webhook";
 
 /// The name of the webhook within its configuration, also in metrics and audit logs of the API
 /// server.
 pub const WEBHOOK_NAME: &str = "validate.devops.stochastic.io";
+
+/// The names of the webhooks within the mutating configuration: that of pods, and that of workloads.
+pub const MUTATING_WEBHOOK_NAMES: [&str; 2] =
+    ["mutate-pods.devops.stochastic.io", "mutate-workloads.devops.stochastic.io"];
 
 /// The webhook's `timeoutSeconds`, after which the API server stops waiting for a response.
 pub const WEBHOOK_TIMEOUT_SECONDS: u16 = 5;

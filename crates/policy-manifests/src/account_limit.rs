@@ -13,10 +13,12 @@ use crate::{NAMESPACE, Object};
 
 /// A limit for the `ServiceAccount` of a component.
 pub(crate) struct AccountLimit {
+    /// The name of the admission policy, without the platform's prefix.
+    pub(crate) name: &'static str,
     /// The name of the component, and of its `ServiceAccount`.
     pub(crate) component: &'static str,
-    /// The API group and the resource whose updates are limited.
-    pub(crate) resource: (&'static str, &'static str),
+    /// The API group and the resources whose updates are limited.
+    pub(crate) resources: (&'static str, &'static [&'static str]),
     /// CEL expressions that hold for an allowed update, each with the message of a denial.
     pub(crate) rules: Vec<(String, &'static str)>,
 }
@@ -24,9 +26,9 @@ pub(crate) struct AccountLimit {
 impl AccountLimit {
     /// The admission policy, and its binding.
     pub(crate) fn objects(self) -> [Object; 2] {
-        let name = cluster_wide_name(self.component);
+        let name = cluster_wide_name(self.name);
         let metadata = cluster_wide(&name, self.component);
-        let (group, resource) = self.resource;
+        let (group, resources) = self.resources;
         let validation = |(expression, message): (String, &str)| Validation {
             expression,
             message: Some(message.to_owned()),
@@ -44,7 +46,7 @@ impl AccountLimit {
                         api_groups: Some(vec![group.to_owned()]),
                         api_versions: Some(vec!["*".to_owned()]),
                         operations: Some(vec!["UPDATE".to_owned()]),
-                        resources: Some(vec![resource.to_owned()]),
+                        resources: Some(resources.iter().map(|&one| one.to_owned()).collect()),
                         scope: Some("*".to_owned()),
                         ..NamedRuleWithOperations::default()
                     }]),
@@ -87,13 +89,19 @@ pub(crate) fn are_equal(fields: &[&str], [one, other]: [&str; 2]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use policy_core::installation::OPERATOR_USER;
+
     use super::*;
 
     #[test]
     fn the_admission_policy_is_bound_and_is_about_one_account() {
         let rules = vec![(are_equal(&["?spec"], ["object", "oldObject"]), "not the spec")];
-        let limit =
-            AccountLimit { component: "policy-operator", resource: ("example.com", "as"), rules };
+        let limit = AccountLimit {
+            name: "policy-operator",
+            component: "policy-operator",
+            resources: ("example.com", &["as"]),
+            rules,
+        };
         let [
             Object::ValidatingAdmissionPolicy(policy),
             Object::ValidatingAdmissionPolicyBinding(binding),
@@ -105,8 +113,7 @@ mod tests {
         assert_eq!(policy.metadata.name, bound.policy_name);
         assert_eq!(bound.validation_actions.unwrap(), ["Deny"]);
         let condition = &spec.match_conditions.unwrap()[0].expression;
-        let operator = "'system:serviceaccount:kube-devops:policy-operator'";
-        assert_eq!(*condition, format!("request.userInfo.username == {operator}"));
+        assert_eq!(*condition, format!("request.userInfo.username == '{OPERATOR_USER}'"));
         let rules = spec.validations.unwrap();
         assert_eq!(rules[0].expression, "object.?spec == oldObject.?spec");
     }

@@ -1,7 +1,9 @@
-//! The `ValidatingWebhookConfiguration` and the Service of the webhook.
+//! The webhook configurations and the Service of the webhook.
 //!
 //! The API server does not call the webhook for system namespaces, so that they never depend on
 //! it: the namespace selector excludes their names, and a match condition the suffix `-system`.
+
+mod mutating;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +23,8 @@ use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
 
 use crate::WEBHOOK;
 use crate::metadata::{cluster_wide, in_namespace, labels};
+
+pub use mutating::PATH as MUTATING_PATH;
 
 /// The path of admission reviews.
 pub const PATH: &str = "/validate";
@@ -77,12 +81,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The configuration, with one webhook in it.
+    /// The validating configuration, with one webhook in it.
     #[must_use]
     pub fn configuration(&self) -> ValidatingWebhookConfiguration {
         let webhook = ValidatingWebhook {
             name: WEBHOOK_NAME.to_owned(),
-            client_config: self.client_config(),
+            client_config: self.client_config(PATH),
             rules: Some(RULES.map(rule).to_vec()),
             namespace_selector: Some(self.namespaces()),
             match_conditions: Some(conditions()),
@@ -100,7 +104,7 @@ impl Admission {
         }
     }
 
-    fn client_config(&self) -> WebhookClientConfig {
+    fn client_config(&self, path: &str) -> WebhookClientConfig {
         let ca_bundle = self.authority.clone().map(ByteString);
         match &self.server {
             Server::Service { name, namespace } => WebhookClientConfig {
@@ -108,7 +112,7 @@ impl Admission {
                 service: Some(ServiceReference {
                     name: name.clone(),
                     namespace: namespace.clone(),
-                    path: Some(PATH.to_owned()),
+                    path: Some(path.to_owned()),
                     port: Some(SERVICE_PORT),
                 }),
                 url: None,
@@ -151,10 +155,6 @@ fn rule((group, resources, operations): (&str, &[&str], &[&str])) -> RuleWithOpe
 /// The match conditions. They use only fields that every request has: with `failurePolicy: Ignore`
 /// an expression that fails to evaluate skips the webhook.
 fn conditions() -> Vec<MatchCondition> {
-    let suffix = MatchCondition {
-        name: "no-system-namespace".to_owned(),
-        expression: format!("!request.namespace.endsWith('{SYSTEM_SUFFIX}')"),
-    };
     let made = CREATED_BY_CONTROLLERS.map(|(group, resource, controller)| MatchCondition {
         name: format!("no-{resource}-of-the-{controller}"),
         expression: format!(
@@ -164,7 +164,14 @@ fn conditions() -> Vec<MatchCondition> {
              ['system:serviceaccount:kube-system:{controller}', '{CONTROLLER_MANAGER}'])"
         ),
     });
-    std::iter::once(suffix).chain(made).collect()
+    std::iter::once(no_system_namespace()).chain(made).collect()
+}
+
+fn no_system_namespace() -> MatchCondition {
+    MatchCondition {
+        name: "no-system-namespace".to_owned(),
+        expression: format!("!request.namespace.endsWith('{SYSTEM_SUFFIX}')"),
+    }
 }
 
 /// The Service that the API server calls: port 443 to the webhook's 8443.

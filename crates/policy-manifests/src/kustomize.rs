@@ -1,11 +1,12 @@
-//! The files of `deploy/kustomize/base`.
+//! The files of `deploy/kustomize`.
 
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
-use crate::{COMPONENTS, Object, namespace, user_roles, yaml};
+use crate::admission::{Admission, Server};
+use crate::{COMPONENTS, OPERATOR, Object, WEBHOOK, namespace, remediation, user_roles, yaml};
 
-/// A file of the folder.
+/// A file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Such as `namespace.yaml`.
@@ -22,20 +23,38 @@ struct Kustomization {
     resources: Vec<String>,
 }
 
-/// The folder's files: the namespace, one file for each component, the roles of namespace users,
+/// The files of the base: the namespace, one file for each component, the roles of namespace users,
 /// and kustomization.yaml, which lists them. An overlay refers to the folder and patches it.
 ///
 /// # Errors
 /// As for [`yaml`].
 pub fn base() -> Result<Vec<File>, Error> {
-    let file = |name: &str, objects: &[Object]| {
-        yaml(objects).map(|text| File { name: format!("{name}.yaml"), text })
-    };
     let mut files = vec![file("namespace", &[namespace()])?];
     for component in COMPONENTS {
         files.push(file(component.name, &component.objects())?);
     }
     files.push(file("user-roles", &user_roles())?);
+    listed(files)
+}
+
+/// The files of what enforce mode needs beside the base: the operator's rights to patch workloads,
+/// and the mutating webhook configuration, to which the webhook adds its `caBundle`.
+///
+/// # Errors
+/// As for [`yaml`].
+pub fn for_remediation() -> Result<Vec<File>, Error> {
+    let admission =
+        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
+    let configuration = [admission.mutating_configuration().into()];
+    listed(vec![file(OPERATOR.name, &remediation())?, file(WEBHOOK.name, &configuration)?])
+}
+
+fn file(name: &str, objects: &[Object]) -> Result<File, Error> {
+    yaml(objects).map(|text| File { name: format!("{name}.yaml"), text })
+}
+
+/// The files, and kustomization.yaml last, which lists them.
+fn listed(mut files: Vec<File>) -> Result<Vec<File>, Error> {
     let list = Kustomization {
         api_version: "kustomize.config.k8s.io/v1beta1",
         kind: "Kustomization",
@@ -52,13 +71,17 @@ mod tests {
 
     #[test]
     fn the_list_names_every_other_file() {
-        let files = base().unwrap();
-        let (list, others) = files.split_last().unwrap();
-        let list: serde_json::Value = serde_saphyr::from_str(&list.text).unwrap();
-        let names: Vec<&str> = others.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(list["resources"], serde_json::json!(names));
+        let names_of = |files: &[File]| {
+            let (list, others) = files.split_last().unwrap();
+            let list: serde_json::Value = serde_saphyr::from_str(&list.text).unwrap();
+            let names: Vec<String> = others.iter().map(|file| file.name.clone()).collect();
+            assert_eq!(list["resources"], serde_json::json!(names));
+            names
+        };
+        let files = for_remediation().unwrap();
+        assert_eq!(names_of(&files), ["policy-operator.yaml", "policy-webhook.yaml"]);
         assert_eq!(
-            names,
+            names_of(&base().unwrap()),
             [
                 "namespace.yaml",
                 "policy-watcher.yaml",

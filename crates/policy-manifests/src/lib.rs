@@ -5,8 +5,8 @@
 //! ([`kustomize::base`]) are derived from that. Every way to install (kustomize, chart, `policyctl`)
 //! uses these objects, so no two ways grant different rights.
 //!
-//! [`admission`] has the webhook configuration and the Service, and [`user_roles`] what namespace
-//! users may do with policies.
+//! [`admission`] has the webhook configurations and the Service, [`user_roles`] what namespace users
+//! may do with policies, and [`remediation`] what enforce mode needs beside.
 
 mod account_limit;
 pub mod admission;
@@ -17,7 +17,7 @@ mod object;
 mod rbac;
 mod users;
 
-pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK};
+pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
 pub use metadata::namespace;
 pub use object::{Object, yaml};
 pub use policy_core::installation::NAMESPACE;

@@ -1,7 +1,8 @@
 //! The objects that install the platform, and their YAML.
 
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -21,6 +22,7 @@ pub enum Object {
     RoleBinding(RoleBinding),
     Secret(Secret),
     Service(Service),
+    MutatingWebhookConfiguration(MutatingWebhookConfiguration),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
     ValidatingAdmissionPolicy(ValidatingAdmissionPolicy),
     ValidatingAdmissionPolicyBinding(ValidatingAdmissionPolicyBinding),
@@ -46,6 +48,7 @@ kinds!(
     RoleBinding,
     Secret,
     Service,
+    MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
@@ -67,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Server};
-    use crate::{COMPONENTS, namespace, user_roles};
+    use crate::{COMPONENTS, namespace, remediation, user_roles};
 
     fn all() -> Vec<Object> {
         let admission = Admission {
@@ -79,6 +82,8 @@ mod tests {
             COMPONENTS.iter().flat_map(crate::Component::objects).collect();
         objects.extend([namespace(), admission.configuration().into()]);
         objects.extend(user_roles());
+        objects.extend(remediation());
+        objects.push(admission.mutating_configuration().into());
         objects
     }
 

@@ -79,19 +79,7 @@ impl Component {
     }
 
     fn cluster_rights(&self) -> [Object; 2] {
-        let name = cluster_wide_name(self.name);
-        let metadata = cluster_wide(&name, self.name);
-        let role = ClusterRole {
-            metadata: metadata.clone(),
-            rules: Some(rules(self.cluster)),
-            ..ClusterRole::default()
-        };
-        let binding = ClusterRoleBinding {
-            metadata,
-            role_ref: reference("ClusterRole", name),
-            subjects: Some(self.subjects()),
-        };
-        [role.into(), binding.into()]
+        cluster_rights(self.name, self.name, self.cluster)
     }
 
     fn own_namespace_rights(&self) -> [Object; 2] {
@@ -100,19 +88,37 @@ impl Component {
         let binding = RoleBinding {
             metadata,
             role_ref: reference("Role", self.name.to_owned()),
-            subjects: Some(self.subjects()),
+            subjects: Some(subjects(self.name)),
         };
         [role.into(), binding.into()]
     }
+}
 
-    fn subjects(&self) -> Vec<Subject> {
-        vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: self.name.to_owned(),
-            namespace: Some(NAMESPACE.to_owned()),
-            ..Subject::default()
-        }]
-    }
+/// A `ClusterRole` of that name, without the platform's prefix, bound to the `ServiceAccount` of a
+/// component.
+pub(crate) fn cluster_rights(name: &str, component: &str, granted: &[Rule]) -> [Object; 2] {
+    let name = cluster_wide_name(name);
+    let metadata = cluster_wide(&name, component);
+    let role = ClusterRole {
+        metadata: metadata.clone(),
+        rules: Some(rules(granted)),
+        ..ClusterRole::default()
+    };
+    let binding = ClusterRoleBinding {
+        metadata,
+        role_ref: reference("ClusterRole", name),
+        subjects: Some(subjects(component)),
+    };
+    [role.into(), binding.into()]
+}
+
+fn subjects(component: &str) -> Vec<Subject> {
+    vec![Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: component.to_owned(),
+        namespace: Some(NAMESPACE.to_owned()),
+        ..Subject::default()
+    }]
 }
 
 fn rules(rules: &[Rule]) -> Vec<PolicyRule> {

@@ -62,12 +62,16 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
     let secret = "secrets/policy-webhook-self-managed";
     let configurations = "validatingwebhookconfigurations.admissionregistration.k8s.io";
     let configuration = &format!("{configurations}/kube-devops-policy-webhook");
+    let mutating = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+    let own_mutating = &format!("{mutating}/kube-devops-policy-webhook");
     for (verb, resource, scope) in [
         ("watch", policies, everywhere),
         ("get", secret, &own),
         ("update", secret, &own),
         ("get", configuration, everywhere),
         ("patch", configuration, everywhere),
+        ("get", own_mutating, everywhere),
+        ("patch", own_mutating, everywhere),
     ] {
         assert!(may(verb, resource, scope), "{verb} {resource} {scope}");
     }
@@ -84,6 +88,7 @@ fn the_base_gives_the_webhook_policies_and_its_own_certificate_and_nothing_else(
         ("create", "serviceaccounts/token", &own),
         ("create", "leases.coordination.k8s.io", &own),
         ("patch", configurations, everywhere),
+        ("patch", mutating, everywhere),
         ("create", configurations, everywhere),
         ("delete", configuration, everywhere),
     ] {
@@ -147,6 +152,96 @@ fn the_account_of_the_operator_changes_nothing_of_a_policy_but_its_own_finalizer
     testbed.kubectl(&[&release[..], &[nothing]].concat()).unwrap().succeeded().unwrap();
 }
 
+/// The first container of a workload.
+const CONTAINER: &str = "/spec/template/spec/containers/0";
+
+#[test]
+fn the_account_of_the_operator_changes_nothing_of_a_workload_but_what_it_fills_in() {
+    let testbed = policies::testbed();
+    testbed.install_base().unwrap();
+    testbed.install_operator_remediation().unwrap();
+    let kubeconfig = testbed.account_kubeconfig(NAMESPACE, "policy-operator").unwrap();
+    let namespace = testbed.namespace("guard").unwrap();
+    let workload = |kind: &str, service: &str| {
+        format!(
+            r#"{{"apiVersion": "apps/v1", "kind": "{kind}",
+                "metadata": {{"name": "web", "namespace": "{namespace}", "labels": {{"a": "b"}},
+                    "annotations": {{"c": "d"}}}},
+                "spec": {{"selector": {{"matchLabels": {{"a": "b"}}}}, {service}
+                    "template": {{"metadata": {{"labels": {{"a": "b"}}}}, "spec": {{
+                        "initContainers": [{{"name": "init", "image": "init:1"}}],
+                        "containers": [{{"name": "web", "image": "web:1", "livenessProbe":
+                            {{"httpGet": {{"port": 80}}}}}}, {{"name": "more", "image": "more:1"}}]
+                }}}}}}}}"#
+        )
+    };
+    let message = |what: &str| format!("the operator may {what}");
+    let spec = message("not change the spec of a workload beside its pod template");
+    let template = message("change nothing of a pod template but its containers");
+    let container = message("change nothing of a container but probes and resources");
+    let metadata = message("not change the metadata of a workload");
+    let annotation = message("change no annotation of a workload but its own");
+    for (kind, service) in
+        [("Deployment", ""), ("StatefulSet", r#""serviceName": "web","#), ("DaemonSet", "")]
+    {
+        testbed.apply(&workload(kind, service)).unwrap();
+        let patch = |operations: &str| {
+            let patch = ["patch", kind, "web", "-n", &namespace, "--type=json", "-p"];
+            let patch = [&patch[..], &[operations, "--dry-run=server"]].concat();
+            testbed.kubectl_as(&kubeconfig, &patch).unwrap()
+        };
+        let set = |path: &str, value: &str| {
+            patch(&format!(r#"[{{"op": "add", "path": "{path}", "value": {value}}}]"#))
+        };
+        // The API server needs a moment to serve a new admission policy.
+        let image = format!("{CONTAINER}/image");
+        let is_denied = || Ok(set(&image, r#""evil""#).code != Some(0));
+        testbed.wait_for("the admission policy", Duration::from_secs(60), is_denied).unwrap();
+        let at = |path: &str| format!("{CONTAINER}/{path}");
+        for (path, value, message) in [
+            (image.clone(), r#""evil""#, &container),
+            (at("command"), r#"["sh"]"#, &container),
+            (at("livenessProbe"), r#"{"exec": {"command": ["sh"]}}"#, &container),
+            (at("readinessProbe"), r#"{"exec": {"command": ["sh"]}}"#, &container),
+            (at("readinessProbe"), r#"{"httpGet": {"port": 80}}"#, &container),
+            (at("readinessProbe"), r#"{"tcpSocket": {"port": 80, "host": "x"}}"#, &container),
+            (at("startupProbe"), r#"{"tcpSocket": {"port": 80}}"#, &container),
+            (at("securityContext"), r#"{"privileged": true}"#, &container),
+            (
+                "/spec/template/spec/containers/-".to_owned(),
+                r#"{"name": "x", "image": "x"}"#,
+                &container,
+            ),
+            ("/spec/template/spec/initContainers/0/image".to_owned(), r#""evil""#, &container),
+            ("/spec/template/spec/hostNetwork".to_owned(), "true", &template),
+            ("/spec/template/spec/serviceAccountName".to_owned(), r#""admin""#, &template),
+            ("/spec/template/metadata/annotations".to_owned(), r#"{"a": "b"}"#, &template),
+            ("/spec/minReadySeconds".to_owned(), "7", &spec),
+            ("/metadata/labels/team".to_owned(), r#""a""#, &metadata),
+            ("/metadata/annotations/c".to_owned(), r#""e""#, &annotation),
+            ("/metadata/annotations".to_owned(), "{}", &annotation),
+        ] {
+            let run = set(&path, value);
+            assert!(run.code == Some(1) && run.stderr.contains(message), "{kind} {path}: {run:?}");
+        }
+        for (path, value) in [
+            (at("readinessProbe"), r#"{"tcpSocket": {"port": 80}}"#),
+            (at("livenessProbe/periodSeconds"), "7"),
+            (at("resources"), r#"{"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}"#),
+            ("/metadata/annotations/devops.stochastic.io~1patched-by".to_owned(), r#""a/b""#),
+        ] {
+            let run = set(&path, value);
+            assert_eq!(run.code, Some(0), "{kind} {path}: {run:?}");
+        }
+        // The order of containers is no change: a server-side apply puts them in its own.
+        let order = format!(
+            r#"[{{"op": "move", "from": "{CONTAINER}", "path": "/spec/template/spec/containers/1"}}]"#
+        );
+        let run = patch(&order);
+        assert_eq!(run.code, Some(0), "{kind}: {run:?}");
+    }
+}
+
 #[test]
 fn the_account_of_the_webhook_changes_nothing_of_its_configuration_but_the_ca_bundle() {
     let testbed = &Testbed::start(&Parts::new("limited")).unwrap();
@@ -200,10 +295,29 @@ fn the_account_of_the_webhook_changes_nothing_of_its_configuration_but_the_ca_bu
     }
     let run = set("/metadata/labels", r#"{"team": "a"}"#);
     assert!(run.stderr.contains("the webhook may not change the metadata"), "{run:?}");
+    let mutating = configuration.replace("Validating", "Mutating");
+    testbed.apply(&mutating).unwrap();
+    let mutating = |patch: &str| {
+        let object = ["patch", "mutatingwebhookconfiguration", "kube-devops-policy-webhook"];
+        let how = ["--type=json", "--dry-run=server", "-p", patch];
+        testbed.kubectl_as(&kubeconfig, &[&object[..], &how].concat()).unwrap()
+    };
+    for field in ["failurePolicy", "reinvocationPolicy"] {
+        let value = if field == "failurePolicy" { "Fail" } else { "IfNeeded" };
+        let run = mutating(&format!(
+            r#"[{{"op": "add", "path": "/webhooks/0/{field}", "value": "{value}"}}]"#
+        ));
+        assert!(run.code == Some(1) && run.stderr.contains(nothing_else), "{field}: {run:?}");
+    }
     let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let bundle = ByteString(certificate.cert.pem().into_bytes());
     let bundle = serde_json::to_string(&bundle).unwrap();
     let run = set("/webhooks/0/clientConfig/caBundle", &bundle);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let bundle = format!(
+        r#"[{{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": {bundle}}}]"#
+    );
+    let run = mutating(&bundle);
     assert_eq!(run.code, Some(0), "{run:?}");
 }
 

@@ -10,6 +10,7 @@ mod mtls;
 mod rights;
 mod self_managed;
 mod tenant;
+mod undo;
 mod verdicts;
 
 use std::fs;

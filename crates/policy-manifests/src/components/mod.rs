@@ -1,10 +1,12 @@
 //! The components of the platform. A new one is a file here and an entry of [`COMPONENTS`].
 
 mod operator;
+mod remediation;
 mod watcher;
 mod webhook;
 
 pub use operator::OPERATOR;
+pub use remediation::remediation;
 pub use watcher::WATCHER;
 pub use webhook::WEBHOOK;
 

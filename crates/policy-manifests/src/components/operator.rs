@@ -34,8 +34,9 @@ fn others() -> Vec<Object> {
     let metadata = ["metadata.?labels", "metadata.?annotations", "metadata.?ownerReferences"];
     let others = format!("metadata.?finalizers.orValue([]).filter(name, name != '{FINALIZER}')");
     let limit = AccountLimit {
+        name: OPERATOR.name,
         component: OPERATOR.name,
-        resource: (GROUP, POLICIES),
+        resources: (GROUP, &[POLICIES]),
         rules: vec![
             (are_equal(&["?spec"], both), "the operator may not change the spec of a policy"),
             (are_equal(&metadata, both), "the operator may not change the metadata of a policy"),

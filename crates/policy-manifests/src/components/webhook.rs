@@ -9,8 +9,10 @@ use crate::admission::service;
 use crate::metadata::in_namespace;
 use crate::{Object, Rule};
 
-const CONFIGURATIONS: (&str, &str) =
-    ("admissionregistration.k8s.io", "validatingwebhookconfigurations");
+const GROUP: &str = "admissionregistration.k8s.io";
+/// The mutating one exists only where enforce mode is wanted.
+const CONFIGURATIONS: &[&str] =
+    &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
 
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
@@ -19,8 +21,8 @@ pub const WEBHOOK: Component = Component {
         Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
         // Only for `caBundle`; RBAC cannot restrict a rule to a field, so an admission policy does.
         Rule {
-            group: CONFIGURATIONS.0,
-            resources: &[CONFIGURATIONS.1],
+            group: GROUP,
+            resources: CONFIGURATIONS,
             names: &[WEBHOOK_CONFIGURATION],
             verbs: &["get", "patch"],
         },
@@ -53,7 +55,7 @@ fn others() -> Vec<Object> {
 /// <https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/generic/plugin.go>.
 fn account_limit() -> AccountLimit {
     /// All fields of a webhook but `clientConfig.caBundle`.
-    const FIELDS: [&str; 12] = [
+    const FIELDS: [&str; 13] = [
         "name",
         "clientConfig.?service",
         "clientConfig.?url",
@@ -66,6 +68,7 @@ fn account_limit() -> AccountLimit {
         "?timeoutSeconds",
         "?admissionReviewVersions",
         "?matchConditions",
+        "?reinvocationPolicy",
     ];
     const METADATA: [&str; 4] = [
         "metadata.?labels",
@@ -74,13 +77,15 @@ fn account_limit() -> AccountLimit {
         "metadata.?finalizers",
     ];
     let both = ["object", "oldObject"];
-    let [new, old] = both.map(|object| format!("{object}.?webhooks.orValue([])"));
+    // `dyn`: only one of the two kinds has a `reinvocationPolicy`.
+    let [new, old] = both.map(|object| format!("dyn({object}).?webhooks.orValue([])"));
     let is_known = are_equal(&FIELDS, ["new", "old"]);
     let webhooks =
         format!("{new}.size() == {old}.size() && {new}.all(new, {old}.exists(old, {is_known}))");
     AccountLimit {
+        name: WEBHOOK.name,
         component: WEBHOOK.name,
-        resource: CONFIGURATIONS,
+        resources: (GROUP, CONFIGURATIONS),
         rules: vec![
             (webhooks, "the webhook may change nothing of a webhook configuration but caBundle"),
             (
@@ -113,7 +118,7 @@ mod tests {
         };
         let configuration = Rule {
             group: "admissionregistration.k8s.io",
-            resources: &["validatingwebhookconfigurations"],
+            resources: &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
             names: &["kube-devops-policy-webhook"],
             verbs: &["get", "patch"],
         };

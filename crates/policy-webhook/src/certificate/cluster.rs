@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use http::Request;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
-use policy_core::installation::WEBHOOK_NAME;
+use policy_core::installation::{MUTATING_WEBHOOK_NAMES, WEBHOOK_NAME};
 use policy_kube::{ClusterError, ErrorKind, with_deadline};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 
 use super::stored::{Data, SecretContents};
@@ -30,6 +34,8 @@ pub(crate) enum Operation {
     WriteSecret,
     ReadConfiguration,
     WriteConfiguration,
+    ReadMutating,
+    WriteMutating,
     /// Using the data of the Secret.
     Use,
     /// Serving the certificate of the Secret.
@@ -39,11 +45,13 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::ReadSecret,
         Self::WriteSecret,
         Self::ReadConfiguration,
         Self::WriteConfiguration,
+        Self::ReadMutating,
+        Self::WriteMutating,
         Self::Use,
         Self::Serve,
         Self::Issue,
@@ -56,6 +64,8 @@ impl Operation {
             Self::WriteSecret => "write_secret",
             Self::ReadConfiguration => "read_configuration",
             Self::WriteConfiguration => "write_configuration",
+            Self::ReadMutating => "read_mutating_configuration",
+            Self::WriteMutating => "write_mutating_configuration",
             Self::Use => "use",
             Self::Serve => "serve",
             Self::Issue => "issue",
@@ -68,6 +78,8 @@ impl Operation {
             Self::WriteSecret => "write the Secret",
             Self::ReadConfiguration => "read the ValidatingWebhookConfiguration",
             Self::WriteConfiguration => "write caBundle of the ValidatingWebhookConfiguration",
+            Self::ReadMutating => "read the MutatingWebhookConfiguration",
+            Self::WriteMutating => "write caBundle of the MutatingWebhookConfiguration",
             Self::Use => "use all data of the Secret",
             Self::Serve => "serve the certificate of the Secret",
             Self::Issue => "issue a certificate for the Secret",
@@ -75,18 +87,88 @@ impl Operation {
     }
 
     const fn is_about_configuration(self) -> bool {
-        matches!(self, Self::ReadConfiguration | Self::WriteConfiguration)
+        matches!(
+            self,
+            Self::ReadConfiguration
+                | Self::WriteConfiguration
+                | Self::ReadMutating
+                | Self::WriteMutating
+        )
     }
 }
 
-/// The `caBundle` of the webhook configuration, with the object's identity and version.
+/// The webhook configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Configuration {
+    /// That of `/validate`.
+    Validating,
+    /// That of `/mutate`, which exists only where enforce mode is wanted.
+    Mutating,
+}
+
+impl Configuration {
+    pub(crate) const fn reading(self) -> Operation {
+        match self {
+            Self::Validating => Operation::ReadConfiguration,
+            Self::Mutating => Operation::ReadMutating,
+        }
+    }
+
+    pub(crate) const fn writing(self) -> Operation {
+        match self {
+            Self::Validating => Operation::WriteConfiguration,
+            Self::Mutating => Operation::WriteMutating,
+        }
+    }
+
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Validating => "ValidatingWebhookConfiguration",
+            Self::Mutating => "MutatingWebhookConfiguration",
+        }
+    }
+
+    /// Its webhooks.
+    const fn webhooks(self) -> &'static [&'static str] {
+        match self {
+            Self::Validating => &[WEBHOOK_NAME],
+            Self::Mutating => &MUTATING_WEBHOOK_NAMES,
+        }
+    }
+
+    fn request(self) -> kube::core::Request {
+        kube::core::Request::new(match self {
+            Self::Validating => ValidatingWebhookConfiguration::url_path(&(), None),
+            Self::Mutating => MutatingWebhookConfiguration::url_path(&(), None),
+        })
+    }
+}
+
+/// The `caBundle` of a webhook configuration, with the object's identity and version.
+#[derive(Debug)]
 pub(crate) struct PublishedCaBundle {
+    pub(crate) configuration: Configuration,
+    /// Of all webhooks of the configuration; empty where they differ.
     pub(crate) pem: Vec<u8>,
     uid: Option<String>,
     version: Option<String>,
 }
 
-/// Both objects, by their names.
+/// What is read of a webhook configuration.
+#[derive(Deserialize)]
+struct Found {
+    metadata: ObjectMeta,
+    webhooks: Option<Vec<FoundWebhook>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundWebhook {
+    name: String,
+    client_config: WebhookClientConfig,
+}
+
+/// The objects, by their names.
 pub(crate) struct Cluster {
     client: Client,
     config: CertificateConfig,
@@ -117,19 +199,27 @@ impl Cluster {
         self.call(operation, self.secrets().replace(&self.config.secret, &parameters, body)).await
     }
 
-    pub(crate) async fn published_ca_bundle(&self) -> Result<PublishedCaBundle, ClusterError> {
-        let operation = Operation::ReadConfiguration;
-        let request = configurations().get(&self.config.configuration, &GetParams::default());
-        let found: ValidatingWebhookConfiguration = self.call(operation, request).await?;
-        let webhook = found.webhooks.into_iter().flatten().find(|one| one.name == WEBHOOK_NAME);
-        let webhook = webhook.ok_or_else(|| {
-            self.error(operation, format!("it has no webhook {WEBHOOK_NAME}; {INSTALL_CONFIG}"))
-        })?;
-        Ok(PublishedCaBundle {
-            pem: webhook.client_config.ca_bundle.unwrap_or_default().0,
-            uid: found.metadata.uid,
-            version: found.metadata.resource_version,
-        })
+    /// The `caBundle` of a configuration.
+    pub(crate) async fn published_ca_bundle(
+        &self,
+        configuration: Configuration,
+    ) -> Result<PublishedCaBundle, ClusterError> {
+        let operation = configuration.reading();
+        let request = configuration.request();
+        let request = request.get(&self.config.configuration, &GetParams::default());
+        let Found { metadata, webhooks } = self.call(operation, request).await?;
+        let mut bundles = Vec::new();
+        for name in configuration.webhooks() {
+            let webhook = webhooks.iter().flatten().find(|one| one.name == *name);
+            let webhook = webhook.ok_or_else(|| {
+                self.error(operation, format!("it has no webhook {name}; {INSTALL_CONFIG}"))
+            })?;
+            bundles.push(webhook.client_config.ca_bundle.clone().unwrap_or_default().0);
+        }
+        bundles.dedup();
+        let pem = if bundles.len() == 1 { bundles.pop().unwrap_or_default() } else { Vec::new() };
+        let (uid, version) = (metadata.uid, metadata.resource_version);
+        Ok(PublishedCaBundle { configuration, pem, uid, version })
     }
 
     /// Publishes a `caBundle`, unless the configuration has changed since it was read: a replica
@@ -137,29 +227,31 @@ impl Cluster {
     pub(crate) async fn publish(
         &self,
         published: &PublishedCaBundle,
-        ca_bundle: String,
-    ) -> Result<ValidatingWebhookConfiguration, ClusterError> {
+        ca_bundle: &str,
+    ) -> Result<(), ClusterError> {
         let patch = Patch::Apply(self.ca_bundle_patch(published, ca_bundle));
         let parameters = PatchParams::apply(MANAGER).force();
-        let request = configurations().patch(&self.config.configuration, &parameters, &patch);
-        self.call(Operation::WriteConfiguration, request).await
+        let request = published.configuration.request();
+        let request = request.patch(&self.config.configuration, &parameters, &patch);
+        let _: IgnoredAny = self.call(published.configuration.writing(), request).await?;
+        Ok(())
     }
 
     /// The one field that is applied, to the version of the object that was read.
-    fn ca_bundle_patch(&self, published: &PublishedCaBundle, ca_bundle: String) -> Value {
-        let webhook = json!({
-            "name": WEBHOOK_NAME,
-            "clientConfig": { "caBundle": ByteString(ca_bundle.into_bytes()) },
-        });
+    fn ca_bundle_patch(&self, published: &PublishedCaBundle, ca_bundle: &str) -> Value {
+        let ca_bundle = ByteString(ca_bundle.as_bytes().to_vec());
+        let webhooks = published.configuration.webhooks().iter();
+        let webhooks =
+            webhooks.map(|name| json!({ "name": name, "clientConfig": { "caBundle": ca_bundle } }));
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
+            "kind": published.configuration.kind(),
             "metadata": {
                 "name": self.config.configuration,
                 "uid": published.uid,
                 "resourceVersion": published.version,
             },
-            "webhooks": [webhook],
+            "webhooks": webhooks.collect::<Vec<_>>(),
         })
     }
 
@@ -205,10 +297,6 @@ impl Cluster {
     }
 }
 
-fn configurations() -> kube::core::Request {
-    kube::core::Request::new(ValidatingWebhookConfiguration::url_path(&(), None))
-}
-
 #[cfg(test)]
 mod tests {
     use policy_runtime::testing::Script;
@@ -218,24 +306,39 @@ mod tests {
     #[tokio::test]
     async fn one_field_is_applied_and_only_to_the_version_that_was_read() {
         let cluster = Cluster::new(Script::default().client(), &CertificateConfig::default());
-        let published = PublishedCaBundle {
-            pem: Vec::new(),
-            uid: Some("6dcf2d0c".to_owned()),
-            version: Some("7".to_owned()),
-        };
-        let expected = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {
-                "name": "kube-devops-policy-webhook",
-                "uid": "6dcf2d0c",
-                "resourceVersion": "7",
-            },
-            "webhooks": [{
-                "name": "validate.devops.stochastic.io",
-                "clientConfig": { "caBundle": "UEVN" },
-            }],
-        });
-        assert_eq!(cluster.ca_bundle_patch(&published, "PEM".to_owned()), expected);
+        for (configuration, kind, names) in [
+            (
+                Configuration::Validating,
+                "ValidatingWebhookConfiguration",
+                &["validate.devops.stochastic.io"][..],
+            ),
+            (
+                Configuration::Mutating,
+                "MutatingWebhookConfiguration",
+                &["mutate-pods.devops.stochastic.io", "mutate-workloads.devops.stochastic.io"],
+            ),
+        ] {
+            let published = PublishedCaBundle {
+                configuration,
+                pem: Vec::new(),
+                uid: Some("6dcf2d0c".to_owned()),
+                version: Some("7".to_owned()),
+            };
+            let webhooks: Vec<_> = names
+                .iter()
+                .map(|name| json!({ "name": name, "clientConfig": { "caBundle": "UEVN" } }))
+                .collect();
+            let expected = json!({
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": kind,
+                "metadata": {
+                    "name": "kube-devops-policy-webhook",
+                    "uid": "6dcf2d0c",
+                    "resourceVersion": "7",
+                },
+                "webhooks": webhooks,
+            });
+            assert_eq!(cluster.ca_bundle_patch(&published, "PEM"), expected);
+        }
     }
 }

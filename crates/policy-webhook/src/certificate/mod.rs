@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Secret ─ StoredCertificates ─┬─ next_action ─┬─ Secret
-//!                              │               └─ caBundle of the webhook configuration
+//!                              │               └─ caBundle of the webhook configurations
 //!                              └─ CertificateStore: the next handshake
 //! ```
 //!
@@ -30,7 +30,7 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use self::cluster::{Cluster, Operation, PublishedCaBundle};
+use self::cluster::{Cluster, Configuration, Operation, PublishedCaBundle};
 use self::next_action::{NextAction, PublishedSince, next_action};
 use self::stored::{Data, SecretContents, StoredCertificates};
 use crate::config::CertificateConfig;
@@ -89,13 +89,12 @@ impl CertificateRotation {
         }
     }
 
-    /// Reads both objects and executes the action that is due. Returns whether nothing is left to
+    /// Reads the objects and executes the action that is due. Returns whether nothing is left to
     /// do; otherwise the next round should follow soon.
     async fn round(&mut self) -> bool {
-        // The configuration first: a caBundle that is published below then comes from a Secret that
-        // is newer than the configuration that it replaces, or the API server refuses it.
-        let published = self.cluster.published_ca_bundle().await;
-        let published = self.failing.record(Operation::ReadConfiguration, published);
+        // The configurations first: a caBundle that is published below then comes from a Secret
+        // that is newer than the configuration that it replaces, or the API server refuses it.
+        let published = self.published().await;
         let secret = self.cluster.secret().await;
         let Some(secret) = self.failing.record(Operation::ReadSecret, secret) else {
             // Changes until the next round go unobserved.
@@ -104,19 +103,21 @@ impl CertificateRotation {
         };
         let now = Time::now();
         let stored = self.read(&secret, now);
-        let pem = published.as_ref().map(|published| published.pem.as_slice());
-        let published_for = self.published_since.observe(pem, &stored.ca_bundle(), Instant::now());
+        let ca_bundle = stored.ca_bundle();
+        let pem = published.pem(&ca_bundle);
+        let published_for = self.published_since.observe(pem, &ca_bundle, Instant::now());
         let action = next_action(&stored, pem, published_for, &self.names, now);
-        let is_settled = action == NextAction::None && published.is_some();
+        let is_settled = action == NextAction::None && published.is_known;
         if is_settled {
             // Another replica did what failed here, or it is no longer necessary.
             self.failing.resolve(&[
                 Operation::WriteSecret,
                 Operation::WriteConfiguration,
+                Operation::WriteMutating,
                 Operation::Issue,
             ]);
         }
-        let was_published = pem.is_some_and(|pem| pem == stored.ca_bundle().as_bytes());
+        let was_published = pem.is_some_and(|pem| pem == ca_bundle.as_bytes());
         let is_published =
             self.execute(action, &stored, secret, published, now).await || was_published;
         // A new certificate is served only once its CA is published, unless there is no valid one
@@ -149,7 +150,7 @@ impl CertificateRotation {
         action: NextAction,
         stored: &StoredCertificates,
         secret: Secret,
-        published: Option<PublishedCaBundle>,
+        published: Published,
         now: Time,
     ) -> bool {
         let contents = match action {
@@ -191,28 +192,43 @@ impl CertificateRotation {
         }
     }
 
+    /// Reads the configurations. The mutating one need not exist.
+    async fn published(&mut self) -> Published {
+        let validating = self.cluster.published_ca_bundle(Configuration::Validating).await;
+        let validating = self.failing.record(Operation::ReadConfiguration, validating);
+        let mutating = match self.cluster.published_ca_bundle(Configuration::Mutating).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            mutating => mutating.map(Some),
+        };
+        let mutating = self.failing.record(Operation::ReadMutating, mutating);
+        let is_known = validating.is_some() && mutating.is_some();
+        Published { is_known, bundles: validating.into_iter().chain(mutating.flatten()).collect() }
+    }
+
+    /// Publishes the `caBundle` in each configuration that has another one. Returns whether all
+    /// have it now.
     async fn publish(
         &mut self,
-        published: Option<PublishedCaBundle>,
+        published: Published,
         stored: &StoredCertificates,
         now: Time,
     ) -> bool {
-        let Some(published) = published else { return false };
-        let written = self.cluster.publish(&published, stored.ca_bundle()).await;
-        if self.failing.record_write(Operation::WriteConfiguration, written).is_none() {
-            return false;
+        let ca_bundle = stored.ca_bundle();
+        let mut are_all_written = published.is_known;
+        for published in published.bundles {
+            if published.pem == ca_bundle.as_bytes() {
+                continue;
+            }
+            let written = self.cluster.publish(&published, &ca_bundle).await;
+            let operation = published.configuration.writing();
+            if self.failing.record_write(operation, written).is_none() {
+                are_all_written = false;
+                continue;
+            }
+            info!("published the caBundle in the {}", published.configuration.kind());
+            warn_of_removed(stored.missing_of(&published.pem, now));
         }
-        info!("published the caBundle in the webhook configuration");
-        let removed = stored.missing_of(&published.pem, now);
-        if removed > 0 {
-            counter!("dropped_total", "what" => DROPPED).increment(removed as u64);
-            warn!(
-                removed,
-                "the caBundle held CA certificates that ca.crt of the Secret does not have: they \
-                 are removed, and no longer trusted. To keep them, add them to ca.crt"
-            );
-        }
-        true
+        are_all_written
     }
 
     /// Puts the stored certificate into the store. Without one, the last certificate stays.
@@ -231,6 +247,34 @@ impl CertificateRotation {
             info!(serial, %expires, "serving a new certificate");
             self.served.clone_from(certificate);
         }
+    }
+}
+
+/// Reports CA certificates that were removed from a `caBundle`.
+fn warn_of_removed(removed: usize) {
+    if removed > 0 {
+        counter!("dropped_total", "what" => DROPPED).increment(removed as u64);
+        warn!(
+            removed,
+            "the caBundle held CA certificates that ca.crt of the Secret does not have: they \
+             are removed, and no longer trusted. To keep them, add them to ca.crt"
+        );
+    }
+}
+
+/// What the configurations hold that exist.
+struct Published {
+    /// Whether each of them was read, or does not exist and need not.
+    is_known: bool,
+    bundles: Vec<PublishedCaBundle>,
+}
+
+impl Published {
+    /// A `caBundle` that is not the wanted one; else the wanted one, where all are known.
+    fn pem(&self, wanted: &str) -> Option<&[u8]> {
+        let other = self.bundles.iter().find(|one| one.pem != wanted.as_bytes());
+        let all = self.bundles.first().filter(|_| self.is_known);
+        other.or(all).map(|one| one.pem.as_slice())
     }
 }
 

@@ -26,6 +26,7 @@ fn asked_where_it_issues_its_certificate() -> BTreeSet<String> {
     let webhook = world.start("webhook");
     world.install(webhook.addr());
     world.admission.wait_until_denied(&shop);
+    world.install_mutating(webhook.addr());
     asked_until_its_end(&world.admission, &webhook)
 }
 
@@ -56,8 +57,10 @@ fn to_issue_its_certificate_it_needs_all_other_rules_that_are_installed() {
     assert_eq!(
         used,
         [
+            "get mutatingwebhookconfigurations",
             "get secrets",
             "get validatingwebhookconfigurations",
+            "patch mutatingwebhookconfigurations",
             "patch validatingwebhookconfigurations",
             "update secrets",
             "watch devopspolicies",

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use e2e::{Parts, Service};
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +22,7 @@ use crate::cli;
 const NAMESPACE: &str = "kube-devops";
 const SECRET: &str = "secret/policy-webhook-self-managed";
 const CONFIGURATION: &str = "validatingwebhookconfiguration/kube-devops-policy-webhook";
+const MUTATING: &str = "mutatingwebhookconfiguration/kube-devops-policy-webhook";
 const DENIAL: &str = "denied by policy";
 
 /// A control plane with what is installed, and nobody's certificates.
@@ -58,6 +61,19 @@ impl SelfManaged {
         let url = format!("https://{addr}");
         let install = ["webhook", "install-config", "--url", &url];
         cli::expect(&self.admission.testbed, 0, &install, "");
+    }
+
+    /// Registers that address for enforce mode, and waits until its caBundle is published, too.
+    pub(super) fn install_mutating(&self, addr: SocketAddr) {
+        let url = format!("https://{addr}");
+        let install = ["webhook", "install-config", "--mutating", "--url", &url];
+        cli::expect(&self.admission.testbed, 0, &install, "");
+        self.wait("the caBundle of both webhooks", || {
+            let found: MutatingWebhookConfiguration = self.get(MUTATING);
+            let trusted = self.secret()["ca.crt"].clone().into_bytes();
+            let mut webhooks = found.webhooks.into_iter().flatten();
+            webhooks.all(|one| one.client_config.ca_bundle.unwrap_or_default().0 == trusted)
+        });
     }
 
     fn secret(&self) -> BTreeMap<String, String> {

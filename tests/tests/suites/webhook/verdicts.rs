@@ -7,7 +7,7 @@ use e2e::{Parts, Run, Service};
 use super::{AdmissionTestbed, SURELY, pod, policy, program};
 
 /// One control plane for all tests here, a namespace for each. It ends with the process.
-fn shared() -> &'static AdmissionTestbed {
+pub(super) fn shared() -> &'static AdmissionTestbed {
     static SHARED: LazyLock<(&'static AdmissionTestbed, Service<'static>)> = LazyLock::new(|| {
         let admission: &AdmissionTestbed =
             Box::leak(Box::new(AdmissionTestbed::new(&Parts::new("admission").with_controllers())));
@@ -32,7 +32,7 @@ fn shop(spec: &str) -> String {
     namespace
 }
 
-fn created(run: &Run) {
+pub(super) fn created(run: &Run) {
     assert_eq!(run.code, Some(0), "{run:?}");
 }
 

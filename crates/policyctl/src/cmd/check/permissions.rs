@@ -16,12 +16,13 @@ const CRD_GROUP: &str = "apiextensions.k8s.io";
 const NAMESPACES: &str = "namespaces";
 const POLICIES: &str = "devopspolicies";
 const WEBHOOKS: &str = "validatingwebhookconfigurations";
+const MUTATING_WEBHOOKS: &str = "mutatingwebhookconfigurations";
 const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
 
 /// The permission without which no command works.
 const LIST_PODS: Need = Need::new("analyze, explain, preview, list pods", "list", "", "pods");
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 17] = [
     LIST_PODS,
     Need::new("all namespaces, where not all are open", "list", "", NAMESPACES),
     Need::new("-n, to report a missing namespace", "get", "", NAMESPACES),
@@ -36,6 +37,9 @@ const NEEDS: [Need; 14] = [
     Need::new("check, webhook install-config", "get", WEBHOOK_GROUP, WEBHOOKS),
     Need::new("webhook install-config", "create", WEBHOOK_GROUP, WEBHOOKS),
     Need::new("webhook install-config", "patch", WEBHOOK_GROUP, WEBHOOKS),
+    Need::new("webhook install-config --mutating", "get", WEBHOOK_GROUP, MUTATING_WEBHOOKS),
+    Need::new("webhook install-config --mutating", "create", WEBHOOK_GROUP, MUTATING_WEBHOOKS),
+    Need::new("webhook install-config --mutating", "patch", WEBHOOK_GROUP, MUTATING_WEBHOOKS),
 ];
 
 /// A permission that commands need.
@@ -116,7 +120,9 @@ impl Need {
         let (name, namespace) = match (self.resource, self.verb) {
             ("pods" | POLICIES, _) => (None, of_namespace()),
             (NAMESPACES, "get") => (of_namespace(), of_namespace()),
-            (WEBHOOKS, "get" | "patch") => (Some(WEBHOOK_CONFIGURATION.to_owned()), None),
+            (WEBHOOKS | MUTATING_WEBHOOKS, "get" | "patch") => {
+                (Some(WEBHOOK_CONFIGURATION.to_owned()), None)
+            }
             _ => (None, None),
         };
         ResourceAttributes {

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use http::Uri;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
 use policy_core::installation::WEBHOOK_CONFIGURATION;
-use policy_manifests::admission::{Admission, PATH, Server};
+use policy_manifests::Object;
+use policy_manifests::admission::{Admission, MUTATING_PATH, PATH, Server};
 use time::OffsetDateTime;
 
 use super::ServiceName;
@@ -28,12 +31,17 @@ Examples:
   policyctl webhook install-config --ca-bundle-path ca.crt --dry-run
   policyctl webhook install-config --ca-bundle-path ca.crt -o yaml | kubectl apply -f -
   policyctl webhook install-config --ca-bundle-path ca.crt --url https://10.0.0.7:8443
+  policyctl webhook install-config --mutating
 
 Applies the ValidatingWebhookConfiguration with the field manager `policyctl`. Without
 --ca-bundle-path it has no caBundle: a webhook that issues its own certificate adds it. From then on
 the API server asks the webhook about pods and workloads, except in the namespaces of the system, of
 the platform and of --exclude-namespace. It waits five seconds at most, and a webhook that does not
 answer denies nothing.
+
+With --mutating it applies the MutatingWebhookConfiguration instead, which enforce mode needs: by it
+the webhook fills in fields of new pods, and drops what the operator has filled in where it would
+keep the owner of a workload from a change. A webhook that does not answer changes nothing.
 Output: table (default), yaml, json.";
 
 const SELF_MANAGED: &str = "the configuration has no caBundle: the webhook has to issue its own \
@@ -50,9 +58,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     service: ServiceName,
 
-    /// The address of a webhook outside of the cluster; the path is /validate by default
+    /// The address of a webhook outside of the cluster; the path is /validate by default, and
+    /// /mutate with --mutating
     #[arg(long, value_name = "URL", conflicts_with = "service_name", value_parser = server_url)]
-    url: Option<String>,
+    url: Option<Uri>,
+
+    /// Apply the mutating webhook configuration, which enforce mode needs, instead of the validating
+    /// one
+    #[arg(long)]
+    mutating: bool,
 
     #[command(flatten)]
     exclusion: Exclusion,
@@ -75,7 +89,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     };
     let excluded = args.exclusion.added().to_vec();
     let admission = Admission { server, authority, excluded };
-    let configuration = admission.configuration();
+    let configuration: Object = if args.mutating {
+        admission.mutating_configuration().into()
+    } else {
+        admission.configuration().into()
+    };
     if format != Output::Table {
         output::value(&configuration, format, String::new)?;
         if admission.authority.is_none() {
@@ -85,7 +103,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     }
     cluster::run(install(args, global, &configuration))?;
     if !args.dry_run {
-        let address = address(&admission.server);
+        let address = address(&admission.server, args.path());
         global.console().note(format_args!("the API server calls {address}"));
     }
     if !args.dry_run || admission.authority.is_none() {
@@ -109,12 +127,24 @@ impl Args {
         Ok(Some((authority.pem, format!("the certificates of {name} end at {until}"))))
     }
 
+    fn path(&self) -> &'static str {
+        if self.mutating { MUTATING_PATH } else { PATH }
+    }
+
+    fn resource(&self) -> ApiResource {
+        if self.mutating {
+            ApiResource::erase::<MutatingWebhookConfiguration>(&())
+        } else {
+            ApiResource::erase::<ValidatingWebhookConfiguration>(&())
+        }
+    }
+
     fn server(&self, global: &Global) -> anyhow::Result<Server> {
         match &self.url {
             Some(_) if global.target.namespace.is_some() => {
                 bail!("--namespace has no effect with --url: the webhook is outside of the cluster")
             }
-            Some(url) => Ok(Server::Url(url.clone())),
+            Some(url) => Ok(Server::Url(with_path(url, self.path()))),
             None => Ok(Server::Service {
                 name: self.service.service_name.clone(),
                 namespace: super::namespace(global).to_owned(),
@@ -124,21 +154,16 @@ impl Args {
 }
 
 /// The address that the API server calls.
-fn address(server: &Server) -> String {
+fn address(server: &Server, path: &str) -> String {
     match server {
-        Server::Service { name, namespace } => format!("https://{name}.{namespace}.svc{PATH}"),
+        Server::Service { name, namespace } => format!("https://{name}.{namespace}.svc{path}"),
         Server::Url(url) => url.clone(),
     }
 }
 
-async fn install(
-    args: &Args,
-    global: &Global,
-    configuration: &ValidatingWebhookConfiguration,
-) -> anyhow::Result<()> {
+async fn install(args: &Args, global: &Global, configuration: &Object) -> anyhow::Result<()> {
     let cluster = global.target.connect().await?;
-    let resource = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
-    let api: Api<DynamicObject> = Api::all_with(cluster.client(), &resource);
+    let api: Api<DynamicObject> = Api::all_with(cluster.client(), &args.resource());
     let name = WEBHOOK_CONFIGURATION;
     let object = serde_json::to_value(configuration)?;
     let before = get(&cluster, &api, name, &format!("cannot read {name}")).await?;
@@ -164,8 +189,8 @@ fn is_same(before: &DynamicObject, after: &DynamicObject) -> bool {
     said(before) == said(after)
 }
 
-/// An address as the API server accepts it for a webhook, with a path.
-fn server_url(text: &str) -> Result<String, &'static str> {
+/// An address as the API server accepts it for a webhook.
+fn server_url(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| "this is no URL")?;
     if uri.scheme_str() != Some("https") {
         return Err("it has to begin with https://; the API server calls nothing else");
@@ -177,8 +202,14 @@ fn server_url(text: &str) -> Result<String, &'static str> {
     if authority.as_str() != authority.host() && authority.port_u16().is_none() {
         return Err("its port is not valid");
     }
-    let path = if uri.path() == "/" { PATH } else { uri.path() };
-    Ok(format!("https://{authority}{path}"))
+    Ok(uri)
+}
+
+/// The address, with that path where it has none.
+fn with_path(url: &Uri, default: &str) -> String {
+    let path = if url.path() == "/" { default } else { url.path() };
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    format!("https://{authority}{path}")
 }
 
 #[cfg(test)]
@@ -202,11 +233,14 @@ mod tests {
             ("https://hook:99999", Err("port")),
             ("https://hook:", Err("port")),
         ] {
-            match (server_url(text), expected) {
+            let found = server_url(text).map(|url| with_path(&url, PATH));
+            match (found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected),
                 (Err(found), Err(part)) => assert!(found.contains(part), "{text}: {found}"),
                 (found, _) => panic!("{text}: {found:?}"),
             }
         }
+        let url = server_url("https://10.0.0.7:8443").unwrap();
+        assert_eq!(with_path(&url, MUTATING_PATH), "https://10.0.0.7:8443/mutate");
     }
 }
