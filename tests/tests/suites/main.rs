@@ -8,6 +8,7 @@ mod failures;
 mod install;
 mod live;
 mod operator;
+mod planner;
 mod policies;
 mod preview;
 mod remediation;

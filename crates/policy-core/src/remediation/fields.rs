@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::quantity::ParsedQuantity;
 
@@ -257,11 +257,6 @@ pub(super) fn merge(object: &mut Value, more: &Value) {
         }
         (object, more) => *object = more.clone(),
     }
-}
-
-/// An object with one field.
-pub(super) fn object(key: &str, value: Value) -> Value {
-    Value::Object(Map::from_iter([(key.to_owned(), value)]))
 }
 
 #[cfg(test)]

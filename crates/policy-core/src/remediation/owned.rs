@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{ContainerFields, Fields, object};
+use super::fields::{ContainerFields, Fields};
 use crate::api::FIELD_MANAGER;
 
 /// The lists of containers of a pod spec that are patched.
@@ -74,13 +74,16 @@ pub(super) fn containers<'a>(
     keys.into_iter().flatten().filter_map(|(key, below)| Some((container_of(key)?, below)))
 }
 
-/// The containers with what `fieldsV1` gives to its manager, by list. Each has at least its name.
+/// The containers with what `fieldsV1` gives to its manager, by list and in their order. Each has at
+/// least its name.
 pub(super) fn owned(workload: &Value, fields: &Value) -> [Vec<Value>; 2] {
     LISTS.map(|list| {
         let live = workload["spec"]["template"]["spec"][list].as_array();
         let live = live.map(Vec::as_slice).unwrap_or_default();
-        let part = |(name, below): (String, &Value)| {
-            let container = live.iter().find(|container| container["name"] == *name)?;
+        let named: Vec<(String, &Value)> = containers(fields, list).collect();
+        let part = |container: &Value| {
+            let name = container["name"].as_str()?;
+            let (_, below) = named.iter().find(|(of, _)| of == name)?;
             let mut part = projected(container, below);
             if !part.is_object() {
                 part = json!({});
@@ -88,7 +91,7 @@ pub(super) fn owned(workload: &Value, fields: &Value) -> [Vec<Value>; 2] {
             part["name"] = name.into();
             Some(part)
         };
-        containers(fields, list).filter_map(part).collect()
+        live.iter().filter_map(part).collect()
     })
 }
 
@@ -118,26 +121,8 @@ pub(super) fn remove(value: &mut Value, fields: &Value) {
     }
 }
 
-/// `fieldsV1` without the fields that `other` has as well, which is an object of the same form as
-/// the workload's containers. `None` if nothing is left but names.
-pub(super) fn without(fields: &Value, other: &Value) -> Option<Value> {
-    let fields = fields.as_object()?;
-    let mut left = Map::new();
-    for (key, below) in fields {
-        let Some(name) = key.strip_prefix("f:") else { continue };
-        let kept = match other.get(name) {
-            None => Some(below.clone()),
-            Some(_) if below.as_object().is_none_or(Map::is_empty) => None,
-            Some(value) => without(below, value),
-        };
-        if let Some(kept) = kept.filter(|_| name != "name") {
-            left.insert(key.clone(), kept);
-        }
-    }
-    (!left.is_empty()).then_some(Value::Object(left))
-}
-
 /// The key of a container in `fieldsV1`.
+#[cfg(test)]
 pub(super) fn container_key(name: &str) -> String {
-    format!("k:{}", object("name", name.into()))
+    format!("k:{}", json!({ "name": name }))
 }

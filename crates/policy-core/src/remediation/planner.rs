@@ -10,6 +10,7 @@ use super::rules::NamespaceRules;
 use super::target::Target;
 use super::vetoes;
 use crate::api::{RemediatedWorkload, RemediationMethod};
+use crate::facts::ResourceGaps;
 
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -123,14 +124,19 @@ fn missing_default(input: &PlanInput<'_>) -> Plan {
         (rules.needs_liveness && !container.has_liveness_probe)
             || (rules.needs_readiness && !container.has_readiness_probe)
     });
-    let lacks_resources = rules.needs_resources
-        && containers().any(|container| container.missing_resources.lacking().next().is_some());
+    let gaps = containers().map(|container| container.missing_resources);
+    let mut lacking = gaps.flat_map(ResourceGaps::lacking).map(|(_, name)| match name {
+        "cpu request" => ("defaultResources.cpuRequest", rules.cpu_request.is_some()),
+        "memory request" => ("defaultResources.memoryRequest", rules.memory_request.is_some()),
+        _ => ("defaultResources.memoryLimit", rules.memory_limit.is_some()),
+    });
+    let amount = lacking.find(|(_, has_default)| rules.needs_resources && !has_default);
     let has_probe = rules.liveness.is_some() || rules.readiness.is_some();
-    if lacks_probe && !has_probe {
-        Plan::Propose { fields, reason: Reason::NoDefault("defaultProbe") }
-    } else if lacks_resources {
-        Plan::Propose { fields, reason: Reason::NoDefault("defaultResources") }
+    let missing = if lacks_probe && !has_probe {
+        Some("defaultProbe")
     } else {
-        Plan::Nothing
-    }
+        amount.map(|(field, _)| field)
+    };
+    missing
+        .map_or(Plan::Nothing, |field| Plan::Propose { fields, reason: Reason::NoDefault(field) })
 }

@@ -3,69 +3,72 @@
 use serde_json::{Value, json};
 
 use super::fields::{Fields, TcpProbe};
-use super::owned::{LISTS, container_key, containers, our_entry, without};
+use super::owned::{LISTS, our_entry};
 use super::patch::identity;
 use super::target::Target;
-use crate::api::PATCHED_BY;
+use crate::api::{FIELD_MANAGER, PATCHED_BY};
 
 /// `kubectl apply` stores what it applied here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The requests that take back what the operator owns of a workload, in this order.
+/// The request that takes back what the operator owns of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// A JSON patch that gives up fields without removing them, because the owner has them in his
-    /// own manifest as well: `kubectl apply` does not take over a field that has its value already.
-    pub hand_over: Option<Value>,
-    /// The body of a server-side apply, which removes all other fields of ours. `None` where
-    /// nothing is left to be removed.
-    pub apply: Option<Value>,
+pub enum Release {
+    /// The body of a server-side apply: the bare object. The API server removes what only the
+    /// operator owns.
+    Apply(Value),
+    /// A JSON patch that removes what is the operator's alone, and gives up the rest. For a workload
+    /// whose owner has some of the values in his own manifest as well: `kubectl apply` does not
+    /// take over a field that has its value already, so that an apply would remove them. A smaller
+    /// apply does not help: together with a field it removes all of its siblings that nobody owns
+    /// (`EnsureNamedFieldsAreMembers` in
+    /// <https://github.com/kubernetes-sigs/structured-merge-diff/blob/v6.3.0/merge/update.go>).
+    Patch(Value),
 }
 
 /// What takes back what the operator owns of a workload; `None` where it owns nothing. `workload` is
 /// what `target` was read from.
 #[must_use]
 pub fn release(target: &Target, workload: &Value) -> Option<Release> {
-    let (index, fields) = our_entry(workload)?;
+    let (index, _) = our_entry(workload)?;
     let applied = last_applied(workload);
-    let shared = |list: &str, name: &str| {
-        let list = applied["spec"]["template"]["spec"][list].as_array();
-        let list = list.map(Vec::as_slice).unwrap_or_default();
-        list.iter().find(|container| container["name"] == *name).cloned().unwrap_or_default()
-    };
-    let (mut kept, mut has_shared) = (fields.clone(), false);
-    let spec = &mut kept["f:spec"]["f:template"]["f:spec"];
-    for list in LISTS {
-        for (name, below) in containers(fields, list) {
-            let left = without(below, &shared(list, &name));
-            // Without the name itself, which belongs to no value.
-            has_shared |= left != without(below, &Value::Null);
-            let containers = spec.get_mut(format!("f:{list}")).and_then(Value::as_object_mut);
-            if let Some(containers) = containers {
-                match left {
-                    Some(left) => containers.insert(container_key(&name), left),
-                    None => containers.remove(&container_key(&name)),
-                };
+    let rest = without(&target.ours, &applied);
+    if rest == target.ours {
+        return Some(Release::Apply(identity(target)));
+    }
+    let entry = format!("/metadata/managedFields/{index}");
+    let manager = format!("{entry}/manager");
+    let mut operations = removals(workload, &rest);
+    operations.insert(0, is_of_uid(workload));
+    operations.push(json!({ "op": "test", "path": manager, "value": FIELD_MANAGER }));
+    operations.push(json!({ "op": "remove", "path": entry }));
+    operations.extend(without_annotation(workload));
+    Some(Release::Patch(operations.into()))
+}
+
+/// The fields without those that a manifest of the owner has as well.
+fn without(fields: &Fields, manifest: &Value) -> Fields {
+    let spec = &manifest["spec"]["template"]["spec"];
+    let containers = LISTS.iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
+    let containers: Vec<&Value> = containers.collect();
+    let mut left = fields.clone();
+    for fields in &mut left.0 {
+        let Some(own) = containers.iter().find(|own| own["name"] == *fields.name) else { continue };
+        fields.readiness = fields.readiness.filter(|_| !own["readinessProbe"].is_object());
+        fields.liveness = fields.liveness.filter(|_| !own["livenessProbe"].is_object());
+        for (list, amounts) in [("requests", &mut fields.requests), ("limits", &mut fields.limits)]
+        {
+            for name in ["cpu", "memory"] {
+                if let Some(amount) = amounts.of(name)
+                    && !own["resources"][list][name].is_null()
+                {
+                    *amount = None;
+                }
             }
         }
     }
-    let has_rest = LISTS.iter().any(|list| containers(&kept, list).next().is_some());
-    let path = format!("/metadata/managedFields/{index}");
-    let is_still_ours = json!({ "op": "test", "path": format!("{path}/manager"), "value": crate::api::FIELD_MANAGER });
-    let hand_over = match (has_shared, has_rest) {
-        (false, _) => None,
-        (true, true) => {
-            let path = format!("{path}/fieldsV1");
-            Some(json!([is_still_ours, { "op": "replace", "path": path, "value": kept }]))
-        }
-        (true, false) => {
-            let mut operations = vec![is_still_ours, json!({ "op": "remove", "path": path })];
-            operations.extend(without_annotation(workload));
-            Some(operations.into())
-        }
-    };
-    let apply = (has_rest || !has_shared).then(|| identity(target));
-    Some(Release { hand_over, apply })
+    left.0.retain(|fields| !fields.is_empty());
+    left
 }
 
 fn last_applied(workload: &Value) -> Value {
@@ -86,6 +89,21 @@ fn without_annotation(workload: &Value) -> Option<Value> {
 /// with 422.
 #[must_use]
 pub fn removal(workload: &Value, fields: &Fields) -> Option<Value> {
+    let mut operations = removals(workload, fields);
+    if operations.is_empty() {
+        return None;
+    }
+    operations.insert(0, is_of_uid(workload));
+    operations.extend(without_annotation(workload));
+    Some(operations.into())
+}
+
+fn is_of_uid(workload: &Value) -> Value {
+    json!({ "op": "test", "path": "/metadata/uid", "value": workload["metadata"]["uid"] })
+}
+
+/// The operations that remove these fields where they still have these values.
+fn removals(workload: &Value, fields: &Fields) -> Vec<Value> {
     let mut operations = Vec::new();
     for list in LISTS {
         let live = workload["spec"]["template"]["spec"][list].as_array();
@@ -93,9 +111,8 @@ pub fn removal(workload: &Value, fields: &Fields) -> Option<Value> {
             let Some(fields) = container["name"].as_str().and_then(|name| fields.of(name)) else {
                 continue;
             };
-            let at = format!("/spec/template/spec/{list}/{index}");
             let mut remove = |below: String, value: &Value| {
-                let path = format!("{at}/{below}");
+                let path = format!("/spec/template/spec/{list}/{index}/{below}");
                 operations.push(json!({ "op": "test", "path": path, "value": value }));
                 operations.push(json!({ "op": "remove", "path": path }));
             };
@@ -113,11 +130,5 @@ pub fn removal(workload: &Value, fields: &Fields) -> Option<Value> {
             }
         }
     }
-    if operations.is_empty() {
-        return None;
-    }
-    operations.extend(without_annotation(workload));
-    let uid = &workload["metadata"]["uid"];
-    operations.insert(0, json!({ "op": "test", "path": "/metadata/uid", "value": uid }));
-    Some(operations.into())
+    operations
 }
