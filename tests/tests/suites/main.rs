@@ -8,7 +8,6 @@ mod failures;
 mod install;
 mod live;
 mod operator;
-mod planner;
 mod policies;
 mod preview;
 mod remediation;

@@ -8,8 +8,8 @@ use kube::{Client, Config};
 use policy_core::api::{DevOpsPolicySpec, RemediatedWorkload};
 use policy_core::policy::CompiledPolicy;
 use policy_core::remediation::{
-    Fields, MemoryPeaks, NamespaceFacts, NamespaceRules, Plan, PlanInput, Target, apply_body, plan,
-    release, removal,
+    Fields, MemoryPeaks, NamespaceFacts, NamespaceRules, Plan, PlanInput, Release, Target,
+    apply_body, plan, release, removal,
 };
 use serde_json::{Value, json};
 
@@ -103,14 +103,12 @@ impl Hand {
     fn release(&self, object: &Value) {
         let live = read(self.testbed, object);
         let release = release(&Target::read(&live).unwrap(), &live).unwrap();
-        if let Some(hand_over) = &release.hand_over {
-            let (code, answer) = self.send(object, JSON_PATCH, hand_over);
-            assert_eq!(code, 200, "{answer}\n{hand_over:#}");
-        }
-        if let Some(apply) = &release.apply {
-            let (code, answer) = self.send(object, APPLY, apply);
-            assert_eq!(code, 200, "{answer}\n{apply:#}");
-        }
+        let (type_, body) = match &release {
+            Release::Apply(bare) => (APPLY, bare),
+            Release::Patch(patch) => (JSON_PATCH, patch),
+        };
+        let (code, answer) = self.send(object, type_, body);
+        assert_eq!(code, 200, "{answer}\n{body:#}");
         let after = read(self.testbed, object);
         assert!(!is_ours(&after), "{after:#}");
         let mark = &after["metadata"]["annotations"]["devops.stochastic.io/patched-by"];
@@ -255,7 +253,9 @@ fn a_probe_that_somebody_has_named_without_content_is_removed_by_its_value() {
     let (code, answer) = hand.send_as("tool", &web, APPLY, &empty);
     assert_eq!(code, 200, "{answer}");
     let live = read(hand.testbed, &web);
-    let bare = release(&Target::read(&live).unwrap(), &live).unwrap().apply.unwrap();
+    let Release::Apply(bare) = release(&Target::read(&live).unwrap(), &live).unwrap() else {
+        panic!()
+    };
     let (code, answer) = hand.send(&web, APPLY, &bare);
     assert_eq!(code, 422, "{answer}");
     let body = removal(&live, &fields).unwrap();
