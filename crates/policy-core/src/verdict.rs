@@ -4,6 +4,8 @@ mod fingerprint;
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
@@ -17,6 +19,7 @@ use crate::facts::PodFacts;
 use crate::policy::CompiledPolicy;
 use crate::score::{Score, Tally};
 use crate::severity::Severity;
+use crate::workload::Workload;
 
 /// The most findings that a verdict lists: as many as an audit result may hold.
 pub const MAX_LISTED: usize = 100;
@@ -34,6 +37,18 @@ pub struct Verdict {
     pub fingerprint: Fingerprint,
     /// The second (since 1970) at which the verdict changes only because time passes.
     pub due: Option<i64>,
+    /// The workloads of the pods; none in audit mode, where nobody needs them.
+    pub workloads: Vec<JudgedWorkload>,
+}
+
+/// A workload, as enforce mode sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedWorkload {
+    /// The workload.
+    pub workload: Workload,
+    /// Identifies the patchable findings in its pods, the pods included; `None` without any. Only
+    /// to be compared with that of an earlier verdict of the same process.
+    pub findings: Option<u64>,
 }
 
 /// A finding as statuses and audit results list it.
@@ -64,12 +79,14 @@ impl Verdict {
         let mut due: Option<i64> = None;
         let mut worst = Capped::new(MAX_LISTED, FoundIn::order);
         let mut fingerprint = FingerprintParts::default();
+        let mut workloads = Workloads(policy.remediation().is_some().then(BTreeMap::new));
         for pod in pods {
             let evaluation = evaluate(&pod.checked, policy, now);
             if !evaluation.is_counted {
                 continue;
             }
             tally.add(&evaluation.tally());
+            workloads.add(pod, &evaluation.findings);
             due = due.into_iter().chain(evaluation.due.map(|Due { at, .. }| at)).min();
             for finding in &evaluation.findings {
                 fingerprint.add(pod, finding);
@@ -84,7 +101,30 @@ impl Verdict {
             fingerprint: fingerprint.finish(score),
             worst: worst.into_iter().map(|found| found.listed(policy)).collect(),
             due,
+            workloads: workloads.finish(),
         }
+    }
+}
+
+/// Collects the workloads of pods; `None` where nobody needs them.
+struct Workloads<'a>(Option<BTreeMap<&'a Workload, Option<u64>>>);
+
+impl<'a> Workloads<'a> {
+    fn add(&mut self, pod: &'a PodFacts, findings: &[Finding]) {
+        let Some(workloads) = &mut self.0 else { return };
+        let known = workloads.entry(&pod.workload).or_default();
+        for finding in findings.iter().filter(|finding| finding.check.meta().patchable) {
+            let mut hash = DefaultHasher::new();
+            (&pod.name, finding.check, finding.container).hash(&mut hash);
+            // A sum, because the pods come in no order.
+            *known = Some(known.unwrap_or_default().wrapping_add(hash.finish()));
+        }
+    }
+
+    fn finish(self) -> Vec<JudgedWorkload> {
+        let all = self.0.into_iter().flatten();
+        all.map(|(workload, findings)| JudgedWorkload { workload: workload.clone(), findings })
+            .collect()
     }
 }
 
@@ -194,6 +234,28 @@ mod tests {
         let none = verdict(&[]);
         assert_eq!((none.score.value(), none.tally.pods(), none.due), (100, 0, None));
         assert_eq!(none.worst, []);
+    }
+
+    #[test]
+    fn enforce_mode_has_the_workloads_and_whether_their_patchable_findings_changed() {
+        let workloads = |mode: &str, facts: &[(&str, &str)]| {
+            let spec = format!(
+                r#"{{"enforcementMode": "{mode}", "forbidLatestTag": true, "requireReadinessProbe": true}}"#
+            );
+            let policy = CompiledPolicy::compile(&serde_json::from_str(&spec).unwrap()).unwrap();
+            Verdict::of(&pods(facts), &policy, Timestamp::UNIX_EPOCH).workloads
+        };
+        let two = [("a", "nginx"), ("b", "nginx")];
+        assert_eq!(workloads("audit", &two), []);
+        let found = workloads("enforce", &two);
+        let names: Vec<_> = found.iter().map(|found| &*found.workload.name).collect();
+        assert_eq!(names, ["web"]);
+        assert_eq!(found, workloads("enforce", &[("b", "nginx:1"), ("a", "nginx:1")]));
+        assert_ne!(found, workloads("enforce", &[("a", "nginx"), ("c", "nginx")]), "another pod");
+        let spec = r#"{"enforcementMode": "enforce", "forbidLatestTag": true}"#;
+        let policy = CompiledPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap();
+        let found = Verdict::of(&pods(&two), &policy, Timestamp::UNIX_EPOCH).workloads;
+        assert_eq!(found[0].findings, None, "a tag cannot be patched");
     }
 
     proptest! {

@@ -1,7 +1,9 @@
 //! Why a workload is not changed, or not in every respect.
 
 /// Why a workload, or one field of it, is left as it is. Its code is the `reason` in a status.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum Reason {
     /// Its namespace is a system namespace.
     #[error("system namespaces and those under excludedNamespaces are never changed")]
@@ -102,6 +104,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The codes of all reasons.
+    pub const CODES: &'static [&'static str] = <Self as strum::VariantNames>::VARIANTS;
+
     /// The reason in one word, such as `GuessedPort`.
     #[must_use]
     pub fn code(&self) -> &'static str {

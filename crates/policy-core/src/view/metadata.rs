@@ -11,12 +11,16 @@ use serde::{Deserialize, Deserializer};
 
 use super::lenient::{for_each, nullable};
 use super::text::Text;
+use crate::api::INJECTED_BY;
 
 /// The label of a `ReplicaSet` and its pods with the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+/// The label of the pods of a `StatefulSet` or `DaemonSet` with the revision of their template.
+const REVISION_HASH: &str = "controller-revision-hash";
 
 /// Decodes the metadata that facts, watches and preconditions need. Of labels only
-/// [`POD_TEMPLATE_HASH`] is kept, and of owners only the controller.
+/// [`POD_TEMPLATE_HASH`] and [`REVISION_HASH`] are kept, of annotations only [`INJECTED_BY`], and of
+/// owners only the controller.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<ObjectMeta, D::Error> {
@@ -40,11 +44,11 @@ struct SlimMetadata {
     deletion_timestamp: Option<Time>,
     #[serde(deserialize_with = "controller")]
     owner_references: Option<Vec<OwnerReference>>,
-    #[serde(deserialize_with = "template_hash")]
+    #[serde(deserialize_with = "template_labels")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(skip)]
     finalizers: Option<Vec<String>>,
-    #[serde(skip)]
+    #[serde(deserialize_with = "injected_by")]
     annotations: Option<BTreeMap<String, String>>,
     #[serde(skip)]
     deletion_grace_period_seconds: Option<i64>,
@@ -72,16 +76,30 @@ fn controller<'de, D: Deserializer<'de>>(
     Ok(controller.map(|controller| vec![controller]))
 }
 
-fn template_hash<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    deserializer.deserialize_option(LabelVisitor)
+/// The template that a pod was made from.
+#[must_use]
+pub fn template_of(metadata: &ObjectMeta) -> Option<&str> {
+    let labels = metadata.labels.as_ref()?;
+    [POD_TEMPLATE_HASH, REVISION_HASH].iter().find_map(|name| labels.get(*name)).map(String::as_str)
 }
 
-/// Decodes labels and keeps only [`POD_TEMPLATE_HASH`].
-struct LabelVisitor;
+fn template_labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    deserializer.deserialize_option(SomeKeys(&[POD_TEMPLATE_HASH, REVISION_HASH]))
+}
 
-impl<'de> Visitor<'de> for LabelVisitor {
+fn injected_by<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    deserializer.deserialize_option(SomeKeys(&[INJECTED_BY]))
+}
+
+/// Decodes a map and keeps only these keys; `None` where it has none of them.
+#[derive(Clone, Copy)]
+struct SomeKeys(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for SomeKeys {
     type Value = Option<BTreeMap<String, String>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,38 +119,40 @@ impl<'de> Visitor<'de> for LabelVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut value: Option<String> = None;
-        while let Some(is_wanted) = map.next_key_seed(IsTemplateHash)? {
-            if is_wanted {
-                value = map.next_value()?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let mut kept = BTreeMap::new();
+        while let Some(wanted) = map.next_key_seed(IsOneOf(self.0))? {
+            match wanted {
+                Some(key) => {
+                    let value: Option<String> = map.next_value()?;
+                    kept.extend(value.map(|value| (key.to_owned(), value)));
+                }
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(value.map(|value| BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), value)])))
+        Ok(Some(kept).filter(|kept| !kept.is_empty()))
     }
 }
 
-/// Whether a key is [`POD_TEMPLATE_HASH`]. The key is not stored.
-struct IsTemplateHash;
+/// Which of these a key is. The key is not stored.
+struct IsOneOf(&'static [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for IsTemplateHash {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for IsOneOf {
+    type Value = Option<&'static str>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for IsTemplateHash {
-    type Value = bool;
+impl Visitor<'_> for IsOneOf {
+    type Value = Option<&'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == POD_TEMPLATE_HASH)
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|wanted| **wanted == key).copied())
     }
 }
 
@@ -174,6 +194,24 @@ mod tests {
         let owners = metadata.owner_references.unwrap();
         assert_eq!((owners.len(), &*owners[0].name), (1, "web-abc"), "only the controller");
         assert_eq!(metadata.creation_timestamp.unwrap().0.as_second(), 1_767_323_045);
+    }
+
+    #[test]
+    fn the_template_of_a_pod_and_what_was_injected_into_it_are_kept() {
+        let read = |metadata: &str| -> super::ObjectMeta {
+            let pod = format!(r#"{{"metadata": {metadata}}}"#);
+            serde_json::from_str::<PodView>(&pod).unwrap().metadata
+        };
+        let pod = read(
+            r#"{"labels": {"a": "b", "controller-revision-hash": "db-5d8"},
+                "annotations": {"a": "b", "devops.stochastic.io/injected-by": "shop/strict"}}"#,
+        );
+        assert_eq!(super::template_of(&pod), Some("db-5d8"));
+        let annotations = pod.annotations.unwrap();
+        assert_eq!(annotations.into_values().collect::<Vec<_>>(), ["shop/strict"]);
+        let hash = r#"{"labels": {"pod-template-hash": "5d8", "controller-revision-hash": null}}"#;
+        assert_eq!(super::template_of(&read(hash)), Some("5d8"));
+        assert_eq!(super::template_of(&read(r#"{"labels": {"a": "b"}}"#)), None);
     }
 
     #[test]

@@ -25,11 +25,15 @@ pub(crate) use located::LOCATED;
 pub use located::Located;
 pub(crate) use metadata::POD_TEMPLATE_HASH;
 use metadata::slim_metadata;
+pub use metadata::template_of;
 pub use object::ObjectView;
 pub use policy::{Finalizers, MAX_FINALIZERS, PolicyView, Refused};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-pub use status::{ConditionsView, ContainerStatusView, PodStatusView};
+pub use status::{
+    ConditionsView, ContainerStatusView, PodStatusView, ReadyView, StateView, TerminatedView,
+    WaitingView,
+};
 pub(crate) use text::Text;
 use volume::image_volumes;
 

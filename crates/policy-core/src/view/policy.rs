@@ -15,9 +15,10 @@ use crate::text::truncated;
 
 /// The most finalizers that a policy may have beside the operator's.
 pub const MAX_FINALIZERS: u32 = 32;
-/// The most bytes of a status that is read. The operator writes less than half of that: 50
-/// violations and four conditions, of at most 4 KiB each.
-const LONGEST_STATUS: usize = 128 << 10;
+/// The most bytes of a status that is read. The operator writes at most half of that: what enforce
+/// mode remembers is cut to 192 KiB, and without it there are 50 violations and five conditions, of
+/// at most 4 KiB each.
+const LONGEST_STATUS: usize = 512 << 10;
 /// The longest reason why a policy is refused, in bytes.
 const LONGEST_REASON: usize = 4 << 10;
 

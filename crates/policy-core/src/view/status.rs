@@ -1,11 +1,13 @@
 //! The status of a pod or a Job.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::excess::MAX_CONTAINERS;
-use super::lenient::for_each;
+use super::lenient::{for_each, nullable};
+use super::metadata::time;
 use super::text::Text;
 
 /// The status of a pod.
@@ -14,11 +16,11 @@ use super::text::Text;
 pub struct PodStatusView {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: Option<String>,
-    /// Statuses of the regular containers that restarted.
-    #[serde(deserialize_with = "restarted")]
+    /// Statuses of the regular containers that restarted or wait.
+    #[serde(deserialize_with = "troubled")]
     pub container_statuses: Vec<ContainerStatusView>,
-    /// Statuses of the init containers that restarted.
-    #[serde(deserialize_with = "restarted")]
+    /// Statuses of the init containers that restarted or wait.
+    #[serde(deserialize_with = "troubled")]
     pub init_container_statuses: Vec<ContainerStatusView>,
     /// When a Job completed, as far as it did; not set for one that failed.
     pub completion_time: Option<IgnoredAny>,
@@ -43,16 +45,53 @@ pub struct ContainerStatusView {
     pub name: Option<String>,
     /// How often it restarted.
     pub restart_count: Option<i64>,
+    /// Why it does not run now.
+    #[serde(deserialize_with = "nullable")]
+    pub state: StateView,
+    /// How it ended before it was restarted.
+    #[serde(deserialize_with = "nullable")]
+    pub last_state: StateView,
 }
 
-/// Decodes the statuses of the containers that restarted, which are few. The kubelet writes them,
-/// not the owner of a pod; of more than any node runs the rest is skipped.
-fn restarted<'de, D: Deserializer<'de>>(
+/// The state of a container that does not run.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct StateView {
+    /// It ended.
+    pub terminated: Option<TerminatedView>,
+    /// It waits.
+    pub waiting: Option<WaitingView>,
+}
+
+/// How a container ended.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TerminatedView {
+    /// Such as `OOMKilled` or `Error`.
+    pub reason: Option<String>,
+    /// When, by the kubelet's clock.
+    #[serde(deserialize_with = "time")]
+    pub finished_at: Option<Time>,
+}
+
+/// Why a container waits.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct WaitingView {
+    /// Such as `ImagePullBackOff` or `CrashLoopBackOff`.
+    pub reason: Option<String>,
+    /// The words of the kubelet.
+    pub message: Option<String>,
+}
+
+/// Decodes the statuses of the containers that restarted or wait, which are few. The kubelet writes
+/// them, not the owner of a pod; of more than any node runs the rest is skipped.
+fn troubled<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<ContainerStatusView>, D::Error> {
     let mut found: Vec<ContainerStatusView> = Vec::new();
     for_each(deserializer, |status: ContainerStatusView| {
-        if status.restart_count.is_some_and(|count| count > 0) {
+        if status.restart_count.is_some_and(|count| count > 0) || status.state.waiting.is_some() {
             found.push(status);
         }
         found.len() < MAX_CONTAINERS
@@ -60,16 +99,29 @@ fn restarted<'de, D: Deserializer<'de>>(
     Ok(found)
 }
 
-/// The conditions of a pod or a Job, as far as they say how long a pod has been Pending and
-/// whether a Job has ended.
+/// The conditions of a pod or a Job, as far as they say how long a pod has been Pending, whether it
+/// is ready, and whether a Job has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConditionsView {
     /// Whether the reason of `PodScheduled` is `SchedulingGated`.
     pub is_gated: bool,
     /// When the status of `PodScheduled` changed last, in seconds since 1970; `None` without it.
     pub scheduled_transition: Option<i64>,
+    /// Whether the reason of `PodScheduled` is `Unschedulable`.
+    pub is_unschedulable: bool,
+    /// The condition `Ready`, where there is one.
+    pub ready: Option<ReadyView>,
     /// Whether `Complete` or `Failed`, the last conditions of a Job, is `True`.
     pub is_job_ended: bool,
+}
+
+/// The condition `Ready` of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyView {
+    /// Whether it is `True`.
+    pub is_true: bool,
+    /// When its status changed last, in seconds since 1970.
+    pub since: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -85,15 +137,26 @@ struct Condition<'a> {
     last_transition_time: Text<'a>,
 }
 
+impl Condition<'_> {
+    /// When its status changed last, in seconds since 1970.
+    fn transition(&self) -> Option<i64> {
+        self.last_transition_time.0.parse().ok().map(Timestamp::as_second)
+    }
+}
+
 fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsView, D::Error> {
     let mut found = ConditionsView::default();
     for_each(deserializer, |condition: Option<Condition<'de>>| {
         let Some(condition) = condition else { return true };
         match &*condition.kind.0 {
             "PodScheduled" => {
-                let time = condition.last_transition_time.0.parse::<Timestamp>().ok();
                 found.is_gated = condition.reason.0 == "SchedulingGated";
-                found.scheduled_transition = time.map(Timestamp::as_second);
+                found.is_unschedulable = condition.reason.0 == "Unschedulable";
+                found.scheduled_transition = condition.transition();
+            }
+            "Ready" => {
+                let (is_true, since) = (condition.status.0 == "True", condition.transition());
+                found.ready = Some(ReadyView { is_true, since });
             }
             "Complete" | "Failed" => found.is_job_ended |= condition.status.0 == "True",
             _ => {}
