@@ -21,6 +21,44 @@ pub struct Config {
     pub audit_results: AuditResults,
     /// Namespaces that are excluded, in addition to system namespaces.
     pub excluded_namespaces: Vec<String>,
+    /// `remediation`
+    pub remediation: RemediationConfig,
+}
+
+/// `remediation`: whether and how fast enforce mode changes workloads.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationConfig {
+    /// Whether enforce mode changes anything. Where not, it changes no workload, takes nothing
+    /// back, and injects nothing.
+    pub enabled: bool,
+    /// Number of rollouts of one policy that run at a time.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_concurrent_per_policy: usize,
+    /// Number of rollouts of the cluster that run at a time.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_concurrent: usize,
+    /// Number of rollouts that start within startedWithinSeconds.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_started: usize,
+    /// See maxStarted. Unit: seconds.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub started_within_seconds: u32,
+    /// Whether one workload of a policy is remediated and observed before the others.
+    pub canary: bool,
+}
+
+impl Default for RemediationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_concurrent_per_policy: 3,
+            max_concurrent: 10,
+            max_started: 30,
+            started_within_seconds: 600,
+            canary: true,
+        }
+    }
 }
 
 /// `auditResults`: how long audit results are kept.
@@ -40,6 +78,7 @@ impl Default for Config {
             cluster_name: None,
             audit_results: AuditResults { retention: 10 },
             excluded_namespaces: Vec::new(),
+            remediation: RemediationConfig::default(),
         }
     }
 }

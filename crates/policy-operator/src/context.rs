@@ -15,7 +15,8 @@ use crate::audit_result;
 use crate::event_throttle::ClassChange;
 use crate::judgement::{Judged, Judgement};
 use crate::policy_state::PolicyState;
-use crate::status::{is_unchanged, status};
+use crate::remediation::Report;
+use crate::status::{condition, is_unchanged, status, whole_seconds};
 use crate::writer::Role;
 
 /// Audit results are written within so many seconds after the end of their minute, so that those
@@ -34,6 +35,10 @@ pub(crate) struct ReconcileContext<'a> {
     pub(crate) role: Role,
     /// The time of the judgement.
     pub(crate) now: Timestamp,
+    /// What enforce mode does.
+    pub(crate) report: Option<Report>,
+    /// The status that was written in this reconcile.
+    pub(crate) written: Option<DevOpsPolicyStatus>,
 }
 
 impl ReconcileContext<'_> {
@@ -63,8 +68,16 @@ impl ReconcileContext<'_> {
 
     /// The status, where it changed or the heartbeat is due.
     pub(crate) fn due_status(&mut self) -> Option<DevOpsPolicyStatus> {
-        let before = self.policy.status.as_deref();
-        let mut new = status(&self.judgement, self.policy.metadata.generation, before, self.now);
+        let before = self.written.as_ref().or(self.policy.status.as_deref());
+        let generation = self.policy.metadata.generation;
+        let mut new = status(&self.judgement, generation, before, self.now);
+        if let Some(report) = &self.report {
+            report.write_to(&mut new);
+            if let Some(stated) = report.condition.clone() {
+                let now = whole_seconds(self.now);
+                new.conditions.push(condition(stated, generation, before, &now));
+            }
+        }
         let is_due = match before {
             None => true,
             Some(before) => {
@@ -161,7 +174,8 @@ mod tests {
         let rules = policy.rules.clone().unwrap();
         let verdict = Verdict::of([&facts], &rules, at(second));
         let judgement = Judgement::Judged(Judged::new(&rules, verdict).into());
-        ReconcileContext { policy, state, judgement, role, now: at(second) }
+        let now = at(second);
+        ReconcileContext { policy, state, judgement, role, now, report: None, written: None }
     }
 
     fn written(policy: &mut PolicyView, status: DevOpsPolicyStatus) {
@@ -189,7 +203,16 @@ mod tests {
         let mut rejected = |policy: &PolicyView, second: i64| {
             let judgement = Judgement::Rejected(Rejection::TooManyPolicies);
             let (role, now) = (Role::Leader, at(second));
-            let mut context = ReconcileContext { policy, state: &mut state, judgement, role, now };
+            let state = &mut state;
+            let mut context = ReconcileContext {
+                policy,
+                state,
+                judgement,
+                role,
+                now,
+                report: None,
+                written: None,
+            };
             context.observe(None, None);
             let status = context.due_status();
             assert_eq!(context.requeue_after(now), None);

@@ -92,26 +92,8 @@ impl EventThrottle {
             return Event { series, ..recent.clone() };
         }
         let is_fine = matches!(class, Classification::Healthy | Classification::Stable);
-        let end = format!(".{:x}", now.as_nanosecond());
-        Event {
-            metadata: ObjectMeta {
-                name: Some(object_name(policy.name.as_deref().unwrap_or_default(), &end)),
-                namespace: policy.namespace.clone(),
-                ..ObjectMeta::default()
-            },
-            event_time: Some(MicroTime(now)),
-            type_: Some(if is_fine { "Normal" } else { "Warning" }.to_owned()),
-            // One reason per class, because an Event only increments one with the same reason.
-            reason: Some(class.as_str().to_owned()),
-            action: Some("Judge".to_owned()),
-            note: Some(truncated(note.into(), usize::MAX, LONGEST_NOTE).into_owned()),
-            regarding: Some(policy),
-            reporting_controller: Some(MANAGER.to_owned()),
-            reporting_instance: Some(
-                truncated(instance.into(), usize::MAX, LONGEST_INSTANCE).into_owned(),
-            ),
-            ..Event::default()
-        }
+        // One reason per class, because an Event only increments one with the same reason.
+        event(policy, (class.as_str(), "Judge"), is_fine, note, instance, now)
     }
 
     /// Records that the Event for a class was published; `None` if that failed. It is not retried,
@@ -122,6 +104,36 @@ impl EventThrottle {
         self.recent.remove(&class);
         self.recent.retain(|_, event| is_recent(event, now));
         self.recent.extend(event.map(|event| (class, event)));
+    }
+}
+
+/// An Event about a policy, with its reason and action.
+pub(crate) fn event(
+    policy: ObjectReference,
+    (reason, action): (&str, &str),
+    is_fine: bool,
+    note: String,
+    instance: &str,
+    now: Timestamp,
+) -> Event {
+    let end = format!(".{:x}", now.as_nanosecond());
+    Event {
+        metadata: ObjectMeta {
+            name: Some(object_name(policy.name.as_deref().unwrap_or_default(), &end)),
+            namespace: policy.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some(if is_fine { "Normal" } else { "Warning" }.to_owned()),
+        reason: Some(reason.to_owned()),
+        action: Some(action.to_owned()),
+        note: Some(truncated(note.into(), usize::MAX, LONGEST_NOTE).into_owned()),
+        regarding: Some(policy),
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(
+            truncated(instance.into(), usize::MAX, LONGEST_INSTANCE).into_owned(),
+        ),
+        ..Event::default()
     }
 }
 

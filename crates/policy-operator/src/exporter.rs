@@ -40,6 +40,8 @@ pub(crate) struct Exporter {
 #[serde(rename_all = "camelCase")]
 struct DebugState {
     pods: usize,
+    /// Those that are not healthy, or were changed at admission.
+    pods_observed: usize,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -83,6 +85,7 @@ impl Exporter {
         let PolicyCounts { all, excess } = self.policies.counts();
         endpoints::json(&DebugState {
             pods: self.pods.len(),
+            pods_observed: self.pods.unhealthy_len(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),
@@ -99,6 +102,12 @@ impl Exporter {
         }
         let mut text = Exposition::default();
         render(&self.policies.gauges(), &mut text);
+        let help = "Whether a policy in enforce mode remediates: its condition Remediating.";
+        let mut family = text.family("enforcement_remediating", Kind::Gauge, help);
+        for (PolicyKey { namespace, name }, is_remediating) in self.policies.remediating() {
+            let labels = [("namespace", &*namespace), ("policy", &*name)];
+            family.series(&labels, u8::from(is_remediating));
+        }
         // The lease may have run out meanwhile.
         if self.gate.is_open() {
             to.append(&text);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use policy_core::policy::{CompiledPolicy, MAX_PER_NAMESPACE};
 use policy_core::report::Summary;
 use policy_core::text::counted;
-use policy_core::verdict::Verdict;
+use policy_core::verdict::{JudgedWorkload, Verdict};
 use policy_core::view::Refused;
 
 /// The result of judging a namespace by a policy.
@@ -64,6 +64,14 @@ impl Judgement {
         match self {
             Self::Judged(judged) => Some(judged),
             Self::Rejected(_) => None,
+        }
+    }
+
+    /// The workloads of the verdict, which then has them no more.
+    pub(crate) fn take_workloads(&mut self) -> Vec<JudgedWorkload> {
+        match self {
+            Self::Judged(judged) => std::mem::take(&mut judged.verdict.workloads),
+            Self::Rejected(_) => Vec::new(),
         }
     }
 

@@ -10,7 +10,8 @@
 //!                                                                   │               │
 //! watch of audit results ─ AuditStore ──────────────────── ReconcileContext ────────┘
 //!                                                                   │ what is due: pure
-//! Lease ─ leader gate ── only the leader writes ───────────────── Writer: status, Event, audit result
+//! Lease ─ leader gate ── only the leader writes ───────────────── Writer: status, Event, audit result,
+//!                                                                         workloads in enforce mode
 //! ```
 
 mod audit_queue;
@@ -31,6 +32,7 @@ mod policy_key;
 mod policy_state;
 mod queue;
 mod reconcile;
+mod remediation;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -52,6 +54,7 @@ use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 use reconcile::Reconciler;
+use remediation::{Budgets, Executor};
 use writer::Writer;
 
 const ABOUT: About = About {
@@ -83,6 +86,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let config = service.config.clone();
     let client = client::connect(&config.runtime.kube).await?;
     exporter::describe();
+    remediation::describe();
     let policies = Policies::default();
     let pods = Pods::new(config.excluded(), policies.clone());
     let audit_store = AuditStore::default();
@@ -93,10 +97,12 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
+    let budgets = Budgets::new(config.remediation.clone());
     let reconciler = Reconciler {
         pods: pods.clone(),
         policies: policies.clone(),
         audit_store,
+        executor: Executor::new(writer.clone(), budgets),
         writer,
         cluster_name: config.cluster_name,
         retention: config.audit_results.retention,

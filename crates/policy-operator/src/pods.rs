@@ -13,6 +13,7 @@ use policy_runtime::watch::Sink;
 
 use crate::interner::Interner;
 use crate::policies::Policies;
+use crate::remediation::{HealthTable, PodHealth};
 
 /// The policies of a namespace are due that long after the first change of a pod: pods seldom
 /// change alone. Not after the last one: a namespace that always changes would never be judged.
@@ -32,6 +33,7 @@ struct Shared {
 struct State {
     index: Index<Arc<PodFacts>>,
     interner: Interner,
+    health: HealthTable,
     /// A list is being read: until it is complete the index has deleted pods beside new ones, and
     /// nothing is judged.
     is_listing: bool,
@@ -83,6 +85,16 @@ impl Pods {
         self.0.state.lock().index.len()
     }
 
+    /// The pods of a namespace that are not healthy or were changed at admission, by name.
+    pub(crate) fn unhealthy(&self, namespace: &str) -> Vec<(Box<str>, PodHealth)> {
+        self.0.state.lock().health.of(namespace)
+    }
+
+    /// How many pods of all namespaces are not healthy or were changed at admission.
+    pub(crate) fn unhealthy_len(&self) -> usize {
+        self.0.state.lock().health.len()
+    }
+
     /// The sink for a watch of all pods.
     pub(crate) fn sink(&self) -> PodSink {
         PodSink(self.clone())
@@ -111,11 +123,13 @@ impl Sink<PodView> for PodSink {
         let mut state = self.0.0.state.lock();
         state.is_listing = true;
         state.index.begin_relist();
+        state.health.begin_relist();
     }
 
     fn list_completes(&mut self) {
         let mut state = self.0.0.state.lock();
         let removed = state.index.finish_relist();
+        state.health.finish_relist();
         let mut changed = std::mem::take(&mut state.waiting);
         changed.extend(removed);
         state.is_listing = false;
@@ -135,20 +149,28 @@ impl Sink<PodView> for PodSink {
         let facts = PodFacts::of_pod(&pod, namespace);
         let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
         self.0.change(namespace, |state| {
-            let record = record.map(|mut facts| {
-                state.interner.intern(&mut facts);
-                Arc::new(facts)
-            });
-            state.index.set(namespace, name, record)
+            let Some(mut facts) = record else {
+                let was_injected = state.health.remove(namespace, name);
+                return state.index.set(namespace, name, None) | was_injected;
+            };
+            state.interner.intern(&mut facts);
+            let health = PodHealth::of(&pod, &facts.workload);
+            let has_failed = state.health.set(&facts.namespace, name, health);
+            state.index.set(namespace, name, Some(Arc::new(facts))) | has_failed
         });
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
-        self.0.0.state.lock().index.keep(namespace, name);
+        let mut state = self.0.0.state.lock();
+        state.index.keep(namespace, name);
+        state.health.keep(namespace, name);
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        self.0.change(namespace, |state| state.index.remove(namespace, name));
+        self.0.change(namespace, |state| {
+            let was_injected = state.health.remove(namespace, name);
+            state.index.remove(namespace, name) | was_injected
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use policy_core::api::EnforcementMode;
+use policy_core::remediation::RemediationRules;
 use policy_core::report::Summary;
 use policy_core::score::Score;
 use policy_core::view::PolicyView;
@@ -57,6 +58,34 @@ impl Policies {
     pub(crate) fn is_judged(&self, policy: &PolicyView) -> bool {
         let key = PolicyKey::of(&policy.metadata);
         self.known.lock().get(&key.namespace).is_none_or(|known| known.is_judged(policy))
+    }
+
+    /// What the policies of a namespace that are judged and in enforce mode fill in, the oldest
+    /// first.
+    pub(crate) fn enforcing(&self, namespace: &str) -> Vec<(Arc<str>, RemediationRules)> {
+        let all = self.known.lock();
+        let Some(known) = all.get(namespace) else { return Vec::new() };
+        let judged = known.judged().filter_map(|name| Some((name, known.get(name)?)));
+        let enforcing = judged.filter_map(|(name, known)| {
+            let rules = known.policy.rules.as_ref().ok()?.remediation()?;
+            Some((Arc::clone(name), rules.clone()))
+        });
+        enforcing.collect()
+    }
+
+    /// Whether each policy in enforce mode remediates, and why not where it does not.
+    pub(crate) fn remediating(&self) -> Vec<(PolicyKey, bool)> {
+        let all = self.known.lock();
+        let each = all.iter().flat_map(|(namespace, known)| {
+            known.iter().map(move |(name, known)| (namespace, name, known))
+        });
+        let remediating = each.filter_map(|(namespace, name, known)| {
+            let status = known.policy.status.as_ref()?;
+            let condition = status.conditions.iter().find(|c| c.type_ == "Remediating")?;
+            let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+            Some((PolicyKey { namespace, name }, condition.status == "True"))
+        });
+        remediating.collect()
     }
 
     /// The values of the metrics of each policy that can be judged.

@@ -8,6 +8,7 @@ use policy_runtime::backoff::Backoff;
 
 use crate::audit_queue::AuditQueue;
 use crate::event_throttle::EventThrottle;
+use crate::remediation::Record;
 use crate::write_error::ErrorClass;
 
 /// An unchanged status is written again after this time plus a random part of the spread, so that
@@ -25,6 +26,7 @@ pub(crate) struct PolicyState {
     heartbeat: Option<i64>,
     pub(crate) audit: AuditQueue,
     pub(crate) events: EventThrottle,
+    pub(crate) remediation: Record,
 }
 
 impl PolicyState {

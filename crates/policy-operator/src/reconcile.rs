@@ -2,6 +2,8 @@
 //!
 //! Every replica judges, so that its state is current when it takes over; the leader writes.
 
+mod enforce;
+
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -19,6 +21,7 @@ use crate::policies::Policies;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::{Outcome, PACE};
+use crate::remediation::{Executor, Record};
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
 
@@ -28,6 +31,7 @@ pub(crate) struct Reconciler {
     pub(crate) policies: Policies,
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
+    pub(crate) executor: Executor,
     pub(crate) cluster_name: Option<String>,
     /// How many audit results of a policy are kept.
     pub(crate) retention: usize,
@@ -95,17 +99,24 @@ impl Reconciler {
         let gauges =
             |judged: &Judged| (judged.policy.mode(), judged.verdict.score, judged.summary.clone());
         self.policies.set_gauges(policy, judgement.judged().map(gauges));
-        let mut context = ReconcileContext { policy, state, judgement, role, now };
+        let (report, written) = (None, None);
+        let mut context = ReconcileContext { policy, state, judgement, role, now, report, written };
         let newest = self.audit_store.newest(metadata, now);
         let dropped = context.observe(newest, self.cluster_name.as_deref());
         if dropped > 0 {
             counter!("dropped_total", "what" => "audit results").increment(dropped as u64);
         }
-        let has_written_status = role == Role::Leader && self.write(&mut context).await?;
+        let (has_written_status, remediation) = if role == Role::Leader {
+            self.remediate_and_write(&mut context).await?
+        } else {
+            // The leader's is in the status.
+            context.state.remediation = Record::default();
+            (false, None)
+        };
         // Since the judgement: what changed after it must not wait for a slow write as well.
         let pause = PACE.saturating_sub(start.elapsed());
         Ok(Outcome {
-            requeue_after: context.requeue_after((self.now)()),
+            requeue_after: context.requeue_after((self.now)()).into_iter().chain(remediation).min(),
             pause: if has_written_status { pause } else { Duration::ZERO },
         })
     }
@@ -143,6 +154,7 @@ impl Reconciler {
         let Some(status) = context.due_status() else { return Ok(false) };
         let written = self.writer.status(context.policy, &status).await?;
         context.state.status_written(context.now);
+        context.written = Some(status);
         self.policies.written(written);
         Ok(true)
     }

@@ -17,7 +17,7 @@ const MAX_VIOLATIONS: usize = 50;
 const LONGEST_MESSAGE: usize = 4_096;
 
 /// Type, status, reason and message of a condition.
-type Stated = (&'static str, bool, &'static str, String);
+pub(crate) type Stated = (&'static str, bool, &'static str, String);
 
 /// The status that reports a judgement of a policy. `before` is the current status: a condition
 /// that does not change keeps its transition time.
@@ -41,24 +41,32 @@ pub(crate) fn status(
             (numbers(judged), vec![ready, healthy, admission(&judged.policy)])
         }
     };
-    let before = before.map(|before| &*before.conditions).unwrap_or_default();
-    let condition = |(type_, is_true, reason, message): Stated| {
-        let status = if is_true { "True" } else { "False" };
-        let same = before.iter().find(|before| before.type_ == type_ && before.status == status);
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: self::message(message),
-            observed_generation: generation,
-            last_transition_time: same.map_or(&now, |same| &same.last_transition_time).clone(),
-        }
-    };
+    let condition = |stated| condition(stated, generation, before, &now);
     DevOpsPolicyStatus {
         observed_generation: generation,
         conditions: conditions.into_iter().map(condition).collect(),
-        last_evaluated: Some(now),
+        last_evaluated: Some(now.clone()),
         ..status
+    }
+}
+
+/// A condition. Where it does not change it keeps the transition time that it has in `before`.
+pub(crate) fn condition(
+    (type_, is_true, reason, message): Stated,
+    generation: Option<i64>,
+    before: Option<&DevOpsPolicyStatus>,
+    now: &Time,
+) -> Condition {
+    let before = before.map(|before| &*before.conditions).unwrap_or_default();
+    let status = if is_true { "True" } else { "False" };
+    let same = before.iter().find(|before| before.type_ == type_ && before.status == status);
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: self::message(message),
+        observed_generation: generation,
+        last_transition_time: same.map_or(now, |same| &same.last_transition_time).clone(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::pods::{PodSink, Pods};
 use crate::policies::{Policies, PolicySink};
 use crate::policy_key::PolicyKey;
 use crate::reconcile::Reconciler;
+use crate::remediation::{Budgets, Executor};
 use crate::status::status;
 use crate::writer::Writer;
 
@@ -42,13 +43,15 @@ impl ReconcileBench {
         let script = Script::default();
         let policies = Policies::default();
         let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
+        let writer = Writer::new(script.client(), open_gate(), policies.queue.budget());
         let mut bench = Self {
             pods: pods.sink(),
             policies: policies.sink(),
             keys: Vec::new(),
             reconciler: Reconciler {
                 pods,
-                writer: Writer::new(script.client(), open_gate(), policies.queue.budget()),
+                executor: Executor::new(writer.clone(), Budgets::default()),
+                writer,
                 policies,
                 audit_store: AuditStore::default(),
                 cluster_name: None,

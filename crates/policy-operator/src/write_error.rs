@@ -61,6 +61,14 @@ impl WriteError {
         }
     }
 
+    /// The cause in the words of the API server.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::NotLeader(_) => "this replica does not hold the lease",
+            Self::Cluster(error) => error.reason(),
+        }
+    }
+
     /// The kind of the API error; `None` if no request was sent.
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
         match self {

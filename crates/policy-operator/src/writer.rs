@@ -1,6 +1,8 @@
 //! Everything that the operator writes to the cluster. Each write asks the leader gate right before
 //! the request, has a deadline within the lease, and can be repeated.
 
+mod workloads;
+
 use std::time::Duration;
 
 use http::Request;
@@ -17,6 +19,7 @@ use policy_core::view::{PolicyView, Refused};
 use policy_kube::{ErrorKind, with_deadline};
 use policy_runtime::lease::LeaderGate;
 use serde_json::{Map, Value, json};
+pub(crate) use workloads::{Attempt, workload_path};
 
 use crate::finalizer;
 use crate::policy_key::PolicyKey;

@@ -55,6 +55,10 @@ impl Known {
 }
 
 impl Namespace {
+    pub(super) fn get(&self, name: &str) -> Option<&Known> {
+        self.policies.get(name)
+    }
+
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
         self.policies.get_mut(name)
     }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::pods::PodSink;
 use crate::policies::PolicySink;
+use crate::remediation::Budgets;
 use crate::write_budget::WriteBudget;
 
 mod audit_results;
@@ -155,6 +156,7 @@ impl World {
         gate_control.open();
         let policies = Policies::default();
         let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
+        let writing = Writer::new(server.client(), gate, policies.queue.budget());
         let start = Instant::now();
         let now = move || {
             let elapsed = i64::try_from(start.elapsed().as_millis()).unwrap();
@@ -165,7 +167,8 @@ impl World {
             policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
-                writer: Writer::new(server.client(), gate, policies.queue.budget()),
+                executor: Executor::new(writing.clone(), Budgets::default()),
+                writer: writing,
                 policies,
                 audit_store: AuditStore::default(),
                 cluster_name: None,

@@ -1,0 +1,165 @@
+//! What a plan means for a workload of one policy. Pure.
+
+use policy_core::Timestamp;
+use policy_core::api::{FIELD_MANAGER, RemediatedWorkload, RemediationState};
+use policy_core::remediation::{Fields, Plan, Planned, Reason, Target, Withheld};
+use policy_core::text::truncated;
+use serde_json::Value;
+
+use super::record::{Entry, Start, shown};
+use crate::policy_key::PolicyKey;
+
+/// The longest message of a workload, in bytes.
+const LONGEST_MESSAGE: usize = 512;
+/// A patch that is not older than that is observed by who finds it.
+const OBSERVED_SECONDS: i64 = 900;
+
+/// What is left to do with a workload that was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing now.
+    Nothing,
+    /// Nothing at all: it needs no entry.
+    Entry,
+    /// What the operator owns without a value has to be given up, because it would be in the way of
+    /// the owner.
+    EmptyKeys,
+}
+
+/// Takes a plan into the entry of a workload.
+pub(crate) fn take_in(
+    entry: &mut Entry,
+    label: &str,
+    planned: Planned,
+    (target, object): (&Target, &Value),
+    policy: &PolicyKey,
+    now: Timestamp,
+) -> Left {
+    entry.start = None;
+    let of_target = |state: RemediationState, fields: &Fields| RemediatedWorkload {
+        uid: target.uid.clone(),
+        template: target.template.clone(),
+        ..shown(label, state, fields, now)
+    };
+    let with_reason = |workload: RemediatedWorkload, reason: &Reason| RemediatedWorkload {
+        reason: reason.code().to_owned(),
+        message: message(&reason.to_string()),
+        ..workload
+    };
+    let is_mine = planned.policy.as_ref().is_none_or(|name| *name == policy.name);
+    let is_patched = !target.ours.is_empty()
+        && target.patched_by.as_deref().is_none_or(|by| by == policy.to_string());
+    let is_older = |older: &std::sync::Arc<str>| Reason::OlderPolicy(older.to_string());
+    let next = match (planned.plan, planned.policy) {
+        (Plan::Nothing, _) if target.is_ours && target.ours.is_empty() => return Left::EmptyKeys,
+        (Plan::Nothing, _) if is_patched => {
+            let patched = patched_at(object).unwrap_or_else(|| now.as_second());
+            let was_known = entry.state() == Some(RemediationState::Patched);
+            let is_recent = now.as_second().saturating_sub(patched) < OBSERVED_SECONDS;
+            let state = if is_recent && !was_known {
+                RemediationState::Observing
+            } else {
+                RemediationState::Patched
+            };
+            let mut next = of_target(state, &target.ours);
+            if let Ok(patched) = Timestamp::from_second(patched) {
+                next.since.0 = patched;
+            }
+            next
+        }
+        (Plan::Nothing, _) => return Left::Entry,
+        (_, Some(older)) if !is_mine => {
+            let reason = is_older(&older);
+            with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)
+        }
+        (Plan::Patch { fields, withheld }, _) => {
+            let next = of_target(RemediationState::Waiting, &fields);
+            entry.start = Some(Start::Patch(fields));
+            with_withheld(next, &withheld)
+        }
+        (Plan::InjectAtAdmission { fields, withheld }, _) => {
+            let is_on = entry.shown.as_ref().is_some_and(|shown| {
+                shown.state == RemediationState::Injecting && shown.template == target.template
+            });
+            let state = if is_on { RemediationState::Injecting } else { RemediationState::Waiting };
+            let mut next = of_target(state, &fields);
+            next.memory_limits = memory_limits(&fields);
+            if is_on {
+                // The use moves, and with it the limit, which stays as it was decided.
+                if let Some(before) = &entry.shown {
+                    next.memory_limits.clone_from(&before.memory_limits);
+                    next.fields.clone_from(&before.fields);
+                }
+            } else {
+                entry.start = Some(Start::Inject(fields));
+            }
+            with_withheld(next, &withheld)
+        }
+        (Plan::NotPatchable { reason: Reason::Reverted }, _) => return Left::Nothing,
+        (Plan::NotPatchable { reason: Reason::Withdrawn }, _) => {
+            let fields = entry.fields();
+            with_reason(of_target(RemediationState::Withdrawn, &fields), &Reason::Withdrawn)
+        }
+        (Plan::Propose { reason, .. }, _) if is_patched => {
+            // The rest is proposed.
+            with_reason(of_target(RemediationState::Patched, &target.ours), &reason)
+        }
+        (Plan::Propose { fields, reason }, _) => {
+            with_reason(of_target(RemediationState::Proposed, &fields), &reason)
+        }
+        (Plan::NotPatchable { reason }, _) => {
+            with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)
+        }
+    };
+    entry.show(next);
+    Left::Nothing
+}
+
+/// The fields that are not filled in, and why.
+fn with_withheld(workload: RemediatedWorkload, withheld: &[Withheld]) -> RemediatedWorkload {
+    let Some(first) = withheld.first() else { return workload };
+    let each = withheld.iter().map(|Withheld { container, field, reason }| {
+        format!("{container}: {field} is not filled in: {reason}")
+    });
+    RemediatedWorkload {
+        reason: first.reason.code().to_owned(),
+        message: message(&each.collect::<Vec<_>>().join("; ")),
+        ..workload
+    }
+}
+
+fn memory_limits(fields: &Fields) -> std::collections::BTreeMap<String, String> {
+    let limits = fields
+        .0
+        .iter()
+        .filter_map(|container| Some((container.name.clone(), container.limits.memory.clone()?)));
+    limits.collect()
+}
+
+/// A message of a workload.
+pub(crate) fn message(text: &str) -> String {
+    truncated(text.into(), usize::MAX, LONGEST_MESSAGE).into_owned()
+}
+
+/// When the operator last applied a workload, in seconds since 1970 by the API server's clock.
+pub(crate) fn patched_at(object: &Value) -> Option<i64> {
+    let entries = object["metadata"]["managedFields"].as_array()?;
+    let ours = entries
+        .iter()
+        .find(|entry| entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply")?;
+    ours["time"].as_str()?.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// Whether all of these are among the fields that the operator owns of a workload.
+pub(crate) fn has_all(target: &Target, fields: &Fields) -> bool {
+    fields.0.iter().all(|wanted| {
+        target.ours.of(&wanted.name).is_some_and(|ours| {
+            let probe = |name: &str| ours.probes().any(|(other, _)| other == name);
+            let amount = |list: &str, resource: &str| {
+                ours.amounts().any(|(kind, name, _)| (kind, name) == (list, resource))
+            };
+            wanted.probes().all(|(name, _)| probe(name))
+                && wanted.amounts().all(|(list, resource, _)| amount(list, resource))
+        })
+    })
+}

@@ -1,0 +1,180 @@
+//! Carries out enforce mode for one policy: reads workloads that are due, follows rollouts, starts
+//! what the budgets allow. What decides is in [`super::decision`], [`super::guard`] and
+//! [`super::budget`].
+
+mod choose;
+mod injection;
+mod observe;
+mod read;
+mod start;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy_core::Timestamp;
+use policy_core::api::RemediatedWorkload;
+use policy_core::facts::PodFacts;
+use policy_core::remediation::{
+    NamespaceRules, PlanInput, Planned, RemediationRules, Target, plan,
+};
+use policy_core::verdict::JudgedWorkload;
+use policy_core::workload::Workload;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::budget::{Budgets, Withheld};
+use super::counters::Failure;
+use super::pod_health::PodHealth;
+use super::record::Record;
+use super::surroundings::{Surroundings, SurroundingsCache};
+use crate::policy_key::PolicyKey;
+use crate::write_error::WriteError;
+use crate::writer::Writer;
+use choose::say;
+use injection::check_injected;
+use read::{Found, take_in_found};
+
+/// The most requests of one policy at a time.
+const CONCURRENCY: usize = 8;
+/// No further request begins after that time of one reconcile; what is left has its turn in the
+/// next.
+const TURN: Duration = Duration::from_secs(5);
+/// What a budget, or the circuit breaker, withholds is tried again after that time.
+const BUDGET_POLL: Duration = Duration::from_secs(5);
+const BREAKER_POLL: Duration = Duration::from_secs(15);
+
+/// Remediates workloads. All policies share it.
+pub(crate) struct Executor {
+    writer: Writer,
+    budgets: Budgets,
+    surroundings: SurroundingsCache,
+}
+
+/// What one reconcile of an enforce policy works with.
+pub(crate) struct Scope<'a> {
+    pub(crate) policy: &'a PolicyKey,
+    pub(crate) rules: &'a RemediationRules,
+    /// The enforce policies of the namespace, the oldest first.
+    pub(crate) enforcing: Vec<(Arc<str>, RemediationRules)>,
+    pub(crate) pods: &'a [Arc<PodFacts>],
+    pub(crate) judged: &'a [JudgedWorkload],
+    /// The pods of the namespace that are not healthy.
+    pub(crate) unhealthy: Vec<(Box<str>, PodHealth)>,
+    pub(crate) now: Timestamp,
+}
+
+impl Scope<'_> {
+    fn second(&self) -> i64 {
+        self.now.as_second()
+    }
+
+    /// The pods of a workload that are not healthy.
+    fn unhealthy<'a>(&'a self, of: &'a Workload) -> impl Iterator<Item = &'a PodHealth> {
+        let pods = self.unhealthy.iter().map(|(_, pod)| pod);
+        pods.filter(|pod| pod.belongs_to(of))
+    }
+}
+
+/// A workload as it was read.
+pub(crate) type Read = (Target, Value);
+/// The workloads that were read in this reconcile and are to be patched.
+pub(crate) type Fresh = HashMap<String, Box<Read>>;
+
+/// What plans are made from.
+struct Planner {
+    rules: NamespaceRules,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Planner {
+    fn plan(
+        &self,
+        workload: &Workload,
+        memory: Option<&RemediatedWorkload>,
+        target: &Target,
+    ) -> Planned {
+        let peaks = self.surroundings.peaks.as_ref();
+        plan(&PlanInput {
+            rules: &self.rules,
+            namespace: &self.surroundings.facts,
+            target,
+            peaks: peaks.and_then(|peaks| peaks.get(workload)),
+            memory,
+        })
+    }
+}
+
+/// Whether every other request would fail as well.
+fn blocks(error: &WriteError) -> Option<Withheld> {
+    match Failure::of(error) {
+        Failure::Forbidden => Some(Withheld::NotPermitted),
+        Failure::Unreachable => Some(Withheld::Unreachable),
+        _ => None,
+    }
+}
+
+impl Executor {
+    pub(crate) fn new(writer: Writer, budgets: Budgets) -> Self {
+        Self { writer, budgets, surroundings: SurroundingsCache::default() }
+    }
+
+    /// Reads and decides, takes back what did harm, and chooses what starts now. It is carried out
+    /// by [`Executor::start`] once the status has it.
+    pub(crate) async fn prepare(&self, scope: &Scope<'_>, record: &mut Record) -> Fresh {
+        let now = Instant::now();
+        record.sync(scope.judged, now);
+        let mut fresh = Fresh::new();
+        if self.budgets.config().enabled {
+            record.rules_are(scope.enforcing.clone(), now);
+            if !record.blocks_reads(now) {
+                self.observe(scope, record).await;
+                self.read_due(scope, record, &mut fresh).await;
+            }
+            check_injected(scope, record);
+        }
+        self.choose(scope, record, Instant::now());
+        fresh
+    }
+
+    /// When something is to be done next, if nothing changes.
+    pub(crate) fn next_due(&self, scope: &Scope<'_>, record: &Record) -> Option<Duration> {
+        let notices = record.notices.next_due().map(|second| second - scope.second());
+        let notices = notices.map(|seconds| u64::try_from(seconds).unwrap_or_default());
+        let notices = notices.map(Duration::from_secs);
+        if !self.budgets.config().enabled {
+            return notices;
+        }
+        let now = Instant::now();
+        let block = record.block.as_ref().map(|block| block.until.saturating_duration_since(now));
+        let reads = record.entries.values().map(|entry| entry.due).min();
+        let reads = reads.map(|due| due.saturating_duration_since(now));
+        let reads = reads.map(|reads| {
+            let blocked = block.filter(|_| record.blocks_reads(now));
+            blocked.map_or(reads, |blocked| reads.max(blocked))
+        });
+        let has_start = record.entries.values().any(|entry| entry.start.is_some());
+        let until = |second: i64| {
+            let seconds = u64::try_from(second.saturating_sub(scope.second())).unwrap_or_default();
+            Duration::from_secs(seconds.max(1))
+        };
+        let starts = has_start.then(|| match record.stopped {
+            Some(Withheld::NotPermitted | Withheld::Unreachable) => block.unwrap_or(BUDGET_POLL),
+            Some(Withheld::Reverts) => record.reverts.next_change().map_or(BUDGET_POLL, until),
+            Some(Withheld::Window) => {
+                let open = scope.rules.windows.next_open(scope.now);
+                open.map_or(BREAKER_POLL, |open| until(open.as_second() + 1))
+            }
+            Some(_) => BREAKER_POLL,
+            None => BUDGET_POLL,
+        });
+        reads.into_iter().chain(starts).chain(notices).min()
+    }
+
+    async fn planner(&self, scope: &Scope<'_>) -> Result<Planner, WriteError> {
+        let namespace = &scope.policy.namespace;
+        let surroundings = self.surroundings.get(&self.writer, namespace, scope.pods).await?;
+        let policies = scope.enforcing.iter().map(|(name, rules)| (&**name, rules));
+        Ok(Planner { rules: NamespaceRules::of(policies), surroundings })
+    }
+}

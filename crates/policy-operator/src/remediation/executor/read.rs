@@ -1,0 +1,197 @@
+//! Reads workloads and plans them.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
+use policy_core::api::RemediationState;
+use policy_core::remediation::{Fields, Reason, Target};
+use policy_core::workload::{ObjectKind, Workload};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::super::budget::Withheld;
+use super::super::counters;
+use super::super::decision::{Left, message, take_in};
+use super::super::notices::NoticeKind;
+use super::super::record::{self, Entry, Record, Start, shown};
+use super::{CONCURRENCY, Executor, Fresh, Planner, Read, Scope, TURN, blocks};
+use crate::write_error::WriteError;
+use crate::writer::workload_path;
+
+/// A workload whose pods exist and which does not is read again after that time.
+const GONE: Duration = Duration::from_secs(15);
+
+/// What is known of the workload of pods.
+pub(super) enum Found {
+    Workload(Box<Read>),
+    /// It belongs to a Deployment.
+    Deployment(Workload),
+    /// It is not changed, for this reason in one word and in a sentence.
+    Unpatchable(&'static str, String),
+    Gone,
+}
+
+fn unpatchable(kind: &str) -> Found {
+    let reason = Reason::UnpatchableKind(kind.to_owned());
+    Found::Unpatchable(reason.code(), reason.to_string())
+}
+
+impl Executor {
+    pub(super) async fn find(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+    ) -> Result<Found, WriteError> {
+        let Workload { group, kind, name } = workload;
+        let Some(known) = ObjectKind::in_group(group, kind) else {
+            return Ok(unpatchable(kind));
+        };
+        if known != ObjectKind::ReplicaSet && !known.is_patchable() {
+            return Ok(unpatchable(kind));
+        }
+        let path = workload_path(namespace, known, name);
+        let Some(object) = self.writer.read(&path).await? else { return Ok(Found::Gone) };
+        if known == ObjectKind::ReplicaSet {
+            return Ok(controller(&object));
+        }
+        Ok(match Target::read(&object) {
+            Ok(target) => Found::Workload(Box::new((target, object))),
+            Err(problem) => Found::Unpatchable("Unreadable", message(&problem)),
+        })
+    }
+
+    /// Reads and plans the workloads that are due.
+    pub(super) async fn read_due(&self, scope: &Scope<'_>, record: &mut Record, fresh: &mut Fresh) {
+        let start = Instant::now();
+        let is_due = |entry: &Entry| entry.due <= start && entry.guard.is_none();
+        let due = record.entries.iter().filter(|(_, entry)| is_due(entry));
+        let due: Vec<_> =
+            due.map(|(label, entry)| (label.clone(), entry.workload.clone())).collect();
+        if due.is_empty() {
+            return;
+        }
+        let planner = match self.planner(scope).await {
+            Ok(planner) => planner,
+            Err(error) => {
+                let why = blocks(&error).unwrap_or(Withheld::Unreachable);
+                record.block(why, false, start);
+                return;
+            }
+        };
+        record.lacks_webhook = !planner.surroundings.facts.has_mutating_webhook;
+        let namespace = &scope.policy.namespace;
+        let is_blocked = record.block.as_ref().is_some_and(|block| !block.is_write);
+        let most = if is_blocked { 1 } else { usize::MAX };
+        let reads = due.into_iter().take(most).take_while(|_| start.elapsed() < TURN);
+        let mut reads = stream::iter(reads)
+            .map(|(label, workload)| async move {
+                let found = self.find(namespace, &workload).await;
+                (label, found)
+            })
+            .buffer_unordered(CONCURRENCY);
+        while let Some((label, found)) = reads.next().await {
+            match found {
+                Ok(found) => {
+                    record.unblock(false);
+                    take_in_found(scope, &planner, record, &label, found, Some(fresh));
+                }
+                Err(error) => {
+                    if let Some(why) = blocks(&error) {
+                        record.block(why, false, Instant::now());
+                        return;
+                    }
+                    if let Some(entry) = record.entries.get_mut(&label) {
+                        entry.failed(Instant::now());
+                    }
+                }
+            }
+        }
+        drop(reads);
+        self.release_empty_keys(scope, record, fresh).await;
+    }
+}
+
+/// The Deployment of a `ReplicaSet`, or why there is none.
+fn controller(replica_set: &Value) -> Found {
+    let owners = replica_set["metadata"]["ownerReferences"].as_array();
+    let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
+    let Some(controller) = controller else { return unpatchable("ReplicaSet") };
+    let text = |field: &str| controller[field].as_str().unwrap_or_default();
+    if ObjectKind::of(text("apiVersion"), text("kind")) == Some(ObjectKind::Deployment) {
+        let (group, kind) = ("apps".into(), "Deployment".into());
+        return Found::Deployment(Workload { group, kind, name: text("name").into() });
+    }
+    let reason = Reason::ForeignOwner(format!("{} {}", text("kind"), text("name")));
+    Found::Unpatchable(reason.code(), reason.to_string())
+}
+
+/// Takes what was found of a workload into its entry.
+pub(super) fn take_in_found(
+    scope: &Scope<'_>,
+    planner: &Planner,
+    record: &mut Record,
+    label: &str,
+    found: Found,
+    fresh: Option<&mut Fresh>,
+) {
+    let now = Instant::now();
+    let Some(entry) = record.entries.get_mut(label) else { return };
+    entry.was_read(now);
+    let before = entry.shown.as_ref().map(|shown| (shown.state, shown.reason.clone()));
+    let is_left = match found {
+        Found::Workload(read) => {
+            let decided = planner.plan(&entry.workload, entry.shown.as_ref(), &read.0);
+            let of = (&read.0, &read.1);
+            match take_in(entry, label, decided, of, scope.policy, scope.now) {
+                Left::Nothing => {
+                    if let (Some(fresh), Some(Start::Patch(_))) = (fresh, &entry.start) {
+                        fresh.insert(label.to_owned(), read);
+                    }
+                    true
+                }
+                Left::Entry => false,
+                Left::EmptyKeys => {
+                    if let Some(fresh) = fresh {
+                        fresh.insert(label.to_owned(), read);
+                    }
+                    false
+                }
+            }
+        }
+        Found::Deployment(deployment) => {
+            let name = record::label(&deployment);
+            record.entries.entry(name).or_insert_with(|| Entry::new(deployment, now));
+            false
+        }
+        Found::Unpatchable(code, sentence) => {
+            entry.start = None;
+            let state = RemediationState::NotPatchable;
+            let mut next = shown(label, state, &Fields::default(), scope.now);
+            code.clone_into(&mut next.reason);
+            next.message = sentence;
+            entry.show(next);
+            true
+        }
+        Found::Gone => {
+            entry.due = now + GONE;
+            false
+        }
+    };
+    let Some(entry) = record.entries.get_mut(label) else { return };
+    if !is_left {
+        entry.start = None;
+        entry.shown = None;
+        if !entry.has_findings() {
+            record.entries.remove(label);
+        }
+        return;
+    }
+    let after = entry.shown.as_ref().map(|shown| (shown.state, shown.reason.clone()));
+    if let Some((RemediationState::Proposed, reason)) = &after
+        && before != after
+    {
+        counters::proposed(reason);
+        let sentence = entry.shown.as_ref().map(|shown| format!("{label}: {}", shown.message));
+        record.notices.add(NoticeKind::Proposed, sentence.unwrap_or_default());
+    }
+}

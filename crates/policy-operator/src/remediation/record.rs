@@ -1,0 +1,347 @@
+//! What enforce mode knows of the workloads of one policy. The leader keeps it; a new leader starts
+//! from the status.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use policy_core::Timestamp;
+use policy_core::api::{DevOpsPolicyStatus, MAX_WORKLOADS, RemediatedWorkload, RemediationState};
+use policy_core::remediation::{Fields, RemediationRules};
+use policy_core::verdict::JudgedWorkload;
+use policy_core::workload::{ObjectKind, Workload};
+use policy_runtime::backoff::{Backoff, jittered};
+use tokio::time::Instant;
+
+use super::budget::{Permit, Reverts, Withheld};
+use super::guard::{Cause, Guard};
+use super::notices::{NoticeKind, Notices};
+use crate::status::whole_seconds;
+
+/// A workload is read again after that time, since nothing tells of its changes.
+const RECHECK: Duration = Duration::from_secs(600);
+/// It is not read more often than that because its pods change.
+const LEAST_RECHECK: Duration = Duration::from_secs(10);
+/// The delays between attempts, of one workload and of a policy.
+const FIRST_DELAY: Duration = Duration::from_secs(2);
+const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// The most lines of fields of a workload in a status.
+const MAX_LINES: usize = 200;
+
+/// Everything about the workloads of one policy.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    is_loaded: bool,
+    /// By label.
+    pub(crate) entries: BTreeMap<String, Entry>,
+    /// How many workloads are beyond the most that a status lists.
+    pub(crate) omitted: usize,
+    pub(crate) applied: i64,
+    pub(crate) failed: i64,
+    pub(crate) reverts: Reverts,
+    /// The rules by which a workload was patched and did well.
+    pub(crate) proven: Option<RemediationRules>,
+    /// The enforce policies of the namespace when plans were last made.
+    rules: Vec<(Arc<str>, RemediationRules)>,
+    pub(crate) block: Option<Block>,
+    /// What keeps every workload of the policy from being changed.
+    pub(crate) stopped: Option<Withheld>,
+    pub(crate) lacks_webhook: bool,
+    pub(crate) notices: Notices,
+}
+
+/// A time in which nothing is attempted for a policy, because an attempt for any of its workloads
+/// would fail as the last one did.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) why: Withheld,
+    /// Whether it was a write that failed.
+    pub(crate) is_write: bool,
+    pub(crate) until: Instant,
+    backoff: Backoff,
+}
+
+/// A workload.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) workload: Workload,
+    /// As the status has it; `None` where there is nothing to say.
+    pub(crate) shown: Option<RemediatedWorkload>,
+    /// The patchable findings in its pods.
+    findings: Option<u64>,
+    pub(crate) read: Option<Instant>,
+    /// When it is read next.
+    pub(crate) due: Instant,
+    /// What is done as soon as it may be.
+    pub(crate) start: Option<Start>,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) permit: Option<Permit>,
+    /// Why it is being taken back. Set until that has succeeded.
+    pub(crate) reverting: Option<Cause>,
+    backoff: Option<Backoff>,
+    /// Before that time it is not attempted again.
+    pub(crate) not_before: Option<Instant>,
+}
+
+/// What is to be done with a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Patch(Fields),
+    Inject(Fields),
+}
+
+/// The name of a workload in a status. The group tells apart kinds that other projects also have.
+pub(crate) fn label(workload: &Workload) -> String {
+    let Workload { group, kind, name } = workload;
+    if ObjectKind::in_group(group, kind).is_some() || group.is_empty() {
+        format!("{kind}/{name}")
+    } else {
+        format!("{kind}.{group}/{name}")
+    }
+}
+
+fn workload_of(label: &str) -> Workload {
+    let (kind, name) = label.split_once('/').unwrap_or((label, ""));
+    let (kind, group) = kind.split_once('.').unwrap_or_else(|| {
+        let group = match kind {
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
+            "Job" | "CronJob" => "batch",
+            _ => "",
+        };
+        (kind, group)
+    });
+    Workload { group: group.into(), kind: kind.into(), name: name.into() }
+}
+
+impl Entry {
+    pub(crate) fn new(workload: Workload, due: Instant) -> Self {
+        Self {
+            workload,
+            shown: None,
+            findings: None,
+            read: None,
+            due,
+            start: None,
+            guard: None,
+            permit: None,
+            reverting: None,
+            backoff: None,
+            not_before: None,
+        }
+    }
+
+    /// The kind, where it is one of those that can be patched.
+    pub(crate) fn kind(&self) -> Option<ObjectKind> {
+        let Workload { group, kind, .. } = &self.workload;
+        ObjectKind::in_group(group, kind).filter(|kind| kind.is_patchable())
+    }
+
+    pub(crate) fn state(&self) -> Option<RemediationState> {
+        self.shown.as_ref().map(|shown| shown.state)
+    }
+
+    pub(crate) fn has_findings(&self) -> bool {
+        self.findings.is_some()
+    }
+
+    /// What was filled in.
+    pub(crate) fn fields(&self) -> Fields {
+        let lines = self.shown.iter().flat_map(|shown| &shown.fields);
+        Fields::parse(lines.map(String::as_str))
+    }
+
+    /// Whether its state outlives the findings in its pods.
+    fn is_remembered(&self) -> bool {
+        use RemediationState::{Injecting, Observing, Patched, Reverted, Withdrawn};
+        matches!(self.state(), Some(Observing | Reverted | Withdrawn | Injecting | Patched))
+    }
+
+    /// Whether its pods carry a remediation.
+    pub(crate) fn is_repaired(&self) -> bool {
+        use RemediationState::{Injecting, Observing, Patched};
+        matches!(self.state(), Some(Observing | Injecting | Patched))
+    }
+
+    /// Shows a state. The time of one that does not change stays.
+    pub(crate) fn show(&mut self, mut shown: RemediatedWorkload) {
+        shown.fields.truncate(MAX_LINES);
+        if let Some(before) = &self.shown
+            && before.state == shown.state
+            && before.uid == shown.uid
+            && before.template == shown.template
+        {
+            shown.since = before.since.clone();
+        }
+        self.shown = Some(shown);
+    }
+
+    /// Ends the observation.
+    pub(crate) fn unguard(&mut self) {
+        self.guard = None;
+        self.permit = None;
+        self.reverting = None;
+    }
+
+    /// The attempt succeeded.
+    pub(crate) fn succeeded(&mut self) {
+        self.backoff = None;
+        self.not_before = None;
+    }
+
+    /// The attempt failed: it is repeated later, and later each time.
+    pub(crate) fn failed(&mut self, now: Instant) {
+        let backoff = self.backoff.get_or_insert_with(|| Backoff::new(FIRST_DELAY, LONGEST_DELAY));
+        let next = now + backoff.delay();
+        self.not_before = Some(next);
+        self.due = next;
+    }
+
+    /// It was read now, and is read again when its pods change, or after a while.
+    pub(crate) fn was_read(&mut self, now: Instant) {
+        self.read = Some(now);
+        self.due = now + jittered(RECHECK);
+    }
+
+    fn pods_changed(&mut self, now: Instant) {
+        let next = self.read.map_or(now, |read| now.max(read + LEAST_RECHECK));
+        self.due = self.due.min(next);
+    }
+
+    /// The rank of those that are listed where not all are.
+    fn rank(&self) -> (RemediationState, bool) {
+        let is_patchable = self.kind().is_some();
+        match self.state() {
+            Some(state) => (state, false),
+            None if is_patchable => (RemediationState::Proposed, true),
+            None => (RemediationState::NotPatchable, true),
+        }
+    }
+}
+
+impl Record {
+    /// Starts from the status, where that was not done.
+    pub(crate) fn load(&mut self, status: Option<&DevOpsPolicyStatus>, now: Timestamp) {
+        if std::mem::replace(&mut self.is_loaded, true) {
+            return;
+        }
+        let Some(status) = status else { return };
+        self.applied = status.remediations_applied.unwrap_or_default();
+        self.failed = status.remediations_failed.unwrap_or_default();
+        let Some(remediation) = &status.remediation else { return };
+        self.reverts = Reverts::of(&remediation.reverts, now.as_second());
+        let start = Instant::now();
+        for shown in &remediation.workloads {
+            let mut entry = Entry::new(workload_of(&shown.workload), start);
+            entry.shown = Some(shown.clone());
+            self.entries.insert(shown.workload.clone(), entry);
+        }
+    }
+
+    /// Whether a workload did well under these rules; after a start, whether any did.
+    pub(crate) fn has_proof(&self, rules: &RemediationRules) -> bool {
+        match &self.proven {
+            Some(proven) => proven == rules,
+            None => self.entries.values().any(|entry| {
+                entry.state() == Some(RemediationState::Patched)
+                    || entry.guard.as_ref().is_some_and(Guard::is_proven)
+            }),
+        }
+    }
+
+    /// Takes in what the verdict says of workloads.
+    pub(crate) fn sync(&mut self, judged: &[JudgedWorkload], now: Instant) {
+        let mut with_pods = HashMap::with_capacity(judged.len());
+        for JudgedWorkload { workload, findings } in judged {
+            let label = label(workload);
+            if findings.is_some() {
+                let entry = self.entries.entry(label.clone());
+                let entry = entry.or_insert_with(|| Entry::new(workload.clone(), now));
+                entry.workload.clone_from(workload);
+                if entry.findings != *findings {
+                    entry.findings = *findings;
+                    entry.pods_changed(now);
+                }
+            }
+            with_pods.insert(label, *findings);
+        }
+        self.entries.retain(|label, entry| {
+            let found = with_pods.get(label).copied();
+            if found.flatten().is_none() {
+                entry.findings = None;
+            }
+            if found.is_none() {
+                entry.pods_changed(now);
+            }
+            entry.has_findings() || entry.is_remembered()
+        });
+        self.omitted = self.entries.len().saturating_sub(MAX_WORKLOADS);
+        if self.omitted > 0 {
+            let mut ranked: Vec<_> =
+                self.entries.iter().map(|(label, entry)| (entry.rank(), label.clone())).collect();
+            ranked.sort();
+            for (_, label) in ranked.drain(MAX_WORKLOADS..) {
+                self.entries.remove(&label);
+            }
+        }
+    }
+
+    /// Plans everything anew where the policies of the namespace changed.
+    pub(crate) fn rules_are(&mut self, rules: Vec<(Arc<str>, RemediationRules)>, now: Instant) {
+        if self.rules != rules {
+            self.rules = rules;
+            for entry in self.entries.values_mut().filter(|entry| entry.guard.is_none()) {
+                entry.due = now;
+            }
+        }
+    }
+
+    /// Whether something keeps every workload from being changed. It is published where it changes.
+    pub(crate) fn stop(&mut self, stopped: Option<Withheld>) {
+        if let Some(why) = stopped.filter(|_| self.stopped != stopped) {
+            self.notices.add(NoticeKind::Stopped, why.to_string());
+        }
+        self.stopped = stopped;
+    }
+
+    /// Any further attempt would fail as this one did.
+    pub(crate) fn block(&mut self, why: Withheld, is_write: bool, now: Instant) {
+        let known = self.block.take().filter(|block| block.why == why);
+        let backoff = known.map(|block| block.backoff);
+        let mut backoff = backoff.unwrap_or_else(|| Backoff::new(FIRST_DELAY, LONGEST_DELAY));
+        let until = now + backoff.delay();
+        self.block = Some(Block { why, is_write, until, backoff });
+    }
+
+    /// Whether reads are blocked now.
+    pub(crate) fn blocks_reads(&self, now: Instant) -> bool {
+        self.block.as_ref().is_some_and(|block| !block.is_write && now < block.until)
+    }
+
+    /// An attempt of that sort succeeded.
+    pub(crate) fn unblock(&mut self, is_write: bool) {
+        if self.block.as_ref().is_some_and(|block| block.is_write == is_write) {
+            self.block = None;
+        }
+    }
+}
+
+/// A workload as a status has it.
+pub(crate) fn shown(
+    label: &str,
+    state: RemediationState,
+    fields: &Fields,
+    now: Timestamp,
+) -> RemediatedWorkload {
+    RemediatedWorkload {
+        workload: label.to_owned(),
+        uid: String::new(),
+        state,
+        template: String::new(),
+        since: Time(whole_seconds(now).0),
+        fields: fields.lines(),
+        reason: String::new(),
+        message: String::new(),
+        memory_limits: BTreeMap::new(),
+    }
+}
