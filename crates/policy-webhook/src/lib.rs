@@ -1,8 +1,9 @@
 //! The admission webhook: judges pods and workloads before the API server stores them.
 //!
 //! ```text
-//! watch of policies ─ PolicyView ─ PolicySet, swapped atomically ─┐ loaded once per request
-//! POST /validate ─ Review ─ Request ──────────────────────────────┴─ admit ─ verdict ─ answer
+//! watch of policies ─ PolicyView ─ PolicySet, swapped atomically ─┬─ loaded once per request
+//! POST /validate ─ Review ─ Request ──────────────────────────────┤─ admit ─ verdict ─ answer
+//! POST /mutate ─ MutationReview ─ MutationRequest ────────────────┴─ patch ─ answer
 //! ```
 //!
 //! It also issues its own certificate, unless one is configured, and publishes its CA in the webhook
@@ -16,6 +17,7 @@ mod config;
 mod debug;
 mod lane;
 mod metrics;
+mod mutate;
 mod policies;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -84,6 +86,7 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
     }));
     let refused = move |refusal| counters.fail_open(metrics::fail_open_reason(refusal));
     let limits = config.admission.limits();
-    service.endpoints.post("/validate", limits, refused, |posted| validator.answer(posted));
+    service.endpoints.post("/validate", limits, refused.clone(), |posted| validator.answer(posted));
+    service.endpoints.post("/mutate", limits, refused, |posted| validator.mutate(posted));
     Ok(())
 }

@@ -22,6 +22,8 @@ const UNKNOWN: &str = "unknown";
 pub(crate) struct Counters {
     /// By operation, with an unknown one last: allowed and denied.
     requests: Vec<[Counter; 2]>,
+    /// The same for those that may be changed: mutated and unchanged.
+    mutations: Vec<[Counter; 2]>,
     denials: Counter,
     duration: Histogram,
     /// In the order of [`FailOpenReason::ALL`].
@@ -49,13 +51,16 @@ impl Counters {
             "webhook_request_duration_seconds",
             "Time from the head of an admission request to its answer."
         );
-        let operations = Operation::ALL.iter().map(|operation| operation.as_str());
-        let requests = operations.chain([UNKNOWN]).map(|operation| {
-            ["allowed", "denied"].map(|decision| {
-                let labels = [("operation", operation), ("decision", decision)];
-                registered("webhook_requests_total", &labels)
-            })
-        });
+        let requests = |decisions: [&'static str; 2]| {
+            let operations = Operation::ALL.iter().map(|operation| operation.as_str());
+            let by_decision = operations.chain([UNKNOWN]).map(|operation| {
+                decisions.map(|decision| {
+                    let labels = [("operation", operation), ("decision", decision)];
+                    registered("webhook_requests_total", &labels)
+                })
+            });
+            by_decision.collect()
+        };
         let findings = CheckId::all().map(|check| {
             check.meta().at_admission.then(|| {
                 [Decision::Denied, Decision::Warned].map(|decision| {
@@ -68,7 +73,8 @@ impl Counters {
             .iter()
             .map(|reason| registered("webhook_failopen_total", &[("reason", reason.as_str())]));
         Self {
-            requests: requests.collect(),
+            requests: requests(["allowed", "denied"]),
+            mutations: requests(["mutated", "unchanged"]),
             denials: registered("webhook_denials_total", &[]),
             duration: histogram!("webhook_request_duration_seconds"),
             fail_open: fail_open.collect(),
@@ -118,9 +124,23 @@ impl Counters {
         self.count(Some(operation), false, duration);
     }
 
+    /// Counts an answer to a request that may be changed, by whether it was.
+    pub(crate) fn mutated(
+        &self,
+        operation: Option<Operation>,
+        is_changed: Result<bool, FailOpenReason>,
+        duration: Duration,
+    ) {
+        if let Err(reason) = is_changed {
+            self.fail_open(reason);
+        }
+        let [mutated, unchanged] = &self.mutations[index(operation)];
+        if is_changed == Ok(true) { mutated } else { unchanged }.increment(1);
+        self.duration.record(duration.as_secs_f64());
+    }
+
     fn count(&self, operation: Option<Operation>, is_allowed: bool, duration: Duration) {
-        let [allowed, denied] =
-            &self.requests[operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
+        let [allowed, denied] = &self.requests[index(operation)];
         if is_allowed {
             allowed.increment(1);
         } else {
@@ -129,6 +149,11 @@ impl Counters {
         }
         self.duration.record(duration.as_secs_f64());
     }
+}
+
+/// The index of the counters of an operation.
+fn index(operation: Option<Operation>) -> usize {
+    operation.map_or(Operation::ALL.len(), |operation| operation as usize)
 }
 
 fn registered(name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
-use policy_core::admission::{NamedPolicy, NamespacePolicies};
+use policy_core::admission::{Injection, NamedPolicy, NamespacePolicies};
+use policy_core::api::{DevOpsPolicyStatus, MAX_WORKLOADS, RemediatedWorkload, RemediationState};
 use policy_core::policy::{CompiledPolicy, PoliciesByAge, PolicyAge};
+use policy_core::remediation::Fields;
 use policy_core::text::truncated;
 use policy_core::view::PolicyView;
 use policy_runtime::watch::Sink;
@@ -21,7 +23,14 @@ pub(crate) struct Policies(Arc<ArcSwapOption<PolicySet>>);
 
 /// The policies by namespace.
 #[derive(Clone, Default)]
-pub(crate) struct PolicySet(HashMap<Arc<str>, Arc<NamespacePolicies>>);
+pub(crate) struct PolicySet(HashMap<Arc<str>, Arc<NamespaceSet>>);
+
+/// What requests of a namespace need.
+struct NamespaceSet {
+    policies: NamespacePolicies,
+    /// What is filled in for the new pods of workloads.
+    injections: HashMap<Arc<str>, Injection>,
+}
 
 /// A namespace without policies.
 static NONE: NamespacePolicies = NamespacePolicies { judged: Vec::new(), excess: 0 };
@@ -51,20 +60,27 @@ impl PolicySet {
     /// The policies of a namespace.
     #[must_use]
     pub(crate) fn of(&self, namespace: &str) -> &NamespacePolicies {
-        self.0.get(namespace).map_or(&NONE, |policies| policies)
+        self.0.get(namespace).map_or(&NONE, |set| &set.policies)
+    }
+
+    /// What is filled in for the new pods of a workload, by its kind and name, such as
+    /// `Deployment/web`.
+    #[must_use]
+    pub(crate) fn injection(&self, namespace: &str, workload: &str) -> Option<&Injection> {
+        self.0.get(namespace)?.injections.get(workload)
     }
 
     /// The number of policies, and of their namespaces.
     #[must_use]
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let policies = self.0.values().map(|policies| policies.judged.len() + policies.excess);
+        let policies = self.0.values().map(|set| set.policies.judged.len() + set.policies.excess);
         (policies.sum(), self.0.len())
     }
 
     /// Invalid policies, as `namespace/name: reason`.
     pub(crate) fn invalid(&self) -> impl Iterator<Item = String> {
-        self.0.iter().flat_map(|(namespace, policies)| {
-            policies.judged.iter().filter_map(move |policy| {
+        self.0.iter().flat_map(|(namespace, set)| {
+            set.policies.judged.iter().filter_map(move |policy| {
                 let reason = policy.rules.as_ref().err()?;
                 Some(format!("{namespace}/{}: {reason}", policy.name))
             })
@@ -73,7 +89,7 @@ impl PolicySet {
 
     /// The namespaces with more policies than are judged, and by how many.
     pub(crate) fn over_limit(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
-        let all = self.0.iter().map(|(namespace, policies)| (namespace, policies.excess));
+        let all = self.0.iter().map(|(namespace, set)| (namespace, set.policies.excess));
         all.filter(|(_, excess)| *excess > 0)
     }
 }
@@ -98,8 +114,30 @@ struct KnownPolicies {
 
 struct KnownPolicy {
     rules: Result<Arc<CompiledPolicy>, String>,
+    /// What its status says is filled in for the new pods of workloads.
+    injected: Injected,
     /// The number of the last list that has it.
     list: u64,
+}
+
+/// The fields that are filled in for the new pods of workloads, sorted by kind and name.
+type Injected = Vec<(Arc<str>, Fields)>;
+
+/// What the status of an enforce policy says is filled in for new pods. Most policies have none.
+fn injected(rules: &CompiledPolicy, status: Option<&DevOpsPolicyStatus>) -> Injected {
+    if rules.remediation().is_none() {
+        return Injected::new();
+    }
+    let status = status.and_then(|status| status.remediation.as_ref());
+    let workloads = status.into_iter().flat_map(|status| &status.workloads);
+    let injected = workloads.filter(|workload| workload.state == RemediationState::Injecting);
+    let injected =
+        injected.take(MAX_WORKLOADS).map(|RemediatedWorkload { workload, fields, .. }| {
+            (Arc::from(workload.as_str()), Fields::parse(fields.iter().map(String::as_str)))
+        });
+    let mut injected: Injected = injected.collect();
+    injected.sort_by(|(one, _), (other, _)| one.cmp(other));
+    injected
 }
 
 impl KnownPolicies {
@@ -127,13 +165,27 @@ impl KnownPolicies {
         self.by_name.retain(|_, age| self.by_age.contains(age));
     }
 
-    /// The oldest, which are judged, and the number of the others.
-    fn for_requests(&self) -> NamespacePolicies {
+    /// The oldest, which are judged, and the number of the others. Where two have a workload, the
+    /// older one fills it in.
+    fn for_requests(&self, namespace: &str) -> NamespaceSet {
+        let mut injections = HashMap::new();
+        for (age, policy) in self.by_age.judged() {
+            for (workload, fields) in &policy.injected {
+                injections.entry(Arc::clone(workload)).or_insert_with(|| Injection {
+                    policy: format!("{namespace}/{}", age.name()),
+                    fields: fields.clone(),
+                });
+            }
+        }
         let judged = self.by_age.judged().map(|(age, policy)| NamedPolicy {
             name: Arc::clone(age.name()),
             rules: policy.rules.clone(),
         });
-        NamespacePolicies { judged: judged.collect(), excess: self.by_age.excess().len() }
+        let excess = self.by_age.excess().len();
+        NamespaceSet {
+            policies: NamespacePolicies { judged: judged.collect(), excess },
+            injections,
+        }
     }
 }
 
@@ -146,7 +198,8 @@ impl PolicySink {
         }
         match self.known.get_key_value(namespace) {
             Some((namespace, known)) if !known.by_age.is_empty() => {
-                self.set.0.insert(Arc::clone(namespace), Arc::new(known.for_requests()));
+                let set = Arc::new(known.for_requests(namespace));
+                self.set.0.insert(Arc::clone(namespace), set);
             }
             _ => {
                 self.known.remove(namespace);
@@ -171,16 +224,15 @@ impl Sink<PolicyView> for PolicySink {
             known.keep_listed(self.list);
             !known.by_age.is_empty()
         });
-        let sets = self
-            .known
-            .iter()
-            .map(|(namespace, known)| (Arc::clone(namespace), Arc::new(known.for_requests())));
+        let sets = self.known.iter().map(|(namespace, known)| {
+            (Arc::clone(namespace), Arc::new(known.for_requests(namespace)))
+        });
         self.set = PolicySet(sets.collect());
         self.policies.0.store(Some(Arc::new(self.set.clone())));
     }
 
     fn applied(&mut self, policy: PolicyView) {
-        let PolicyView { metadata, rules, .. } = policy;
+        let PolicyView { metadata, rules, status, .. } = policy;
         let age = PolicyAge::of(&metadata);
         let namespace = metadata.namespace.unwrap_or_default();
         // A deleted policy no longer applies, also while a finalizer delays its removal.
@@ -190,21 +242,23 @@ impl Sink<PolicyView> for PolicySink {
         let rules = rules.map_err(|invalid| {
             truncated(invalid.to_string().into(), MAX_REASON, MAX_REASON).into_owned()
         });
+        let injected =
+            rules.as_ref().map(|rules| injected(rules, status.as_deref())).unwrap_or_default();
         let list = self.list;
         let known = self.known.entry(namespace.as_str().into()).or_default();
         if known.by_name.get(age.name()) == Some(&age)
             && let Some(known) = known.get_mut(age.name())
         {
             known.list = list;
-            if known.rules == rules {
-                // Most updates only change the status.
+            if known.rules == rules && known.injected == injected {
+                // Most updates only change the rest of the status.
                 return;
             }
         }
         if let Err(reason) = &rules {
             warn!("policy {namespace}/{} is invalid and does not apply: {reason}", age.name());
         }
-        known.insert(age, KnownPolicy { rules, list });
+        known.insert(age, KnownPolicy { rules, injected, list });
         self.publish(&namespace);
     }
 
@@ -285,6 +339,58 @@ mod tests {
         sink.applied(policy("a", &json!({ "maxRestartCount": -1 })));
         let invalid: Vec<_> = now(&policies).invalid().collect();
         assert_eq!(invalid, ["shop/a: spec.maxRestartCount: must be 0 or more, not -1"]);
+    }
+
+    /// An enforce policy with these workloads in its status, each with its state.
+    fn enforcing(name: &str, workloads: &[(&str, &str)], message: &str) -> PolicyView {
+        let workload = |(workload, state): &(&str, &str)| {
+            json!({ "workload": workload, "state": state, "since": "2026-01-01T00:00:00Z",
+                "fields": [format!("web: requests.cpu={}m", name.len())] })
+        };
+        let workloads: Vec<_> = workloads.iter().map(workload).collect();
+        let spec = json!({ "enforcementMode": "enforce" });
+        let status = json!({ "message": message, "remediation": { "workloads": workloads } });
+        let policy = json!({ "metadata": { "namespace": "shop", "name": name },
+            "spec": spec, "status": status });
+        serde_json::from_value(policy).unwrap()
+    }
+
+    fn injection(policies: &Policies, workload: &str) -> Option<String> {
+        let set = now(policies);
+        let found = set.injection("shop", workload)?;
+        Some(format!("{} {}", found.policy, found.fields.lines().join(" ")))
+    }
+
+    #[test]
+    fn injections_follow_the_status_and_the_older_policy_wins() {
+        let (policies, mut sink) = Policies::new();
+        sink.list_begins();
+        let both = [("Deployment/web", "Injecting"), ("StatefulSet/db", "Patched")];
+        sink.applied(enforcing("young", &both, ""));
+        sink.list_completes();
+        assert_eq!(
+            injection(&policies, "Deployment/web").unwrap(),
+            "shop/young web: requests.cpu=5m"
+        );
+        assert_eq!(injection(&policies, "StatefulSet/db"), None);
+        let before = now(&policies);
+        sink.applied(enforcing("young", &both, "something else"));
+        assert!(Arc::ptr_eq(&before, &now(&policies)), "the rest of the status does not count");
+        sink.applied(enforcing("old", &both[..1], ""));
+        assert_eq!(
+            injection(&policies, "Deployment/web").unwrap(),
+            "shop/old web: requests.cpu=3m"
+        );
+        sink.applied(enforcing("old", &[("Deployment/web", "Reverted")], ""));
+        assert!(injection(&policies, "Deployment/web").unwrap().starts_with("shop/young"));
+        sink.applied(enforcing("young", &[], ""));
+        assert_eq!(injection(&policies, "Deployment/web"), None);
+        // In audit mode nothing is filled in, whatever is left in the status.
+        sink.applied(enforcing("young", &both, ""));
+        let mut audit = enforcing("young", &both, "");
+        audit.rules = policy("young", &json!({})).rules;
+        sink.applied(audit);
+        assert_eq!(injection(&policies, "Deployment/web"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::policies::Policies;
 
 /// The largest body that is decoded and judged on the threads of the server. It takes them less than
 /// a millisecond, and nearly all bodies are smaller.
-const SMALL: usize = 64 << 10;
+pub(crate) const SMALL: usize = 64 << 10;
 
 /// Decides on requests; tests replace it to cause faults.
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests have others"))]
@@ -70,9 +70,9 @@ pub(crate) struct Validator<J> {
 
 /// The times of a request.
 #[derive(Clone, Copy)]
-struct Times {
-    arrived: Instant,
-    deadline: Instant,
+pub(crate) struct Times {
+    pub(crate) arrived: Instant,
+    pub(crate) deadline: Instant,
 }
 
 /// What is decided on a request.
@@ -86,6 +86,10 @@ struct Decided<'a> {
 }
 
 impl Times {
+    pub(crate) fn of(posted: &Posted) -> Self {
+        Self { arrived: posted.arrived, deadline: posted.deadline }
+    }
+
     /// When judging has to end: the last tenth is for the answer.
     fn until(self) -> Instant {
         self.deadline - (self.deadline - self.arrived) / 10
@@ -95,20 +99,10 @@ impl Times {
 impl<J: Judge> Validator<J> {
     /// Answers a request, whatever its body is.
     pub(crate) async fn answer(&'static self, posted: Posted) -> Answer {
-        if self.needs_certificate && !posted.peer.is_verified {
-            // An unverified client must not learn anything about policies.
-            let line = match &posted.peer.name {
-                Some(name) => format!("the client certificate of `{name}` is not allowed here"),
-                None => "a client certificate is required here".to_owned(),
-            };
-            return self.refuse(FailOpenReason::Unauthenticated, StatusCode::FORBIDDEN, &line);
+        if let Some(refusal) = self.refusal(&posted) {
+            return refusal;
         }
-        if !is_json(posted.content_type.as_ref()) {
-            let line = "an AdmissionReview needs Content-Type: application/json";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return self.refuse(FailOpenReason::Unreadable, status, line);
-        }
-        let times = Times { arrived: posted.arrived, deadline: posted.deadline };
+        let times = Times::of(&posted);
         match posted.body {
             PostedBody::Whole(body) if body.len() <= SMALL => {
                 match self.judge(&body, times).await {
@@ -121,6 +115,25 @@ impl<J: Judge> Validator<J> {
                 self.answer_by_head(&beginning, size, times)
             }
         }
+    }
+
+    /// The answer to a request whose body is not to be read.
+    pub(crate) fn refusal(&self, posted: &Posted) -> Option<Answer> {
+        if self.needs_certificate && !posted.peer.is_verified {
+            // An unverified client must not learn anything about policies.
+            let line = match &posted.peer.name {
+                Some(name) => format!("the client certificate of `{name}` is not allowed here"),
+                None => "a client certificate is required here".to_owned(),
+            };
+            let status = StatusCode::FORBIDDEN;
+            return Some(self.refuse(FailOpenReason::Unauthenticated, status, &line));
+        }
+        if !is_json(posted.content_type.as_ref()) {
+            let line = "an AdmissionReview needs Content-Type: application/json";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Some(self.refuse(FailOpenReason::Unreadable, status, line));
+        }
+        None
     }
 
     /// Decodes and judges.
@@ -257,13 +270,13 @@ impl<J: Judge> Validator<J> {
         respond(StatusCode::OK, JSON, body)
     }
 
-    fn unreadable(&self, undecodable: &Undecodable) -> Answer {
+    pub(crate) fn unreadable(&self, undecodable: &Undecodable) -> Answer {
         let status = StatusCode::BAD_REQUEST;
         self.refuse(FailOpenReason::Unreadable, status, &undecodable.to_string())
     }
 
     /// An answer by which the API server regards the webhook as failed, and allows the request.
-    fn refuse(&self, reason: FailOpenReason, status: StatusCode, line: &str) -> Answer {
+    pub(crate) fn refuse(&self, reason: FailOpenReason, status: StatusCode, line: &str) -> Answer {
         self.counters.fail_open(reason);
         text(status, line)
     }

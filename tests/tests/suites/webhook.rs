@@ -7,6 +7,7 @@ mod failopen;
 mod hostile;
 mod mass;
 mod mtls;
+mod mutate;
 mod rights;
 mod self_managed;
 mod tenant;

@@ -16,6 +16,7 @@ mod fail_open;
 mod fuzz;
 mod head;
 mod line;
+mod mutation;
 mod own_fields;
 mod raw;
 mod request;
@@ -32,9 +33,12 @@ pub use fail_open::FailOpenReason;
 #[cfg(any(test, feature = "testing"))]
 pub use fuzz::fuzz;
 pub use head::ReviewHead;
+pub use mutation::{Injection, MutationRequest, MutationReview};
 pub use request::{Operation, Request};
 pub use requester::CONTROLLER_MANAGER;
-pub use response::{SelfCaused, answer, answer_fail_open, answer_self_caused};
+pub use response::{
+    SelfCaused, answer, answer_fail_open, answer_mutation, answer_self_caused, answer_unchanged,
+};
 pub use review::{Review, Undecodable};
 pub use verdict::{AdmissionVerdict, Decision};
 

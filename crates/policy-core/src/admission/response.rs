@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::FAIL_OPEN;
 use super::fail_open::FailOpenReason;
@@ -31,6 +33,11 @@ struct Response<'a> {
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    /// The operations as JSON, in Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<ByteString>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +51,20 @@ fn forbidden(message: String) -> Status {
     Status { code: 403, reason: "Forbidden", message }
 }
 
-impl Response<'_> {
+impl<'a> Response<'a> {
+    /// That the request is allowed, and nothing else.
+    fn allowed(uid: &'a str) -> Self {
+        Self {
+            uid,
+            allowed: true,
+            status: None,
+            warnings: Vec::new(),
+            audit_annotations: BTreeMap::new(),
+            patch_type: None,
+            patch: None,
+        }
+    }
+
     fn into_json(self) -> Vec<u8> {
         let review =
             AdmissionReview { api_version: super::API_VERSION, kind: super::KIND, response: self };
@@ -63,7 +83,7 @@ pub fn answer(uid: &str, verdict: &AdmissionVerdict) -> Vec<u8> {
     let status = verdict.message().map(forbidden);
     let (warnings, audit_annotations) = (verdict.warnings(), verdict.annotations());
     let allowed = verdict.is_allowed();
-    Response { uid, allowed, status, warnings, audit_annotations }.into_json()
+    Response { allowed, status, warnings, audit_annotations, ..Response::allowed(uid) }.into_json()
 }
 
 /// Why the object of a request was not judged, where whoever makes requests of the namespace has
@@ -107,8 +127,7 @@ pub fn answer_self_caused(uid: &str, denied_by: (&str, &str), why: SelfCaused) -
             ),
         },
     };
-    let (status, warnings, audit_annotations) = (Some(status), Vec::new(), BTreeMap::new());
-    Response { uid, allowed: false, status, warnings, audit_annotations }.into_json()
+    Response { allowed: false, status: Some(status), ..Response::allowed(uid) }.into_json()
 }
 
 /// The answer to a request that could not be judged: allowed, with a warning for the user, and an
@@ -119,11 +138,28 @@ pub fn answer_fail_open(uid: &str, reason: FailOpenReason, detail: &str) -> Vec<
     let separator = if detail.is_empty() { "" } else { ": " };
     let annotation = reason.annotation(&format!("{reason}{separator}{}", excerpt(detail)));
     Response {
-        uid,
-        allowed: true,
-        status: None,
         warnings: vec![WARNING.cut(warning)],
         audit_annotations: BTreeMap::from([(FAIL_OPEN, annotation)]),
+        ..Response::allowed(uid)
     }
     .into_json()
+}
+
+/// The answer to a request whose object is changed by these operations of a JSON patch.
+#[must_use]
+pub fn answer_mutation(uid: &str, operations: &[Value]) -> Vec<u8> {
+    // Values always serialize. Without operations the object stays as it is.
+    let patch = serde_json::to_vec(operations).ok().filter(|_| !operations.is_empty());
+    let patch_type = patch.as_ref().map(|_| "JSONPatch");
+    Response { patch_type, patch: patch.map(ByteString), ..Response::allowed(uid) }.into_json()
+}
+
+/// The answer to a request whose object is not changed, because that could not be decided. Only the
+/// audit log says so: nothing is missing that the user has asked for.
+#[must_use]
+pub fn answer_unchanged(uid: &str, reason: FailOpenReason, detail: &str) -> Vec<u8> {
+    let separator = if detail.is_empty() { "" } else { ": " };
+    let annotation = reason.annotation(&format!("{reason}{separator}{}", excerpt(detail)));
+    let audit_annotations = BTreeMap::from([(FAIL_OPEN, annotation)]);
+    Response { audit_annotations, ..Response::allowed(uid) }.into_json()
 }

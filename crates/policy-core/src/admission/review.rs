@@ -53,38 +53,39 @@ impl<'a> Review<'a> {
     /// # Errors
     /// There is no uid to answer to.
     pub fn decode(body: &'a [u8]) -> Result<Self, Undecodable> {
-        match compact::read::<PlainReview<'_>>(body) {
-            Some(envelope) => {
-                let mut raw = envelope.open()?;
-                let uid = known(std::mem::take(&mut raw.uid))?;
-                let request = raw.request(Ok, Ok).map_err(|why| excerpt(&why).into_owned());
-                Ok(Self { uid, request })
-            }
-            None => Self::decode_in_parts(body),
+        if let Some(envelope) = compact::read::<PlainReview<'_>>(body) {
+            let mut raw = envelope.open()?;
+            let uid = known(std::mem::take(&mut raw.uid))?;
+            let request = raw.request(Ok, Ok).map_err(|why| excerpt(&why).into_owned());
+            return Ok(Self { uid, request });
         }
+        let read = |raw: RawRequest<'a, &'a RawValue, &'a RawValue>| raw.request(object, object);
+        let (uid, request) = in_parts(body, read)?;
+        Ok(Self { uid, request })
     }
+}
 
-    /// Decodes the parts of a request one by one, so that an unreadable part does not prevent an
-    /// answer.
-    fn decode_in_parts(body: &'a [u8]) -> Result<Self, Undecodable> {
-        let read = serde_json::from_slice::<Envelope<'_, RequestUid<'_>>>(body);
-        let envelope =
-            read.map_err(|error| Undecodable::Malformed(excerpt(&error.to_string()).into_owned()))?;
-        let uid = known(envelope.open()?.uid)?;
-        let read =
-            serde_json::from_slice::<Envelope<'_, RawRequest<'_, &RawValue, &RawValue>>>(body);
-        let request = match read.map(|envelope| envelope.request) {
-            Ok(Some(raw)) => raw.request(object, object),
-            Ok(None) => Err("there is no request".to_owned()),
-            Err(error) => Err(format!("the request cannot be read: {}", reason(&error))),
-        };
-        Ok(Self { uid, request: request.map_err(|why| excerpt(&why).into_owned()) })
-    }
+/// Decodes the parts of a request one by one, so that an unreadable part does not prevent an answer.
+/// Returns the uid, and the request or why it cannot be decoded.
+pub(super) fn in_parts<'a, N: Deserialize<'a>, O: Deserialize<'a>, T>(
+    body: &'a [u8],
+    read: impl FnOnce(RawRequest<'a, N, O>) -> Result<T, String>,
+) -> Result<(Cow<'a, str>, Result<T, String>), Undecodable> {
+    let envelope = serde_json::from_slice::<Envelope<'_, RequestUid<'_>>>(body)
+        .map_err(|error| Undecodable::Malformed(excerpt(&error.to_string()).into_owned()))?;
+    let uid = known(envelope.open()?.uid)?;
+    let envelope = serde_json::from_slice::<Envelope<'_, RawRequest<'_, N, O>>>(body);
+    let request = match envelope.map(|envelope| envelope.request) {
+        Ok(Some(raw)) => read(raw),
+        Ok(None) => Err("there is no request".to_owned()),
+        Err(error) => Err(format!("the request cannot be read: {}", reason(&error))),
+    };
+    Ok((uid, request.map_err(|why| excerpt(&why).into_owned())))
 }
 
 impl<R> Envelope<'_, R> {
     /// The request, if the review has one.
-    fn open(self) -> Result<R, Undecodable> {
+    pub(super) fn open(self) -> Result<R, Undecodable> {
         let (Text(kind), Text(api_version)) = (self.kind, self.api_version);
         if kind != KIND || api_version != API_VERSION {
             let [kind, api_version] = [kind, api_version].map(|text| excerpt(&text).into_owned());
@@ -94,7 +95,7 @@ impl<R> Envelope<'_, R> {
     }
 }
 
-fn known(Text(uid): Text<'_>) -> Result<Cow<'_, str>, Undecodable> {
+pub(super) fn known(Text(uid): Text<'_>) -> Result<Cow<'_, str>, Undecodable> {
     if uid.is_empty() { Err(Undecodable::NoUid) } else { Ok(uid) }
 }
 
@@ -103,7 +104,7 @@ fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, String> {
 }
 
 /// The reason without the position, which would refer to a text that users do not see.
-fn reason(error: &serde_json::Error) -> String {
+pub(super) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }

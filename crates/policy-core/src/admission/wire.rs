@@ -95,15 +95,11 @@ impl<M> Object<'_, M> {
 }
 
 impl<'a, N, O> RawRequest<'a, N, O> {
-    /// The request. Its objects are decoded by these functions, and only where they are judged.
-    pub(super) fn request(
-        self,
-        read_new: impl Fn(N) -> Result<NewObject<'a>, String>,
-        read_old: impl Fn(O) -> Result<OldObject<'a>, String>,
-    ) -> Result<Request<'a>, String> {
+    /// The request without its objects, and these.
+    pub(super) fn split(self) -> Result<(Request<'a>, Option<N>, Option<O>), String> {
         let GroupKind { group, kind } = self.kind.unwrap_or_default();
         let Text(operation) = self.operation;
-        let mut request = Request {
+        let request = Request {
             operation: operation
                 .parse()
                 .map_err(|_| format!("the operation `{operation}` is not known"))?,
@@ -114,10 +110,20 @@ impl<'a, N, O> RawRequest<'a, N, O> {
             spec: None,
             old_spec: None,
         };
+        Ok((request, self.object, self.old_object))
+    }
+
+    /// The request. Its objects are decoded by these functions, and only where they are judged.
+    pub(super) fn request(
+        self,
+        read_new: impl Fn(N) -> Result<NewObject<'a>, String>,
+        read_old: impl Fn(O) -> Result<OldObject<'a>, String>,
+    ) -> Result<Request<'a>, String> {
+        let (mut request, object, old_object) = self.split()?;
         let Some(kind) = request.judged_kind() else { return Ok(request) };
-        let object = self.object.ok_or("the request has no object")?;
+        let object = object.ok_or("the request has no object")?;
         request.spec = Some(parts("the object", kind, read_new(object))?.1);
-        if let Some(old) = self.old_object.filter(|_| request.operation == Operation::Update) {
+        if let Some(old) = old_object.filter(|_| request.operation == Operation::Update) {
             let (metadata, mut spec) = parts("the old object", kind, read_old(old))?;
             OwnFields::of(kind, metadata).remove_from(&mut spec);
             request.old_spec = Some(spec);

@@ -11,6 +11,7 @@
 mod facts;
 mod fields;
 mod fill;
+mod give_way;
 mod inject;
 mod owned;
 mod owner;
@@ -29,6 +30,7 @@ mod windows;
 pub use facts::{Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn};
 pub use fields::{Amounts, ContainerFields, Fields, TcpProbe};
 pub use fill::Withheld;
+pub use give_way::give_way;
 pub use inject::inject;
 pub use owner::Owner;
 pub use patch::apply_body;

@@ -28,6 +28,11 @@ pub(super) fn our_entry(workload: &Value) -> Option<(usize, &Value)> {
         .map(|(index, entry)| (index, &entry["fieldsV1"]))
 }
 
+/// What other managers own of the object itself.
+pub(super) fn other_entries(workload: &Value) -> impl Iterator<Item = &Value> {
+    entries(workload).filter(|(_, entry)| !is_ours(entry)).map(|(_, entry)| &entry["fieldsV1"])
+}
+
 /// The pod spec in `fieldsV1`.
 pub(super) fn pod_spec(fields: &Value) -> &Value {
     &fields["f:spec"]["f:template"]["f:spec"]

@@ -71,7 +71,8 @@ fn without(fields: &Fields, manifest: &Value) -> Fields {
     left
 }
 
-fn last_applied(workload: &Value) -> Value {
+/// What `kubectl apply` has applied.
+pub(super) fn last_applied(workload: &Value) -> Value {
     let text = workload["metadata"]["annotations"][LAST_APPLIED].as_str();
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

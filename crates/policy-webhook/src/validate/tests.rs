@@ -1,3 +1,5 @@
+mod mutate;
+
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;

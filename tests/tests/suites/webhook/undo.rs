@@ -1,6 +1,9 @@
 //! With enforce and deny both on, what the operator has filled in can be taken back.
 
-use e2e::Run;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use e2e::{Run, Testbed};
 use serde_json::{Value, json};
 
 use super::verdicts::{created, shared};
@@ -13,12 +16,12 @@ const ENFORCE: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
 /// The part of an object that names it.
-fn named(kind: &str, namespace: &str, name: &str) -> Value {
+pub(super) fn named(kind: &str, namespace: &str, name: &str) -> Value {
     json!({ "apiVersion": "apps/v1", "kind": kind,
         "metadata": { "name": name, "namespace": namespace } })
 }
 
-fn workload(kind: &str, namespace: &str, name: &str, container: &Value) -> Value {
+pub(super) fn workload(kind: &str, namespace: &str, name: &str, container: &Value) -> Value {
     let labels = json!({ "app": name });
     let mut object = named(kind, namespace, name);
     object["spec"] = json!({
@@ -31,27 +34,47 @@ fn workload(kind: &str, namespace: &str, name: &str, container: &Value) -> Value
     object
 }
 
-fn bare() -> Value {
+pub(super) fn bare() -> Value {
     json!({ "name": "web", "image": "nginx:1.27" })
 }
 
-fn with_probes(mut container: Value) -> Value {
+pub(super) fn with_probes(mut container: Value) -> Value {
     for probe in ["livenessProbe", "readinessProbe"] {
         container[probe] = json!({ "tcpSocket": { "port": 8080 } });
     }
     container
 }
 
-/// Has the operator's account apply its part of an object by its own field manager.
-fn apply_as_operator(object: &Value) -> Run {
-    let testbed = &shared().testbed;
-    let text = |pointer: &str| object.pointer(pointer).unwrap().as_str().unwrap().to_owned();
-    let file = format!("operator-{}-{}.json", text("/kind"), text("/metadata/name"));
-    let file = testbed.folder().join(file);
-    std::fs::write(&file, object.to_string()).unwrap();
-    let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
-    let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f"];
-    testbed.kubectl_as(&kubeconfig, &[&apply[..], &[file.to_str().unwrap()]].concat()).unwrap()
+/// The operator's account, with the rights of enforce mode.
+pub(super) struct Operator<'a> {
+    testbed: &'a Testbed,
+    kubeconfig: PathBuf,
+}
+
+impl<'a> Operator<'a> {
+    pub(super) fn new(testbed: &'a Testbed) -> Self {
+        testbed.install_operator_remediation().unwrap();
+        let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
+        Self { testbed, kubeconfig }
+    }
+
+    /// Applies its part of an object by its own field manager.
+    pub(super) fn apply(&self, object: &Value) -> Run {
+        let text = |pointer: &str| object.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let file = format!("operator-{}-{}.json", text("/kind"), text("/metadata/name"));
+        let file = self.testbed.folder().join(file);
+        std::fs::write(&file, object.to_string()).unwrap();
+        let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f"];
+        let apply = [&apply[..], &[file.to_str().unwrap()]].concat();
+        self.testbed.kubectl_as(&self.kubeconfig, &apply).unwrap()
+    }
+}
+
+/// That of the shared control plane: two tests must not write its kubeconfig at a time.
+fn operator() -> &'static Operator<'static> {
+    static OPERATOR: LazyLock<Operator<'static>> =
+        LazyLock::new(|| Operator::new(&shared().testbed));
+    &OPERATOR
 }
 
 /// Fills in probes of the first container.
@@ -60,14 +83,14 @@ fn fill_in(kind: &str, namespace: &str, name: &str) {
     ours["metadata"]["annotations"] = json!({ "devops.stochastic.io/patched-by": "a/b" });
     ours["spec"] = json!({ "template": { "spec": { "containers":
         [with_probes(json!({ "name": "web" }))] } } });
-    created(&apply_as_operator(&ours));
-    assert!(has_probes(kind, namespace, name));
+    created(&operator().apply(&ours));
+    assert!(has_probes(&shared().testbed, kind, namespace, name));
 }
 
-fn has_probes(kind: &str, namespace: &str, name: &str) -> bool {
+pub(super) fn has_probes(testbed: &Testbed, kind: &str, namespace: &str, name: &str) -> bool {
     let path = "jsonpath={.spec.template.spec.containers[0]['livenessProbe','readinessProbe']}";
     let get = ["get", kind, name, "-n", namespace, "-o", path];
-    let probes = shared().testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    let probes = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     probes.matches("tcpSocket").count() == 2
 }
 
@@ -75,7 +98,6 @@ fn has_probes(kind: &str, namespace: &str, name: &str) -> bool {
 fn shop() -> String {
     let admission = shared();
     let testbed = &admission.testbed;
-    testbed.install_operator_remediation().unwrap();
     let shop = testbed.namespace("shop").unwrap();
     for kind in KINDS {
         for name in ["released", "undone"] {
@@ -93,14 +115,14 @@ fn the_operator_and_whoever_acts_for_it_release_what_it_filled_in() {
     let testbed = &shared().testbed;
     for kind in KINDS {
         fill_in(kind, &shop, "released");
-        created(&apply_as_operator(&named(kind, &shop, "released")));
-        assert!(!has_probes(kind, &shop, "released"), "{kind}");
+        created(&operator().apply(&named(kind, &shop, "released")));
+        assert!(!has_probes(testbed, kind, &shop, "released"), "{kind}");
         // As `policyctl revert` does by the account of a user.
         fill_in(kind, &shop, "released");
         let release = named(kind, &shop, "released").to_string();
         let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f", "-"];
         created(&testbed.kubectl_stdin(&apply, &release).unwrap());
-        assert!(!has_probes(kind, &shop, "released"), "{kind}");
+        assert!(!has_probes(testbed, kind, &shop, "released"), "{kind}");
     }
 }
 
@@ -123,7 +145,7 @@ fn a_user_undoes_the_rollout_of_what_was_filled_in() {
         fill_in(kind, &shop, "undone");
         revisions(2);
         created(&testbed.kubectl(&["rollout", "undo", &object, "-n", &shop]).unwrap());
-        assert!(!has_probes(kind, &shop, "undone"), "{kind}");
+        assert!(!has_probes(testbed, kind, &shop, "undone"), "{kind}");
     }
 }
 
@@ -142,6 +164,6 @@ fn the_probes_of_a_user_stay_as_they_are_judged() {
              missing-liveness, high)"
         );
         assert!(run.code != Some(0) && run.stderr.contains(&expected), "{kind}: {run:?}");
-        assert!(has_probes(kind, &shop, "own"), "{kind}");
+        assert!(has_probes(testbed, kind, &shop, "own"), "{kind}");
     }
 }

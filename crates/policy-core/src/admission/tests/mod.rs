@@ -3,6 +3,7 @@
 mod admit;
 mod answers;
 mod head;
+mod mutation;
 mod own_fields;
 mod properties;
 mod review;

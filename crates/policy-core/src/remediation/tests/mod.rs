@@ -1,6 +1,7 @@
 //! Tests of the planner: what a user would get, from objects as an API server has them.
 
 mod fill;
+mod give_way;
 mod inject;
 mod patch;
 mod plan;
