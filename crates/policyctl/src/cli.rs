@@ -65,6 +65,8 @@ enum Command {
     Admit(cmd::admit::Args),
     /// List what enforce mode did and did not do with the workloads
     Remediations(cmd::remediations::Args),
+    /// Take back what the operator filled in
+    Revert(cmd::revert::Args),
     /// List, show and print the ready-made policies
     #[command(subcommand)]
     Bundle(cmd::bundle::Command),
@@ -100,6 +102,7 @@ impl Cli {
             Command::Preview(args) => cmd::preview::run(args, global),
             Command::Admit(args) => cmd::admit::run(args, global),
             Command::Remediations(args) => cmd::remediations::run(args, global),
+            Command::Revert(args) => cmd::revert::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),

@@ -36,7 +36,7 @@ pub use owner::Owner;
 pub use patch::apply_body;
 pub use planner::{Plan, PlanInput, Planned, plan};
 pub use reason::Reason;
-pub use release::{Release, release, removal};
+pub use release::{Release, present, release, removable, removal};
 pub use rules::{NamespaceRules, RemediationRules};
 pub use target::{Rollout, Target};
 pub use windows::Windows;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{Fields, TcpProbe};
+use super::fields::{ContainerFields, Fields, TcpProbe};
 use super::owned::{LISTS, our_entry};
 use super::patch::identity;
 use super::target::Target;
@@ -44,6 +44,35 @@ pub fn release(target: &Target, workload: &Value) -> Option<Release> {
     operations.push(json!({ "op": "remove", "path": entry }));
     operations.extend(without_annotation(workload));
     Some(Release::Patch(operations.into()))
+}
+
+/// Those of the fields that a workload has with the same value, whoever owns them.
+#[must_use]
+pub fn present(workload: &Value, fields: &Fields) -> Fields {
+    let spec = &workload["spec"]["template"]["spec"];
+    let containers = LISTS.iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
+    let containers: Vec<&Value> = containers.collect();
+    let mut same = fields.clone();
+    for fields in &mut same.0 {
+        let live = containers.iter().find(|live| live["name"] == *fields.name);
+        let live = ContainerFields::of(&fields.name, live.unwrap_or(&&Value::Null));
+        fields.readiness = fields.readiness.filter(|probe| live.readiness == Some(*probe));
+        fields.liveness = fields.liveness.filter(|probe| live.liveness == Some(*probe));
+        let amounts = [(&mut fields.requests, live.requests), (&mut fields.limits, live.limits)];
+        for (amounts, live) in amounts {
+            amounts.cpu.take_if(|amount| live.cpu.as_ref() != Some(amount));
+            amounts.memory.take_if(|amount| live.memory.as_ref() != Some(amount));
+        }
+    }
+    same.0.retain(|fields| !fields.is_empty());
+    same
+}
+
+/// Those of the fields that a workload has with the same value and that its owner's
+/// `kubectl apply` did not set: what may be removed.
+#[must_use]
+pub fn removable(workload: &Value, fields: &Fields) -> Fields {
+    without(&present(workload, fields), &last_applied(workload))
 }
 
 /// The fields without those that a manifest of the owner has as well.

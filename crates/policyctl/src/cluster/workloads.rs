@@ -1,11 +1,23 @@
 //! Deployments, `StatefulSets` and `DaemonSets`, whole, as the API server has them.
 
 use http::{Method, Request};
+use policy_core::api::FIELD_MANAGER as OPERATOR;
 use policy_core::workload::ObjectKind;
 use policy_kube::names::is_subdomain;
 use serde_json::Value;
 
+use super::write::FIELD_MANAGER;
 use super::{Cluster, ClusterError, ErrorKind};
+
+/// A change of a workload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkloadPatch<'a> {
+    /// A server-side apply under the field manager of the operator, which takes back what it does
+    /// not name.
+    Apply(&'a Value),
+    /// A JSON patch.
+    Json(&'a Value),
+}
 
 /// A workload by its kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +48,23 @@ impl WorkloadName {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             found => found.map(Some),
         }
+    }
+
+    /// Sends a patch, and returns the workload as the server has it then.
+    pub(crate) async fn patch(
+        &self,
+        cluster: &Cluster,
+        patch: WorkloadPatch<'_>,
+        dry_run: bool,
+    ) -> Result<Value, ClusterError> {
+        let (content_type, manager, body) = match patch {
+            WorkloadPatch::Apply(body) => ("application/apply-patch+yaml", OPERATOR, body),
+            WorkloadPatch::Json(body) => ("application/json-patch+json", FIELD_MANAGER, body),
+        };
+        let dry_run = if dry_run { "&dryRun=All" } else { "" };
+        let object = self.path().unwrap_or_default();
+        let uri = format!("{object}?fieldManager={manager}&fieldValidation=Strict{dry_run}");
+        self.send(cluster, Method::PATCH, &uri, Some((content_type, body))).await
     }
 
     async fn send(

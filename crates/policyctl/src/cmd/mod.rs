@@ -14,5 +14,6 @@ pub(crate) mod list;
 pub(crate) mod multi_cluster;
 pub(crate) mod preview;
 pub(crate) mod remediations;
+pub(crate) mod revert;
 pub(crate) mod version;
 pub(crate) mod webhook;

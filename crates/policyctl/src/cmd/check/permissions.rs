@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, ClusterError};
 
+const APPS: &str = "apps";
 const CRDS: &str = "customresourcedefinitions";
 const CRD_GROUP: &str = "apiextensions.k8s.io";
 const NAMESPACES: &str = "namespaces";
@@ -22,14 +23,23 @@ const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
 /// The permission without which no command works.
 const LIST_PODS: Need = Need::new("analyze, explain, preview, list pods", "list", "", "pods");
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 26] = [
     LIST_PODS,
     Need::new("all namespaces, where not all are open", "list", "", NAMESPACES),
     Need::new("-n, to report a missing namespace", "get", "", NAMESPACES),
-    Need::new("admit, check, diff, export, preview", "list", GROUP, POLICIES),
+    Need::new("admit, check, diff, export, preview, remediations", "list", GROUP, POLICIES),
     Need::new("explain, import", "get", GROUP, POLICIES),
     Need::new("import", "create", GROUP, POLICIES),
     Need::new("import", "patch", GROUP, POLICIES),
+    Need::new("remediations, revert", "get", APPS, "deployments"),
+    Need::new("remediations, revert", "get", APPS, "statefulsets"),
+    Need::new("remediations, revert", "get", APPS, "daemonsets"),
+    Need::new("revert --all", "list", APPS, "deployments"),
+    Need::new("revert --all", "list", APPS, "statefulsets"),
+    Need::new("revert --all", "list", APPS, "daemonsets"),
+    Need::new("revert", "patch", APPS, "deployments"),
+    Need::new("revert", "patch", APPS, "statefulsets"),
+    Need::new("revert", "patch", APPS, "daemonsets"),
     Need::new("check (dry run, to test the webhook)", "create", "", "pods"),
     Need::new("check, crd install", "get", CRD_GROUP, CRDS),
     Need::new("crd install", "create", CRD_GROUP, CRDS),
@@ -118,6 +128,7 @@ impl Need {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let of_namespace = || namespace.map(str::to_owned);
         let (name, namespace) = match (self.resource, self.verb) {
+            _ if self.group == APPS => (None, of_namespace()),
             ("pods" | POLICIES, _) => (None, of_namespace()),
             (NAMESPACES, "get") => (of_namespace(), of_namespace()),
             (WEBHOOKS | MUTATING_WEBHOOKS, "get" | "patch") => {
