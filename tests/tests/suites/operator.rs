@@ -25,7 +25,7 @@ pub(crate) use guarded::create_undecodable;
 /// The longest time of what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
 
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> =
         LazyLock::new(|| service_binary("policy-operator").unwrap());
     &PROGRAM
@@ -80,7 +80,7 @@ fn delete(testbed: &Testbed, namespace: &str, object: &str) {
 }
 
 /// The policy; `null` where there is none.
-fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
+pub(crate) fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
     let get = ["get", "dop", name, "-n", namespace, "-o", "json"];
     let run = testbed.kubectl(&get).unwrap();
     serde_json::from_str(&run.stdout).unwrap_or_default()
@@ -95,7 +95,7 @@ fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
 }
 
 /// Waits until the status is as expected, and returns the policy.
-fn wait_for_status(
+pub(crate) fn wait_for_status(
     testbed: &Testbed,
     operator: &Service<'_>,
     (namespace, name): (&str, &str),
@@ -111,7 +111,7 @@ fn wait_for_status(
 }
 
 /// The status and the reason of a condition; empty where it is not set.
-fn condition<'a>(policy: &'a Value, type_: &str) -> (&'a str, &'a str) {
+pub(crate) fn condition<'a>(policy: &'a Value, type_: &str) -> (&'a str, &'a str) {
     let conditions = policy["status"]["conditions"].as_array().map(Vec::as_slice);
     let found = conditions.unwrap_or_default().iter().find(|found| found["type"] == type_);
     let text = |field: &str| found.and_then(|found| found[field].as_str()).unwrap_or_default();

@@ -3,8 +3,14 @@
 
 mod bodies;
 mod cli;
+mod enforced;
 mod facts;
 mod owners;
+mod quiet;
+mod rights;
+mod shapes;
+mod usage;
+mod vetoes;
 mod workloads;
 
 /// A policy that fills in everything.

@@ -93,8 +93,12 @@ impl AdmissionTestbed {
         Arc::new(trusting(&certificates(&self.file("ca.crt"))).unwrap())
     }
 
+    pub(crate) fn testbed(&self) -> &Testbed {
+        &self.testbed
+    }
+
     /// Has the API server call it.
-    fn install(&self, webhook: &Service<'_>) {
+    pub(crate) fn install(&self, webhook: &Service<'_>) {
         self.install_url(&format!("https://{}", webhook.addr()), &self.file("ca.crt"));
     }
 

@@ -60,6 +60,11 @@ pub(crate) fn assert_succeeded(what: &str, run: &Run) {
     assert_eq!(run.code, Some(0), "{what}: {}{}", run.stdout, run.stderr);
 }
 
+/// The pods of a namespace.
+pub(crate) fn pods(testbed: &Testbed, namespace: &str) -> Vec<Value> {
+    list(testbed, namespace, "pods")
+}
+
 /// The objects of a kind in a namespace.
 pub(crate) fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
     let get = ["get", kind, "-n", namespace, "-o", "json", "--show-managed-fields"];
@@ -74,4 +79,31 @@ pub(crate) fn wait_until_rolled_out(testbed: &Testbed, object: &Value) {
     let namespace = text(&object["metadata"]["namespace"]);
     let status = ["rollout", "status", &name, "-n", &namespace, "--timeout=90s"];
     testbed.kubectl(&status).unwrap().succeeded().unwrap();
+}
+
+/// Fails unless everything in `wanted` is in `live` with the same value. Objects of a list are found
+/// by their name.
+pub(crate) fn assert_has(live: &Value, wanted: &Value, place: &str) {
+    match wanted {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                assert_has(&live[key], value, &format!("{place}/{key}"));
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item["name"].is_string()) => {
+            let empty = Vec::new();
+            let found = live.as_array().unwrap_or(&empty);
+            for item in items {
+                let same = found.iter().find(|one| one["name"] == item["name"]);
+                let place = format!("{place}/{}", item["name"]);
+                assert_has(same.unwrap_or(&Value::Null), item, &place);
+            }
+        }
+        Value::Array(items) => {
+            for (number, item) in items.iter().enumerate() {
+                assert_has(&live[number], item, &format!("{place}/{number}"));
+            }
+        }
+        _ => assert_eq!(live, wanted, "{place}"),
+    }
 }

@@ -18,7 +18,7 @@ const LINE: &str = "web: readinessProbe=tcp:8080,delay=5,period=10,failures=3 re
 
 impl AdmissionTestbed {
     /// Has the API server call it for changes as well.
-    fn install_mutating(&self, webhook: &Service<'_>) {
+    pub(crate) fn install_mutating(&self, webhook: &Service<'_>) {
         let (url, ca) = (format!("https://{}", webhook.addr()), self.file("ca.crt"));
         let install =
             ["webhook", "install-config", "--mutating", "--ca-bundle-path", &ca, "--url", &url];

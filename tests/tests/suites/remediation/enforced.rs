@@ -1,0 +1,100 @@
+//! A control plane on which enforce mode is installed: operator, webhook, and their permissions.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use e2e::{Parts, Service, Testbed};
+use serde_json::Value;
+
+use super::usage;
+use super::workloads::text;
+use crate::webhook::AdmissionTestbed;
+use crate::{cli, operator, webhook};
+
+/// For what several controllers do one after the other, with budgets, on a busy machine.
+pub(crate) const SURELY: Duration = Duration::from_secs(180);
+/// The account of the operator.
+pub(crate) const OPERATOR: &str = "system:serviceaccount:kube-devops:policy-operator";
+
+/// Without a limit to how many workloads are remediated at a time.
+const NO_BUDGETS: [(&str, &str); 4] = [
+    ("GOV_REMEDIATION__MAX_CONCURRENT_PER_POLICY", "1000"),
+    ("GOV_REMEDIATION__MAX_CONCURRENT", "1000"),
+    ("GOV_REMEDIATION__MAX_STARTED", "1000"),
+    ("GOV_REMEDIATION__CANARY", "false"),
+];
+
+/// The control plane with both services.
+pub(crate) struct Enforced {
+    admission: &'static AdmissionTestbed,
+    operator: Service<'static>,
+    _webhook: Service<'static>,
+}
+
+impl Enforced {
+    /// The one that the tests of this suite share. Each uses namespaces of its own.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Enforced> = LazyLock::new(|| Enforced::start("enforced", &[]));
+        &SHARED
+    }
+
+    /// One with these variables of the operator.
+    pub(crate) fn start(name: &str, variables: &[(&str, &str)]) -> Self {
+        let parts = Parts::new(name).with_controllers().with_nodes(3);
+        // It lives as long as the process, like the services that borrow it.
+        let admission: &'static AdmissionTestbed =
+            Box::leak(Box::new(AdmissionTestbed::new(&parts)));
+        let testbed = admission.testbed();
+        usage::serve(testbed);
+        testbed.install_operator_remediation().unwrap();
+        let webhook = admission.start("webhook", webhook::program(), &[]);
+        admission.install(&webhook);
+        admission.install_mutating(&webhook);
+        let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
+        let launch = testbed.service("operator", operator::program()).kubeconfig(&kubeconfig);
+        let launch = NO_BUDGETS
+            .iter()
+            .chain(variables)
+            .fold(launch, |launch, (name, value)| launch.variable(name, *value));
+        let operator = launch.start().unwrap();
+        operator.wait_ready(SURELY).unwrap();
+        Self { admission, operator, _webhook: webhook }
+    }
+
+    pub(crate) fn testbed(&self) -> &'static Testbed {
+        self.admission.testbed()
+    }
+
+    /// Applies a policy of that spec, `p`.
+    pub(crate) fn apply_policy(&self, namespace: &str, spec: &str) {
+        self.testbed().apply(&cli::policy(namespace, "p", spec)).unwrap();
+    }
+
+    /// What the status of the policy `p` says of a workload, such as `Deployment/web`.
+    pub(crate) fn entry(&self, namespace: &str, workload: &str) -> Value {
+        let policy = operator::policy(self.testbed(), namespace, "p");
+        let workloads = policy["status"]["remediation"]["workloads"].as_array();
+        let mut workloads = workloads.into_iter().flatten();
+        workloads.find(|found| found["workload"] == workload).cloned().unwrap_or_default()
+    }
+
+    /// The state of a workload in the status.
+    pub(crate) fn state(&self, namespace: &str, workload: &str) -> String {
+        text(&self.entry(namespace, workload)["state"])
+    }
+
+    /// Whether a workload is patched: its memory is observed for ten minutes more.
+    pub(crate) fn is_patched(&self, namespace: &str, workload: &str) -> bool {
+        ["Observing", "Patched"].contains(&&*self.state(namespace, workload))
+    }
+
+    /// Waits until something holds; else the failure shows the policy and the operator's log.
+    pub(crate) fn wait_until(&self, namespace: &str, what: &str, holds: impl Fn() -> bool) {
+        let waited = self.testbed().wait_for(what, SURELY, || Ok(holds()));
+        if waited.is_err() {
+            let policy = operator::policy(self.testbed(), namespace, "p");
+            let log = self.operator.logs().unwrap();
+            assert!(waited.is_ok(), "{waited:?}\n{:#}\n{log}", policy["status"]);
+        }
+    }
+}
