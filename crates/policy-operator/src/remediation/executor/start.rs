@@ -76,7 +76,26 @@ impl Executor {
                 return true;
             }
         };
-        let planner = &planner;
+        // The first one alone: where rights are missing it shows that for all.
+        let others = chosen.split_off(1);
+        for batch in [chosen, others] {
+            let failed = self.attempt_all((scope, begin), &planner, record, batch).await;
+            if let Some(error) = failed {
+                give_up(record, &error);
+                break;
+            }
+        }
+        true
+    }
+
+    /// Returns the error where no other attempt would succeed.
+    async fn attempt_all(
+        &self,
+        (scope, begin): (&Scope<'_>, Instant),
+        planner: &Planner,
+        record: &mut Record,
+        chosen: Vec<Chosen>,
+    ) -> Option<WriteError> {
         let mut attempts = stream::iter(chosen)
             .map(|chosen| async move {
                 let label = chosen.label.clone();
@@ -90,12 +109,12 @@ impl Executor {
             })
             .buffer_unordered(CONCURRENCY);
         while let Some((label, attempted)) = attempts.next().await {
-            if let Some(error) = take_in_attempt(scope, planner, record, &label, attempted) {
-                give_up(record, &error);
-                return true;
+            let failed = take_in_attempt(scope, planner, record, &label, attempted);
+            if failed.is_some() {
+                return failed;
             }
         }
-        true
+        None
     }
 
     async fn attempt(
@@ -161,7 +180,8 @@ fn give_up(record: &mut Record, error: &WriteError) {
         }
     }
     if let Some(why) = why {
-        record.failed += 1;
+        // A status that counted each probe would be written for each.
+        record.failed += i64::from(record.block.is_none());
         counters::failed(Failure::of(error));
         record.block(why, true, Instant::now());
         record.stop(Some(why));
