@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use policy_core::api::{FIELD_MANAGER, RemediationState};
 use policy_core::policy::CompiledPolicy;
 use policy_core::view::PodView;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::RemediationConfig;
@@ -111,22 +112,19 @@ impl ClusterState {
 fn applied(mut workload: Value, body: &Value) -> Value {
     let container = body.pointer("/spec/template/spec/containers/0").cloned();
     let live = &mut workload["spec"]["template"]["spec"]["containers"][0];
-    let metadata = match &container {
-        Some(container) => {
-            live["readinessProbe"] = container["readinessProbe"].clone();
-            let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
-                "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:readinessProbe": {
-                    "f:tcpSocket": { "f:port": {} }, "f:initialDelaySeconds": {},
-                    "f:periodSeconds": {}, "f:failureThreshold": {} } } } } } } });
-            json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
-                "time": "2027-01-15T08:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": owned }])
-        }
-        None => {
-            live.as_object_mut().unwrap().remove("readinessProbe");
-            json!([])
-        }
+    let entries = if let Some(container) = &container {
+        live["readinessProbe"] = container["readinessProbe"].clone();
+        let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:readinessProbe": {
+                "f:tcpSocket": { "f:port": {} }, "f:initialDelaySeconds": {},
+                "f:periodSeconds": {}, "f:failureThreshold": {} } } } } } } });
+        json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
+            "time": "2027-01-15T08:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": owned }])
+    } else {
+        live.as_object_mut().unwrap().remove("readinessProbe");
+        json!([])
     };
-    workload["metadata"]["managedFields"] = metadata;
+    workload["metadata"]["managedFields"] = entries;
     let by = &body["metadata"]["annotations"];
     workload["metadata"]["annotations"] = by.clone();
     workload["metadata"]["generation"] = 2.into();
@@ -181,7 +179,10 @@ impl Operator {
             policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
-                executor: Executor::new(writer.clone(), Budgets::new(config)),
+                executor: Executor::new(
+                    writer.clone(),
+                    Budgets::new(config, CancellationToken::new()),
+                ),
                 writer,
                 policies,
                 audit_store: AuditStore::default(),

@@ -1,5 +1,7 @@
 //! Patches the workloads that were chosen.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, stream};
 use policy_core::Timestamp;
 use policy_core::api::{RemediatedWorkload, RemediationState};
@@ -15,11 +17,15 @@ use super::super::notices::NoticeKind;
 use super::super::record::{Record, Start, shown};
 use super::super::rollout::Rollout;
 use super::{
-    CONCURRENCY, Executor, Found, Fresh, Planner, Read, Scope, TURN, blocks, say, take_in_found,
+    CONCURRENCY, Executor, Found, Fresh, Planner, Read, Scope, blocks, say, take_in_found,
 };
 use crate::status::whole_seconds;
 use crate::write_error::WriteError;
 use crate::writer::{Attempt, workload_path};
+
+/// No further patch begins after that time. Longer than for reads, as the budgets limit how many
+/// there are.
+const START_TURN: Duration = Duration::from_secs(30);
 
 /// A workload that was chosen.
 struct Chosen {
@@ -99,7 +105,7 @@ impl Executor {
         let mut attempts = stream::iter(chosen)
             .map(|chosen| async move {
                 let label = chosen.label.clone();
-                let attempted = if begin.elapsed() < TURN {
+                let attempted = if begin.elapsed() < START_TURN && self.budgets.may_start() {
                     let attempted = self.attempt(scope, planner, chosen).await;
                     attempted.unwrap_or_else(Attempted::Failed)
                 } else {
