@@ -11,6 +11,7 @@
 mod account_limit;
 pub mod admission;
 mod components;
+mod injection_policy;
 pub mod kustomize;
 mod metadata;
 mod object;
@@ -18,6 +19,7 @@ mod rbac;
 mod users;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
+pub use injection_policy::{InjectionPolicy, NotExpressible, injection_policy};
 pub use metadata::namespace;
 pub use object::{Object, yaml};
 pub use policy_core::installation::NAMESPACE;

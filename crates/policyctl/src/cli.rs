@@ -75,6 +75,8 @@ enum Command {
     Crd(cmd::crd::Command),
     /// Print the policies of the cluster, ready to commit
     Export(cmd::export::Args),
+    /// Print the injection of an enforce policy as a `MutatingAdmissionPolicy`
+    ExportMap(cmd::export_map::Args),
     /// Apply the policies of files to the cluster
     Import(cmd::import::Args),
     /// Compare the policies of files with the cluster's
@@ -106,6 +108,7 @@ impl Cli {
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),
+            Command::ExportMap(args) => cmd::export_map::run(args, global),
             Command::Import(args) => cmd::import::run(args, global),
             Command::Diff(args) => cmd::diff::run(args, global),
             Command::MultiCluster(command) => cmd::multi_cluster::run(command, global),

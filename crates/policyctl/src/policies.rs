@@ -167,6 +167,16 @@ pub(crate) fn read_files(
     cluster: &Cluster,
     failure: &str,
 ) -> anyhow::Result<FilePolicies> {
+    read_files_in(arguments, global, global.target.namespace_in(cluster), failure)
+}
+
+/// The same, where a policy without a namespace belongs to that one.
+pub(crate) fn read_files_in(
+    arguments: &[String],
+    global: &Global,
+    namespace: &str,
+    failure: &str,
+) -> anyhow::Result<FilePolicies> {
     let (mut read, mut problems, mut skipped) = (FilePolicies::new(), Vec::new(), 0_u64);
     let inputs = Inputs::find(arguments);
     problems.extend(inputs.problems());
@@ -184,7 +194,7 @@ pub(crate) fn read_files(
         skipped += others;
         for DecodedPolicy { line, object, compiled, .. } in policies {
             let place = format!("{}:{line}", input.name);
-            let policy = Policy::of(&object, global.target.namespace_in(cluster));
+            let policy = Policy::of(&object, namespace);
             match unusable(&policy, global, &read) {
                 Some(problem) => problems.push(format!("{place}: {problem}")),
                 None => _ = read.insert(policy.key(), FilePolicy { place, policy, compiled }),

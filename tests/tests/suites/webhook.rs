@@ -3,6 +3,7 @@
 
 mod agreement;
 mod continuity;
+mod export_map;
 mod failopen;
 mod hostile;
 mod mass;

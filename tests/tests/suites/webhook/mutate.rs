@@ -27,8 +27,8 @@ impl AdmissionTestbed {
 }
 
 /// What the operator writes: that the new pods of the Deployment `web` get these fields.
-fn list_injection(testbed: &Testbed, namespace: &str, state: &str) {
-    let workload = json!({ "workload": "Deployment/web", "state": state, "fields": [LINE],
+pub(super) fn list_injection(testbed: &Testbed, namespace: &str, state: &str, lines: &[&str]) {
+    let workload = json!({ "workload": "Deployment/web", "state": state, "fields": lines,
         "since": "2026-11-28T12:00:00Z" });
     let status = json!({ "status": { "remediation": { "workloads": [workload] } } }).to_string();
     let patch = ["patch", "dop", "fill", "-n", namespace, "--subresource=status"];
@@ -37,7 +37,7 @@ fn list_injection(testbed: &Testbed, namespace: &str, state: &str) {
 }
 
 /// A pod as the controller of that ReplicaSet would make it.
-fn pod_of(namespace: &str, replica_set: &str) -> Value {
+pub(super) fn pod_of(namespace: &str, replica_set: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -51,7 +51,7 @@ fn pod_of(namespace: &str, replica_set: &str) -> Value {
 }
 
 /// What the API server would store.
-fn dry_run(admission: &AdmissionTestbed, object: &Value) -> Value {
+pub(super) fn dry_run(admission: &AdmissionTestbed, object: &Value) -> Value {
     let run = admission.create(&object.to_string(), &["--dry-run=server", "-o", "json"]);
     serde_json::from_str(&run.succeeded().unwrap()).unwrap()
 }
@@ -61,7 +61,11 @@ fn injected(pod: &Value) -> Option<&str> {
 }
 
 /// Waits until the webhook has heard of a change.
-fn wait_until_injected(admission: &AdmissionTestbed, namespace: &str, is_injected: bool) {
+pub(super) fn wait_until_injected(
+    admission: &AdmissionTestbed,
+    namespace: &str,
+    is_injected: bool,
+) {
     let is_so = || {
         Ok(injected(&dry_run(admission, &pod_of(namespace, "web-abc"))).is_some() == is_injected)
     };
@@ -99,7 +103,7 @@ fn pods_of_a_listed_workload_get_exactly_the_fields_once() {
     created(&admission.create(&web.to_string(), &[]));
     let before = new_pod(testbed, &shop);
     assert_eq!(injected(&before), None);
-    list_injection(testbed, &shop, "Injecting");
+    list_injection(testbed, &shop, "Injecting", &[LINE]);
     wait_until_injected(&admission, &shop, true);
 
     let name = before["metadata"]["name"].as_str().unwrap();
@@ -134,9 +138,9 @@ fn pods_of_a_listed_workload_get_exactly_the_fields_once() {
     assert!(metrics.value("webhook_requests_total", &labels) >= Some(2.0));
 
     // The operator switches it off.
-    list_injection(testbed, &shop, "Reverted");
+    list_injection(testbed, &shop, "Reverted", &[LINE]);
     wait_until_injected(&admission, &shop, false);
-    list_injection(testbed, &shop, "Injecting");
+    list_injection(testbed, &shop, "Injecting", &[LINE]);
     wait_until_injected(&admission, &shop, true);
     // Without the webhook pods come as they are.
     drop(webhook);

@@ -28,7 +28,7 @@ const NEEDS: [Need; 26] = [
     Need::new("all namespaces, where not all are open", "list", "", NAMESPACES),
     Need::new("-n, to report a missing namespace", "get", "", NAMESPACES),
     Need::new("admit, check, diff, export, preview, remediations", "list", GROUP, POLICIES),
-    Need::new("explain, import", "get", GROUP, POLICIES),
+    Need::new("explain, export-map, import", "get", GROUP, POLICIES),
     Need::new("import", "create", GROUP, POLICIES),
     Need::new("import", "patch", GROUP, POLICIES),
     Need::new("remediations, revert", "get", APPS, "deployments"),
