@@ -3,10 +3,11 @@
 use std::sync::{Arc, LazyLock};
 
 use super::{
-    FailOpenReason, NamedPolicy, NamespacePolicies, Review, ReviewHead, admit, answer,
-    answer_fail_open,
+    FailOpenReason, Injection, MutationReview, NamedPolicy, NamespacePolicies, Review, ReviewHead,
+    admit, answer, answer_fail_open, answer_mutation, answer_unchanged,
 };
 use crate::policy::{CompiledPolicy, default_profile_spec};
+use crate::remediation::Fields;
 
 /// A policy that denies what it can, one that warns, and one that is invalid.
 static POLICIES: LazyLock<NamespacePolicies> = LazyLock::new(|| {
@@ -24,14 +25,31 @@ static POLICIES: LazyLock<NamespacePolicies> = LazyLock::new(|| {
     NamespacePolicies { judged, excess: 9 }
 });
 
+/// What is filled in for every workload.
+static INJECTION: LazyLock<Injection> = LazyLock::new(|| Injection {
+    policy: "shop/fill".to_owned(),
+    fields: Fields::parse([
+        "web: readinessProbe=tcp:80,delay=5,period=10,failures=3 requests.cpu=1 limits.memory=1Gi",
+    ]),
+});
+
 /// Decodes the bytes, decides and answers. Asserts that every answer is JSON, within its limits, and
 /// of printable lines, that an update to itself is allowed, and that the head of a review says
-/// nothing else than the review.
+/// nothing else than the review. The same for a change of the object.
 ///
 /// # Panics
 /// When any of that does not hold.
 pub fn fuzz(body: &[u8]) {
     let head = ReviewHead::read(body);
+    if let Ok(MutationReview { uid, request }) = MutationReview::decode(body) {
+        let patch = request.and_then(|request| request.patch(|_| Some(&*INJECTION)));
+        match patch {
+            Ok(patch) => check(&answer_mutation(&uid, &patch), &uid),
+            Err(why) => {
+                check(&answer_unchanged(&uid, FailOpenReason::UnreadableObject, &why), &uid);
+            }
+        }
+    }
     let Ok(Review { uid, request }) = Review::decode(body) else { return };
     let request = match request {
         Ok(request) => request,

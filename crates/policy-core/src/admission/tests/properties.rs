@@ -235,12 +235,21 @@ fn seeds() -> Vec<Vec<u8>> {
     debugged["spec"]["ephemeralContainers"] = json!([{ "name": "debug", "image": "busybox" }]);
     let mut debug = update(&pod(&bad), &debugged);
     debug["request"]["subResource"] = json!("ephemeralcontainers");
+    let mut owned = pod(&bad);
+    owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "web", "uid": "1",
+            "controller": true }]);
+    let mut patched = workload("apps/v1", "Deployment", &[container("web", "nginx")]);
+    patched["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["tcpSocket"] =
+        json!({ "port": 80 });
+    patched["metadata"]["managedFields"] = json!([own_entry(vec![("web".into(), all_own())])]);
     let reviews = [
         create(&pod(&bad)),
         by(REPLICA_SETS, create(&pod(&bad))),
         update(&pod(&[container("web", "nginx")]), &pod(&bad)),
         create(&workload("batch/v1", "CronJob", &bad)),
         debug,
+        create(&owned),
+        update(&patched, &patched),
     ];
     reviews.iter().map(|review| review.to_string().into_bytes()).collect()
 }
