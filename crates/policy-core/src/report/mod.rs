@@ -26,7 +26,8 @@ pub use explanation::{Basis, CheckShare, Explanation, OperatorStatus, PodShare, 
 pub use finding::{ReportFinding, ReportedObject};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
-    DeniedPod, DeniedWorkload, NamespacePods, PolicyPreview, Preview, WorkloadChange,
+    DeniedPod, DeniedWorkload, NamespacePods, PlannedAction, PlannedWorkload, PolicyPreview,
+    Preview, RemediationPreview, WorkloadChange,
 };
 pub use remediations::{
     LiveWorkload, RemediatingCondition, RemediatingPolicy, RemediationReport, ReportedRemediation,

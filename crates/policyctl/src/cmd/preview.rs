@@ -1,5 +1,7 @@
 //! `policyctl preview`
 
+mod remediation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,7 +30,8 @@ Examples:
 
 Judges the current pods by a policy that is not applied yet, beside the policies that are, and shows
 which findings would be new, which would be gone, and which objects the admission webhook would
-deny if they were created again. Nothing is written. A policy of a file belongs to the namespace
+deny if they were created again. For a policy in enforce mode also what would be changed in each
+workload; JSON and YAML have the request itself. Nothing is written. A policy of a file belongs to the namespace
 that it names, else to that of -n, else to the context's. Differences do not change the exit code.
 Output: table (default), json and yaml (docs/preview.schema.json).";
 
@@ -152,10 +155,11 @@ async fn preview(
         let of_namespace = NamespacePods { namespace, pods, excluded, now };
         let current = current.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
-        previews
-            .extend(applied.map(|p| {
-                of_namespace.preview(p.name.clone(), p.place.clone(), &p.policy, current)
-            }));
+        for Proposed { name, place, policy, .. } in applied {
+            let mut preview = of_namespace.preview(name.clone(), place.clone(), policy, current);
+            preview.remediation = remediation::preview(cluster, namespace, name, policy).await?;
+            previews.push(preview);
+        }
     }
     let source = live::source(cluster, global.target.namespace.as_deref());
     Ok(Preview::new(source, previews, coverage.finish()))

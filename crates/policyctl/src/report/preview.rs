@@ -5,7 +5,8 @@ use std::io;
 use policy_core::api::{AdmissionMode, ControllerPods};
 use policy_core::report::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, DeniedPod,
-    DeniedWorkload, PolicyPreview, Preview, WorkloadChange,
+    DeniedWorkload, PlannedAction, PlannedWorkload, PolicyPreview, Preview, RemediationPreview,
+    WorkloadChange,
 };
 use policy_core::text::{container_or_volume, counted, printable};
 
@@ -48,7 +49,44 @@ impl Table<'_> {
             }
         }
         comparisons.iter().try_for_each(|comparison| self.comparison(comparison))?;
-        self.admission(&preview.admission)
+        self.admission(&preview.admission)?;
+        preview.remediation.as_ref().map_or(Ok(()), |planned| self.planned(planned))
+    }
+
+    fn planned(&mut self, preview: &RemediationPreview) -> io::Result<()> {
+        use PlannedAction::{Inject, NotPatchable, Patch, Propose};
+        let number = |plan| preview.number(plan);
+        self.line("")?;
+        self.wrapped(
+            "",
+            format_args!(
+                "Remediation: would patch {}, inject into new pods of {}, propose {} and leave {} of \
+                 the workloads here",
+                number(Patch),
+                number(Inject),
+                number(Propose),
+                number(NotPatchable)
+            ),
+        )?;
+        for assumption in &preview.assumptions {
+            self.wrapped_printable("  assumed: ", assumption)?;
+        }
+        for PlannedWorkload { workload, plan, fields, message, .. } in
+            preview.workloads.iter().take(MOST)
+        {
+            let plan = match plan {
+                Patch => "patch",
+                Inject => "inject",
+                Propose => "propose",
+                NotPatchable => "leave",
+            };
+            self.wrapped_printable("  ", &format!("{plan:<8}  {workload}"))?;
+            fields.iter().try_for_each(|line| self.wrapped_printable("    ", line))?;
+            if !message.is_empty() {
+                self.wrapped_printable("    ", message)?;
+            }
+        }
+        self.more(preview.workloads.len(), preview.workloads_cut)
     }
 
     fn comparison(&mut self, comparison: &Comparison) -> io::Result<()> {
@@ -244,6 +282,37 @@ mod tests {
         let bad = CurrentPolicy { name: "bad".to_owned(), policy: Err(vec![problem]) };
         let text = table(&pods, &new, &[bad], None);
         assert!(text.contains("policy bad is invalid: spec.x: \u{fffd}odd"), "{text}");
+    }
+
+    #[test]
+    fn what_enforce_mode_would_do_has_its_reasons() {
+        let planned = |workload: &str, plan, fields: &[&str], message: &str| PlannedWorkload {
+            workload: workload.to_owned(),
+            plan,
+            fields: fields.iter().map(|&field| field.to_owned()).collect(),
+            reason: String::new(),
+            message: message.to_owned(),
+            body: None,
+        };
+        let mut workloads = vec![
+            planned("Deployment/web", PlannedAction::Patch, &["web: requests.cpu=100m"], ""),
+            planned("Deployment/job", PlannedAction::Propose, &[], "its strategy is Recreate"),
+        ];
+        let left = |i| planned(&format!("DaemonSet/d{i:02}"), PlannedAction::NotPatchable, &[], "");
+        workloads.extend((0..12).map(left));
+        let remediation = RemediationPreview::of(workloads, vec!["none (forbidden)".to_owned()]);
+        let mut text = Vec::new();
+        let style = TableStyle { is_coloured: false, width: None };
+        Table { out: &mut text, style }.planned(&remediation).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.starts_with(
+                "\nRemediation: would patch 1, inject into new pods of 0, propose 1 and leave 12 of \
+                 the workloads here\n  assumed: none (forbidden)\n  leave     DaemonSet/d00\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("    and 4 more\n"), "{text}");
     }
 
     #[test]

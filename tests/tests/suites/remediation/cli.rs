@@ -5,7 +5,9 @@ use policy_core::remediation::{Fields, Target, apply_body};
 use serde_json::{Value, json};
 
 use super::POLICY;
-use super::workloads::{assert_succeeded, container, managers, read, text, workload};
+use super::workloads::{
+    assert_succeeded, container, managers, read, text, wait_until_rolled_out, workload,
+};
 use crate::cli;
 use crate::policies::{policy, testbed};
 
@@ -195,6 +197,57 @@ fn remediations_shows_the_status_beside_the_workloads() {
         assert!(table.contains(part), "{part} in {table}");
     }
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+}
+
+#[test]
+fn preview_shows_the_request_that_the_operator_would_send() {
+    let testbed = testbed();
+    let namespace = testbed.namespace("planned").unwrap();
+    let web = workload("Deployment", &namespace, "web");
+    let run = testbed.kubectl_stdin(&["create", "-f", "-"], &web.to_string()).unwrap();
+    assert_succeeded("create", &run);
+    let mut stopped = workload("Deployment", &namespace, "stopped");
+    stopped["spec"]["replicas"] = json!(0);
+    assert_succeeded("stopped", &Owner::KubectlClientSide.apply(testbed, &stopped).unwrap());
+    wait_until_rolled_out(testbed, &web);
+    let policy = policy(&namespace, "p", POLICY);
+    // Who may not read whether the webhook is installed plans as if it were.
+    let rules = r#"[{apiGroups: [""], resources: [pods, limitranges], verbs: [list]},
+        {apiGroups: [apps], resources: [deployments, statefulsets, daemonsets], verbs: [list]},
+        {apiGroups: [devops.stochastic.io], resources: [devopspolicies], verbs: [list]}]"#;
+    let user = testbed.limited_user(&namespace, rules).unwrap();
+    let preview = ["preview", "-", "-n", &namespace, "-o", "json"];
+    let run = cli::run(&user, &preview, &policy);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let planned = &found["policies"][0]["remediation"];
+    let assumptions = planned["assumptions"].to_string();
+    for part in ["the mutating webhook is installed", "there are no HorizontalPodAutoscalers"] {
+        assert!(assumptions.contains(part), "{part} in {assumptions}");
+    }
+    let find = |name: &str| {
+        let all = planned["workloads"].as_array().unwrap().iter();
+        all.clone().find(|planned| planned["workload"] == name).unwrap().clone()
+    };
+    assert_eq!(find("Deployment/stopped")["reason"], "ScaledToZero");
+    let planned = find("Deployment/web");
+    assert_eq!(planned["plan"], "patch", "{planned:#}");
+    let lines: Vec<&str> =
+        planned["fields"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let live = read(testbed, &web);
+    let target = Target::read(&live).unwrap();
+    let body = apply_body(&target, &Fields::parse(lines), &format!("{namespace}/p"));
+    assert_eq!(planned["body"], body);
+    let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f", "-"];
+    let run = testbed.kubectl_stdin(&apply, &planned["body"].to_string()).unwrap();
+    assert_succeeded("the request", &run);
+    let run = cli::run(&user, &preview, &policy);
+    let again: Value = serde_json::from_str(&run.stdout).unwrap();
+    let left = again["policies"][0]["remediation"]["workloads"].to_string();
+    assert!(!left.contains("readinessProbe=") && !left.contains("requests.cpu="), "{left}");
+    // Without the webhook everything is proposed.
+    let table = cli::expect(testbed, 0, &["preview", "-", "-n", &namespace], &policy);
+    assert!(table.contains("Remediation: would patch 0,"), "{table}");
 }
 
 #[test]

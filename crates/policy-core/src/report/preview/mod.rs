@@ -2,6 +2,7 @@
 //! that are there today.
 
 mod admission;
+mod remediation;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use admission::{AdmissionPreview, DeniedPod, DeniedWorkload};
+pub use remediation::{PlannedAction, PlannedWorkload, RemediationPreview};
 
 use super::assessment::{Assessed, Assessment};
 use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Summary, as_text};
@@ -58,6 +60,8 @@ pub struct PolicyPreview {
     pub comparisons: Vec<Comparison>,
     /// What the webhook would do under it.
     pub admission: AdmissionPreview,
+    /// What enforce mode would do under it; `null` in audit mode.
+    pub remediation: Option<RemediationPreview>,
 }
 
 /// A policy beside one that is there today.
@@ -218,7 +222,15 @@ impl<'a> NamespacePods<'a> {
         let summary = Summary::of(&then.tally, compiled);
         let namespace = Arc::clone(self.namespace);
         let admission = AdmissionPreview::of(self.pods, &policy, compiled);
-        PolicyPreview { namespace, policy, place, summary, comparisons, admission }
+        PolicyPreview {
+            namespace,
+            policy,
+            place,
+            summary,
+            comparisons,
+            admission,
+            remediation: None,
+        }
     }
 
     fn judged(self, policy: &'a CompiledPolicy) -> Assessed<'a> {
