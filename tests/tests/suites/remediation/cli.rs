@@ -5,6 +5,7 @@ use policy_core::remediation::{Fields, Target, apply_body};
 use serde_json::{Value, json};
 
 use super::POLICY;
+use super::enforced::Enforced;
 use super::workloads::{
     assert_succeeded, container, managers, read, text, wait_until_rolled_out, workload,
 };
@@ -248,6 +249,61 @@ fn preview_shows_the_request_that_the_operator_would_send() {
     // Without the webhook everything is proposed.
     let table = cli::expect(testbed, 0, &["preview", "-", "-n", &namespace], &policy);
     assert!(table.contains("Remediation: would patch 0,"), "{table}");
+}
+
+#[test]
+fn the_operator_does_what_preview_said_and_accepts_a_revert() {
+    let enforced = Enforced::shared();
+    let testbed = enforced.testbed();
+    let namespace = testbed.namespace("told").unwrap();
+    let web = workload("Deployment", &namespace, "web");
+    let mut db = workload("StatefulSet", &namespace, "db");
+    db["spec"]["replicas"] = json!(1);
+    let shop = workload("Deployment", &namespace, "shop");
+    for (owner, object) in [
+        (Owner::KubectlClientSide, &web),
+        (Owner::KubectlClientSide, &db),
+        (Owner::KubectlServerSide, &shop),
+    ] {
+        assert_succeeded("the owner", &owner.apply(testbed, object).unwrap());
+        wait_until_rolled_out(testbed, object);
+    }
+    let before = read(testbed, &web);
+    let policy = cli::policy(&namespace, "p", POLICY);
+    let found = cli::json(testbed, &["preview", "-", "-n", &namespace], &policy);
+    let planned = found["policies"][0]["remediation"]["workloads"].as_array().unwrap().clone();
+    let fields = |workload: &str, plan: &str| {
+        let found = planned.iter().find(|planned| planned["workload"] == workload).unwrap();
+        assert_eq!(found["plan"], plan, "{found:#}");
+        found["fields"].clone()
+    };
+    enforced.apply_policy(&namespace, POLICY);
+    let list = ["remediations", "-n", &namespace];
+    let workload_of = |name: &str| {
+        let found = cli::json(testbed, &list, "");
+        let all = found["workloads"].as_array().unwrap();
+        all.iter().find(|found| found["workload"] == name).cloned().unwrap_or_default()
+    };
+    enforced.wait_until(&namespace, "web is patched, and shop is injected into", || {
+        enforced.is_patched(&namespace, "Deployment/web")
+            && enforced.state(&namespace, "Deployment/shop") == "Injecting"
+    });
+    let patched = workload_of("Deployment/web");
+    assert_eq!(patched["fields"], fields("Deployment/web", "patch"));
+    assert_eq!(patched["live"]["fields"], patched["fields"], "{patched:#}");
+    let injected = workload_of("Deployment/shop");
+    assert_eq!(injected["fields"], fields("Deployment/shop", "inject"));
+    let proposed = workload_of("StatefulSet/db");
+    assert_eq!(proposed["state"], "Proposed", "{proposed:#}");
+    assert_eq!(proposed["fields"], fields("StatefulSet/db", "propose"));
+    let revert = ["revert", "deployment/web", "-n", &namespace];
+    let run = cli::run(testbed.kubeconfig(), &revert, "");
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(template(&read(testbed, &web)), template(&before));
+    enforced.wait_until(&namespace, "web is left alone", || {
+        enforced.state(&namespace, "Deployment/web") == "Withdrawn"
+    });
+    assert_eq!(template(&read(testbed, &web)), template(&before));
 }
 
 #[test]

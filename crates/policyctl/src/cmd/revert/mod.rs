@@ -118,11 +118,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         global.console().note("no workload has anything of the operator");
     }
     if rows.iter().any(|row| row.outcome == Outcome::Released) {
-        global.console().note(format_args!(
-            "The operator leaves these workloads alone until their pod template is changed: it sees \
-             that its fields are gone. To exclude one for good:\n  kubectl annotate -n NAMESPACE \
-             KIND/NAME {REMEDIATION}=disabled"
-        ));
+        let console = global.console();
+        console.note(
+            "The operator leaves these workloads alone until their pod template is changed, as it \
+             sees that its fields are gone. To exclude one for good:",
+        );
+        let annotation = format_args!("{REMEDIATION}=disabled");
+        console.note(format_args!("  kubectl annotate -n NAMESPACE KIND/NAME {annotation}"));
     }
     if !args.all && rows.iter().any(|row| row.outcome == Outcome::NothingToRelease) {
         global.console().note(format_args!(
