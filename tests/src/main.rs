@@ -21,6 +21,8 @@ enum Command {
     BenchLive,
     /// Measure policy-operator on 100 000 pods and 1 000 policies; prints one JSON object
     BenchOperator,
+    /// Measure enforce mode: plans, repairs and injections; prints one JSON object
+    BenchRemediation,
     /// Measure policy-watcher on 100 000 pods; prints one JSON object
     BenchWatcher,
     /// Measure policy-webhook beside a server that does nothing; prints one JSON object
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Build(options) => command::build::run(&options),
         Command::BenchLive => command::bench_live::run(),
         Command::BenchOperator => command::bench_operator::run(),
+        Command::BenchRemediation => command::bench_remediation::run(),
         Command::BenchWatcher => command::bench_watcher::run(),
         Command::BenchWebhook => command::bench_webhook::run(),
         Command::Demo(options) => command::demo::run(&options),

@@ -206,6 +206,13 @@ impl Testbed {
         self.processes.signal(Program::Etcd.name(), signal)
     }
 
+    /// Sends a signal to the controllers, the scheduler and the simulated kubelets. While they are
+    /// stopped, nothing reacts to a change.
+    pub fn signal_controllers(&self, signal: Signal) -> Result<()> {
+        let all = [Program::ControllerManager, Program::Scheduler, Program::Kwok];
+        all.into_iter().try_for_each(|program| self.processes.signal(program.name(), signal))
+    }
+
     /// Starts the API server again after [`Testbed::kill_api_server`], on the same port and with
     /// the same data, and returns when it is ready.
     pub fn restart_api_server(&self) -> Result<()> {

@@ -6,6 +6,7 @@ mod live;
 mod manifests;
 mod measure;
 mod operator;
+mod remediation;
 mod sample;
 mod watcher;
 mod webhook;
@@ -48,6 +49,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// Enforce mode: a plan, a repair on a real API server against kubectl, and an injection
+    Remediation {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Bytes of resident memory for each pod of an index; a process of its own for `core`
     #[command(hide = true)]
     IndexMemory,
@@ -66,6 +73,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Live { .. }
             | Bench::Watcher { .. }
             | Bench::Operator { .. }
+            | Bench::Remediation { .. }
             | Bench::Webhook { .. } => {}
         }
         return cargo::run(&arguments);
@@ -75,6 +83,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
         Bench::Operator { json } => measure_by_e2e(operator::COMMAND, &operator::ROWS, *json),
+        Bench::Remediation { json } => {
+            measure_by_e2e(remediation::COMMAND, &remediation::ROWS, *json)
+        }
         Bench::Webhook { json } => measure_by_e2e(webhook::COMMAND, &webhook::ROWS, *json),
         Bench::IndexMemory => {
             println!("{}", core::index_bytes_per_pod()?);

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use policy_core::Timestamp;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::RemediationConfig;
 use crate::policy_key::PolicyKey;
@@ -86,7 +85,6 @@ impl Withheld {
 pub(crate) struct Budgets {
     config: Arc<RemediationConfig>,
     spent: Arc<Mutex<Spent>>,
-    stop: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -116,15 +114,8 @@ impl Drop for Permit {
 }
 
 impl Budgets {
-    /// Nothing starts once `stop` is cancelled.
-    pub(crate) fn new(config: RemediationConfig, stop: CancellationToken) -> Self {
-        Self { config: Arc::new(config), spent: Arc::default(), stop }
-    }
-
-    /// Whether the service is not stopping, so that one that starts with other settings finds
-    /// nothing that has just begun.
-    pub(crate) fn may_start(&self) -> bool {
-        !self.stop.is_cancelled()
+    pub(crate) fn new(config: RemediationConfig) -> Self {
+        Self { config: Arc::new(config), spent: Arc::default() }
     }
 
     pub(crate) fn config(&self) -> &RemediationConfig {
@@ -233,8 +224,7 @@ mod tests {
     }
 
     fn budgets() -> Budgets {
-        let config = RemediationConfig { max_concurrent: 4, ..RemediationConfig::default() };
-        Budgets::new(config, CancellationToken::new())
+        Budgets::new(RemediationConfig { max_concurrent: 4, ..RemediationConfig::default() })
     }
 
     #[test]
@@ -247,7 +237,7 @@ mod tests {
         drop((first, second));
         assert!(budgets.start(&policy("a"), false, now).is_ok());
         let without = RemediationConfig { canary: false, ..RemediationConfig::default() };
-        let without = Budgets::new(without, CancellationToken::new());
+        let without = Budgets::new(without);
         let _both = [0; 2].map(|_| without.start(&policy("a"), false, now).unwrap());
     }
 

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) struct Certificates {
+pub(in crate::command) struct Certificates {
     /// The PEM file of the certificate authority.
     pub(super) authority: String,
     trusted: CertificateDer<'static>,
@@ -50,7 +50,7 @@ impl Certificates {
     }
 
     /// A TLS client for HTTP/1.1 connections to such a program.
-    pub(super) fn client(&self) -> Result<TlsConnector> {
+    pub(in crate::command) fn client(&self) -> Result<TlsConnector> {
         let mut config = trusting(std::slice::from_ref(&self.trusted))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))

@@ -12,13 +12,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// One HTTP/1.1 connection over TLS, for one request after the other.
-pub(super) struct Connection {
+pub(in crate::command) struct Connection {
     stream: TlsStream<TcpStream>,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) async fn open(tls: &TlsConnector, addr: SocketAddr) -> Result<Self> {
+    pub(in crate::command) async fn open(tls: &TlsConnector, addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         let stream = tls.connect(ServerName::from(addr.ip()), stream).await?;
@@ -29,7 +29,7 @@ impl Connection {
 
     /// Sends a request with head and body, and returns the body of the response, whose status must
     /// be 200.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<&[u8]> {
+    pub(in crate::command) async fn ask(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
         self.answer.clear();

@@ -26,7 +26,7 @@ const THREADS: usize = 2;
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The requests of a round.
-pub(super) struct Load {
+pub(in crate::command) struct Load {
     tls: TlsConnector,
     requests: Vec<Vec<u8>>,
     /// The expected response to each.
@@ -34,9 +34,9 @@ pub(super) struct Load {
 }
 
 /// The result of a round.
-pub(super) struct Round {
+pub(in crate::command) struct Round {
     /// Requests per second.
-    pub(super) rate: f64,
+    pub(in crate::command) rate: f64,
     /// The latency of each request.
     pub(super) latencies: Vec<Duration>,
 }
@@ -44,13 +44,21 @@ pub(super) struct Round {
 impl Load {
     /// Requests that are allowed without a warning, in this many namespaces in turn.
     pub(super) fn new(tls: TlsConnector, namespaces: usize) -> Self {
-        let (requests, answer) = (review::requests(namespaces), review::allowing_answer());
+        Self::of(tls, review::requests(namespaces), review::allowing_answer())
+    }
+
+    /// These requests in turn, each of which has that answer.
+    pub(in crate::command) fn of(
+        tls: TlsConnector,
+        requests: Vec<Vec<u8>>,
+        answer: Vec<u8>,
+    ) -> Self {
         Self { tls, requests, answer }
     }
 
     /// Sends this many requests over connections that are opened before the time counts, on each
     /// connection one after the other. Fails at the first unexpected response.
-    pub(super) fn round(
+    pub(in crate::command) fn round(
         &self,
         service: &Service<'_>,
         connections: usize,
@@ -164,7 +172,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Measures both sides, one right after the other, in alternating order.
-pub(super) fn in_turn<T>(
+pub(in crate::command) fn in_turn<T>(
     pair: usize,
     mut measure: impl FnMut(usize) -> Result<T>,
 ) -> Result<[T; 2]> {

@@ -19,7 +19,7 @@ mod creation;
 pub(crate) mod floor;
 mod load;
 mod loopback;
-mod review;
+pub(super) mod review;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -32,9 +32,11 @@ use tokio::runtime::Runtime;
 use super::bench_live;
 use super::measure::wait_ready;
 use certificates::Certificates;
+pub(super) use client::Connection;
+pub(super) use load::{Load, in_turn};
 
-const ACCOUNT: &str = "policy-webhook";
-const PLATFORM: &str = "kube-devops";
+pub(super) const ACCOUNT: &str = "policy-webhook";
+pub(super) const PLATFORM: &str = "kube-devops";
 
 pub(crate) fn run() -> Result<()> {
     let bench = Bench::new()?;
@@ -57,15 +59,15 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// The programs and the control plane of all measurements.
-struct Bench {
+pub(super) struct Bench {
     program: PathBuf,
     /// A real control plane, which also runs the services.
-    testbed: Testbed,
-    certificates: Certificates,
+    pub(super) testbed: Testbed,
+    pub(super) certificates: Certificates,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let program = released_program("policy-webhook")?;
         let testbed = Testbed::start(&Parts::new("bench"))?;
         let certificates = Certificates::issue(testbed.folder())?;
@@ -73,7 +75,7 @@ impl Bench {
     }
 
     /// Starts a webhook, and returns it when it is ready.
-    fn webhook(&self, name: &str, kubeconfig: &Path) -> Result<Service<'_>> {
+    pub(super) fn webhook(&self, name: &str, kubeconfig: &Path) -> Result<Service<'_>> {
         let webhook = self.testbed.service(name, &self.program).kubeconfig(kubeconfig);
         let webhook = self.certificates.give(webhook)?.start()?;
         wait_ready(&webhook)?;

@@ -9,7 +9,7 @@ const PINNED: &str = "v1.24.3";
 /// An image that every policy of this measurement denies.
 const NOT_PINNED: &str = "latest";
 /// A pod without violations, as it is sent to the API server.
-pub(super) fn pod() -> Value {
+pub(in crate::command) fn pod() -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(), "spec": spec(PINNED) })
 }
 
@@ -38,8 +38,13 @@ pub(super) fn allowing_answer() -> Vec<u8> {
 
 /// The HTTP request with a review.
 pub(super) fn request(review: &str) -> Vec<u8> {
+    request_to("/validate", review)
+}
+
+/// The HTTP request with a review to that path.
+pub(in crate::command) fn request_to(path: &str, review: &str) -> Vec<u8> {
     let head = format!(
-        "POST /validate?timeout=5s HTTP/1.1\r\nHost: policy-webhook.kube-devops.svc:443\r\n\
+        "POST {path}?timeout=5s HTTP/1.1\r\nHost: policy-webhook.kube-devops.svc:443\r\n\
          User-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\n\
          Accept: application/json, */*\r\nContent-Type: application/json\r\n\
          Accept-Encoding: gzip\r\n\r\n",
@@ -53,8 +58,18 @@ pub(super) fn sizes() -> (usize, usize) {
     (object("team-0", PINNED).to_string().len(), allowed("team-0").len())
 }
 
-/// The review, with its fields in the API server's order.
+/// The review of the pod, with that tag of its first image.
 fn review(namespace: &str, tag: &str) -> String {
+    of_object(namespace, &object(namespace, tag))
+}
+
+/// The review of the creation of a pod.
+pub(in crate::command) fn of_pod(namespace: &str, pod: &Value) -> String {
+    of_object(namespace, &admitted(namespace, pod))
+}
+
+/// The review, with its fields in the API server's order.
+fn of_object(namespace: &str, object: &Value) -> String {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
     let user = json!({
@@ -63,7 +78,6 @@ fn review(namespace: &str, tag: &str) -> String {
         "groups": ["system:serviceaccounts", "system:serviceaccounts:ci", "system:authenticated"],
         "extra": { "authentication.kubernetes.io/credential-id": ["JTI=5f0c9a3e-9d0b-4c55-8e0a-1c2d3e4f5a6b"] },
     });
-    let object = object(namespace, tag);
     format!(
         "{{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{{\
          \"uid\":\"{UID}\",\"kind\":{kind},\"resource\":{resource},\"requestKind\":{kind},\
@@ -74,10 +88,16 @@ fn review(namespace: &str, tag: &str) -> String {
     )
 }
 
-/// The pod as the API server has admitted it. Nearly half of it is managedFields.
 fn object(namespace: &str, tag: &str) -> Value {
-    let mut object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(),
-        "spec": spec(tag), "status": { "phase": "Pending", "qosClass": "Burstable" } });
+    let pod =
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata(), "spec": spec(tag) });
+    admitted(namespace, &pod)
+}
+
+/// The pod as the API server has admitted it. Nearly half of it is managedFields.
+fn admitted(namespace: &str, pod: &Value) -> Value {
+    let mut object = pod.clone();
+    object["status"] = json!({ "phase": "Pending", "qosClass": "Burstable" });
     let metadata = &mut object["metadata"];
     metadata["namespace"] = json!(namespace);
     metadata["uid"] = json!("5f0c9a3e-9d0b-4c55-8e0a-1c2d3e4f5a6b");
@@ -85,7 +105,7 @@ fn object(namespace: &str, tag: &str) -> Value {
     metadata["managedFields"] = json!([{
         "manager": "runner-controller", "operation": "Update", "apiVersion": "v1",
         "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
-        "fieldsV1": { "f:metadata": managed(&self::metadata()), "f:spec": managed(&spec(tag)) },
+        "fieldsV1": { "f:metadata": managed(&pod["metadata"]), "f:spec": managed(&pod["spec"]) },
     }]);
     object
 }
