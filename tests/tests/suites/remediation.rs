@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cli;
+mod crowd;
 mod enforced;
 mod facts;
 mod owners;
