@@ -65,6 +65,10 @@ impl Enforced {
         self.admission.testbed()
     }
 
+    pub(crate) fn operator(&self) -> &Service<'static> {
+        &self.operator
+    }
+
     /// Applies a policy of that spec, `p`.
     pub(crate) fn apply_policy(&self, namespace: &str, spec: &str) {
         self.testbed().apply(&cli::policy(namespace, "p", spec)).unwrap();

@@ -7,7 +7,8 @@ use super::POLICY;
 use super::enforced::Enforced;
 use super::usage;
 use super::workloads::{
-    assert_has, assert_succeeded, container, list, read, text, wait_until_rolled_out, workload,
+    assert_has, assert_succeeded, container, list, pods, read, text, wait_until_rolled_out,
+    workload,
 };
 
 /// What the policy fills in for a container that has nothing.
@@ -169,5 +170,49 @@ fn probes_and_resources_are_filled_in_alone_too() {
         assert_eq!(first["readinessProbe"].is_object(), name == "probe", "{first:#}");
         assert_eq!(first["resources"] != json!({}), name == "request", "{first:#}");
         assert!(first["livenessProbe"].is_null(), "{first:#}");
+    }
+}
+
+#[test]
+fn a_new_deployment_under_a_policy_ends_with_one_replica_set() {
+    let enforced = Enforced::shared();
+    let testbed = enforced.testbed();
+    let namespace = testbed.namespace("new").unwrap();
+    enforced.apply_policy(
+        &namespace,
+        "{enforcementMode: enforce, requireReadinessProbe: true, defaultProbe: {tcpPort: 8080}}",
+    );
+    // The webhook knows the policy when it is in effect; a Deployment of an applier that is
+    // injected into keeps its only ReplicaSet.
+    for owner in [Owner::Helm, Owner::KubectlClientSide] {
+        let web = workload("Deployment", &namespace, owner.name());
+        assert_succeeded(owner.name(), &owner.apply(testbed, &web).unwrap());
+        let label = format!("Deployment/{}", owner.name());
+        enforced.wait_until(&namespace, "the Deployment to be remediated", || {
+            ["Injecting", "Patched"].contains(&&*enforced.state(&namespace, &label))
+        });
+        wait_until_rolled_out(testbed, &web);
+        let with_pods = || {
+            let sets = list(testbed, &namespace, "replicasets");
+            let its = |set: &&Value| set["metadata"]["labels"]["app"] == owner.name();
+            let alive = |set: &&Value| set["spec"]["replicas"] != 0;
+            sets.iter().filter(its).filter(alive).count()
+        };
+        assert_eq!(with_pods(), 1, "{owner:?}");
+        // Injection changes the next pods, and no ReplicaSet.
+        let delete = ["delete", "pod", "-n", &namespace, "-l", &format!("app={}", owner.name())];
+        testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+        wait_until_rolled_out(testbed, &web);
+        assert_eq!(with_pods(), 1, "{owner:?}");
+        for pod in pods(testbed, &namespace) {
+            if pod["metadata"]["labels"]["app"] == owner.name() {
+                let probe = &pod["spec"]["containers"][0]["readinessProbe"]["tcpSocket"];
+                assert_eq!(probe["port"], 8080, "{owner:?} {pod:#}");
+            }
+        }
+        let sets = list(testbed, &namespace, "replicasets");
+        let number = sets.iter().filter(|set| set["metadata"]["labels"]["app"] == owner.name());
+        let expected = if owner == Owner::Helm { 1 } else { 2 };
+        assert_eq!(number.count(), expected, "{owner:?}");
     }
 }
