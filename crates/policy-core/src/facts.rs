@@ -34,6 +34,9 @@ pub struct PodFacts {
     pub kind: ObjectKind,
     /// The name of the object; its `generateName` where it has no name yet.
     pub name: Box<str>,
+    /// When it was created, in seconds since 1970; 0 where that is not known. It tells apart pods of
+    /// one name, as those of a `StatefulSet`.
+    pub created: u32,
     /// The object that a user would change to change the pod.
     pub workload: Workload,
     /// The input of the checks.
@@ -247,7 +250,9 @@ fn facts(
     let lifecycle =
         status.map_or(Lifecycle::Active, |status| Lifecycle::of(metadata, spec, status));
     let restarts = status.map(Restarts::of).unwrap_or_default();
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
     PodFacts {
+        created: created.and_then(|second| second.try_into().ok()).unwrap_or_default(),
         namespace: metadata
             .namespace
             .as_deref()

@@ -115,7 +115,7 @@ impl<'a> Workloads<'a> {
         let known = workloads.entry(&pod.workload).or_default();
         for finding in findings.iter().filter(|finding| finding.check.meta().patchable) {
             let mut hash = DefaultHasher::new();
-            (&pod.name, finding.check, finding.container).hash(&mut hash);
+            (&pod.name, pod.created, finding.check, finding.container).hash(&mut hash);
             // A sum, because the pods come in no order.
             *known = Some(known.unwrap_or_default().wrapping_add(hash.finish()));
         }

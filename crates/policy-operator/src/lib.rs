@@ -97,7 +97,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
-    let budgets = Budgets::new(config.remediation.clone());
+    let budgets = Budgets::new(config.remediation.clone(), service.stop.clone());
     let reconciler = Reconciler {
         pods: pods.clone(),
         policies: policies.clone(),

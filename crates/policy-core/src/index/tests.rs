@@ -52,6 +52,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
         });
     (lifecycle, proptest::collection::vec(container, 0..3)).prop_map(|(lifecycle, containers)| {
         PodFacts {
+            created: 0,
             namespace: "n".into(),
             kind: ObjectKind::Pod,
             name: "p".into(),

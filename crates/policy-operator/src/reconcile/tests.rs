@@ -21,6 +21,7 @@ use crate::remediation::Budgets;
 use crate::write_budget::WriteBudget;
 
 mod audit_results;
+mod enforce;
 mod failures;
 mod finalizers;
 

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use policy_core::Timestamp;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::RemediationConfig;
 use crate::policy_key::PolicyKey;
@@ -85,6 +86,7 @@ impl Withheld {
 pub(crate) struct Budgets {
     config: Arc<RemediationConfig>,
     spent: Arc<Mutex<Spent>>,
+    stop: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -114,8 +116,15 @@ impl Drop for Permit {
 }
 
 impl Budgets {
-    pub(crate) fn new(config: RemediationConfig) -> Self {
-        Self { config: Arc::new(config), spent: Arc::default() }
+    /// Nothing starts once `stop` is cancelled.
+    pub(crate) fn new(config: RemediationConfig, stop: CancellationToken) -> Self {
+        Self { config: Arc::new(config), spent: Arc::default(), stop }
+    }
+
+    /// Whether the service is not stopping, so that one that starts with other settings finds
+    /// nothing that has just begun.
+    pub(crate) fn may_start(&self) -> bool {
+        !self.stop.is_cancelled()
     }
 
     pub(crate) fn config(&self) -> &RemediationConfig {
@@ -224,7 +233,8 @@ mod tests {
     }
 
     fn budgets() -> Budgets {
-        Budgets::new(RemediationConfig { max_concurrent: 4, ..RemediationConfig::default() })
+        let config = RemediationConfig { max_concurrent: 4, ..RemediationConfig::default() };
+        Budgets::new(config, CancellationToken::new())
     }
 
     #[test]
@@ -237,7 +247,7 @@ mod tests {
         drop((first, second));
         assert!(budgets.start(&policy("a"), false, now).is_ok());
         let without = RemediationConfig { canary: false, ..RemediationConfig::default() };
-        let without = Budgets::new(without);
+        let without = Budgets::new(without, CancellationToken::new());
         let _both = [0; 2].map(|_| without.start(&policy("a"), false, now).unwrap());
     }
 

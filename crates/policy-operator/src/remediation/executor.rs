@@ -43,6 +43,8 @@ const TURN: Duration = Duration::from_secs(5);
 /// What a budget, or the circuit breaker, withholds is tried again after that time.
 const BUDGET_POLL: Duration = Duration::from_secs(5);
 const BREAKER_POLL: Duration = Duration::from_secs(15);
+/// Whether the mutating webhook is installed is asked again after that time.
+const WEBHOOK_POLL: Duration = Duration::from_secs(60);
 
 /// Remediates workloads. All policies share it.
 pub(crate) struct Executor {
@@ -168,7 +170,8 @@ impl Executor {
             Some(_) => BREAKER_POLL,
             None => BUDGET_POLL,
         });
-        reads.into_iter().chain(starts).chain(notices).min()
+        let webhook = record.lacks_webhook.then_some(WEBHOOK_POLL);
+        reads.into_iter().chain(starts).chain(notices).chain(webhook).min()
     }
 
     async fn planner(&self, scope: &Scope<'_>) -> Result<Planner, WriteError> {

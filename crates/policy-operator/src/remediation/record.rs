@@ -19,8 +19,12 @@ use super::guard::{Cause, Guard};
 use super::notices::{NoticeKind, Notices};
 use crate::status::whole_seconds;
 
-/// A workload is read again after that time, since nothing tells of its changes.
+/// A workload is read again after that time, since nothing tells of its changes: sooner where its
+/// owner is to do something.
 const RECHECK: Duration = Duration::from_secs(600);
+const RECHECK_PROPOSED: Duration = Duration::from_secs(120);
+/// So much later for each workload of the policy, so that many are not read more often.
+const RECHECK_EACH: Duration = Duration::from_millis(500);
 /// It is not read more often than that because its pods change.
 const LEAST_RECHECK: Duration = Duration::from_secs(10);
 /// The delays between attempts, of one workload and of a policy.
@@ -203,6 +207,17 @@ impl Entry {
         self.due = now + jittered(RECHECK);
     }
 
+    /// It is one of so many that wait for their owners.
+    pub(crate) fn waits_for_owner(&mut self, number: usize) {
+        use RemediationState::{NotPatchable, Proposed, Reverted, Withdrawn};
+        let waits = matches!(self.state(), Some(Proposed | Reverted | Withdrawn | NotPatchable));
+        if let Some(read) = self.read.filter(|_| waits && self.kind().is_some()) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            let delay = RECHECK_PROPOSED + RECHECK_EACH.saturating_mul(number);
+            self.due = self.due.min(read + jittered(delay));
+        }
+    }
+
     fn pods_changed(&mut self, now: Instant) {
         let next = self.read.map_or(now, |read| now.max(read + LEAST_RECHECK));
         self.due = self.due.min(next);
@@ -298,7 +313,9 @@ impl Record {
 
     /// Whether something keeps every workload from being changed. It is published where it changes.
     pub(crate) fn stop(&mut self, stopped: Option<Withheld>) {
-        if let Some(why) = stopped.filter(|_| self.stopped != stopped) {
+        // A window closes as its policy says.
+        let is_news = |why: &Withheld| self.stopped != Some(*why) && *why != Withheld::Window;
+        if let Some(why) = stopped.filter(is_news) {
             self.notices.add(NoticeKind::Stopped, why.to_string());
         }
         self.stopped = stopped;

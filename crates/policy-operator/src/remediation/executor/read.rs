@@ -64,10 +64,7 @@ impl Executor {
     pub(super) async fn read_due(&self, scope: &Scope<'_>, record: &mut Record, fresh: &mut Fresh) {
         let start = Instant::now();
         let is_due = |entry: &Entry| entry.due <= start && entry.guard.is_none();
-        let due = record.entries.iter().filter(|(_, entry)| is_due(entry));
-        let due: Vec<_> =
-            due.map(|(label, entry)| (label.clone(), entry.workload.clone())).collect();
-        if due.is_empty() {
+        if !record.lacks_webhook && !record.entries.values().any(is_due) {
             return;
         }
         let planner = match self.planner(scope).await {
@@ -78,7 +75,15 @@ impl Executor {
                 return;
             }
         };
-        record.lacks_webhook = !planner.surroundings.facts.has_mutating_webhook;
+        let has_webhook = planner.surroundings.facts.has_mutating_webhook;
+        if has_webhook && record.lacks_webhook {
+            // Everything was proposed for that alone.
+            record.entries.values_mut().for_each(|entry| entry.due = start);
+        }
+        record.lacks_webhook = !has_webhook;
+        let due = record.entries.iter().filter(|(_, entry)| is_due(entry));
+        let due: Vec<_> =
+            due.map(|(label, entry)| (label.clone(), entry.workload.clone())).collect();
         let namespace = &scope.policy.namespace;
         let is_blocked = record.block.as_ref().is_some_and(|block| !block.is_write);
         let most = if is_blocked { 1 } else { usize::MAX };
@@ -177,7 +182,9 @@ pub(super) fn take_in_found(
             false
         }
     };
+    let number = record.entries.len();
     let Some(entry) = record.entries.get_mut(label) else { return };
+    entry.waits_for_owner(number);
     if !is_left {
         entry.start = None;
         entry.shown = None;

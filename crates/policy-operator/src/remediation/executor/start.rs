@@ -1,5 +1,7 @@
 //! Patches the workloads that were chosen.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, stream};
 use policy_core::Timestamp;
 use policy_core::api::{RemediatedWorkload, RemediationState};
@@ -15,11 +17,15 @@ use super::super::notices::NoticeKind;
 use super::super::record::{Record, Start, shown};
 use super::super::rollout::Rollout;
 use super::{
-    CONCURRENCY, Executor, Found, Fresh, Planner, Read, Scope, TURN, blocks, say, take_in_found,
+    CONCURRENCY, Executor, Found, Fresh, Planner, Read, Scope, blocks, say, take_in_found,
 };
 use crate::status::whole_seconds;
 use crate::write_error::WriteError;
 use crate::writer::{Attempt, workload_path};
+
+/// No further patch begins after that time. Longer than for reads, as the budgets limit how many
+/// there are.
+const START_TURN: Duration = Duration::from_secs(30);
 
 /// A workload that was chosen.
 struct Chosen {
@@ -76,11 +82,30 @@ impl Executor {
                 return true;
             }
         };
-        let planner = &planner;
+        // The first one alone: where rights are missing it shows that for all.
+        let others = chosen.split_off(1);
+        for batch in [chosen, others] {
+            let failed = self.attempt_all((scope, begin), &planner, record, batch).await;
+            if let Some(error) = failed {
+                give_up(record, &error);
+                break;
+            }
+        }
+        true
+    }
+
+    /// Returns the error where no other attempt would succeed.
+    async fn attempt_all(
+        &self,
+        (scope, begin): (&Scope<'_>, Instant),
+        planner: &Planner,
+        record: &mut Record,
+        chosen: Vec<Chosen>,
+    ) -> Option<WriteError> {
         let mut attempts = stream::iter(chosen)
             .map(|chosen| async move {
                 let label = chosen.label.clone();
-                let attempted = if begin.elapsed() < TURN {
+                let attempted = if begin.elapsed() < START_TURN && self.budgets.may_start() {
                     let attempted = self.attempt(scope, planner, chosen).await;
                     attempted.unwrap_or_else(Attempted::Failed)
                 } else {
@@ -90,12 +115,12 @@ impl Executor {
             })
             .buffer_unordered(CONCURRENCY);
         while let Some((label, attempted)) = attempts.next().await {
-            if let Some(error) = take_in_attempt(scope, planner, record, &label, attempted) {
-                give_up(record, &error);
-                return true;
+            let failed = take_in_attempt(scope, planner, record, &label, attempted);
+            if failed.is_some() {
+                return failed;
             }
         }
-        true
+        None
     }
 
     async fn attempt(
@@ -161,7 +186,8 @@ fn give_up(record: &mut Record, error: &WriteError) {
         }
     }
     if let Some(why) = why {
-        record.failed += 1;
+        // A status that counted each probe would be written for each.
+        record.failed += i64::from(record.block.is_none());
         counters::failed(Failure::of(error));
         record.block(why, true, Instant::now());
         record.stop(Some(why));

@@ -1,0 +1,384 @@
+//! Enforce mode against a server that applies as an API server does, as far as it matters here.
+
+use std::collections::BTreeMap;
+
+use policy_core::api::{FIELD_MANAGER, RemediationState};
+use policy_core::policy::CompiledPolicy;
+use policy_core::view::PodView;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::RemediationConfig;
+use crate::policies::Policies;
+
+/// The deployments of the namespace `shop`, and a policy.
+#[derive(Clone)]
+struct Cluster(Arc<Mutex<ClusterState>>);
+
+struct ClusterState {
+    policy: Value,
+    workloads: BTreeMap<String, Value>,
+    /// Each write, as in `apply web` and `dry web`; statuses and Events as such.
+    writes: Vec<String>,
+    reads: usize,
+    may_patch: bool,
+    version: u64,
+}
+
+const SPEC: &str = r#"{"enforcementMode": "enforce", "requireReadinessProbe": true,
+    "defaultProbe": {"tcpPort": 8080}}"#;
+
+fn deployment(name: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "namespace": "shop", "name": name, "uid": format!("u-{name}"),
+            "resourceVersion": "1", "generation": 1 },
+        "spec": { "replicas": 2, "template": { "spec": { "containers": [
+            { "name": "web", "image": "nginx:1", "ports": [{ "containerPort": 8080 }] }] } } },
+        "status": { "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2,
+            "readyReplicas": 2, "availableReplicas": 2 },
+    })
+}
+
+impl Cluster {
+    fn client(&self) -> Client {
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let cluster = cluster.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let (code, answer) =
+                    cluster.0.lock().answer(head.method.as_str(), &head.uri.to_string(), &body);
+                let mut response = Response::new(Full::new(answer.into()));
+                *response.status_mut() = code.try_into().unwrap();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn writes(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().writes)
+    }
+}
+
+impl ClusterState {
+    fn answer(&mut self, method: &str, uri: &str, body: &Value) -> (u16, String) {
+        let path = uri.split('?').next().unwrap();
+        let name = path.rsplit('/').next().unwrap().to_owned();
+        if path.ends_with("/status") {
+            self.version += 1;
+            self.writes.push("status".to_owned());
+            self.policy["status"] = body["status"].clone();
+            self.policy["metadata"]["resourceVersion"] = self.version.to_string().into();
+            return (200, self.policy.to_string());
+        }
+        if path.contains("/deployments/") {
+            let Some(workload) = self.workloads.get(&name).cloned() else {
+                return (404, status_json(404, "NotFound", "not found"));
+            };
+            if method == "GET" {
+                self.reads += 1;
+                return (200, workload.to_string());
+            }
+            let is_dry = uri.contains("dryRun=All");
+            self.writes.push(format!("{} {name}", if is_dry { "dry" } else { "apply" }));
+            if !self.may_patch {
+                let why = "User \"operator\" cannot patch resource \"deployments\"";
+                return (403, status_json(403, "Forbidden", why));
+            }
+            let applied = applied(workload, body);
+            if !is_dry {
+                self.workloads.insert(name, applied.clone());
+            }
+            return (200, applied.to_string());
+        }
+        match (method, name.as_str()) {
+            ("GET", "verticalpodautoscalers" | "pods") => {
+                (404, status_json(404, "NotFound", "the server could not find it"))
+            }
+            ("GET", _) => (200, json!({ "metadata": {}, "items": [] }).to_string()),
+            _ => {
+                self.writes.push(name);
+                (200, body.to_string())
+            }
+        }
+    }
+}
+
+/// The workload after an apply of that body by the operator.
+fn applied(mut workload: Value, body: &Value) -> Value {
+    let container = body.pointer("/spec/template/spec/containers/0").cloned();
+    let live = &mut workload["spec"]["template"]["spec"]["containers"][0];
+    let entries = if let Some(container) = &container {
+        live["readinessProbe"] = container["readinessProbe"].clone();
+        let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:readinessProbe": {
+                "f:tcpSocket": { "f:port": {} }, "f:initialDelaySeconds": {},
+                "f:periodSeconds": {}, "f:failureThreshold": {} } } } } } } });
+        json!([{ "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": "apps/v1",
+            "time": "2027-01-15T08:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": owned }])
+    } else {
+        live.as_object_mut().unwrap().remove("readinessProbe");
+        json!([])
+    };
+    workload["metadata"]["managedFields"] = entries;
+    let by = &body["metadata"]["annotations"];
+    workload["metadata"]["annotations"] = by.clone();
+    workload["metadata"]["generation"] = 2.into();
+    workload["status"]["observedGeneration"] = 2.into();
+    workload
+}
+
+/// An operator, and a clock.
+struct Operator {
+    cluster: Cluster,
+    pods: PodSink,
+    policies: PolicySink,
+    reconciler: Reconciler,
+}
+
+fn cluster(workloads: &[&str]) -> Cluster {
+    let policy = json!({
+        "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
+        "metadata": { "namespace": "shop", "name": "strict", "uid": "u-1", "generation": 1,
+            "resourceVersion": "0", "finalizers": [FINALIZER] },
+        "spec": serde_json::from_str::<Value>(SPEC).unwrap(),
+    });
+    let workloads = workloads.iter().map(|name| ((*name).to_owned(), deployment(name)));
+    Cluster(Arc::new(Mutex::new(ClusterState {
+        policy,
+        workloads: workloads.collect(),
+        writes: Vec::new(),
+        reads: 0,
+        may_patch: true,
+        version: 0,
+    })))
+}
+
+impl Operator {
+    /// Starts one that is the leader.
+    fn start(cluster: &Cluster, config: RemediationConfig) -> Self {
+        let (control, gate) = GateControl::for_test();
+        control.open();
+        // Dropped, it would close the gate.
+        std::mem::forget(control);
+        let policies = Policies::default();
+        let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
+        let writer = Writer::new(cluster.client(), gate, policies.queue.budget());
+        let start = Instant::now();
+        let now = move || {
+            let elapsed = i64::try_from(start.elapsed().as_millis()).unwrap();
+            Timestamp::from_millisecond(1_800_000_000_000 + elapsed).unwrap()
+        };
+        let mut operator = Self {
+            cluster: cluster.clone(),
+            pods: pods.sink(),
+            policies: policies.sink(),
+            reconciler: Reconciler {
+                pods,
+                executor: Executor::new(
+                    writer.clone(),
+                    Budgets::new(config, CancellationToken::new()),
+                ),
+                writer,
+                policies,
+                audit_store: AuditStore::default(),
+                cluster_name: None,
+                retention: 2,
+                now: Box::new(now),
+            },
+        };
+        operator.pods.list_begins();
+        let names: Vec<String> = cluster.0.lock().workloads.keys().cloned().collect();
+        for name in names {
+            operator.pods.applied(pod(&name, &json!({ "phase": "Running" })));
+        }
+        operator.pods.list_completes();
+        let policy = cluster.0.lock().policy.clone();
+        operator.policies.applied(serde_json::from_value(policy).unwrap());
+        operator
+    }
+
+    async fn reconcile(&self) -> Outcome {
+        self.reconciler.reconcile(&key()).await
+    }
+
+    /// Reconciles as the queue does, for so long, and returns the writes.
+    async fn run(&self, time: Duration) -> Vec<String> {
+        let end = Instant::now() + time;
+        loop {
+            let outcome = self.reconcile().await;
+            let wait = outcome.requeue_after.unwrap().max(outcome.pause).max(PACE);
+            if Instant::now() + wait > end {
+                return self.cluster.writes();
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn status(&self) -> DevOpsPolicyStatus {
+        serde_json::from_value(self.cluster.0.lock().policy["status"].clone()).unwrap()
+    }
+
+    fn states(&self) -> Vec<RemediationState> {
+        let workloads = self.status().remediation.unwrap().workloads;
+        workloads.iter().map(|workload| workload.state).collect()
+    }
+
+    /// The status and the reason of the condition `Remediating`.
+    fn condition(&self) -> (String, String) {
+        let conditions = self.status().conditions;
+        let found = conditions.iter().find(|found| found.type_ == "Remediating").unwrap();
+        (found.status.clone(), found.reason.clone())
+    }
+}
+
+fn pod(workload: &str, status: &Value) -> PodView {
+    serde_json::from_value(json!({
+        "metadata": { "namespace": "shop", "name": format!("{workload}-5d8-a"),
+            "creationTimestamp": "2027-01-15T08:00:00Z",
+            "labels": { "pod-template-hash": "5d8" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "name": format!("{workload}-5d8"), "controller": true }] },
+        "spec": { "containers": [{ "name": "web", "image": "nginx:1" }] },
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn of_workloads(writes: &[String]) -> Vec<&str> {
+    let is_one = |write: &&str| write.starts_with("dry ") || write.starts_with("apply ");
+    writes.iter().map(String::as_str).filter(is_one).collect()
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn the_intent_is_in_the_status_before_a_workload_is_changed() {
+    let cluster = cluster(&["web"]);
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    let writes = cluster.writes();
+    let end = writes.iter().position(|write| write == "policyauditresults");
+    let first: Vec<_> = writes.iter().filter(|write| !write.contains("events")).collect();
+    assert_eq!(first[..4], ["status", "dry web", "apply web", "status"], "{writes:?} {end:?}");
+    assert_eq!(operator.states(), [RemediationState::Observing]);
+    assert_eq!(operator.condition(), ("True".to_owned(), "Remediating".to_owned()));
+    assert_eq!(operator.status().remediations_applied, Some(1));
+    assert_eq!(operator.status().remediated_workloads, ["Deployment/web"]);
+    // The rollout is complete at once, and the probe would have failed within 65 s.
+    let writes = operator.run(3 * MINUTE).await;
+    assert_eq!(of_workloads(&writes), [""; 0], "it is patched once");
+    assert_eq!(operator.states(), [RemediationState::Patched]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_killed_after_the_patch_leaves_nothing_to_patch_again() {
+    let cluster = cluster(&["web"]);
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    // Killed before the status that says so.
+    cluster.0.lock().policy["status"]["remediation"]["workloads"][0]["state"] = "Waiting".into();
+    cluster.writes();
+    let next = Operator::start(&cluster, RemediationConfig::default());
+    let writes = next.run(MINUTE / 2).await;
+    assert_eq!(of_workloads(&writes), [""; 0]);
+    assert_eq!(next.states(), [RemediationState::Observing], "it is still observed");
+    next.run(3 * MINUTE).await;
+    assert_eq!(next.states(), [RemediationState::Patched]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hurts_is_released_and_left_alone_also_by_the_next_leader() {
+    let cluster = cluster(&["web"]);
+    let mut operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    operator.pods.applied(pod(
+        "web",
+        &json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": 1,
+            "lastState": { "terminated": { "reason": "Error" } } }] }),
+    ));
+    let writes = operator.run(MINUTE / 4).await;
+    assert!(writes.contains(&"events".to_owned()), "{writes:?}");
+    assert_eq!(operator.states(), [RemediationState::Reverted]);
+    let before = cluster.0.lock().workloads["web"].clone();
+    assert_eq!(before.pointer("/spec/template/spec/containers/0/readinessProbe"), None);
+    let writes = operator.run(30 * MINUTE).await;
+    assert_eq!(of_workloads(&writes), [""; 0]);
+    let next = Operator::start(&cluster, RemediationConfig::default());
+    assert_eq!(of_workloads(&next.run(30 * MINUTE).await), [""; 0]);
+    assert_eq!(next.states(), [RemediationState::Reverted]);
+    // The owner changes the template.
+    let template = "/spec/template/spec/containers/0/image";
+    *cluster.0.lock().workloads.get_mut("web").unwrap().pointer_mut(template).unwrap() =
+        "nginx:2".into();
+    let writes = next.run(20 * MINUTE).await;
+    assert_eq!(of_workloads(&writes), ["dry web", "apply web"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn revoked_rights_cost_few_writes_and_are_said() {
+    let names: Vec<String> = (0..200).map(|number| format!("web-{number:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let cluster = cluster(&names);
+    cluster.0.lock().may_patch = false;
+    let config = || RemediationConfig {
+        max_concurrent_per_policy: 1_000,
+        max_concurrent: 1_000,
+        max_started: 1_000,
+        canary: false,
+        ..RemediationConfig::default()
+    };
+    let operator = Operator::start(&cluster, config());
+    let writes = operator.run(5 * MINUTE).await;
+    let attempts = of_workloads(&writes).len();
+    assert!(attempts <= 9, "{attempts}");
+    assert_eq!(operator.condition(), ("False".to_owned(), "NotPermitted".to_owned()));
+    let statuses = writes.iter().filter(|write| *write == "status").count();
+    assert!(statuses <= 4, "{statuses}");
+    cluster.0.lock().may_patch = true;
+    let writes = operator.run(15 * MINUTE).await;
+    let applied = of_workloads(&writes).iter().filter(|w| w.starts_with("apply")).count();
+    assert_eq!(applied, 200);
+    assert_eq!(operator.condition().0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_workload_comes_first_and_then_so_many_at_a_time() {
+    let cluster = cluster(&["a", "b", "c", "d", "e"]);
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    let writes = operator.run(MINUTE).await;
+    assert_eq!(of_workloads(&writes), ["dry a", "apply a"]);
+    let waiting = operator.status().remediation.unwrap().workloads;
+    assert!(waiting[1..].iter().all(|workload| workload.reason == "Canary"), "{waiting:?}");
+    let writes = operator.run(MINUTE).await;
+    let applied = of_workloads(&writes).iter().filter(|w| w.starts_with("apply")).count();
+    assert_eq!(applied, 3, "{writes:?}");
+    operator.run(3 * MINUTE).await;
+    assert_eq!(operator.states(), [RemediationState::Patched; 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_to_workloads_where_remediation_is_disabled() {
+    let cluster = cluster(&["web"]);
+    let disabled = RemediationConfig { enabled: false, ..RemediationConfig::default() };
+    let operator = Operator::start(&cluster, disabled);
+    let writes = operator.run(10 * MINUTE).await;
+    assert_eq!(of_workloads(&writes), [""; 0]);
+    assert_eq!(cluster.0.lock().reads, 0);
+    assert_eq!(operator.condition(), ("False".to_owned(), "Disabled".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_policy_reads_and_writes_no_workload() {
+    let cluster = cluster(&["web"]);
+    cluster.0.lock().policy["spec"]["enforcementMode"] = "audit".into();
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    let writes = operator.run(10 * MINUTE).await;
+    assert_eq!((of_workloads(&writes), cluster.0.lock().reads), (vec![], 0));
+    assert_eq!(operator.status().remediation, None);
+    assert!(CompiledPolicy::default_profile().remediation().is_none());
+}
