@@ -6,6 +6,7 @@ mod cli;
 mod crowd;
 mod enforced;
 mod facts;
+mod guard;
 mod lockout;
 mod owners;
 mod quiet;

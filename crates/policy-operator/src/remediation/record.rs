@@ -288,7 +288,9 @@ impl Record {
             if found.is_none() {
                 entry.pods_changed(now);
             }
-            entry.has_findings() || entry.is_remembered()
+            // One of a status may have been patched right before its writer was killed.
+            let is_unread = entry.shown.is_some() && entry.read.is_none();
+            entry.has_findings() || entry.is_remembered() || is_unread
         });
         self.omitted = self.entries.len().saturating_sub(MAX_WORKLOADS);
         if self.omitted > 0 {
