@@ -11,6 +11,7 @@ use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{CoverageCounter, CurrentPolicy, NamespacePods, Preview};
+use policy_core::text::printable;
 
 use super::analyze::live;
 use crate::cluster::namespaced::Event;
@@ -31,7 +32,7 @@ Examples:
 Judges the current pods by a policy that is not applied yet, beside the policies that are, and shows
 which findings would be new, which would be gone, and which objects the admission webhook would
 deny if they were created again. For a policy in enforce mode also what would be changed in each
-workload; JSON and YAML have the request itself. Nothing is written. A policy of a file belongs to the namespace
+workload; with -v, in JSON and in YAML also the request itself. Nothing is written. A policy of a file belongs to the namespace
 that it names, else to that of -n, else to the context's. Differences do not change the exit code.
 Output: table (default), json and yaml (docs/preview.schema.json).";
 
@@ -84,10 +85,29 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         preview(&cluster, &proposed, &args.exclusion.namespaces(), global).await
     })?;
     output::report(&preview, &preview.coverage.failed, form, global.console())?;
+    if form == Output::Table && global.console().verbose {
+        output::result(&requests(&preview))?;
+    }
     if preview.policies.is_empty() && preview.coverage.failed.is_empty() {
         global.console().note("there is no pod to judge");
     }
     Ok(Exit::of_coverage(&preview.coverage, &preview.source))
+}
+
+/// The requests of enforce mode.
+fn requests(preview: &Preview) -> String {
+    let mut text = String::new();
+    for policy in &preview.policies {
+        for planned in policy.remediation.iter().flat_map(|planned| &planned.workloads) {
+            if let Some(body) = &planned.body {
+                let name = format!("{}  {}", policy.namespace, planned.workload);
+                // Alternate formatting of JSON is pretty; its strings are escaped.
+                let body = format!("{body:#}");
+                text += &["\n", &printable(&name), "\n", &body, "\n"].concat();
+            }
+        }
+    }
+    text
 }
 
 fn proposed(

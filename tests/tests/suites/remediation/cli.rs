@@ -239,6 +239,9 @@ fn preview_shows_the_request_that_the_operator_would_send() {
     let target = Target::read(&live).unwrap();
     let body = apply_body(&target, &Fields::parse(lines), &format!("{namespace}/p"));
     assert_eq!(planned["body"], body);
+    let table = cli::run(&user, &["preview", "-", "-n", &namespace, "-v"], &policy).stdout;
+    let request = format!("\n{namespace}  Deployment/web\n{body:#}\n");
+    assert!(table.ends_with(&request), "{table}");
     let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f", "-"];
     let run = testbed.kubectl_stdin(&apply, &planned["body"].to_string()).unwrap();
     assert_succeeded("the request", &run);
