@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use e2e::{AuditedCall, Parts, Testbed};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli;
 
@@ -80,6 +80,42 @@ fn uses_exactly(kubeconfig: &Path, user: &str, rules: &[Value], commands: &[(&[&
     assert_eq!(found, wanted, "used and allowed, {written:?}");
 }
 
+/// The kinds that the operator patches.
+const PATCHABLE: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+
+/// Workloads of each kind with a request that the operator has filled in.
+fn patched_workloads(testbed: &Testbed, namespace: &str) {
+    for kind in PATCHABLE {
+        let service = if kind == "StatefulSet" { "serviceName: web, " } else { "" };
+        let head = format!(
+            "apiVersion: apps/v1, kind: {kind}, metadata: {{name: web, namespace: {namespace}}}"
+        );
+        let container = "{name: web, image: 'web:1'}";
+        testbed
+            .apply(&format!(
+                "{{{head}, spec: {{{service}selector: {{matchLabels: {{a: b}}}}, template: \
+                 {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{container}]}}}}}}}}"
+            ))
+            .unwrap();
+        let ours = "{name: web, resources: {requests: {cpu: 100m}}}";
+        let ours = format!("{{{head}, spec: {{template: {{spec: {{containers: [{ours}]}}}}}}}}");
+        let apply = ["apply", "--server-side", "--field-manager=policy-operator", "-f", "-"];
+        testbed.kubectl_stdin(&apply, &ours).unwrap().succeeded().unwrap();
+    }
+}
+
+/// What the operator says of them in the status of the policy.
+fn list_patched(testbed: &Testbed, namespace: &str) {
+    let workloads = PATCHABLE.map(|kind| {
+        json!({ "workload": format!("{kind}/web"), "state": "Patched",
+            "since": "2026-11-28T12:00:00Z", "fields": ["web: requests.cpu=100m"] })
+    });
+    let status = json!({ "status": { "remediation": { "workloads": workloads } } }).to_string();
+    let patch = ["patch", "dop", "devops-policy", "-n", namespace, "--subresource=status"];
+    let patch = [&patch[..], &["--type=merge", "-p", &status]].concat();
+    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
+}
+
 #[test]
 fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let testbed = &*TESTBED;
@@ -90,19 +126,26 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let writer = testbed.service_account(&namespace, "writer", &text(&write)).unwrap();
     let authority = testbed.certificate_authority().to_str().unwrap();
     let webhook = ["webhook", "install-config", "--ca-bundle-path", authority];
-    let commands: [(&[&str], &str); 6] = [
+    let mutating = [&webhook[..], &["--mutating"]].concat();
+    patched_workloads(testbed, &namespace);
+    let commands: [(&[&str], &str); 9] = [
         (&["crd", "install"], ""),
         (&["crd", "install"], ""),
         (&["import", "-"], &policy),
         (&["import", "-"], &strict),
         (&webhook, ""),
         (&webhook, ""),
+        (&mutating, ""),
+        (&mutating, ""),
+        (&["revert", "--all", "-n", &namespace], ""),
     ];
     uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
     let read = documented("policyctl-read");
+    list_patched(testbed, &namespace);
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
-    let commands: [(&[&str], &str); 11] = [
+    let commands: [(&[&str], &str); 12] = [
         (&["check"], ""),
+        (&["remediations", "-n", &namespace], ""),
         (&["analyze"], ""),
         (&["list", "pods"], ""),
         (&["analyze", "-n", &namespace], ""),
