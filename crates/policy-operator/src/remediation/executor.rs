@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy_core::Timestamp;
-use policy_core::api::RemediatedWorkload;
+use policy_core::api::{RemediatedWorkload, RemediationState};
 use policy_core::facts::PodFacts;
 use policy_core::remediation::{
     NamespaceRules, PlanInput, Planned, RemediationRules, Target, plan,
@@ -171,7 +171,18 @@ impl Executor {
             None => BUDGET_POLL,
         });
         let webhook = record.lacks_webhook.then_some(WEBHOOK_POLL);
-        reads.into_iter().chain(starts).chain(notices).chain(webhook).min()
+        // An injected pod that is never ready fails without any further change.
+        let injecting = record
+            .entries
+            .values()
+            .filter(|entry| entry.state() == Some(RemediationState::Injecting));
+        let failures = injecting
+            .flat_map(|entry| scope.unhealthy(&entry.workload))
+            .filter_map(PodHealth::fails_at)
+            .filter(|at| *at > scope.second())
+            .map(until)
+            .min();
+        reads.into_iter().chain(starts).chain(notices).chain(webhook).chain(failures).min()
     }
 
     async fn planner(&self, scope: &Scope<'_>) -> Result<Planner, WriteError> {

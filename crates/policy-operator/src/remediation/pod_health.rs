@@ -97,6 +97,11 @@ impl PodHealth {
         is_stuck || has_restarted
     }
 
+    /// When it will be failing, if it only stays as it is.
+    pub(crate) fn fails_at(&self) -> Option<i64> {
+        self.since.filter(|_| !self.is_ready).map(|since| since.saturating_add(STARTING_SECONDS))
+    }
+
     /// What is wrong with it, in a few words without running numbers.
     pub(crate) fn cause(&self) -> String {
         match (&self.terminated, &self.waiting) {
@@ -290,6 +295,7 @@ mod tests {
         let unready = health(&pod("web", &json!({ "conditions": ready("False") }))).unwrap();
         let since = unready.since.unwrap();
         assert!(!unready.is_failing(since + STARTING_SECONDS - 1));
+        assert_eq!(unready.fails_at(), Some(since + STARTING_SECONDS));
         assert!(!unready.is_failing(since - 7), "the clocks differ");
         assert!(unready.is_failing(since + STARTING_SECONDS));
         let restarted = json!({ "conditions": ready("True"), "containerStatuses": [

@@ -103,3 +103,24 @@ fn is_taken_back(enforced: &Enforced, kind: &str, fate: &str, named: &str) {
         ["Observing", "Patched"].contains(&&*enforced.state(&namespace, &label))
     });
 }
+
+#[test]
+fn the_first_failing_pod_switches_injection_off() {
+    let enforced = Enforced::shared();
+    let testbed = enforced.testbed();
+    let namespace = testbed.namespace("injected").unwrap();
+    let web = breakable("Deployment", &namespace, "unready");
+    assert_succeeded("helm", &Owner::Helm.apply(testbed, &web).unwrap());
+    wait_until_rolled_out(testbed, &web);
+    enforced.apply_policy(&namespace, POLICY);
+    let state = || enforced.state(&namespace, "Deployment/unready");
+    enforced.wait_until(&namespace, "injection", || state() == "Injecting");
+    let before = read(testbed, &web)["metadata"]["generation"].clone();
+    let delete = ["delete", "pod", "--all", "-n", &namespace];
+    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+    enforced.wait_until(&namespace, "injection to be switched off", || state() == "Reverted");
+    let delete = ["delete", "pod", "--all", "-n", &namespace];
+    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+    wait_until_rolled_out(testbed, &web);
+    assert_eq!(read(testbed, &web)["metadata"]["generation"], before);
+}
