@@ -18,8 +18,8 @@ use crate::writer::Writer;
 
 /// What was read of a namespace is used for so long.
 const FRESH: Duration = Duration::from_secs(30);
-/// The most objects of a list that are read.
-const LIMIT: usize = 5_000;
+/// The objects of a list in one response.
+const PAGE: usize = 500;
 
 /// What limits the workloads of a namespace.
 #[derive(Debug, Default)]
@@ -62,55 +62,59 @@ async fn read(
     namespace: &str,
     pods: &[Arc<PodFacts>],
 ) -> Result<Surroundings, WriteError> {
-    let list = async |path: String| {
-        let list = writer.read(&format!("{path}?limit={LIMIT}")).await?;
-        Ok::<_, WriteError>(list.map(items).unwrap_or_default())
-    };
     let in_namespace =
         |group: &str, kind: &str| format!("/apis/{group}/namespaces/{namespace}/{kind}");
     let object = writer.read(&format!("/api/v1/namespaces/{namespace}")).await?;
-    let limit_ranges = list(format!("/api/v1/namespaces/{namespace}/limitranges")).await?;
-    let horizontal = list(in_namespace("autoscaling/v2", "horizontalpodautoscalers")).await?;
-    let vertical = list(in_namespace("autoscaling.k8s.io/v1", "verticalpodautoscalers")).await?;
+    let limit_ranges = format!("/api/v1/namespaces/{namespace}/limitranges");
+    let limit_ranges = list(writer, &limit_ranges, LimitRange::read).await?;
+    let horizontal = in_namespace("autoscaling/v2", "horizontalpodautoscalers");
+    let mut autoscalers = list(writer, &horizontal, Autoscaler::horizontal).await?;
+    let vertical = in_namespace("autoscaling.k8s.io/v1", "verticalpodautoscalers");
+    autoscalers.extend(list(writer, &vertical, Autoscaler::vertical).await?);
     let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
     let webhook = writer.read(&format!("{configurations}/{WEBHOOK_CONFIGURATION}")).await?;
     let metrics = in_namespace("metrics.k8s.io/v1beta1", "pods");
-    let metrics = match writer.read(&format!("{metrics}?limit={LIMIT}")).await {
-        Ok(metrics) => metrics,
-        // It is served by an add-on, which may be missing or down.
-        Err(error) if error.kind() != Some(ErrorKind::Forbidden) => None,
-        Err(error) => return Err(error),
-    };
-    let autoscalers = horizontal.iter().map(Autoscaler::horizontal);
-    Ok(Surroundings {
-        facts: NamespaceFacts {
-            is_excluded: false,
-            opt_in: object.as_ref().map(OptIn::of).unwrap_or_default(),
-            limit_ranges: limit_ranges.iter().map(LimitRange::read).collect(),
-            autoscalers: autoscalers.chain(vertical.iter().map(Autoscaler::vertical)).collect(),
-            has_mutating_webhook: webhook.is_some(),
-        },
-        peaks: metrics.map(|metrics| peaks(&items(metrics), pods)),
-    })
-}
-
-fn items(mut list: Value) -> Vec<Value> {
-    match list["items"].take() {
-        Value::Array(items) => items,
-        _ => Vec::new(),
-    }
-}
-
-/// The peaks of the workloads of these pods.
-fn peaks(metrics: &[Value], pods: &[Arc<PodFacts>]) -> BTreeMap<Workload, MemoryPeaks> {
     let workloads: HashMap<&str, &Workload> =
         pods.iter().map(|pod| (&*pod.name, &pod.workload)).collect();
     let mut peaks = BTreeMap::<Workload, MemoryPeaks>::new();
-    for metrics in metrics {
+    let observe = |metrics: &Value| {
         let name = metrics["metadata"]["name"].as_str().unwrap_or_default();
         if let Some(workload) = workloads.get(name) {
             peaks.entry((*workload).clone()).or_default().observe(metrics);
         }
+    };
+    let peaks = match list(writer, &metrics, observe).await {
+        Ok(observed) => (!observed.is_empty()).then_some(peaks),
+        // It is served by an add-on, which may be missing or down.
+        Err(error) if error.kind() != Some(ErrorKind::Forbidden) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Surroundings {
+        facts: NamespaceFacts {
+            is_excluded: false,
+            opt_in: object.as_ref().map(OptIn::of).unwrap_or_default(),
+            limit_ranges,
+            autoscalers,
+            has_mutating_webhook: webhook.is_some(),
+        },
+        peaks,
+    })
+}
+
+/// What is kept of each object of a list; nothing where the list is not served.
+async fn list<T>(
+    writer: &Writer,
+    path: &str,
+    mut keep: impl FnMut(&Value) -> T,
+) -> Result<Vec<T>, WriteError> {
+    let (mut kept, mut page) = (Vec::new(), format!("{path}?limit={PAGE}"));
+    while let Some(list) = writer.read(&page).await? {
+        kept.extend(list["items"].as_array().into_iter().flatten().map(&mut keep));
+        let Some(next) = list["metadata"]["continue"].as_str().filter(|next| !next.is_empty())
+        else {
+            break;
+        };
+        page = format!("{path}?limit={PAGE}&continue={next}");
     }
-    peaks
+    Ok(kept)
 }
