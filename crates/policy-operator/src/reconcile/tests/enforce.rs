@@ -284,6 +284,8 @@ async fn a_leader_that_was_killed_after_the_patch_leaves_nothing_to_patch_again(
     cluster.0.lock().policy["status"]["remediation"]["workloads"][0]["state"] = "Waiting".into();
     cluster.writes();
     let next = Operator::start(&cluster, RemediationConfig::default());
+    let after = next.reconcile().await.requeue_after.unwrap();
+    assert!(after <= 2 * PACE, "{after:?}: its rollout is observed from now on");
     let writes = next.run(MINUTE / 2).await;
     assert_eq!(of_workloads(&writes), [""; 0]);
     assert_eq!(next.states(), [RemediationState::Observing], "it is still observed");

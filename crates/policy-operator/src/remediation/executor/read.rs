@@ -185,6 +185,10 @@ pub(super) fn take_in_found(
     let number = record.entries.len();
     let Some(entry) = record.entries.get_mut(label) else { return };
     entry.waits_for_owner(number);
+    if entry.state() == Some(RemediationState::Observing) && entry.guard.is_none() {
+        // A leader that was killed has patched it. Its rollout is observed from the next reconcile on.
+        entry.due = now;
+    }
     if !is_left {
         entry.start = None;
         entry.shown = None;
