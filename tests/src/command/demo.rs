@@ -1,6 +1,7 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
 mod admission;
+mod remediation;
 mod replicas;
 mod watchers;
 
@@ -24,7 +25,7 @@ const APPLICATION: &str = include_str!("demo.yaml");
 const RUNNING: usize = 9;
 /// How many of them are in `shop`.
 const SHOP_PODS: &str = "4";
-const STEPS: u32 = 9;
+const STEPS: u32 = 10;
 /// A deployment of five pods that have everything wrong.
 const BAD: &str = include_str!("demo/bad.yaml");
 
@@ -84,7 +85,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     operators.introduce()?;
     demo.show_verdicts()?;
     demo.step("Admission: policy-webhook")?;
-    let _webhook = admission::start(&demo)?;
+    let webhook = admission::start(&demo)?;
+    demo.step("Enforce mode: one patched, one injected into, one taken back, one proposed")?;
+    remediation::show(&demo, &webhook)?;
     demo.end(options.once, &watchers)
 }
 
@@ -104,7 +107,7 @@ impl Demo {
         for service in ["policy-watcher", "policy-operator", "policy-webhook"] {
             service_binary(service)?;
         }
-        let kubectl = Program::Kubectl.path()?;
+        let (kubectl, helm) = (Program::Kubectl.path()?, Program::Helm.path()?);
         print(&format!(
             "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
         ))?;
@@ -112,7 +115,7 @@ impl Demo {
         print(&format!("ready at {}\n", testbed.server_url()))?;
         let programs = testbed.folder().join("bin");
         fs::create_dir(&programs).context("cannot make the folder of the programs")?;
-        for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl")] {
+        for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl"), (helm, "helm")] {
             symlink(program, programs.join(name)).with_context(|| format!("cannot link {name}"))?;
         }
         Ok(Self { testbed, programs, step: Cell::new(2), start })
@@ -133,6 +136,9 @@ impl Demo {
         shell.current_dir(self.testbed.folder());
         shell.args(["-c", line]).env("KUBECONFIG", self.testbed.kubeconfig());
         shell.env("PATH", std::env::join_paths(path)?).env("KUBERC", "off");
+        for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            shell.env(home, self.testbed.folder().join("helm"));
+        }
         let run = Run::of(&mut shell, None)?;
         print(&format!("{}{}", run.stdout, run.stderr))?;
         ensure!(run.code == Some(code), "{line}: exit code {:?}, not {code}", run.code);
