@@ -52,13 +52,8 @@ pub(super) fn show(demo: &Demo, webhook: &Service<'_>) -> Result<()> {
     });
     decided.with_context(|| format!("the states are {states:?}"))?;
     demo.show(&format!("policyctl remediations -n {NAMESPACE}"), 0)?;
-    demo.show(
-        &format!(
-            "kubectl events -n {NAMESPACE} --for dop/enforced -o custom-columns=\
-             REASON:.reason,MESSAGE:.message | grep -v VerdictChanged | cut -c1-99"
-        ),
-        0,
-    )?;
+    let events = format!("kubectl describe dop enforced -n {NAMESPACE} | sed -n '/^Events/,$p'");
+    demo.show(&events, 0)?;
     // The Deployment of the release stays as it is; its next pods are changed.
     demo.show(&format!("kubectl delete pod -l app=shop -n {NAMESPACE}"), 0)?;
     let ready = ["rollout", "status", "deployment/shop", "-n", NAMESPACE, "--timeout=120s"];
