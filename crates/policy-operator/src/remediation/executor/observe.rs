@@ -201,10 +201,12 @@ impl Executor {
 
     /// A `StatefulSet` waits for its broken pod for ever, also once its template is well again
     /// (<https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback>).
+    /// It replaces a pod that is ready by itself, and only where the others are ready as well.
     async fn delete_broken_pods(&self, scope: &Scope<'_>, entry: &Entry, revision: Option<&str>) {
         let (Some(guard), Some(revision)) = (&entry.guard, revision) else { return };
         for (name, pod) in &scope.unhealthy {
-            let is_broken = pod.belongs_to(&entry.workload)
+            let is_broken = !pod.is_ready
+                && pod.belongs_to(&entry.workload)
                 && guard.is_new(pod)
                 && pod.template.as_deref() == Some(revision);
             if is_broken && let Err(error) = self.writer.delete_pod(scope.policy, name).await {
