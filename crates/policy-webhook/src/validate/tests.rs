@@ -79,18 +79,7 @@ impl<J: Judge> Tested<J> {
     }
 
     async fn post(&self, body: PostedBody, deadline: Duration) -> (u16, String) {
-        let arrived = Instant::now();
-        let posted = Posted {
-            body,
-            content_type: Some(JSON),
-            peer: Peer::unknown(([127, 0, 0, 1], 1).into()).into(),
-            arrived,
-            deadline: arrived + deadline,
-        };
-        let answer = self.validator.answer(posted).await;
-        let status = answer.status().as_u16();
-        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        read(self.validator.answer(posted(body, deadline)).await).await
     }
 
     /// The `response` to a body that can be answered.
@@ -130,6 +119,25 @@ fn too_large(namespace: &str) -> PostedBody {
 }
 
 const LARGE: usize = SMALL;
+
+/// A request that arrives now.
+fn posted(body: PostedBody, deadline: Duration) -> Posted {
+    let arrived = Instant::now();
+    Posted {
+        body,
+        content_type: Some(JSON),
+        peer: Peer::unknown(([127, 0, 0, 1], 1).into()).into(),
+        arrived,
+        deadline: arrived + deadline,
+    }
+}
+
+/// Status and body of an answer.
+async fn read(answer: Answer) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
 
 #[tokio::test]
 async fn bodies_of_all_sizes_are_judged() {

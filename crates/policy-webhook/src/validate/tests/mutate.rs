@@ -1,7 +1,6 @@
 //! Changes at `/mutate`, whatever the body is.
 
 use k8s_openapi::ByteString;
-use policy_runtime::tls::Peer;
 
 use super::*;
 
@@ -37,18 +36,9 @@ fn tested() -> Tested<Engine> {
 
 impl<J: Judge> Tested<J> {
     async fn mutate(&self, body: PostedBody) -> (u16, Value) {
-        let arrived = Instant::now();
-        let posted = Posted {
-            body,
-            content_type: Some(JSON),
-            peer: Peer::unknown(([127, 0, 0, 1], 1).into()).into(),
-            arrived,
-            deadline: arrived + DEADLINE,
-        };
-        let answer = self.validator.mutate(posted).await;
-        let status = answer.status().as_u16();
-        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let answer = self.validator.mutate(posted(body, DEADLINE)).await;
+        let (status, body) = read(answer).await;
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
         (status, body["response"].clone())
     }
 }
