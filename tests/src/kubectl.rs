@@ -65,6 +65,15 @@ impl Testbed {
         Ok(())
     }
 
+    /// Installs a mutating webhook configuration without a webhook. The operator asks whether there
+    /// is one before it patches; nothing makes the API server call it.
+    pub fn install_empty_mutating_configuration(&self) -> Result<()> {
+        self.apply(
+            "{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, \
+             metadata: {name: kube-devops-policy-webhook}, webhooks: []}",
+        )
+    }
+
     /// Creates a namespace for the caller alone, and returns its name: the prefix and a number. Pods
     /// can be created in it at once.
     pub fn namespace(&self, prefix: &str) -> Result<String> {

@@ -18,10 +18,6 @@ pub(super) const SPEC: &str = r#"{"enforcementMode": "enforce", "requireLiveness
     "defaultResources": {"cpuRequest": "1m", "memoryRequest": "1Mi"},
     "admission": {"mode": "off"}}"#;
 const ACCOUNT: &str = "policy-operator";
-/// The operator asks whether it is there. Nothing makes the API server call it.
-const WEBHOOK: &str = "{apiVersion: admissionregistration.k8s.io/v1, webhooks: [], \
-                       kind: MutatingWebhookConfiguration, \
-                       metadata: {name: kube-devops-policy-webhook}}";
 /// The Deployments of a namespace.
 const EACH: usize = 100;
 /// The namespaces whose repair is timed, and those that kubectl repairs.
@@ -50,7 +46,7 @@ pub(super) fn measure() -> Result<Repair> {
     }
     wait_until_rolled_out(&testbed, (REPAIRED + TIMED) * EACH)?;
     testbed.install_operator_remediation()?;
-    testbed.apply(WEBHOOK)?;
+    testbed.install_empty_mutating_configuration()?;
     // The writes alone are measured, not the rollouts that they cause.
     testbed.signal_controllers(Signal::Stop)?;
     let kubeconfig = testbed.account_kubeconfig(PLATFORM, ACCOUNT)?;

@@ -158,13 +158,7 @@ fn allow(testbed: &Testbed, verbs: &str) {
 fn a_missing_right_costs_little_and_then_all_are_repaired_within_the_budgets() {
     let (testbed, kubeconfig) = operator::installed(&Parts::new("crowd"));
     testbed.install_operator_remediation().unwrap();
-    // The operator asks whether it is there; nothing here makes it be called.
-    testbed
-        .apply(
-            "{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, \
-             metadata: {name: kube-devops-policy-webhook}, webhooks: []}",
-        )
-        .unwrap();
+    testbed.install_empty_mutating_configuration().unwrap();
     testbed.kubectl(&["create", "namespace", NAMESPACE]).unwrap().succeeded().unwrap();
     let runtime = Runtime::new().unwrap();
     let client = runtime.block_on(client(&testbed));

@@ -16,14 +16,8 @@ const SURELY: Duration = Duration::from_secs(120);
 const PROBES: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
     defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 1}}";
 
-/// The policy `p`.
-fn policy(testbed: &Testbed, namespace: &str) -> Value {
-    let get = ["get", "dop", "p", "-n", namespace, "-o", "json"];
-    serde_json::from_str(&testbed.kubectl(&get).unwrap().stdout).unwrap_or_default()
-}
-
 fn state(testbed: &Testbed, namespace: &str) -> String {
-    let policy = policy(testbed, namespace);
+    let policy = operator::policy(testbed, namespace, "p");
     let state = policy.pointer("/status/remediation/workloads/0/state");
     state.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
@@ -31,7 +25,11 @@ fn state(testbed: &Testbed, namespace: &str) -> String {
 fn wait_for_state(testbed: &Testbed, namespace: &str, states: &[&str]) {
     let waited =
         testbed.wait_for("the state", SURELY, || Ok(states.contains(&&*state(testbed, namespace))));
-    assert!(waited.is_ok(), "{waited:?}: {:#}", policy(testbed, namespace)["status"]);
+    assert!(
+        waited.is_ok(),
+        "{waited:?}: {:#}",
+        operator::policy(testbed, namespace, "p")["status"]
+    );
 }
 
 #[test]
@@ -39,12 +37,7 @@ fn a_killed_operator_leaves_nothing_to_be_patched_twice() {
     let (testbed, kubeconfig) =
         operator::installed(&Parts::new("killed").with_controllers().with_nodes(2));
     testbed.install_operator_remediation().unwrap();
-    // The webhook itself is not needed for workloads that are patched.
-    let configuration = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "kube-devops-policy-webhook" },
-    });
-    testbed.apply(&configuration.to_string()).unwrap();
+    testbed.install_empty_mutating_configuration().unwrap();
     let namespace = testbed.namespace("shop").unwrap();
     let web = workload("Deployment", &namespace, "web");
     assert_succeeded("web", &Owner::KubectlClientSide.apply(&testbed, &web).unwrap());
