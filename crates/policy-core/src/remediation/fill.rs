@@ -228,7 +228,7 @@ fn field_name(list: &str, resource: &str) -> &'static str {
 }
 
 /// The TCP ports that a container declares, in its order.
-fn tcp_ports(container: &Value) -> Vec<u16> {
+pub(super) fn tcp_ports(container: &Value) -> Vec<u16> {
     let ports = container["ports"].as_array().into_iter().flatten();
     let is_tcp = |port: &&Value| port["protocol"].as_str().is_none_or(|name| name == "TCP");
     let number = |port: &Value| u16::try_from(port["containerPort"].as_u64()?).ok();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::facts::quantity;
 use super::fields::{ContainerFields, Fields};
+use super::fill::tcp_ports;
 use super::owned::LISTS;
 use crate::api::{INJECTED_BY, INJECTED_FIELDS};
 use crate::quantity::ParsedQuantity;
@@ -41,12 +42,8 @@ pub fn inject(pod: &Value, fields: &Fields, policy: &str) -> Vec<Value> {
 /// What a container lacks of the fields.
 fn missing(container: &Value, fields: &ContainerFields) -> ContainerFields {
     let mut missing = ContainerFields { name: fields.name.clone(), ..ContainerFields::default() };
-    let fits = |port: u16| {
-        let ports = container["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_tcp = |p: &&Value| p["protocol"].as_str().is_none_or(|name| name == "TCP");
-        let mut tcp = ports.iter().filter(is_tcp).peekable();
-        tcp.peek().is_none() || tcp.any(|p| p["containerPort"] == port)
-    };
+    let ports = tcp_ports(container);
+    let fits = |port: u16| ports.is_empty() || ports.contains(&port);
     let lacks = |name: &str| !has_handler(&container[name]);
     missing.readiness =
         fields.readiness.filter(|probe| lacks("readinessProbe") && fits(probe.port));
