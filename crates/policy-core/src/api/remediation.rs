@@ -1,7 +1,5 @@
 //! How enforce mode changes workloads, and what it did.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,10 +121,6 @@ pub struct RemediatedWorkload {
     /// Why, in one sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-
-    /// The memory limits that are injected at admission, by container, from the observed peaks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub memory_limits: BTreeMap<String, String>,
 }
 
 /// What was done with a workload.

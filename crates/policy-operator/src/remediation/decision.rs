@@ -83,11 +83,9 @@ pub(crate) fn take_in(
             });
             let state = if is_on { RemediationState::Injecting } else { RemediationState::Waiting };
             let mut next = of_target(state, &fields);
-            next.memory_limits = memory_limits(&fields);
             if is_on {
-                // The use moves, and with it the limit, which stays as it was decided.
+                // The use of memory moves, and with it the limit, which stays as it was decided.
                 if let Some(before) = &entry.shown {
-                    next.memory_limits.clone_from(&before.memory_limits);
                     next.fields.clone_from(&before.fields);
                 }
             } else {
@@ -126,14 +124,6 @@ fn with_withheld(workload: RemediatedWorkload, withheld: &[Withheld]) -> Remedia
         message: message(&each.collect::<Vec<_>>().join("; ")),
         ..workload
     }
-}
-
-fn memory_limits(fields: &Fields) -> std::collections::BTreeMap<String, String> {
-    let limits = fields
-        .0
-        .iter()
-        .filter_map(|container| Some((container.name.clone(), container.limits.memory.clone()?)));
-    limits.collect()
 }
 
 /// A message of a workload.

@@ -361,6 +361,5 @@ pub(crate) fn shown(
         fields: fields.lines(),
         reason: String::new(),
         message: String::new(),
-        memory_limits: BTreeMap::new(),
     }
 }

@@ -135,10 +135,7 @@ fn size(workloads: &[RemediatedWorkload]) -> usize {
         // The names of the fields, the state and the time.
         130 + workload.len() + uid.len() + template.len() + fields + reason.len() + message.len()
     };
-    let limits = |workload: &RemediatedWorkload| -> usize {
-        workload.memory_limits.iter().map(|(name, limit)| name.len() + limit.len() + 6).sum()
-    };
-    workloads.iter().map(|workload| one(workload) + limits(workload)).sum()
+    workloads.iter().map(one).sum()
 }
 
 fn condition(record: &Record, method: RemediationMethod) -> Stated {

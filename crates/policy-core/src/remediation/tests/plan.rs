@@ -148,7 +148,6 @@ fn remembered(workload: &Value, state: RemediationState) -> RemediatedWorkload {
         fields: lines(&plan_of(workload, &[PROBES])),
         reason: String::new(),
         message: String::new(),
-        memory_limits: std::collections::BTreeMap::new(),
     }
 }
 

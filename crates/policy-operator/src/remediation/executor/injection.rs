@@ -25,7 +25,6 @@ pub(super) fn check_injected(scope: &Scope<'_>, record: &mut Record) {
         shown.since = whole_seconds(scope.now);
         cause.reason.as_str().clone_into(&mut shown.reason);
         shown.message = message(&cause.sentence);
-        shown.memory_limits.clear();
         record.reverts.add(second);
         counters::reverted(cause.reason);
         let sentence =
