@@ -26,6 +26,7 @@ pub mod facts;
 pub mod image;
 pub mod index;
 pub mod installation;
+mod managed_fields;
 pub mod manifest;
 pub mod namespaces;
 pub mod policy;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::facts::quantity;
-use super::owned::{LISTS, containers, other_entries, our_entry};
+use super::owned::{LISTS, other_entries, our_entry};
 use super::release::last_applied;
 use crate::api::PATCHED_BY;
+use crate::managed_fields::FieldSet;
 
 /// The handler that is filled in.
 const HANDLER: &str = "tcpSocket";
@@ -33,10 +34,10 @@ pub fn give_way(old: &Value, new: &Value) -> Vec<Value> {
     let mut patch = Vec::new();
     for list in LISTS {
         let (before, applied) = (by_name(old, list), by_name(&applied, list));
-        let ours: Option<BTreeMap<String, &Value>> =
-            ours.map(|fields| containers(fields, list).collect());
-        let mut others: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-        for (name, fields) in other_entries(new).flat_map(|fields| containers(fields, list)) {
+        let ours: Option<BTreeMap<String, FieldSet<'_>>> =
+            ours.map(|fields| fields.containers(list).collect());
+        let mut others: BTreeMap<String, Vec<FieldSet<'_>>> = BTreeMap::new();
+        for (name, fields) in other_entries(new).flat_map(|fields| fields.containers(list)) {
             others.entry(name).or_default().push(fields);
         }
         for (index, after) in live(new, list).iter().enumerate() {
@@ -44,7 +45,7 @@ pub fn give_way(old: &Value, new: &Value) -> Vec<Value> {
             let Some(before) = before.get(name) else { continue };
             let container = Container {
                 at: format!("/spec/template/spec/{list}/{index}"),
-                ours: ours.as_ref().map(|ours| ours.get(name).copied().unwrap_or(&Value::Null)),
+                ours: ours.as_ref().map(|ours| ours.get(name).copied().unwrap_or_default()),
                 others: others.get(name).map(Vec::as_slice).unwrap_or_default(),
                 applied: applied.get(name).copied().unwrap_or(&Value::Null),
                 before,
@@ -70,10 +71,10 @@ fn by_name<'a>(workload: &'a Value, list: &str) -> BTreeMap<&'a str, &'a Value> 
 struct Container<'a> {
     /// Its JSON pointer.
     at: String,
-    /// What `fieldsV1` gives to us; `None` where `managedFields` were cleared.
-    ours: Option<&'a Value>,
-    /// What it gives to others.
-    others: &'a [&'a Value],
+    /// What is ours; `None` where `managedFields` were cleared.
+    ours: Option<FieldSet<'a>>,
+    /// What is of others.
+    others: &'a [FieldSet<'a>],
     /// What `kubectl apply` says that its user has applied.
     applied: &'a Value,
     before: &'a Value,
@@ -106,18 +107,15 @@ impl Container<'_> {
             return;
         }
         patch.push(self.remove(&handler));
-        let fields = self.ours.and_then(|ours| ours[format!("f:{probe}")].as_object());
-        let fields = fields.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:"));
+        let fields = self.ours.and_then(|ours| ours.at(&[probe]));
+        let fields = fields.into_iter().flat_map(FieldSet::fields).map(|(name, _)| name);
         let fields = fields.filter(|name| *name != HANDLER && self.is_ours(&[probe, name]));
         patch.extend(fields.map(|name| self.remove(&[probe, name])));
     }
 
     /// Whether the field at that path is ours alone, and as it was.
     fn is_ours(&self, path: &[&str]) -> bool {
-        let owns = |fields: &Value| {
-            let found = path.iter().try_fold(fields, |at, name| at.get(format!("f:{name}")));
-            found.is_some()
-        };
+        let owns = |fields: FieldSet<'_>| fields.has(path);
         self.ours.is_some_and(owns)
             && !self.others.iter().copied().any(owns)
             && self.is_unchanged(path)

@@ -1,11 +1,9 @@
 //! What `managedFields` says about who set which field of a workload.
-//!
-//! The format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
 
 use serde_json::{Map, Value, json};
 
 use super::fields::{ContainerFields, Fields};
-use crate::api::FIELD_MANAGER;
+use crate::managed_fields::{self, FieldSet};
 
 /// The lists of containers of a pod spec that are patched.
 pub(super) const LISTS: [&str; 2] = ["containers", "initContainers"];
@@ -18,24 +16,21 @@ fn entries(workload: &Value) -> impl Iterator<Item = (usize, &Value)> {
 }
 
 fn is_ours(entry: &Value) -> bool {
-    entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply"
+    let text = |field: &str| entry[field].as_str().unwrap_or_default();
+    managed_fields::is_ours(text("manager"), text("operation"), text("subresource"))
 }
 
 /// The index of our entry, and what it owns.
-pub(super) fn our_entry(workload: &Value) -> Option<(usize, &Value)> {
+pub(super) fn our_entry(workload: &Value) -> Option<(usize, FieldSet<'_>)> {
     entries(workload)
         .find(|(_, entry)| is_ours(entry))
-        .map(|(index, entry)| (index, &entry["fieldsV1"]))
+        .map(|(index, entry)| (index, FieldSet::of(&entry["fieldsV1"])))
 }
 
 /// What other managers own of the object itself.
-pub(super) fn other_entries(workload: &Value) -> impl Iterator<Item = &Value> {
-    entries(workload).filter(|(_, entry)| !is_ours(entry)).map(|(_, entry)| &entry["fieldsV1"])
-}
-
-/// The pod spec in `fieldsV1`.
-pub(super) fn pod_spec(fields: &Value) -> &Value {
-    &fields["f:spec"]["f:template"]["f:spec"]
+pub(super) fn other_entries(workload: &Value) -> impl Iterator<Item = FieldSet<'_>> {
+    let others = entries(workload).filter(|(_, entry)| !is_ours(entry));
+    others.map(|(_, entry)| FieldSet::of(&entry["fieldsV1"]))
 }
 
 /// Another manager that applies the pod template on the server. What we add there would be a
@@ -44,52 +39,33 @@ pub(super) fn other_applier(workload: &Value) -> Option<&str> {
     let mut others = entries(workload).filter(|(_, entry)| {
         entry["operation"] == "Apply"
             && !is_ours(entry)
-            && entry["fieldsV1"]["f:spec"]["f:template"].is_object()
+            && FieldSet::of(&entry["fieldsV1"]).has(&["spec", "template"])
     });
     others.find_map(|(_, entry)| entry["manager"].as_str())
 }
 
-/// The part of a value that `fieldsV1` names. Lists of containers become objects by name.
-fn projected(value: &Value, fields: &Value) -> Value {
-    let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else {
+/// The part of a value that a set names. Lists of containers become objects by name.
+fn projected(value: &Value, fields: FieldSet<'_>) -> Value {
+    if fields.is_leaf() {
         return value.clone();
-    };
-    let mut part = Map::new();
-    for (key, below) in fields {
-        let Some(name) = key.strip_prefix("f:") else { continue };
-        if let Some(value) = value.get(name) {
-            part.insert(name.to_owned(), projected(value, below));
-        }
     }
-    Value::Object(part)
+    let part = fields
+        .fields()
+        .filter_map(|(name, below)| Some((name.to_owned(), projected(value.get(name)?, below))));
+    Value::Object(part.collect())
 }
 
-/// The name of the container that such a key of `fieldsV1` stands for: `k:{"name":"web"}`.
-fn container_of(key: &str) -> Option<String> {
-    let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
-    key["name"].as_str().map(str::to_owned)
-}
-
-/// The containers of a list that `fieldsV1` names, each with its fields there.
-pub(super) fn containers<'a>(
-    fields: &'a Value,
-    list: &str,
-) -> impl Iterator<Item = (String, &'a Value)> {
-    let keys = pod_spec(fields)[format!("f:{list}")].as_object();
-    keys.into_iter().flatten().filter_map(|(key, below)| Some((container_of(key)?, below)))
-}
-
-/// The containers with what `fieldsV1` gives to its manager, by list and in their order. Each has at
+/// The containers with what a set gives to its manager, by list and in their order. Each has at
 /// least its name.
-pub(super) fn owned(workload: &Value, fields: &Value) -> [Vec<Value>; 2] {
+pub(super) fn owned(workload: &Value, fields: FieldSet<'_>) -> [Vec<Value>; 2] {
     LISTS.map(|list| {
         let live = workload["spec"]["template"]["spec"][list].as_array();
         let live = live.map(Vec::as_slice).unwrap_or_default();
-        let named: Vec<(String, &Value)> = containers(fields, list).collect();
+        let named: Vec<_> = fields.containers(list).collect();
         let part = |container: &Value| {
             let name = container["name"].as_str()?;
             let (_, below) = named.iter().find(|(of, _)| of == name)?;
-            let mut part = projected(container, below);
+            let mut part = projected(container, *below);
             if !part.is_object() {
                 part = json!({});
             }
@@ -108,13 +84,11 @@ pub(super) fn our_fields(ours: &[Vec<Value>; 2]) -> Fields {
     Fields(fields.filter(|fields| !fields.is_empty()).collect())
 }
 
-/// Removes from a value what `fieldsV1` names, and what is empty then.
-pub(super) fn remove(value: &mut Value, fields: &Value) {
-    let (Some(value), Some(fields)) = (value.as_object_mut(), fields.as_object()) else { return };
-    for (key, below) in fields {
-        let Some(name) = key.strip_prefix("f:") else { continue };
-        let is_leaf = below.as_object().is_none_or(Map::is_empty);
-        if is_leaf {
+/// Removes from a value what a set names, and what is empty then.
+pub(super) fn remove(value: &mut Value, fields: FieldSet<'_>) {
+    let Some(value) = value.as_object_mut() else { return };
+    for (name, below) in fields.fields() {
+        if below.is_leaf() {
             value.remove(name);
         } else if let Some(inner) = value.get_mut(name) {
             remove(inner, below);

@@ -3,15 +3,16 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::owned::{LISTS, containers, remove};
+use super::owned::{LISTS, remove};
+use crate::managed_fields::FieldSet;
 use crate::view::has_handler;
 
 /// Set by `kubectl rollout restart`, which changes nothing else.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// The hash of a workload's pod template without what we own of it, and without the time of a
-/// restart. `ours` is our part of `fieldsV1`, if there is any.
-pub(super) fn hash(workload: &Value, ours: Option<&Value>) -> String {
+/// restart. `ours` is what we own of it, if anything.
+pub(super) fn hash(workload: &Value, ours: Option<FieldSet<'_>>) -> String {
     let mut template = workload["spec"]["template"].clone();
     if let Some(metadata) = template["metadata"].as_object_mut() {
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -25,7 +26,7 @@ pub(super) fn hash(workload: &Value, ours: Option<&Value>) -> String {
         for container in live {
             let name = container["name"].as_str().unwrap_or_default().to_owned();
             if let Some(ours) = ours {
-                let part = containers(ours, list).find(|(of, _)| *of == name);
+                let part = ours.containers(list).find(|(of, _)| *of == name);
                 if let Some((_, fields)) = part {
                     remove_fields(container, fields);
                 }
@@ -39,7 +40,7 @@ pub(super) fn hash(workload: &Value, ours: Option<&Value>) -> String {
 }
 
 /// Removes our fields of a container, but not its name.
-fn remove_fields(container: &mut Value, fields: &Value) {
+fn remove_fields(container: &mut Value, fields: FieldSet<'_>) {
     let name = container["name"].clone();
     remove(container, fields);
     container["name"] = name;
