@@ -71,7 +71,8 @@ pub struct RemediationStatus {
     #[schemars(length(max = 1000))]
     pub workloads: Vec<RemediatedWorkload>,
 
-    /// How many workloads are not listed. They are not changed.
+    /// How many workloads are not listed, because there are more than 1 000, or because the status
+    /// would be too large. One that waits may be changed later, and is listed then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub workloads_omitted: i64,
 

@@ -79,7 +79,10 @@ impl Table<'_> {
             0 => Ok(()),
             omitted => self.wrapped(
                 "    ",
-                format_args!("{omitted} more workloads are not in its status, and not changed"),
+                format_args!(
+                    "{omitted} more workloads are not in its status; one that waits may be changed \
+                     later"
+                ),
             ),
         }
     }
