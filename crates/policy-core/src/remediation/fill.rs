@@ -23,7 +23,8 @@ const LIVENESS_FAILURES: u32 = 9;
 const LAXER: u64 = 3;
 
 /// A field that is missing and is not filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{container}: {field} is not filled in: {reason}")]
 pub struct Withheld {
     /// The container.
     pub container: String,
@@ -31,6 +32,15 @@ pub struct Withheld {
     pub field: &'static str,
     /// Why.
     pub reason: Reason,
+}
+
+impl Withheld {
+    /// The reason of the first in one word, and a sentence for each; empty where nothing is withheld.
+    #[must_use]
+    pub fn summary(all: &[Self]) -> (&'static str, String) {
+        let sentences: Vec<String> = all.iter().map(ToString::to_string).collect();
+        (all.first().map_or("", |first| first.reason.code()), sentences.join("; "))
+    }
 }
 
 /// What is filled in, what is not, and whose policies ask for it.

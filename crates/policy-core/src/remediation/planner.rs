@@ -46,6 +46,11 @@ pub enum Plan {
         /// What is missing and is not filled in.
         withheld: Vec<Withheld>,
     },
+    /// Nothing can be filled in: what is missing is withheld, each for its reason.
+    Withhold {
+        /// What is missing.
+        withheld: Vec<Withheld>,
+    },
     /// Its owner should change it.
     Propose {
         /// What would be filled in.
@@ -84,10 +89,7 @@ pub fn plan(input: &PlanInput<'_>) -> Planned {
     } else if let Some(reason) = vetoes::first(vetoes::ALWAYS, input) {
         Plan::NotPatchable { reason }
     } else if fields.is_empty() {
-        match withheld.into_iter().next() {
-            Some(Withheld { reason, .. }) => Plan::Propose { fields, reason },
-            None => Plan::Nothing,
-        }
+        if withheld.is_empty() { Plan::Nothing } else { Plan::Withhold { withheld } }
     } else if let Some(reason) = vetoes::withdrawn(input, &fields) {
         Plan::NotPatchable { reason }
     } else {

@@ -49,28 +49,33 @@ pub(crate) fn take_in(
     let is_mine = planned.policy.as_ref().is_none_or(|name| *name == policy.name);
     let is_patched = !target.ours.is_empty()
         && target.patched_by.as_deref().is_none_or(|by| by == policy.to_string());
+    let patched = |entry: &Entry| {
+        let at = patched_at(object).unwrap_or_else(|| now.as_second());
+        let was_known = entry.state() == Some(RemediationState::Patched);
+        let is_recent = now.as_second().saturating_sub(at) < OBSERVED_SECONDS;
+        let state = if is_recent && !was_known {
+            RemediationState::Observing
+        } else {
+            RemediationState::Patched
+        };
+        let mut next = of_target(state, &target.ours);
+        if let Ok(at) = Timestamp::from_second(at) {
+            next.since.0 = at;
+        }
+        next
+    };
     let is_older = |older: &std::sync::Arc<str>| Reason::OlderPolicy(older.to_string());
     let next = match (planned.plan, planned.policy) {
         (Plan::Nothing, _) if target.is_ours && target.ours.is_empty() => return Left::EmptyKeys,
-        (Plan::Nothing, _) if is_patched => {
-            let patched = patched_at(object).unwrap_or_else(|| now.as_second());
-            let was_known = entry.state() == Some(RemediationState::Patched);
-            let is_recent = now.as_second().saturating_sub(patched) < OBSERVED_SECONDS;
-            let state = if is_recent && !was_known {
-                RemediationState::Observing
-            } else {
-                RemediationState::Patched
-            };
-            let mut next = of_target(state, &target.ours);
-            if let Ok(patched) = Timestamp::from_second(patched) {
-                next.since.0 = patched;
-            }
-            next
-        }
+        (Plan::Nothing, _) if is_patched => patched(entry),
         (Plan::Nothing, _) => return Left::Entry,
         (_, Some(older)) if !is_mine => {
             let reason = is_older(&older);
             with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)
+        }
+        (Plan::Withhold { withheld }, _) if is_patched => with_withheld(patched(entry), &withheld),
+        (Plan::Withhold { withheld }, _) => {
+            with_withheld(of_target(RemediationState::Proposed, &Fields::default()), &withheld)
         }
         (Plan::Patch { fields, withheld }, _) => {
             let next = of_target(RemediationState::Waiting, &fields);
@@ -98,13 +103,13 @@ pub(crate) fn take_in(
             let fields = entry.fields();
             with_reason(of_target(RemediationState::Withdrawn, &fields), &Reason::Withdrawn)
         }
-        (Plan::Propose { reason, .. }, _) if is_patched => {
-            // The rest is proposed.
-            with_reason(of_target(RemediationState::Patched, &target.ours), &reason)
-        }
+        // The rest is proposed.
+        (Plan::Propose { reason, .. }, _) if is_patched => with_reason(patched(entry), &reason),
         (Plan::Propose { fields, reason }, _) => {
             with_reason(of_target(RemediationState::Proposed, &fields), &reason)
         }
+        // What was filled in has to be remembered.
+        (Plan::NotPatchable { reason }, _) if is_patched => with_reason(patched(entry), &reason),
         (Plan::NotPatchable { reason }, _) => {
             with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)
         }
@@ -115,15 +120,8 @@ pub(crate) fn take_in(
 
 /// The fields that are not filled in, and why.
 fn with_withheld(workload: RemediatedWorkload, withheld: &[Withheld]) -> RemediatedWorkload {
-    let Some(first) = withheld.first() else { return workload };
-    let each = withheld.iter().map(|Withheld { container, field, reason }| {
-        format!("{container}: {field} is not filled in: {reason}")
-    });
-    RemediatedWorkload {
-        reason: first.reason.code().to_owned(),
-        message: message(&each.collect::<Vec<_>>().join("; ")),
-        ..workload
-    }
+    let (reason, text) = Withheld::summary(withheld);
+    RemediatedWorkload { reason: reason.to_owned(), message: message(&text), ..workload }
 }
 
 /// A message of a workload.

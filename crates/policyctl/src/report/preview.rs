@@ -54,7 +54,7 @@ impl Table<'_> {
     }
 
     fn planned(&mut self, preview: &RemediationPreview) -> io::Result<()> {
-        use PlannedAction::{Inject, NotPatchable, Patch, Propose};
+        use PlannedAction::{Inject, NotPatchable, Patch, Patched, Propose};
         let number = |plan| preview.number(plan);
         self.line("")?;
         self.wrapped(
@@ -65,7 +65,7 @@ impl Table<'_> {
                 number(Patch),
                 number(Inject),
                 number(Propose),
-                number(NotPatchable)
+                number(NotPatchable) + number(Patched)
             ),
         )?;
         for assumption in &preview.assumptions {
@@ -77,6 +77,7 @@ impl Table<'_> {
             let plan = match plan {
                 Patch => "patch",
                 Inject => "inject",
+                Patched => "patched",
                 Propose => "propose",
                 NotPatchable => "leave",
             };
@@ -297,6 +298,7 @@ mod tests {
         let mut workloads = vec![
             planned("Deployment/web", PlannedAction::Patch, &["web: requests.cpu=100m"], ""),
             planned("Deployment/job", PlannedAction::Propose, &[], "its strategy is Recreate"),
+            planned("Deployment/old", PlannedAction::Patched, &[], "limits.memory is withheld"),
         ];
         let left = |i| planned(&format!("DaemonSet/d{i:02}"), PlannedAction::NotPatchable, &[], "");
         workloads.extend((0..12).map(left));
@@ -307,12 +309,12 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(
             text.starts_with(
-                "\nRemediation: would patch 1, inject into new pods of 0, propose 1 and leave 12 of \
+                "\nRemediation: would patch 1, inject into new pods of 0, propose 1 and leave 13 of \
                  the workloads here\n  assumed: none (forbidden)\n  leave     DaemonSet/d00\n"
             ),
             "{text}"
         );
-        assert!(text.ends_with("    and 4 more\n"), "{text}");
+        assert!(text.ends_with("    and 5 more\n"), "{text}");
     }
 
     #[test]

@@ -107,6 +107,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
 pub(super) fn code(plan: &Plan) -> &'static str {
     match plan {
         Plan::Propose { reason, .. } | Plan::NotPatchable { reason } => reason.code(),
+        Plan::Withhold { withheld } => withheld[0].reason.code(),
         other => panic!("{other:?}"),
     }
 }

@@ -27,7 +27,7 @@ pub struct PlannedWorkload {
     pub workload: String,
     /// What would be done.
     pub plan: PlannedAction,
-    /// What would be filled in, or is proposed, as `container: field=value`.
+    /// What would be filled in, is filled in already, or is proposed, as `container: field=value`.
     pub fields: Vec<String>,
     /// Why it is not done, or not in every respect, in one word; empty where nothing stands against
     /// it.
@@ -47,6 +47,8 @@ pub enum PlannedAction {
     Patch,
     /// The webhook injects into its new pods.
     Inject,
+    /// It is patched already; what is missing still is withheld.
+    Patched,
     /// It is proposed to its owner.
     Propose,
     /// It is left as it is.
@@ -76,17 +78,9 @@ impl PlannedWorkload {
     pub fn of(target: &Target, object: &Value, plan: Plan, policy: &str) -> Option<Self> {
         let workload = target.label();
         let with = |plan, fields: &Fields, withheld: &[Withheld], body| {
-            let messages = withheld.iter().map(|Withheld { container, field, reason }| {
-                format!("{container}: {field} is not filled in: {reason}")
-            });
-            Self {
-                workload: workload.clone(),
-                plan,
-                fields: fields.lines(),
-                reason: withheld.first().map(|w| w.reason.code()).unwrap_or_default().to_owned(),
-                message: messages.collect::<Vec<_>>().join("; "),
-                body: Some(body),
-            }
+            let (reason, message) = Withheld::summary(withheld);
+            let (fields, reason) = (fields.lines(), reason.to_owned());
+            Self { workload: workload.clone(), plan, fields, reason, message, body }
         };
         let without = |plan, fields: &Fields, reason: &Reason| Self {
             workload: workload.clone(),
@@ -100,13 +94,19 @@ impl PlannedWorkload {
             Plan::Nothing => return None,
             Plan::Patch { fields, withheld } => {
                 let body = apply_body(target, &fields, policy);
-                with(PlannedAction::Patch, &fields, &withheld, body)
+                with(PlannedAction::Patch, &fields, &withheld, Some(body))
             }
             Plan::InjectAtAdmission { fields, withheld } => {
                 let template = &object["spec"]["template"];
                 let pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
                 let body = inject(&pod, &fields, policy).into();
-                with(PlannedAction::Inject, &fields, &withheld, body)
+                with(PlannedAction::Inject, &fields, &withheld, Some(body))
+            }
+            Plan::Withhold { withheld } if target.ours.is_empty() => {
+                with(PlannedAction::Propose, &Fields::default(), &withheld, None)
+            }
+            Plan::Withhold { withheld } => {
+                with(PlannedAction::Patched, &target.ours, &withheld, None)
             }
             Plan::Propose { fields, reason } => without(PlannedAction::Propose, &fields, &reason),
             Plan::NotPatchable { reason } => {
@@ -133,10 +133,14 @@ mod tests {
         let of = |plan| PlannedWorkload::of(&target, &object, plan, "shop/p");
         let reason = || Reason::Paused;
         let held = Withheld { container: "web".into(), field: "readinessProbe", reason: reason() };
-        let patch = of(Plan::Patch { fields: fields(), withheld: vec![held] }).unwrap();
+        let withheld = vec![held];
+        let nothing = of(Plan::Withhold { withheld: withheld.clone() }).unwrap();
+        let patch = of(Plan::Patch { fields: fields(), withheld }).unwrap();
         assert_eq!(patch.body, Some(apply_body(&target, &fields(), "shop/p")));
         assert_eq!((patch.reason.as_str(), &patch.fields[..]), ("Paused", &fields().lines()[..]));
         assert!(patch.message.starts_with("web: readinessProbe is not filled in: "));
+        assert_eq!((nothing.plan, nothing.fields.len()), (PlannedAction::Propose, 0));
+        assert_eq!((nothing.reason, nothing.message), (patch.reason, patch.message));
         let inject =
             of(Plan::InjectAtAdmission { fields: fields(), withheld: Vec::new() }).unwrap();
         let operations = inject.body.unwrap();
@@ -148,6 +152,27 @@ mod tests {
         assert_eq!(of(Plan::Nothing), None);
         let preview = RemediationPreview::of(vec![propose_again(&target, &object)], Vec::new());
         assert_eq!(preview.number(PlannedAction::Propose), 1);
+    }
+
+    #[test]
+    fn what_is_patched_already_is_no_proposal() {
+        let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"web\"}": { "f:resources": { "f:requests": { "f:cpu": {} } } } } } } } });
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "namespace": "shop", "name": "web", "managedFields": [
+                { "manager": "policy-operator", "operation": "Apply", "fieldsV1": owned }] },
+            "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": "web:1",
+                "resources": { "requests": { "cpu": "100m" } } }] } } },
+        });
+        let target = Target::read(&object).unwrap();
+        let reason = Reason::UnknownMemoryUse("web".into());
+        let withheld = vec![Withheld { container: "web".into(), field: "limits.memory", reason }];
+        let plan = Plan::Withhold { withheld };
+        let planned = PlannedWorkload::of(&target, &object, plan, "shop/p").unwrap();
+        assert_eq!(planned.plan, PlannedAction::Patched);
+        assert_eq!(planned.fields, ["web: requests.cpu=100m"]);
+        assert!(planned.message.starts_with("web: limits.memory is not filled in"));
     }
 
     fn propose_again(target: &Target, object: &Value) -> PlannedWorkload {

@@ -1,5 +1,7 @@
 //! Enforce mode against a server that applies as an API server does, as far as it matters here.
 
+mod takeover;
+
 use std::collections::BTreeMap;
 
 use policy_core::api::{FIELD_MANAGER, RemediationState};
@@ -273,24 +275,6 @@ async fn the_intent_is_in_the_status_before_a_workload_is_changed() {
     let writes = operator.run(3 * MINUTE).await;
     assert_eq!(of_workloads(&writes), [""; 0], "it is patched once");
     assert_eq!(operator.states(), [RemediationState::Patched]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_leader_that_was_killed_after_the_patch_leaves_nothing_to_patch_again() {
-    let cluster = cluster(&["web"]);
-    let operator = Operator::start(&cluster, RemediationConfig::default());
-    operator.reconcile().await;
-    // Killed before the status that says so.
-    cluster.0.lock().policy["status"]["remediation"]["workloads"][0]["state"] = "Waiting".into();
-    cluster.writes();
-    let next = Operator::start(&cluster, RemediationConfig::default());
-    let after = next.reconcile().await.requeue_after.unwrap();
-    assert!(after <= 2 * PACE, "{after:?}: its rollout is observed from now on");
-    let writes = next.run(MINUTE / 2).await;
-    assert_eq!(of_workloads(&writes), [""; 0]);
-    assert_eq!(next.states(), [RemediationState::Observing], "it is still observed");
-    next.run(3 * MINUTE).await;
-    assert_eq!(next.states(), [RemediationState::Patched]);
 }
 
 #[tokio::test(start_paused = true)]
