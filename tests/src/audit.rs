@@ -5,13 +5,15 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::Testbed;
 
 /// The name of the log in the testbed's folder.
 pub(crate) const LOG: &str = "audit.log";
 
-/// Logs the requests of all users, without bodies, except those of the API server itself.
+/// Logs the requests of all users, without bodies, except those of the API server itself. What the
+/// operator sends to a workload is logged with its body.
 pub(crate) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -19,6 +21,10 @@ omitStages: [RequestReceived]
 rules:
 - level: None
   users: ['system:apiserver']
+- level: Request
+  users: ['system:serviceaccount:kube-devops:policy-operator']
+  verbs: [patch]
+  resources: [{group: apps}]
 - level: Metadata
 ";
 
@@ -43,6 +49,8 @@ pub struct AuditedCall {
     pub code: u16,
     /// Audit annotations, such as those of admission webhooks.
     pub annotations: BTreeMap<String, String>,
+    /// The body as it was sent, where the log has it.
+    pub body: Option<String>,
 }
 
 impl Testbed {
@@ -85,6 +93,8 @@ struct Event {
     response_status: Response,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    /// The API server embeds the bytes of a patch in its line, without spaces between tokens.
+    request_object: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +133,7 @@ impl From<Event> for AuditedCall {
             url: event.url,
             code: event.response_status.code,
             annotations: event.annotations,
+            body: event.request_object.map(|body| body.get().to_owned()),
         }
     }
 }
@@ -135,7 +146,7 @@ mod tests {
     fn calls_of_one_user_are_read_and_an_unfinished_line_is_not() {
         let line = |user: &str, stage: &str| {
             format!(
-                r#"{{"stage":"{stage}","verb":"list","requestURI":"/api/v1/pods","user":{{"username":"{user}"}},"objectRef":{{"resource":"pods","apiVersion":"v1"}},"responseStatus":{{"code":200}}}}"#
+                r#"{{"stage":"{stage}","verb":"list","requestURI":"/api/v1/pods","user":{{"username":"{user}"}},"objectRef":{{"resource":"pods","apiVersion":"v1"}},"requestObject":{{"b":1,"a":"x"}},"responseStatus":{{"code":200}}}}"#
             )
         };
         let log = [line("a", "ResponseStarted"), line("a", "ResponseComplete")].join("\n");
@@ -144,5 +155,6 @@ mod tests {
         assert_eq!(calls.len(), 1);
         assert_eq!((calls[0].resource.as_str(), calls[0].code), ("pods", 200));
         assert_eq!(calls[0].namespace, "");
+        assert_eq!(calls[0].body.as_deref(), Some(r#"{"b":1,"a":"x"}"#), "as it was sent");
     }
 }

@@ -8,6 +8,7 @@ mod enforced;
 mod facts;
 mod guard;
 mod lockout;
+mod outcome;
 mod owners;
 mod quiet;
 mod rights;

@@ -1,11 +1,13 @@
 //! What a namespace has that limits how its workloads may be changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use crate::api::REMEDIATION;
+use crate::facts::PodFacts;
 use crate::quantity::{ParsedQuantity, Quantity};
+use crate::workload::Workload;
 
 /// What the annotation of a workload or namespace says about remediation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,5 +167,37 @@ impl MemoryPeaks {
     /// The peak of a container.
     pub(super) fn of(&self, container: &str) -> Option<u64> {
         self.0.get(container).copied()
+    }
+}
+
+/// The memory use of workloads, from the metrics of their pods. A pod is known by its name, because
+/// not every server of metrics.k8s.io repeats the labels of the pods.
+#[derive(Debug)]
+pub struct WorkloadPeaks<'a> {
+    workloads: HashMap<&'a str, &'a Workload>,
+    peaks: BTreeMap<Workload, MemoryPeaks>,
+    has_metrics: bool,
+}
+
+impl<'a> WorkloadPeaks<'a> {
+    /// For the pods of one namespace.
+    pub fn new(pods: impl IntoIterator<Item = &'a PodFacts>) -> Self {
+        let workloads = pods.into_iter().map(|pod| (&*pod.name, &pod.workload)).collect();
+        Self { workloads, peaks: BTreeMap::new(), has_metrics: false }
+    }
+
+    /// Takes in the `PodMetrics` of one pod.
+    pub fn observe(&mut self, metrics: &Value) {
+        self.has_metrics = true;
+        let name = metrics["metadata"]["name"].as_str().unwrap_or_default();
+        if let Some(workload) = self.workloads.get(name) {
+            self.peaks.entry((*workload).clone()).or_default().observe(metrics);
+        }
+    }
+
+    /// The peaks of each workload; `None` where there are no metrics at all.
+    #[must_use]
+    pub fn finish(self) -> Option<BTreeMap<Workload, MemoryPeaks>> {
+        self.has_metrics.then_some(self.peaks)
     }
 }

@@ -27,7 +27,7 @@ mod tests;
 mod vetoes;
 mod windows;
 
-pub use facts::{Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn};
+pub use facts::{Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn, WorkloadPeaks};
 pub use fields::{Amounts, ContainerFields, Fields, TcpProbe};
 pub use fill::Withheld;
 pub use give_way::give_way;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use policy_core::facts::PodFacts;
 use policy_core::installation::WEBHOOK_CONFIGURATION;
-use policy_core::remediation::{Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn};
+use policy_core::remediation::{
+    Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, OptIn, WorkloadPeaks,
+};
 use policy_core::workload::Workload;
 use policy_kube::ErrorKind;
 use serde_json::Value;
@@ -74,17 +76,9 @@ async fn read(
     let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
     let webhook = writer.read(&format!("{configurations}/{WEBHOOK_CONFIGURATION}")).await?;
     let metrics = in_namespace("metrics.k8s.io/v1beta1", "pods");
-    let workloads: HashMap<&str, &Workload> =
-        pods.iter().map(|pod| (&*pod.name, &pod.workload)).collect();
-    let mut peaks = BTreeMap::<Workload, MemoryPeaks>::new();
-    let observe = |metrics: &Value| {
-        let name = metrics["metadata"]["name"].as_str().unwrap_or_default();
-        if let Some(workload) = workloads.get(name) {
-            peaks.entry((*workload).clone()).or_default().observe(metrics);
-        }
-    };
-    let peaks = match list(writer, &metrics, observe).await {
-        Ok(observed) => (!observed.is_empty()).then_some(peaks),
+    let mut peaks = WorkloadPeaks::new(pods.iter().map(AsRef::as_ref));
+    let peaks = match list(writer, &metrics, |metrics| peaks.observe(metrics)).await {
+        Ok(_) => peaks.finish(),
         // It is served by an add-on, which may be missing or down.
         Err(error) if error.kind() != Some(ErrorKind::Forbidden) => None,
         Err(error) => return Err(error),

@@ -12,7 +12,7 @@ use super::workloads::{
 };
 
 /// What the policy fills in for a container that has nothing.
-fn filled_in() -> Value {
+pub(crate) fn filled_in() -> Value {
     let probe = |failures: u32| {
         json!({
             "tcpSocket": { "port": 8080 }, "initialDelaySeconds": 1, "periodSeconds": 1,

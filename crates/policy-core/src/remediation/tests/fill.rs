@@ -1,6 +1,9 @@
 //! Which values are filled in.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::facts::PodFacts;
 
 #[test]
 fn probes_get_a_declared_port_and_the_liveness_probe_is_laxer() {
@@ -190,4 +193,29 @@ fn the_older_policy_wins() {
     let planned = plan(&input);
     assert_eq!(lines(&planned.plan), ["web: requests.cpu=100m requests.memory=1Mi"]);
     assert_eq!(planned.policy.as_deref(), Some("a"));
+}
+
+#[test]
+fn the_use_of_a_workload_is_found_by_the_names_of_its_pods() {
+    let pod = serde_json::from_value(json!({
+        "metadata": { "namespace": "shop", "name": "web-5d8-a",
+            "labels": { "pod-template-hash": "5d8" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "name": "web-5d8", "controller": true }] },
+        "spec": { "containers": [{ "name": "web", "image": "nginx:1" }] },
+    }));
+    let pod = PodFacts::of_pod(&pod.unwrap(), "");
+    let found = |metrics: &[&str]| {
+        let mut peaks = WorkloadPeaks::new([&pod]);
+        for name in metrics {
+            let containers = json!([{ "name": "web", "usage": { "memory": "7Mi" } }]);
+            // As prometheus-adapter has it: without labels.
+            peaks.observe(&json!({ "metadata": { "name": name }, "containers": containers }));
+        }
+        peaks.finish()
+    };
+    let of_pod = BTreeMap::from([(pod.workload.clone(), peaks("7Mi"))]);
+    assert_eq!(found(&["web-5d8-a", "another"]), Some(of_pod));
+    assert_eq!(found(&["another"]), Some(BTreeMap::new()));
+    assert_eq!(found(&[]), None, "nothing answers, or nothing has been measured yet");
 }

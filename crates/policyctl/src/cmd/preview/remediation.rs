@@ -1,14 +1,18 @@
 //! What enforce mode would do: reads the workloads of a namespace, and what limits them.
 
+use std::collections::BTreeMap;
+
 use http::Request;
 use policy_core::api::{DevOpsPolicy, RemediatedWorkload};
+use policy_core::facts::PodFacts;
 use policy_core::installation::WEBHOOK_CONFIGURATION;
 use policy_core::policy::{CompiledPolicy, PolicyAge};
 use policy_core::remediation::{
     Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, NamespaceRules, OptIn, PlanInput, Target,
-    plan,
+    WorkloadPeaks, plan,
 };
 use policy_core::report::{PlannedWorkload, RemediationPreview};
+use policy_core::workload::Workload;
 use serde_json::Value;
 
 use crate::cluster::namespaced::Event;
@@ -32,7 +36,7 @@ struct Reader<'a> {
 /// policies there; `None` in audit mode.
 pub(super) async fn preview(
     cluster: &Cluster,
-    namespace: &str,
+    (namespace, pods): (&str, &[PodFacts]),
     name: &str,
     policy: &CompiledPolicy,
 ) -> anyhow::Result<Option<RemediationPreview>> {
@@ -45,7 +49,7 @@ pub(super) async fn preview(
         policies.iter().filter_map(|(age, policy)| Some((&**age.name(), policy.remediation()?)));
     let rules = NamespaceRules::of(rules);
     let facts = reader.facts().await;
-    let metrics = reader.metrics().await;
+    let peaks = reader.peaks(pods).await;
     let mut workloads = Vec::new();
     for (kind, plural) in KINDS {
         let path = format!("/apis/apps/v1/namespaces/{namespace}/{plural}");
@@ -54,14 +58,15 @@ pub(super) async fn preview(
             object["apiVersion"] = "apps/v1".into();
             object["kind"] = kind.into();
             let Ok(target) = Target::read(&object) else { continue };
-            let peaks = metrics.as_deref().map(|metrics| peaks(&object, metrics));
+            let workload =
+                Workload { group: "apps".into(), kind: kind.into(), name: (&*target.name).into() };
             let label = target.label();
             let memory = memory.iter().find(|found| found.workload == label);
             let input = PlanInput {
                 rules: &rules,
                 namespace: &facts,
                 target: &target,
-                peaks: peaks.as_ref(),
+                peaks: peaks.as_ref().and_then(|peaks| peaks.get(&workload)),
                 memory,
             };
             let planned = plan(&input);
@@ -153,21 +158,21 @@ impl Reader<'_> {
         }
     }
 
-    /// The metrics of the pods; `None` where metrics.k8s.io does not answer.
-    async fn metrics(&mut self) -> Option<Vec<Value>> {
+    /// The memory use of each workload; `None` where metrics.k8s.io does not answer.
+    async fn peaks(&mut self, pods: &[PodFacts]) -> Option<BTreeMap<Workload, MemoryPeaks>> {
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", self.namespace);
-        let found = self.get(&path).await;
-        match found {
-            Ok(Some(mut list)) => match list["items"].take() {
-                Value::Array(items) => Some(items),
-                _ => Some(Vec::new()),
-            },
-            Ok(None) => None,
+        let mut peaks = WorkloadPeaks::new(pods);
+        match self.get(&path).await {
+            Ok(list) => {
+                let list = list.unwrap_or_default();
+                let metrics = list["items"].as_array().into_iter().flatten();
+                metrics.for_each(|metrics| peaks.observe(metrics));
+            }
             Err(error) => {
                 self.assume("metrics.k8s.io does not answer, so no memory limit is safe", &error);
-                None
             }
         }
+        peaks.finish()
     }
 
     /// The objects of a list, none where their kind is not served.
@@ -203,18 +208,4 @@ impl Reader<'_> {
     fn assume(&mut self, assumption: &str, error: &ClusterError) {
         self.assumptions.push(format!("{assumption} ({})", error.reason()));
     }
-}
-
-/// The memory use of the pods that the workload selects.
-fn peaks(workload: &Value, metrics: &[Value]) -> MemoryPeaks {
-    let mut peaks = MemoryPeaks::default();
-    let Some(labels) = workload["spec"]["selector"]["matchLabels"].as_object() else {
-        return peaks;
-    };
-    let is_selected = |metrics: &&Value| {
-        let found = &metrics["metadata"]["labels"];
-        labels.iter().all(|(name, value)| found.get(name) == Some(value))
-    };
-    metrics.iter().filter(is_selected).for_each(|metrics| peaks.observe(metrics));
-    peaks
 }
