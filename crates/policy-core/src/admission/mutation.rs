@@ -85,7 +85,9 @@ impl<'a> MutationRequest<'a> {
                 let pod: PodParts<'_> = read("pod", self.object.as_ref())?;
                 let workload = pod.workload()?;
                 match workload.and_then(|workload| injection(&workload)) {
-                    Some(Injection { policy, fields }) => Ok(inject(&pod.json()?, fields, policy)),
+                    Some(Injection { policy, fields }) => {
+                        Ok(inject(&pod.json(fields)?, fields, policy))
+                    }
                     None => Ok(Vec::new()),
                 }
             }
@@ -130,31 +132,41 @@ struct SpecParts<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ContainerParts {
-    #[serde(default)]
-    name: Value,
-    #[serde(default)]
-    restart_policy: Value,
-    #[serde(default)]
-    ports: Value,
-    #[serde(default)]
-    liveness_probe: Value,
-    #[serde(default)]
-    readiness_probe: Value,
-    #[serde(default)]
-    resources: Value,
+struct ContainerParts<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    restart_policy: Option<Raw<'a>>,
+    #[serde(borrow)]
+    ports: Option<Raw<'a>>,
+    #[serde(borrow)]
+    liveness_probe: Option<Raw<'a>>,
+    #[serde(borrow)]
+    readiness_probe: Option<Raw<'a>>,
+    #[serde(borrow)]
+    resources: Option<Raw<'a>>,
 }
 
-impl ContainerParts {
-    fn json(self) -> Value {
-        json!({
-            "name": self.name,
-            "restartPolicy": self.restart_policy,
-            "ports": self.ports,
-            "livenessProbe": self.liveness_probe,
-            "readinessProbe": self.readiness_probe,
-            "resources": self.resources,
-        })
+impl ContainerParts<'_> {
+    /// The container as [`inject`] reads it; `null` where nothing is filled in.
+    fn json(&self, fields: &Fields) -> Result<Value, String> {
+        let Some(name) = self.name.as_deref().filter(|name| fields.of(name).is_some()) else {
+            return Ok(Value::Null);
+        };
+        let mut container = json!({ "name": name });
+        let parts = [
+            ("restartPolicy", &self.restart_policy),
+            ("ports", &self.ports),
+            ("livenessProbe", &self.liveness_probe),
+            ("readinessProbe", &self.readiness_probe),
+            ("resources", &self.resources),
+        ];
+        for (name, part) in parts {
+            if part.is_some() {
+                container[name] = read("pod", part.as_ref())?;
+            }
+        }
+        Ok(container)
     }
 }
 
@@ -185,11 +197,11 @@ impl PodParts<'_> {
     }
 
     /// The pod as [`inject`] reads it.
-    fn json(&self) -> Result<Value, String> {
+    fn json(&self, fields: &Fields) -> Result<Value, String> {
         let list = |raw: Option<&Raw<'_>>| -> Result<Value, String> {
             let Some(raw) = raw else { return Ok(Value::Null) };
-            let containers: Vec<ContainerParts> = read("pod", Some(raw))?;
-            Ok(containers.into_iter().map(ContainerParts::json).collect())
+            let containers: Vec<ContainerParts<'_>> = read("pod", Some(raw))?;
+            containers.iter().map(|container| container.json(fields)).collect()
         };
         let annotations = self.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
         // Whether there are any is all that matters.

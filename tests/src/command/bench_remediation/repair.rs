@@ -42,7 +42,9 @@ pub(super) fn measure() -> Result<Repair> {
     let by_operator: Vec<String> = (0..REPAIRED).map(|number| format!("team-{number}")).collect();
     let by_kubectl: Vec<String> = (0..TIMED).map(|number| format!("hand-{number}")).collect();
     for namespace in by_operator.iter().chain(&by_kubectl) {
-        testbed.apply(&deployments(namespace).to_string())?;
+        // Not by server-side apply, whose owner would be locked out by a patch.
+        let create = ["create", "-f", "-"];
+        testbed.kubectl_stdin(&create, &deployments(namespace).to_string())?.succeeded()?;
     }
     wait_until_rolled_out(&testbed, (REPAIRED + TIMED) * EACH)?;
     testbed.install_operator_remediation()?;
@@ -65,6 +67,8 @@ pub(super) fn measure() -> Result<Repair> {
     repair(&testbed, &operator, &by_operator[TIMED..], REPAIRED * EACH)?;
     let writes = writes(&testbed)?;
     say(&format!("{} Deployments: {writes:?}", REPAIRED * EACH));
+    let sent = writes.get("deployments").copied().unwrap_or_default();
+    ensure!(sent >= REPAIRED * EACH, "only {sent} patches of Deployments were sent");
     let sum: usize = writes.values().sum();
     Ok(Repair {
         writes_per_workload: sum as f64 / (REPAIRED * EACH) as f64,
