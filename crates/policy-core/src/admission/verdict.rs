@@ -15,6 +15,12 @@ use crate::text::{container_or_volume, excerpt};
 /// The message of a denial, which kubectl prints.
 const MESSAGE: Lines = Lines { lines: 10, bytes: 2048 };
 const MESSAGE_LINE: Line = Line { characters: 800, bytes: 1900 };
+/// The last line of a denial that is about a copy of a pod for debugging. The default profile of
+/// `kubectl debug` removes the probes of the copy, and all of its labels and annotations
+/// (<https://github.com/kubernetes/kubectl/blob/v0.37.2/pkg/cmd/debug/profiles.go>).
+const DEBUG_COPY: &str = "`kubectl debug --copy-to` removes probes, and a copy is judged like any \
+    pod: debug in an ephemeral container instead (without --copy-to), or keep the probes by \
+    --keep-liveness --keep-readiness and name a container of the pod by -c";
 /// The API server truncates what exceeds this:
 /// <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#response>.
 const WARNINGS: Lines = Lines { lines: usize::MAX, bytes: 4096 };
@@ -102,7 +108,8 @@ impl AdmissionVerdict {
     }
 
     /// Why the request is denied, a line for each finding, the most severe first. After ten
-    /// findings follows the number of the others. At most 2 KiB. `None` where it is allowed.
+    /// findings follows the number of the others; then what to do for a copy by `kubectl debug`. At
+    /// most 2 KiB. `None` where it is allowed.
     #[must_use]
     pub fn message(&self) -> Option<String> {
         let lines = self.of(Decision::Denied).map(|finding| {
@@ -112,7 +119,24 @@ impl AdmissionVerdict {
             MESSAGE_LINE.cut(line)
         });
         let total = self.count(Decision::Denied);
-        (total > 0).then(|| MESSAGE.fit(lines, total).join("\n"))
+        (total > 0).then(|| {
+            let note = self.is_about_debug_copy().then_some(DEBUG_COPY);
+            let bytes = MESSAGE.bytes - note.map_or(0, |note| note.len() + 1);
+            let mut lines = Lines { bytes, ..MESSAGE }.fit(lines, total);
+            lines.extend(note.map(str::to_owned));
+            lines.join("\n")
+        })
+    }
+
+    /// Whether it is denied for the probes of a container with a name that `kubectl debug` makes up,
+    /// which is all that marks a copy.
+    fn is_about_debug_copy(&self) -> bool {
+        self.of(Decision::Denied).any(|finding| {
+            let is_of_probe =
+                ["missing-liveness", "missing-readiness"].contains(&finding.check.as_str());
+            let suffix = finding.container.as_deref().and_then(|n| n.strip_prefix("debugger-"));
+            is_of_probe && suffix.is_some_and(|suffix| suffix.len() == 5)
+        })
     }
 
     /// The warnings: first policies that were not applied, then findings, the most severe first.

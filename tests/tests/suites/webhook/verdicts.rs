@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use e2e::{Parts, Run, Service};
+use serde_json::{Value, json};
 
 use super::{AdmissionTestbed, SURELY, pod, policy, program};
 
@@ -139,6 +140,27 @@ fn a_container_for_debugging_is_judged_as_well() {
     let what = "container tools: image busybox is not pinned (check latest-tag, critical)";
     denied(&debug("busybox"), &shop, what);
     created(&debug("busybox:1.37"));
+}
+
+#[test]
+fn a_denied_copy_for_debugging_is_told_how_to_debug() {
+    let probes = "{forbidLatestTag: true, requireReadinessProbe: true, \
+                   severityOverrides: {latestTag: critical, missingReadiness: high}}";
+    let shop = shop(probes);
+    let mut web: Value = serde_json::from_str(&pod(&shop, "web", "nginx:1.27")).unwrap();
+    web["spec"]["containers"][0]["readinessProbe"] = json!({ "tcpSocket": { "port": 80 } });
+    created(&shared().create(&web.to_string(), &[]));
+    let debug = |arguments: &[&str]| {
+        let debug = ["debug", "web", "-n", &shop, "--image=nginx:1.28", "--attach=false"];
+        shared().testbed.kubectl(&[&debug, arguments].concat()).unwrap()
+    };
+    let copy = debug(&["--copy-to=copy"]);
+    denied(&copy, &shop, "container web: missing readiness probe (check missing-readiness, high)");
+    let note = "`kubectl debug --copy-to` removes probes";
+    assert!(copy.stderr.contains(note), "{copy:?}");
+    // Both ways that it names.
+    created(&debug(&[]));
+    created(&debug(&["--copy-to=kept", "--keep-liveness", "--keep-readiness", "-c", "web"]));
 }
 
 #[test]

@@ -46,6 +46,34 @@ fn a_denial_names_policy_container_check_and_remedy() {
 }
 
 #[test]
+fn a_denied_debug_copy_is_told_what_to_do() {
+    let probes = policy(
+        "probes",
+        json!({ "forbidLatestTag": true, "requireReadinessProbe": true,
+            "severityOverrides": { "missingReadiness": "high", "latestTag": "high" } }),
+    );
+    let message = |containers: &[Value]| {
+        verdict(&create(&pod(containers)), std::slice::from_ref(&probes)).message().unwrap()
+    };
+    let bare = |name: &str| json!({ "name": name, "image": "nginx:1" });
+    let copy = message(&[bare("web"), bare("debugger-x7k2p")]);
+    assert_eq!(copy.lines().count(), 3, "{copy}");
+    assert!(copy.ends_with(
+        "debug in an ephemeral container instead (without --copy-to), or keep the probes by \
+         --keep-liveness --keep-readiness and name a container of the pod by -c"
+    ));
+    // Another name, and another reason.
+    for containers in [bare("debugger"), container("debugger-x7k2p", "nginx")] {
+        let message = message(&[containers]);
+        assert!(!message.contains("kubectl debug"), "{message}");
+    }
+    let name = "n".repeat(200);
+    let long: Vec<Value> = (0..9).map(|number| bare(&format!("{name}{number}"))).collect();
+    let message = message(&[&long[..], &[bare("debugger-x7k2p")]].concat());
+    assert!(message.len() <= 2048 && message.contains("kubectl debug"), "{message}");
+}
+
+#[test]
 fn a_fail_open_has_an_annotation_and_a_warning() {
     let text =
         answer_fail_open(UID, FailOpenReason::UnreadableObject, "the object\ncannot be read: odd");
