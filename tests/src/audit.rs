@@ -71,6 +71,9 @@ fn calls(log: &str, user: &str) -> Result<Vec<AuditedCall>> {
     for line in log.split_inclusive('\n') {
         // A line without an end is being written.
         let Some(line) = line.strip_suffix('\n') else { break };
+        if !line.contains(user) {
+            continue;
+        }
         let event: Event = serde_json::from_str(line).context("a line of the audit log")?;
         if event.user.username == user && event.stage == "ResponseComplete" {
             found.push(event.into());

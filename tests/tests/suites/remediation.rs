@@ -14,6 +14,7 @@ mod quiet;
 mod rights;
 mod shapes;
 mod taken_back;
+mod undone;
 mod usage;
 mod vetoes;
 mod workloads;

@@ -86,12 +86,13 @@ pub fn plan(input: &PlanInput<'_>) -> Planned {
     };
     let plan = if policy.is_none() {
         missing_default(input)
+    } else if let Some(reason) = vetoes::withdrawn(input, &fields) {
+        // Before the others, for the same reason as `reverted`.
+        Plan::NotPatchable { reason }
     } else if let Some(reason) = vetoes::first(vetoes::ALWAYS, input) {
         Plan::NotPatchable { reason }
     } else if fields.is_empty() {
         if withheld.is_empty() { Plan::Nothing } else { Plan::Withhold { withheld } }
-    } else if let Some(reason) = vetoes::withdrawn(input, &fields) {
-        Plan::NotPatchable { reason }
     } else {
         planned(input, method, fields, withheld)
     };

@@ -16,6 +16,8 @@ pub(super) type Veto = fn(&PlanInput<'_>) -> Option<Reason>;
 
 /// Whatever the method is.
 pub(super) const ALWAYS: &[Veto] = &[
+    // Before what passes, such as a pause, and would make that forgotten.
+    reverted,
     excluded_namespace,
     opted_out,
     deleted,
@@ -23,7 +25,6 @@ pub(super) const ALWAYS: &[Veto] = &[
     too_many_containers,
     paused,
     scaled_to_zero,
-    reverted,
 ];
 
 /// For a patch of the workload, which rolls it out.

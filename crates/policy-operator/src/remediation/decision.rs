@@ -2,7 +2,7 @@
 
 use policy_core::Timestamp;
 use policy_core::api::{FIELD_MANAGER, RemediatedWorkload, RemediationState};
-use policy_core::remediation::{Fields, Plan, Planned, Reason, Target, Withheld};
+use policy_core::remediation::{Fields, Plan, Planned, Reason, Target, Withheld, present};
 use policy_core::text::truncated;
 use serde_json::Value;
 
@@ -14,19 +14,7 @@ const LONGEST_MESSAGE: usize = 512;
 /// A patch that is not older than that is observed by who finds it.
 const OBSERVED_SECONDS: i64 = 900;
 
-/// What is left to do with a workload that was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// Nothing now.
-    Nothing,
-    /// Nothing at all: it needs no entry.
-    Entry,
-    /// What the operator owns without a value has to be given up, because it would be in the way of
-    /// the owner.
-    EmptyKeys,
-}
-
-/// Takes a plan into the entry of a workload.
+/// Takes a plan into the entry of a workload. Returns whether there is anything to say of it.
 pub(crate) fn take_in(
     entry: &mut Entry,
     label: &str,
@@ -34,8 +22,11 @@ pub(crate) fn take_in(
     (target, object): (&Target, &Value),
     policy: &PolicyKey,
     now: Timestamp,
-) -> Left {
+) -> bool {
     entry.start = None;
+    if is_left_alone(entry, target, object, &planned.plan) {
+        return true;
+    }
     let of_target = |state: RemediationState, fields: &Fields| RemediatedWorkload {
         uid: target.uid.clone(),
         template: target.template.clone(),
@@ -66,9 +57,8 @@ pub(crate) fn take_in(
     };
     let is_older = |older: &std::sync::Arc<str>| Reason::OlderPolicy(older.to_string());
     let next = match (planned.plan, planned.policy) {
-        (Plan::Nothing, _) if target.is_ours && target.ours.is_empty() => return Left::EmptyKeys,
         (Plan::Nothing, _) if is_patched => patched(entry),
-        (Plan::Nothing, _) => return Left::Entry,
+        (Plan::Nothing, _) => return false,
         (_, Some(older)) if !is_mine => {
             let reason = is_older(&older);
             with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)
@@ -98,7 +88,6 @@ pub(crate) fn take_in(
             }
             with_withheld(next, &withheld)
         }
-        (Plan::NotPatchable { reason: Reason::Reverted }, _) => return Left::Nothing,
         (Plan::NotPatchable { reason: Reason::Withdrawn }, _) => {
             let fields = entry.fields();
             with_reason(of_target(RemediationState::Withdrawn, &fields), &Reason::Withdrawn)
@@ -115,7 +104,24 @@ pub(crate) fn take_in(
         }
     };
     entry.show(next);
-    Left::Nothing
+    true
+}
+
+/// Whether what was taken back, or what the owner removed, is remembered whatever the plan is: a
+/// workload that is paused meanwhile, or scaled to zero, is not to be patched again afterwards.
+/// `rollout undo` also installs again what was taken back; the next one brings the template back
+/// (<https://kubernetes.io/docs/reference/kubectl/generated/kubectl_rollout/kubectl_rollout_undo/>).
+fn is_left_alone(entry: &Entry, target: &Target, object: &Value, plan: &Plan) -> bool {
+    use RemediationState::{Reverted, Withdrawn};
+    let Some(shown) = entry.shown.as_ref().filter(|shown| shown.uid == target.uid) else {
+        return false;
+    };
+    let is_installed_again = || {
+        let fields = entry.fields();
+        *plan == Plan::Nothing && !fields.is_empty() && present(object, &fields) == fields
+    };
+    matches!(shown.state, Reverted | Withdrawn)
+        && (shown.template == target.template || is_installed_again())
 }
 
 /// The fields that are not filled in, and why.

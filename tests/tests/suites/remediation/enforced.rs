@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use e2e::{Parts, Service, Testbed};
+use e2e::{AuditedCall, Parts, Service, Testbed};
 use serde_json::Value;
 
 use super::usage;
@@ -90,6 +90,32 @@ impl Enforced {
     /// Whether a workload is patched: its memory is observed for ten minutes more.
     pub(crate) fn is_patched(&self, namespace: &str, workload: &str) -> bool {
         ["Observing", "Patched"].contains(&&*self.state(namespace, workload))
+    }
+
+    /// How often the operator has read a workload.
+    pub(crate) fn reads(&self, namespace: &str, name: &str) -> usize {
+        self.calls(namespace, name).iter().filter(|call| call.verb == "get").count()
+    }
+
+    /// What the operator has written to a workload: verb, whether it was a dry run, and the answer.
+    pub(crate) fn writes(&self, namespace: &str, name: &str) -> Vec<String> {
+        let calls = self.calls(namespace, name);
+        let writes = calls.iter().filter(|call| call.verb != "get");
+        writes
+            .map(|call| {
+                let is_dry = call.url.contains("dryRun=All");
+                let dry = if is_dry { " dry" } else { "" };
+                format!("{}{dry} {}", call.verb, call.code)
+            })
+            .collect()
+    }
+
+    fn calls(&self, namespace: &str, name: &str) -> Vec<AuditedCall> {
+        let mut calls = self.testbed().audit(OPERATOR).unwrap();
+        calls.retain(|call| {
+            call.namespace == namespace && call.name == name && call.group == "apps"
+        });
+        calls
     }
 
     /// Waits until something holds; else the failure shows the policy and the operator's log.

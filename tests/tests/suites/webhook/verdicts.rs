@@ -147,7 +147,7 @@ fn a_denied_copy_for_debugging_is_told_how_to_debug() {
     let probes = "{forbidLatestTag: true, requireReadinessProbe: true, \
                    severityOverrides: {latestTag: critical, missingReadiness: high}}";
     let shop = shop(probes);
-    let mut web: Value = serde_json::from_str(&pod(&shop, "web", "nginx:1.27")).unwrap();
+    let mut web: Value = serde_saphyr::from_str(&pod(&shop, "web", "nginx:1.27")).unwrap();
     web["spec"]["containers"][0]["readinessProbe"] = json!({ "tcpSocket": { "port": 80 } });
     created(&shared().create(&web.to_string(), &[]));
     let debug = |arguments: &[&str]| {

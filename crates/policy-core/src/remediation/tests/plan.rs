@@ -172,6 +172,9 @@ fn what_was_taken_back_or_removed_is_left_alone_until_the_template_changes() {
         restarted["spec"]["template"]["metadata"]["annotations"] =
             json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" });
         assert_eq!(code(&planned(&restarted, &installed(), &memory)), reason, "a restart");
+        let mut paused = workload.clone();
+        paused["spec"]["paused"] = true.into();
+        assert_eq!(code(&planned(&paused, &installed(), &memory)), reason, "a pause");
         let mut changed = workload.clone();
         changed["spec"]["template"]["spec"]["containers"][0]["image"] = "nginx:2".into();
         assert_eq!(lines(&planned(&changed, &installed(), &memory)).len(), 1, "{state:?}");

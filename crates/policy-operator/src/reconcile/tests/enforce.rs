@@ -1,6 +1,7 @@
 //! Enforce mode against a server that applies as an API server does, as far as it matters here.
 
 mod takeover;
+mod undone;
 
 use std::collections::BTreeMap;
 

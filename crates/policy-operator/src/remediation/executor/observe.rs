@@ -217,23 +217,32 @@ impl Executor {
     }
 
     /// Gives up what the operator owns without a value: it would be in the way of an owner who
-    /// renames a container.
+    /// renames a container. Nothing else is removed: the values that are there are the owner's.
     pub(super) async fn release_empty_keys(
         &self,
         scope: &Scope<'_>,
         record: &Record,
         fresh: &mut Fresh,
     ) {
-        let is_empty = |read: &Read| read.0.is_ours && read.0.ours.is_empty();
-        let empty = fresh.extract_if(|_, read| is_empty(read)).collect::<Vec<_>>();
-        for (label, read) in empty {
-            let released = self.release(scope, record, &label, &read.0, &read.1).await;
-            if let Err(error) = released {
+        let is_started =
+            |label: &String| record.entries.get(label).is_some_and(|entry| entry.start.is_some());
+        let empty = fresh.extract_if(|label, read| has_empty_keys(read) && !is_started(label));
+        for (_, read) in empty.collect::<Vec<_>>() {
+            let (target, object) = *read;
+            let path = workload_path(&target.namespace, target.kind, &target.name);
+            let Some(Release::Apply(body)) = release(&target, &object) else { continue };
+            let answer = self.writer.apply_workload(scope.policy, &path, &body, Attempt::Real);
+            if let Err(error) = unless_gone(answer.await) {
                 counters::failed(Failure::of(&error));
                 tracing::warn!("{error}");
             }
         }
     }
+}
+
+/// Whether the operator owns a part of a workload and no value in it.
+pub(super) fn has_empty_keys((target, _): &Read) -> bool {
+    target.is_ours && target.ours.is_empty()
 }
 
 /// Nothing is left to take back of a workload that is gone.
@@ -264,8 +273,9 @@ fn observed(
         // The owner changed the template, and looks after that rollout.
         return Observed::Plan;
     }
-    // Where managedFields were cleared the fields are there and nobody owns them.
-    if !target.is_ours && removal(object, &fields).is_none() {
+    // Where managedFields were cleared the fields are there and nobody owns them. Who removes them by
+    // an update leaves to us the keys of their containers.
+    if target.ours.is_empty() && removal(object, &fields).is_none() {
         shown.state = RemediationState::Withdrawn;
         shown.since = whole_seconds(scope.now);
         Reason::Withdrawn.code().clone_into(&mut shown.reason);

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use policy_core::api::RemediationState;
-use policy_core::remediation::{Fields, Reason, Target};
+use policy_core::remediation::{Fields, OptIn, Reason, Target};
 use policy_core::workload::{ObjectKind, Workload};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::budget::Withheld;
 use super::super::counters;
-use super::super::decision::{Left, message, take_in};
+use super::super::decision::{message, take_in};
 use super::super::notices::NoticeKind;
 use super::super::record::{self, Entry, Record, Start, shown};
+use super::observe::has_empty_keys;
 use super::{CONCURRENCY, Executor, Fresh, Planner, Read, Scope, TURN, blocks};
 use crate::write_error::WriteError;
 use crate::writer::workload_path;
@@ -147,21 +148,20 @@ pub(super) fn take_in_found(
         Found::Workload(read) => {
             let decided = planner.plan(&entry.workload, entry.shown.as_ref(), &read.0);
             let of = (&read.0, &read.1);
-            match take_in(entry, label, decided, of, scope.policy, scope.now) {
-                Left::Nothing => {
-                    if let (Some(fresh), Some(Start::Patch(_))) = (fresh, &entry.start) {
-                        fresh.insert(label.to_owned(), read);
-                    }
-                    true
-                }
-                Left::Entry => false,
-                Left::EmptyKeys => {
-                    if let Some(fresh) = fresh {
-                        fresh.insert(label.to_owned(), read);
-                    }
-                    false
-                }
+            let is_left = take_in(entry, label, decided, of, scope.policy, scope.now);
+            let is_started = matches!(entry.start, Some(Start::Patch(_)));
+            let opt_ins = [read.0.opt_in, planner.surroundings.facts.opt_in];
+            let is_done = match entry.state() {
+                Some(RemediationState::Reverted | RemediationState::Withdrawn) => true,
+                _ => !is_left,
+            };
+            let gives_up = has_empty_keys(&read) && is_done && !opt_ins.contains(&OptIn::Disabled);
+            if let Some(fresh) = fresh
+                && (is_started || gives_up)
+            {
+                fresh.insert(label.to_owned(), read);
             }
+            is_left
         }
         Found::Deployment(deployment) => {
             let name = record::label(&deployment);
