@@ -61,6 +61,11 @@ impl Writer {
         self.gate.identity()
     }
 
+    /// The term of the leadership; `None` if this replica is not the leader.
+    pub(crate) fn term(&self) -> Option<u32> {
+        self.gate.check().map(|leadership| leadership.term)
+    }
+
     /// The current role of this replica.
     pub(crate) fn role(&self) -> Role {
         if self.gate.is_open() {

@@ -54,7 +54,7 @@ impl Reconciler {
         record: &mut Record,
         context: &mut ReconcileContext<'_>,
     ) -> Result<bool, WriteError> {
-        record.load(context.policy.status.as_deref(), context.now);
+        record.load(context.policy.status.as_deref(), self.writer.term(), context.now);
         let fresh = self.executor.prepare(scope, record).await;
         let second = context.now.as_second();
         let method = scope.rules.method;

@@ -2,7 +2,10 @@
 
 use policy_core::Timestamp;
 use policy_core::api::{FIELD_MANAGER, RemediatedWorkload, RemediationState};
-use policy_core::remediation::{Fields, Plan, Planned, Reason, Target, Withheld, present};
+use policy_core::quantity::ParsedQuantity;
+use policy_core::remediation::{
+    Amounts, ContainerFields, Fields, Plan, Planned, Reason, Target, Withheld, present,
+};
 use policy_core::text::truncated;
 use serde_json::Value;
 
@@ -56,7 +59,12 @@ pub(crate) fn take_in(
         next
     };
     let is_older = |older: &std::sync::Arc<str>| Reason::OlderPolicy(older.to_string());
-    let next = match (planned.plan, planned.policy) {
+    let is_on = entry.shown.as_ref().is_some_and(|shown| {
+        shown.state == RemediationState::Injecting
+            && (&shown.uid, &shown.template) == (&target.uid, &target.template)
+    });
+    let plan = if is_on { with_known_limits(planned.plan, &entry.fields()) } else { planned.plan };
+    let next = match (plan, planned.policy) {
         (Plan::Nothing, _) if is_patched => patched(entry),
         (Plan::Nothing, _) => return false,
         (_, Some(older)) if !is_mine => {
@@ -73,17 +81,9 @@ pub(crate) fn take_in(
             with_withheld(next, &withheld)
         }
         (Plan::InjectAtAdmission { fields, withheld }, _) => {
-            let is_on = entry.shown.as_ref().is_some_and(|shown| {
-                shown.state == RemediationState::Injecting && shown.template == target.template
-            });
             let state = if is_on { RemediationState::Injecting } else { RemediationState::Waiting };
-            let mut next = of_target(state, &fields);
-            if is_on {
-                // The use of memory moves, and with it the limit, which stays as it was decided.
-                if let Some(before) = &entry.shown {
-                    next.fields.clone_from(&before.fields);
-                }
-            } else {
+            let next = of_target(state, &fields);
+            if !is_on {
                 entry.start = Some(Start::Inject(fields));
             }
             with_withheld(next, &withheld)
@@ -124,6 +124,44 @@ fn is_left_alone(entry: &Entry, target: &Target, object: &Value, plan: &Plan) ->
         && (shown.template == target.template || is_installed_again())
 }
 
+/// The plan with the memory limits that are injected already, where the use of memory is not known
+/// for a while, as that of new pods, or has fallen: a limit that followed it would change the status
+/// again and again.
+fn with_known_limits(plan: Plan, before: &Fields) -> Plan {
+    let (mut fields, mut withheld) = match plan {
+        Plan::InjectAtAdmission { fields, withheld } => (fields, withheld),
+        Plan::Withhold { withheld } => (Fields::default(), withheld),
+        other => return other,
+    };
+    let limits = before.0.iter().filter_map(|before| {
+        let limit = before.limits.memory.as_deref()?;
+        Some((before, limit, ParsedQuantity::parse(limit)?))
+    });
+    for (before, limit, amount) in limits {
+        let is_unknown = |held: &Withheld| {
+            held.container == before.name && matches!(held.reason, Reason::UnknownMemoryUse(_))
+        };
+        let known = fields.0.iter_mut().find(|fields| fields.name == before.name);
+        let now = known.as_ref().and_then(|fields| fields.limits.memory.as_deref());
+        let has_fallen = now.and_then(ParsedQuantity::parse).is_some_and(|now| now < amount);
+        if !has_fallen && !withheld.iter().any(is_unknown) {
+            continue;
+        }
+        withheld.retain(|held| !is_unknown(held));
+        if let Some(fields) = known {
+            fields.limits.memory = Some(limit.to_owned());
+        } else {
+            let limits = Amounts { memory: Some(limit.to_owned()), cpu: None };
+            let name = before.name.clone();
+            fields.0.push(ContainerFields { name, limits, ..ContainerFields::default() });
+        }
+    }
+    if fields.is_empty() {
+        return Plan::Withhold { withheld };
+    }
+    Plan::InjectAtAdmission { fields, withheld }
+}
+
 /// The fields that are not filled in, and why.
 fn with_withheld(workload: RemediatedWorkload, withheld: &[Withheld]) -> RemediatedWorkload {
     let (reason, text) = Withheld::summary(withheld);
@@ -156,4 +194,38 @@ pub(crate) fn has_all(target: &Target, fields: &Fields) -> bool {
                 && wanted.amounts().all(|(list, resource, _)| amount(list, resource))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_injected_memory_limit_stays_while_the_use_is_not_known_or_falls() {
+        let line = |limit: &str| format!("web: requests.cpu=100m limits.memory={limit}");
+        let before = Fields::parse([&*line("256Mi")]);
+        let held = || Withheld {
+            container: "web".to_owned(),
+            field: "limits.memory",
+            reason: Reason::UnknownMemoryUse("web".to_owned()),
+        };
+        let plan = |fields: &str, withheld| {
+            let fields = Fields::parse([fields]);
+            match with_known_limits(Plan::InjectAtAdmission { fields, withheld }, &before) {
+                Plan::InjectAtAdmission { fields, withheld } => (fields.lines(), withheld.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(plan(&line("128Mi"), vec![]), (vec![line("256Mi")], 0), "it has fallen");
+        assert_eq!(plan(&line("512Mi"), vec![]), (vec![line("512Mi")], 0), "it has grown");
+        let request = "web: requests.cpu=100m";
+        assert_eq!(plan(request, vec![held()]), (vec![line("256Mi")], 0), "it is not known");
+        assert_eq!(plan(request, vec![]), (vec![request.to_owned()], 0), "no policy asks for it");
+        let nothing = with_known_limits(Plan::Withhold { withheld: vec![held()] }, &before);
+        let Plan::InjectAtAdmission { fields, .. } = nothing else { panic!("{nothing:?}") };
+        assert_eq!(fields.lines(), ["web: limits.memory=256Mi"]);
+        let none = Fields::parse([request]);
+        let proposed = with_known_limits(Plan::Withhold { withheld: vec![held()] }, &none);
+        assert!(matches!(proposed, Plan::Withhold { .. }), "{proposed:?}");
+    }
 }

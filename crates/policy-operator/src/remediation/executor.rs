@@ -40,6 +40,10 @@ const CONCURRENCY: usize = 8;
 /// No further request begins after that time of one reconcile; what is left has its turn in the
 /// next.
 const TURN: Duration = Duration::from_secs(5);
+/// The most bytes of JSON of workloads that are kept between their reads and their patches, so that
+/// a namespace of many large ones takes no memory without end. In memory they are several times as
+/// large.
+const LARGEST_FRESH: usize = 8 << 20;
 /// What a budget, or the circuit breaker, withholds is tried again after that time.
 const BUDGET_POLL: Duration = Duration::from_secs(5);
 const BREAKER_POLL: Duration = Duration::from_secs(15);
@@ -80,8 +84,36 @@ impl Scope<'_> {
 
 /// A workload as it was read.
 pub(crate) type Read = (Target, Value);
-/// The workloads that were read in this reconcile and are to be patched.
-pub(crate) type Fresh = HashMap<String, Box<Read>>;
+/// The workloads that were read in this reconcile and are to be patched. One that does not fit is
+/// read again before its patch.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    reads: HashMap<String, Box<Read>>,
+    /// About the size of their JSON.
+    bytes: usize,
+}
+
+impl Fresh {
+    fn insert(&mut self, label: &str, read: Box<Read>) {
+        let bytes = size(&read.1);
+        if self.bytes.saturating_add(bytes) <= LARGEST_FRESH {
+            self.bytes += bytes;
+            self.reads.insert(label.to_owned(), read);
+        }
+    }
+}
+
+/// About the size of a value in JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| key.len() + 4 + size(value)).sum::<usize>() + 2
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
 
 /// What plans are made from.
 struct Planner {
@@ -126,7 +158,7 @@ impl Executor {
     pub(crate) async fn prepare(&self, scope: &Scope<'_>, record: &mut Record) -> Fresh {
         let now = Instant::now();
         record.sync(scope.judged, now);
-        let mut fresh = Fresh::new();
+        let mut fresh = Fresh::default();
         if self.budgets.config().enabled {
             record.rules_are(scope.enforcing.clone(), now);
             if !record.blocks_reads(now) {
@@ -190,5 +222,29 @@ impl Executor {
         let surroundings = self.surroundings.get(&self.writer, namespace, scope.pods).await?;
         let policies = scope.enforcing.iter().map(|(name, rules)| (&**name, rules));
         Ok(Planner { rules: NamespaceRules::of(policies), surroundings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn large_workloads_are_not_all_kept() {
+        let read = |bytes: usize| {
+            let object = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "annotations": { "large": "x".repeat(bytes) } },
+                "spec": { "template": { "spec": { "containers": [{ "name": "web" }] } } } });
+            Box::new((Target::read(&object).unwrap(), object))
+        };
+        let mut fresh = Fresh::default();
+        for number in 0..20 {
+            fresh.insert(&format!("large-{number}"), read(1 << 20));
+        }
+        assert_eq!(fresh.reads.len(), 7);
+        fresh.insert("small", read(1_000));
+        assert!(fresh.reads.contains_key("small"));
     }
 }

@@ -36,7 +36,8 @@ const MAX_LINES: usize = 200;
 /// Everything about the workloads of one policy.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    is_loaded: bool,
+    /// The term of the leadership in which it was started from the status.
+    term: Option<u32>,
     /// By label.
     pub(crate) entries: BTreeMap<String, Entry>,
     /// How many workloads are beyond the most that a status lists.
@@ -235,11 +236,18 @@ impl Entry {
 }
 
 impl Record {
-    /// Starts from the status, where that was not done.
-    pub(crate) fn load(&mut self, status: Option<&DevOpsPolicyStatus>, now: Timestamp) {
-        if std::mem::replace(&mut self.is_loaded, true) {
+    /// Starts from the status, where that was not done in this term: in between, another leader may
+    /// have patched or taken back what is remembered here in another state.
+    pub(crate) fn load(
+        &mut self,
+        status: Option<&DevOpsPolicyStatus>,
+        term: Option<u32>,
+        now: Timestamp,
+    ) {
+        if self.term.is_some() && [self.term, None].contains(&term) {
             return;
         }
+        *self = Self { term, ..Self::default() };
         let Some(status) = status else { return };
         self.applied = status.remediations_applied.unwrap_or_default();
         self.failed = status.remediations_failed.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod takeover;
 mod undone;
+mod workloads;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ struct ClusterState {
     /// Each write, as in `apply web` and `dry web`; statuses and Events as such.
     writes: Vec<String>,
     reads: usize,
+    /// The paths that were read.
+    paths: Vec<String>,
     may_patch: bool,
     version: u64,
 }
@@ -70,6 +73,9 @@ impl Cluster {
 impl ClusterState {
     fn answer(&mut self, method: &str, uri: &str, body: &Value) -> (u16, String) {
         let path = uri.split('?').next().unwrap();
+        if method == "GET" {
+            self.paths.push(uri.to_owned());
+        }
         let name = path.rsplit('/').next().unwrap().to_owned();
         if path.ends_with("/status") {
             self.version += 1;
@@ -138,6 +144,7 @@ fn applied(mut workload: Value, body: &Value) -> Value {
 /// An operator, and a clock.
 struct Operator {
     cluster: Cluster,
+    gate: GateControl,
     pods: PodSink,
     policies: PolicySink,
     reconciler: Reconciler,
@@ -156,6 +163,7 @@ fn cluster(workloads: &[&str]) -> Cluster {
         workloads: workloads.collect(),
         writes: Vec::new(),
         reads: 0,
+        paths: Vec::new(),
         may_patch: true,
         version: 0,
     })))
@@ -166,8 +174,6 @@ impl Operator {
     fn start(cluster: &Cluster, config: RemediationConfig) -> Self {
         let (control, gate) = GateControl::for_test();
         control.open();
-        // Dropped, it would close the gate.
-        std::mem::forget(control);
         let policies = Policies::default();
         let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
         let writer = Writer::new(cluster.client(), gate, policies.queue.budget());
@@ -178,6 +184,7 @@ impl Operator {
         };
         let mut operator = Self {
             cluster: cluster.clone(),
+            gate: control,
             pods: pods.sink(),
             policies: policies.sink(),
             reconciler: Reconciler {

@@ -6,6 +6,7 @@ use futures::{StreamExt as _, stream};
 use policy_core::api::RemediationState;
 use policy_core::remediation::{Fields, OptIn, Reason, Target};
 use policy_core::workload::{ObjectKind, Workload};
+use policy_kube::names::is_subdomain;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -50,12 +51,22 @@ impl Executor {
         if known != ObjectKind::ReplicaSet && !known.is_patchable() {
             return Ok(unpatchable(kind));
         }
+        // The API server does not check the names in ownerReferences, and the name becomes a part of
+        // a path: `web/../../` or `web?watch=true` would be another request.
+        if !is_subdomain(name) {
+            let problem = "its pods name an owner that cannot exist, as no object has such a name";
+            return Ok(Found::Unpatchable("Unreadable", problem.to_owned()));
+        }
         let path = workload_path(namespace, known, name);
         let Some(object) = self.writer.read(&path).await? else { return Ok(Found::Gone) };
         if known == ObjectKind::ReplicaSet {
             return Ok(controller(&object));
         }
         Ok(match Target::read(&object) {
+            Ok(target) if target.namespace != namespace || *target.name != **name => {
+                let problem = "the API server answered with another object";
+                Found::Unpatchable("Unreadable", problem.to_owned())
+            }
             Ok(target) => Found::Workload(Box::new((target, object))),
             Err(problem) => Found::Unpatchable("Unreadable", message(&problem)),
         })
@@ -159,7 +170,7 @@ pub(super) fn take_in_found(
             if let Some(fresh) = fresh
                 && (is_started || gives_up)
             {
-                fresh.insert(label.to_owned(), read);
+                fresh.insert(label, read);
             }
             is_left
         }

@@ -68,7 +68,7 @@ impl Executor {
                     workload: entry.workload.clone(),
                     memory: entry.shown.clone(),
                     fields: fields.clone(),
-                    read: fresh.remove(label),
+                    read: fresh.reads.remove(label),
                 });
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use policy_core::api::{DevOpsPolicy, PATCHED_BY};
 use policy_core::remediation::{Fields, Release, Target, present, release, removable, removal};
+use policy_kube::names::is_subdomain;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -140,7 +141,9 @@ impl Releaser<'_> {
         target: &Target,
         policy: &str,
     ) -> anyhow::Result<Fields> {
-        let Some((namespace, policy)) = policy.split_once('/') else {
+        // Anybody who may change the workload may have written the annotation.
+        let named = policy.split_once('/').filter(|(_, name)| is_subdomain(name));
+        let Some((namespace, policy)) = named else {
             bail!(
                 "its annotation {PATCHED_BY} does not name a policy, and its managedFields do \
                    not name the operator"

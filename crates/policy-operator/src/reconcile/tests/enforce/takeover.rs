@@ -44,3 +44,31 @@ async fn a_killed_leader_is_also_succeeded_where_a_field_is_withheld() {
     assert_eq!((workload.state, &*workload.reason), (RemediationState::Patched, "Paused"));
     assert_eq!(workload.fields.len(), 1, "{workload:?}");
 }
+
+/// A pod whose container was restarted.
+fn restarted(workload: &str) -> PodView {
+    let status = json!({ "phase": "Running", "containerStatuses": [{ "name": "web",
+        "restartCount": 1, "lastState": { "terminated": { "reason": "Error" } } }] });
+    pod(workload, &status)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_deposed_in_between_forgets_what_it_knew() {
+    let cluster = cluster(&["web"]);
+    let mut first = Operator::start(&cluster, RemediationConfig::default());
+    first.reconcile().await;
+    assert_eq!(first.states(), [RemediationState::Observing]);
+    // It is not reconciled as a standby.
+    first.gate.hold_by("second");
+    let mut second = Operator::start(&cluster, RemediationConfig::default());
+    second.pods.applied(restarted("web"));
+    second.run(MINUTE / 4).await;
+    assert_eq!(second.states(), [RemediationState::Reverted]);
+    second.gate.hold_by("first");
+    first.gate.open_for_term(2);
+    let policy = cluster.0.lock().policy.clone();
+    first.policies.applied(serde_json::from_value(policy).unwrap());
+    cluster.writes();
+    assert_eq!(of_workloads(&first.run(30 * MINUTE).await), [""; 0]);
+    assert_eq!(first.states(), [RemediationState::Reverted]);
+}

@@ -1,0 +1,61 @@
+//! Odd workloads, and those that change.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_no_object_can_have_is_no_part_of_a_request() {
+    let cluster = cluster(&[]);
+    let mut operator = Operator::start(&cluster, RemediationConfig::default());
+    let names = ["../../../bank/statefulsets/db", "db?watch=true", "db/status", "", "a b", "d%62"];
+    for (number, name) in names.into_iter().enumerate() {
+        let mut forged = pod("web", &json!({ "phase": "Running" }));
+        forged.metadata.name = Some(format!("web-{number}"));
+        let owner = &mut forged.metadata.owner_references.as_mut().unwrap()[0];
+        (owner.kind, owner.name) = ("StatefulSet".to_owned(), name.to_owned());
+        operator.pods.applied(forged);
+    }
+    operator.run(30 * MINUTE).await;
+    let paths = std::mem::take(&mut cluster.0.lock().paths);
+    assert!(
+        !paths.is_empty() && !paths.iter().any(|path| path.contains("statefulsets")),
+        "{paths:?}"
+    );
+    let workloads = operator.status().remediation.unwrap().workloads;
+    assert!(workloads.iter().all(|workload| workload.reason == "Unreadable"), "{workloads:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_injection_follows_its_policy_and_its_workload() {
+    let cluster = cluster(&["web"]);
+    {
+        let mut state = cluster.0.lock();
+        state.policy["spec"]["requireLivenessProbe"] = true.into();
+        let web = state.workloads.get_mut("web").unwrap();
+        web["metadata"]["annotations"] = json!({ "meta.helm.sh/release-name": "web" });
+    }
+    let mut operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    let injected = |operator: &Operator| {
+        let mut status = operator.status();
+        let workload = status.remediation.as_mut().unwrap().workloads.remove(0);
+        assert_eq!(workload.state, RemediationState::Injecting);
+        (workload.fields.join(""), status.remediations_applied)
+    };
+    let (fields, applied) = injected(&operator);
+    assert!(fields.contains("livenessProbe=") && fields.contains("readinessProbe="), "{fields}");
+    assert_eq!(applied, Some(1));
+    // The policy no longer asks for one of the probes, and for another port of the other.
+    let mut policy = cluster.0.lock().policy.clone();
+    policy["spec"]["requireLivenessProbe"] = false.into();
+    policy["spec"]["defaultProbe"] = json!({ "tcpPort": 8080, "periodSeconds": 20 });
+    policy["metadata"]["generation"] = 2.into();
+    cluster.0.lock().policy = policy.clone();
+    operator.policies.applied(serde_json::from_value(policy).unwrap());
+    operator.run(MINUTE).await;
+    let line = "web: readinessProbe=tcp:8080,delay=5,period=20,failures=3";
+    assert_eq!(injected(&operator), (line.to_owned(), Some(1)));
+    // Another workload of that name is injected into by a decision of its own.
+    cluster.0.lock().workloads.get_mut("web").unwrap()["metadata"]["uid"] = "u-other".into();
+    operator.run(30 * MINUTE).await;
+    assert_eq!(injected(&operator), (line.to_owned(), Some(2)));
+}
