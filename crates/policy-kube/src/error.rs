@@ -66,6 +66,12 @@ pub async fn with_deadline<T>(
 }
 
 impl ClusterError {
+    /// A list is longer than what is read of it.
+    pub(crate) fn too_many(operation: &str, most: usize) -> Self {
+        let reason = format!("there are more than {most} objects");
+        Self { operation: operation.to_owned(), reason, kind: ErrorKind::Other }
+    }
+
     /// The kubeconfig, or what it names, cannot be used.
     pub fn configuration(operation: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { operation: operation.into(), reason: reason.into(), kind: ErrorKind::Unreachable }

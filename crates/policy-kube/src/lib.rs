@@ -6,6 +6,7 @@
 //! error        describes a failed call in one sentence                ClusterError, reason
 //! body         streams a response: watches and long lists             body::open
 //! pages        lists in pages, decoded straight into the wanted type  pages::read
+//! objects      objects of any kind at a path of the API                objects::get, objects::each
 //! certificate  the certificate of a webhook that API servers call     certificate::issue
 //! files        files read up to a limit                               files::read
 //! kubeconfig   kubeconfig files                                       kubeconfig::read
@@ -21,6 +22,7 @@ pub mod error;
 pub mod files;
 pub mod kubeconfig;
 pub mod names;
+pub mod objects;
 pub mod pages;
 mod token;
 

@@ -51,19 +51,48 @@ pub async fn read<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     operation: &str,
+    take: impl FnMut(Page<T>),
+) -> Result<(), ClusterError> {
+    let limits = Limits { deadline: DEADLINE, most: usize::MAX };
+    read_within(client, path, operation, limits, take).await
+}
+
+/// How much of a list is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The deadline of a page.
+    pub deadline: Duration,
+    /// A list of more objects is an error.
+    pub most: usize,
+}
+
+/// As [`read`], within limits.
+///
+/// # Errors
+/// The call failed, the answer is not a list, or a limit was exceeded.
+pub async fn read_within<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    operation: &str,
+    Limits { deadline, most }: Limits,
     mut take: impl FnMut(Page<T>),
 ) -> Result<(), ClusterError> {
+    let mut number = 0;
     let mut body = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);
     let mut resumptions = 0;
     loop {
-        let token = match fetch(client, path, &parameters, operation, &mut body).await {
+        let token = match fetch(client, path, &parameters, (operation, deadline), &mut body).await {
             Ok(()) => {
                 let mut page = decode(&body).map_err(|error| {
                     let reason = format!("the answer is not a list: {error}");
                     ClusterError::configuration(operation, reason)
                 })?;
                 let token = page.next.take();
+                number += page.objects.len();
+                if number > most {
+                    return Err(ClusterError::too_many(operation, most));
+                }
                 take(page);
                 token
             }
@@ -94,7 +123,7 @@ async fn fetch(
     client: &Client,
     path: &str,
     parameters: &ListParams,
-    operation: &str,
+    (operation, deadline): (&str, Duration),
     body: &mut Vec<u8>,
 ) -> Result<(), PageError> {
     let request = Request::new(path).list(parameters).map_err(|error| {
@@ -111,7 +140,7 @@ async fn fetch(
         })?;
         Ok(stream.read_to_end(body).await)
     };
-    match with_deadline(DEADLINE, operation, call).await {
+    match with_deadline(deadline, operation, call).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(broken)) => Err(PageError::Cluster(ClusterError::interrupted(operation, &broken))),
         Err(error) => match continue_token.filter(|_| error.kind == ErrorKind::Expired) {

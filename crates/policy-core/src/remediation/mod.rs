@@ -20,6 +20,7 @@ mod planner;
 mod reason;
 mod release;
 mod rules;
+mod surroundings;
 mod target;
 mod template;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use planner::{Plan, PlanInput, Planned, plan};
 pub use reason::Reason;
 pub use release::{Release, present, release, removable, removal};
 pub use rules::{NamespaceRules, RemediationRules};
+pub use surroundings::{Gathering, Source, Surroundings};
 pub use target::{Rollout, Target};
 pub use windows::Windows;
 pub(crate) use windows::problems as window_problems;

@@ -16,7 +16,7 @@ use policy_core::Timestamp;
 use policy_core::api::{RemediatedWorkload, RemediationState};
 use policy_core::facts::PodFacts;
 use policy_core::remediation::{
-    NamespaceRules, PlanInput, Planned, RemediationRules, Target, plan,
+    NamespaceRules, PlanInput, Planned, RemediationRules, Surroundings, Target, plan,
 };
 use policy_core::verdict::JudgedWorkload;
 use policy_core::workload::Workload;
@@ -27,7 +27,7 @@ use super::budget::{Budgets, Withheld};
 use super::counters::Failure;
 use super::pod_health::PodHealth;
 use super::record::Record;
-use super::surroundings::{Surroundings, SurroundingsCache};
+use super::surroundings::SurroundingsCache;
 use crate::policy_key::PolicyKey;
 use crate::write_error::WriteError;
 use crate::writer::Writer;
@@ -128,12 +128,11 @@ impl Planner {
         memory: Option<&RemediatedWorkload>,
         target: &Target,
     ) -> Planned {
-        let peaks = self.surroundings.peaks.as_ref();
         plan(&PlanInput {
             rules: &self.rules,
             namespace: &self.surroundings.facts,
             target,
-            peaks: peaks.and_then(|peaks| peaks.get(workload)),
+            peaks: self.surroundings.peaks_of(workload),
             memory,
         })
     }

@@ -3,7 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use policy_core::workload::ObjectKind;
-use policy_kube::{ErrorKind, with_deadline};
+use policy_kube::objects;
 use serde_json::{Value, json};
 
 use super::{DEADLINE, MANAGER, Writer, unless_gone};
@@ -25,19 +25,18 @@ pub(crate) enum Attempt {
 }
 
 impl Writer {
-    /// Reads an object or a list. `None` where it does not exist, or is of a kind that is not
-    /// served.
+    /// Reads an object. `None` where it does not exist, or is of a kind that is not served.
     pub(crate) async fn read(&self, path: &str) -> Result<Option<Value>, WriteError> {
-        let operation = format!("cannot read {path}");
-        let request = async {
-            let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
-            self.client.request::<Value>(request).await
-        };
-        match with_deadline(DEADLINE, &operation, request).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(objects::get(&self.client, path, DEADLINE).await?)
+    }
+
+    /// Reads the objects of a list; none where their kind is not served.
+    pub(crate) async fn read_each(
+        &self,
+        path: &str,
+        take: impl FnMut(&Value),
+    ) -> Result<(), WriteError> {
+        Ok(objects::each(&self.client, path, DEADLINE, take).await?)
     }
 
     /// Applies a workload on the server, without force, and returns it as it is then.

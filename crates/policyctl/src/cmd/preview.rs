@@ -177,8 +177,8 @@ async fn preview(
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
         for Proposed { name, place, policy, .. } in applied {
             let mut preview = of_namespace.preview(name.clone(), place.clone(), policy, current);
-            let of_namespace = (&**namespace, &**pods);
-            preview.remediation = remediation::preview(cluster, of_namespace, name, policy).await?;
+            let of = (&**namespace, &**pods);
+            preview.remediation = remediation::preview(cluster, of, name, policy).await?;
             previews.push(preview);
         }
     }

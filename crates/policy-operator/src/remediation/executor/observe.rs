@@ -226,7 +226,8 @@ impl Executor {
     ) {
         let is_started =
             |label: &String| record.entries.get(label).is_some_and(|entry| entry.start.is_some());
-        let empty = fresh.reads.extract_if(|label, read| has_empty_keys(read) && !is_started(label));
+        let empty =
+            fresh.reads.extract_if(|label, read| has_empty_keys(read) && !is_started(label));
         for (_, read) in empty.collect::<Vec<_>>() {
             let (target, object) = *read;
             let path = workload_path(&target.namespace, target.kind, &target.name);

@@ -1,18 +1,16 @@
 //! What enforce mode would do: reads the workloads of a namespace, and what limits them.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use http::Request;
 use policy_core::api::{DevOpsPolicy, RemediatedWorkload};
 use policy_core::facts::PodFacts;
-use policy_core::installation::WEBHOOK_CONFIGURATION;
 use policy_core::policy::{CompiledPolicy, PolicyAge};
 use policy_core::remediation::{
-    Autoscaler, LimitRange, MemoryPeaks, NamespaceFacts, NamespaceRules, OptIn, PlanInput, Target,
-    WorkloadPeaks, plan,
+    Gathering, NamespaceRules, PlanInput, Source, Surroundings, Target, plan,
 };
 use policy_core::report::{PlannedWorkload, RemediationPreview};
 use policy_core::workload::Workload;
+use policy_kube::objects;
 use serde_json::Value;
 
 use crate::cluster::namespaced::Event;
@@ -20,6 +18,8 @@ use crate::cluster::pages::{self, Page};
 use crate::cluster::{Cluster, ClusterError, ErrorKind};
 use crate::policies::PolicyApi;
 
+/// The longest time of a call.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// The kinds that are patched.
 const KINDS: [(&str, &str); 3] =
     [("Deployment", "deployments"), ("StatefulSet", "statefulsets"), ("DaemonSet", "daemonsets")];
@@ -48,8 +48,7 @@ pub(super) async fn preview(
     let rules =
         policies.iter().filter_map(|(age, policy)| Some((&**age.name(), policy.remediation()?)));
     let rules = NamespaceRules::of(rules);
-    let facts = reader.facts().await;
-    let peaks = reader.peaks(pods).await;
+    let surroundings = reader.surroundings(pods).await;
     let mut workloads = Vec::new();
     for (kind, plural) in KINDS {
         let path = format!("/apis/apps/v1/namespaces/{namespace}/{plural}");
@@ -58,15 +57,15 @@ pub(super) async fn preview(
             object["apiVersion"] = "apps/v1".into();
             object["kind"] = kind.into();
             let Ok(target) = Target::read(&object) else { continue };
-            let workload =
-                Workload { group: "apps".into(), kind: kind.into(), name: (&*target.name).into() };
+            let (group, kind) = ("apps".into(), kind.into());
+            let workload = Workload { group, kind, name: target.name.as_str().into() };
             let label = target.label();
             let memory = memory.iter().find(|found| found.workload == label);
             let input = PlanInput {
                 rules: &rules,
-                namespace: &facts,
+                namespace: &surroundings.facts,
                 target: &target,
-                peaks: peaks.as_ref().and_then(|peaks| peaks.get(&workload)),
+                peaks: surroundings.peaks_of(&workload),
                 memory,
             };
             let planned = plan(&input);
@@ -119,60 +118,27 @@ impl Reader<'_> {
         Ok((policies, memory))
     }
 
-    async fn facts(&mut self) -> NamespaceFacts {
-        let namespace = self.namespace;
-        let object = self.get(&format!("/api/v1/namespaces/{namespace}")).await;
-        let opt_in = match object {
-            Ok(object) => object.as_ref().map(OptIn::of).unwrap_or_default(),
-            Err(error) => {
-                self.assume("the namespace has no annotation about remediation", &error);
-                OptIn::Unset
-            }
-        };
-        let in_namespace =
-            |group: &str, kind: &str| format!("/apis/{group}/namespaces/{namespace}/{kind}");
-        let limits = format!("/api/v1/namespaces/{namespace}/limitranges");
-        let limit_ranges = self.list(&limits, "LimitRanges").await.unwrap_or_default();
-        let horizontal = in_namespace("autoscaling/v2", "horizontalpodautoscalers");
-        let horizontal = self.list(&horizontal, "HorizontalPodAutoscalers").await;
-        let vertical = in_namespace("autoscaling.k8s.io/v1", "verticalpodautoscalers");
-        let vertical = self.list(&vertical, "VerticalPodAutoscalers").await;
-        let horizontal = horizontal.unwrap_or_default();
-        let vertical = vertical.unwrap_or_default();
-        let autoscalers = horizontal.iter().map(Autoscaler::horizontal);
-        let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-        let webhook = self.get(&format!("{configurations}/{WEBHOOK_CONFIGURATION}")).await;
-        let has_mutating_webhook = match webhook {
-            Ok(found) => found.is_some(),
-            Err(error) => {
-                self.assume("the mutating webhook is installed", &error);
-                true
-            }
-        };
-        NamespaceFacts {
-            is_excluded: false,
-            opt_in,
-            limit_ranges: limit_ranges.iter().map(LimitRange::read).collect(),
-            autoscalers: autoscalers.chain(vertical.iter().map(Autoscaler::vertical)).collect(),
-            has_mutating_webhook,
-        }
-    }
-
-    /// The memory use of each workload; `None` where metrics.k8s.io does not answer.
-    async fn peaks(&mut self, pods: &[PodFacts]) -> Option<BTreeMap<Workload, MemoryPeaks>> {
-        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", self.namespace);
-        let mut peaks = WorkloadPeaks::new(pods);
-        match self.get(&path).await {
-            Ok(list) => {
-                let list = list.unwrap_or_default();
-                let metrics = list["items"].as_array().into_iter().flatten();
-                metrics.for_each(|metrics| peaks.observe(metrics));
-            }
-            Err(error) => {
-                self.assume("metrics.k8s.io does not answer, so no memory limit is safe", &error);
+    async fn surroundings(&mut self, pods: &[PodFacts]) -> Surroundings {
+        let mut gathering = Gathering::of(pods);
+        let client = self.cluster.client();
+        for source in Source::ALL {
+            let path = source.path(self.namespace);
+            let read = if source.is_list() {
+                let take = |object: &Value| gathering.take_in(source, object);
+                objects::each(&client, &path, DEADLINE, take).await
+            } else {
+                objects::get(&client, &path, DEADLINE).await.map(|found| {
+                    if let Some(object) = &found {
+                        gathering.take_in(source, object);
+                    }
+                })
+            };
+            if let Err(error) = read {
+                gathering.assume(source);
+                self.assume(source.assumption(), &error);
             }
         }
-        peaks.finish()
+        gathering.finish()
     }
 
     /// The objects of a list, none where their kind is not served.
@@ -190,18 +156,6 @@ impl Reader<'_> {
                 self.assume(&format!("there are no {plural}"), &error);
                 None
             }
-        }
-    }
-
-    async fn get(&self, path: &str) -> Result<Option<Value>, ClusterError> {
-        let operation = format!("cannot read {path}");
-        let request = Request::get(path).body(Vec::new());
-        let request = request
-            .map_err(|error| ClusterError::configuration(operation.clone(), error.to_string()))?;
-        let client = self.cluster.client();
-        match self.cluster.call(&operation, client.request(request)).await {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            found => found.map(Some),
         }
     }
 
