@@ -249,6 +249,8 @@ fn preview_shows_the_request_that_the_operator_would_send() {
     let again: Value = serde_json::from_str(&run.stdout).unwrap();
     let left = again["policies"][0]["remediation"]["workloads"].to_string();
     assert!(!left.contains("readinessProbe=") && !left.contains("requests.cpu="), "{left}");
+    assert!(left.contains(r#""plan":"patched""#), "{left}");
+    assert!(left.contains("limits.memory is not filled in: the memory use"), "{left}");
     // Without the webhook everything is proposed.
     let table = cli::expect(testbed, 0, &["preview", "-", "-n", &namespace], &policy);
     assert!(table.contains("Remediation: would patch 0,"), "{table}");

@@ -27,7 +27,7 @@ pub struct PlannedWorkload {
     pub workload: String,
     /// What would be done.
     pub plan: PlannedAction,
-    /// What would be filled in, is filled in already, or is proposed, as `container: field=value`.
+    /// What would be filled in, or is proposed, as `container: field=value`.
     pub fields: Vec<String>,
     /// Why it is not done, or not in every respect, in one word; empty where nothing stands against
     /// it.
@@ -106,7 +106,7 @@ impl PlannedWorkload {
                 with(PlannedAction::Propose, &Fields::default(), &withheld, None)
             }
             Plan::Withhold { withheld } => {
-                with(PlannedAction::Patched, &target.ours, &withheld, None)
+                with(PlannedAction::Patched, &Fields::default(), &withheld, None)
             }
             Plan::Propose { fields, reason } => without(PlannedAction::Propose, &fields, &reason),
             Plan::NotPatchable { reason } => {
@@ -171,7 +171,7 @@ mod tests {
         let plan = Plan::Withhold { withheld };
         let planned = PlannedWorkload::of(&target, &object, plan, "shop/p").unwrap();
         assert_eq!(planned.plan, PlannedAction::Patched);
-        assert_eq!(planned.fields, ["web: requests.cpu=100m"]);
+        assert_eq!(planned.fields, [""; 0], "nothing more would be");
         assert!(planned.message.starts_with("web: limits.memory is not filled in"));
     }
 
