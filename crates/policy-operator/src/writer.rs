@@ -19,6 +19,7 @@ use policy_core::view::{PolicyView, Refused};
 use policy_kube::{ErrorKind, with_deadline};
 use policy_runtime::lease::LeaderGate;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 pub(crate) use workloads::{Attempt, workload_path};
 
 use crate::finalizer;
@@ -59,6 +60,13 @@ impl Writer {
     /// The name of this replica.
     pub(crate) fn identity(&self) -> &str {
         self.gate.identity()
+    }
+
+    /// How long the budget of a namespace is used up for.
+    pub(crate) fn debt(&self, namespace: &str) -> Duration {
+        let now = Instant::now();
+        let until = self.budget.exhausted_until(namespace, now);
+        until.map_or(Duration::ZERO, |until| until - now)
     }
 
     /// The term of the leadership; `None` if this replica is not the leader.

@@ -69,6 +69,12 @@ pub(crate) enum Withheld {
     /// As many rollouts were started lately as may.
     #[error("as many rollouts were started lately as may (remediation.maxStarted)")]
     Rate,
+    /// The operator has written to the namespace as often as it may for now.
+    #[error(
+        "the operator has used up its writes to the namespace (128 at once, then 10 a second, dry \
+         runs among them); it goes on within seconds"
+    )]
+    WriteBudget,
     /// It is about to start.
     #[error("it is about to start")]
     Starting,
@@ -100,7 +106,19 @@ struct Spent {
 #[derive(Debug)]
 pub(crate) struct Permit {
     policy: PolicyKey,
+    started: Option<Instant>,
     spent: Arc<Mutex<Spent>>,
+}
+
+impl Permit {
+    /// Ends a permit for a rollout that has not started after all: it does not count as started
+    /// lately.
+    pub(crate) fn give_back(self) {
+        let started = &mut self.spent.lock().started;
+        if let Some(index) = self.started.and_then(|at| started.binary_search(&at).ok()) {
+            started.remove(index);
+        }
+    }
 }
 
 impl Drop for Permit {
@@ -158,23 +176,24 @@ impl Budgets {
             Err(Withheld::Rate)
         } else {
             spent.started.push_back(now);
-            Ok(self.permit(&mut spent, policy))
+            Ok(self.permit(&mut spent, policy, Some(now)))
         }
     }
 
     /// Counts a rollout that runs already, started that long ago by any replica.
     pub(crate) fn resume(&self, policy: &PolicyKey, age: Duration, now: Instant) -> Permit {
         let mut spent = self.spent.lock();
-        if let Some(started) = now.checked_sub(age) {
+        let started = now.checked_sub(age);
+        if let Some(started) = started {
             let at = spent.started.partition_point(|other| *other <= started);
             spent.started.insert(at, started);
         }
-        self.permit(&mut spent, policy)
+        self.permit(&mut spent, policy, started)
     }
 
-    fn permit(&self, spent: &mut Spent, policy: &PolicyKey) -> Permit {
+    fn permit(&self, spent: &mut Spent, policy: &PolicyKey, started: Option<Instant>) -> Permit {
         *spent.running.entry(policy.clone()).or_default() += 1;
-        Permit { policy: policy.clone(), spent: Arc::clone(&self.spent) }
+        Permit { policy: policy.clone(), started, spent: Arc::clone(&self.spent) }
     }
 }
 
@@ -276,6 +295,18 @@ mod tests {
             drop(budgets.start(&policy("a"), true, later).unwrap());
         }
         assert_eq!(budgets.start(&policy("a"), true, later).unwrap_err(), Withheld::Rate);
+    }
+
+    #[test]
+    fn what_has_not_started_after_all_does_not_count() {
+        let (budgets, now) = (budgets(), Instant::now());
+        for _ in 0..100 {
+            budgets.start(&policy("a"), true, now).unwrap().give_back();
+        }
+        for _ in 0..30 {
+            drop(budgets.start(&policy("a"), true, now).unwrap());
+        }
+        assert_eq!(budgets.start(&policy("a"), true, now).unwrap_err(), Withheld::Rate);
     }
 
     #[test]

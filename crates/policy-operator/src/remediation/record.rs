@@ -181,6 +181,13 @@ impl Entry {
         self.shown = Some(shown);
     }
 
+    /// It does not start after all.
+    pub(crate) fn give_back_permit(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.give_back();
+        }
+    }
+
     /// Ends the observation.
     pub(crate) fn unguard(&mut self) {
         self.guard = None;

@@ -10,6 +10,7 @@ use policy_core::workload::{ObjectKind, Workload};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::super::budget::Withheld;
 use super::super::counters::{self, Failure};
 use super::super::decision::{has_all, message, patched_at};
 use super::super::guard::{Guard, POLL};
@@ -27,6 +28,11 @@ use crate::writer::{Attempt, workload_path};
 /// there are.
 const START_TURN: Duration = Duration::from_secs(30);
 
+/// No further patch begins where the namespace has to wait so long for its next write, since the
+/// rollouts that have begun are not observed in that time. A dry run counts as a write: but for the
+/// storage, it costs the API server and its webhooks as much.
+const LONGEST_DEBT: Duration = Duration::from_secs(10);
+
 /// A workload that was chosen.
 struct Chosen {
     label: String,
@@ -43,8 +49,8 @@ enum Attempted {
     Patched(Box<Read>),
     /// It is not to be patched any more.
     Changed(Found),
-    /// There was no time.
-    Postponed,
+    /// There was no time, or for that reason.
+    Postponed(Option<Withheld>),
     NotApplied,
     Failed(WriteError),
 }
@@ -105,11 +111,14 @@ impl Executor {
         let mut attempts = stream::iter(chosen)
             .map(|chosen| async move {
                 let label = chosen.label.clone();
-                let attempted = if begin.elapsed() < START_TURN && self.budgets.may_start() {
+                let has_time = begin.elapsed() < START_TURN && self.budgets.may_start();
+                let attempted = if !has_time {
+                    Attempted::Postponed(None)
+                } else if self.writer.debt(&scope.policy.namespace) > LONGEST_DEBT {
+                    Attempted::Postponed(Some(Withheld::WriteBudget))
+                } else {
                     let attempted = self.attempt(scope, planner, chosen).await;
                     attempted.unwrap_or_else(Attempted::Failed)
-                } else {
-                    Attempted::Postponed
                 };
                 (label, attempted)
             })
@@ -180,7 +189,7 @@ fn give_up(record: &mut Record, error: &WriteError) {
     let why = blocks(error);
     let chosen = record.entries.values_mut().filter(|entry| entry.guard.is_none());
     for entry in chosen.filter(|entry| entry.permit.is_some()) {
-        entry.permit = None;
+        entry.give_back_permit();
         if let (Some(shown), Some(why)) = (&mut entry.shown, why) {
             say(shown, why);
         }
@@ -210,12 +219,15 @@ fn take_in_attempt(
             patched(scope, record, label, &read, now);
             return None;
         }
-        Attempted::Postponed => {
-            entry.permit = None;
+        Attempted::Postponed(why) => {
+            entry.give_back_permit();
+            if let (Some(shown), Some(why)) = (&mut entry.shown, why) {
+                say(shown, why);
+            }
             return None;
         }
         Attempted::Changed(found) => {
-            entry.permit = None;
+            entry.give_back_permit();
             take_in_found(scope, planner, record, label, found, None);
             return None;
         }

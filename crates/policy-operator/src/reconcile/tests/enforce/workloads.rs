@@ -59,3 +59,28 @@ async fn an_injection_follows_its_policy_and_its_workload() {
     operator.run(30 * MINUTE).await;
     assert_eq!(injected(&operator), (line.to_owned(), Some(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_starts_in_a_namespace_do_not_use_up_the_time_of_its_observations() {
+    let names: Vec<String> = (0..300).map(|number| format!("web-{number:03}")).collect();
+    let cluster = cluster(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let config = RemediationConfig {
+        max_concurrent_per_policy: 1_000,
+        max_concurrent: 1_000,
+        max_started: 1_000,
+        canary: false,
+        ..RemediationConfig::default()
+    };
+    let operator = Operator::start(&cluster, config);
+    operator.reconcile().await;
+    let written = of_workloads(&cluster.writes()).len();
+    // 128 at once, and those of ten seconds, with a few that had begun.
+    assert!((220..260).contains(&written), "{written}");
+    let workloads = operator.status().remediation.unwrap().workloads;
+    let waiting = workloads.iter().filter(|w| w.state == RemediationState::Waiting);
+    assert!(waiting.clone().count() > 100);
+    assert!(waiting.clone().all(|workload| workload.reason == "WriteBudget"));
+    let writes = operator.run(2 * MINUTE).await;
+    let applied = of_workloads(&writes).iter().filter(|w| w.starts_with("apply")).count();
+    assert_eq!(applied, 300 - written / 2);
+}
