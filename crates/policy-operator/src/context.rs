@@ -8,12 +8,12 @@ use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicyStatus, PolicyAuditResult};
 use policy_core::score::Classification;
-use policy_core::view::PolicyView;
+use policy_core::view::{PolicyView, Refused};
 
 use crate::audit_queue::{OVERDUE_SECONDS, WrittenResult};
 use crate::audit_result;
-use crate::event_throttle::ClassChange;
-use crate::judgement::{Judged, Judgement};
+use crate::event_throttle::{ClassChange, event};
+use crate::judgement::{Judged, Judgement, Rejection};
 use crate::policy_state::PolicyState;
 use crate::remediation::Report;
 use crate::status::{condition, is_unchanged, status, whole_seconds};
@@ -101,6 +101,24 @@ impl ReconcileContext<'_> {
         Some((class, events.event(class, policy, note, identity, self.now)))
     }
 
+    /// The Event that the policy is refused, where the status that was just written says so and the
+    /// one before did not.
+    pub(crate) fn due_refusal(&self, identity: &str) -> Option<Event> {
+        let Judgement::Rejected(rejection) = &self.judgement else { return None };
+        let is_of_its_spec =
+            matches!(rejection, Rejection::Policy(Refused::Invalid(_) | Refused::Undecodable(_)));
+        if !is_of_its_spec {
+            return None;
+        }
+        let message = self.written.as_ref()?.message.clone()?;
+        let before = self.policy.status.as_ref().and_then(|before| before.message.as_ref());
+        if before == Some(&message) {
+            return None;
+        }
+        let policy = self.policy.object_ref(&());
+        Some(event(policy, (rejection.reason(), "Judge"), false, message, identity, self.now))
+    }
+
     /// The oldest audit result whose minute is over, and that minute.
     pub(crate) fn due_audit_result(&self) -> Option<(i64, PolicyAuditResult)> {
         let due = self.state.audit.due(self.now)?;
@@ -139,7 +157,6 @@ mod tests {
     use policy_core::verdict::Verdict;
 
     use super::*;
-    use crate::judgement::Rejection;
 
     const SPEC: &str = r#"{"forbidLatestTag": true, "forbidPendingDuration": 30}"#;
 

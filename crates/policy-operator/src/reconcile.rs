@@ -6,6 +6,7 @@ mod enforce;
 
 use std::time::Duration;
 
+use k8s_openapi::api::events::v1::Event;
 use metrics::{counter, histogram};
 use policy_core::Timestamp;
 use policy_core::verdict::Verdict;
@@ -145,6 +146,9 @@ impl Reconciler {
     /// Writes what is due, the status first. Returns whether the status was written.
     async fn write(&self, context: &mut ReconcileContext<'_>) -> Result<bool, WriteError> {
         let has_written_status = self.write_status(context).await?;
+        if let Some(event) = context.due_refusal(self.writer.identity()) {
+            self.publish(&PolicyKey::of(&context.policy.metadata), &event).await;
+        }
         self.publish_event(context).await;
         self.write_audit_results(context).await?;
         Ok(has_written_status)
@@ -159,18 +163,22 @@ impl Reconciler {
         Ok(true)
     }
 
-    /// An Event that cannot be published is counted and not retried: later it would mislead.
     async fn publish_event(&self, context: &mut ReconcileContext<'_>) {
         let Some((class, event)) = context.due_event(self.writer.identity()) else { return };
-        let key = PolicyKey::of(&context.policy.metadata);
-        let published = self.writer.event(&key, &event).await;
-        context.state.events.sent(class, published.is_ok().then_some(event), context.now);
-        if let Err(error) = published {
+        let is_published = self.publish(&PolicyKey::of(&context.policy.metadata), &event).await;
+        context.state.events.sent(class, is_published.then_some(event), context.now);
+    }
+
+    /// An Event that cannot be published is counted and not retried: later it would mislead.
+    async fn publish(&self, policy: &PolicyKey, event: &Event) -> bool {
+        let published = self.writer.event(policy, event).await;
+        if let Err(error) = &published {
             counter!("dropped_total", "what" => "events").increment(1);
             if !error.is_gone() {
                 warn!("{error}");
             }
         }
+        published.is_ok()
     }
 
     async fn write_audit_results(

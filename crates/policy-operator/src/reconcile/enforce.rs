@@ -4,8 +4,6 @@
 use std::time::Duration;
 
 use kube::Resource as _;
-use metrics::counter;
-use tracing::warn;
 
 use super::Reconciler;
 use crate::context::ReconcileContext;
@@ -68,7 +66,6 @@ impl Reconciler {
         Ok(has_written)
     }
 
-    /// An Event that cannot be published is counted and not retried, as that of a class.
     async fn publish_notices(&self, record: &mut Record, context: &ReconcileContext<'_>) {
         let key = PolicyKey::of(&context.policy.metadata);
         let mut now = context.now;
@@ -78,12 +75,7 @@ impl Reconciler {
             let about = (kind.reason(), "Remediate");
             let policy = context.policy.object_ref(&());
             let event = event(policy, about, !kind.is_warning(), note, self.writer.identity(), now);
-            if let Err(error) = self.writer.event(&key, &event).await {
-                counter!("dropped_total", "what" => "events").increment(1);
-                if !error.is_gone() {
-                    warn!("{error}");
-                }
-            }
+            self.publish(&key, &event).await;
         }
     }
 }

@@ -54,9 +54,9 @@ pub(crate) enum Withheld {
     /// Repaired workloads are unhealthy.
     #[error("a tenth or more of the remediated workloads are not healthy")]
     Unhealthy,
-    /// No window is open.
-    #[error("no window of spec.remediation.windows is open")]
-    Window,
+    /// No window is open before that time, or ever again.
+    #[error("no window of spec.remediation.windows is open; {}", opening(*.opens))]
+    Window { opens: Option<Timestamp> },
     /// The first workload of the policy is still observed.
     #[error("the first remediated workload of the policy is still observed")]
     Canary,
@@ -78,6 +78,13 @@ pub(crate) enum Withheld {
     /// It is about to start.
     #[error("it is about to start")]
     Starting,
+}
+
+fn opening(opens: Option<Timestamp>) -> String {
+    match opens {
+        Some(opens) => format!("the next one opens at {opens}"),
+        None => "none opens in the next eight years".to_owned(),
+    }
 }
 
 impl Withheld {
@@ -183,7 +190,9 @@ impl Budgets {
     /// Counts a rollout that runs already, started that long ago by any replica.
     pub(crate) fn resume(&self, policy: &PolicyKey, age: Duration, now: Instant) -> Permit {
         let mut spent = self.spent.lock();
-        let started = now.checked_sub(age);
+        let window = Duration::from_secs(self.config.started_within_seconds.into());
+        // The clock has not run for that long where the machine has just started.
+        let started = (age < window).then(|| now.checked_sub(age).unwrap_or(now));
         if let Some(started) = started {
             let at = spent.started.partition_point(|other| *other <= started);
             spent.started.insert(at, started);
@@ -307,6 +316,33 @@ mod tests {
             drop(budgets.start(&policy("a"), true, now).unwrap());
         }
         assert_eq!(budgets.start(&policy("a"), true, now).unwrap_err(), Withheld::Rate);
+    }
+
+    #[test]
+    fn what_started_before_the_machine_did_counts_as_started_now() {
+        let (budgets, now) = (budgets(), Instant::now());
+        // The monotonic clock cannot name a time that long ago.
+        let budgets = Budgets {
+            config: Arc::new(RemediationConfig {
+                started_within_seconds: u32::MAX,
+                max_started: 1,
+                ..(*budgets.config).clone()
+            }),
+            ..budgets
+        };
+        drop(budgets.resume(&policy("a"), Duration::from_secs(u64::from(u32::MAX) - 1), now));
+        assert_eq!(budgets.start(&policy("a"), true, now).unwrap_err(), Withheld::Rate);
+    }
+
+    #[test]
+    fn what_waits_for_a_window_says_when_it_opens() {
+        let opens = Some("2026-11-30T09:00:00Z".parse().unwrap());
+        assert_eq!(
+            Withheld::Window { opens }.to_string(),
+            "no window of spec.remediation.windows is open; the next one opens at \
+             2026-11-30T09:00:00Z"
+        );
+        assert_eq!(Withheld::Window { opens }.code(), "Window");
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Executor {
     /// by [`Executor::start`] once the status has it.
     pub(crate) async fn prepare(&self, scope: &Scope<'_>, record: &mut Record) -> Fresh {
         let now = Instant::now();
+        record.clock_is(scope.now);
         record.sync(scope.judged, now);
         let mut fresh = Fresh::default();
         if self.budgets.config().enabled {
@@ -191,13 +192,15 @@ impl Executor {
             let seconds = u64::try_from(second.saturating_sub(scope.second())).unwrap_or_default();
             Duration::from_secs(seconds.max(1))
         };
-        let starts = has_start.then(|| match record.stopped {
+        // It ends by itself, and the condition says so, also where nothing waits for that.
+        let end = match record.stopped {
+            Some(Withheld::Reverts) => record.reverts.next_change(),
+            Some(Withheld::Window { opens }) => opens.map(Timestamp::as_second),
+            _ => None,
+        };
+        let end = end.map(until);
+        let starts = (has_start && end.is_none()).then(|| match record.stopped {
             Some(Withheld::NotPermitted | Withheld::Unreachable) => block.unwrap_or(BUDGET_POLL),
-            Some(Withheld::Reverts) => record.reverts.next_change().map_or(BUDGET_POLL, until),
-            Some(Withheld::Window) => {
-                let open = scope.rules.windows.next_open(scope.now);
-                open.map_or(BREAKER_POLL, |open| until(open.as_second() + 1))
-            }
             Some(_) => BREAKER_POLL,
             None => BUDGET_POLL,
         });
@@ -213,6 +216,7 @@ impl Executor {
             .filter(|at| *at > scope.second())
             .map(until)
             .min();
+        let starts = starts.into_iter().chain(end);
         reads.into_iter().chain(starts).chain(notices).chain(webhook).chain(failures).min()
     }
 

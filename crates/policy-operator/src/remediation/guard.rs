@@ -127,6 +127,12 @@ impl Guard {
         self.is_proven
     }
 
+    /// Where the API server's clock was set back after the patch, its new pods would seem older than
+    /// the patch. Rather an old pod counts as new, and the patch is taken back without need.
+    pub(crate) fn clock_is(&mut self, now: i64) {
+        self.patched = self.patched.min(now);
+    }
+
     /// Whether a pod was created by the patch.
     pub(crate) fn is_new(&self, pod: &PodHealth) -> bool {
         pod.created >= self.patched

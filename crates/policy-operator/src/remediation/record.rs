@@ -268,6 +268,20 @@ impl Record {
         }
     }
 
+    /// A time in the future, of a clock that was set back, counts as now: pods that are created from
+    /// now on would seem older than what was done to them.
+    pub(crate) fn clock_is(&mut self, now: Timestamp) {
+        let second = now.as_second();
+        for entry in self.entries.values_mut() {
+            if let Some(shown) = entry.shown.as_mut().filter(|shown| shown.since.0 > now) {
+                shown.since = whole_seconds(now);
+            }
+            if let Some(guard) = &mut entry.guard {
+                guard.clock_is(second);
+            }
+        }
+    }
+
     /// Whether a workload did well under these rules; after a start, whether any did.
     pub(crate) fn has_proof(&self, rules: &RemediationRules) -> bool {
         match &self.proven {
@@ -331,7 +345,8 @@ impl Record {
     /// Whether something keeps every workload from being changed. It is published where it changes.
     pub(crate) fn stop(&mut self, stopped: Option<Withheld>) {
         // A window closes as its policy says.
-        let is_news = |why: &Withheld| self.stopped != Some(*why) && *why != Withheld::Window;
+        let is_news =
+            |why: &Withheld| self.stopped != Some(*why) && !matches!(why, Withheld::Window { .. });
         if let Some(why) = stopped.filter(is_news) {
             self.notices.add(NoticeKind::Stopped, why.to_string());
         }

@@ -4,6 +4,8 @@ mod takeover;
 mod undone;
 mod workloads;
 
+mod faults;
+
 use std::collections::BTreeMap;
 
 use policy_core::api::{FIELD_MANAGER, RemediationState};
@@ -28,6 +30,8 @@ struct ClusterState {
     /// The paths that were read.
     paths: Vec<String>,
     may_patch: bool,
+    /// Whether the next workload vanishes between its dry run and its patch.
+    vanishes: bool,
     version: u64,
 }
 
@@ -98,6 +102,14 @@ impl ClusterState {
                 let why = "User \"operator\" cannot patch resource \"deployments\"";
                 return (403, status_json(403, "Forbidden", why));
             }
+            if !is_dry && std::mem::take(&mut self.vanishes) {
+                self.workloads.remove(&name);
+                // As Kubernetes 1.37 says it.
+                let why = "Operation cannot be fulfilled on deployments.apps \"web\": uid \
+                           mismatch: the provided object specified uid u-web, and no existing \
+                           object was found";
+                return (409, status_json(409, "Conflict", why));
+            }
             let applied = applied(workload, body);
             if !is_dry {
                 self.workloads.insert(name, applied.clone());
@@ -165,6 +177,7 @@ fn cluster(workloads: &[&str]) -> Cluster {
         reads: 0,
         paths: Vec::new(),
         may_patch: true,
+        vanishes: false,
         version: 0,
     })))
 }
@@ -247,16 +260,20 @@ impl Operator {
 }
 
 fn pod(workload: &str, status: &Value) -> PodView {
-    serde_json::from_value(json!({
+    let mut pod = pod_json(workload);
+    pod["status"] = status.clone();
+    serde_json::from_value(pod).unwrap()
+}
+
+fn pod_json(workload: &str) -> Value {
+    json!({
         "metadata": { "namespace": "shop", "name": format!("{workload}-5d8-a"),
             "creationTimestamp": "2027-01-15T08:00:00Z",
             "labels": { "pod-template-hash": "5d8" },
             "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet",
                 "name": format!("{workload}-5d8"), "controller": true }] },
         "spec": { "containers": [{ "name": "web", "image": "nginx:1" }] },
-        "status": status,
-    }))
-    .unwrap()
+    })
 }
 
 fn of_workloads(writes: &[String]) -> Vec<&str> {

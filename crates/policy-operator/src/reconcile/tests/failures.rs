@@ -65,3 +65,27 @@ async fn the_pause_after_a_status_counts_from_the_judgement() {
     let outcome = world.reconciler.reconcile(&key()).await;
     assert_eq!(outcome.pause, PACE * 3 / 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_is_refused_is_told_once_in_an_event() {
+    let mut world = World::new();
+    world.run(MINUTE).await;
+    let set = |world: &mut World, generation: i64, schedule: &str| {
+        world.change_policy(|policy| {
+            policy["metadata"]["generation"] = generation.into();
+            let window = json!({ "schedule": schedule, "durationSeconds": 3_600 });
+            policy["spec"]["remediation"] = json!({ "windows": [window] });
+        });
+    };
+    set(&mut world, 2, "0 25 * * *");
+    let writes = world.run(30 * MINUTE).await;
+    assert_eq!(count("POST events", &writes), 1, "{writes:?}");
+    let message = world.policy()["status"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("spec.remediation.windows[0].schedule: hour `25`"), "{message}");
+    set(&mut world, 3, "0 26 * * *");
+    assert_eq!(count("POST events", &world.run(MINUTE).await), 1, "that is another fault");
+    set(&mut world, 4, "0 2 * * *");
+    world.run(MINUTE).await;
+    let status = &world.policy()["status"];
+    assert_eq!(status["conditions"][0]["status"], "True", "{status:#}");
+}

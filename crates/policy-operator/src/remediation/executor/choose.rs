@@ -87,9 +87,10 @@ impl Executor {
             unhealthy += usize::from(pods.any(|pod| pod.is_failing(second)));
         }
         let reverts = record.reverts.recent(scope.second()).len();
-        let is_closed = !scope.rules.windows.is_open(scope.now);
-        let breaker = circuit_breaker(reverts, number, unhealthy);
-        breaker.or_else(|| is_closed.then_some(Withheld::Window))
+        circuit_breaker(reverts, number, unhealthy).or_else(|| {
+            let opens = scope.rules.windows.next_open(scope.now);
+            (opens != Some(scope.now)).then_some(Withheld::Window { opens })
+        })
     }
 }
 

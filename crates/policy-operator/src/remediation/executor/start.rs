@@ -242,7 +242,7 @@ fn take_in_attempt(
             return None;
         }
         Attempted::Failed(error) if blocks(&error).is_some() => return Some(error),
-        Attempted::Failed(error) => (Failure::of(&error), error.reason().to_owned()),
+        Attempted::Failed(error) => (Failure::of(&error), why(&error)),
     };
     entry.permit = None;
     entry.failed(now);
@@ -257,6 +257,17 @@ fn take_in_attempt(
     counters::failed(failure);
     record.notices.add(NoticeKind::Failed, format!("{label}: {why}"));
     None
+}
+
+/// Why an attempt failed, in the words of the API server but for a workload that was deleted between
+/// its read and its patch: the uid in the patch keeps the API server from creating another one, and
+/// its message is about uids.
+fn why(error: &WriteError) -> String {
+    let of_uid = ["uid mismatch", "UID in precondition"];
+    if of_uid.iter().any(|text| error.reason().contains(text)) {
+        return "it was deleted while it was being patched, and nothing was created".to_owned();
+    }
+    error.reason().to_owned()
 }
 
 fn patched(scope: &Scope<'_>, record: &mut Record, label: &str, read: &Read, now: Instant) {

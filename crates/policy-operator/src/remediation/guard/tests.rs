@@ -228,3 +228,15 @@ fn injection_ends_with_the_first_pod_that_fails_for_it() {
     let late = injected(restarted(since, "Error", since + 100_000));
     assert_eq!(failed(late, since + 100_000), None, "it ran for a day");
 }
+
+#[test]
+fn a_clock_that_is_set_back_hides_no_new_pod() {
+    let mut run = Run::of(&probes());
+    let hour = 3_600;
+    let new = restarted(PATCHED - hour + 10, "Error", PATCHED - hour + 20);
+    assert_eq!(reason(run.at(1, &stuck(), std::slice::from_ref(&new))), None, "it seems old");
+    run.guard.clock_is(PATCHED - hour);
+    assert_eq!(reason(run.at(3, &stuck(), &[new])), Some(RevertReason::Restarted));
+    run.guard.clock_is(PATCHED + hour);
+    assert!(run.guard.is_new(&pod(PATCHED - hour)), "a clock that is right again changes nothing");
+}
