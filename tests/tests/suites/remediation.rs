@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod bodies;
+mod breaker;
 mod cli;
 mod crowd;
 mod enforced;
@@ -12,11 +13,14 @@ mod outcome;
 mod owners;
 mod quiet;
 mod rights;
+mod sampler;
 mod shapes;
 mod taken_back;
 mod undone;
 mod usage;
+mod vanishing;
 mod vetoes;
+mod windows;
 mod workloads;
 
 /// A policy that fills in everything.

@@ -1,5 +1,6 @@
 //! A control plane on which enforce mode is installed: operator, webhook, and their permissions.
 
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -24,9 +25,26 @@ const NO_BUDGETS: [(&str, &str); 4] = [
     ("GOV_REMEDIATION__CANARY", "false"),
 ];
 
+fn start_operator(
+    testbed: &'static Testbed,
+    name: &str,
+    kubeconfig: &Path,
+    variables: &[(String, String)],
+) -> Service<'static> {
+    let launch = testbed.service(name, operator::program()).kubeconfig(kubeconfig);
+    let launch =
+        variables.iter().fold(launch, |launch, (name, value)| launch.variable(name, value));
+    let operator = launch.start().unwrap();
+    operator.wait_ready(SURELY).unwrap();
+    operator
+}
+
 /// The control plane with both services.
 pub(crate) struct Enforced {
     admission: &'static AdmissionTestbed,
+    /// The kubeconfig and the variables of the operator.
+    kubeconfig: PathBuf,
+    variables: Vec<(String, String)>,
     operator: Service<'static>,
     _webhook: Service<'static>,
 }
@@ -51,14 +69,15 @@ impl Enforced {
         admission.install(&webhook);
         admission.install_mutating(&webhook);
         let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
-        let launch = testbed.service("operator", operator::program()).kubeconfig(&kubeconfig);
-        let launch = NO_BUDGETS
-            .iter()
-            .chain(variables)
-            .fold(launch, |launch, (name, value)| launch.variable(name, *value));
-        let operator = launch.start().unwrap();
-        operator.wait_ready(SURELY).unwrap();
-        Self { admission, operator, _webhook: webhook }
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = NO_BUDGETS.iter().chain(variables).map(owned).collect();
+        let operator = start_operator(testbed, "operator", &kubeconfig, &variables);
+        Self { admission, kubeconfig, variables, operator, _webhook: webhook }
+    }
+
+    /// Starts another replica of the operator. It need not be the leader.
+    pub(crate) fn start_operator(&self, name: &str) -> Service<'static> {
+        start_operator(self.testbed(), name, &self.kubeconfig, &self.variables)
     }
 
     pub(crate) fn testbed(&self) -> &'static Testbed {

@@ -1,31 +1,30 @@
 //! A remediation that hurts is taken back.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::{Owner, Testbed};
 use serde_json::{Value, json};
 
 use super::POLICY;
 use super::enforced::Enforced;
+use super::sampler::Sampler;
 use super::usage;
 use super::workloads::{
-    assert_succeeded, container, list, pods, read, text, wait_until_rolled_out, workload,
+    assert_succeeded, breakable, container, list, pods, read, text, wait_until_rolled_out,
 };
+use crate::operator;
 
-/// Within that time a rollout that hurts is taken back: no progress for 120 s, and some more.
+/// A rollout without progress for so long is taken back. One whose containers are restarted is
+/// taken back at once.
+const NO_PROGRESS: Duration = Duration::from_secs(120);
+/// How much later the template may be restored.
+const SOON: Duration = Duration::from_secs(10);
+/// For a rollout that comes to a stop, and that time.
 const REVERT: Duration = Duration::from_secs(200);
 /// A way to break, and what the Event has to name.
 const FATES: [(&str, &str); 3] =
     [("unready", "ready"), ("killed", "restart"), ("oomkilled", "OOMKilled")];
-
-/// A workload whose pods break that way as soon as they have a probe or a memory limit.
-fn breakable(kind: &str, namespace: &str, fate: &str) -> Value {
-    let mut web = workload(kind, namespace, fate);
-    web["spec"]["template"]["metadata"]["annotations"] =
-        json!({ "testbed/bounded": fate, "testbed/bounded-after": "5s" });
-    web
-}
 
 /// The names of the pod templates that have pods: the hash of each.
 fn hashes(testbed: &Testbed, namespace: &str) -> Vec<String> {
@@ -46,7 +45,7 @@ fn hashes(testbed: &Testbed, namespace: &str) -> Vec<String> {
 fn a_patch_whose_pods_break_is_taken_back_and_not_tried_again() {
     let enforced = Enforced::shared();
     thread::scope(|scope| {
-        for kind in ["Deployment", "StatefulSet"] {
+        for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
             for (fate, named) in FATES {
                 scope.spawn(move || is_taken_back(enforced, kind, fate, named));
             }
@@ -54,33 +53,53 @@ fn a_patch_whose_pods_break_is_taken_back_and_not_tried_again() {
     });
 }
 
+/// How many pods the strategy of a workload leaves ready in a rollout.
+fn allowed(workload: &Value) -> usize {
+    let (spec, status) = (&workload["spec"], &workload["status"]);
+    let allowed = match &*text(&workload["kind"]) {
+        "Deployment" => {
+            assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], "25%");
+            let replicas = spec["replicas"].as_u64().unwrap();
+            // Rounded down
+            // (<https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#max-unavailable>).
+            replicas - replicas / 4
+        }
+        "StatefulSet" => {
+            assert_eq!(spec["podManagementPolicy"], "OrderedReady");
+            spec["replicas"].as_u64().unwrap() - 1
+        }
+        _ => {
+            assert_eq!(spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"], 1);
+            status["desiredNumberScheduled"].as_u64().unwrap() - 1
+        }
+    };
+    usize::try_from(allowed).unwrap()
+}
+
 fn is_taken_back(enforced: &Enforced, kind: &str, fate: &str, named: &str) {
     let testbed = enforced.testbed();
     let namespace = testbed.namespace(&format!("{}-{fate}", kind.to_lowercase())).unwrap();
     let mut web = breakable(kind, &namespace, fate);
+    if kind == "Deployment" {
+        // With several, one may be missing.
+        web["spec"]["replicas"] = json!(5);
+    }
     assert_succeeded(fate, &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
     wait_until_rolled_out(testbed, &web);
     usage::report(testbed, &namespace, "100Mi");
-    let (template, hash) =
-        (read(testbed, &web)["spec"]["template"].clone(), hashes(testbed, &namespace));
+    let before = read(testbed, &web);
+    let (template, hash) = (before["spec"]["template"].clone(), hashes(testbed, &namespace));
+    let sampler = Sampler::start(testbed, &web);
     enforced.apply_policy(&namespace, POLICY);
     let label = format!("{kind}/{fate}");
-    let mut fewest = i64::MAX;
-    let start = Instant::now();
-    while enforced.state(&namespace, &label) != "Reverted" {
-        let ready = read(testbed, &web)["status"]["readyReplicas"].as_i64().unwrap_or_default();
-        fewest = fewest.min(ready);
-        assert!(
-            start.elapsed() < REVERT,
-            "{label}: {:#}\n{}",
-            enforced.entry(&namespace, &label),
-            enforced.operator().logs().unwrap()
-        );
-        thread::sleep(Duration::from_millis(500));
-    }
-    // Two pods: a Deployment starts the next one first, a StatefulSet stops one first.
-    let allowed = if kind == "Deployment" { 2 } else { 1 };
-    assert!(fewest >= allowed, "{label}: {fewest} ready pods");
+    let is_reverted = || Ok(enforced.state(&namespace, &label) == "Reverted");
+    let waited = testbed.wait_for("the patch to be taken back", REVERT, is_reverted);
+    assert!(
+        waited.is_ok(),
+        "{label}: {waited:?} {:#}\n{}",
+        enforced.entry(&namespace, &label),
+        enforced.operator().logs().unwrap()
+    );
     wait_until_rolled_out(testbed, &web);
     let reverted = read(testbed, &web);
     assert_eq!(reverted["spec"]["template"], template, "{label}");
@@ -92,10 +111,20 @@ fn is_taken_back(enforced: &Enforced, kind: &str, fate: &str, named: &str) {
         event["reason"] == "RemediationReverted" && text(&event["note"]).contains(named)
     };
     assert!(events.iter().any(tells), "{label}: {events:#?}");
-    // It is left alone until its owner changes the template.
+    // It is left alone until its owner changes the template, also under other rules.
     enforced.apply_policy(&namespace, &POLICY.replace("100m", "110m"));
-    thread::sleep(Duration::from_secs(5));
-    assert_eq!(read(testbed, &web)["metadata"]["generation"], reverted["metadata"]["generation"]);
+    enforced.wait_until(&namespace, "the changed policy to be judged", || {
+        let policy = operator::policy(testbed, &namespace, "p");
+        policy["status"]["observedGeneration"] == policy["metadata"]["generation"]
+    });
+    assert_eq!(enforced.state(&namespace, &label), "Reverted");
+    let history = sampler.finish();
+    let least = allowed(&before);
+    assert!(history.fewest_ready >= least, "{label}: {} of {least} pods", history.fewest_ready);
+    assert_eq!(history.templates(), 3, "{label}: its own, ours, its own: {history:#?}");
+    let deadline = if fate == "unready" { NO_PROGRESS } else { Duration::ZERO };
+    let time = history.time_to_restore(&template);
+    assert!(time <= deadline + SOON, "{label}: taken back after {time:?}");
     container(&mut web)["image"] = json!("registry.example.com/web:v2");
     web["spec"]["template"]["metadata"]["annotations"] = json!({});
     assert_succeeded(fate, &Owner::KubectlClientSide.apply(testbed, &web).unwrap());

@@ -31,6 +31,15 @@ pub(crate) fn workload(kind: &str, namespace: &str, name: &str) -> Value {
     workload
 }
 
+/// A workload, named after its fate, whose pods break that way as soon as they have a probe or a
+/// memory limit: `unready`, `killed` or `oomkilled`.
+pub(crate) fn breakable(kind: &str, namespace: &str, fate: &str) -> Value {
+    let mut web = workload(kind, namespace, fate);
+    web["spec"]["template"]["metadata"]["annotations"] =
+        json!({ "testbed/bounded": fate, "testbed/bounded-after": "5s" });
+    web
+}
+
 /// The first container of a workload's template.
 pub(crate) fn container(workload: &mut Value) -> &mut Value {
     &mut workload["spec"]["template"]["spec"]["containers"][0]
