@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use e2e::{AuditedCall, Parts, Service, Testbed};
+use e2e::{AuditedCall, Parts, Service, Signal, Testbed};
 use serde_json::Value;
 
 use super::usage;
@@ -24,6 +24,12 @@ const NO_BUDGETS: [(&str, &str); 4] = [
     ("GOV_REMEDIATION__MAX_STARTED", "1000"),
     ("GOV_REMEDIATION__CANARY", "false"),
 ];
+
+/// These variables, and those that lift the budgets.
+fn without_budgets(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    NO_BUDGETS.iter().chain(variables).map(owned).collect()
+}
 
 fn start_operator(
     testbed: &'static Testbed,
@@ -69,8 +75,7 @@ impl Enforced {
         admission.install(&webhook);
         admission.install_mutating(&webhook);
         let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let variables: Vec<_> = NO_BUDGETS.iter().chain(variables).map(owned).collect();
+        let variables = without_budgets(variables);
         let operator = start_operator(testbed, "operator", &kubeconfig, &variables);
         Self { admission, kubeconfig, variables, operator, _webhook: webhook }
     }
@@ -78,6 +83,14 @@ impl Enforced {
     /// Starts another replica of the operator. It need not be the leader.
     pub(crate) fn start_operator(&self, name: &str) -> Service<'static> {
         start_operator(self.testbed(), name, &self.kubeconfig, &self.variables)
+    }
+
+    /// Replaces the operator by one with these variables, as `kubectl set env` does.
+    pub(crate) fn restart(&mut self, variables: &[(&str, &str)]) {
+        self.operator.signal(Signal::Term).unwrap();
+        self.operator.wait_exit(SURELY).unwrap();
+        self.variables = without_budgets(variables);
+        self.operator = self.start_operator("operator");
     }
 
     pub(crate) fn testbed(&self) -> &'static Testbed {
