@@ -37,7 +37,7 @@ pub use owner::Owner;
 pub use patch::apply_body;
 pub use planner::{Plan, PlanInput, Planned, plan};
 pub use reason::Reason;
-pub use release::{Release, present, release, removable, removal};
+pub use release::{Release, is_disowned, present, release, removable, removal};
 pub use rules::{NamespaceRules, RemediationRules};
 pub use surroundings::{Gathering, Source, Surroundings};
 pub use target::{Rollout, Target};

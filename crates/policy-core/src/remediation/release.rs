@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::fields::{ContainerFields, Fields, TcpProbe};
-use super::owned::{LISTS, our_entry};
+use super::owned::{LISTS, other_entries, our_entry};
 use super::patch::identity;
 use super::target::Target;
 use crate::api::{FIELD_MANAGER, PATCHED_BY};
+use crate::managed_fields::FieldSet;
 
 /// `kubectl apply` stores what it applied here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -66,6 +67,29 @@ pub fn present(workload: &Value, fields: &Fields) -> Fields {
     }
     same.0.retain(|fields| !fields.is_empty());
     same
+}
+
+/// Whether a workload that was patched has all of the fields and nobody owns any of them: somebody
+/// has cleared its `managedFields`.
+#[must_use]
+pub fn is_disowned(workload: &Value, fields: &Fields) -> bool {
+    let is_there = || !fields.is_empty() && present(workload, fields) == *fields;
+    let owns = |name: &str, set: FieldSet<'_>| {
+        fields.of(name).is_some_and(|fields| {
+            fields.probes().any(|(probe, _)| set.has(&[probe]))
+                || fields.amounts().any(|(list, name, _)| set.has(&["resources", list, name]))
+        })
+    };
+    let is_owned = || {
+        other_entries(workload).any(|set| {
+            let mut containers = LISTS.iter().flat_map(|list| set.containers(list));
+            containers.any(|(name, set)| owns(&name, set))
+        })
+    };
+    workload["metadata"]["annotations"][PATCHED_BY].is_string()
+        && our_entry(workload).is_none()
+        && is_there()
+        && !is_owned()
 }
 
 /// Those of the fields that a workload has with the same value and that its owner's

@@ -4,7 +4,7 @@ use policy_core::Timestamp;
 use policy_core::api::{FIELD_MANAGER, RemediatedWorkload, RemediationState};
 use policy_core::quantity::ParsedQuantity;
 use policy_core::remediation::{
-    Amounts, ContainerFields, Fields, Plan, Planned, Reason, Target, Withheld, present,
+    Amounts, ContainerFields, Fields, Plan, Planned, Reason, Target, Withheld, is_disowned, present,
 };
 use policy_core::text::truncated;
 use serde_json::Value;
@@ -28,6 +28,9 @@ pub(crate) fn take_in(
 ) -> bool {
     entry.start = None;
     if is_left_alone(entry, target, object, &planned.plan) {
+        return true;
+    }
+    if is_kept(entry, target, object) {
         return true;
     }
     let of_target = |state: RemediationState, fields: &Fields| RemediatedWorkload {
@@ -122,6 +125,15 @@ fn is_left_alone(entry: &Entry, target: &Target, object: &Value, plan: &Plan) ->
     };
     matches!(shown.state, Reverted | Withdrawn)
         && (shown.template == target.template || is_installed_again())
+}
+
+/// Whether the entry is the only record of what was filled in, since `managedFields` were cleared.
+fn is_kept(entry: &Entry, target: &Target, object: &Value) -> bool {
+    use RemediationState::{Observing, Patched};
+    let is_same = entry.shown.as_ref().is_some_and(|shown| shown.uid == target.uid);
+    is_same
+        && matches!(entry.state(), Some(Observing | Patched))
+        && is_disowned(object, &entry.fields())
 }
 
 /// The plan with the memory limits that are injected already, where the use of memory is not known

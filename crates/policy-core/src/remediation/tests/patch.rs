@@ -139,3 +139,26 @@ fn without_managed_fields_what_has_our_values_is_removed() {
     );
     assert_eq!(removal(&workload, &ours), None);
 }
+
+#[test]
+fn cleared_managed_fields_are_told_from_an_owner_who_took_over() {
+    let workload = deployment(json!([web()]));
+    let plan = plan_of(&workload, &[PROBES]);
+    let Plan::Patch { fields, .. } = plan else { panic!("{plan:?}") };
+    let mut after = applied(&workload, &apply_body(&read(&workload), &fields, "shop/a"));
+    assert!(!is_disowned(&after, &fields), "they are ours");
+    after["metadata"]["managedFields"] = json!([]);
+    assert!(is_disowned(&after, &fields));
+    let theirs = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
+        "k:{\"name\":\"web\"}": { "f:readinessProbe": { "f:periodSeconds": {} } } } } } } });
+    let mut taken = after.clone();
+    taken["metadata"]["managedFields"] =
+        json!([{ "manager": "helm", "operation": "Apply", "fieldsV1": theirs }]);
+    assert!(!is_disowned(&taken, &fields));
+    let mut changed = after.clone();
+    changed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] =
+        99.into();
+    assert!(!is_disowned(&changed, &fields), "its owner has another value");
+    after["metadata"]["annotations"] = json!({});
+    assert!(!is_disowned(&after, &fields), "nothing tells that it was patched");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use policy_core::api::RemediationState;
-use policy_core::remediation::{Reason, Release, Target, release, removal};
+use policy_core::remediation::{Reason, Release, Target, is_disowned, release, removable, removal};
 use policy_core::workload::ObjectKind;
 use policy_kube::ErrorKind;
 use serde_json::Value;
@@ -173,7 +173,8 @@ impl Executor {
         let policy = scope.policy;
         let path = workload_path(&target.namespace, target.kind, &target.name);
         let ours = if target.ours.is_empty() {
-            record.entries.get(label).map(Entry::fields).unwrap_or_default()
+            let known = record.entries.get(label).map(Entry::fields).unwrap_or_default();
+            removable(object, &known)
         } else {
             target.ours.clone()
         };
@@ -270,7 +271,8 @@ fn observed(
     if let Some(cause) = &entry.reverting {
         return Observed::Revert(cause.clone());
     }
-    if shown.template != target.template {
+    // Without managedFields the hash of the template is that with our fields.
+    if shown.template != target.template && !is_disowned(object, &fields) {
         // The owner changed the template, and looks after that rollout.
         return Observed::Plan;
     }

@@ -46,7 +46,7 @@ async fn a_killed_leader_is_also_succeeded_where_a_field_is_withheld() {
 }
 
 /// A pod whose container was restarted.
-fn restarted(workload: &str) -> PodView {
+pub(super) fn restarted(workload: &str) -> PodView {
     let status = json!({ "phase": "Running", "containerStatuses": [{ "name": "web",
         "restartCount": 1, "lastState": { "terminated": { "reason": "Error" } } }] });
     pod(workload, &status)

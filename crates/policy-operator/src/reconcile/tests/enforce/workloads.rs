@@ -1,5 +1,6 @@
 //! Odd workloads, and those that change.
 
+use super::takeover::restarted;
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -83,4 +84,59 @@ async fn many_starts_in_a_namespace_do_not_use_up_the_time_of_its_observations()
     let writes = operator.run(2 * MINUTE).await;
     let applied = of_workloads(&writes).iter().filter(|w| w.starts_with("apply")).count();
     assert_eq!(applied, 300 - written / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_filled_in_is_remembered_where_managed_fields_were_cleared() {
+    let cluster = cluster(&["web"]);
+    let mut operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    let clear = || {
+        let mut state = cluster.0.lock();
+        state.workloads.get_mut("web").unwrap()["metadata"]["managedFields"] = json!([]);
+    };
+    clear();
+    operator.run(MINUTE / 2).await;
+    assert_eq!(operator.states(), [RemediationState::Observing], "its rollout is observed on");
+    operator.pods.applied(restarted("web"));
+    let writes = operator.run(MINUTE / 2).await;
+    assert_eq!(operator.states(), [RemediationState::Reverted], "{writes:?}");
+    // The owner changes the template: it is patched again, and that does well.
+    operator.pods.applied(pod("web", &json!({ "phase": "Running" })));
+    {
+        let mut state = cluster.0.lock();
+        let web = state.workloads.get_mut("web").unwrap();
+        let container = web.pointer_mut("/spec/template/spec/containers/0").unwrap();
+        container.as_object_mut().unwrap().remove("readinessProbe");
+        container["image"] = "nginx:2".into();
+    }
+    operator.run(40 * MINUTE).await;
+    assert_eq!(operator.states(), [RemediationState::Patched]);
+    clear();
+    operator.run(60 * MINUTE).await;
+    let workload = &operator.status().remediation.unwrap().workloads[0];
+    assert_eq!(workload.state, RemediationState::Patched);
+    assert_eq!(workload.fields.len(), 1, "revert has no other record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_owner_has_as_well_stays_where_managed_fields_were_cleared() {
+    let cluster = cluster(&["web"]);
+    let mut operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.reconcile().await;
+    let probe = {
+        let mut state = cluster.0.lock();
+        let web = state.workloads.get_mut("web").unwrap();
+        web["metadata"]["managedFields"] = json!([]);
+        let containers = web["spec"]["template"]["spec"]["containers"].clone();
+        let manifest = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        web["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] =
+            manifest.to_string().into();
+        containers[0]["readinessProbe"].clone()
+    };
+    assert!(probe.is_object());
+    operator.pods.applied(restarted("web"));
+    operator.run(MINUTE / 2).await;
+    let web = cluster.0.lock().workloads["web"].clone();
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["readinessProbe"], probe);
 }
