@@ -13,6 +13,10 @@ use crate::operator::{condition, policy};
 const PROBES: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
     defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 1}}";
 
+/// The same, but for what nothing depends on.
+const CHANGED: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
+    defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 2}}";
+
 fn install(testbed: &Testbed, owner: Owner, object: &Value) {
     assert_succeeded(&text(&object["metadata"]["name"]), &owner.apply(testbed, object).unwrap());
     wait_until_rolled_out(testbed, object);
@@ -63,6 +67,9 @@ fn two_patches_that_were_taken_back_stop_all_further_ones() {
     let chart = workload("Deployment", &namespace, "chart");
     install(testbed, Owner::KubectlClientSide, &web);
     install(testbed, Owner::Helm, &chart);
+    // A change of the policy has all of them read again: they may have been seen before they were
+    // ready.
+    enforced.apply_policy(&namespace, CHANGED);
     let before = read(testbed, &web);
     let waiting = ["Deployment/web", "Deployment/chart"];
     assert_stopped(enforced, &namespace, "Reverts", &waiting);
@@ -108,6 +115,7 @@ fn an_unhealthy_remediated_workload_stops_further_ones_until_it_is_well() {
         .unwrap();
     let second = workload("Deployment", &namespace, "second");
     install(testbed, Owner::KubectlClientSide, &second);
+    enforced.apply_policy(&namespace, CHANGED);
     assert_stopped(enforced, &namespace, "Unhealthy", &["Deployment/second"]);
     assert_eq!(read(testbed, &second)["metadata"]["generation"], 1);
     let delete = ["delete", "pod", &name, "-n", &namespace];

@@ -47,9 +47,17 @@ fn a_patch_whose_pods_break_is_taken_back_and_not_tried_again() {
     thread::scope(|scope| {
         for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
             for (fate, named) in FATES {
-                scope.spawn(move || is_taken_back(enforced, kind, fate, named));
+                let deadline = if fate == "unready" { NO_PROGRESS } else { Duration::ZERO };
+                let broken = Broken { kind, fate, named, deadline, own_deadline: None };
+                scope.spawn(move || is_taken_back(enforced, &broken));
             }
         }
+        // What a Deployment says of its progress counts where that is sooner.
+        let own = 20;
+        let deadline = Duration::from_secs(own);
+        let (kind, fate, named) = ("Deployment", "unready", "progressing");
+        let broken = Broken { kind, fate, named, deadline, own_deadline: Some(own) };
+        scope.spawn(move || is_taken_back(enforced, &broken));
     });
 }
 
@@ -76,13 +84,27 @@ fn allowed(workload: &Value) -> usize {
     usize::try_from(allowed).unwrap()
 }
 
-fn is_taken_back(enforced: &Enforced, kind: &str, fate: &str, named: &str) {
+/// A workload that breaks.
+struct Broken<'a> {
+    kind: &'a str,
+    fate: &'a str,
+    /// What the Event names.
+    named: &'a str,
+    /// After the last progress, or after the first restart of a container.
+    deadline: Duration,
+    /// `progressDeadlineSeconds` of a Deployment.
+    own_deadline: Option<u64>,
+}
+
+fn is_taken_back(enforced: &Enforced, broken: &Broken<'_>) {
+    let Broken { kind, fate, named, deadline, own_deadline } = *broken;
     let testbed = enforced.testbed();
     let namespace = testbed.namespace(&format!("{}-{fate}", kind.to_lowercase())).unwrap();
     let mut web = breakable(kind, &namespace, fate);
     if kind == "Deployment" {
         // With several, one may be missing.
         web["spec"]["replicas"] = json!(5);
+        web["spec"]["progressDeadlineSeconds"] = json!(own_deadline.unwrap_or(600));
     }
     assert_succeeded(fate, &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
     wait_until_rolled_out(testbed, &web);
@@ -122,7 +144,6 @@ fn is_taken_back(enforced: &Enforced, kind: &str, fate: &str, named: &str) {
     let least = allowed(&before);
     assert!(history.fewest_ready >= least, "{label}: {} of {least} pods", history.fewest_ready);
     assert_eq!(history.templates(), 3, "{label}: its own, ours, its own: {history:#?}");
-    let deadline = if fate == "unready" { NO_PROGRESS } else { Duration::ZERO };
     let time = history.time_to_restore(&template);
     assert!(time <= deadline + SOON, "{label}: taken back after {time:?}");
     container(&mut web)["image"] = json!("registry.example.com/web:v2");
