@@ -17,6 +17,7 @@ mod rights;
 mod sampler;
 mod shapes;
 mod stopped;
+mod surroundings;
 mod taken_back;
 mod undone;
 mod usage;
