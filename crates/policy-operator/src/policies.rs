@@ -1,5 +1,6 @@
 //! The policies of the cluster, each with its state.
 
+mod memory;
 mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,8 @@ use policy_runtime::watch::Sink;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
+pub(crate) use memory::OthersMemory;
+use memory::enforced;
 use namespace::{Known, Namespace};
 
 /// The values of the metrics of a policy.
@@ -153,8 +156,13 @@ impl Policies {
     /// Stores a version of a policy, and adds what that changes to the queue.
     fn store(&self, all: &mut ByNamespace, key: &PolicyKey, policy: PolicyView) {
         let namespace = all.entry(Arc::clone(&key.namespace)).or_default();
+        let before = namespace.get(&key.name).and_then(|known| enforced(&known.policy));
+        let is_other_rule = before != enforced(&policy);
         for name in namespace.set(policy, key, &self.queue) {
             self.queue.add_urgent(&PolicyKey { namespace: Arc::clone(&key.namespace), name });
+        }
+        if is_other_rule {
+            self.others_changed(all, key);
         }
     }
 
@@ -166,6 +174,7 @@ impl Policies {
         if namespace.len() == 0 {
             all.remove(&key.namespace);
         }
+        self.others_changed(all, key);
     }
 
     /// The sink for a watch of all policies.

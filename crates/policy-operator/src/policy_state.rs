@@ -5,11 +5,15 @@ use std::time::Duration;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
 use policy_runtime::backoff::Backoff;
+use tokio::time::Instant;
 
 use crate::audit_queue::AuditQueue;
 use crate::event_throttle::EventThrottle;
 use crate::remediation::Record;
 use crate::write_error::ErrorClass;
+
+/// The longest time for which a deletion waits until other policies remember what this one does.
+const LONGEST_HANDOVER: Duration = Duration::from_secs(10);
 
 /// An unchanged status is written again after this time plus a random part of the spread, so that
 /// policies that were created together are not always written together. The sum stays below the
@@ -27,6 +31,8 @@ pub(crate) struct PolicyState {
     pub(crate) audit: AuditQueue,
     pub(crate) events: EventThrottle,
     pub(crate) remediation: Record,
+    /// When its deletion was first seen.
+    deleted: Option<Instant>,
 }
 
 impl PolicyState {
@@ -59,6 +65,11 @@ impl PolicyState {
         let remaining = heartbeat - now.as_second();
         // A heartbeat too far in the future was set before the clock was set back.
         remaining <= 0 || remaining > HEARTBEAT_SECONDS + HEARTBEAT_SPREAD
+    }
+
+    /// Whether a deletion may still wait for other policies.
+    pub(crate) fn may_hand_over(&mut self, now: Instant) -> bool {
+        now.duration_since(*self.deleted.get_or_insert(now)) < LONGEST_HANDOVER
     }
 
     /// Records that the status was written.

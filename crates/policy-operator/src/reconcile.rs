@@ -26,6 +26,9 @@ use crate::remediation::{Executor, Record};
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
 
+/// Whether the other policies remember what a deleted one does is asked again after that time.
+const HANDOVER_POLL: Duration = Duration::from_millis(200);
+
 /// Everything that the reconciles of all policies share.
 pub(crate) struct Reconciler {
     pub(crate) pods: Pods,
@@ -76,6 +79,12 @@ impl Reconciler {
             self.policies.set_gauges(policy, None);
             state.audit.clear();
             if role == Role::Leader && has_finalizer {
+                if !self.policies.has_handed_over(policy) && state.may_hand_over(Instant::now()) {
+                    return Ok(Outcome {
+                        requeue_after: Some(HANDOVER_POLL),
+                        ..Outcome::default()
+                    });
+                }
                 let written = self.writer.remove_finalizer(policy).await?;
                 self.policies.written(written);
             }

@@ -149,3 +149,12 @@ pub enum RemediationState {
     /// It cannot be changed.
     NotPatchable,
 }
+
+impl RemediationState {
+    /// Whether it is remembered for as long as the workload has its template, so that nothing is
+    /// tried twice.
+    #[must_use]
+    pub fn is_remembered(self) -> bool {
+        matches!(self, Self::Observing | Self::Patched | Self::Reverted | Self::Withdrawn)
+    }
+}

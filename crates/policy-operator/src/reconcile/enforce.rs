@@ -33,6 +33,7 @@ impl Reconciler {
             policy: &policy,
             rules,
             enforcing: self.policies.enforcing(&policy.namespace),
+            others: self.policies.others_memory(&policy),
             pods: &pods,
             judged: &judged,
             unhealthy: self.pods.unhealthy(&policy.namespace),

@@ -1,10 +1,13 @@
 //! What a plan means for a workload of one policy. Pure.
 
+use std::sync::Arc;
+
 use policy_core::Timestamp;
 use policy_core::api::{FIELD_MANAGER, RemediatedWorkload, RemediationState};
 use policy_core::quantity::ParsedQuantity;
 use policy_core::remediation::{
-    Amounts, ContainerFields, Fields, Plan, Planned, Reason, Target, Withheld, is_disowned, present,
+    Amounts, ContainerFields, Fields, Plan, Planned, Reason, RemediationRules, Target, Withheld,
+    is_disowned, present,
 };
 use policy_core::text::truncated;
 use serde_json::Value;
@@ -23,7 +26,7 @@ pub(crate) fn take_in(
     label: &str,
     planned: Planned,
     (target, object): (&Target, &Value),
-    policy: &PolicyKey,
+    (policy, enforcing): (&PolicyKey, &[(Arc<str>, RemediationRules)]),
     now: Timestamp,
 ) -> bool {
     entry.start = None;
@@ -44,8 +47,17 @@ pub(crate) fn take_in(
         ..workload
     };
     let is_mine = planned.policy.as_ref().is_none_or(|name| *name == policy.name);
+    let is_known = entry.remembers(target);
     let is_patched = !target.ours.is_empty()
-        && target.patched_by.as_deref().is_none_or(|by| by == policy.to_string());
+        && target.patched_by.as_deref().is_none_or(|by| {
+            // What a policy has patched that enforces no more belongs to who took it over.
+            let enforces = |name: &str| {
+                *by == PolicyKey { namespace: policy.namespace.clone(), name: name.into() }
+                    .to_string()
+            };
+            enforces(&policy.name)
+                || (is_known && !enforcing.iter().any(|(name, _)| enforces(name)))
+        });
     let patched = |entry: &Entry| {
         let at = patched_at(object).unwrap_or_else(|| now.as_second());
         let was_known = entry.state() == Some(RemediationState::Patched);
@@ -61,7 +73,7 @@ pub(crate) fn take_in(
         }
         next
     };
-    let is_older = |older: &std::sync::Arc<str>| Reason::OlderPolicy(older.to_string());
+    let is_older = |older: &Arc<str>| Reason::OlderPolicy(older.to_string());
     let is_on = entry.shown.as_ref().is_some_and(|shown| {
         shown.state == RemediationState::Injecting
             && (&shown.uid, &shown.template) == (&target.uid, &target.template)
@@ -70,6 +82,8 @@ pub(crate) fn take_in(
     let next = match (plan, planned.policy) {
         (Plan::Nothing, _) if is_patched => patched(entry),
         (Plan::Nothing, _) => return false,
+        // It is about the workload, whichever policy it is planned for.
+        (_, Some(_)) if !is_mine && is_known => return true,
         (_, Some(older)) if !is_mine => {
             let reason = is_older(&older);
             with_reason(of_target(RemediationState::NotPatchable, &Fields::default()), &reason)

@@ -16,7 +16,8 @@ use policy_core::Timestamp;
 use policy_core::api::{RemediatedWorkload, RemediationState};
 use policy_core::facts::PodFacts;
 use policy_core::remediation::{
-    NamespaceRules, PlanInput, Planned, RemediationRules, Surroundings, Target, plan,
+    NamespaceRules, Plan, PlanInput, Planned, Reason, RemediationRules, Surroundings, Target,
+    memory, plan,
 };
 use policy_core::verdict::JudgedWorkload;
 use policy_core::workload::Workload;
@@ -28,6 +29,7 @@ use super::counters::Failure;
 use super::pod_health::PodHealth;
 use super::record::Record;
 use super::surroundings::SurroundingsCache;
+use crate::policies::OthersMemory;
 use crate::policy_key::PolicyKey;
 use crate::write_error::WriteError;
 use crate::writer::Writer;
@@ -63,6 +65,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) rules: &'a RemediationRules,
     /// The enforce policies of the namespace, the oldest first.
     pub(crate) enforcing: Vec<(Arc<str>, RemediationRules)>,
+    /// What the other policies of the namespace remember.
+    pub(crate) others: OthersMemory,
     pub(crate) pods: &'a [Arc<PodFacts>],
     pub(crate) judged: &'a [JudgedWorkload],
     /// The pods of the namespace that are not healthy.
@@ -116,25 +120,38 @@ fn size(value: &Value) -> usize {
 }
 
 /// What plans are made from.
-struct Planner {
+struct Planner<'a> {
     rules: NamespaceRules,
     surroundings: Arc<Surroundings>,
+    /// What the other policies of the namespace remember.
+    others: &'a OthersMemory,
 }
 
-impl Planner {
+impl Planner<'_> {
+    /// The plan for a workload, and what another policy remembers where the plan rests on that.
     fn plan(
         &self,
         workload: &Workload,
-        memory: Option<&RemediatedWorkload>,
+        own: Option<&RemediatedWorkload>,
         target: &Target,
-    ) -> Planned {
-        plan(&PlanInput {
+    ) -> (Planned, Option<&RemediatedWorkload>) {
+        let input = |memory| PlanInput {
             rules: &self.rules,
             namespace: &self.surroundings.facts,
             target,
             peaks: self.surroundings.peaks_of(workload),
             memory,
-        })
+        };
+        let OthersMemory { enforcing, left } = self.others;
+        let is_known = memory(target, own, []).is_some();
+        let others = || memory(target, None, enforcing.iter().chain(left));
+        let inherited = if is_known { None } else { others() };
+        let planned = plan(&input(inherited.or(own)));
+        let is_remembered = matches!(
+            planned.plan,
+            Plan::NotPatchable { reason: Reason::Reverted | Reason::Withdrawn }
+        );
+        (planned, inherited.filter(|_| is_remembered))
     }
 }
 
@@ -157,6 +174,8 @@ impl Executor {
     pub(crate) async fn prepare(&self, scope: &Scope<'_>, record: &mut Record) -> Fresh {
         let now = Instant::now();
         record.clock_is(scope.now);
+        let is_oldest = scope.enforcing.first().is_some_and(|(name, _)| *name == scope.policy.name);
+        record.take_over(scope.others.left.clone(), is_oldest, now);
         record.sync(scope.judged, now);
         let mut fresh = Fresh::default();
         if self.budgets.config().enabled {
@@ -220,11 +239,12 @@ impl Executor {
         reads.into_iter().chain(starts).chain(notices).chain(webhook).chain(failures).min()
     }
 
-    async fn planner(&self, scope: &Scope<'_>) -> Result<Planner, WriteError> {
+    async fn planner<'a>(&self, scope: &'a Scope<'_>) -> Result<Planner<'a>, WriteError> {
         let namespace = &scope.policy.namespace;
         let surroundings = self.surroundings.get(&self.writer, namespace, scope.pods).await?;
         let policies = scope.enforcing.iter().map(|(name, rules)| (&**name, rules));
-        Ok(Planner { rules: NamespaceRules::of(policies), surroundings })
+        let rules = NamespaceRules::of(policies);
+        Ok(Planner { rules, surroundings, others: &scope.others })
     }
 }
 

@@ -16,6 +16,7 @@ mod pod_health;
 mod record;
 mod report;
 mod rollout;
+mod succession;
 mod surroundings;
 
 pub(crate) use budget::Budgets;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::budget::{Permit, Reverts, Withheld};
 use super::guard::{Cause, Guard};
 use super::notices::{NoticeKind, Notices};
+use super::succession::TakenOver;
 use crate::status::whole_seconds;
 
 /// A workload is read again after that time, since nothing tells of its changes: sooner where its
@@ -53,6 +54,7 @@ pub(crate) struct Record {
     /// What keeps every workload of the policy from being changed.
     pub(crate) stopped: Option<Withheld>,
     pub(crate) lacks_webhook: bool,
+    pub(crate) taken_over: TakenOver,
     pub(crate) notices: Notices,
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn label(workload: &Workload) -> String {
     }
 }
 
-fn workload_of(label: &str) -> Workload {
+pub(crate) fn workload_of(label: &str) -> Workload {
     let (kind, name) = label.split_once('/').unwrap_or((label, ""));
     let (kind, group) = kind.split_once('.').unwrap_or_else(|| {
         let group = match kind {
@@ -158,8 +160,9 @@ impl Entry {
 
     /// Whether its state outlives the findings in its pods.
     fn is_remembered(&self) -> bool {
-        use RemediationState::{Injecting, Observing, Patched, Reverted, Withdrawn};
-        matches!(self.state(), Some(Observing | Reverted | Withdrawn | Injecting | Patched))
+        let is_kept =
+            |state: RemediationState| state.is_remembered() || state == RemediationState::Injecting;
+        self.state().is_some_and(is_kept)
     }
 
     /// Whether its pods carry a remediation.

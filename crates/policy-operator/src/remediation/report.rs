@@ -47,14 +47,11 @@ impl Report {
     /// The report of a policy that is not in enforce mode now, or cannot be judged: what is to be
     /// remembered if it is again.
     pub(crate) fn remembered(before: Option<&DevOpsPolicyStatus>) -> Option<Self> {
-        use RemediationState::{Observing, Patched, Reverted, Withdrawn};
         let before = before.filter(|before| {
             before.remediation.is_some() || before.remediations_applied.is_some()
         })?;
         let mut status = before.remediation.clone().unwrap_or_default();
-        status.workloads.retain(|workload| {
-            matches!(workload.state, Observing | Patched | Reverted | Withdrawn)
-        });
+        status.workloads.retain(|workload| workload.state.is_remembered());
         status.workloads_omitted = 0;
         status.reverts.clear();
         let remediated = remediated(&status.workloads);

@@ -8,7 +8,7 @@ use e2e::{AuditedCall, Parts, Service, Signal, Testbed};
 use serde_json::Value;
 
 use super::usage;
-use super::workloads::text;
+use super::workloads::{list, text};
 use crate::webhook::AdmissionTestbed;
 use crate::{cli, operator, webhook};
 
@@ -108,7 +108,12 @@ impl Enforced {
 
     /// What the status of the policy `p` says of a workload, such as `Deployment/web`.
     pub(crate) fn entry(&self, namespace: &str, workload: &str) -> Value {
-        let policy = operator::policy(self.testbed(), namespace, "p");
+        self.entry_of(namespace, "p", workload)
+    }
+
+    /// What the status of a policy says of a workload.
+    pub(crate) fn entry_of(&self, namespace: &str, policy: &str, workload: &str) -> Value {
+        let policy = operator::policy(self.testbed(), namespace, policy);
         let workloads = policy["status"]["remediation"]["workloads"].as_array();
         let mut workloads = workloads.into_iter().flatten();
         workloads.find(|found| found["workload"] == workload).cloned().unwrap_or_default()
@@ -154,9 +159,10 @@ impl Enforced {
     pub(crate) fn wait_until(&self, namespace: &str, what: &str, holds: impl Fn() -> bool) {
         let waited = self.testbed().wait_for(what, SURELY, || Ok(holds()));
         if waited.is_err() {
-            let policy = operator::policy(self.testbed(), namespace, "p");
+            let policies = list(self.testbed(), namespace, "dop");
+            let statuses: Vec<&Value> = policies.iter().map(|policy| &policy["status"]).collect();
             let log = self.operator.logs().unwrap();
-            assert!(waited.is_ok(), "{waited:?}\n{:#}\n{log}", policy["status"]);
+            assert!(waited.is_ok(), "{waited:?}\n{statuses:#?}\n{log}");
         }
     }
 }

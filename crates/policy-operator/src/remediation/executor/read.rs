@@ -145,7 +145,7 @@ fn controller(replica_set: &Value) -> Found {
 /// Takes what was found of a workload into its entry.
 pub(super) fn take_in_found(
     scope: &Scope<'_>,
-    planner: &Planner,
+    planner: &Planner<'_>,
     record: &mut Record,
     label: &str,
     found: Found,
@@ -157,9 +157,14 @@ pub(super) fn take_in_found(
     let before = entry.shown.as_ref().map(|shown| (shown.state, shown.reason.clone()));
     let is_left = match found {
         Found::Workload(read) => {
-            let decided = planner.plan(&entry.workload, entry.shown.as_ref(), &read.0);
+            let own = entry.shown.as_ref();
+            let (decided, inherited) = planner.plan(&entry.workload, own, &read.0);
+            if let Some(inherited) = inherited {
+                entry.shown = Some(inherited.clone());
+            }
             let of = (&read.0, &read.1);
-            let is_left = take_in(entry, label, decided, of, scope.policy, scope.now);
+            let policies = (scope.policy, &*scope.enforcing);
+            let is_left = take_in(entry, label, decided, of, policies, scope.now);
             let is_started = matches!(entry.start, Some(Start::Patch(_)));
             let opt_ins = [read.0.opt_in, planner.surroundings.facts.opt_in];
             let is_done = match entry.state() {

@@ -104,7 +104,7 @@ impl Executor {
     async fn attempt_all(
         &self,
         (scope, begin): (&Scope<'_>, Instant),
-        planner: &Planner,
+        planner: &Planner<'_>,
         record: &mut Record,
         chosen: Vec<Chosen>,
     ) -> Option<WriteError> {
@@ -135,7 +135,7 @@ impl Executor {
     async fn attempt(
         &self,
         scope: &Scope<'_>,
-        planner: &Planner,
+        planner: &Planner<'_>,
         chosen: Chosen,
     ) -> Result<Attempted, WriteError> {
         let Chosen { workload, memory, mut fields, read, .. } = chosen;
@@ -144,7 +144,7 @@ impl Executor {
             // It has waited, and what was planned may not be right any more.
             None => match self.find(&scope.policy.namespace, &workload).await? {
                 Found::Workload(read) => {
-                    let anew = planner.plan(&workload, memory.as_ref(), &read.0);
+                    let (anew, _) = planner.plan(&workload, memory.as_ref(), &read.0);
                     match anew.plan {
                         Plan::Patch { fields: now, .. }
                             if anew.policy.as_ref() == Some(&scope.policy.name) =>
@@ -206,7 +206,7 @@ fn give_up(record: &mut Record, error: &WriteError) {
 /// Takes an attempt in. Returns the error where no other attempt would succeed either.
 fn take_in_attempt(
     scope: &Scope<'_>,
-    planner: &Planner,
+    planner: &Planner<'_>,
     record: &mut Record,
     label: &str,
     attempted: Attempted,

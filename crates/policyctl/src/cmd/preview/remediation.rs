@@ -6,7 +6,7 @@ use policy_core::api::{DevOpsPolicy, RemediatedWorkload};
 use policy_core::facts::PodFacts;
 use policy_core::policy::{CompiledPolicy, PolicyAge};
 use policy_core::remediation::{
-    Gathering, NamespaceRules, PlanInput, Source, Surroundings, Target, plan,
+    Gathering, NamespaceRules, PlanInput, Source, Surroundings, Target, memory, plan,
 };
 use policy_core::report::{PlannedWorkload, RemediationPreview};
 use policy_core::workload::Workload;
@@ -23,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The kinds that are patched.
 const KINDS: [(&str, &str); 3] =
     [("Deployment", "deployments"), ("StatefulSet", "statefulsets"), ("DaemonSet", "daemonsets")];
+
+/// What a policy and the others of its namespace remember of workloads.
+type Memories = (Vec<RemediatedWorkload>, Vec<RemediatedWorkload>);
 
 /// Reads a namespace for planning.
 struct Reader<'a> {
@@ -44,7 +47,7 @@ pub(super) async fn preview(
         return Ok(None);
     }
     let mut reader = Reader { cluster, namespace, assumptions: Vec::new() };
-    let (policies, memory) = reader.policies(name, policy).await?;
+    let (policies, (own, others)) = reader.policies(name, policy).await?;
     let rules =
         policies.iter().filter_map(|(age, policy)| Some((&**age.name(), policy.remediation()?)));
     let rules = NamespaceRules::of(rules);
@@ -59,14 +62,12 @@ pub(super) async fn preview(
             let Ok(target) = Target::read(&object) else { continue };
             let (group, kind) = ("apps".into(), kind.into());
             let workload = Workload { group, kind, name: target.name.as_str().into() };
-            let label = target.label();
-            let memory = memory.iter().find(|found| found.workload == label);
             let input = PlanInput {
                 rules: &rules,
                 namespace: &surroundings.facts,
                 target: &target,
                 peaks: surroundings.peaks_of(&workload),
-                memory,
+                memory: memory(&target, &own, &others),
             };
             let planned = plan(&input);
             if planned.policy.as_deref().is_none_or(|by| by == name) {
@@ -85,7 +86,7 @@ impl Reader<'_> {
         &self,
         name: &str,
         policy: &CompiledPolicy,
-    ) -> Result<(Vec<(PolicyAge, CompiledPolicy)>, Vec<RemediatedWorkload>), ClusterError> {
+    ) -> Result<(Vec<(PolicyAge, CompiledPolicy)>, Memories), ClusterError> {
         let (mut found, mut failed) = (Vec::new(), None);
         if let Some(api) = PolicyApi::find(self.cluster).await? {
             api.read(Some(self.namespace), &mut |event: Event<Value>| match event {
@@ -97,7 +98,7 @@ impl Reader<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let (mut policies, mut memory) = (Vec::new(), Vec::new());
+        let (mut policies, mut memories) = (Vec::new(), Memories::default());
         let mut own = PolicyAge::of(&kube::api::ObjectMeta {
             name: Some(name.to_owned()),
             ..Default::default()
@@ -106,16 +107,22 @@ impl Reader<'_> {
             let Ok(found) = serde_json::from_value::<DevOpsPolicy>(object) else { continue };
             let age = PolicyAge::of(&found.metadata);
             let status = found.status.and_then(|status| status.remediation).unwrap_or_default();
-            memory.extend(status.workloads);
+            let is_deleted = found.metadata.deletion_timestamp.is_some();
             if found.metadata.name.as_deref() == Some(name) {
-                own = age;
-            } else if let Ok(compiled) = CompiledPolicy::compile(&found.spec) {
+                (own, memories.0) = (age, status.workloads);
+                continue;
+            }
+            memories.1.extend(status.workloads);
+            if is_deleted {
+                continue;
+            }
+            if let Ok(compiled) = CompiledPolicy::compile(&found.spec) {
                 policies.push((age, compiled));
             }
         }
         policies.push((own, policy.clone()));
         policies.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok((policies, memory))
+        Ok((policies, memories))
     }
 
     async fn surroundings(&mut self, pods: &[PodFacts]) -> Surroundings {
