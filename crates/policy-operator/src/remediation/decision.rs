@@ -94,8 +94,9 @@ pub(crate) fn take_in(
         }
         (Plan::Patch { fields, withheld }, _) => {
             let next = of_target(RemediationState::Waiting, &fields);
-            entry.start = Some(Start::Patch(fields));
-            with_withheld(next, &withheld)
+            let next = with_withheld(next, &withheld);
+            entry.start = Some(Start::Patch(fields, withheld));
+            next
         }
         (Plan::InjectAtAdmission { fields, withheld }, _) => {
             let state = if is_on { RemediationState::Injecting } else { RemediationState::Waiting };
@@ -189,7 +190,10 @@ fn with_known_limits(plan: Plan, before: &Fields) -> Plan {
 }
 
 /// The fields that are not filled in, and why.
-fn with_withheld(workload: RemediatedWorkload, withheld: &[Withheld]) -> RemediatedWorkload {
+pub(crate) fn with_withheld(
+    workload: RemediatedWorkload,
+    withheld: &[Withheld],
+) -> RemediatedWorkload {
     let (reason, text) = Withheld::summary(withheld);
     RemediatedWorkload { reason: reason.to_owned(), message: message(&text), ..workload }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicyStatus, MAX_WORKLOADS, RemediatedWorkload, RemediationState};
-use policy_core::remediation::{Fields, RemediationRules};
+use policy_core::remediation::{self, Fields, RemediationRules};
 use policy_core::verdict::JudgedWorkload;
 use policy_core::workload::{ObjectKind, Workload};
 use policy_runtime::backoff::{Backoff, jittered};
@@ -94,7 +94,8 @@ pub(crate) struct Entry {
 /// What is to be done with a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    Patch(Fields),
+    /// Also what is not filled in, and why.
+    Patch(Fields, Vec<remediation::Withheld>),
     Inject(Fields),
 }
 

@@ -32,7 +32,7 @@ impl Executor {
                 withdraw_injection(entry, stopped);
                 continue;
             };
-            let is_patch = matches!(start, Start::Patch(_));
+            let is_patch = matches!(start, Start::Patch(..));
             let withheld = if let Some(stopped) = stopped.filter(|_| !(is_probe && is_patch)) {
                 Err(stopped)
             } else if entry.not_before.is_some_and(|time| time > now) {

@@ -295,8 +295,9 @@ fn observed(
         Assessment::Settled => {
             shown.state = RemediationState::Patched;
             shown.since = whole_seconds(scope.now);
+            // What the owner has removed of it meanwhile, and what is not filled in, is planned anew.
             entry.unguard();
-            entry.was_read(now);
+            entry.due = now;
             Observed::Wait
         }
         Assessment::Revert(cause) => Observed::Revert(cause),

@@ -165,7 +165,7 @@ pub(super) fn take_in_found(
             let of = (&read.0, &read.1);
             let policies = (scope.policy, &*scope.enforcing);
             let is_left = take_in(entry, label, decided, of, policies, scope.now);
-            let is_started = matches!(entry.start, Some(Start::Patch(_)));
+            let is_started = matches!(entry.start, Some(Start::Patch(..)));
             let opt_ins = [read.0.opt_in, planner.surroundings.facts.opt_in];
             let is_done = match entry.state() {
                 Some(RemediationState::Reverted | RemediationState::Withdrawn) => true,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::budget::Withheld;
 use super::super::counters::{self, Failure};
-use super::super::decision::{has_all, message, patched_at};
+use super::super::decision::{has_all, message, patched_at, with_withheld};
 use super::super::guard::{Guard, POLL};
 use super::super::notices::NoticeKind;
 use super::super::record::{Record, Start, shown};
@@ -66,7 +66,7 @@ impl Executor {
         let begin = Instant::now();
         let mut chosen = Vec::new();
         for (label, entry) in &record.entries {
-            if let (Some(Start::Patch(fields)), Some(_), None) =
+            if let (Some(Start::Patch(fields, _)), Some(_), None) =
                 (&entry.start, &entry.permit, &entry.guard)
             {
                 chosen.push(Chosen {
@@ -280,9 +280,12 @@ fn patched(scope: &Scope<'_>, record: &mut Record, label: &str, read: &Read, now
     if let Ok(at) = Timestamp::from_second(at) {
         next.since.0 = at;
     }
+    // While it started the reason was that.
+    if let Some(Start::Patch(_, withheld)) = entry.start.take() {
+        next = with_withheld(next, &withheld);
+    }
     entry.shown = Some(next);
     entry.guard = Some(Guard::new(at, &target.ours, now));
-    entry.start = None;
     entry.succeeded();
     entry.due = now + POLL;
     record.applied += 1;

@@ -27,6 +27,9 @@ async fn a_killed_leader_is_also_succeeded_where_a_field_is_withheld() {
     cluster.0.lock().policy["spec"]["defaultResources"] = json!({ "memoryLimit": "1Gi" });
     let operator = Operator::start(&cluster, RemediationConfig::default());
     operator.reconcile().await;
+    assert_eq!(operator.states(), [RemediationState::Observing]);
+    let workload = &operator.status().remediation.unwrap().workloads[0];
+    assert_eq!(workload.reason, "UnknownMemoryUse", "{workload:?}");
     cluster.0.lock().policy["status"]["remediation"]["workloads"][0]["state"] = "Waiting".into();
     cluster.writes();
     let next = Operator::start(&cluster, RemediationConfig::default());
