@@ -248,8 +248,15 @@ fn a_controller_that_writes_its_own_spec_again_is_not_fought() {
     container(&mut web.object)["image"] = json!(V1);
     let replace = || {
         let replace = ["replace", "-f", "-"];
-        let run = web.enforced.testbed().kubectl_stdin(&replace, &web.object.to_string());
-        assert_succeeded("replace", &run.unwrap());
+        let testbed = web.enforced.testbed();
+        // As a controller does: the status of the Deployment changes all the time, and kubectl
+        // replaces the version that it has read.
+        let is_replaced = || {
+            let run = testbed.kubectl_stdin(&replace, &web.object.to_string())?;
+            let is_conflict = run.stderr.contains("(Conflict)");
+            Ok(!is_conflict && run.succeeded().is_ok())
+        };
+        testbed.wait_for("web to be replaced", Duration::from_secs(30), is_replaced).unwrap();
     };
     replace();
     assert!(web.probe().is_null());
