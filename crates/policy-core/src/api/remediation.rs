@@ -157,4 +157,10 @@ impl RemediationState {
     pub fn is_remembered(self) -> bool {
         matches!(self, Self::Observing | Self::Patched | Self::Reverted | Self::Withdrawn)
     }
+
+    /// Whether it was taken back: by the operator because it did harm, or by the owner.
+    #[must_use]
+    pub fn is_taken_back(self) -> bool {
+        matches!(self, Self::Reverted | Self::Withdrawn)
+    }
 }

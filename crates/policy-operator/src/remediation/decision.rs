@@ -30,10 +30,7 @@ pub(crate) fn take_in(
     now: Timestamp,
 ) -> bool {
     entry.start = None;
-    if is_left_alone(entry, target, object, &planned.plan) {
-        return true;
-    }
-    if is_kept(entry, target, object) {
+    if is_left_alone(entry, target, object, &planned.plan) || is_kept(entry, target, object) {
         return true;
     }
     let of_target = |state: RemediationState, fields: &Fields| RemediatedWorkload {
@@ -50,13 +47,11 @@ pub(crate) fn take_in(
     let is_known = entry.remembers(target);
     let is_patched = !target.ours.is_empty()
         && target.patched_by.as_deref().is_none_or(|by| {
+            let of_namespace = by.split_once('/').filter(|(of, _)| *of == &*policy.namespace);
+            let by = of_namespace.map(|(_, name)| name);
             // What a policy has patched that enforces no more belongs to who took it over.
-            let enforces = |name: &str| {
-                *by == PolicyKey { namespace: policy.namespace.clone(), name: name.into() }
-                    .to_string()
-            };
-            enforces(&policy.name)
-                || (is_known && !enforcing.iter().any(|(name, _)| enforces(name)))
+            by == Some(&*policy.name)
+                || (is_known && !enforcing.iter().any(|(name, _)| by == Some(&**name)))
         });
     let patched = |entry: &Entry| {
         let at = patched_at(object).unwrap_or_else(|| now.as_second());
@@ -130,7 +125,6 @@ pub(crate) fn take_in(
 /// `rollout undo` also installs again what was taken back; the next one brings the template back
 /// (<https://kubernetes.io/docs/reference/kubectl/generated/kubectl_rollout/kubectl_rollout_undo/>).
 fn is_left_alone(entry: &Entry, target: &Target, object: &Value, plan: &Plan) -> bool {
-    use RemediationState::{Reverted, Withdrawn};
     let Some(shown) = entry.shown.as_ref().filter(|shown| shown.uid == target.uid) else {
         return false;
     };
@@ -138,8 +132,7 @@ fn is_left_alone(entry: &Entry, target: &Target, object: &Value, plan: &Plan) ->
         let fields = entry.fields();
         *plan == Plan::Nothing && !fields.is_empty() && present(object, &fields) == fields
     };
-    matches!(shown.state, Reverted | Withdrawn)
-        && (shown.template == target.template || is_installed_again())
+    shown.state.is_taken_back() && (shown.template == target.template || is_installed_again())
 }
 
 /// Whether the entry is the only record of what was filled in, since `managedFields` were cleared.

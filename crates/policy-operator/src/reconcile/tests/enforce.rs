@@ -265,6 +265,13 @@ fn pod(workload: &str, status: &Value) -> PodView {
     serde_json::from_value(pod).unwrap()
 }
 
+/// A pod whose container was restarted.
+fn restarted(workload: &str) -> PodView {
+    let status = json!({ "phase": "Running", "containerStatuses": [{ "name": "web",
+        "restartCount": 1, "lastState": { "terminated": { "reason": "Error" } } }] });
+    pod(workload, &status)
+}
+
 fn pod_json(workload: &str) -> Value {
     json!({
         "metadata": { "namespace": "shop", "name": format!("{workload}-5d8-a"),
@@ -307,11 +314,7 @@ async fn what_hurts_is_released_and_left_alone_also_by_the_next_leader() {
     let cluster = cluster(&["web"]);
     let mut operator = Operator::start(&cluster, RemediationConfig::default());
     operator.reconcile().await;
-    operator.pods.applied(pod(
-        "web",
-        &json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": 1,
-            "lastState": { "terminated": { "reason": "Error" } } }] }),
-    ));
+    operator.pods.applied(restarted("web"));
     let writes = operator.run(MINUTE / 4).await;
     assert!(writes.contains(&"events".to_owned()), "{writes:?}");
     assert_eq!(operator.states(), [RemediationState::Reverted]);

@@ -167,10 +167,7 @@ pub(super) fn take_in_found(
             let is_left = take_in(entry, label, decided, of, policies, scope.now);
             let is_started = matches!(entry.start, Some(Start::Patch(..)));
             let opt_ins = [read.0.opt_in, planner.surroundings.facts.opt_in];
-            let is_done = match entry.state() {
-                Some(RemediationState::Reverted | RemediationState::Withdrawn) => true,
-                _ => !is_left,
-            };
+            let is_done = !is_left || entry.state().is_some_and(RemediationState::is_taken_back);
             let gives_up = has_empty_keys(&read) && is_done && !opt_ins.contains(&OptIn::Disabled);
             if let Some(fresh) = fresh
                 && (is_started || gives_up)

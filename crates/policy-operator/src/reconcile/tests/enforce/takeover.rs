@@ -48,13 +48,6 @@ async fn a_killed_leader_is_also_succeeded_where_a_field_is_withheld() {
     assert_eq!(workload.fields.len(), 1, "{workload:?}");
 }
 
-/// A pod whose container was restarted.
-pub(super) fn restarted(workload: &str) -> PodView {
-    let status = json!({ "phase": "Running", "containerStatuses": [{ "name": "web",
-        "restartCount": 1, "lastState": { "terminated": { "reason": "Error" } } }] });
-    pod(workload, &status)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_was_deposed_in_between_forgets_what_it_knew() {
     let cluster = cluster(&["web"]);

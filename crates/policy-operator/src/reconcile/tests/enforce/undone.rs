@@ -42,11 +42,7 @@ async fn a_pause_and_a_scale_to_zero_make_nothing_forgotten() {
     let cluster = cluster(&["web"]);
     let mut operator = Operator::start(&cluster, RemediationConfig::default());
     operator.reconcile().await;
-    operator.pods.applied(pod(
-        "web",
-        &json!({ "phase": "Running", "containerStatuses": [{ "name": "web", "restartCount": 1,
-            "lastState": { "terminated": { "reason": "Error" } } }] }),
-    ));
+    operator.pods.applied(restarted("web"));
     operator.run(MINUTE / 4).await;
     // Paused, and scaled to zero, in between.
     for (field, value, back) in

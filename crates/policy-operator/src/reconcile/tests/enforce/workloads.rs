@@ -1,6 +1,5 @@
 //! Odd workloads, and those that change.
 
-use super::takeover::restarted;
 use super::*;
 
 #[tokio::test(start_paused = true)]
