@@ -1,11 +1,11 @@
 //! What stops further remediation.
 
-use e2e::{Owner, Testbed};
+use e2e::Owner;
 use serde_json::Value;
 
 use super::enforced::Enforced;
 use super::workloads::{
-    assert_succeeded, breakable, list, pods, read, text, wait_until_rolled_out, workload,
+    breakable, install, list, pods, read, text, wait_until_rolled_out, workload,
 };
 use crate::operator::{condition, policy};
 
@@ -16,11 +16,6 @@ const PROBES: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
 /// The same, but for what nothing depends on.
 const CHANGED: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
     defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 2}}";
-
-fn install(testbed: &Testbed, owner: Owner, object: &Value) {
-    assert_succeeded(&text(&object["metadata"]["name"]), &owner.apply(testbed, object).unwrap());
-    wait_until_rolled_out(testbed, object);
-}
 
 /// Everybody can see that remediation has stopped, and why: in the condition, the metric, an Event,
 /// and in the reason of each workload that waits.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::POLICY;
 use super::enforced::Enforced;
 use super::workloads::{
-    assert_succeeded, container, managers, read, text, wait_until_rolled_out, workload,
+    assert_succeeded, container, install, managers, read, text, wait_until_rolled_out, workload,
 };
 use crate::cli;
 use crate::policies::{policy, testbed};
@@ -270,8 +270,7 @@ fn the_operator_does_what_preview_said_and_accepts_a_revert() {
         (Owner::KubectlClientSide, &db),
         (Owner::KubectlServerSide, &shop),
     ] {
-        assert_succeeded("the owner", &owner.apply(testbed, object).unwrap());
-        wait_until_rolled_out(testbed, object);
+        install(testbed, owner, object);
     }
     let before = read(testbed, &web);
     let policy = cli::policy(&namespace, "p", POLICY);

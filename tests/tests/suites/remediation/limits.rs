@@ -7,7 +7,7 @@ use super::POLICY;
 use super::enforced::Enforced;
 use super::usage;
 use super::workloads::{
-    assert_succeeded, container, list, pods, read, text, wait_until_rolled_out, workload,
+    assert_succeeded, container, install, list, pods, read, text, wait_until_rolled_out, workload,
 };
 use crate::{cli, operator};
 
@@ -196,8 +196,7 @@ fn a_quantity_that_the_schema_cannot_judge_changes_nothing_and_the_status_names_
     let testbed = enforced.testbed();
     let namespace = testbed.namespace("quantities").unwrap();
     let web = workload("Deployment", &namespace, "web");
-    assert_succeeded("web", &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::KubectlClientSide, &web);
     let policy = |quantity: &str| {
         let resources = json!({ "memoryRequest": "64Mi", "cpuRequest": quantity });
         let policy = json!({

@@ -9,8 +9,8 @@ use super::enforced::{Enforced, OPERATOR};
 use super::shapes::filled_in;
 use super::usage;
 use super::workloads::{
-    assert_has, assert_succeeded, container, list, pods, read, text, wait_until_rolled_out,
-    workload,
+    assert_has, assert_succeeded, container, install, list, pods, read, text,
+    wait_until_rolled_out, workload,
 };
 use crate::{cli, operator};
 
@@ -23,8 +23,7 @@ fn label(object: &Value) -> String {
 /// Applies a workload, and waits until its controllers have written its last status: a plan names
 /// the version of the object.
 fn apply(testbed: &Testbed, owner: Owner, object: &Value) {
-    assert_succeeded(owner.name(), &owner.apply(testbed, object).unwrap());
-    wait_until_rolled_out(testbed, object);
+    install(testbed, owner, object);
     let namespace = text(&object["metadata"]["namespace"]);
     let condition = match &*text(&object["kind"]) {
         "Deployment" => {

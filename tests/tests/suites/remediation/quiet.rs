@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::POLICY;
 use super::enforced::{Enforced, OPERATOR};
-use super::workloads::{assert_succeeded, pods, wait_until_rolled_out, workload};
+use super::workloads::{install, pods, wait_until_rolled_out, workload};
 
 const WEBHOOK: &str = "system:serviceaccount:kube-devops:policy-webhook";
 const DISABLED: &str = "devops.stochastic.io/remediation";
@@ -37,8 +37,7 @@ fn audit_mode_system_namespaces_and_opted_out_ones_are_not_written_to() {
     for namespace in [&audit, &disabled, &proposed, &system] {
         for owner in [Owner::KubectlClientSide, Owner::Helm] {
             let web = workload("Deployment", namespace, owner.name());
-            assert_succeeded(owner.name(), &owner.apply(testbed, &web).unwrap());
-            wait_until_rolled_out(testbed, &web);
+            install(testbed, owner, &web);
         }
         let spec = match namespace {
             _ if namespace == &audit => POLICY.replace("enforcementMode: enforce, ", ""),
@@ -55,13 +54,11 @@ fn audit_mode_system_namespaces_and_opted_out_ones_are_not_written_to() {
     }
     // What is patched in the meantime shows that the operator was at work.
     let web = workload("Deployment", &patched, "web");
-    assert_succeeded("web", &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::KubectlClientSide, &web);
     // A neighbour of it that is opted out.
     let mut excluded = workload("Deployment", &patched, "excluded");
     excluded["metadata"]["annotations"] = json!({ DISABLED: "disabled" });
-    assert_succeeded("excluded", &Owner::KubectlClientSide.apply(testbed, &excluded).unwrap());
-    wait_until_rolled_out(testbed, &excluded);
+    install(testbed, Owner::KubectlClientSide, &excluded);
     enforced.apply_policy(&patched, POLICY);
     enforced.wait_until(&patched, "the Deployment to be patched", || {
         enforced.is_patched(&patched, "Deployment/web")

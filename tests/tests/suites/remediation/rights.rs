@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::POLICY;
 use super::enforced::{Enforced, OPERATOR};
 use super::usage;
-use super::workloads::{assert_succeeded, read, wait_until_rolled_out, workload};
+use super::workloads::{assert_succeeded, install, read, wait_until_rolled_out, workload};
 use crate::operator;
 
 #[test]
@@ -18,8 +18,7 @@ fn without_its_role_enforce_says_so_and_audits_on() {
     let operator = operator::start(&testbed, "operator", &kubeconfig);
     let namespace = testbed.namespace("shop").unwrap();
     let web = workload("Deployment", &namespace, "web");
-    assert_succeeded("web", &Owner::KubectlClientSide.apply(&testbed, &web).unwrap());
-    wait_until_rolled_out(&testbed, &web);
+    install(&testbed, Owner::KubectlClientSide, &web);
     testbed.apply(&crate::cli::policy(&namespace, "p", POLICY)).unwrap();
     let key = (namespace.as_str(), "p");
     let policy = operator::wait_for_status(&testbed, &operator, key, |_| {
@@ -65,8 +64,7 @@ fn it_uses_each_rule_of_its_role_and_needs_no_other() {
             object["spec"]["template"]["metadata"]["annotations"] =
                 json!({ "testbed/bounded": "unready" });
         }
-        assert_succeeded(kind, &Owner::KubectlClientSide.apply(testbed, &object).unwrap());
-        wait_until_rolled_out(testbed, &object);
+        install(testbed, Owner::KubectlClientSide, &object);
     }
     // Whether it has a Deployment, only the ReplicaSet itself says.
     let bare = workload("ReplicaSet", &namespace, "bare");

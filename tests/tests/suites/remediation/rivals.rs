@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use super::POLICY;
 use super::enforced::Enforced;
 use super::usage;
-use super::workloads::{
-    assert_succeeded, container, pods, read, text, wait_until_rolled_out, workload,
-};
+use super::workloads::{container, install, pods, read, text, wait_until_rolled_out, workload};
 use crate::cli;
 
 fn cpu(live: &Value) -> &Value {
@@ -25,8 +23,7 @@ fn the_older_policy_wins_and_leaves_what_it_remembers_to_the_younger_one() {
     bad["spec"]["template"]["metadata"]["annotations"] =
         json!({ "testbed/bounded": "killed", "testbed/bounded-after": "5s" });
     let apply = |object: &Value| {
-        assert_succeeded("apply", &Owner::KubectlClientSide.apply(testbed, object).unwrap());
-        wait_until_rolled_out(testbed, object);
+        install(testbed, Owner::KubectlClientSide, object);
     };
     for object in [&web, &bad, &left] {
         apply(object);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::POLICY;
 use super::enforced::{Enforced, OPERATOR};
 use super::usage;
-use super::workloads::{assert_succeeded, pods, read, wait_until_rolled_out, workload};
+use super::workloads::{assert_succeeded, install, pods, read, wait_until_rolled_out, workload};
 use crate::{cli, operator};
 
 const INJECTED_BY: &str = "/metadata/annotations/devops.stochastic.io~1injected-by";
@@ -86,8 +86,7 @@ fn each_way_to_stop_ends_patches_and_injections_and_leaves_what_is_there() {
     let took = leading.elapsed();
     assert!(took < SOON, "{took:?} from the moment at which it leads");
     assert!(!injects(testbed, &namespace), "the webhook knows by the status");
-    assert_succeeded("late", &Owner::KubectlClientSide.apply(testbed, &late).unwrap());
-    wait_until_rolled_out(testbed, &late);
+    install(testbed, Owner::KubectlClientSide, &late);
     let is_judged = || {
         let status = &operator::policy(testbed, &namespace, "p")["status"];
         status["podsEvaluated"] == pods(testbed, &namespace).len()

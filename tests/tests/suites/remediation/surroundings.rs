@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 use super::POLICY;
 use super::enforced::Enforced;
 use super::usage;
-use super::workloads::{
-    assert_succeeded, container, list, read, text, wait_until_rolled_out, workload,
-};
+use super::workloads::{container, install, list, read, text, wait_until_rolled_out, workload};
 
 /// A policy that fills in resources and nothing else.
 const RESOURCES: &str = "{enforcementMode: enforce, requireResources: true, \
@@ -22,8 +20,7 @@ fn namespace_with(enforced: &Enforced, name: &str, special: impl FnOnce(&mut Val
     let namespace = testbed.namespace(name).unwrap();
     let mut web = workload("Deployment", &namespace, "web");
     special(&mut web);
-    assert_succeeded(name, &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::KubectlClientSide, &web);
     usage::report(testbed, &namespace, "100Mi");
     namespace
 }

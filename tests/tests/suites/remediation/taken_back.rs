@@ -11,7 +11,7 @@ use super::enforced::Enforced;
 use super::sampler::Sampler;
 use super::usage;
 use super::workloads::{
-    assert_succeeded, breakable, container, list, pods, read, text, wait_until_rolled_out,
+    assert_succeeded, breakable, container, install, list, pods, read, text, wait_until_rolled_out,
 };
 use crate::operator;
 
@@ -106,8 +106,7 @@ fn is_taken_back(enforced: &Enforced, broken: &Broken<'_>) {
         web["spec"]["replicas"] = json!(5);
         web["spec"]["progressDeadlineSeconds"] = json!(own_deadline.unwrap_or(600));
     }
-    assert_succeeded(fate, &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::KubectlClientSide, &web);
     usage::report(testbed, &namespace, "100Mi");
     let before = read(testbed, &web);
     let (template, hash) = (before["spec"]["template"].clone(), hashes(testbed, &namespace));
@@ -160,8 +159,7 @@ fn the_first_failing_pod_switches_injection_off() {
     let testbed = enforced.testbed();
     let namespace = testbed.namespace("injected").unwrap();
     let web = breakable("Deployment", &namespace, "unready");
-    assert_succeeded("helm", &Owner::Helm.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::Helm, &web);
     enforced.apply_policy(&namespace, POLICY);
     let state = || enforced.state(&namespace, "Deployment/unready");
     enforced.wait_until(&namespace, "injection", || state() == "Injecting");

@@ -26,9 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 use super::enforced::{OPERATOR, SURELY};
-use super::workloads::{
-    assert_succeeded, list, managers, read, text, wait_until_rolled_out, workload,
-};
+use super::workloads::{install, list, managers, read, text, workload};
 use crate::watcher::storm::client;
 use crate::{cli, operator};
 
@@ -117,8 +115,7 @@ fn a_workload_that_vanishes_while_it_is_patched_is_told_and_not_created() {
     let [deleted, replaced] =
         [DELETED, REPLACED].map(|name| workload("Deployment", &namespace, name));
     for web in [&deleted, &replaced] {
-        assert_succeeded("web", &Owner::KubectlClientSide.apply(&testbed, web).unwrap());
-        wait_until_rolled_out(&testbed, web);
+        install(&testbed, Owner::KubectlClientSide, web);
     }
     let first = text(&read(&testbed, &replaced)["metadata"]["uid"]);
     let runtime = Runtime::new().unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::POLICY;
 use super::enforced::{Enforced, OPERATOR};
-use super::workloads::{assert_succeeded, list, pods, read, text, wait_until_rolled_out, workload};
+use super::workloads::{install, list, pods, read, text, wait_until_rolled_out, workload};
 use crate::operator::{condition, policy};
 
 fn now() -> u64 {
@@ -41,8 +41,7 @@ fn nothing_starts_before_its_window_opens_and_then_everything_does() {
     let web = workload("Deployment", &namespace, "web");
     let chart = workload("Deployment", &namespace, "chart");
     for (owner, object) in [(Owner::KubectlClientSide, &web), (Owner::Helm, &chart)] {
-        assert_succeeded("apply", &owner.apply(testbed, object).unwrap());
-        wait_until_rolled_out(testbed, object);
+        install(testbed, owner, object);
     }
     let generation = |object: &Value| read(testbed, object)["metadata"]["generation"].clone();
     let before = [generation(&web), generation(&chart)];
@@ -95,8 +94,7 @@ fn a_malformed_window_is_named_and_nothing_is_written() {
     let testbed = enforced.testbed();
     let namespace = testbed.namespace("malformed").unwrap();
     let web = workload("Deployment", &namespace, "web");
-    assert_succeeded("apply", &Owner::KubectlClientSide.apply(testbed, &web).unwrap());
-    wait_until_rolled_out(testbed, &web);
+    install(testbed, Owner::KubectlClientSide, &web);
     let windows = "windows: [{schedule: 0 9 * * MON, durationSeconds: 3600}, \
                    {schedule: 0 25 * * *, durationSeconds: 3600, timeZone: Mars/Olympus}]";
     enforced.apply_policy(&namespace, &with(windows));

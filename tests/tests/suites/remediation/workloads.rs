@@ -1,6 +1,6 @@
 //! Workloads, and what becomes of them.
 
-use e2e::{Run, Testbed};
+use e2e::{Owner, Run, Testbed};
 use serde_json::{Value, json};
 
 /// A workload of one container, `web`, that lacks probes and resources; of two pods unless it is a
@@ -88,6 +88,12 @@ pub(crate) fn wait_until_rolled_out(testbed: &Testbed, object: &Value) {
     let namespace = text(&object["metadata"]["namespace"]);
     let status = ["rollout", "status", &name, "-n", &namespace, "--timeout=90s"];
     testbed.kubectl(&status).unwrap().succeeded().unwrap();
+}
+
+/// Applies a workload as its owner does, and waits until it is rolled out.
+pub(crate) fn install(testbed: &Testbed, owner: Owner, object: &Value) {
+    assert_succeeded(&text(&object["metadata"]["name"]), &owner.apply(testbed, object).unwrap());
+    wait_until_rolled_out(testbed, object);
 }
 
 /// Fails unless everything in `wanted` is in `live` with the same value. Objects of a list are found
