@@ -33,6 +33,13 @@ pub(super) fn other_entries(workload: &Value) -> impl Iterator<Item = FieldSet<'
     others.map(|(_, entry)| FieldSet::of(&entry["fieldsV1"]))
 }
 
+/// What other managers have applied on the server.
+pub(super) fn other_applies(workload: &Value) -> impl Iterator<Item = FieldSet<'_>> {
+    let others = entries(workload);
+    let others = others.filter(|(_, entry)| entry["operation"] == "Apply" && !is_ours(entry));
+    others.map(|(_, entry)| FieldSet::of(&entry["fieldsV1"]))
+}
+
 /// Another manager that applies the pod template on the server. What we add there would be a
 /// conflict with whatever it adds later.
 pub(super) fn other_applier(workload: &Value) -> Option<&str> {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fields::{ContainerFields, Fields, TcpProbe};
-use super::owned::{LISTS, other_entries, our_entry};
+use super::lock::without_shared;
+use super::owned::{LISTS, other_applies, other_entries, our_entry};
 use super::patch::identity;
 use super::target::Target;
 use crate::api::{FIELD_MANAGER, PATCHED_BY};
@@ -136,14 +137,16 @@ fn without_annotation(workload: &Value) -> Option<Value> {
     is_set.then(|| json!({ "op": "remove", "path": path }))
 }
 
-/// A JSON patch that removes these fields where they still have these values; `None` where none has.
+/// A JSON patch that removes these fields where they still have these values and nobody applies them
+/// on the server; `None` where that is true of none.
 ///
 /// For a workload whose `managedFields` were cleared, where an apply answers 200 and removes
 /// nothing; and for a probe to which somebody has added an empty object, which makes the apply fail
 /// with 422.
 #[must_use]
 pub fn removal(workload: &Value, fields: &Fields) -> Option<Value> {
-    let mut operations = removals(workload, fields);
+    let others: Vec<_> = other_applies(workload).collect();
+    let mut operations = removals(workload, &without_shared(fields, &others));
     if operations.is_empty() {
         return None;
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::facts::OptIn;
 use super::fields::Fields;
+use super::lock::unlocked;
 use super::owned::{our_entry, our_fields, owned};
 use super::owner::Owner;
 use super::template;
@@ -38,6 +39,9 @@ pub struct Target {
     pub ours: Fields,
     /// Whether the operator owns anything, if only the name of a container.
     pub is_ours: bool,
+    /// Whether the next apply of the owner may fail because of what the operator owns. It is taken
+    /// back then, and planned as if that had happened.
+    pub locks_out: bool,
     /// The hash of its pod template without our fields.
     pub template: String,
     pub(super) controller: Option<String>,
@@ -94,7 +98,9 @@ impl Target {
                 )
             })
             .ok_or_else(|| format!("a {kind} of {api_version} cannot be patched"))?;
-        let spec = SpecView::deserialize(&workload["spec"]);
+        let unlocked = unlocked(workload);
+        let planned = unlocked.as_ref().unwrap_or(workload);
+        let spec = SpecView::deserialize(&planned["spec"]);
         let spec = spec.map_err(|error| format!("its spec cannot be read: {error}"))?;
         let facts = CheckedFacts::of_spec(kind, &spec).ok_or("it has no containers")?;
         let metadata = &workload["metadata"];
@@ -111,11 +117,12 @@ impl Target {
             patched_by: metadata["annotations"][PATCHED_BY].as_str().map(str::to_owned),
             ours: our_fields(&owned),
             is_ours: ours.is_some(),
-            template: template::hash(workload, ours),
+            locks_out: unlocked.is_some(),
+            template: template::hash(planned, ours.filter(|_| unlocked.is_none())),
             controller: controller(metadata),
             is_deleted: metadata["deletionTimestamp"].is_string(),
             rollout: Rollout::of(kind, workload),
-            containers: containers(kind, &spec, workload),
+            containers: containers(kind, &spec, planned),
             facts,
             owned,
         })

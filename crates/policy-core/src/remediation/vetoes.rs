@@ -96,7 +96,8 @@ fn remembered<'a>(input: &PlanInput<'a>) -> Option<&'a RemediatedWorkload> {
 /// Whether the owner has removed what is to be filled in: it was filled in under the same template.
 pub(super) fn withdrawn(input: &PlanInput<'_>, missing: &Fields) -> Option<Reason> {
     use RemediationState::{Observing, Patched, Withdrawn};
-    let memory = remembered(input)?;
+    // What is taken back for the owner's sake was not removed by the owner.
+    let memory = remembered(input).filter(|_| !input.target.locks_out)?;
     let before = Fields::parse(memory.fields.iter().map(String::as_str));
     let was_filled_in = missing.0.iter().any(|now| {
         before.of(&now.name).is_some_and(|before| {

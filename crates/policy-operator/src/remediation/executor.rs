@@ -7,6 +7,7 @@ mod injection;
 mod observe;
 mod read;
 mod start;
+mod unlock;
 
 use std::collections::HashMap;
 use std::sync::Arc;

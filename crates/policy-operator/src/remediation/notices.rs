@@ -14,6 +14,7 @@ pub(crate) enum NoticeKind {
     Reverted,
     Stopped,
     Failed,
+    Released,
     Applied,
     Proposed,
 }
@@ -25,6 +26,7 @@ impl NoticeKind {
             Self::Reverted => "RemediationReverted",
             Self::Stopped => "RemediationStopped",
             Self::Failed => "RemediationFailed",
+            Self::Released => "RemediationReleased",
             Self::Applied => "RemediationApplied",
             Self::Proposed => "RemediationProposed",
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::enforced::Enforced;
 use super::workloads::{
-    assert_succeeded, container, list, managers, read, text, wait_until_rolled_out, workload,
+    assert_succeeded, container, list, managers, pods, read, text, wait_until_rolled_out, workload,
 };
 
 /// A policy whose probe proves itself in a few seconds.
@@ -237,6 +237,46 @@ fn a_namespace_stays_opted_out_where_an_undo_removes_the_annotation_of_a_workloa
     web.wait_until("the opt-out of the namespace", || message().contains("of the namespace"));
     assert!(web.probe().is_null());
     assert_eq!(web.writes(), [""; 0]);
+}
+
+#[test]
+fn who_begins_to_apply_on_the_server_gets_the_patch_as_an_injection() {
+    let mut web = Web::new("taken-over");
+    web.apply();
+    web.enforce();
+    web.wait_until_patched();
+    web.wait_until_rolled_out();
+    let testbed = web.enforced.testbed();
+    let apply = |object: &Value| {
+        let apply = ["apply", "--server-side", "-f", "-"];
+        testbed.kubectl_stdin(&apply, &object.to_string()).unwrap()
+    };
+    let probe = |period: u32| json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": period });
+    let mut own = web.object.clone();
+    container(&mut own)["readinessProbe"] = probe(7);
+    assert_succeeded("the first apply on the server", &apply(&web.object));
+    let refused = apply(&own);
+    assert!(refused.stderr.contains("conflict with \"policy-operator\""), "{refused:?}");
+    web.next_turn();
+    web.wait_for_state("Injecting");
+    web.wait_until("the release", || {
+        !managers(&web.live()).iter().any(|(manager, _)| manager == "policy-operator")
+    });
+    assert!(web.probe().is_null() && !web.is_marked(), "{:#}", web.live());
+    let note = web.note("RemediationReleased");
+    assert!(note.contains("Deployment/web") && note.contains("kubectl"), "{note}");
+    web.wait_until_rolled_out();
+    let pods = pods(testbed, &web.namespace);
+    let pods: Vec<_> =
+        pods.iter().filter(|pod| pod["metadata"]["labels"]["app"] == "web").collect();
+    let alive: Vec<_> =
+        pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+    assert_eq!(alive.len(), 2, "{pods:#?}");
+    let has_probe = |pod: &&&Value| pod["spec"]["containers"][0]["readinessProbe"].is_object();
+    assert!(alive.iter().all(has_probe), "no pod without it in between: {alive:#?}");
+    assert_succeeded("the owner's own probe", &apply(&own));
+    assert_eq!(web.probe()["periodSeconds"], 7);
+    assert_eq!(web.writes(), ["patch dry 200", "patch 200", "patch 200"]);
 }
 
 #[test]

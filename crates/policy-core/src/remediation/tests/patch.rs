@@ -162,3 +162,48 @@ fn cleared_managed_fields_are_told_from_an_owner_who_took_over() {
     after["metadata"]["annotations"] = json!({});
     assert!(!is_disowned(&after, &fields), "nothing tells that it was patched");
 }
+
+/// What an API server has once `helm` has applied these containers on the server.
+fn taken_over(workload: &Value, containers: Value) -> Value {
+    let mut after = workload.clone();
+    let template = json!({ "f:spec": { "f:containers": containers } });
+    after["metadata"]["managedFields"].as_array_mut().unwrap().push(json!({
+        "manager": "helm", "operation": "Apply",
+        "fieldsV1": { "f:spec": { "f:template": template } },
+    }));
+    after
+}
+
+#[test]
+fn who_applies_a_patched_workload_on_the_server_is_planned_for_as_if_the_patch_were_gone() {
+    let workload = deployment(json!([web()]));
+    let policies = [PROBES, RESOURCES];
+    let patched = applied(&workload, &body(&workload, &policies));
+    assert!(!read(&patched).locks_out);
+    let locked = taken_over(&patched, json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
+    let target = read(&locked);
+    assert!(target.locks_out && target.ours == read(&patched).ours);
+    let released = taken_over(&workload, json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
+    assert_eq!(target.template, read(&released).template, "the release does not change it");
+    let plan = plan_of(&locked, &policies);
+    assert!(matches!(plan, Plan::InjectAtAdmission { .. }), "{plan:?}");
+    assert_eq!(plan, plan_of(&released, &policies));
+    assert_eq!(lines(&plan), lines(&plan_of(&workload, &policies)));
+    let empty = taken_over(&workload, json!({}));
+    assert!(!read(&empty).locks_out, "nothing of ours is left");
+}
+
+#[test]
+fn what_the_owner_applies_as_well_is_neither_planned_nor_removed() {
+    let workload = deployment(json!([web()]));
+    let patched = applied(&workload, &body(&workload, &[PROBES, RESOURCES]));
+    let theirs = json!({ "k:{\"name\":\"web\"}": { "f:readinessProbe": { "f:tcpSocket": {} },
+        "f:resources": { "f:requests": { "f:cpu": {} } } } });
+    let shared = taken_over(&patched, theirs);
+    let all = lines(&plan_of(&shared, &[PROBES, RESOURCES])).join(" ");
+    assert!(all.contains("livenessProbe") && all.contains("requests.memory"), "{all}");
+    assert!(!all.contains("readinessProbe") && !all.contains("requests.cpu"), "{all}");
+    let patch = removal(&shared, &read(&shared).ours).unwrap().to_string();
+    assert!(patch.contains("livenessProbe") && patch.contains("requests/memory"), "{patch}");
+    assert!(!patch.contains("readinessProbe") && !patch.contains("requests/cpu"), "{patch}");
+}

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::first;
-use crate::remediation::{Fields, Plan, Reason, Target, Withheld, apply_body, inject};
+use crate::remediation::{Fields, Plan, Reason, Target, Withheld, apply_body, inject, unlocked};
 
 /// What enforce mode would do under a policy, if it began now.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq)]
@@ -97,12 +97,13 @@ impl PlannedWorkload {
                 with(PlannedAction::Patch, &fields, &withheld, Some(body))
             }
             Plan::InjectAtAdmission { fields, withheld } => {
-                let template = &object["spec"]["template"];
+                let unlocked = unlocked(object);
+                let template = &unlocked.as_ref().unwrap_or(object)["spec"]["template"];
                 let pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
                 let body = inject(&pod, &fields, policy).into();
                 with(PlannedAction::Inject, &fields, &withheld, Some(body))
             }
-            Plan::Withhold { withheld } if target.ours.is_empty() => {
+            Plan::Withhold { withheld } if target.ours.is_empty() || target.locks_out => {
                 with(PlannedAction::Propose, &Fields::default(), &withheld, None)
             }
             Plan::Withhold { withheld } => {

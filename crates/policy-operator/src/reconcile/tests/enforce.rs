@@ -1,10 +1,11 @@
 //! Enforce mode against a server that applies as an API server does, as far as it matters here.
 
+mod disabled;
+mod faults;
+mod locked;
 mod takeover;
 mod undone;
 mod workloads;
-
-mod faults;
 
 use std::collections::BTreeMap;
 
@@ -133,7 +134,7 @@ impl ClusterState {
 fn applied(mut workload: Value, body: &Value) -> Value {
     let container = body.pointer("/spec/template/spec/containers/0").cloned();
     let live = &mut workload["spec"]["template"]["spec"]["containers"][0];
-    let entries = if let Some(container) = &container {
+    let mut entries = if let Some(container) = &container {
         live["readinessProbe"] = container["readinessProbe"].clone();
         let owned = json!({ "f:spec": { "f:template": { "f:spec": { "f:containers": {
             "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:readinessProbe": {
@@ -145,6 +146,9 @@ fn applied(mut workload: Value, body: &Value) -> Value {
         live.as_object_mut().unwrap().remove("readinessProbe");
         json!([])
     };
+    let all = workload["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let theirs = all.filter(|entry| entry["manager"] != FIELD_MANAGER).cloned();
+    entries.as_array_mut().unwrap().extend(theirs);
     workload["metadata"]["managedFields"] = entries;
     let by = &body["metadata"]["annotations"];
     workload["metadata"]["annotations"] = by.clone();
@@ -373,26 +377,4 @@ async fn one_workload_comes_first_and_then_so_many_at_a_time() {
     assert_eq!(applied, 3, "{writes:?}");
     operator.run(3 * MINUTE).await;
     assert_eq!(operator.states(), [RemediationState::Patched; 5]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_written_to_workloads_where_remediation_is_disabled() {
-    let cluster = cluster(&["web"]);
-    let disabled = RemediationConfig { enabled: false, ..RemediationConfig::default() };
-    let operator = Operator::start(&cluster, disabled);
-    let writes = operator.run(10 * MINUTE).await;
-    assert_eq!(of_workloads(&writes), [""; 0]);
-    assert_eq!(cluster.0.lock().reads, 0);
-    assert_eq!(operator.condition(), ("False".to_owned(), "Disabled".to_owned()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_audit_policy_reads_and_writes_no_workload() {
-    let cluster = cluster(&["web"]);
-    cluster.0.lock().policy["spec"]["enforcementMode"] = "audit".into();
-    let operator = Operator::start(&cluster, RemediationConfig::default());
-    let writes = operator.run(10 * MINUTE).await;
-    assert_eq!((of_workloads(&writes), cluster.0.lock().reads), (vec![], 0));
-    assert_eq!(operator.status().remediation, None);
-    assert!(CompiledPolicy::default_profile().remediation().is_none());
 }

@@ -162,7 +162,7 @@ impl Executor {
     }
 
     /// Takes back what the operator owns of a workload, and makes sure that it is gone.
-    async fn release(
+    pub(super) async fn release(
         &self,
         scope: &Scope<'_>,
         record: &Record,
@@ -270,6 +270,9 @@ fn observed(
     }
     if let Some(cause) = &entry.reverting {
         return Observed::Revert(cause.clone());
+    }
+    if target.locks_out {
+        return Observed::Plan;
     }
     // Without managedFields the hash of the template is that with our fields.
     if shown.template != target.template && !is_disowned(object, &fields) {

@@ -170,7 +170,7 @@ pub(super) fn take_in_found(
             let is_done = !is_left || entry.state().is_some_and(RemediationState::is_taken_back);
             let gives_up = has_empty_keys(&read) && is_done && !opt_ins.contains(&OptIn::Disabled);
             if let Some(fresh) = fresh
-                && (is_started || gives_up)
+                && (is_started || gives_up || planner.unlocks(&read.0))
             {
                 fresh.insert(label, read);
             }

@@ -64,6 +64,7 @@ impl Executor {
         mut fresh: Fresh,
     ) -> bool {
         let begin = Instant::now();
+        self.unlock(scope, record, &mut fresh).await;
         let mut chosen = Vec::new();
         for (label, entry) in &record.entries {
             if let (Some(Start::Patch(fields, _)), Some(_), None) =
