@@ -1,6 +1,7 @@
 //! Enforce mode on a real control plane.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod adopted;
 mod bodies;
 mod breaker;
 mod cli;

@@ -9,6 +9,7 @@ use super::patch::identity;
 use super::target::Target;
 use crate::api::{FIELD_MANAGER, PATCHED_BY};
 use crate::managed_fields::FieldSet;
+use crate::view::has_handler;
 
 /// `kubectl apply` stores what it applied here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -108,8 +109,9 @@ fn without(fields: &Fields, manifest: &Value) -> Fields {
     let mut left = fields.clone();
     for fields in &mut left.0 {
         let Some(own) = containers.iter().find(|own| own["name"] == *fields.name) else { continue };
-        fields.readiness = fields.readiness.filter(|_| !own["readinessProbe"].is_object());
-        fields.liveness = fields.liveness.filter(|_| !own["livenessProbe"].is_object());
+        // One without a handler is a probe by means of ours alone.
+        fields.readiness = fields.readiness.filter(|_| !has_handler(&own["readinessProbe"]));
+        fields.liveness = fields.liveness.filter(|_| !has_handler(&own["livenessProbe"]));
         for (list, amounts) in [("requests", &mut fields.requests), ("limits", &mut fields.limits)]
         {
             for name in ["cpu", "memory"] {

@@ -115,6 +115,16 @@ fn what_the_owner_applied_as_well_stays_his() {
     let all = after["spec"]["template"]["spec"]["containers"][0].clone();
     with_last_applied(&mut after, all);
     assert_eq!(removed(&after), ["1", annotation], "everything stays");
+    with_last_applied(
+        &mut after,
+        json!({ "name": "web", "readinessProbe": {}, "livenessProbe": { "periodSeconds": 5 },
+            "resources": { "requests": { "cpu": "100m", "memory": "128Mi" } } }),
+    );
+    assert_eq!(
+        removed(&after),
+        ["readinessProbe", "livenessProbe", "1", annotation],
+        "a probe without a handler is none"
+    );
 }
 
 #[test]
