@@ -29,15 +29,16 @@ pub(crate) fn unlocked(workload: &Value) -> Option<Value> {
     Some(unlocked)
 }
 
-/// The fields without those that are, whole or in part, in one of these sets as well.
+/// The fields without those that are in one of these sets as well.
 pub(super) fn without_shared(fields: &Fields, others: &[FieldSet<'_>]) -> Fields {
     let mut alone = fields.clone();
     for fields in &mut alone.0 {
         let sets = others.iter().flat_map(|set| LISTS.map(|list| set.containers(list)));
         let sets: Vec<_> = sets.flatten().filter(|(name, _)| *name == fields.name).collect();
         let is_shared = |path: &[&str]| sets.iter().any(|(_, set)| set.has(path));
-        fields.readiness.take_if(|_| is_shared(&["readinessProbe"]));
-        fields.liveness.take_if(|_| is_shared(&["livenessProbe"]));
+        // Without the handler, which is ours, a probe is none.
+        fields.readiness.take_if(|_| is_shared(&["readinessProbe", "tcpSocket"]));
+        fields.liveness.take_if(|_| is_shared(&["livenessProbe", "tcpSocket"]));
         for (list, amounts) in [("requests", &mut fields.requests), ("limits", &mut fields.limits)]
         {
             amounts.cpu.take_if(|_| is_shared(&["resources", list, "cpu"]));

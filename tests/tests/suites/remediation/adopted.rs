@@ -12,14 +12,15 @@ fn what_the_owner_has_adopted_stays_when_the_patch_is_taken_back() {
     let testbed = enforced.testbed();
     let namespace = testbed.namespace("adopted").unwrap();
     let mut web = workload("Deployment", &namespace, "web");
-    // Time enough for the owner's apply in between.
+    // Time enough for the owner's apply in between, and within the probe's delay, so that it is still
+    // observed.
     web["spec"]["template"]["metadata"]["annotations"] =
-        json!({ "testbed/bounded": "killed", "testbed/bounded-after": "30s" });
+        json!({ "testbed/bounded": "killed", "testbed/bounded-after": "25s" });
     install(testbed, Owner::KubectlClientSide, &web);
     enforced.apply_policy(
         &namespace,
         "{enforcementMode: enforce, requireReadinessProbe: true, \
-         defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 5}, \
+         defaultProbe: {tcpPort: 8080, initialDelaySeconds: 90, periodSeconds: 5}, \
          defaultResources: {cpuRequest: 50m, memoryRequest: 32Mi}}",
     );
     let label = "Deployment/web";

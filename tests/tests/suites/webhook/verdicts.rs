@@ -152,6 +152,9 @@ fn a_denied_copy_for_debugging_is_told_how_to_debug() {
     created(&shared().create(&web.to_string(), &[]));
     let debug = |arguments: &[&str]| {
         let debug = ["debug", "web", "-n", &shop, "--image=nginx:1.28", "--attach=false"];
+        // The default of kubectl 1.36; that of 1.34, `legacy`, keeps the probes
+        // (<https://github.com/kubernetes/enhancements/issues/1441>).
+        let debug = [&debug[..], &["--profile=general"]].concat();
         shared().testbed.kubectl(&[&debug, arguments].concat()).unwrap()
     };
     let copy = debug(&["--copy-to=copy"]);

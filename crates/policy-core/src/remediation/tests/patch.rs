@@ -207,7 +207,9 @@ fn who_applies_a_patched_workload_on_the_server_is_planned_for_as_if_the_patch_w
 fn what_the_owner_applies_as_well_is_neither_planned_nor_removed() {
     let workload = deployment(json!([web()]));
     let patched = applied(&workload, &body(&workload, &[PROBES, RESOURCES]));
-    let theirs = json!({ "k:{\"name\":\"web\"}": { "f:readinessProbe": { "f:tcpSocket": {} },
+    // An empty probe has no handler of its own.
+    let theirs = json!({ "k:{\"name\":\"web\"}": { "f:livenessProbe": {},
+        "f:readinessProbe": { "f:tcpSocket": {} },
         "f:resources": { "f:requests": { "f:cpu": {} } } } });
     let shared = taken_over(&patched, theirs);
     let all = lines(&plan_of(&shared, &[PROBES, RESOURCES])).join(" ");
