@@ -1,4 +1,4 @@
-//! The webhook configurations and the Service of the webhook.
+//! The webhook configurations.
 //!
 //! The API server does not call the webhook for system namespaces, so that they never depend on
 //! it: the namespace selector excludes their names, and a match condition the suffix `-system`.
@@ -12,9 +12,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, RuleWithOperations, ServiceReference, ValidatingWebhook,
     ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use policy_core::admission::CONTROLLER_MANAGER;
 use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_NAME, WEBHOOK_TIMEOUT_SECONDS,
@@ -22,16 +20,12 @@ use policy_core::installation::{
 use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
 
 use crate::WEBHOOK;
-use crate::metadata::{cluster_wide, in_namespace, labels};
+use crate::metadata::cluster_wide;
 
 pub use mutating::PATH as MUTATING_PATH;
 
 /// The path of admission reviews.
 pub const PATH: &str = "/validate";
-/// The port of the Service; the API server's default.
-const SERVICE_PORT: i32 = 443;
-/// The port that the webhook listens on.
-const PORT: i32 = 8443;
 
 /// Deletion is always allowed.
 const WRITES: &[&str] = &["CREATE", "UPDATE"];
@@ -113,7 +107,7 @@ impl Admission {
                     name: name.clone(),
                     namespace: namespace.clone(),
                     path: Some(path.to_owned()),
-                    port: Some(SERVICE_PORT),
+                    port: Some(WEBHOOK.service_port.into()),
                 }),
                 url: None,
             },
@@ -171,27 +165,6 @@ fn no_system_namespace() -> MatchCondition {
     MatchCondition {
         name: "no-system-namespace".to_owned(),
         expression: format!("!request.namespace.endsWith('{SYSTEM_SUFFIX}')"),
-    }
-}
-
-/// The Service that the API server calls: port 443 to the webhook's 8443.
-#[must_use]
-pub fn service() -> Service {
-    let port = ServicePort {
-        name: Some("https".to_owned()),
-        port: SERVICE_PORT,
-        target_port: Some(IntOrString::Int(PORT)),
-        protocol: Some("TCP".to_owned()),
-        ..ServicePort::default()
-    };
-    Service {
-        metadata: in_namespace(WEBHOOK.name),
-        spec: Some(ServiceSpec {
-            selector: Some(labels(WEBHOOK.name)),
-            ports: Some(vec![port]),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
     }
 }
 
@@ -326,27 +299,5 @@ mod tests {
             let resource = format!("{}s", kind.as_str().to_lowercase());
             assert!(resources.contains(&resource.as_str()), "{resource}");
         }
-    }
-
-    #[test]
-    fn the_service_leads_to_the_webhook() {
-        let labels = json!({
-            "app.kubernetes.io/name": "policy-webhook",
-            "app.kubernetes.io/part-of": "kube-devops",
-        });
-        let expected = json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": "policy-webhook",
-                "namespace": "kube-devops",
-                "labels": labels,
-            },
-            "spec": {
-                "selector": labels,
-                "ports": [{ "name": "https", "port": 443, "targetPort": 8443, "protocol": "TCP" }],
-            },
-        });
-        assert_eq!(serde_json::to_value(service()).unwrap(), expected);
     }
 }

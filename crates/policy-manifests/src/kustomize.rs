@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
-use crate::{COMPONENTS, OPERATOR, Object, WEBHOOK, namespace, remediation, user_roles, yaml};
+use crate::{COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml};
 
 /// A file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +24,19 @@ struct Kustomization {
 }
 
 /// The files of the base: the namespace, one file for each component, the roles of namespace users,
-/// and kustomization.yaml, which lists them. An overlay refers to the folder and patches it.
+/// the validating webhook configuration, and kustomization.yaml, which lists them. An overlay refers to the folder and patches it.
 ///
 /// # Errors
 /// As for [`yaml`].
 pub fn base() -> Result<Vec<File>, Error> {
     let mut files = vec![file("namespace", &[namespace()])?];
     for component in COMPONENTS {
-        files.push(file(component.name, &component.objects())?);
+        let objects = [component.rights(), component.run(&Settings::default())].concat();
+        files.push(file(component.name, &objects)?);
     }
     files.push(file("user-roles", &user_roles())?);
+    let admission = [to_be_completed().configuration().into()];
+    files.push(file("admission", &admission)?);
     listed(files)
 }
 
@@ -43,10 +46,14 @@ pub fn base() -> Result<Vec<File>, Error> {
 /// # Errors
 /// As for [`yaml`].
 pub fn for_remediation() -> Result<Vec<File>, Error> {
-    let admission =
-        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
-    let configuration = [admission.mutating_configuration().into()];
+    let configuration = [to_be_completed().mutating_configuration().into()];
     listed(vec![file(OPERATOR.name, &remediation())?, file(WEBHOOK.name, &configuration)?])
+}
+
+/// Without `caBundle`, which the webhook adds. Until then the API server cannot call it, and admits
+/// everything.
+fn to_be_completed() -> Admission {
+    Admission { server: Server::installed(), authority: None, excluded: Vec::new() }
 }
 
 fn file(name: &str, objects: &[Object]) -> Result<File, Error> {
@@ -87,7 +94,8 @@ mod tests {
                 "policy-watcher.yaml",
                 "policy-operator.yaml",
                 "policy-webhook.yaml",
-                "user-roles.yaml"
+                "user-roles.yaml",
+                "admission.yaml"
             ]
         );
     }

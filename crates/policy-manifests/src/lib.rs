@@ -1,12 +1,13 @@
 //! The Kubernetes objects that install the platform.
 //!
-//! Each component states its rights in one file (`components`). Its service account, roles and
-//! bindings ([`Component::objects`]), their YAML ([`yaml`]) and the files of `deploy/kustomize`
-//! ([`kustomize::base`]) are derived from that. Every way to install (kustomize, chart, `policyctl`)
-//! uses these objects, so no two ways grant different rights.
+//! Each component states its port and its rights in one file (`components`). Its service account,
+//! roles and bindings ([`Component::rights`]), its Deployment ([`Component::run`]), their YAML
+//! ([`yaml`]) and the files of `deploy/kustomize` ([`kustomize::base`]) are derived from that. Every
+//! way to install (kustomize, chart, `policyctl`) uses these objects, so no two ways grant different
+//! rights.
 //!
-//! [`admission`] has the webhook configurations and the Service, [`user_roles`] what namespace users
-//! may do with policies, and [`remediation`] what enforce mode needs beside.
+//! [`admission`] has the webhook configurations, [`user_roles`] what namespace users may do with
+//! policies, and [`remediation`] what enforce mode needs beside.
 
 mod account_limit;
 pub mod admission;
@@ -16,6 +17,7 @@ pub mod kustomize;
 mod metadata;
 mod object;
 mod rbac;
+mod run;
 mod users;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
@@ -24,4 +26,5 @@ pub use metadata::namespace;
 pub use object::{Object, yaml};
 pub use policy_core::installation::NAMESPACE;
 pub use rbac::Rule;
+pub use run::{Port, Settings};
 pub use users::user_roles;

@@ -4,7 +4,9 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
     ValidatingWebhookConfiguration,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde::Serialize;
 use serde_saphyr::ser::Error;
@@ -22,6 +24,8 @@ pub enum Object {
     RoleBinding(RoleBinding),
     Secret(Secret),
     Service(Service),
+    Deployment(Deployment),
+    PodDisruptionBudget(PodDisruptionBudget),
     MutatingWebhookConfiguration(MutatingWebhookConfiguration),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
     ValidatingAdmissionPolicy(ValidatingAdmissionPolicy),
@@ -48,6 +52,8 @@ kinds!(
     RoleBinding,
     Secret,
     Service,
+    Deployment,
+    PodDisruptionBudget,
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
     ValidatingAdmissionPolicy,
@@ -70,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Server};
-    use crate::{COMPONENTS, namespace, remediation, user_roles};
+    use crate::{COMPONENTS, Component, Settings, namespace, remediation, user_roles};
 
     fn all() -> Vec<Object> {
         let admission = Admission {
@@ -78,8 +84,9 @@ mod tests {
             authority: Some(b"PEM".to_vec()),
             excluded: Vec::new(),
         };
-        let mut objects: Vec<Object> =
-            COMPONENTS.iter().flat_map(crate::Component::objects).collect();
+        let settings = Settings::default();
+        let of = |component: &Component| [component.rights(), component.run(&settings)].concat();
+        let mut objects: Vec<Object> = COMPONENTS.iter().flat_map(of).collect();
         objects.extend([namespace(), admission.configuration().into()]);
         objects.extend(user_roles());
         objects.extend(remediation());

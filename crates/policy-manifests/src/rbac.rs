@@ -58,10 +58,10 @@ impl From<&Rule> for PolicyRule {
 }
 
 impl Component {
-    /// Its `ServiceAccount`, a role and a binding for each scope that it has rights in, and its
-    /// other objects.
+    /// Its `ServiceAccount`, a role and a binding for each scope that it has rights in, and the limit
+    /// of the account.
     #[must_use]
-    pub fn objects(&self) -> Vec<Object> {
+    pub fn rights(&self) -> Vec<Object> {
         let mut objects = vec![self.service_account()];
         if !self.cluster.is_empty() {
             objects.extend(self.cluster_rights());
@@ -69,7 +69,7 @@ impl Component {
         if !self.own_namespace.is_empty() {
             objects.extend(self.own_namespace_rights());
         }
-        objects.extend((self.others)());
+        objects.extend(self.limit.into_iter().flat_map(|limit| limit().objects()));
         objects
     }
 
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn roles_and_bindings_belong_together() {
-        let objects = WATCHER.objects();
+        let objects = WATCHER.rights();
         let [
             Object::ServiceAccount(account),
             Object::ClusterRole(everywhere),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_component_without_rights_in_a_scope_has_no_role_there() {
-        let plain = Component { name: "plain", cluster: &[], own_namespace: &[], others: Vec::new };
-        assert_eq!(plain.objects().len(), 1);
+        let plain = Component { cluster: &[], own_namespace: &[], ..WATCHER };
+        assert_eq!(plain.rights().len(), 1);
     }
 }

@@ -73,6 +73,9 @@ enum Command {
     /// Print or install the custom resource definitions
     #[command(subcommand)]
     Crd(cmd::crd::Command),
+    /// Print the objects that install the platform
+    #[command(subcommand)]
+    Deploy(cmd::deploy::Command),
     /// Print the policies of the cluster, ready to commit
     Export(cmd::export::Args),
     /// Print the injection of an enforce policy as a `MutatingAdmissionPolicy`
@@ -107,6 +110,7 @@ impl Cli {
             Command::Revert(args) => cmd::revert::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
+            Command::Deploy(command) => cmd::deploy::run(command, global),
             Command::Export(args) => cmd::export::run(args, global),
             Command::ExportMap(args) => cmd::export_map::run(args, global),
             Command::Import(args) => cmd::import::run(args, global),

@@ -10,6 +10,8 @@ pub use remediation::remediation;
 pub use watcher::WATCHER;
 pub use webhook::WEBHOOK;
 
+use crate::account_limit::AccountLimit;
+use crate::run::Port;
 use crate::{Object, Rule};
 
 /// All components, in the order of installation.
@@ -22,10 +24,16 @@ pub const COMPONENTS: &[Component] = &[WATCHER, OPERATOR, WEBHOOK];
 pub struct Component {
     /// Such as `policy-watcher`.
     pub name: &'static str,
+    /// The port of its container.
+    pub(crate) port: Port,
+    /// The port of its Service.
+    pub(crate) service_port: u16,
     /// Rights in every namespace. A stolen token grants all of them.
     pub(crate) cluster: &'static [Rule],
     /// Rights in the platform's own namespace.
     pub(crate) own_namespace: &'static [Rule],
+    /// What its account may change, where RBAC cannot say it.
+    pub(crate) limit: Option<fn() -> AccountLimit>,
     /// Further objects that it needs.
     pub(crate) others: fn() -> Vec<Object>,
 }

@@ -4,7 +4,8 @@ use policy_core::api::FINALIZER;
 
 use super::Component;
 use crate::account_limit::{AccountLimit, are_equal};
-use crate::{Object, Rule};
+use crate::Rule;
+use crate::run::Port;
 
 const GROUP: &str = "devops.stochastic.io";
 const POLICIES: &str = "devopspolicies";
@@ -12,6 +13,8 @@ const POLICIES: &str = "devopspolicies";
 /// Evaluates every policy and writes its status.
 pub const OPERATOR: Component = Component {
     name: "policy-operator",
+    port: Port { number: 9090, is_tls: false },
+    service_port: 9090,
     cluster: &[
         Rule::new("", &["pods"], &["watch"]),
         // `patch` is only for the finalizer; RBAC cannot restrict a rule to a field, so an admission
@@ -23,17 +26,18 @@ pub const OPERATOR: Component = Component {
         Rule::new("events.k8s.io", &["events"], &["create", "patch"]),
     ],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-operator"])],
-    others,
+    limit: Some(limit),
+    others: Vec::new,
 };
 
 /// The operator's account may change nothing of a policy but its own finalizer. The status is another
 /// resource, and a change of it changes nothing else. So a stolen token of the operator changes no
 /// policy's spec, and removes no other finalizer.
-fn others() -> Vec<Object> {
+fn limit() -> AccountLimit {
     let both = ["object", "oldObject"];
     let metadata = ["metadata.?labels", "metadata.?annotations", "metadata.?ownerReferences"];
     let others = format!("metadata.?finalizers.orValue([]).filter(name, name != '{FINALIZER}')");
-    let limit = AccountLimit {
+    AccountLimit {
         name: OPERATOR.name,
         component: OPERATOR.name,
         resources: (GROUP, &[POLICIES]),
@@ -42,8 +46,7 @@ fn others() -> Vec<Object> {
             (are_equal(&metadata, both), "the operator may not change the metadata of a policy"),
             (are_equal(&[&others], both), "the operator may only add and remove its own finalizer"),
         ],
-    };
-    limit.objects().into()
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 
 use super::Component;
 use crate::Rule;
+use crate::run::Port;
 
 /// Scores pods as they change.
 pub const WATCHER: Component = Component {
     name: "policy-watcher",
+    port: Port { number: 8080, is_tls: false },
+    service_port: 8080,
     // A streamed list is a watch, so nothing needs `get` or `list` (KEP-3157).
     cluster: &[Rule::new("", &["pods"], &["watch"])],
     own_namespace: &[Rule::create_lease(), Rule::hold_lease(&["policy-watcher"])],
+    limit: None,
     others: Vec::new,
 };
 

@@ -5,8 +5,8 @@ use policy_core::installation::{WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_S
 
 use super::Component;
 use crate::account_limit::{AccountLimit, are_equal};
-use crate::admission::service;
 use crate::metadata::in_namespace;
+use crate::run::Port;
 use crate::{Object, Rule};
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -17,6 +17,9 @@ const CONFIGURATIONS: &[&str] =
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
     name: WEBHOOK_SERVICE,
+    port: Port { number: 8443, is_tls: true },
+    // The API server's default.
+    service_port: 443,
     cluster: &[
         Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
         // Only for `caBundle`; RBAC cannot restrict a rule to a field, so an admission policy does.
@@ -36,24 +39,20 @@ pub const WEBHOOK: Component = Component {
         names: &[WEBHOOK_SECRET],
         verbs: &["get", "update"],
     }],
+    limit: Some(limit),
     others,
 };
 
-/// The Service that the API server calls, the Secret of the certificate, and the limit of the
-/// account. Not the webhook
-/// configuration: it is to be applied only once a webhook answers, as each request could wait for
-/// the timeout until then.
+/// The Secret of the certificate.
 fn others() -> Vec<Object> {
-    let mut objects = vec![service().into(), empty_secret().into()];
-    objects.extend(account_limit().objects());
-    objects
+    vec![empty_secret().into()]
 }
 
 /// The webhook's account may change nothing of a configuration but `caBundle`. So a stolen token of
 /// the webhook does not make the API server send other objects, or send them to another address.
 /// API servers call no webhook for webhook configurations, but they do evaluate admission policies:
 /// <https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/generic/plugin.go>.
-fn account_limit() -> AccountLimit {
+fn limit() -> AccountLimit {
     /// All fields of a webhook but `clientConfig.caBundle`.
     const FIELDS: [&str; 13] = [
         "name",
@@ -107,6 +106,7 @@ fn empty_secret() -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Settings;
 
     #[test]
     fn the_rules_are_exactly_these() {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_secret_has_no_data() {
-        let objects = WEBHOOK.objects();
+        let objects = WEBHOOK.run(&Settings::default());
         let secret = objects.iter().find_map(|object| match object {
             Object::Secret(secret) => Some(serde_json::to_value(secret).unwrap()),
             _ => None,

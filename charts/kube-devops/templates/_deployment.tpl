@@ -1,0 +1,147 @@
+{{- define "kube-devops.deployment" -}}
+{{- $root := .root }}
+{{- $component := .component }}
+{{- with include "kube-devops.component" . | fromJson }}
+{{- $context := dict "name" .name "root" $root }}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "kube-devops.metadata" $context | nindent 2 }}
+spec:
+  replicas: {{ .values.replicaCount }}
+  selector:
+    matchLabels:
+      {{- include "kube-devops.selector" . | nindent 6 }}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
+  template:
+    metadata:
+      {{- with .values.podAnnotations }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      labels:
+        {{- include "kube-devops.selector" . | nindent 8 }}
+    spec:
+      serviceAccountName: {{ .name }}
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: 30
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 1000
+        runAsGroup: 1000
+        seccompProfile: {type: RuntimeDefault}
+      {{- with .values.image.pullSecrets }}
+      imagePullSecrets:
+        {{- range . }}
+        - name: {{ . }}
+        {{- end }}
+      {{- end }}
+      {{- with .values.priorityClassName }}
+      priorityClassName: {{ . }}
+      {{- end }}
+      {{- with .values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .values.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .values.affinity }}
+      affinity:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      topologySpreadConstraints:
+        {{- with .values.topologySpreadConstraints }}
+        {{- toYaml . | nindent 8 }}
+        {{- else }}
+        {{- $name := .name }}
+        {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+        - maxSkew: 1
+          topologyKey: {{ . }}
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "kube-devops.selector" (dict "name" $name) | nindent 14 }}
+          matchLabelKeys: [pod-template-hash]
+        {{- end }}
+        {{- end }}
+      containers:
+        - name: {{ .name }}
+          image: {{ printf "%s/%s:%s" .values.image.repository .name (.values.image.tag | default $root.Chart.AppVersion) | quote }}
+          imagePullPolicy: {{ .values.image.pullPolicy }}
+          {{- with .values.extraArgs }}
+          args:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- with concat (include "kube-devops.environment" (dict "root" $root "component" $component) | fromYamlArray) .values.extraEnv }}
+          env:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          ports:
+            - name: {{ .scheme }}
+              containerPort: {{ .port }}
+              protocol: TCP
+          livenessProbe:
+            httpGet: {path: /healthz, port: {{ .scheme }}, scheme: {{ upper .scheme }}}
+            periodSeconds: 10
+            timeoutSeconds: 2
+            failureThreshold: 6
+          readinessProbe:
+            httpGet: {path: /readyz, port: {{ .scheme }}, scheme: {{ upper .scheme }}}
+            periodSeconds: 2
+            timeoutSeconds: 2
+            failureThreshold: 3
+          resources:
+            {{- toYaml .values.resources | nindent 12 }}
+          securityContext:
+            allowPrivilegeEscalation: false
+            capabilities: {drop: [ALL]}
+            readOnlyRootFilesystem: true
+          {{- if and (eq $component "webhook") (ne $root.Values.certificate.source "self-managed") }}
+          volumeMounts:
+            - name: certificate
+              mountPath: /etc/policy-webhook
+              readOnly: true
+      volumes:
+        - name: certificate
+          secret:
+            secretName: {{ include "kube-devops.certificateSecret" $root }}
+          {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Only what differs from the defaults of the services. */}}
+{{- define "kube-devops.environment" -}}
+{{- $values := .root.Values }}
+{{- $environment := list }}
+{{- with $values.excludedNamespaces }}
+{{- $environment = append $environment (dict "name" "GOV_EXCLUDED_NAMESPACES" "value" (join "," .)) }}
+{{- end }}
+{{- if ne $values.log.level "info" }}
+{{- $environment = append $environment (dict "name" "GOV_LOG__LEVEL" "value" $values.log.level) }}
+{{- end }}
+{{- if ne $values.log.format "json" }}
+{{- $environment = append $environment (dict "name" "GOV_LOG__FORMAT" "value" $values.log.format) }}
+{{- end }}
+{{- if eq .component "operator" }}
+{{- with $values.clusterName }}
+{{- $environment = append $environment (dict "name" "GOV_CLUSTER_NAME" "value" .) }}
+{{- end }}
+{{- if ne (int $values.auditResults.retention) 10 }}
+{{- $environment = append $environment (dict "name" "GOV_AUDIT_RESULTS__RETENTION" "value" (toString $values.auditResults.retention)) }}
+{{- end }}
+{{- end }}
+{{- if and (eq .component "webhook") (ne $values.certificate.source "self-managed") }}
+{{- range $key, $file := dict "CERT" "tls.crt" "KEY" "tls.key" }}
+{{- $environment = append $environment (dict "name" (printf "GOV_TLS__%s" $key) "value" (printf "/etc/policy-webhook/%s" $file)) }}
+{{- end }}
+{{- end }}
+{{- toYaml $environment }}
+{{- end }}
+
+{{- define "kube-devops.certificateSecret" -}}
+{{- if eq .Values.certificate.source "secret" }}{{ .Values.certificate.secretName }}{{ else }}policy-webhook-certificate{{ end }}
+{{- end }}

@@ -1,0 +1,146 @@
+//! `policyctl deploy`
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use policy_core::api;
+use policy_manifests::admission::{Admission, Server};
+use policy_manifests::{COMPONENTS, Component, Object, Settings, namespace, remediation, user_roles};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::global::Global;
+use crate::output::{self, Output};
+
+const ALL_EXAMPLES: &str = "\
+Examples:
+  policyctl deploy generate-all | kubectl apply --server-side -f -
+  policyctl deploy generate-all --image-repository registry.example.com/platform --image-tag 0.1.0
+  policyctl deploy generate-all --enforcement | kubectl diff --server-side -f -
+
+Prints everything that an installation consists of: the custom resource definitions, the namespace
+kube-devops, the services with their rights, and the webhook configuration. The webhook issues its
+own certificate. The Helm chart renders the same objects by default.
+Output: yaml (default), json.";
+
+const RBAC_EXAMPLES: &str = "\
+Examples:
+  policyctl deploy generate-rbac | less
+  policyctl deploy generate-rbac --enforcement | kubectl apply --server-side -f -
+
+Prints the ServiceAccounts, their roles and bindings, the admission policies that limit them, and
+the roles of namespace users. With --enforcement also the rights of enforce mode.
+Output: yaml (default), json.";
+
+const DEPLOYMENTS_EXAMPLES: &str = "\
+Examples:
+  policyctl deploy generate-deployments --replicas 1
+
+Prints the Deployments, the Services, the Secret of the webhook's certificate, which is empty, and
+the disruption budgets, which a component of one replica does not have.
+Output: yaml (default), json.";
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Print all objects of an installation
+    #[command(after_help = ALL_EXAMPLES)]
+    GenerateAll {
+        #[command(flatten)]
+        run: Run,
+        #[command(flatten)]
+        enforcement: Enforcement,
+    },
+    /// Print the rights of the services and of namespace users
+    #[command(after_help = RBAC_EXAMPLES)]
+    GenerateRbac {
+        #[command(flatten)]
+        enforcement: Enforcement,
+    },
+    /// Print the Deployments and what they need
+    #[command(after_help = DEPLOYMENTS_EXAMPLES)]
+    GenerateDeployments {
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// Where the images are: REPOSITORY/policy-watcher and so on
+    #[arg(long, value_name = "REPOSITORY", default_value_t = Settings::default().image_repository)]
+    image_repository: String,
+
+    /// The tag of the images
+    #[arg(long, value_name = "TAG", default_value_t = Settings::default().image_tag)]
+    image_tag: String,
+
+    /// Pods of each service
+    #[arg(
+        long, value_name = "NUMBER", default_value_t = Settings::default().replicas,
+        value_parser = clap::value_parser!(u16).range(1..=100)
+    )]
+    replicas: u16,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Enforcement {
+    /// With what enforce mode needs: the rights to patch workloads, and the mutating webhook
+    /// configuration
+    #[arg(long)]
+    enforcement: bool,
+}
+
+/// An object of an installation.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Installed {
+    Definition(Box<CustomResourceDefinition>),
+    Object(Box<Object>),
+}
+
+pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
+    let format = global.output(&[Output::Yaml, Output::Json], &[])?;
+    let objects = match command {
+        Command::GenerateAll { run, enforcement } => {
+            let mut objects = vec![namespace()];
+            objects.extend(rights(enforcement));
+            objects.extend(running(run));
+            objects.extend(configurations(enforcement));
+            let definitions = api::crds().into_iter().map(|crd| Installed::Definition(crd.into()));
+            let objects = objects.into_iter().map(|object| Installed::Object(object.into()));
+            output::objects(&definitions.chain(objects).collect::<Vec<_>>(), format)?;
+            return Ok(Exit::Fine);
+        }
+        Command::GenerateRbac { enforcement } => rights(enforcement),
+        Command::GenerateDeployments { run } => running(run),
+    };
+    output::objects(&objects, format)?;
+    Ok(Exit::Fine)
+}
+
+fn rights(Enforcement { enforcement }: &Enforcement) -> Vec<Object> {
+    let mut rights: Vec<Object> = COMPONENTS.iter().flat_map(Component::rights).collect();
+    rights.extend(user_roles());
+    if *enforcement {
+        rights.extend(remediation());
+    }
+    rights
+}
+
+fn running(run: &Run) -> Vec<Object> {
+    let settings = Settings {
+        image_repository: run.image_repository.clone(),
+        image_tag: run.image_tag.clone(),
+        replicas: run.replicas,
+    };
+    COMPONENTS.iter().flat_map(|component| component.run(&settings)).collect()
+}
+
+/// The webhook adds `caBundle`.
+fn configurations(Enforcement { enforcement }: &Enforcement) -> Vec<Object> {
+    let admission =
+        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
+    let mut configurations = vec![admission.configuration().into()];
+    if *enforcement {
+        configurations.push(admission.mutating_configuration().into());
+    }
+    configurations
+}
