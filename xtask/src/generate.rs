@@ -54,12 +54,17 @@ pub(crate) fn crds() -> Result<()> {
 }
 
 fn crd_files() -> Result<Vec<Generated>> {
-    let files = api::crds().into_iter().map(|crd| {
-        let path = format!("deploy/crds/{}.yaml", crd.spec.names.plural);
-        let text = serde_saphyr::to_string(&crd).with_context(|| format!("cannot write {path}"))?;
-        Ok(Generated { path, text: format!("{HEAD}{text}") })
-    });
-    files.collect()
+    let mut files = Vec::new();
+    for crd in api::crds() {
+        let name = &crd.spec.names.plural;
+        let text = serde_saphyr::to_string(&crd).with_context(|| format!("cannot write {name}"))?;
+        // The chart cannot read files outside of its folder.
+        for folder in ["deploy/crds", "charts/kube-devops/files/crds"] {
+            let path = format!("{folder}/{name}.yaml");
+            files.push(Generated { path, text: format!("{HEAD}{text}") });
+        }
+    }
+    Ok(files)
 }
 
 fn kustomize_files() -> Result<Vec<Generated>> {
@@ -72,7 +77,12 @@ fn kustomize_files() -> Result<Vec<Generated>> {
             text: format!("{HEAD}{}", file.text),
         })
     };
-    Ok(generated("base", base).chain(generated("remediation", remediation)).collect())
+    let chart = kustomize::for_chart().context("cannot write the files of the chart")?;
+    let chart = chart.into_iter().map(|file| Generated {
+        path: format!("charts/kube-devops/files/{}", file.name),
+        text: file.text,
+    });
+    Ok(generated("base", base).chain(generated("remediation", remediation)).chain(chart).collect())
 }
 
 fn write(files: &[Generated]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The files of `deploy/kustomize`.
+//! The files of `deploy/kustomize` and of the chart.
 
 use serde::Serialize;
 use serde_saphyr::ser::Error;
@@ -48,6 +48,28 @@ pub fn base() -> Result<Vec<File>, Error> {
 pub fn for_remediation() -> Result<Vec<File>, Error> {
     let configuration = [to_be_completed().mutating_configuration().into()];
     listed(vec![file(OPERATOR.name, &remediation())?, file(WEBHOOK.name, &configuration)?])
+}
+
+/// The files of the chart that its templates read: the rights of each component, those of namespace
+/// users and of enforce mode, and the webhook configurations. What depends on values is in its
+/// templates.
+///
+/// # Errors
+/// As for [`yaml`].
+pub fn for_chart() -> Result<Vec<File>, Error> {
+    let rights = COMPONENTS.iter().map(|component| {
+        let rights = [component.rights(), (component.others)()].concat();
+        file(component.name, &rights)
+    });
+    let mut files = rights.collect::<Result<Vec<_>, _>>()?;
+    let admission = to_be_completed();
+    files.extend([
+        file("user-roles", &user_roles())?,
+        file("enforcement", &remediation())?,
+        file("validating", &[admission.configuration().into()])?,
+        file("mutating", &[admission.mutating_configuration().into()])?,
+    ]);
+    Ok(files)
 }
 
 /// Without `caBundle`, which the webhook adds. Until then the API server cannot call it, and admits
