@@ -174,7 +174,7 @@ fn cleared_managed_fields_are_told_from_an_owner_who_took_over() {
 }
 
 /// What an API server has once `helm` has applied these containers on the server.
-fn taken_over(workload: &Value, containers: Value) -> Value {
+fn taken_over(workload: &Value, containers: &Value) -> Value {
     let mut after = workload.clone();
     let template = json!({ "f:spec": { "f:containers": containers } });
     after["metadata"]["managedFields"].as_array_mut().unwrap().push(json!({
@@ -190,16 +190,16 @@ fn who_applies_a_patched_workload_on_the_server_is_planned_for_as_if_the_patch_w
     let policies = [PROBES, RESOURCES];
     let patched = applied(&workload, &body(&workload, &policies));
     assert!(!read(&patched).locks_out);
-    let locked = taken_over(&patched, json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
+    let locked = taken_over(&patched, &json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
     let target = read(&locked);
     assert!(target.locks_out && target.ours == read(&patched).ours);
-    let released = taken_over(&workload, json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
+    let released = taken_over(&workload, &json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
     assert_eq!(target.template, read(&released).template, "the release does not change it");
     let plan = plan_of(&locked, &policies);
     assert!(matches!(plan, Plan::InjectAtAdmission { .. }), "{plan:?}");
     assert_eq!(plan, plan_of(&released, &policies));
     assert_eq!(lines(&plan), lines(&plan_of(&workload, &policies)));
-    let empty = taken_over(&workload, json!({}));
+    let empty = taken_over(&workload, &json!({}));
     assert!(!read(&empty).locks_out, "nothing of ours is left");
 }
 
@@ -211,7 +211,7 @@ fn what_the_owner_applies_as_well_is_neither_planned_nor_removed() {
     let theirs = json!({ "k:{\"name\":\"web\"}": { "f:livenessProbe": {},
         "f:readinessProbe": { "f:tcpSocket": {} },
         "f:resources": { "f:requests": { "f:cpu": {} } } } });
-    let shared = taken_over(&patched, theirs);
+    let shared = taken_over(&patched, &theirs);
     let all = lines(&plan_of(&shared, &[PROBES, RESOURCES])).join(" ");
     assert!(all.contains("livenessProbe") && all.contains("requests.memory"), "{all}");
     assert!(!all.contains("readinessProbe") && !all.contains("requests.cpu"), "{all}");
