@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
-use crate::{COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml};
+use crate::{
+    COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml,
+};
 
 /// A file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub enum Object {
     RoleBinding(RoleBinding),
     Secret(Secret),
     Service(Service),
-    Deployment(Deployment),
+    Deployment(Box<Deployment>),
     PodDisruptionBudget(PodDisruptionBudget),
     MutatingWebhookConfiguration(MutatingWebhookConfiguration),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
@@ -52,13 +52,18 @@ kinds!(
     RoleBinding,
     Secret,
     Service,
-    Deployment,
     PodDisruptionBudget,
     MutatingWebhookConfiguration,
     ValidatingWebhookConfiguration,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 );
+
+impl From<Deployment> for Object {
+    fn from(deployment: Deployment) -> Self {
+        Self::Deployment(deployment.into())
+    }
+}
 
 /// The objects as a YAML stream, one document each, in their order.
 ///

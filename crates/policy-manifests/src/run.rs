@@ -179,10 +179,7 @@ impl Component {
             }),
             security_context: Some(SecurityContext {
                 allow_privilege_escalation: Some(false),
-                capabilities: Some(Capabilities {
-                    add: None,
-                    drop: Some(vec!["ALL".to_owned()]),
-                }),
+                capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
                 read_only_root_filesystem: Some(true),
                 ..SecurityContext::default()
             }),

@@ -3,8 +3,8 @@
 use policy_core::api::FINALIZER;
 
 use super::Component;
-use crate::account_limit::{AccountLimit, are_equal};
 use crate::Rule;
+use crate::account_limit::{AccountLimit, are_equal};
 use crate::run::Port;
 
 const GROUP: &str = "devops.stochastic.io";

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Cluster, ClusterError, ErrorKind};
 
 /// The field manager of policyctl.
-pub(super) const FIELD_MANAGER: &str = "policyctl";
+pub(crate) const FIELD_MANAGER: &str = "policyctl";
 
 /// The options of a write.
 #[derive(Clone, Copy, Debug)]

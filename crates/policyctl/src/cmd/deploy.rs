@@ -3,7 +3,9 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use policy_core::api;
 use policy_manifests::admission::{Admission, Server};
-use policy_manifests::{COMPONENTS, Component, Object, Settings, namespace, remediation, user_roles};
+use policy_manifests::{
+    COMPONENTS, Component, Object, Settings, namespace, remediation, user_roles,
+};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -41,22 +43,22 @@ Output: yaml (default), json.";
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Print all objects of an installation
-    #[command(after_help = ALL_EXAMPLES)]
-    GenerateAll {
+    #[command(name = "generate-all", after_help = ALL_EXAMPLES)]
+    All {
         #[command(flatten)]
         run: Run,
         #[command(flatten)]
         enforcement: Enforcement,
     },
     /// Print the rights of the services and of namespace users
-    #[command(after_help = RBAC_EXAMPLES)]
-    GenerateRbac {
+    #[command(name = "generate-rbac", after_help = RBAC_EXAMPLES)]
+    Rbac {
         #[command(flatten)]
         enforcement: Enforcement,
     },
     /// Print the Deployments and what they need
-    #[command(after_help = DEPLOYMENTS_EXAMPLES)]
-    GenerateDeployments {
+    #[command(name = "generate-deployments", after_help = DEPLOYMENTS_EXAMPLES)]
+    Deployments {
         #[command(flatten)]
         run: Run,
     },
@@ -80,7 +82,17 @@ pub(crate) struct Run {
     replicas: u16,
 }
 
-#[derive(clap::Args)]
+impl Run {
+    fn settings(&self) -> Settings {
+        Settings {
+            image_repository: self.image_repository.clone(),
+            image_tag: self.image_tag.clone(),
+            replicas: self.replicas,
+        }
+    }
+}
+
+#[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Enforcement {
     /// With what enforce mode needs: the rights to patch workloads, and the mutating webhook
     /// configuration
@@ -99,47 +111,53 @@ enum Installed {
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Yaml, Output::Json], &[])?;
     let objects = match command {
-        Command::GenerateAll { run, enforcement } => {
-            let mut objects = vec![namespace()];
-            objects.extend(rights(enforcement));
-            objects.extend(running(run));
-            objects.extend(configurations(enforcement));
+        Command::All { run, enforcement } => {
+            let objects = all(&run.settings(), *enforcement);
             let definitions = api::crds().into_iter().map(|crd| Installed::Definition(crd.into()));
             let objects = objects.into_iter().map(|object| Installed::Object(object.into()));
             output::objects(&definitions.chain(objects).collect::<Vec<_>>(), format)?;
             return Ok(Exit::Fine);
         }
-        Command::GenerateRbac { enforcement } => rights(enforcement),
-        Command::GenerateDeployments { run } => running(run),
+        Command::Rbac { enforcement } => rights(*enforcement),
+        Command::Deployments { run } => running(&run.settings()),
     };
     output::objects(&objects, format)?;
     Ok(Exit::Fine)
 }
 
-fn rights(Enforcement { enforcement }: &Enforcement) -> Vec<Object> {
+/// What an installation can consist of, beside the custom resource definitions, in the order of
+/// installation.
+pub(crate) fn everything() -> Vec<Object> {
+    all(&Settings::default(), Enforcement { enforcement: true })
+}
+
+fn all(settings: &Settings, enforcement: Enforcement) -> Vec<Object> {
+    let mut objects = vec![namespace()];
+    objects.extend(rights(enforcement));
+    objects.extend(running(settings));
+    objects.extend(configurations(enforcement));
+    objects
+}
+
+fn rights(Enforcement { enforcement }: Enforcement) -> Vec<Object> {
     let mut rights: Vec<Object> = COMPONENTS.iter().flat_map(Component::rights).collect();
     rights.extend(user_roles());
-    if *enforcement {
+    if enforcement {
         rights.extend(remediation());
     }
     rights
 }
 
-fn running(run: &Run) -> Vec<Object> {
-    let settings = Settings {
-        image_repository: run.image_repository.clone(),
-        image_tag: run.image_tag.clone(),
-        replicas: run.replicas,
-    };
-    COMPONENTS.iter().flat_map(|component| component.run(&settings)).collect()
+fn running(settings: &Settings) -> Vec<Object> {
+    COMPONENTS.iter().flat_map(|component| component.run(settings)).collect()
 }
 
 /// The webhook adds `caBundle`.
-fn configurations(Enforcement { enforcement }: &Enforcement) -> Vec<Object> {
+fn configurations(Enforcement { enforcement }: Enforcement) -> Vec<Object> {
     let admission =
         Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
     let mut configurations = vec![admission.configuration().into()];
-    if *enforcement {
+    if enforcement {
         configurations.push(admission.mutating_configuration().into());
     }
     configurations

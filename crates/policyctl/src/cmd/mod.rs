@@ -17,5 +17,6 @@ pub(crate) mod multi_cluster;
 pub(crate) mod preview;
 pub(crate) mod remediations;
 pub(crate) mod revert;
+pub(crate) mod uninstall;
 pub(crate) mod version;
 pub(crate) mod webhook;
