@@ -11,6 +11,7 @@ mod purity;
 mod rust_lines;
 mod test;
 mod tidy;
+mod values_docs;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

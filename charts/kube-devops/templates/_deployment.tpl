@@ -25,34 +25,8 @@ spec:
         {{- include "kube-devops.selector" . | nindent 8 }}
     spec:
       serviceAccountName: {{ .name }}
-      enableServiceLinks: false
       terminationGracePeriodSeconds: 30
-      securityContext:
-        runAsNonRoot: true
-        runAsUser: 1000
-        runAsGroup: 1000
-        seccompProfile: {type: RuntimeDefault}
-      {{- with .values.image.pullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . }}
-        {{- end }}
-      {{- end }}
-      {{- with .values.priorityClassName }}
-      priorityClassName: {{ . }}
-      {{- end }}
-      {{- with .values.nodeSelector }}
-      nodeSelector:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with .values.tolerations }}
-      tolerations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with .values.affinity }}
-      affinity:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
+      {{- include "kube-devops.podSpec" . | nindent 6 }}
       topologySpreadConstraints:
         {{- with .values.topologySpreadConstraints }}
         {{- toYaml . | nindent 8 }}
@@ -70,7 +44,7 @@ spec:
         {{- end }}
       containers:
         - name: {{ .name }}
-          image: {{ printf "%s/%s:%s" .values.image.repository .name (.values.image.tag | default $root.Chart.AppVersion) | quote }}
+          image: {{ include "kube-devops.image" (dict "root" $root "name" .name "image" .values.image) | quote }}
           imagePullPolicy: {{ .values.image.pullPolicy }}
           {{- with .values.extraArgs }}
           args:
@@ -97,9 +71,7 @@ spec:
           resources:
             {{- toYaml .values.resources | nindent 12 }}
           securityContext:
-            allowPrivilegeEscalation: false
-            capabilities: {drop: [ALL]}
-            readOnlyRootFilesystem: true
+            {{- include "kube-devops.containerSecurity" . | nindent 12 }}
           {{- if and (eq $component "webhook") (ne $root.Values.certificate.source "self-managed") }}
           volumeMounts:
             - name: certificate

@@ -26,7 +26,14 @@ labels:
 {{- define "kube-devops.component" -}}
 {{- $ports := dict "watcher" 8080 "operator" 9090 "webhook" 8443 }}
 {{- $common := pick .root.Values "image" "replicaCount" "resources" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "podAnnotations" "extraArgs" "extraEnv" }}
-{{- $values := mergeOverwrite (deepCopy $common) (deepCopy (index .root.Values .component)) }}
+{{- $values := deepCopy $common }}
+{{- range $key, $value := index .root.Values .component | default dict }}
+{{- if kindIs "map" $value }}
+{{- $_ := set $values $key (mergeOverwrite (index $values $key | default dict) (deepCopy $value)) }}
+{{- else }}
+{{- $_ := set $values $key $value }}
+{{- end }}
+{{- end }}
 {{- dict "name" (printf "policy-%s" .component) "port" (index $ports .component) "scheme" (ternary "https" "http" (eq .component "webhook")) "values" $values | toJson }}
 {{- end }}
 
@@ -39,4 +46,47 @@ labels:
 ---
 {{ toYaml $object }}
 {{- end }}
+{{- end }}
+
+{{/* The image of a program of the platform. */}}
+{{- define "kube-devops.image" -}}
+{{- printf "%s/%s:%s" .image.repository .name (.image.tag | default .root.Chart.AppVersion) }}
+{{- end }}
+
+{{/* What every pod of the chart has in its spec. */}}
+{{- define "kube-devops.podSpec" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 1000
+  runAsGroup: 1000
+  seccompProfile: {type: RuntimeDefault}
+{{- with .values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What every container of the chart may not do. */}}
+{{- define "kube-devops.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
 {{- end }}
