@@ -1,101 +1,69 @@
 //! The Helm chart, with Helm 4 and a real API server.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod lifecycle;
+mod objects;
+mod values;
 
-use e2e::{Run, Testbed, root, shared};
+use e2e::{Run, Testbed};
 use serde_json::{Value, json};
 
 use crate::cli;
 
 const NAMESPACE: &str = "kube-devops";
-/// What Helm's conventions want on every object, and policyctl does not print.
-const OF_HELM: [&str; 4] = [
-    "app.kubernetes.io/instance",
-    "app.kubernetes.io/managed-by",
-    "app.kubernetes.io/version",
-    "helm.sh/chart",
-];
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kube-devops");
 
-fn chart() -> PathBuf {
-    root().join("charts/kube-devops")
-}
-
-fn helm(testbed: &Testbed, arguments: &[&str]) -> Run {
+/// `helm VERB kube-devops CHART`, in the namespace of the platform.
+fn helm(testbed: &Testbed, verb: &str, arguments: &[&str]) -> Run {
     let mut helm = testbed.helm().unwrap();
-    let (verb, arguments) = arguments.split_first().unwrap();
-    helm.args([verb, "kube-devops"]).arg(chart()).args(["--namespace", NAMESPACE]).args(arguments);
+    helm.args([verb, "kube-devops", CHART, "--namespace", NAMESPACE]).args(arguments);
     Run::of(&mut helm, None).unwrap()
 }
 
-/// The objects by kind and name, without what Helm alone adds.
-fn objects(testbed: &Testbed, yaml: &str) -> BTreeMap<String, Value> {
-    let convert = ["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-"];
-    let found = testbed.kubectl_stdin(&convert, yaml).unwrap().succeeded().unwrap();
-    let found: Value = serde_json::from_str(&found).unwrap();
-    let each = found["items"].as_array().unwrap().iter().map(|object| {
-        let mut object = object.clone();
-        for (field, names) in [("labels", &OF_HELM[..]), ("annotations", &["helm.sh/resource-policy"])] {
-            if let Some(map) = object["metadata"][field].as_object_mut() {
-                map.retain(|name, _| !names.contains(&name.as_str()));
-            }
-            if object["metadata"][field] == json!({}) {
-                object["metadata"].as_object_mut().unwrap().remove(field);
-            }
-        }
-        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
-        (name, object)
-    });
-    each.collect()
+/// The objects of a YAML stream, in its order.
+fn parsed(yaml: &str) -> Vec<Value> {
+    let documents = yaml.split("\n---\n").map(|text| serde_saphyr::from_str(text).unwrap());
+    documents.filter(|object: &Value| !object.is_null()).collect()
+}
+
+/// What the chart renders with these options.
+fn rendered(testbed: &Testbed, options: &[&str]) -> Vec<Value> {
+    let text = helm(testbed, "template", options).succeeded().unwrap();
+    parsed(&text)
+}
+
+/// The one object of that kind and name.
+fn object<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    let found: Vec<&Value> = all.iter().filter(is_it).collect();
+    assert_eq!(found.len(), 1, "{kind} {name}");
+    found[0]
+}
+
+/// The pod template of a Deployment of the platform.
+fn template<'a>(all: &'a [Value], component: &str) -> &'a Value {
+    &object(all, "Deployment", component)["spec"]["template"]
 }
 
 #[test]
-fn the_chart_renders_what_policyctl_prints() {
-    let testbed = shared();
-    for (values, flags) in [
-        (&[][..], &[][..]),
-        (&["--set", "enforcement.enabled=true"], &["--enforcement"]),
-        (
-            &["--set", "replicaCount=1,pdb.enabled=false,image.tag=v1,image.repository=r.example.com/p"],
-            &["--replicas=1", "--image-tag=v1", "--image-repository=r.example.com/p"],
-        ),
-    ] {
-        let rendered = helm(testbed, &[&["template"], values].concat()).succeeded().unwrap();
-        assert_eq!(helm(testbed, &[&["template"], values].concat()).stdout, rendered, "twice");
-        let printed =
-            cli::expect(testbed, 0, &[&["deploy", "generate-all"], flags].concat(), "");
-        let [rendered, mut printed] = [rendered, printed].map(|text| objects(testbed, &text));
-        // `helm install --create-namespace` makes it.
-        assert!(printed.remove("\"Namespace\" \"kube-devops\"").is_some());
-        let names = |of: &BTreeMap<String, Value>| of.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&rendered), names(&printed));
-        for (name, object) in &printed {
-            assert_eq!(&rendered[name], object, "{name}");
-        }
-    }
+fn helm_lints_the_chart_without_a_warning() {
+    let testbed = e2e::shared();
+    let mut helm = testbed.helm().unwrap();
+    helm.args(["lint", "--strict", CHART, "--namespace", NAMESPACE]);
+    let found = Run::of(&mut helm, None).unwrap().succeeded().unwrap();
+    assert!(!found.contains("[WARNING]") && !found.contains("[ERROR]"), "{found}");
 }
 
 #[test]
-fn values_that_contradict_each_other_fail_with_a_sentence() {
-    let testbed = shared();
-    for (values, sentence) in [
-        ("replicaCount=1", "its disruption budget would block every drain of a node"),
-        ("webhook.replicaCount=1", "policy-webhook has 1 replica(s)"),
-        ("certificate.source=secret", "set certificate.secretName"),
-        ("certificate.source=secret,certificate.secretName=a", "set certificate.caBundle"),
-        ("certificate.secretName=a", "are for certificate.source=secret"),
-        ("certificate.issuerRef.name=a", "is for certificate.source=cert-manager"),
-        ("certificate.source=vault", "'/certificate/source'"),
-        ("replicas=3", "'replicas' not allowed"),
-        ("replicaCount=two", "got string, want integer"),
-        ("watcher.replicas=3", "'replicas' not allowed"),
-        ("image.repository=", "'/image/repository'"),
-    ] {
-        let run = helm(testbed, &["template", "--set", values]);
-        assert!(run.code != Some(0) && run.stderr.contains(sentence), "{values}: {}", run.stderr);
+fn the_default_render_scores_100_under_the_strictest_bundle() {
+    let testbed = e2e::shared();
+    for options in [&[][..], &["--set", "enforcement.enabled=true,networkPolicy.enabled=true"]] {
+        let text = helm(testbed, "template", options).succeeded().unwrap();
+        let analyze = ["analyze", "--bundle", "restricted", "-f", "-"];
+        let found = cli::json(testbed, &analyze, &text);
+        assert_eq!(found["summary"]["score"], 100, "{found}");
+        assert_eq!(found["findings"], json!([]));
+        // The three components, the Job of the uninstallation and the pod of the test.
+        assert_eq!(found["summary"]["pods"], 5, "{found}");
     }
-    let mut elsewhere = testbed.helm().unwrap();
-    elsewhere.args(["template", "kube-devops"]).arg(chart());
-    let run = Run::of(&mut elsewhere, None).unwrap();
-    assert!(run.stderr.contains("--namespace kube-devops --create-namespace"), "{}", run.stderr);
 }
