@@ -31,16 +31,13 @@ spec:
         {{- with .values.topologySpreadConstraints }}
         {{- toYaml . | nindent 8 }}
         {{- else }}
-        {{- $name := .name }}
-        {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
         - maxSkew: 1
-          topologyKey: {{ . }}
+          topologyKey: kubernetes.io/hostname
           whenUnsatisfiable: ScheduleAnyway
           labelSelector:
             matchLabels:
-              {{- include "kube-devops.selector" (dict "name" $name) | nindent 14 }}
+              {{- include "kube-devops.selector" . | nindent 14 }}
           matchLabelKeys: [pod-template-hash]
-        {{- end }}
         {{- end }}
       containers:
         - name: {{ .name }}

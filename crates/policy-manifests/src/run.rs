@@ -135,22 +135,21 @@ impl Component {
                 }),
                 ..PodSecurityContext::default()
             }),
-            topology_spread_constraints: Some(
-                ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-                    .map(|key| self.spread(key))
-                    .to_vec(),
-            ),
+            topology_spread_constraints: Some(vec![self.spread()]),
             containers: vec![self.container(settings)],
             ..PodSpec::default()
         }
     }
 
-    /// Over the nodes and zones, as far as there are several. Only pods of the same template count,
-    /// so that the old pods of a rollout do not distort the placement of the new ones.
-    fn spread(&self, key: &str) -> TopologySpreadConstraint {
+    /// Over the nodes, as far as there are several. Only pods of the same template count, so that the
+    /// old pods of a rollout do not distort the placement of the new ones. Not over zones too: the
+    /// scheduler leaves out nodes that lack one of the labels, so where nodes have no zone it would
+    /// spread over nothing
+    /// (<https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/#implicit-conventions>).
+    fn spread(&self) -> TopologySpreadConstraint {
         TopologySpreadConstraint {
             max_skew: 1,
-            topology_key: key.to_owned(),
+            topology_key: "kubernetes.io/hostname".to_owned(),
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
             label_selector: Some(selector(self.name)),
             match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
