@@ -42,13 +42,15 @@ impl ApiServer {
         fs::write(&audit_policy, audit::POLICY)?;
         let audit_log = folder.join(audit::LOG);
         let admission = admission_config(folder, keys)?;
-        let files: [(&str, &Path); 8] = [
+        let files: [(&str, &Path); 10] = [
             ("admission-control-config-file", &admission),
             ("tls-cert-file", &keys.certificate),
             ("tls-private-key-file", &keys.certificate_key),
             ("token-auth-file", token_file),
             ("service-account-key-file", &keys.token_public_key),
             ("service-account-signing-key-file", &keys.token_key),
+            ("kubelet-client-certificate", &keys.kubelet_client),
+            ("kubelet-client-key", &keys.kubelet_client_key),
             ("audit-policy-file", &audit_policy),
             ("audit-log-path", &audit_log),
         ];
@@ -57,11 +59,15 @@ impl ApiServer {
             format!("--secure-port={port}"),
         ];
         arguments.extend(FLAGS.map(str::to_owned));
+        let address = parts.address;
+        arguments.push(format!("--advertise-address={address}"));
+        let reach: &[&str] = if address.is_loopback() { &LOOPBACK } else { &KUBELETS };
+        arguments.extend(reach.iter().map(|&flag| flag.to_owned()));
         arguments.extend(files.map(|(flag, file)| format!("--{flag}={}", file.display())));
         if !parts.controllers {
             arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
         }
-        Ok(Self { url: format!("https://127.0.0.1:{port}"), port, store_port, arguments })
+        Ok(Self { url: format!("https://{address}:{port}"), port, store_port, arguments })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -135,12 +141,24 @@ impl ApiServer {
     }
 }
 
-const FLAGS: [&str; 10] = [
+/// For clients on this machine only.
+const LOOPBACK: [&str; 3] = [
     "--bind-address=127.0.0.1",
-    "--advertise-address=127.0.0.1",
     // The API server refuses to publish a loopback address as an endpoint of its own Service.
     "--endpoint-reconciler-type=none",
     "--authorization-mode=RBAC",
+];
+
+/// For kubelets and pods as well.
+const KUBELETS: [&str; 4] = [
+    "--bind-address=0.0.0.0",
+    // No DNS server knows the names of the nodes.
+    "--kubelet-preferred-address-types=InternalIP",
+    "--authorization-mode=Node,RBAC",
+    "--enable-admission-plugins=NodeRestriction",
+];
+
+const FLAGS: [&str; 6] = [
     "--service-account-issuer=https://kubernetes.default.svc",
     "--service-cluster-ip-range=10.0.0.0/24",
     "--allow-privileged=true",

@@ -25,6 +25,10 @@ pub enum Program {
     Kubectl,
     /// Simulates nodes and their kubelets.
     Kwok,
+    /// Runs the pods of a node, for `e2e node`.
+    Kubelet,
+    /// Leads the addresses of Services to pods, for `e2e node`.
+    KubeProxy,
     /// Installs charts. No part of a control plane: it is built for the suites that need it.
     Helm,
 }
@@ -46,6 +50,10 @@ const KWOK: Module =
     Module { name: "kwok", dependency: "sigs.k8s.io/kwok", usual: "2 min", stamped: false };
 const HELM: Module =
     Module { name: "helm", dependency: "helm.sh/helm/v4", usual: "3 min", stamped: false };
+/// What runs on a node. A module of its own: the suites need no node, so they do not wait for its
+/// build either.
+const NODE: Module =
+    Module { name: "node", dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true };
 /// The Kubernetes releases that the testbed can run, the default first.
 const KUBERNETES: [Module; 3] =
     [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
@@ -65,6 +73,9 @@ impl Program {
         Self::Kwok,
     ];
 
+    /// What a node runs beside containerd.
+    pub const OF_NODES: [Self; 2] = [Self::Kubelet, Self::KubeProxy];
+
     /// The executable's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -75,6 +86,8 @@ impl Program {
             Self::Scheduler => "kube-scheduler",
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
             Self::Helm => "helm",
         }
     }
@@ -115,6 +128,7 @@ impl Program {
             Self::Etcd => Ok(&ETCD),
             Self::Kwok => Ok(&KWOK),
             Self::Helm => Ok(&HELM),
+            Self::Kubelet | Self::KubeProxy => Ok(&NODE),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
                 release(&selected_release().unwrap_or_default())
             }
@@ -175,10 +189,17 @@ mod tests {
         assert_eq!(tools(&ETCD.read("go.mod").unwrap()), ["go.etcd.io/etcd/server/v3"]);
         assert_eq!(tools(&KWOK.read("go.mod").unwrap()), ["sigs.k8s.io/kwok/cmd/kwok"]);
         assert_eq!(tools(&HELM.read("go.mod").unwrap()), ["helm.sh/helm/v4/cmd/helm"]);
-        let of_kubernetes =
+        let of_kubernetes = |programs: &[Program]| -> Vec<String> {
+            let tool = |program: &Program| format!("k8s.io/kubernetes/cmd/{}", program.name());
+            programs.iter().map(tool).collect()
+        };
+        let expected = of_kubernetes(&[Program::KubeProxy, Program::Kubelet]);
+        assert_eq!(tools(&NODE.read("go.mod").unwrap()), expected);
+        // A kubelet may be older than its API server, never newer.
+        assert_eq!(NODE.version().unwrap(), KUBERNETES[0].version().unwrap());
+        let control_plane =
             [Program::ApiServer, Program::ControllerManager, Program::Scheduler, Program::Kubectl];
-        let expected =
-            of_kubernetes.map(|program| format!("k8s.io/kubernetes/cmd/{}", program.name()));
+        let expected = of_kubernetes(&control_plane);
         for module in &KUBERNETES {
             assert_eq!(tools(&module.read("go.mod").unwrap()), expected, "{}", module.name);
         }

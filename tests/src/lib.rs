@@ -7,6 +7,7 @@
 //! testbed         start of a control plane, kill of its API server Testbed::start
 //! kubectl         changes of the cluster                           Testbed::kubectl, apply, namespace
 //! identity        users with given permissions                     service_account, limited_user
+//! kubelets        what a real kubelet needs                        Testbed::kubelet_kubeconfig
 //! owners          kubectl, Helm, Flux, Argo CD as they apply       Owner::apply
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
@@ -25,6 +26,7 @@ mod identity;
 mod keys;
 mod kubeconfig;
 mod kubectl;
+mod kubelets;
 mod metrics;
 mod nodes;
 mod owners;
@@ -42,11 +44,12 @@ pub use audit::AuditedCall;
 pub use go::{Program, selected_release};
 pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;
+pub use kubelets::NODES;
 pub use metrics::{Metrics, Series};
 pub use owners::Owner;
 pub use poll::wait_for;
 pub use processes::Signal;
-pub use programs::{policyctl, released_program, service_binary};
+pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
 pub use run::Run;
 pub use service::{Launch, Service};

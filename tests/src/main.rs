@@ -32,6 +32,14 @@ enum Command {
     /// The server that does nothing; a process of its own for `bench-webhook`
     #[command(hide = true)]
     FloorServer(command::bench_webhook::floor::Options),
+    /// Install the chart on two nodes with real kubelets, and check it; needs root
+    Node(command::node::Options),
+    /// One node of `node`
+    #[command(hide = true)]
+    NodeAgent(command::node::agent::Options),
+    /// The cluster of `node`, in its own namespaces
+    #[command(hide = true)]
+    NodeCluster(command::node::cluster::Options),
     /// Start a control plane with controllers and nodes, until standard input ends or Ctrl+C
     Up(command::up::Options),
 }
@@ -46,6 +54,9 @@ fn main() -> ExitCode {
         Command::BenchWebhook => command::bench_webhook::run(),
         Command::Demo(options) => command::demo::run(&options),
         Command::FloorServer(options) => command::bench_webhook::floor::run(&options),
+        Command::Node(options) => command::node::run(&options),
+        Command::NodeAgent(options) => command::node::agent::run(&options),
+        Command::NodeCluster(options) => command::node::cluster::run(&options),
         Command::Up(options) => command::up::run(&options),
     };
     match result {

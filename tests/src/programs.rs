@@ -36,7 +36,8 @@ pub fn released_program(name: &str) -> Result<PathBuf> {
 }
 
 /// The checkout that this program was built in.
-pub(crate) fn root() -> &'static Path {
+#[must_use]
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 

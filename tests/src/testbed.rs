@@ -1,5 +1,6 @@
 //! One control plane.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize;
@@ -24,6 +25,8 @@ pub struct Parts {
     name: String,
     pub(crate) controllers: bool,
     nodes: u32,
+    /// Where clients reach the API server.
+    pub(crate) address: Ipv4Addr,
 }
 
 impl Parts {
@@ -31,7 +34,8 @@ impl Parts {
     /// completely. `name` is that of context and cluster in every kubeconfig.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), controllers: false, nodes: 0 }
+        let address = Ipv4Addr::LOCALHOST;
+        Self { name: name.to_owned(), controllers: false, nodes: 0, address }
     }
 
     /// Adds controller manager and scheduler.
@@ -45,6 +49,14 @@ impl Parts {
     #[must_use]
     pub fn with_nodes(self, nodes: u32) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// Prepares for real kubelets, which the caller starts: the API server listens on every address,
+    /// is its own Service's endpoint at `address`, which must not be a loopback address, and limits
+    /// each kubelet to its own node.
+    #[must_use]
+    pub fn with_kubelets(self, address: Ipv4Addr) -> Self {
+        Self { address, ..self }
     }
 }
 
@@ -111,7 +123,7 @@ impl Testbed {
         }
         let processes = Processes::new()?;
         let folder = processes.folder();
-        let keys = Keys::create(folder)?;
+        let keys = Keys::create(folder, parts.address)?;
         let tokens = Tokens::new()?;
         let token_file = tokens.write(folder)?;
         let api_server = ApiServer::new(folder, &keys, &token_file, parts)?;
@@ -161,7 +173,7 @@ impl Testbed {
         &self.kubeconfig
     }
 
-    /// The URL of the API server: `https://127.0.0.1:` and its port.
+    /// The URL of the API server, by default `https://127.0.0.1:` and its port.
     #[must_use]
     pub fn server_url(&self) -> &str {
         self.api_server.url()

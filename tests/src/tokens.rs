@@ -13,6 +13,10 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 pub(crate) const SCHEDULER: &str = "system:kube-scheduler";
 pub(crate) const KWOK: &str = "kwok";
+/// kube-proxy, to which the API server's default roles give what it needs.
+pub(crate) const PROXY: &str = "system:kube-proxy";
+/// The nodes with a real kubelet.
+pub const NODES: [&str; 2] = ["node-0", "node-1"];
 /// The number of users without permissions, to which suites grant some.
 pub(crate) const LIMITED: usize = 32;
 
@@ -49,9 +53,20 @@ pub(crate) fn limited(number: usize) -> String {
     format!("limited-{number}")
 }
 
+/// The user of a kubelet, as the Node authorizer wants it
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/node/>).
+pub(crate) fn kubelet(node: &str) -> String {
+    format!("system:node:{node}")
+}
+
 /// Users with their group. kwok acts for many kubelets, and no suite tests its permissions.
 fn users() -> impl Iterator<Item = (String, &'static str)> {
     let masters = [ADMIN, KWOK].map(|user| (user.to_owned(), "system:masters"));
-    let parts = [CONTROLLER_MANAGER, SCHEDULER].map(|user| (user.to_owned(), ""));
-    masters.into_iter().chain(parts).chain((0..LIMITED).map(|number| (limited(number), "")))
+    let parts = [CONTROLLER_MANAGER, SCHEDULER, PROXY].map(|user| (user.to_owned(), ""));
+    let kubelets = NODES.map(|node| (kubelet(node), "system:nodes"));
+    masters
+        .into_iter()
+        .chain(parts)
+        .chain(kubelets)
+        .chain((0..LIMITED).map(|number| (limited(number), "")))
 }

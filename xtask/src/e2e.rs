@@ -1,6 +1,8 @@
 //! Starts the demo and the measurements of the package `e2e` in tests/, which need a control plane.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 
 use crate::cargo;
 
@@ -12,6 +14,15 @@ pub(crate) fn demo(once: bool) -> Result<()> {
     println!("Building the demo (the first time some minutes) ...");
     let demo: &[&str] = if once { &["demo", "--once"] } else { &["demo"] };
     run(demo)
+}
+
+/// Runs the checks on nodes with real kubelets.
+pub(crate) fn node(images: &Path, keep: bool) -> Result<()> {
+    // cargo starts the program in the project's root.
+    let images = std::path::absolute(images)?;
+    let images = images.to_str().context("the path of the images is not UTF-8")?;
+    let keep: &[&str] = if keep { &["--keep"] } else { &[] };
+    run(&[&["node", "--images", images], keep].concat())
 }
 
 /// Runs a measurement with its progress shown, and returns the JSON object that it prints.

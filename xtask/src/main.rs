@@ -13,6 +13,8 @@ mod test;
 mod tidy;
 mod values_docs;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -30,6 +32,16 @@ enum Task {
         /// End after the last step, instead of keeping the cluster until Ctrl+C
         #[arg(long)]
         once: bool,
+    },
+    /// Install the chart on two nodes with real kubelets, and check it. Needs root, and the Debian
+    /// packages containerd, runc, containernetworking-plugins, iproute2 and nftables
+    Node {
+        /// The folder with an OCI layout for each image
+        #[arg(long, value_name = "DIR")]
+        images: PathBuf,
+        /// Keep the cluster after the checks, until Ctrl+C
+        #[arg(long)]
+        keep: bool,
     },
     /// Run all tests: those of the crates, then the suites on a real control plane
     Test(test::Options),
@@ -53,6 +65,7 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Demo { once } => e2e::demo(once),
+        Task::Node { images, keep } => e2e::node(&images, keep),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),

@@ -9,5 +9,6 @@ pub(crate) mod build;
 pub(crate) mod demo;
 mod fake_api;
 mod measure;
+pub(crate) mod node;
 mod process;
 pub(crate) mod up;
