@@ -14,7 +14,7 @@ use kube::{Api, Client, Error};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::super::bench_live::client;
-use super::{SHOP, deployment};
+use super::{SHOP, deployment, pods};
 
 /// 25 a second of each kind.
 const PERIOD: Duration = Duration::from_millis(40);
@@ -44,7 +44,8 @@ pub(super) fn during(
     let (acted, answers) = thread::scope(|scope| {
         let load = scope.spawn(|| run(testbed.kubeconfig(), least, &ended));
         thread::sleep(AROUND);
-        let acted = action();
+        // Also while the replaced pods end, which may be after the new ones are ready.
+        let acted = action().and_then(|()| pods::wait_until_gone(testbed));
         thread::sleep(AROUND);
         ended.store(true, Ordering::Relaxed);
         (acted, load.join())

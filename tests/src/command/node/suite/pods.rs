@@ -55,6 +55,15 @@ pub(super) fn wait_until_ready(testbed: &Testbed) -> Result<Vec<Pod>> {
     Ok(pods)
 }
 
+/// Waits until no pod is being deleted any more.
+pub(super) fn wait_until_gone(testbed: &Testbed) -> Result<()> {
+    let times = "-o=jsonpath={.items[*].metadata.deletionTimestamp}";
+    let get = ["get", "pods", "--namespace", NAMESPACE, times];
+    testbed.wait_for("the end of the replaced pods", SURELY, || {
+        Ok(testbed.kubectl(&get)?.succeeded()?.is_empty())
+    })
+}
+
 pub(super) fn ready(testbed: &Testbed) -> Result<String> {
     let pods = wait_until_ready(testbed)?;
     for component in COMPONENTS {
