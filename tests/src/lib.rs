@@ -12,6 +12,7 @@
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
 //! audit           requests to the API server                       Testbed::audit
+//! published       definitions of other projects                    Testbed::install_published
 //! ```
 //!
 //! The code is blocking: suites run `kubectl` and `policyctl` as users do.
@@ -34,6 +35,7 @@ mod poll;
 mod processes;
 mod programs;
 mod progress;
+mod published;
 mod run;
 mod service;
 mod testbed;
@@ -51,6 +53,7 @@ pub use poll::wait_for;
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
+pub use published::Published;
 pub use run::Run;
 pub use service::{Launch, Service};
 pub use testbed::{Parts, Testbed, shared};

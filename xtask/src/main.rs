@@ -6,6 +6,7 @@ mod cargo;
 mod check_docs;
 mod ci;
 mod e2e;
+mod field_docs;
 mod generate;
 mod purity;
 mod rust_lines;

@@ -3,26 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metrics::{counter, describe_counter, describe_histogram};
+use metrics::counter;
 use policy_core::api::EnforcementMode;
 use policy_runtime::endpoints::{self, Answer};
 use policy_runtime::lease::{LeaderGate, LeaderReport};
-use policy_runtime::metrics::{Buckets, Exposition, Kind};
+use policy_runtime::metrics::{Exposition, Metric};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 use strum::VariantArray as _;
 
+use crate::metrics::{
+    AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
+    RECONCILES, REMEDIATING, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
+};
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
-use crate::queue::DEFERRED;
 use crate::write_error::ErrorClass;
-
-/// A reconcile takes some microseconds without a write, and some milliseconds with one.
-pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
-    "devopspolicy_reconcile_duration_seconds",
-    &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0],
-)];
 
 /// The most namespaces that `/debug/state` names.
 const MOST_DEFERRED: usize = 100;
@@ -55,23 +52,13 @@ struct DebugState {
 /// hides it from `rate()`
 /// (<https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics>).
 pub(crate) fn describe() {
-    describe_counter!("devopspolicy_reconcile_total", "Reconciles of a policy.");
-    describe_counter!("devopspolicy_reconcile_errors_total", "Reconciles that failed.");
-    describe_counter!("devopspolicy_pods_scanned_total", "Pods evaluated.");
-    describe_counter!(DEFERRED, "Reconciles that waited for the write budget of their namespace.");
-    describe_counter!("audit_results_total", "Audit results written.");
-    describe_histogram!("devopspolicy_reconcile_duration_seconds", "Duration of a reconcile.");
-    let counters = [
-        "devopspolicy_reconcile_total",
-        "devopspolicy_pods_scanned_total",
-        DEFERRED,
-        "audit_results_total",
-    ];
-    for name in counters {
-        counter!(name).increment(0);
+    let counted = [RECONCILES, PODS_SCANNED, DEFERRED, AUDIT_RESULTS];
+    counted.iter().chain(&[RECONCILE_ERRORS, DURATION]).for_each(Metric::describe);
+    for metric in counted {
+        counter!(metric.name).increment(0);
     }
     for class in ErrorClass::VARIANTS {
-        counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(0);
+        counter!(RECONCILE_ERRORS.name, "class" => class.as_str()).increment(0);
     }
     for what in ["audit results", "events"] {
         counter!("dropped_total", "what" => what).increment(0);
@@ -102,8 +89,7 @@ impl Exporter {
         }
         let mut text = Exposition::default();
         render(&self.policies.gauges(), &mut text);
-        let help = "Whether a policy in enforce mode remediates: its condition Remediating.";
-        let mut family = text.family("enforcement_remediating", Kind::Gauge, help);
+        let mut family = text.family(&REMEDIATING);
         for (PolicyKey { namespace, name }, is_remediating) in self.policies.remediating() {
             let labels = [("namespace", &*namespace), ("policy", &*name)];
             family.series(&labels, u8::from(is_remediating));
@@ -116,27 +102,16 @@ impl Exporter {
 }
 
 fn render(policies: &[(PolicyKey, PolicyGauges)], to: &mut Exposition) {
-    let mut each = |name, help, value: &dyn Fn(&PolicyGauges) -> u64| {
-        let mut family = to.family(name, Kind::Gauge, help);
+    let mut each = |metric: &Metric, value: &dyn Fn(&PolicyGauges) -> u64| {
+        let mut family = to.family(metric);
         for (PolicyKey { namespace, name }, gauges) in policies {
             family.series(&[("namespace", namespace), ("policy", name)], value(gauges));
         }
     };
-    each("devopspolicy_health_score", "Health score of a namespace under a policy.", &|(
-        _,
-        score,
-        _,
-    )| {
-        score.value().into()
-    });
-    each("devopspolicy_violations_total", "Findings of a policy.", &|(_, _, summary)| {
-        summary.total_violations
-    });
-    each("enforcement_mode", "0 audit, 1 enforce.", &|(mode, ..)| {
-        u64::from(*mode == EnforcementMode::Enforce)
-    });
-    let help = "Findings of a policy, by severity.";
-    let mut family = to.family("violations_by_severity", Kind::Gauge, help);
+    each(&HEALTH_SCORE, &|(_, score, _)| score.value().into());
+    each(&VIOLATIONS, &|(_, _, summary)| summary.total_violations);
+    each(&MODE, &|(mode, ..)| u64::from(*mode == EnforcementMode::Enforce));
+    let mut family = to.family(&VIOLATIONS_BY_SEVERITY);
     for (PolicyKey { namespace, name }, (.., summary)) in policies {
         let by = &summary.violations_by_severity;
         let numbers =

@@ -26,6 +26,7 @@ mod finalizer;
 mod interner;
 mod judgement;
 mod limits;
+mod metrics;
 mod pods;
 mod policies;
 mod policy_key;
@@ -45,6 +46,7 @@ use std::process::ExitCode;
 use audit_store::{AuditResultView, AuditStore};
 pub use config::Config;
 use exporter::Exporter;
+pub use metrics::METRICS;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
@@ -61,7 +63,7 @@ const ABOUT: About = About {
     name: "policy-operator",
     version: env!("CARGO_PKG_VERSION"),
     about: "Keeps the status of every policy current",
-    histograms: exporter::HISTOGRAMS,
+    histograms: metrics::HISTOGRAMS,
 };
 
 const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };

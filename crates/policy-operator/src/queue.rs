@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::metrics::DEFERRED;
 use crate::policy_key::PolicyKey;
 use crate::write_budget::WriteBudget;
 use schedule::{Schedule, Taken};
@@ -31,8 +32,6 @@ use schedule::{Schedule, Taken};
 /// A policy is reconciled once in that time on average. One reconcile may come early: many happen
 /// because of a time that is due, such as the end of a minute, and must not delay the next change.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
-/// Counts the reconciles that started late because their namespace had used up its write budget.
-pub(crate) const DEFERRED: &str = "devopspolicy_reconciles_deferred_total";
 
 /// When a policy that was reconciled is reconciled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl ReconcileQueue {
             let taken = self.0.schedule.lock().take(Instant::now(), &self.0.budget);
             match taken {
                 Ok(Taken { key, was_deferred }) => {
-                    counter!(DEFERRED).increment(u64::from(was_deferred));
+                    counter!(DEFERRED.name).increment(u64::from(was_deferred));
                     return key;
                 }
                 Err(None) => changed.await,

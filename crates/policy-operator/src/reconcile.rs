@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::audit_store::AuditStore;
 use crate::context::ReconcileContext;
 use crate::judgement::{Judged, Judgement, Rejection};
+use crate::metrics::{DURATION, PODS_SCANNED, RECONCILE_ERRORS, RECONCILES};
 use crate::pods::Pods;
 use crate::policies::Policies;
 use crate::policy_key::PolicyKey;
@@ -60,9 +61,9 @@ impl Reconciler {
                 Outcome { requeue_after: Some(delay), pause: delay }
             }
         };
-        counter!("devopspolicy_reconcile_total").increment(1);
+        counter!(RECONCILES.name).increment(1);
         let seconds = start.elapsed().as_secs_f64();
-        histogram!("devopspolicy_reconcile_duration_seconds").record(seconds);
+        histogram!(DURATION.name).record(seconds);
         outcome
     }
 
@@ -148,7 +149,7 @@ impl Reconciler {
         };
         let pods = self.pods.of(namespace)?;
         let verdict = Verdict::of(pods.iter().map(|pod| &**pod), rules, now);
-        counter!("devopspolicy_pods_scanned_total").increment(verdict.tally.pods());
+        counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
         Some(Judgement::Judged(Judged::new(rules, verdict).into()))
     }
 
@@ -217,7 +218,7 @@ impl Reconciler {
 /// Counts and logs a write that failed.
 fn report(error: &WriteError, delay: Duration) {
     let class = error.class();
-    counter!("devopspolicy_reconcile_errors_total", "class" => class.as_str()).increment(1);
+    counter!(RECONCILE_ERRORS.name, "class" => class.as_str()).increment(1);
     if class == ErrorClass::NotLeader {
         debug!("{error}");
     } else {

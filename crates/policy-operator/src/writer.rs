@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub(crate) use workloads::{Attempt, workload_path};
 
 use crate::finalizer;
+use crate::metrics::AUDIT_RESULTS;
 use crate::policy_key::PolicyKey;
 use crate::write_budget::WriteBudget;
 use crate::write_error::WriteError;
@@ -160,7 +161,7 @@ impl Writer {
         let request = api.create(&parameters, result);
         match self.call("create an audit result of", policy, request).await {
             Ok(_) => {
-                counter!("audit_results_total").increment(1);
+                counter!(AUDIT_RESULTS.name).increment(1);
                 Ok(true)
             }
             Err(error) if error.kind() == Some(ErrorKind::Conflict) => Ok(false),

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, About, Args, Configuration, LeaseConfig, Loaded};
 use crate::endpoints::Endpoints;
 use crate::lease::{self, Election, LeaderGate};
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{self, Metrics};
 use crate::readiness::Readiness;
 use crate::server::{Limits, Server};
 use crate::stop::Signals;
@@ -124,8 +124,7 @@ impl<C: Configuration> Service<C> {
         let readiness = Readiness::default();
         let (name, version) = (about.name, about.version);
         metrics.write_at_scrape(move |to| {
-            to.family("kube_devops_build_info", Kind::Gauge, "Version of this service.")
-                .series(&[("service", name), ("version", version)], 1);
+            to.family(&metrics::BUILD_INFO).series(&[("service", name), ("version", version)], 1);
         });
         let mut service = Self {
             config,
@@ -151,9 +150,7 @@ impl<C: Configuration> Service<C> {
         self.spawn_until_stop("certificate", follower.run(self.readiness.clone()));
         self.metrics.write_at_scrape(move |to| {
             if let Some(current) = store.current() {
-                let help = "When the certificate expires, in seconds since 1970.";
-                to.family("tls_certificate_expiry_timestamp_seconds", Kind::Gauge, help)
-                    .series(&[], current.not_after.0);
+                to.family(&metrics::CERTIFICATE_EXPIRY).series(&[], current.not_after.0);
             }
         });
         Ok(())
@@ -209,8 +206,7 @@ impl<C: Configuration> Service<C> {
         self.elections.spawn("leader election", election.run(self.tasks_ended.clone()));
         let leader = gate.clone();
         self.metrics.write_at_scrape(move |to| {
-            to.family("leader", Kind::Gauge, "Whether this replica is the leader.")
-                .series(&[], u8::from(leader.is_open()));
+            to.family(&metrics::LEADER).series(&[], u8::from(leader.is_open()));
         });
         Ok(gate)
     }

@@ -8,10 +8,11 @@ use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
 use policy_runtime::endpoints::{self, Answer};
 use policy_runtime::lease::{LeaderGate, LeaderReport};
-use policy_runtime::metrics::{Exposition, Kind};
+use policy_runtime::metrics::{Exposition, Metric};
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
+use crate::metrics;
 use crate::scores::{Scores, Totals};
 
 /// The most namespaces that `/scores` lists; the others are counted.
@@ -98,8 +99,7 @@ impl Publisher {
 
     /// Writes the metrics that are bound to pods and namespaces.
     pub(crate) fn metrics(&self, to: &mut Exposition) {
-        to.family("pods_tracked_total", Kind::Gauge, "Pods in the index of this replica.")
-            .series(&[], self.scores.tracked());
+        to.family(&metrics::PODS_TRACKED).series(&[], self.scores.tracked());
         if !self.gate.is_open() {
             return;
         }
@@ -114,23 +114,19 @@ impl Publisher {
 
 fn render(Totals { cluster, namespaces }: &Totals, policy: &CompiledPolicy) -> Exposition {
     let mut to = Exposition::default();
-    to.family("cluster_health_score", Kind::Gauge, "Health of all pods, 0 (worst) to 100.")
-        .series(&[], cluster.score(policy).value());
-    to.family("cluster_pods", Kind::Gauge, "Pods that were scored.").series(&[], cluster.pods());
-    to.family("cluster_compliant_pods", Kind::Gauge, "Pods without any finding.")
-        .series(&[], cluster.compliant_pods());
-    let mut each = |name, help, value: &dyn Fn(&Tally) -> u64| {
-        let mut family = to.family(name, Kind::Gauge, help);
+    to.family(&metrics::CLUSTER_SCORE).series(&[], cluster.score(policy).value());
+    to.family(&metrics::CLUSTER_PODS).series(&[], cluster.pods());
+    to.family(&metrics::CLUSTER_COMPLIANT).series(&[], cluster.compliant_pods());
+    let mut each = |metric: &Metric, value: &dyn Fn(&Tally) -> u64| {
+        let mut family = to.family(metric);
         for (namespace, tally) in namespaces {
             family.series(&[("namespace", namespace)], value(tally));
         }
     };
-    each("namespace_health_score", "Health of the namespace, 0 (worst) to 100.", &|tally| {
-        tally.score(policy).value().into()
-    });
-    each("namespace_pods", "Pods of the namespace that were scored.", &Tally::pods);
-    each("namespace_compliant_pods", "Pods without any finding.", &Tally::compliant_pods);
-    let mut family = to.family("namespace_violations", Kind::Gauge, "Findings of a check.");
+    each(&metrics::NAMESPACE_SCORE, &|tally| tally.score(policy).value().into());
+    each(&metrics::NAMESPACE_PODS, &Tally::pods);
+    each(&metrics::NAMESPACE_COMPLIANT, &Tally::compliant_pods);
+    let mut family = to.family(&metrics::NAMESPACE_VIOLATIONS);
     for (namespace, tally) in namespaces {
         for (check, _) in policy.enabled() {
             let labels = [("namespace", &**namespace), ("check", check.as_str())];

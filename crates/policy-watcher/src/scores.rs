@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, counter, describe_counter};
+use metrics::{Counter, counter};
 use parking_lot::Mutex;
 use policy_core::Timestamp;
 use policy_core::evaluate::evaluate;
@@ -13,6 +13,8 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::score::Tally;
 use policy_core::view::PodView;
 use policy_runtime::watch::Sink;
+
+use crate::metrics::POD_EVENTS;
 
 /// The scores, shared by the watch and the endpoints. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -90,9 +92,9 @@ impl Scores {
     /// The sink for a watch of all pods.
     #[must_use]
     pub(crate) fn sink(&self) -> PodSink {
-        describe_counter!("pod_events_total", "Pods received from the watch.");
+        POD_EVENTS.describe();
         let events = |event| {
-            let counter = counter!("pod_events_total", "event" => event);
+            let counter = counter!(POD_EVENTS.name, "event" => event);
             counter.increment(0);
             counter
         };

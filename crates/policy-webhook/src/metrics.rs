@@ -2,17 +2,66 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use policy_core::admission::{AdmissionVerdict, Decision, FailOpenReason, Operation};
 use policy_core::checks::CheckId;
 use policy_runtime::endpoints::Refusal;
-use policy_runtime::metrics::Buckets;
+use policy_runtime::metrics::{Buckets, Kind, Metric};
 
 /// Most requests take some tens of microseconds.
 pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
-    "webhook_request_duration_seconds",
+    DURATION.name,
     &[0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0],
 )];
+
+const REQUESTS: Metric =
+    Metric::new(Kind::Counter, "webhook_requests_total", "Admission requests that were answered.")
+        .with(&[
+            ("operation", "create, update, delete, connect, unknown"),
+            ("decision", "allowed, denied, and of `/mutate` mutated, unchanged"),
+        ]);
+
+const DENIALS: Metric =
+    Metric::new(Kind::Counter, "webhook_denials_total", "Admission requests that were denied.");
+
+const DURATION: Metric = Metric::new(
+    Kind::Histogram,
+    "webhook_request_duration_seconds",
+    "Time from the head of an admission request to its answer.",
+);
+
+const FAIL_OPEN: Metric = Metric::new(
+    Kind::Counter,
+    "webhook_failopen_total",
+    "Admission requests that were allowed without a complete verdict, by reason.",
+)
+.with(&[(
+    "reason",
+    "not_synced, invalid_policy, unreadable_object, unreadable, deadline, panic, overload, \
+     too_large, slow_body, unauthenticated",
+)]);
+
+const FINDINGS: Metric = Metric::new(
+    Kind::Counter,
+    "webhook_findings_total",
+    "Findings that denied an admission request or came back as warnings.",
+)
+.with(&[("check", "the id of the check"), ("decision", "denied, warned")]);
+
+pub(crate) const CERTIFICATE_ERRORS: Metric = Metric::new(
+    Kind::Counter,
+    "certificate_errors_total",
+    "Operations on the self-managed certificate that failed.",
+)
+.with(&[(
+    "operation",
+    "read_secret, write_secret, read_configuration, write_configuration, \
+     read_mutating_configuration, write_mutating_configuration, use, serve, issue",
+)]);
+
+/// The metrics of the webhook, beside those that services have in common.
+pub const METRICS: &[&Metric] =
+    &[&REQUESTS, &DENIALS, &DURATION, &FAIL_OPEN, &FINDINGS, &CERTIFICATE_ERRORS];
 
 /// The label of a request whose operation cannot be read.
 const UNKNOWN: &str = "unknown";
@@ -37,26 +86,14 @@ pub(crate) struct Counters {
 impl Counters {
     /// Registers all series, so that they exist before their first increment.
     pub(crate) fn new() -> Self {
-        describe_counter!("webhook_requests_total", "Admission requests that were answered.");
-        describe_counter!("webhook_denials_total", "Admission requests that were denied.");
-        describe_counter!(
-            "webhook_failopen_total",
-            "Admission requests that were allowed without a complete verdict, by reason."
-        );
-        describe_counter!(
-            "webhook_findings_total",
-            "Findings that denied an admission request or came back as warnings."
-        );
-        describe_histogram!(
-            "webhook_request_duration_seconds",
-            "Time from the head of an admission request to its answer."
-        );
+        let metrics = [REQUESTS, DENIALS, DURATION, FAIL_OPEN, FINDINGS];
+        metrics.iter().for_each(Metric::describe);
         let requests = |decisions: [&'static str; 2]| {
             let operations = Operation::ALL.iter().map(|operation| operation.as_str());
             let by_decision = operations.chain([UNKNOWN]).map(|operation| {
                 decisions.map(|decision| {
                     let labels = [("operation", operation), ("decision", decision)];
-                    registered("webhook_requests_total", &labels)
+                    registered(REQUESTS.name, &labels)
                 })
             });
             by_decision.collect()
@@ -65,18 +102,18 @@ impl Counters {
             check.meta().at_admission.then(|| {
                 [Decision::Denied, Decision::Warned].map(|decision| {
                     let labels = [("check", check.as_str()), ("decision", decision.as_str())];
-                    registered("webhook_findings_total", &labels)
+                    registered(FINDINGS.name, &labels)
                 })
             })
         });
         let fail_open = FailOpenReason::ALL
             .iter()
-            .map(|reason| registered("webhook_failopen_total", &[("reason", reason.as_str())]));
+            .map(|reason| registered(FAIL_OPEN.name, &[("reason", reason.as_str())]));
         Self {
             requests: requests(["allowed", "denied"]),
             mutations: requests(["mutated", "unchanged"]),
-            denials: registered("webhook_denials_total", &[]),
-            duration: histogram!("webhook_request_duration_seconds"),
+            denials: registered(DENIALS.name, &[]),
+            duration: histogram!(DURATION.name),
             fail_open: fail_open.collect(),
             findings: findings.collect(),
             excess: registered("dropped_total", &[("what", "policies")]),

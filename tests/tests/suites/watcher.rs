@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use e2e::{Parts, Service, Signal, Testbed, service_binary};
 use serde_json::{Value, json};
 
-use crate::cli;
+use crate::{cli, metrics_page};
 
 /// For what takes a moment, on a busy machine.
 pub(crate) const SURELY: Duration = Duration::from_secs(60);
@@ -114,6 +114,7 @@ fn a_pod_is_late_on_time_and_a_namespace_goes_with_its_last_pod() {
     delete_pod(&testbed, &namespace, "waits");
     testbed.wait_for("the series to go", SURELY, || Ok(late().is_none())).unwrap();
     let metrics = watcher.metrics().unwrap();
+    metrics_page::assert_documented("policy-watcher", &metrics);
     assert_eq!(metrics.value("cluster_pods", &[]), Some(0.0));
     assert_eq!(metrics.value("cluster_health_score", &[]), Some(100.0));
 }

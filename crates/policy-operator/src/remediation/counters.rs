@@ -1,17 +1,14 @@
 //! The counters of enforce mode, with labels from fixed lists.
 
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use policy_core::remediation::Reason;
 use policy_kube::ErrorKind;
+use policy_runtime::metrics::Metric;
 use strum::VariantArray as _;
 
 use super::guard::RevertReason;
+use crate::metrics::{APPLIED, FAILED, PROPOSED, REVERTED};
 use crate::write_error::WriteError;
-
-const APPLIED: &str = "enforcement_remediations_applied_total";
-const FAILED: &str = "enforcement_remediations_failed_total";
-const REVERTED: &str = "enforcement_remediations_reverted_total";
-const PROPOSED: &str = "enforcement_remediations_proposed_total";
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
@@ -56,37 +53,34 @@ impl Failure {
 
 /// Describes the counters and exports them with 0.
 pub(crate) fn describe() {
-    describe_counter!(APPLIED, "Workloads that were patched or injected into.");
-    describe_counter!(FAILED, "Attempts to patch or release a workload that failed.");
-    describe_counter!(REVERTED, "Remediations that were taken back because they did harm.");
-    describe_counter!(PROPOSED, "Workloads that are not changed because that would not be safe.");
-    counter!(APPLIED).increment(0);
+    [APPLIED, FAILED, REVERTED, PROPOSED].iter().for_each(Metric::describe);
+    counter!(APPLIED.name).increment(0);
     for failure in Failure::VARIANTS {
-        counter!(FAILED, "reason" => failure.as_str()).increment(0);
+        counter!(FAILED.name, "reason" => failure.as_str()).increment(0);
     }
     for reason in RevertReason::VARIANTS {
-        counter!(REVERTED, "reason" => reason.as_str()).increment(0);
+        counter!(REVERTED.name, "reason" => reason.as_str()).increment(0);
     }
     for code in Reason::CODES {
-        counter!(PROPOSED, "reason" => *code).increment(0);
+        counter!(PROPOSED.name, "reason" => *code).increment(0);
     }
 }
 
 pub(crate) fn applied() {
-    counter!(APPLIED).increment(1);
+    counter!(APPLIED.name).increment(1);
 }
 
 pub(crate) fn failed(failure: Failure) {
-    counter!(FAILED, "reason" => failure.as_str()).increment(1);
+    counter!(FAILED.name, "reason" => failure.as_str()).increment(1);
 }
 
 pub(crate) fn reverted(reason: RevertReason) {
-    counter!(REVERTED, "reason" => reason.as_str()).increment(1);
+    counter!(REVERTED.name, "reason" => reason.as_str()).increment(1);
 }
 
 /// `code` is one of [`Reason::CODES`].
 pub(crate) fn proposed(code: &str) {
     if let Some(code) = Reason::CODES.iter().find(|known| **known == code) {
-        counter!(PROPOSED, "reason" => *code).increment(1);
+        counter!(PROPOSED.name, "reason" => *code).increment(1);
     }
 }

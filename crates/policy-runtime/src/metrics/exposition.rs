@@ -2,18 +2,11 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::Metric;
+
 /// Metric families in Prometheus' text format.
 #[derive(Debug, Default)]
 pub struct Exposition(String);
-
-/// The type of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A value that goes up and down.
-    Gauge,
-    /// A value that only goes up.
-    Counter,
-}
 
 /// A metric to which series are added.
 #[derive(Debug)]
@@ -36,14 +29,12 @@ impl Exposition {
         self.0.push_str(&other.0);
     }
 
-    /// Starts a metric. A name may appear once in an exposition.
-    pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
-        let kind = match kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-        };
+    /// Starts a metric, which may appear once in an exposition.
+    pub fn family(&mut self, metric: &Metric) -> Family<'_> {
+        let Metric { name, kind, help, .. } = metric;
+        let kind = kind.as_str();
         push(&mut self.0, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        Family { text: &mut self.0, name }
+        Family { text: &mut self.0, name: metric.name }
     }
 }
 
@@ -83,12 +74,15 @@ fn escape(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Kind;
 
     #[test]
     fn series_are_written_as_prometheus_reads_them() {
         let mut exposition = Exposition::default();
-        exposition.family("up", Kind::Gauge, "Whether it is up.").series(&[], 1);
-        let mut family = exposition.family("seen_total", Kind::Counter, "How many.");
+        let up = Metric::new(Kind::Gauge, "up", "Whether it is up.");
+        exposition.family(&up).series(&[], 1);
+        let seen = Metric::new(Kind::Counter, "seen_total", "How many.");
+        let mut family = exposition.family(&seen);
         family.series(&[("a", "x"), ("b", "quote \" slash \\ line \n end")], 2);
         assert_eq!(
             exposition.finish(),

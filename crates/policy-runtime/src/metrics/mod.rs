@@ -2,7 +2,9 @@
 //! bound to objects or to leadership are written at each scrape instead: a recorder cannot remove a
 //! series, and a score must disappear together with its namespace.
 
+mod common;
 mod exposition;
+mod metric;
 mod process;
 
 use std::fmt;
@@ -12,7 +14,13 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
-pub use exposition::{Exposition, Family, Kind};
+pub use common::COMMON;
+pub(crate) use common::{
+    BUILD_INFO, CERTIFICATE_EXPIRY, DROPPED, LEADER, WATCH_ERRORS, WATCH_LAST_EVENT,
+    WATCH_RESTARTS, WATCH_UNDECODABLE,
+};
+pub use exposition::{Exposition, Family};
+pub use metric::{Kind, Metric, metric_table};
 
 /// How often the recorder moves the samples of histograms into their buckets; samples accumulate in
 /// memory in between.

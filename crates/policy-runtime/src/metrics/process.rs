@@ -4,7 +4,34 @@ use std::fmt::Display;
 
 use metrics_process::collector;
 
-use super::{Exposition, Kind};
+use super::Kind::{Counter, Gauge};
+use super::{Exposition, Metric};
+
+pub(super) const CPU: Metric = Metric::new(
+    Counter,
+    "process_cpu_seconds_total",
+    "User and system CPU time spent, in seconds.",
+);
+pub(super) const OPEN_FILES: Metric =
+    Metric::new(Gauge, "process_open_fds", "Open file descriptors.");
+pub(super) const MAX_FILES: Metric =
+    Metric::new(Gauge, "process_max_fds", "File descriptors that may be open; 0: no limit.");
+pub(super) const THREADS: Metric =
+    Metric::new(Gauge, "process_threads", "Threads of the operating system.");
+pub(super) const RESIDENT: Metric =
+    Metric::new(Gauge, "process_resident_memory_bytes", "Resident memory, in bytes.");
+pub(super) const VIRTUAL: Metric =
+    Metric::new(Gauge, "process_virtual_memory_bytes", "Virtual memory, in bytes.");
+pub(super) const MAX_VIRTUAL: Metric = Metric::new(
+    Gauge,
+    "process_virtual_memory_max_bytes",
+    "Virtual memory that may be used, in bytes; 0: no limit.",
+);
+pub(super) const START: Metric = Metric::new(
+    Gauge,
+    "process_start_time_seconds",
+    "When the process started, in seconds since 1970.",
+);
 
 /// Writes the standard process metrics
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
@@ -16,41 +43,23 @@ pub(super) fn write(to: &mut Exposition) {
 }
 
 fn write_collected(process: &collector::Metrics, to: &mut Exposition) {
-    let mut write = |name, kind, help, value: Option<&dyn Display>| {
+    let mut write = |metric: &Metric, value: Option<&dyn Display>| {
         if let Some(value) = value {
-            to.family(name, kind, help).series(&[], value);
+            to.family(metric).series(&[], value);
         }
     };
-    let cpu = process.cpu_seconds_total.as_ref();
-    let help = "User and system CPU time spent, in seconds.";
-    write("process_cpu_seconds_total", Kind::Counter, help, cpu.map(|value| value as _));
+    write(&CPU, process.cpu_seconds_total.as_ref().map(|value| value as _));
     let gauges = [
-        ("process_open_fds", "Open file descriptors.", &process.open_fds),
-        ("process_max_fds", "File descriptors that may be open; 0: no limit.", &process.max_fds),
-        ("process_threads", "Threads of the operating system.", &process.threads),
-        (
-            "process_resident_memory_bytes",
-            "Resident memory, in bytes.",
-            &process.resident_memory_bytes,
-        ),
-        (
-            "process_virtual_memory_bytes",
-            "Virtual memory, in bytes.",
-            &process.virtual_memory_bytes,
-        ),
-        (
-            "process_virtual_memory_max_bytes",
-            "Virtual memory that may be used, in bytes; 0: no limit.",
-            &process.virtual_memory_max_bytes,
-        ),
-        (
-            "process_start_time_seconds",
-            "When the process started, in seconds since 1970.",
-            &process.start_time_seconds,
-        ),
+        (&OPEN_FILES, &process.open_fds),
+        (&MAX_FILES, &process.max_fds),
+        (&THREADS, &process.threads),
+        (&RESIDENT, &process.resident_memory_bytes),
+        (&VIRTUAL, &process.virtual_memory_bytes),
+        (&MAX_VIRTUAL, &process.virtual_memory_max_bytes),
+        (&START, &process.start_time_seconds),
     ];
-    for (name, help, value) in gauges {
-        write(name, Kind::Gauge, help, value.as_ref().map(|value| value as _));
+    for (metric, value) in gauges {
+        write(metric, value.as_ref().map(|value| value as _));
     }
 }
 

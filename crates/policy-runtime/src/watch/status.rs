@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::log_throttle::LogThrottle;
+use crate::metrics::{
+    DROPPED, Metric, WATCH_ERRORS, WATCH_LAST_EVENT, WATCH_RESTARTS, WATCH_UNDECODABLE,
+};
 
 /// An undecodable object is logged at most so often; all are counted.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
@@ -65,21 +68,15 @@ impl WatchStatus {
     /// The state of a watch before its first request.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
-        describe_counter!("watch_errors_total", "Watch requests that failed.");
-        describe_counter!("watch_restarts_total", "Complete lists after the first one (relists).");
-        describe_counter!("watch_undecodable_total", "Objects that could not be decoded.");
-        describe_counter!("dropped_total", "What was left out or refused, by what it was.");
-        describe_gauge!(
-            "watch_last_event_timestamp_seconds",
-            "When the server last sent anything, as a Unix timestamp."
-        );
+        let metrics = [WATCH_ERRORS, WATCH_RESTARTS, WATCH_UNDECODABLE, WATCH_LAST_EVENT, DROPPED];
+        metrics.iter().for_each(Metric::describe);
         let inner = Inner {
             kind,
-            errors: counter!("watch_errors_total", "kind" => kind),
-            restarts: counter!("watch_restarts_total", "kind" => kind),
-            undecodable: counter!("watch_undecodable_total", "kind" => kind),
-            dropped: counter!("dropped_total", "what" => "log lines"),
-            last_event: gauge!("watch_last_event_timestamp_seconds", "kind" => kind),
+            errors: counter!(WATCH_ERRORS.name, "kind" => kind),
+            restarts: counter!(WATCH_RESTARTS.name, "kind" => kind),
+            undecodable: counter!(WATCH_UNDECODABLE.name, "kind" => kind),
+            dropped: counter!(DROPPED.name, "what" => "log lines"),
+            last_event: gauge!(WATCH_LAST_EVENT.name, "kind" => kind),
             state: Mutex::default(),
             throttle: Mutex::new(LogThrottle::new(LOG_PERIOD)),
             listed: Notify::new(),

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use policy_kube::certificate::{CertificateNames, IssuedCertificate, PemPair, issue};
 use policy_kube::{ClusterError, ErrorKind};
 use policy_runtime::backoff::{Backoff, jittered};
@@ -34,6 +34,7 @@ use self::cluster::{Cluster, Configuration, Operation, PublishedCaBundle};
 use self::next_action::{NextAction, PublishedSince, next_action};
 use self::stored::{Data, SecretContents, StoredCertificates};
 use crate::config::CertificateConfig;
+use crate::metrics::CERTIFICATE_ERRORS;
 
 /// The pause between two rounds, give or take a tenth.
 const POLL: Duration = Duration::from_secs(10);
@@ -42,9 +43,6 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// The label of `dropped_total` for CA certificates that were removed from the `caBundle`.
 const DROPPED: &str = "authorities";
-/// Counts failures, by operation.
-const ERRORS: &str = "certificate_errors_total";
-
 /// Issues and rotates the certificate of the webhook, and publishes its CA.
 pub(crate) struct CertificateRotation {
     cluster: Cluster,
@@ -59,9 +57,9 @@ pub(crate) struct CertificateRotation {
 
 impl CertificateRotation {
     pub(crate) fn new(client: Client, config: &CertificateConfig, store: CertificateStore) -> Self {
-        describe_counter!(ERRORS, "Operations on the self-managed certificate that failed.");
+        CERTIFICATE_ERRORS.describe();
         for operation in Operation::ALL {
-            counter!(ERRORS, "operation" => operation.as_str()).increment(0);
+            counter!(CERTIFICATE_ERRORS.name, "operation" => operation.as_str()).increment(0);
         }
         counter!("dropped_total", "what" => DROPPED).increment(0);
         Self {
@@ -301,7 +299,7 @@ impl FailingOperations {
                 Some(value)
             }
             Err(error) => {
-                counter!(ERRORS, "operation" => operation.as_str()).increment(1);
+                counter!(CERTIFICATE_ERRORS.name, "operation" => operation.as_str()).increment(1);
                 let error = error.to_string();
                 if self.0.get(&operation) != Some(&error) {
                     warn!("{error}; the certificate that is served stays");

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::continuity::expiry;
 use super::{AdmissionTestbed, SURELY, program};
-use crate::cli;
+use crate::{cli, metrics_page};
 
 const NAMESPACE: &str = "kube-devops";
 const SECRET: &str = "secret/policy-webhook-self-managed";
@@ -137,6 +137,7 @@ fn replicas_agree_on_one_certificate_and_heal_what_somebody_does_to_it() {
     assert!(words.contains(DENIAL), "{words}");
     let secret = world.secret();
     assert_eq!(secret.keys().collect::<Vec<_>>(), ["ca.crt", "tls.crt", "tls.key"]);
+    metrics_page::assert_documented("policy-webhook", &replicas[0].metrics().unwrap());
     // An authority signs one certificate, so this one is what both serve.
     assert_eq!(authorities(&secret["ca.crt"]).len(), 1);
     assert_eq!(world.bundle(), secret["ca.crt"]);
