@@ -1,9 +1,9 @@
 //! docs/reference lists the metrics that services have in common.
 
-use policy_runtime::metrics::COMMON;
+use policy_runtime::metrics::EVERY_SERVICE;
 use policy_runtime::testing::check_metric_table;
 
 #[test]
 fn the_page_has_the_metrics_of_all_services() {
-    assert_eq!(check_metric_table("all services", COMMON), Ok(()));
+    assert_eq!(check_metric_table("all services", EVERY_SERVICE), Ok(()));
 }

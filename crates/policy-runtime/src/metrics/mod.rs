@@ -2,7 +2,7 @@
 //! bound to objects or to leadership are written at each scrape instead: a recorder cannot remove a
 //! series, and a score must disappear together with its namespace.
 
-mod common;
+mod every_service;
 mod exposition;
 mod metric;
 mod process;
@@ -14,8 +14,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 
-pub use common::COMMON;
-pub(crate) use common::{
+pub use every_service::EVERY_SERVICE;
+pub(crate) use every_service::{
     BUILD_INFO, CERTIFICATE_EXPIRY, DROPPED, LEADER, WATCH_ERRORS, WATCH_LAST_EVENT,
     WATCH_RESTARTS, WATCH_UNDECODABLE,
 };

@@ -46,7 +46,7 @@ pub(crate) const DROPPED: Metric =
 
 /// The metrics that services have in common: of the process, of what it watches, of its leader
 /// election and its certificate.
-pub const COMMON: &[&Metric] = &[
+pub const EVERY_SERVICE: &[&Metric] = &[
     &BUILD_INFO,
     &CERTIFICATE_EXPIRY,
     &DROPPED,
