@@ -31,6 +31,8 @@ pub enum Program {
     KubeProxy,
     /// Installs charts. No part of a control plane: it is built for the suites that need it.
     Helm,
+    /// Flux's kustomize-controller, for `e2e gitops` alone.
+    KustomizeController,
 }
 
 /// The environment variable that selects the Kubernetes release, such as `1.36`. Unset or empty: the
@@ -54,6 +56,12 @@ const HELM: Module =
 /// build either.
 const NODE: Module =
     Module { name: "node", dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true };
+const KUSTOMIZE_CONTROLLER: Module = Module {
+    name: "kustomize-controller",
+    dependency: "github.com/fluxcd/kustomize-controller",
+    usual: "7 min",
+    stamped: false,
+};
 /// The Kubernetes releases that the testbed can run, the default first.
 const KUBERNETES: [Module; 3] =
     [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
@@ -88,6 +96,7 @@ impl Program {
             Self::Kwok => "kwok",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
+            Self::KustomizeController => "kustomize-controller",
             Self::Helm => "helm",
         }
     }
@@ -129,6 +138,7 @@ impl Program {
             Self::Kwok => Ok(&KWOK),
             Self::Helm => Ok(&HELM),
             Self::Kubelet | Self::KubeProxy => Ok(&NODE),
+            Self::KustomizeController => Ok(&KUSTOMIZE_CONTROLLER),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
                 release(&selected_release().unwrap_or_default())
             }
@@ -189,6 +199,8 @@ mod tests {
         assert_eq!(tools(&ETCD.read("go.mod").unwrap()), ["go.etcd.io/etcd/server/v3"]);
         assert_eq!(tools(&KWOK.read("go.mod").unwrap()), ["sigs.k8s.io/kwok/cmd/kwok"]);
         assert_eq!(tools(&HELM.read("go.mod").unwrap()), ["helm.sh/helm/v4/cmd/helm"]);
+        let flux = KUSTOMIZE_CONTROLLER;
+        assert_eq!(tools(&flux.read("go.mod").unwrap()), [flux.dependency]);
         let of_kubernetes = |programs: &[Program]| -> Vec<String> {
             let tool = |program: &Program| format!("k8s.io/kubernetes/cmd/{}", program.name());
             programs.iter().map(tool).collect()

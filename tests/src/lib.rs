@@ -13,6 +13,7 @@
 //! metrics, http   requests to a service                            Service::metrics, get
 //! audit           requests to the API server                       Testbed::audit
 //! published       definitions of other projects                    Testbed::install_published
+//! flux            kustomize-controller, which applies deploy       Testbed::start_flux
 //! ```
 //!
 //! The code is blocking: suites run `kubectl` and `policyctl` as users do.
@@ -21,6 +22,7 @@
 mod api_server;
 mod audit;
 mod controllers;
+mod flux;
 mod go;
 mod http;
 mod identity;
@@ -43,6 +45,7 @@ mod tokens;
 mod toolchain;
 
 pub use audit::AuditedCall;
+pub use flux::FLUX_DEFINITIONS;
 pub use go::{Program, selected_release};
 pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;

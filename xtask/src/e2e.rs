@@ -25,6 +25,11 @@ pub(crate) fn node(images: &Path, keep: bool) -> Result<()> {
     run(&[&["node", "--images", images], keep].concat())
 }
 
+/// Lets Flux apply `deploy`. It is built for this alone, so the tests leave it out.
+pub(crate) fn gitops() -> Result<()> {
+    run(&["gitops"])
+}
+
 /// Runs a measurement with its progress shown, and returns the JSON object that it prints.
 pub(crate) fn measure(what: &str) -> Result<String> {
     run(&["build"])?;

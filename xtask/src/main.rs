@@ -44,6 +44,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Let Flux apply deploy to a control plane of its own; builds Flux first, some minutes
+    Gitops,
     /// Run all tests: those of the crates, then the suites on a real control plane
     Test(test::Options),
     /// Run all checks that a change has to pass, except the tests
@@ -67,6 +69,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Demo { once } => e2e::demo(once),
         Task::Node { images, keep } => e2e::node(&images, keep),
+        Task::Gitops => e2e::gitops(),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),

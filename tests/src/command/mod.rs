@@ -8,6 +8,7 @@ pub(crate) mod bench_webhook;
 pub(crate) mod build;
 pub(crate) mod demo;
 mod fake_api;
+pub(crate) mod gitops;
 mod measure;
 pub(crate) mod node;
 mod process;

@@ -1,15 +1,15 @@
 //! `deploy/kustomize` and `deploy/gitops` on a real API server, with the definitions that
-//! cert-manager, Argo CD and Flux publish.
+//! cert-manager, Argo CD and Flux publish. `cargo xtask gitops` runs Flux itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::time::Duration;
 
-use e2e::{Parts, Published, Testbed, service_binary};
+use e2e::{FLUX_DEFINITIONS, Parts, Published, Testbed, service_binary};
 use serde_json::Value;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const FOLDERS: [&str; 3] = ["base", "remediation", "overlays/cert-manager"];
-const PUBLISHED: [Published; 5] = [
+const PUBLISHED: [Published; 3] = [
     Published {
         module: "github.com/cert-manager/cert-manager@v1.21.2",
         sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
@@ -19,16 +19,6 @@ const PUBLISHED: [Published; 5] = [
         module: "github.com/argoproj/argo-cd/v3@v3.2.12",
         sum: "h1:XbOyqcoPIjMhiP+y05Zi2U+HfG3b2TNfGJgVuK5Y8g0=",
         path: "manifests/crds/application-crd.yaml",
-    },
-    Published {
-        module: "github.com/fluxcd/source-controller@v1.9.0",
-        sum: "h1:5msg2yyjVYDULZos+2ve8MZzcSqTpusiXmrOeBhc9yY=",
-        path: "config/crd/bases",
-    },
-    Published {
-        module: "github.com/fluxcd/kustomize-controller@v1.9.6",
-        sum: "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
-        path: "config/crd/bases",
     },
     Published {
         module: "github.com/fluxcd/helm-controller@v1.6.4",
@@ -69,6 +59,7 @@ fn selected(value: &Value, found: &mut Vec<String>) {
 fn manifests_apply_strictly_and_render_the_same_each_time() {
     let testbed = &Testbed::start(&Parts::new("gitops")).unwrap();
     testbed.install_published(&PUBLISHED).unwrap();
+    testbed.install_published(&FLUX_DEFINITIONS).unwrap();
     for namespace in ["kube-devops", "argocd", "flux-system"] {
         testbed.kubectl(&["create", "namespace", namespace]).unwrap().succeeded().unwrap();
     }
