@@ -1,5 +1,6 @@
 //! Creations at a constant rate while something happens, each of which has one right answer.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -60,8 +61,15 @@ pub(super) fn during(
          slowest {} ms",
         slowest.as_millis()
     );
-    ensure!(let_through + refused == 0, "{text}");
+    ensure!(let_through + refused == 0, "{text}\n{}", unanswered(testbed)?);
     Ok(text)
+}
+
+/// What the API server logged about requests that it admitted because the webhook did not answer.
+fn unanswered(testbed: &Testbed) -> Result<String> {
+    let log = fs::read_to_string(testbed.folder().join("logs/kube-apiserver.log"))?;
+    let lines = log.lines().filter(|line| line.contains("failing open"));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn run(kubeconfig: &Path, least: usize, ended: &AtomicBool) -> Result<Answers> {

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Program, Testbed};
+use e2e::Testbed;
 use serde_json::{Value, json};
 
 /// For what takes a moment, on a busy machine.
@@ -61,8 +61,6 @@ impl Suite<'_> {
         if mark != "ok" {
             let list = ["get", "pods,events", "--namespace", super::chart::NAMESPACE];
             writeln!(out, "{}", self.testbed.kubectl(&list)?.stdout)?;
-            // It names the requests that it admitted because the webhook did not answer.
-            writeln!(out, "{}", self.testbed.log_tail(Program::ApiServer.name()))?;
         }
         Ok(out.flush()?)
     }
