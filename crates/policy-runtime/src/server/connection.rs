@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{lazy, poll_fn};
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
@@ -170,7 +171,7 @@ where
         I: AsyncRead + AsyncWrite + Unpin,
     {
         connection.start_idle_timeout();
-        let service = self.service(caller, connection);
+        let service = self.service(caller, connection, false);
         let served = self.http1.serve_connection(TokioIo::new(&mut stream), service);
         self.run(served, http1::Connection::graceful_shutdown, connection).await;
         // The server has ended its side of the connection, and now waits for the caller to do so.
@@ -187,7 +188,7 @@ where
         caller: Caller,
         connection: &Arc<Connection>,
     ) {
-        let service = self.service(caller, connection);
+        let service = self.service(caller, connection, true);
         let served = self.http2.serve_connection(TokioIo::new(stream), service);
         self.run(served, http2::Connection::graceful_shutdown, connection).await;
     }
@@ -197,6 +198,7 @@ where
         &self,
         caller: Caller,
         connection: &Arc<Connection>,
+        is_http2: bool,
     ) -> TowerToHyperService<
         impl Service<
             Request<Incoming>,
@@ -208,8 +210,14 @@ where
         + use<M, S, B>,
     > {
         let connection = Arc::clone(connection);
-        let register =
-            |answer: Response<B>| answer.map(|body| RegisteredBody::new(body, connection));
+        let register = move |mut answer: Response<B>| {
+            // Else a caller could send its next request just as the connection is closed, and could not
+            // repeat it: the API server goes on without an answer then. HTTP/2 has GOAWAY for that.
+            if !is_http2 && connection.close_reason() == Some(CloseReason::Shutdown) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer.map(|body| RegisteredBody::new(body, connection))
+        };
         TowerToHyperService::new(MapResponse::new((self.make_service)(Arc::new(caller)), register))
     }
 

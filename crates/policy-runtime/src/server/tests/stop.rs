@@ -45,6 +45,21 @@ async fn a_request_in_transit_is_answered() {
 }
 
 #[tokio::test]
+async fn a_request_in_transit_is_the_last_one_of_its_connection() {
+    let server = Running::start(Speech::Plain, Limits::default()).await;
+    let mut connection = server.tcp().await;
+    let request = b"GET /quick HTTP/1.1\r\nhost: a\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+    server.stop.cancel();
+    connection.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, connection.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    server.ended().await;
+}
+
+#[tokio::test]
 async fn a_connection_of_the_backlog_is_answered() {
     for speech in ALL {
         let server = Running::start(speech, Limits::default()).await;
