@@ -12,6 +12,11 @@ use rayon::prelude::*;
 use crate::input::{Input, Inputs};
 use crate::output::Console;
 
+/// musl's allocator has one lock for all threads, and files are read on all processors.
+#[cfg(all(target_os = "linux", target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The parser recurses with the nesting of a document; see `policy_core::manifest`.
 const STACK: usize = 8 << 20;
 /// Documents in a unit of work. Smaller units cost more in scheduling than they save.
