@@ -8,6 +8,7 @@ mod ci;
 mod e2e;
 mod field_docs;
 mod generate;
+mod images;
 mod purity;
 mod rust_lines;
 mod test;
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Write the custom resource definitions to deploy/crds
     GenCrds,
+    /// Build the images of the components, by buildah
+    Images(images::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -75,6 +78,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Gen { check } => generate::run(check),
         Task::GenCrds => generate::crds(),
+        Task::Images(options) => images::run(&options),
         Task::Bench(bench) => bench::run(&bench),
     }
 }
