@@ -12,18 +12,22 @@ pub(crate) fn root() -> &'static Path {
 
 /// The cargo that runs this program, in the root of the project.
 pub(crate) fn command() -> Command {
-    /// Variables by which cargo describes this package to this program. The next cargo must not see
-    /// them: ring's build script runs again when they change, and all that depends on it is rebuilt.
-    const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    forget_this_package(&mut command);
+    command
+}
+
+/// Takes the variables away by which cargo describes this package to this program. The next cargo must
+/// not see them: ring's build script runs again when they change, and all that depends on it is rebuilt.
+pub(crate) fn forget_this_package(command: &mut Command) {
+    const ABOUT_US: [&str; 3] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if ABOUT_US.iter().any(|part| name.starts_with(part)) {
             command.env_remove(&*name);
         }
     }
-    command
 }
 
 /// Runs cargo with its output shown.

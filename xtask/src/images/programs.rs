@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Component;
 use super::tools::output;
-use crate::cargo::root;
+use crate::cargo::{forget_this_package, root};
 
 /// Compiles the programs as the Dockerfile's builder stage does, and returns the folder that has them
 /// in its folder `out`.
@@ -21,6 +21,7 @@ pub(super) fn compile(components: &[Component]) -> Result<PathBuf> {
     let mut script = Command::new("sh");
     script.arg(root().join("deploy/images/programs.sh")).arg(&out);
     script.args(components.iter().map(|component| component.name()));
+    forget_this_package(&mut script);
     let status = script.status().context("cannot start sh")?;
     ensure!(status.success(), "deploy/images/programs.sh failed ({status})");
     Ok(builder)
