@@ -56,9 +56,10 @@ const QUEUED: usize = 256;
 const RESET_STREAMS: usize = 20;
 /// Streams that the server may reset because of errors of the caller.
 const ERROR_STREAMS: usize = 100;
-/// Bytes that may be under way to the server, for a stream and for all of a connection. The API
-/// server sends all reviews over one connection, so large bodies that wait for memory must leave
-/// some of its window to others.
+/// Bytes that may be under way to the server, for a stream and for all of a connection. An API
+/// server that calls a webhook by a loopback URL sends all reviews over one connection, so large
+/// bodies that wait for memory must leave some of its window to others. A Service it calls over
+/// HTTP/1.1 (<https://github.com/kubernetes/kubernetes/issues/75791>).
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 32;
 const _: () = assert!(WAITING_BODIES * 2 <= (CONNECTION_WINDOW / STREAM_WINDOW) as usize);
