@@ -166,7 +166,12 @@ fn the_certificate_comes_from_the_webhook_from_cert_manager_or_from_a_secret() {
     let options = ["--set", "certificate.source=cert-manager,enforcement.enabled=true"];
     let all = rendered(testbed, &options);
     let certificate = object(&all, "Certificate", "policy-webhook");
-    object(&all, "Issuer", "policy-webhook");
+    // Of an authority that stays, so that a renewal changes no caBundle.
+    let authority = object(&all, "Certificate", "policy-webhook-ca");
+    assert_eq!(authority["spec"]["isCA"], true);
+    assert_eq!(certificate["spec"]["issuerRef"]["name"], "policy-webhook");
+    let issuer = object(&all, "Issuer", "policy-webhook");
+    assert_eq!(issuer["spec"]["ca"]["secretName"], authority["spec"]["secretName"]);
     assert_eq!(
         volume(&all),
         (json!("/etc/policy-webhook"), certificate["spec"]["secretName"].clone())
