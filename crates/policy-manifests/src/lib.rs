@@ -22,7 +22,7 @@ mod users;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
 pub use injection_policy::{InjectionPolicy, NotExpressible, injection_policy};
-pub use metadata::namespace;
+pub use metadata::{PART_OF, PLATFORM, namespace};
 pub use object::{Object, yaml};
 pub use policy_core::installation::NAMESPACE;
 pub use rbac::Rule;

@@ -8,8 +8,11 @@ use policy_core::installation::NAMESPACE;
 
 use crate::Object;
 
-/// `app.kubernetes.io/part-of` of every object.
-pub(crate) const PLATFORM: &str = "kube-devops";
+/// The value of the label [`PART_OF`] of every object.
+pub const PLATFORM: &str = "kube-devops";
+
+/// The label that tells the objects of the platform from others.
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
 
 /// The platform's namespace.
 #[must_use]
@@ -38,7 +41,6 @@ pub(crate) fn cluster_wide_name(component: &str) -> String {
 
 /// Without `app.kubernetes.io/managed-by`: the installing tool sets it.
 pub(crate) fn labels(component: &str) -> BTreeMap<String, String> {
-    let labels = [("name", component), ("part-of", PLATFORM)];
-    let labels = labels.map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
-    BTreeMap::from(labels)
+    let labels = [("app.kubernetes.io/name", component), (PART_OF, PLATFORM)];
+    BTreeMap::from(labels.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }

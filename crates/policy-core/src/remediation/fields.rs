@@ -220,6 +220,20 @@ impl Fields {
         self.0.iter().find(|fields| fields.name == container)
     }
 
+    /// Keeps the fields for which that is true of the name of their container and their path in it,
+    /// such as `["readinessProbe"]` and `["resources", "limits", "memory"]`.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str, &[&str]) -> bool) {
+        for ContainerFields { name, readiness, liveness, requests, limits } in &mut self.0 {
+            readiness.take_if(|_| !keep(name, &[READINESS]));
+            liveness.take_if(|_| !keep(name, &[LIVENESS]));
+            for (list, amounts) in [("requests", requests), ("limits", limits)] {
+                amounts.cpu.take_if(|_| !keep(name, &["resources", list, "cpu"]));
+                amounts.memory.take_if(|_| !keep(name, &["resources", list, "memory"]));
+            }
+        }
+        self.0.retain(|fields| !fields.is_empty());
+    }
+
     /// A line for each container, as a status and an annotation have them.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -4,19 +4,13 @@
 use serde_json::{Map, Value};
 
 use super::fields::{ContainerFields, Fields};
-use super::owned::{LISTS, other_entries, our_entry, our_fields, owned};
-use super::owner::Owner;
+use super::owned::{LISTS, other_entries};
 use crate::managed_fields::FieldSet;
 
-/// The workload as it is once our fields are taken back; `None` where nobody is locked out. What
-/// somebody else owns as well stays.
-pub(crate) fn unlocked(workload: &Value) -> Option<Value> {
-    let (_, ours) = our_entry(workload)?;
-    let fields = our_fields(&owned(workload, ours));
-    if fields.is_empty() || Owner::of(workload).can_share() {
-        return None;
-    }
-    let alone = without_shared(&fields, &other_entries(workload).collect::<Vec<_>>());
+/// The workload as it is once our fields are taken back, which `ours` are. What somebody else owns as
+/// well stays.
+pub(crate) fn unlocked(workload: &Value, ours: &Fields) -> Value {
+    let alone = without_shared(ours, other_entries(workload));
     let mut unlocked = workload.clone();
     for list in LISTS {
         let live = unlocked["spec"]["template"]["spec"][list].as_array_mut();
@@ -26,26 +20,26 @@ pub(crate) fn unlocked(workload: &Value) -> Option<Value> {
             }
         }
     }
-    Some(unlocked)
+    unlocked
 }
 
 /// The fields without those that are in one of these sets as well.
-pub(super) fn without_shared(fields: &Fields, others: &[FieldSet<'_>]) -> Fields {
+pub(super) fn without_shared<'a>(
+    fields: &Fields,
+    others: impl Iterator<Item = FieldSet<'a>>,
+) -> Fields {
+    let others: Vec<_> = others
+        .flat_map(|set| LISTS.into_iter().flat_map(move |list| set.containers(list)))
+        .collect();
     let mut alone = fields.clone();
-    for fields in &mut alone.0 {
-        let sets = others.iter().flat_map(|set| LISTS.map(|list| set.containers(list)));
-        let sets: Vec<_> = sets.flatten().filter(|(name, _)| *name == fields.name).collect();
-        let is_shared = |path: &[&str]| sets.iter().any(|(_, set)| set.has(path));
-        // Without the handler, which is ours, a probe is none.
-        fields.readiness.take_if(|_| is_shared(&["readinessProbe", "tcpSocket"]));
-        fields.liveness.take_if(|_| is_shared(&["livenessProbe", "tcpSocket"]));
-        for (list, amounts) in [("requests", &mut fields.requests), ("limits", &mut fields.limits)]
-        {
-            amounts.cpu.take_if(|_| is_shared(&["resources", list, "cpu"]));
-            amounts.memory.take_if(|_| is_shared(&["resources", list, "memory"]));
-        }
-    }
-    alone.0.retain(|fields| !fields.is_empty());
+    alone.retain(|container, path| {
+        let mut sets = others.iter().filter(|(name, _)| name == container);
+        !sets.any(|(_, set)| match path {
+            // Without the handler, which is ours, a probe is none.
+            [probe] => set.has(&[probe, "tcpSocket"]),
+            amount => set.has(amount),
+        })
+    });
     alone
 }
 

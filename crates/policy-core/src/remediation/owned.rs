@@ -33,22 +33,23 @@ pub(super) fn other_entries(workload: &Value) -> impl Iterator<Item = FieldSet<'
     others.map(|(_, entry)| FieldSet::of(&entry["fieldsV1"]))
 }
 
+/// The entries of what other managers have applied on the server.
+fn other_appliers(workload: &Value) -> impl Iterator<Item = &Value> {
+    let others = entries(workload).map(|(_, entry)| entry);
+    others.filter(|entry| entry["operation"] == "Apply" && !is_ours(entry))
+}
+
 /// What other managers have applied on the server.
 pub(super) fn other_applies(workload: &Value) -> impl Iterator<Item = FieldSet<'_>> {
-    let others = entries(workload);
-    let others = others.filter(|(_, entry)| entry["operation"] == "Apply" && !is_ours(entry));
-    others.map(|(_, entry)| FieldSet::of(&entry["fieldsV1"]))
+    other_appliers(workload).map(|entry| FieldSet::of(&entry["fieldsV1"]))
 }
 
 /// Another manager that applies the pod template on the server. What we add there would be a
 /// conflict with whatever it adds later.
 pub(super) fn other_applier(workload: &Value) -> Option<&str> {
-    let mut others = entries(workload).filter(|(_, entry)| {
-        entry["operation"] == "Apply"
-            && !is_ours(entry)
-            && FieldSet::of(&entry["fieldsV1"]).has(&["spec", "template"])
-    });
-    others.find_map(|(_, entry)| entry["manager"].as_str())
+    let mut others = other_appliers(workload)
+        .filter(|entry| FieldSet::of(&entry["fieldsV1"]).has(&["spec", "template"]));
+    others.find_map(|entry| entry["manager"].as_str())
 }
 
 /// The part of a value that a set names. Lists of containers become objects by name.

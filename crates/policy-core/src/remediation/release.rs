@@ -107,23 +107,14 @@ fn without(fields: &Fields, manifest: &Value) -> Fields {
     let containers = LISTS.iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
     let containers: Vec<&Value> = containers.collect();
     let mut left = fields.clone();
-    for fields in &mut left.0 {
-        let Some(own) = containers.iter().find(|own| own["name"] == *fields.name) else { continue };
-        // One without a handler is a probe by means of ours alone.
-        fields.readiness = fields.readiness.filter(|_| !has_handler(&own["readinessProbe"]));
-        fields.liveness = fields.liveness.filter(|_| !has_handler(&own["livenessProbe"]));
-        for (list, amounts) in [("requests", &mut fields.requests), ("limits", &mut fields.limits)]
-        {
-            for name in ["cpu", "memory"] {
-                if let Some(amount) = amounts.of(name)
-                    && !own["resources"][list][name].is_null()
-                {
-                    *amount = None;
-                }
-            }
-        }
-    }
-    left.0.retain(|fields| !fields.is_empty());
+    left.retain(|container, path| {
+        let own = containers.iter().find(|own| own["name"] == *container);
+        !own.is_some_and(|own| match path {
+            // One without a handler is a probe by means of ours alone.
+            [probe] => has_handler(&own[*probe]),
+            amount => !amount.iter().fold(*own, |at, name| &at[*name]).is_null(),
+        })
+    });
     left
 }
 
@@ -147,8 +138,7 @@ fn without_annotation(workload: &Value) -> Option<Value> {
 /// with 422.
 #[must_use]
 pub fn removal(workload: &Value, fields: &Fields) -> Option<Value> {
-    let others: Vec<_> = other_applies(workload).collect();
-    let mut operations = removals(workload, &without_shared(fields, &others));
+    let mut operations = removals(workload, &without_shared(fields, other_applies(workload)));
     if operations.is_empty() {
         return None;
     }

@@ -39,9 +39,6 @@ pub struct Target {
     pub ours: Fields,
     /// Whether the operator owns anything, if only the name of a container.
     pub is_ours: bool,
-    /// Whether the next apply of the owner may fail because of what the operator owns. It is taken
-    /// back then, and planned as if that had happened.
-    pub locks_out: bool,
     /// The hash of its pod template without our fields.
     pub template: String,
     pub(super) controller: Option<String>,
@@ -98,34 +95,41 @@ impl Target {
                 )
             })
             .ok_or_else(|| format!("a {kind} of {api_version} cannot be patched"))?;
-        let unlocked = unlocked(workload);
+        let entry = our_entry(workload).map(|(_, fields)| fields);
+        let our_part = entry.map(|fields| owned(workload, fields)).unwrap_or_default();
+        let (owner, ours) = (Owner::of(workload), our_fields(&our_part));
+        let unlocked = locks_out(&owner, &ours).then(|| unlocked(workload, &ours));
         let planned = unlocked.as_ref().unwrap_or(workload);
         let spec = SpecView::deserialize(&planned["spec"]);
         let spec = spec.map_err(|error| format!("its spec cannot be read: {error}"))?;
         let facts = CheckedFacts::of_spec(kind, &spec).ok_or("it has no containers")?;
         let metadata = &workload["metadata"];
-        let ours = our_entry(workload).map(|(_, fields)| fields);
-        let owned = ours.map(|fields| owned(workload, fields)).unwrap_or_default();
         Ok(Self {
             kind,
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
             uid: text(&metadata["uid"]),
             resource_version: text(&metadata["resourceVersion"]),
-            owner: Owner::of(workload),
+            owner,
             opt_in: OptIn::of(workload),
             patched_by: metadata["annotations"][PATCHED_BY].as_str().map(str::to_owned),
-            ours: our_fields(&owned),
-            is_ours: ours.is_some(),
-            locks_out: unlocked.is_some(),
-            template: template::hash(planned, ours.filter(|_| unlocked.is_none())),
+            ours,
+            is_ours: entry.is_some(),
+            template: template::hash(planned, entry.filter(|_| unlocked.is_none())),
             controller: controller(metadata),
             is_deleted: metadata["deletionTimestamp"].is_string(),
             rollout: Rollout::of(kind, workload),
             containers: containers(kind, &spec, planned),
             facts,
-            owned,
+            owned: our_part,
         })
+    }
+
+    /// Whether the next apply of the owner may fail because of what the operator owns. It is taken
+    /// back then, and planned as if that had happened.
+    #[must_use]
+    pub fn locks_out(&self) -> bool {
+        locks_out(&self.owner, &self.ours)
     }
 
     /// The workload as in a status: `Deployment/web`.
@@ -133,6 +137,10 @@ impl Target {
     pub fn label(&self) -> String {
         format!("{}/{}", self.kind, self.name)
     }
+}
+
+fn locks_out(owner: &Owner, ours: &Fields) -> bool {
+    !owner.can_share() && !ours.is_empty()
 }
 
 fn controller(metadata: &Value) -> Option<String> {

@@ -97,7 +97,7 @@ fn remembered<'a>(input: &PlanInput<'a>) -> Option<&'a RemediatedWorkload> {
 pub(super) fn withdrawn(input: &PlanInput<'_>, missing: &Fields) -> Option<Reason> {
     use RemediationState::{Observing, Patched, Withdrawn};
     // What is taken back for the owner's sake was not removed by the owner.
-    let memory = remembered(input).filter(|_| !input.target.locks_out)?;
+    let memory = remembered(input).filter(|_| !input.target.locks_out())?;
     let before = Fields::parse(memory.fields.iter().map(String::as_str));
     let was_filled_in = missing.0.iter().any(|now| {
         before.of(&now.name).is_some_and(|before| {

@@ -46,7 +46,7 @@ pub(crate) fn take_in(
     let is_mine = planned.policy.as_ref().is_none_or(|name| *name == policy.name);
     let is_known = entry.remembers(target);
     let is_patched = !target.ours.is_empty()
-        && !target.locks_out
+        && !target.locks_out()
         && target.patched_by.as_deref().is_none_or(|by| {
             let of_namespace = by.split_once('/').filter(|(of, _)| *of == &*policy.namespace);
             let by = of_namespace.map(|(_, name)| name);
@@ -78,7 +78,7 @@ pub(crate) fn take_in(
     let next = match (plan, planned.policy) {
         (Plan::Nothing, _) if is_patched => patched(entry),
         // It stays known until that is taken back.
-        (Plan::Nothing, _) => return target.locks_out && entry.shown.is_some(),
+        (Plan::Nothing, _) => return target.locks_out() && entry.shown.is_some(),
         // It is about the workload, whichever policy it is planned for.
         (_, Some(_)) if !is_mine && is_known => return true,
         (_, Some(older)) if !is_mine => {

@@ -189,10 +189,10 @@ fn who_applies_a_patched_workload_on_the_server_is_planned_for_as_if_the_patch_w
     let workload = deployment(json!([web()]));
     let policies = [PROBES, RESOURCES];
     let patched = applied(&workload, &body(&workload, &policies));
-    assert!(!read(&patched).locks_out);
+    assert!(!read(&patched).locks_out());
     let locked = taken_over(&patched, &json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
     let target = read(&locked);
-    assert!(target.locks_out && target.ours == read(&patched).ours);
+    assert!(target.locks_out() && target.ours == read(&patched).ours);
     let released = taken_over(&workload, &json!({ "k:{\"name\":\"web\"}": { "f:image": {} } }));
     assert_eq!(target.template, read(&released).template, "the release does not change it");
     let plan = plan_of(&locked, &policies);
@@ -200,7 +200,7 @@ fn who_applies_a_patched_workload_on_the_server_is_planned_for_as_if_the_patch_w
     assert_eq!(plan, plan_of(&released, &policies));
     assert_eq!(lines(&plan), lines(&plan_of(&workload, &policies)));
     let empty = taken_over(&workload, &json!({}));
-    assert!(!read(&empty).locks_out, "nothing of ours is left");
+    assert!(!read(&empty).locks_out(), "nothing of ours is left");
 }
 
 #[test]

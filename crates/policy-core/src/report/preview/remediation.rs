@@ -97,13 +97,13 @@ impl PlannedWorkload {
                 with(PlannedAction::Patch, &fields, &withheld, Some(body))
             }
             Plan::InjectAtAdmission { fields, withheld } => {
-                let unlocked = unlocked(object);
+                let unlocked = target.locks_out().then(|| unlocked(object, &target.ours));
                 let template = &unlocked.as_ref().unwrap_or(object)["spec"]["template"];
                 let pod = json!({ "metadata": template["metadata"], "spec": template["spec"] });
                 let body = inject(&pod, &fields, policy).into();
                 with(PlannedAction::Inject, &fields, &withheld, Some(body))
             }
-            Plan::Withhold { withheld } if target.ours.is_empty() || target.locks_out => {
+            Plan::Withhold { withheld } if target.ours.is_empty() || target.locks_out() => {
                 with(PlannedAction::Propose, &Fields::default(), &withheld, None)
             }
             Plan::Withhold { withheld } => {

@@ -129,10 +129,7 @@ impl Executor {
         if let Err(error) = released {
             // The next observation takes it back.
             entry.failed(Instant::now());
-            record.failed += 1;
-            counters::failed(Failure::of(&error));
-            let sentence = format!("{label}: cannot take back the patch: {}", error.reason());
-            record.notices.add(NoticeKind::Failed, sentence);
+            record.release_failed(label, &error);
             return;
         }
         if target.kind == ObjectKind::StatefulSet {
@@ -271,7 +268,7 @@ fn observed(
     if let Some(cause) = &entry.reverting {
         return Observed::Revert(cause.clone());
     }
-    if target.locks_out {
+    if target.locks_out() {
         return Observed::Plan;
     }
     // Without managedFields the hash of the template is that with our fields.

@@ -8,12 +8,13 @@ use super::super::counters::{self, Failure};
 use super::super::notices::NoticeKind;
 use super::super::record::Record;
 use super::{BREAKER_POLL, Executor, Fresh, Planner, Scope};
+use crate::write_error::WriteError;
 
 impl Planner<'_> {
     /// Whether the operator takes back what it owns of a workload for the sake of its owner.
     pub(super) fn unlocks(&self, target: &Target) -> bool {
         let namespace = &self.surroundings.facts;
-        target.locks_out
+        target.locks_out()
             && !namespace.is_excluded
             && ![target.opt_in, namespace.opt_in].contains(&OptIn::Disabled)
     }
@@ -23,41 +24,43 @@ impl Executor {
     /// Called once the status says what is done at admission, since the new pods come at once. Each
     /// is a rollout, and the windows and budgets count it as one.
     pub(super) async fn unlock(&self, scope: &Scope<'_>, record: &mut Record, fresh: &mut Fresh) {
-        let locked = fresh.reads.extract_if(|_, read| read.0.locks_out);
+        let locked = fresh.reads.extract_if(|_, read| read.0.locks_out());
         for (label, read) in locked.collect::<Vec<_>>() {
             let (target, object) = *read;
             let now = Instant::now();
-            let permit = if record.stopped.is_some() || !self.budgets.may_start() {
-                None
-            } else {
-                self.budgets.start(scope.policy, true, now).ok()
+            let may_start = record.stopped.is_none() && self.budgets.may_start();
+            let permit = may_start.then(|| self.budgets.start(scope.policy, true, now));
+            let Some(Ok(permit)) = permit else {
+                if let Some(entry) = record.entries.get_mut(&label) {
+                    entry.due = now + BREAKER_POLL;
+                }
+                continue;
             };
-            let released = match &permit {
-                Some(_) => Some(self.release(scope, record, &label, &target, &object).await),
-                None => None,
-            };
+            let released = self.release(scope, record, &label, &target, &object).await;
             let Some(entry) = record.entries.get_mut(&label) else { continue };
-            match released {
-                None => entry.due = now + BREAKER_POLL,
-                Some(Ok(())) => {
-                    entry.permit = permit;
-                    entry.succeeded();
-                    let sentence = format!(
-                        "{label}: the patch was taken back, because {} applies the workload now \
-                         and would be in conflict with it",
-                        target.owner
-                    );
-                    record.notices.add(NoticeKind::Released, sentence);
-                }
-                Some(Err(error)) => {
-                    entry.failed(now);
-                    record.failed += 1;
-                    counters::failed(Failure::of(&error));
-                    let sentence =
-                        format!("{label}: cannot take back the patch: {}", error.reason());
-                    record.notices.add(NoticeKind::Failed, sentence);
-                }
+            if let Err(error) = released {
+                entry.failed(now);
+                record.release_failed(&label, &error);
+                continue;
             }
+            entry.permit = Some(permit);
+            entry.succeeded();
+            let sentence = format!(
+                "{label}: the patch was taken back, because {} applies the workload now and would \
+                 be in conflict with it",
+                target.owner
+            );
+            record.notices.add(NoticeKind::Released, sentence);
         }
+    }
+}
+
+impl Record {
+    /// A patch is to be taken back, and that failed.
+    pub(super) fn release_failed(&mut self, label: &str, error: &WriteError) {
+        self.failed += 1;
+        counters::failed(Failure::of(error));
+        let sentence = format!("{label}: cannot take back the patch: {}", error.reason());
+        self.notices.add(NoticeKind::Failed, sentence);
     }
 }

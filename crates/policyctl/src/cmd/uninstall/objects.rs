@@ -12,7 +12,7 @@ use kube::api::{
     Preconditions, TypeMeta,
 };
 use policy_core::api;
-use policy_manifests::{NAMESPACE, OPERATOR};
+use policy_manifests::{NAMESPACE, OPERATOR, PART_OF, PLATFORM, WATCHER};
 use serde::Deserialize;
 
 use super::{Outcome, Row};
@@ -20,8 +20,6 @@ use crate::cluster::write::get;
 use crate::cluster::{Cluster, ClusterError, ErrorKind};
 use crate::cmd::deploy;
 
-/// The label of every object of the platform.
-const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "kube-devops");
 const POLL: Duration = Duration::from_millis(500);
 
 /// An object by its kind and name.
@@ -65,10 +63,10 @@ pub(super) fn installed(with_definitions: bool) -> anyhow::Result<Steps> {
         .partition(|named| named.resource.kind == "Deployment" && named.name == OPERATOR.name);
     let operator = operator.pop().context("the operator has no Deployment")?;
     // The namespace is the first that is installed. The Leases are made by the services.
-    let leases = ["policy-watcher", "policy-operator"].map(|name| Named {
+    let leases = [WATCHER, OPERATOR].map(|component| Named {
         resource: ApiResource::erase::<Lease>(&()),
         namespace: Some(NAMESPACE.to_owned()),
-        name: name.to_owned(),
+        name: component.name.to_owned(),
         needs_label: false,
     });
     others.splice(1..1, leases);
@@ -131,10 +129,9 @@ impl Remover<'_> {
         let what = format!("{} {name}", resource.kind);
         let found = get(self.cluster, &api, name, &format!("cannot read {what}")).await?;
         let Some(found) = found else { return Ok(None) };
-        let (label, value) = PART_OF;
         let labels = found.metadata.labels.unwrap_or_default();
-        if *needs_label && labels.get(label).is_none_or(|found| found != value) {
-            let reason = format!("it has no label {label}={value}");
+        if *needs_label && labels.get(PART_OF).is_none_or(|found| found != PLATFORM) {
+            let reason = format!("it has no label {PART_OF}={PLATFORM}");
             return Ok(Some(named.row(Outcome::Kept, Some(reason))));
         }
         let parameters = DeleteParams {
