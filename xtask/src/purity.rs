@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use crate::cargo;
 
 /// The crates that a crate must not depend on, directly or indirectly.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     (
         "policy-core",
         &[
@@ -29,7 +29,9 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
             "policy-manifests",
         ],
     ),
-    ("policy-manifests", &["tokio", "hyper", "kube-client", "kube-runtime", "rustls"]),
+    ("policy-manifests", &["tokio", "hyper", "kube-client", "kube-runtime", "rustls", "metrics"]),
+    // Names and texts: whoever queries the metrics needs nothing that exports them.
+    ("policy-metrics", &["metrics", "serde", "policy-core", "policy-runtime"]),
     // Talking to API servers, not what is said.
     ("policy-kube", &["policy-core", "policy-manifests", "policy-runtime", "clap"]),
     // How a service lives, not what it is about.

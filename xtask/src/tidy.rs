@@ -40,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         problems.extend(too_long(&name, &text));
         problems.extend(machine_path(&name, &text));
+        problems.extend(metric_of_a_service(&name, &text));
         files.push((name, text));
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
@@ -76,6 +77,21 @@ fn machine_path(file: &str, text: &str) -> Option<String> {
     Some(format!("{file}:{} has a path of one machine", line + 1))
 }
 
+/// Finds where policy-runtime, which does not know what a service is about, names the metrics of one.
+fn metric_of_a_service(file: &str, text: &str) -> Option<String> {
+    let names_one = |(_, path): &(usize, &str)| {
+        // A path, or a group of them.
+        let path = path.split_inclusive(';').next().unwrap_or_default();
+        ["watcher", "operator", "webhook"].iter().any(|service| path.contains(service))
+    };
+    let (at, _) =
+        text.match_indices("policy_metrics::").map(|(at, _)| (at, &text[at..])).find(names_one)?;
+    let line = text[..at].matches('\n').count() + 1;
+    file.starts_with("crates/policy-runtime/").then(|| {
+        format!("{file}:{line} names metrics of a service; policy-runtime has every_service")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +106,17 @@ mod tests {
         assert!(too_long("crates/a/src/b.rs", &block).is_none());
         let declaration = format!("#[cfg(test)]\nmod tests;\n{long}");
         assert!(too_long("crates/a/src/b.rs", &declaration).is_some());
+    }
+
+    #[test]
+    fn the_runtime_names_no_metric_of_a_service() {
+        let file = "crates/policy-runtime/src/service.rs";
+        let grouped = "use a;\nuse policy_metrics::{\n    Metric,\n    watcher::PODS,\n};\n";
+        let problem = metric_of_a_service(file, grouped).unwrap();
+        assert!(problem.starts_with("crates/policy-runtime/src/service.rs:2 names"), "{problem}");
+        let allowed = "use policy_metrics::every_service::LEADER;\n// The watcher.\n";
+        assert_eq!(metric_of_a_service(file, allowed), None);
+        assert_eq!(metric_of_a_service("crates/policy-watcher/src/lib.rs", grouped), None);
     }
 
     #[test]

@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use metrics::counter;
 use policy_core::api::EnforcementMode;
+use policy_metrics::Metric;
 use policy_runtime::endpoints::{self, Answer};
 use policy_runtime::lease::{LeaderGate, LeaderReport};
-use policy_runtime::metrics::{Exposition, Metric};
+use policy_runtime::metrics::Exposition;
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 use strum::VariantArray as _;
 
-use crate::metrics::{
-    AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
-    RECONCILES, REMEDIATING, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
-};
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
 use crate::write_error::ErrorClass;
+use policy_metrics::operator::{
+    AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
+    RECONCILES, REMEDIATING, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
+};
 
 /// The most namespaces that `/debug/state` names.
 const MOST_DEFERRED: usize = 100;
@@ -53,7 +54,7 @@ struct DebugState {
 /// (<https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics>).
 pub(crate) fn describe() {
     let counted = [RECONCILES, PODS_SCANNED, DEFERRED, AUDIT_RESULTS];
-    counted.iter().chain(&[RECONCILE_ERRORS, DURATION]).for_each(Metric::describe);
+    counted.iter().chain(&[RECONCILE_ERRORS, DURATION]).for_each(policy_runtime::metrics::describe);
     for metric in counted {
         counter!(metric.name).increment(0);
     }

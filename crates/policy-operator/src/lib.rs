@@ -46,7 +46,6 @@ use std::process::ExitCode;
 use audit_store::{AuditResultView, AuditStore};
 pub use config::Config;
 use exporter::Exporter;
-pub use metrics::METRICS;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;

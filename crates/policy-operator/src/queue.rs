@@ -24,9 +24,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::metrics::DEFERRED;
 use crate::policy_key::PolicyKey;
 use crate::write_budget::WriteBudget;
+use policy_metrics::operator::DEFERRED;
 use schedule::{Schedule, Taken};
 
 /// A policy is reconciled once in that time on average. One reconcile may come early: many happen

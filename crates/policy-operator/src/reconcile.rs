@@ -17,7 +17,6 @@ use tracing::{debug, warn};
 use crate::audit_store::AuditStore;
 use crate::context::ReconcileContext;
 use crate::judgement::{Judged, Judgement, Rejection};
-use crate::metrics::{DURATION, PODS_SCANNED, RECONCILE_ERRORS, RECONCILES};
 use crate::pods::Pods;
 use crate::policies::Policies;
 use crate::policy_key::PolicyKey;
@@ -26,6 +25,7 @@ use crate::queue::{Outcome, PACE};
 use crate::remediation::{Executor, Record};
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
+use policy_metrics::operator::{DURATION, PODS_SCANNED, RECONCILE_ERRORS, RECONCILES};
 
 /// Whether the other policies remember what a deleted one does is asked again after that time.
 const HANDOVER_POLL: Duration = Duration::from_millis(200);

@@ -23,10 +23,10 @@ use tokio::time::Instant;
 pub(crate) use workloads::{Attempt, workload_path};
 
 use crate::finalizer;
-use crate::metrics::AUDIT_RESULTS;
 use crate::policy_key::PolicyKey;
 use crate::write_budget::WriteBudget;
 use crate::write_error::WriteError;
+use policy_metrics::operator::AUDIT_RESULTS;
 
 /// The field manager of the operator's writes.
 pub(crate) const MANAGER: &str = "policy-operator";

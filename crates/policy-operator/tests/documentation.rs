@@ -1,6 +1,7 @@
 //! docs/reference lists every key of the operator, from the schema of its configuration, and its metrics.
 
-use policy_operator::{Config, METRICS};
+use policy_metrics::operator::METRICS;
+use policy_operator::Config;
 use policy_runtime::testing::{check_key_table, check_metric_table};
 
 #[test]

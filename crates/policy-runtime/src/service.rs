@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::{Client, Resource};
+use policy_metrics::every_service::{BUILD_INFO, CERTIFICATE_EXPIRY, LEADER};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -16,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, About, Args, Configuration, LeaseConfig, Loaded};
 use crate::endpoints::Endpoints;
 use crate::lease::{self, Election, LeaderGate};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{Limits, Server};
 use crate::stop::Signals;
@@ -124,7 +125,7 @@ impl<C: Configuration> Service<C> {
         let readiness = Readiness::default();
         let (name, version) = (about.name, about.version);
         metrics.write_at_scrape(move |to| {
-            to.family(&metrics::BUILD_INFO).series(&[("service", name), ("version", version)], 1);
+            to.family(&BUILD_INFO).series(&[("service", name), ("version", version)], 1);
         });
         let mut service = Self {
             config,
@@ -150,7 +151,7 @@ impl<C: Configuration> Service<C> {
         self.spawn_until_stop("certificate", follower.run(self.readiness.clone()));
         self.metrics.write_at_scrape(move |to| {
             if let Some(current) = store.current() {
-                to.family(&metrics::CERTIFICATE_EXPIRY).series(&[], current.not_after.0);
+                to.family(&CERTIFICATE_EXPIRY).series(&[], current.not_after.0);
             }
         });
         Ok(())
@@ -206,7 +207,7 @@ impl<C: Configuration> Service<C> {
         self.elections.spawn("leader election", election.run(self.tasks_ended.clone()));
         let leader = gate.clone();
         self.metrics.write_at_scrape(move |to| {
-            to.family(&metrics::LEADER).series(&[], u8::from(leader.is_open()));
+            to.family(&LEADER).series(&[], u8::from(leader.is_open()));
         });
         Ok(gate)
     }

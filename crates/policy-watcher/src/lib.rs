@@ -7,7 +7,6 @@
 //! ```
 
 mod config;
-mod metrics;
 mod publish;
 mod scores;
 
@@ -20,7 +19,6 @@ use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 
 pub use config::Config;
-pub use metrics::METRICS;
 use publish::Publisher;
 use scores::Scores;
 

@@ -6,13 +6,13 @@ use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
+use policy_metrics::{Metric, watcher as metrics};
 use policy_runtime::endpoints::{self, Answer};
 use policy_runtime::lease::{LeaderGate, LeaderReport};
-use policy_runtime::metrics::{Exposition, Metric};
+use policy_runtime::metrics::Exposition;
 use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 
-use crate::metrics;
 use crate::scores::{Scores, Totals};
 
 /// The most namespaces that `/scores` lists; the others are counted.

@@ -12,9 +12,8 @@ use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Tally;
 use policy_core::view::PodView;
+use policy_metrics::watcher::POD_EVENTS;
 use policy_runtime::watch::Sink;
-
-use crate::metrics::POD_EVENTS;
 
 /// The scores, shared by the watch and the endpoints. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -92,7 +91,7 @@ impl Scores {
     /// The sink for a watch of all pods.
     #[must_use]
     pub(crate) fn sink(&self) -> PodSink {
-        POD_EVENTS.describe();
+        policy_runtime::metrics::describe(&POD_EVENTS);
         let events = |event| {
             let counter = counter!(POD_EVENTS.name, "event" => event);
             counter.increment(0);

@@ -35,7 +35,6 @@ use certificate::CertificateRotation;
 pub use config::{AdmissionConfig, CertificateConfig, Config};
 use lane::Lane;
 use metrics::Counters;
-pub use metrics::METRICS;
 use policies::Policies;
 use validate::{Engine, Judge, Validator};
 

@@ -1,67 +1,20 @@
-//! The metrics of the webhook.
+//! Counts what the webhook answers.
 
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 use policy_core::admission::{AdmissionVerdict, Decision, FailOpenReason, Operation};
 use policy_core::checks::CheckId;
+use policy_metrics::every_service::DROPPED;
+use policy_metrics::webhook::{DENIALS, DURATION, FAIL_OPEN, FINDINGS, REQUESTS};
 use policy_runtime::endpoints::Refusal;
-use policy_runtime::metrics::{Buckets, Kind, Metric};
+use policy_runtime::metrics::{Buckets, describe};
 
 /// Most requests take some tens of microseconds.
 pub(crate) const HISTOGRAMS: &[Buckets<'static>] = &[(
     DURATION.name,
     &[0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0],
 )];
-
-const REQUESTS: Metric =
-    Metric::new(Kind::Counter, "webhook_requests_total", "Admission requests that were answered.")
-        .with(&[
-            ("operation", "create, update, delete, connect, unknown"),
-            ("decision", "allowed, denied, and of `/mutate` mutated, unchanged"),
-        ]);
-
-const DENIALS: Metric =
-    Metric::new(Kind::Counter, "webhook_denials_total", "Admission requests that were denied.");
-
-const DURATION: Metric = Metric::new(
-    Kind::Histogram,
-    "webhook_request_duration_seconds",
-    "Time from the head of an admission request to its answer.",
-);
-
-const FAIL_OPEN: Metric = Metric::new(
-    Kind::Counter,
-    "webhook_failopen_total",
-    "Admission requests that were allowed without a complete verdict, by reason.",
-)
-.with(&[(
-    "reason",
-    "not_synced, invalid_policy, unreadable_object, unreadable, deadline, panic, overload, \
-     too_large, slow_body, unauthenticated",
-)]);
-
-const FINDINGS: Metric = Metric::new(
-    Kind::Counter,
-    "webhook_findings_total",
-    "Findings that denied an admission request or came back as warnings.",
-)
-.with(&[("check", "the id of the check"), ("decision", "denied, warned")]);
-
-pub(crate) const CERTIFICATE_ERRORS: Metric = Metric::new(
-    Kind::Counter,
-    "certificate_errors_total",
-    "Operations on the self-managed certificate that failed.",
-)
-.with(&[(
-    "operation",
-    "read_secret, write_secret, read_configuration, write_configuration, \
-     read_mutating_configuration, write_mutating_configuration, use, serve, issue",
-)]);
-
-/// The metrics of the webhook, beside those that services have in common.
-pub const METRICS: &[&Metric] =
-    &[&REQUESTS, &DENIALS, &DURATION, &FAIL_OPEN, &FINDINGS, &CERTIFICATE_ERRORS];
 
 /// The label of a request whose operation cannot be read.
 const UNKNOWN: &str = "unknown";
@@ -87,7 +40,7 @@ impl Counters {
     /// Registers all series, so that they exist before their first increment.
     pub(crate) fn new() -> Self {
         let metrics = [REQUESTS, DENIALS, DURATION, FAIL_OPEN, FINDINGS];
-        metrics.iter().for_each(Metric::describe);
+        metrics.iter().for_each(describe);
         let requests = |decisions: [&'static str; 2]| {
             let operations = Operation::ALL.iter().map(|operation| operation.as_str());
             let by_decision = operations.chain([UNKNOWN]).map(|operation| {
@@ -116,7 +69,7 @@ impl Counters {
             duration: histogram!(DURATION.name),
             fail_open: fail_open.collect(),
             findings: findings.collect(),
-            excess: registered("dropped_total", &[("what", "policies")]),
+            excess: registered(DROPPED.name, &[("what", "policies")]),
         }
     }
 

@@ -3,12 +3,11 @@
 use metrics::counter;
 use policy_core::remediation::Reason;
 use policy_kube::ErrorKind;
-use policy_runtime::metrics::Metric;
 use strum::VariantArray as _;
 
 use super::guard::RevertReason;
-use crate::metrics::{APPLIED, FAILED, PROPOSED, REVERTED};
 use crate::write_error::WriteError;
+use policy_metrics::operator::{APPLIED, FAILED, PROPOSED, REVERTED};
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
@@ -53,7 +52,7 @@ impl Failure {
 
 /// Describes the counters and exports them with 0.
 pub(crate) fn describe() {
-    [APPLIED, FAILED, REVERTED, PROPOSED].iter().for_each(Metric::describe);
+    [APPLIED, FAILED, REVERTED, PROPOSED].iter().for_each(policy_runtime::metrics::describe);
     counter!(APPLIED.name).increment(0);
     for failure in Failure::VARIANTS {
         counter!(FAILED.name, "reason" => failure.as_str()).increment(0);

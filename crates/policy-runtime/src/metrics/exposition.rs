@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::Metric;
+use policy_metrics::Metric;
 
 /// Metric families in Prometheus' text format.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ fn escape(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Kind;
+    use policy_metrics::Kind;
 
     #[test]
     fn series_are_written_as_prometheus_reads_them() {

@@ -2,25 +2,19 @@
 //! bound to objects or to leadership are written at each scrape instead: a recorder cannot remove a
 //! series, and a score must disappear together with its namespace.
 
-mod every_service;
 mod exposition;
-mod metric;
 mod process;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
+use policy_metrics::{Kind, Metric};
 
-pub use every_service::EVERY_SERVICE;
-pub(crate) use every_service::{
-    BUILD_INFO, CERTIFICATE_EXPIRY, DROPPED, LEADER, WATCH_ERRORS, WATCH_LAST_EVENT,
-    WATCH_RESTARTS, WATCH_UNDECODABLE,
-};
 pub use exposition::{Exposition, Family};
-pub use metric::{Kind, Metric, metric_table};
 
 /// How often the recorder moves the samples of histograms into their buckets; samples accumulate in
 /// memory in between.
@@ -31,6 +25,17 @@ pub type Buckets<'a> = (&'a str, &'a [f64]);
 
 /// Writes gauges at the moment of a scrape.
 type ScrapeWriter = Box<dyn Fn(&mut Exposition) + Send + Sync>;
+
+/// Gives the help text of a metric to the recorder of the process. [`Exposition::family`] writes it
+/// by itself.
+pub fn describe(metric: &Metric) {
+    let Metric { name, kind, help, .. } = *metric;
+    match kind {
+        Kind::Gauge => describe_gauge!(name, help),
+        Kind::Counter => describe_counter!(name, help),
+        Kind::Histogram => describe_histogram!(name, help),
+    }
+}
 
 /// All metrics of the process.
 #[derive(Clone)]

@@ -3,35 +3,12 @@
 use std::fmt::Display;
 
 use metrics_process::collector;
+use policy_metrics::Metric;
+use policy_metrics::every_service::{
+    CPU, MAX_FILES, MAX_VIRTUAL, OPEN_FILES, RESIDENT, START, THREADS, VIRTUAL,
+};
 
-use super::Kind::{Counter, Gauge};
-use super::{Exposition, Metric};
-
-pub(super) const CPU: Metric = Metric::new(
-    Counter,
-    "process_cpu_seconds_total",
-    "User and system CPU time spent, in seconds.",
-);
-pub(super) const OPEN_FILES: Metric =
-    Metric::new(Gauge, "process_open_fds", "Open file descriptors.");
-pub(super) const MAX_FILES: Metric =
-    Metric::new(Gauge, "process_max_fds", "File descriptors that may be open; 0: no limit.");
-pub(super) const THREADS: Metric =
-    Metric::new(Gauge, "process_threads", "Threads of the operating system.");
-pub(super) const RESIDENT: Metric =
-    Metric::new(Gauge, "process_resident_memory_bytes", "Resident memory, in bytes.");
-pub(super) const VIRTUAL: Metric =
-    Metric::new(Gauge, "process_virtual_memory_bytes", "Virtual memory, in bytes.");
-pub(super) const MAX_VIRTUAL: Metric = Metric::new(
-    Gauge,
-    "process_virtual_memory_max_bytes",
-    "Virtual memory that may be used, in bytes; 0: no limit.",
-);
-pub(super) const START: Metric = Metric::new(
-    Gauge,
-    "process_start_time_seconds",
-    "When the process started, in seconds since 1970.",
-);
+use super::Exposition;
 
 /// Writes the standard process metrics
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).

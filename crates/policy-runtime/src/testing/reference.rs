@@ -2,8 +2,9 @@
 
 use std::{env, fs};
 
+use policy_metrics::{Metric, metric_table};
+
 use crate::config::{Configuration, key_table};
-use crate::metrics::{Metric, metric_table};
 
 /// Compares the keys of a service in docs/reference/configuration.md with its configuration. Where
 /// the environment has `UPDATE_DOCS`, as `cargo xtask gen` sets it, writes them first.

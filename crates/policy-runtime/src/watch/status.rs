@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::log_throttle::LogThrottle;
-use crate::metrics::{
-    DROPPED, Metric, WATCH_ERRORS, WATCH_LAST_EVENT, WATCH_RESTARTS, WATCH_UNDECODABLE,
+use policy_metrics::every_service::{
+    DROPPED, WATCH_ERRORS, WATCH_LAST_EVENT, WATCH_RESTARTS, WATCH_UNDECODABLE,
 };
 
 /// An undecodable object is logged at most so often; all are counted.
@@ -69,7 +69,7 @@ impl WatchStatus {
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
         let metrics = [WATCH_ERRORS, WATCH_RESTARTS, WATCH_UNDECODABLE, WATCH_LAST_EVENT, DROPPED];
-        metrics.iter().for_each(Metric::describe);
+        metrics.iter().for_each(crate::metrics::describe);
         let inner = Inner {
             kind,
             errors: counter!(WATCH_ERRORS.name, "kind" => kind),

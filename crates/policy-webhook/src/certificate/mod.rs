@@ -34,7 +34,7 @@ use self::cluster::{Cluster, Configuration, Operation, PublishedCaBundle};
 use self::next_action::{NextAction, PublishedSince, next_action};
 use self::stored::{Data, SecretContents, StoredCertificates};
 use crate::config::CertificateConfig;
-use crate::metrics::CERTIFICATE_ERRORS;
+use policy_metrics::webhook::CERTIFICATE_ERRORS;
 
 /// The pause between two rounds, give or take a tenth.
 const POLL: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub(crate) struct CertificateRotation {
 
 impl CertificateRotation {
     pub(crate) fn new(client: Client, config: &CertificateConfig, store: CertificateStore) -> Self {
-        CERTIFICATE_ERRORS.describe();
+        policy_runtime::metrics::describe(&CERTIFICATE_ERRORS);
         for operation in Operation::ALL {
             counter!(CERTIFICATE_ERRORS.name, "operation" => operation.as_str()).increment(0);
         }

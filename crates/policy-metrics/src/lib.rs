@@ -1,8 +1,15 @@
-//! What a metric is, for `/metrics` and for the documentation.
+//! The metrics that the services export, each defined once: a service exports it, the reference page
+//! lists it, and the queries of the dashboard and of the alerts can name no other.
+//!
+//! [`every_service`] has those that services have in common; [`watcher`], [`operator`] and
+//! [`webhook`] those of one. The crate depends on nothing.
+
+pub mod every_service;
+pub mod operator;
+pub mod watcher;
+pub mod webhook;
 
 use std::fmt::Write as _;
-
-use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +24,8 @@ pub enum Kind {
 
 impl Kind {
     /// As in Prometheus' text format.
-    pub(super) fn as_str(self) -> &'static str {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Gauge => "gauge",
             Self::Counter => "counter",
@@ -59,16 +67,6 @@ impl Metric {
     #[must_use]
     pub const fn of_leader(self) -> Self {
         Self { is_of_leader: true, ..self }
-    }
-
-    /// Gives the help text to the recorder of the process. [`super::Exposition::family`] writes it
-    /// by itself.
-    pub fn describe(&self) {
-        match self.kind {
-            Kind::Gauge => describe_gauge!(self.name, self.help),
-            Kind::Counter => describe_counter!(self.name, self.help),
-            Kind::Histogram => describe_histogram!(self.name, self.help),
-        }
     }
 }
 
