@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As in Prometheus' text format.
+    /// As in the lines of `/metrics`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -88,7 +88,7 @@ impl Exporter {
         if !self.gate.is_open() {
             return;
         }
-        let mut text = Exposition::default();
+        let mut text = to.part();
         render(&self.policies.gauges(), &mut text);
         let mut family = text.family(&REMEDIATING);
         for (PolicyKey { namespace, name }, is_remediating) in self.policies.remediating() {

@@ -104,7 +104,7 @@ impl Publisher {
             return;
         }
         let policy = self.scores.policy();
-        let scores = self.scores.at(Timestamp::now(), |totals| render(totals, policy));
+        let scores = self.scores.at(Timestamp::now(), |totals| render(totals, policy, to.part()));
         // The lease may have run out meanwhile.
         if let Some(scores) = scores.filter(|_| self.gate.is_open()) {
             to.append(&scores);
@@ -112,8 +112,11 @@ impl Publisher {
     }
 }
 
-fn render(Totals { cluster, namespaces }: &Totals, policy: &CompiledPolicy) -> Exposition {
-    let mut to = Exposition::default();
+fn render(
+    Totals { cluster, namespaces }: &Totals,
+    policy: &CompiledPolicy,
+    mut to: Exposition,
+) -> Exposition {
     to.family(&metrics::CLUSTER_SCORE).series(&[], cluster.score(policy).value());
     to.family(&metrics::CLUSTER_PODS).series(&[], cluster.pods());
     to.family(&metrics::CLUSTER_COMPLIANT).series(&[], cluster.compliant_pods());

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Body;
 use metrics::counter;
@@ -38,14 +38,13 @@ use self::post::Post;
 pub use self::post::{PostLimits, Posted, PostedBody, Refusal};
 use self::rendered::Rendered;
 use crate::caller::Caller;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::readiness::Readiness;
 
 /// The content type of text for people.
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The content type of JSON.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
 /// Answers to requests other than POST that a connection may have under way. Probes and scrapes need
 /// one or two; each takes memory until its caller reads it.
@@ -71,6 +70,7 @@ pub struct Endpoints {
 enum Route {
     Probe(Box<dyn Fn() -> Answer + Send + Sync>),
     Get(Rendered),
+    Metrics { prometheus: Rendered, open_metrics: Rendered },
     Post(Post),
 }
 
@@ -86,8 +86,17 @@ impl Endpoints {
         endpoints.probe("/healthz", || text(StatusCode::OK, "ok"));
         let readiness = readiness.clone();
         endpoints.probe("/readyz", move || ready_or_pending(&readiness.pending()));
-        let metrics = metrics.clone();
-        endpoints.get("/metrics", move || respond(StatusCode::OK, PROMETHEUS, metrics.render()));
+        let rendered = |format: Format| {
+            let metrics = metrics.clone();
+            Rendered::new(move || {
+                respond(StatusCode::OK, format.content_type(), metrics.render(format))
+            })
+        };
+        let route = Route::Metrics {
+            prometheus: rendered(Format::Prometheus),
+            open_metrics: rendered(Format::OpenMetrics),
+        };
+        endpoints.routes.insert("/metrics", route);
         endpoints
     }
 
@@ -167,16 +176,23 @@ impl Endpoints {
             .layer(TraceLayer::new_for_http().on_failure(()))
             .service_fn(async |request: Request<B>| {
                 let is_get = request.method() == Method::GET;
+                let rendered = route.and_then(|route| route.rendered(request.headers()));
                 // Its head must not be held while it waits.
                 drop(request);
-                Ok::<_, Infallible>(self.answer_get(route, is_get, caller).await)
+                Ok::<_, Infallible>(self.answer_get(route, rendered, is_get, caller).await)
             })
             .call(request)
             .await;
         answered.map(|answer| answer.map(Either::Left))
     }
 
-    async fn answer_get(&self, route: Option<&Route>, is_get: bool, caller: &Caller) -> Answer {
+    async fn answer_get(
+        &self,
+        route: Option<&Route>,
+        rendered: Option<&Rendered>,
+        is_get: bool,
+        caller: &Caller,
+    ) -> Answer {
         let is_open = matches!(route, Some(Route::Probe(_)));
         if self.needs_certificate && !is_open && !caller.peer.is_verified {
             counter!("dropped_total", "what" => UNVERIFIED).increment(1);
@@ -185,19 +201,35 @@ impl Endpoints {
                 "only clients with a client certificate are answered",
             );
         }
+        if is_get && let Some(rendered) = rendered {
+            let _waiting = caller.activity.awaiting_answer();
+            return rendered.answer().await;
+        }
         match route {
             Some(Route::Probe(handler)) if is_get => handler(),
-            Some(Route::Get(rendered)) if is_get => {
-                let _waiting = caller.activity.awaiting_answer();
-                rendered.answer().await
-            }
-            Some(Route::Probe(_) | Route::Get(_)) => not_allowed(HeaderValue::from_static("GET")),
+            Some(Route::Probe(_) | Route::Get(_) | Route::Metrics { .. }) => not_allowed(HeaderValue::from_static("GET")),
             Some(Route::Post(_)) => not_allowed(HeaderValue::from_static("POST")),
             None => {
                 let paths: Vec<&str> = self.routes.keys().copied().collect();
                 let line = format!("not found; the paths are {}", paths.join(", "));
                 text(StatusCode::NOT_FOUND, &line)
             }
+        }
+    }
+}
+
+impl Route {
+    /// The rendered answer to a request with these headers, if it is one.
+    fn rendered(&self, headers: &HeaderMap) -> Option<&Rendered> {
+        match self {
+            Self::Get(rendered) => Some(rendered),
+            Self::Metrics { prometheus, open_metrics } => {
+                Some(match Format::preferred(headers) {
+                    Format::Prometheus => prometheus,
+                    Format::OpenMetrics => open_metrics,
+                })
+            }
+            Self::Probe(_) | Self::Post(_) => None,
         }
     }
 }

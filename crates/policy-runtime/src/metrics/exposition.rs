@@ -1,12 +1,17 @@
-//! Writes Prometheus' text format, for gauges that are written at each scrape.
+//! Writes the text of metrics, for gauges that are written at each scrape.
 
 use std::fmt::{Display, Write as _};
 
 use policy_metrics::Metric;
 
-/// Metric families in Prometheus' text format.
+use super::Format;
+
+/// Metric families as text.
 #[derive(Debug, Default)]
-pub struct Exposition(String);
+pub struct Exposition {
+    text: String,
+    format: Format,
+}
 
 /// A metric to which series are added.
 #[derive(Debug)]
@@ -16,25 +21,33 @@ pub struct Family<'a> {
 }
 
 impl Exposition {
-    pub(super) fn after(text: String) -> Self {
-        Self(text)
+    /// Follows the text of the recorder.
+    pub(super) fn after(recorded: String, format: Format) -> Self {
+        Self { text: format.of_recorder(recorded), format }
     }
 
-    pub(super) fn finish(self) -> String {
-        self.0
+    pub(super) fn finish(mut self) -> String {
+        self.text.push_str(self.format.end());
+        self.text
     }
 
-    /// Appends all families of another exposition.
-    pub fn append(&mut self, other: &Self) {
-        self.0.push_str(&other.0);
+    /// An empty exposition in the same format, to append later.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { text: String::new(), format: self.format }
+    }
+
+    /// Appends all families of a part.
+    pub fn append(&mut self, part: &Self) {
+        self.text.push_str(&part.text);
     }
 
     /// Starts a metric, which may appear once in an exposition.
     pub fn family(&mut self, metric: &Metric) -> Family<'_> {
-        let Metric { name, kind, help, .. } = metric;
-        let kind = kind.as_str();
-        push(&mut self.0, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        Family { text: &mut self.0, name: metric.name }
+        let name = self.format.family_name(metric.name, metric.kind);
+        let (kind, help) = (metric.kind.as_str(), metric.help);
+        push(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        Family { text: &mut self.text, name: metric.name }
     }
 }
 
@@ -76,19 +89,33 @@ mod tests {
     use super::*;
     use policy_metrics::Kind;
 
-    #[test]
-    fn series_are_written_as_prometheus_reads_them() {
-        let mut exposition = Exposition::default();
+    fn written(format: Format) -> String {
+        let mut exposition = Exposition::after(String::new(), format);
         let up = Metric::new(Kind::Gauge, "up", "Whether it is up.");
         exposition.family(&up).series(&[], 1);
         let seen = Metric::new(Kind::Counter, "seen_total", "How many.");
         let mut family = exposition.family(&seen);
         family.series(&[("a", "x"), ("b", "quote \" slash \\ line \n end")], 2);
+        exposition.finish()
+    }
+
+    #[test]
+    fn series_are_written_as_prometheus_reads_them() {
         assert_eq!(
-            exposition.finish(),
+            written(Format::Prometheus),
             "# HELP up Whether it is up.\n# TYPE up gauge\nup 1\n\
              # HELP seen_total How many.\n# TYPE seen_total counter\n\
              seen_total{a=\"x\",b=\"quote \\\" slash \\\\ line \\n end\"} 2\n"
+        );
+    }
+
+    #[test]
+    fn openmetrics_names_the_family_and_ends() {
+        assert_eq!(
+            written(Format::OpenMetrics),
+            "# HELP up Whether it is up.\n# TYPE up gauge\nup 1\n\
+             # HELP seen How many.\n# TYPE seen counter\n\
+             seen_total{a=\"x\",b=\"quote \\\" slash \\\\ line \\n end\"} 2\n# EOF\n"
         );
     }
 }

@@ -3,6 +3,7 @@
 //! series, and a score must disappear together with its namespace.
 
 mod exposition;
+mod format;
 mod process;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use policy_metrics::{Kind, Metric};
 
 pub use exposition::{Exposition, Family};
+pub use format::Format;
 
 /// How often the recorder moves the samples of histograms into their buckets; samples accumulate in
 /// memory in between.
@@ -63,11 +65,10 @@ impl Metrics {
         self.writers.lock().push(Box::new(writer));
     }
 
-    /// All metrics in Prometheus' text format
-    /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+    /// All metrics as text.
     #[must_use]
-    pub fn render(&self) -> String {
-        let mut exposition = Exposition::after(self.recorder.render());
+    pub fn render(&self, format: Format) -> String {
+        let mut exposition = Exposition::after(self.recorder.render(), format);
         process::write(&mut exposition);
         for writer in &*self.writers.lock() {
             writer(&mut exposition);
