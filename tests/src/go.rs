@@ -33,6 +33,12 @@ pub enum Program {
     Helm,
     /// Flux's kustomize-controller, for `e2e gitops` alone.
     KustomizeController,
+    /// Scrapes the services, for the suites about metrics.
+    Prometheus,
+    /// Checks metrics and rules.
+    Promtool,
+    /// Configures Prometheus, for `e2e monitoring` alone.
+    PrometheusOperator,
 }
 
 /// The environment variable that selects the Kubernetes release, such as `1.36`. Unset or empty: the
@@ -47,27 +53,59 @@ const ETCD: Module = Module {
     dependency: "go.etcd.io/etcd/server/v3",
     usual: "1 min",
     stamped: false,
+    tags: "",
 };
-const KWOK: Module =
-    Module { name: "kwok", dependency: "sigs.k8s.io/kwok", usual: "2 min", stamped: false };
-const HELM: Module =
-    Module { name: "helm", dependency: "helm.sh/helm/v4", usual: "3 min", stamped: false };
+const KWOK: Module = Module {
+    name: "kwok",
+    dependency: "sigs.k8s.io/kwok",
+    usual: "2 min",
+    stamped: false,
+    tags: "",
+};
+const HELM: Module = Module {
+    name: "helm",
+    dependency: "helm.sh/helm/v4",
+    usual: "3 min",
+    stamped: false,
+    tags: "",
+};
 /// What runs on a node. A module of its own: the suites need no node, so they do not wait for its
 /// build either.
-const NODE: Module =
-    Module { name: "node", dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true };
+const NODE: Module = Module {
+    name: "node",
+    dependency: "k8s.io/kubernetes",
+    usual: "8 min",
+    stamped: true,
+    tags: "",
+};
 const KUSTOMIZE_CONTROLLER: Module = Module {
     name: "kustomize-controller",
     dependency: "github.com/fluxcd/kustomize-controller",
     usual: "7 min",
     stamped: false,
+    tags: "",
+};
+/// Of its service discoveries only that of Kubernetes: the others bring the SDKs of all clouds.
+const PROMETHEUS: Module = Module {
+    name: "prometheus",
+    dependency: "github.com/prometheus/prometheus",
+    usual: "3 min",
+    stamped: false,
+    tags: "remove_all_sd,enable_kubernetes_sd",
+};
+const PROMETHEUS_OPERATOR: Module = Module {
+    name: "prometheus-operator",
+    dependency: "github.com/prometheus-operator/prometheus-operator",
+    usual: "4 min",
+    stamped: false,
+    tags: "",
 };
 /// The Kubernetes releases that the testbed can run, the default first.
 const KUBERNETES: [Module; 3] =
     [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
 
 const fn kubernetes(name: &'static str) -> Module {
-    Module { name, dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true }
+    Module { name, dependency: "k8s.io/kubernetes", usual: "8 min", stamped: true, tags: "" }
 }
 
 impl Program {
@@ -98,6 +136,9 @@ impl Program {
             Self::KubeProxy => "kube-proxy",
             Self::KustomizeController => "kustomize-controller",
             Self::Helm => "helm",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
+            Self::PrometheusOperator => "prometheus-operator",
         }
     }
 
@@ -139,6 +180,8 @@ impl Program {
             Self::Helm => Ok(&HELM),
             Self::Kubelet | Self::KubeProxy => Ok(&NODE),
             Self::KustomizeController => Ok(&KUSTOMIZE_CONTROLLER),
+            Self::Prometheus | Self::Promtool => Ok(&PROMETHEUS),
+            Self::PrometheusOperator => Ok(&PROMETHEUS_OPERATOR),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
                 release(&selected_release().unwrap_or_default())
             }
@@ -201,6 +244,12 @@ mod tests {
         assert_eq!(tools(&HELM.read("go.mod").unwrap()), ["helm.sh/helm/v4/cmd/helm"]);
         let flux = KUSTOMIZE_CONTROLLER;
         assert_eq!(tools(&flux.read("go.mod").unwrap()), [flux.dependency]);
+        let operator = PROMETHEUS_OPERATOR;
+        let tool = format!("{}/cmd/operator", operator.dependency);
+        assert_eq!(tools(&operator.read("go.mod").unwrap()), [tool]);
+        let tool = |program: Program| format!("{}/cmd/{}", PROMETHEUS.dependency, program.name());
+        let expected = [Program::Prometheus, Program::Promtool].map(tool);
+        assert_eq!(tools(&PROMETHEUS.read("go.mod").unwrap()), expected);
         let of_kubernetes = |programs: &[Program]| -> Vec<String> {
             let tool = |program: &Program| format!("k8s.io/kubernetes/cmd/{}", program.name());
             programs.iter().map(tool).collect()

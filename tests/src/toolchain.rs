@@ -33,6 +33,8 @@ pub(crate) struct Module {
     /// Whether the linker writes the version into the programs, as the build of Kubernetes does.
     /// Without it the API server reports v0.0.0.
     pub(crate) stamped: bool,
+    /// The build tags, separated by commas.
+    pub(crate) tags: &'static str,
 }
 
 impl Module {
@@ -41,8 +43,11 @@ impl Module {
     pub(crate) fn built(&self) -> Result<PathBuf> {
         let go_mod = self.read("go.mod")?;
         let version = self.version()?;
+        let go_sum = self.read("go.sum")?;
         let flags = if self.stamped { stamps(&version)? } else { "-s -w".to_owned() };
-        let key = build_key(&[&go_mod, &self.read("go.sum")?, &flags]);
+        let mut inputs = vec![&*go_mod, &go_sum, &flags];
+        inputs.extend(Some(self.tags).filter(|tags| !tags.is_empty()));
+        let key = build_key(&inputs);
         let cache = cache()?;
         let folder = cache.join(format!("{}-{key}", self.name));
         if folder.is_dir() {
@@ -135,7 +140,8 @@ impl Module {
         // The user's other settings stay, such as GOPROXY and GOTOOLCHAIN.
         go.current_dir(self.source()).env("GOFLAGS", "-mod=readonly").env("GOWORK", "off");
         // Without the state of this checkout, as git may not be installed.
-        go.args(["build", "-buildvcs=false", "-ldflags", flags, "-o"]).arg(into);
+        go.args(["build", "-buildvcs=false", "-tags", self.tags, "-ldflags", flags, "-o"])
+            .arg(into);
         go
     }
 

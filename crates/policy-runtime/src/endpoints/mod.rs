@@ -207,7 +207,9 @@ impl Endpoints {
         }
         match route {
             Some(Route::Probe(handler)) if is_get => handler(),
-            Some(Route::Probe(_) | Route::Get(_) | Route::Metrics { .. }) => not_allowed(HeaderValue::from_static("GET")),
+            Some(Route::Probe(_) | Route::Get(_) | Route::Metrics { .. }) => {
+                not_allowed(HeaderValue::from_static("GET"))
+            }
             Some(Route::Post(_)) => not_allowed(HeaderValue::from_static("POST")),
             None => {
                 let paths: Vec<&str> = self.routes.keys().copied().collect();
@@ -223,12 +225,10 @@ impl Route {
     fn rendered(&self, headers: &HeaderMap) -> Option<&Rendered> {
         match self {
             Self::Get(rendered) => Some(rendered),
-            Self::Metrics { prometheus, open_metrics } => {
-                Some(match Format::preferred(headers) {
-                    Format::Prometheus => prometheus,
-                    Format::OpenMetrics => open_metrics,
-                })
-            }
+            Self::Metrics { prometheus, open_metrics } => Some(match Format::preferred(headers) {
+                Format::Prometheus => prometheus,
+                Format::OpenMetrics => open_metrics,
+            }),
             Self::Probe(_) | Self::Post(_) => None,
         }
     }
