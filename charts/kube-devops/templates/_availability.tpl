@@ -36,7 +36,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Who calls the webhook and who scrapes metrics has no fixed address, and the API server neither. */}}
+{{/* Who calls the webhook has no fixed address, and the API server neither. */}}
 {{- define "kube-devops.networkpolicy" -}}
 {{- $root := .root }}
 {{- if .root.Values.networkPolicy.enabled }}
@@ -53,37 +53,18 @@ spec:
   ingress:
     - ports:
         - {port: {{ .port }}, protocol: TCP}
+      {{- if and $root.Values.networkPolicy.prometheusNamespace (eq .scheme "http") }}
+      from:
+        - namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: {{ $root.Values.networkPolicy.prometheusNamespace }}
+      {{- end }}
   egress:
     - ports:
         - {port: 443, protocol: TCP}
         - {port: 6443, protocol: TCP}
         - {port: 53, protocol: TCP}
         - {port: 53, protocol: UDP}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "kube-devops.servicemonitor" -}}
-{{- $root := .root }}
-{{- $monitor := .root.Values.serviceMonitor }}
-{{- if and $monitor.enabled (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}
-{{- with include "kube-devops.component" . | fromJson }}
-apiVersion: monitoring.coreos.com/v1
-kind: ServiceMonitor
-metadata:
-  {{- include "kube-devops.metadata" (dict "name" .name "root" $root) | nindent 2 }}
-spec:
-  selector:
-    matchLabels:
-      {{- include "kube-devops.selector" . | nindent 6 }}
-  endpoints:
-    - port: {{ .scheme }}
-      scheme: {{ .scheme }}
-      interval: {{ $monitor.interval }}
-      {{- if eq .scheme "https" }}
-      # The webhook's certificate is signed by an authority of its own, and valid for the Service.
-      tlsConfig: {insecureSkipVerify: true}
-      {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -17,7 +17,7 @@ spec:
     rollingUpdate: {maxSurge: 1, maxUnavailable: 0}
   template:
     metadata:
-      {{- with .values.podAnnotations }}
+      {{- with merge (deepCopy .values.podAnnotations) (include "kube-devops.scrapeAnnotations" (dict "root" $root "component" .) | fromYaml) }}
       annotations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -79,6 +79,15 @@ spec:
           secret:
             secretName: {{ include "kube-devops.certificateSecret" $root }}
           {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "kube-devops.scrapeAnnotations" -}}
+{{- if .root.Values.scrapeAnnotations.enabled }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .component.port | quote }}
+prometheus.io/path: /metrics
+prometheus.io/scheme: {{ .component.scheme }}
 {{- end }}
 {{- end }}
 

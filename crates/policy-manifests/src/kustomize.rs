@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
+use crate::monitoring::{INTERVAL, service_monitors};
 use crate::{
     COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml,
 };
@@ -53,7 +54,7 @@ pub fn for_remediation() -> Result<Vec<File>, Error> {
 }
 
 /// The files of the chart that its templates read: the rights of each component, those of namespace
-/// users and of enforce mode, and the webhook configurations. What depends on values is in its
+/// users and of enforce mode, the webhook configurations, and the `ServiceMonitor`s. What depends on values is in its
 /// templates.
 ///
 /// # Errors
@@ -65,11 +66,13 @@ pub fn for_chart() -> Result<Vec<File>, Error> {
     });
     let mut files = rights.collect::<Result<Vec<_>, _>>()?;
     let admission = to_be_completed();
+    let monitors: Vec<Object> = service_monitors(INTERVAL).into_iter().map(Object::from).collect();
     files.extend([
         file("user-roles", &user_roles())?,
         file("enforcement", &remediation())?,
         file("validating", &[admission.configuration().into()])?,
         file("mutating", &[admission.mutating_configuration().into()])?,
+        file("service-monitors", &monitors)?,
     ]);
     Ok(files)
 }

@@ -7,7 +7,8 @@
 //! rights.
 //!
 //! [`admission`] has the webhook configurations, [`user_roles`] what namespace users may do with
-//! policies, and [`remediation`] what enforce mode needs beside.
+//! policies, [`remediation`] what enforce mode needs beside, and [`monitoring`] what makes Prometheus
+//! scrape the services.
 
 mod account_limit;
 pub mod admission;
@@ -15,6 +16,7 @@ mod components;
 mod injection_policy;
 pub mod kustomize;
 mod metadata;
+pub mod monitoring;
 mod object;
 mod rbac;
 mod run;

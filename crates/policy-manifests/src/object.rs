@@ -11,6 +11,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
+use crate::monitoring::{Monitoring, ServiceMonitorSpec};
+
 /// An object of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -26,6 +28,7 @@ pub enum Object {
     Service(Service),
     Deployment(Box<Deployment>),
     PodDisruptionBudget(PodDisruptionBudget),
+    ServiceMonitor(Box<Monitoring<ServiceMonitorSpec>>),
     MutatingWebhookConfiguration(MutatingWebhookConfiguration),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
     ValidatingAdmissionPolicy(ValidatingAdmissionPolicy),
@@ -65,6 +68,12 @@ impl From<Deployment> for Object {
     }
 }
 
+impl From<Monitoring<ServiceMonitorSpec>> for Object {
+    fn from(monitor: Monitoring<ServiceMonitorSpec>) -> Self {
+        Self::ServiceMonitor(monitor.into())
+    }
+}
+
 /// The objects as a YAML stream, one document each, in their order.
 ///
 /// # Errors
@@ -81,6 +90,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Server};
+    use crate::monitoring::{INTERVAL, service_monitors};
     use crate::{COMPONENTS, Component, Settings, namespace, remediation, user_roles};
 
     fn all() -> Vec<Object> {
@@ -95,6 +105,7 @@ mod tests {
         objects.extend([namespace(), admission.configuration().into()]);
         objects.extend(user_roles());
         objects.extend(remediation());
+        objects.extend(service_monitors(INTERVAL).into_iter().map(Object::from));
         objects.push(admission.mutating_configuration().into());
         objects
     }

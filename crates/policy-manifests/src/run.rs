@@ -229,7 +229,7 @@ impl Component {
     }
 }
 
-fn selector(component: &str) -> LabelSelector {
+pub(crate) fn selector(component: &str) -> LabelSelector {
     LabelSelector { match_labels: Some(labels(component)), match_expressions: None }
 }
 

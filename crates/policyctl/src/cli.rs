@@ -76,6 +76,9 @@ enum Command {
     /// Print the objects that install the platform
     #[command(subcommand)]
     Deploy(cmd::deploy::Command),
+    /// Print the objects that connect an installation to Prometheus
+    #[command(subcommand)]
+    Observability(cmd::observability::Command),
     /// Remove the platform from the cluster
     Uninstall(cmd::uninstall::Args),
     /// Print the policies of the cluster, ready to commit
@@ -113,6 +116,7 @@ impl Cli {
             Command::Bundle(command) => cmd::bundle::run(command, global),
             Command::Crd(command) => cmd::crd::run(command, global),
             Command::Deploy(command) => cmd::deploy::run(command, global),
+            Command::Observability(command) => cmd::observability::run(command, global),
             Command::Uninstall(args) => cmd::uninstall::run(args, global),
             Command::Export(args) => cmd::export::run(args, global),
             Command::ExportMap(args) => cmd::export_map::run(args, global),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod lifecycle;
+mod monitoring;
 mod objects;
 mod values;
 

@@ -14,6 +14,7 @@ pub(crate) mod export_map;
 pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod multi_cluster;
+pub(crate) mod observability;
 pub(crate) mod preview;
 pub(crate) mod remediations;
 pub(crate) mod revert;

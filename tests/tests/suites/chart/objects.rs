@@ -17,7 +17,7 @@ const OF_HELM: [&str; 4] = [
 ];
 
 /// By kind and name, without what Helm alone adds.
-fn without_helm(objects: Vec<Value>) -> BTreeMap<String, Value> {
+pub(super) fn without_helm(objects: Vec<Value>) -> BTreeMap<String, Value> {
     let each = objects.into_iter().map(|mut object| {
         for (field, names) in
             [("labels", &OF_HELM[..]), ("annotations", &["helm.sh/resource-policy"])]

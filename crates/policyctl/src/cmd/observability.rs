@@ -1,0 +1,86 @@
+//! `policyctl observability`
+
+use policy_manifests::Object;
+use policy_manifests::monitoring::{INTERVAL, service_monitors};
+
+use crate::exit::Exit;
+use crate::global::Global;
+use crate::output::{self, Output};
+
+const ALL_EXAMPLES: &str = "\
+Examples:
+  policyctl observability generate-all | kubectl apply --server-side -f -
+  policyctl observability generate-all --label release=monitoring | kubectl apply --server-side -f -
+
+Prints all that follows, for an installation by `policyctl deploy` or kustomize. The Helm chart makes
+the same objects where the cluster has the Prometheus operator.
+Output: yaml (default), json.";
+
+const SERVICE_MONITORS_EXAMPLES: &str = "\
+Examples:
+  policyctl observability generate-service-monitors --interval 30s | kubectl apply --server-side -f -
+
+Prints a ServiceMonitor for each service. It verifies the webhook by the authority of its
+self-managed certificate. Many a Prometheus takes only ServiceMonitors with certain labels: `kubectl get
+prometheus -A -o yaml` shows its serviceMonitorSelector.
+Output: yaml (default), json.";
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Print all objects that connect an installation to its monitoring
+    #[command(name = "generate-all", after_help = ALL_EXAMPLES)]
+    All {
+        #[command(flatten)]
+        scrape: Scrape,
+        #[command(flatten)]
+        selected: Selected,
+    },
+    /// Print what tells the Prometheus operator to scrape the services
+    #[command(name = "generate-service-monitors", after_help = SERVICE_MONITORS_EXAMPLES)]
+    ServiceMonitors {
+        #[command(flatten)]
+        scrape: Scrape,
+        #[command(flatten)]
+        selected: Selected,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Scrape {
+    /// Time between two scrapes
+    #[arg(long, value_name = "DURATION", default_value = INTERVAL)]
+    interval: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Selected {
+    /// A label by which Prometheus selects the objects; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+impl Scrape {
+    fn objects(&self, selected: &Selected) -> Vec<Object> {
+        let all = service_monitors(&self.interval).into_iter();
+        all.map(|monitor| monitor.labelled(&selected.labels).into()).collect()
+    }
+}
+
+pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
+    let format = global.output(&[Output::Yaml, Output::Json], &[])?;
+    let objects = match command {
+        Command::All { scrape, selected } | Command::ServiceMonitors { scrape, selected } => {
+            scrape.objects(selected)
+        }
+    };
+    output::objects(&objects, format)?;
+    Ok(Exit::Fine)
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("no `=`: give KEY=VALUE")?;
+    if key.is_empty() {
+        return Err("no key: give KEY=VALUE".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
