@@ -18,6 +18,7 @@ pub mod kustomize;
 mod metadata;
 pub mod monitoring;
 mod object;
+pub mod promql;
 mod rbac;
 mod run;
 mod users;

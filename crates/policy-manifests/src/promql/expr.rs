@@ -1,0 +1,323 @@
+//! Expressions over series.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::{Add, Div, Mul, Sub};
+
+use policy_metrics::every_service;
+
+use super::selector::gauge;
+
+/// An expression whose result is one value for each set of labels.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Expr {
+    text: String,
+    labels: BTreeSet<&'static str>,
+    metrics: BTreeSet<&'static str>,
+    is_binary: bool,
+}
+
+impl Expr {
+    pub(super) fn new(
+        text: String,
+        labels: BTreeSet<&'static str>,
+        metrics: BTreeSet<&'static str>,
+    ) -> Self {
+        Self { text, labels, metrics, is_binary: false }
+    }
+
+    /// The names of the metrics in it.
+    #[must_use]
+    pub fn metrics(&self) -> &BTreeSet<&'static str> {
+        &self.metrics
+    }
+
+    /// The labels that a value may have.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeSet<&'static str> {
+        &self.labels
+    }
+
+    /// The sum for each set of these labels.
+    pub fn sum_by(self, labels: &[&'static str]) -> Self {
+        self.aggregated("sum", labels)
+    }
+
+    /// The greatest for each set of these labels.
+    pub fn max_by(self, labels: &[&'static str]) -> Self {
+        self.aggregated("max", labels)
+    }
+
+    /// The least for each set of these labels.
+    pub fn min_by(self, labels: &[&'static str]) -> Self {
+        self.aggregated("min", labels)
+    }
+
+    /// The mean for each set of these labels.
+    pub fn avg_by(self, labels: &[&'static str]) -> Self {
+        self.aggregated("avg", labels)
+    }
+
+    /// The number of values for each set of these labels.
+    pub fn count_by(self, labels: &[&'static str]) -> Self {
+        self.aggregated("count", labels)
+    }
+
+    /// The sum of all.
+    pub fn sum(self) -> Self {
+        self.sum_by(&[])
+    }
+
+    /// The greatest of all.
+    pub fn max(self) -> Self {
+        self.max_by(&[])
+    }
+
+    /// The least of all.
+    pub fn min(self) -> Self {
+        self.min_by(&[])
+    }
+
+    /// The number of values.
+    pub fn count(self) -> Self {
+        self.count_by(&[])
+    }
+
+    /// The value that this part of the values does not exceed.
+    pub fn quantile(self, part: f64) -> Self {
+        self.with_text(|text| format!("quantile({part}, {text})")).with_labels(&[])
+    }
+
+    /// The `k` greatest. In a range query they are chosen at every step anew.
+    pub fn topk(self, k: u16) -> Self {
+        self.with_text(|text| format!("topk({k}, {text})"))
+    }
+
+    /// The `k` least, chosen as by [`Self::topk`].
+    pub fn bottomk(self, k: u16) -> Self {
+        self.with_text(|text| format!("bottomk({k}, {text})"))
+    }
+
+    /// How many seconds ago this Unix time was.
+    pub fn age(self) -> Self {
+        self.operand("time() - ")
+    }
+
+    /// How many seconds it is until this Unix time.
+    pub fn until(self) -> Self {
+        let inner = self.in_parentheses();
+        Self { text: format!("{} - time()", inner.text), is_binary: true, ..inner }
+    }
+
+    /// 1 where there is no value at all.
+    pub fn absent(self) -> Self {
+        self.with_text(|text| format!("absent({text})")).with_labels(&[])
+    }
+
+    /// The least of the last values, at the steps at which rules are evaluated.
+    pub fn min_over_time(self, range: &str) -> Self {
+        self.over_time("min", range)
+    }
+
+    /// The greatest of the last values, as [`Self::min_over_time`].
+    pub fn max_over_time(self, range: &str) -> Self {
+        self.over_time("max", range)
+    }
+
+    /// The values that are greater.
+    pub fn gt(self, than: f64) -> Self {
+        self.compared(">", than)
+    }
+
+    /// The values that are greater or equal.
+    pub fn ge(self, than: f64) -> Self {
+        self.compared(">=", than)
+    }
+
+    /// The values that are less.
+    pub fn lt(self, than: f64) -> Self {
+        self.compared("<", than)
+    }
+
+    /// The values that are less or equal.
+    pub fn le(self, than: f64) -> Self {
+        self.compared("<=", than)
+    }
+
+    /// The values that are equal.
+    pub fn equals(self, to: f64) -> Self {
+        self.compared("==", to)
+    }
+
+    /// The values that differ.
+    pub fn differs_from(self, from: f64) -> Self {
+        self.compared("!=", from)
+    }
+
+    /// The values whose counterpart, with the same labels, is less.
+    pub fn greater_than(self, other: Self) -> Self {
+        self.joined(">", other)
+    }
+
+    /// The values that have a counterpart with the same labels.
+    pub fn and(self, other: Self) -> Self {
+        self.joined("and", other)
+    }
+
+    /// The values that have a counterpart with these labels.
+    pub fn and_on(self, labels: &[&'static str], other: Self) -> Self {
+        self.joined_on("and", labels, other)
+    }
+
+    /// The values that have no counterpart with the same labels.
+    pub fn unless(self, other: Self) -> Self {
+        self.joined("unless", other)
+    }
+
+    /// The values that have no counterpart with these labels.
+    pub fn unless_on(self, labels: &[&'static str], other: Self) -> Self {
+        self.joined_on("unless", labels, other)
+    }
+
+    /// The values, and those of `other` whose labels are not among them.
+    pub fn or(self, other: Self) -> Self {
+        self.joined("or", other)
+    }
+
+    /// The value, or 0 where there is none. Of an expression without labels.
+    pub fn or_zero(self) -> Self {
+        assert!(self.labels.is_empty(), "{self} has labels, and 0 has none");
+        let inner = self.in_parentheses();
+        Self { text: format!("{} or vector(0)", inner.text), is_binary: true, ..inner }
+    }
+
+    /// The values with a label `service`, of our services only. Names such as `leader` or
+    /// `process_cpu_seconds_total` are exported by other programs too; the replica that exports our
+    /// build information is ours, however it is scraped.
+    pub fn of_our_services(self) -> Self {
+        const REPLICA: [&str; 3] = super::TARGET_LABELS;
+        self.must_have(&REPLICA);
+        let info = gauge(&every_service::BUILD_INFO).value();
+        let info = info.max_by(&[&REPLICA[..], &["service"]].concat());
+        let mut all =
+            self.joined_as(&format!("* on ({}) group_left (service)", REPLICA.join(", ")), info);
+        all.labels.insert("service");
+        all
+    }
+
+    pub(super) fn called(self, head: &str, consumed: &[&str]) -> Self {
+        let mut called = self.with_text(|text| format!("{head}{text})"));
+        called.labels.retain(|label| !consumed.contains(label));
+        called
+    }
+
+    fn aggregated(self, operator: &str, labels: &[&'static str]) -> Self {
+        self.must_have(labels);
+        let by = match labels {
+            [] => String::new(),
+            labels => format!(" by ({})", labels.join(", ")),
+        };
+        let space = if by.is_empty() { "" } else { " " };
+        self.with_text(|text| format!("{operator}{by}{space}({text})")).with_labels(labels)
+    }
+
+    fn must_have(&self, labels: &[&str]) {
+        for label in labels {
+            assert!(self.labels.contains(label), "no label {label} in {self}");
+        }
+    }
+
+    fn over_time(self, what: &str, range: &str) -> Self {
+        let inner = self.in_parentheses();
+        inner.with_text(|text| format!("{what}_over_time({text}[{range}:])"))
+    }
+
+    fn compared(self, operator: &str, with: f64) -> Self {
+        let inner = self.in_parentheses();
+        Self { text: format!("{} {operator} {with}", inner.text), is_binary: true, ..inner }
+    }
+
+    fn operand(self, head: &str) -> Self {
+        let inner = self.in_parentheses();
+        Self { text: format!("{head}{}", inner.text), is_binary: true, ..inner }
+    }
+
+    /// Joins expressions whose values have the same labels.
+    fn joined(self, operator: &str, other: Self) -> Self {
+        assert_eq!(self.labels, other.labels, "other labels in {self} and in {other}");
+        self.joined_as(operator, other)
+    }
+
+    fn joined_on(self, operator: &str, labels: &[&'static str], other: Self) -> Self {
+        self.must_have(labels);
+        other.must_have(labels);
+        self.joined_as(&format!("{operator} on ({})", labels.join(", ")), other)
+    }
+
+    fn joined_as(self, operator: &str, other: Self) -> Self {
+        let (left, right) = (self.in_parentheses(), other.in_parentheses());
+        let metrics = left.metrics.union(&right.metrics).copied().collect();
+        let text = format!("{} {operator} {}", left.text, right.text);
+        Self { text, labels: left.labels, metrics, is_binary: true }
+    }
+
+    /// Fit to be an operand, whatever the operator.
+    fn in_parentheses(self) -> Self {
+        if self.is_binary { self.with_text(|text| format!("({text})")) } else { self }
+    }
+
+    fn with_text(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self { text: change(&self.text), is_binary: false, ..self }
+    }
+
+    fn with_labels(self, labels: &[&'static str]) -> Self {
+        Self { labels: labels.iter().copied().collect(), ..self }
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Add for Expr {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.joined("+", other)
+    }
+}
+
+impl Sub for Expr {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.joined("-", other)
+    }
+}
+
+impl Mul<f64> for Expr {
+    type Output = Self;
+
+    fn mul(self, by: f64) -> Self {
+        self.compared("*", by)
+    }
+}
+
+impl Div for Expr {
+    type Output = Self;
+
+    fn div(self, other: Self) -> Self {
+        self.joined("/", other)
+    }
+}
+
+impl Div<f64> for Expr {
+    type Output = Self;
+
+    fn div(self, by: f64) -> Self {
+        self.compared("/", by)
+    }
+}
