@@ -12,6 +12,7 @@
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
 //! audit           requests to the API server                       Testbed::audit
+//! rights          what RBAC grants, and what of it is needed        Testbed::rights
 //! published       definitions of other projects                    Testbed::install_published
 //! flux            kustomize-controller, which applies deploy       Testbed::start_flux
 //! ```
@@ -39,6 +40,7 @@ mod programs;
 mod progress;
 mod prometheus;
 mod published;
+mod rights;
 mod run;
 mod service;
 mod testbed;
@@ -59,6 +61,7 @@ pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
 pub use prometheus::PROMETHEUS_DEFINITIONS;
 pub use published::Published;
+pub use rights::Rights;
 pub use run::Run;
 pub use service::{Launch, Service};
 pub use testbed::{Parts, Testbed, shared};

@@ -2,12 +2,10 @@
 //! no rule is there for nothing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use e2e::{AuditedCall, Parts, Testbed};
+use e2e::{Parts, Testbed};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -26,58 +24,22 @@ fn documented(role: &str) -> Vec<Value> {
     found["rules"].as_array().unwrap().clone()
 }
 
-/// `verb resource` of each of the rules.
-fn rights(rules: &[Value]) -> BTreeSet<String> {
-    let texts = |rule: &Value, field: &str| {
-        let list = rule[field].as_array().unwrap().clone();
-        list.into_iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    let of_rule = |rule: &Value| {
-        let resources = texts(rule, "resources");
-        let verbs = texts(rule, "verbs");
-        let pairs = resources.iter().flat_map(|r| verbs.iter().map(move |v| format!("{v} {r}")));
-        pairs.collect::<Vec<_>>()
-    };
-    rules.iter().flat_map(of_rule).collect()
-}
-
 fn text(rules: &[Value]) -> String {
     serde_json::to_string(rules).unwrap()
 }
 
-/// Runs the commands, all of which have to succeed; then compares what the API server saw with
-/// what was allowed.
-fn uses_exactly(kubeconfig: &Path, user: &str, rules: &[Value], commands: &[(&[&str], &str)]) {
+/// Runs the commands, all of which have to succeed, and have to need all rights of that account.
+fn needs_exactly(
+    kubeconfig: &Path,
+    (namespace, account): (&str, &str),
+    commands: &[(&[&str], &str)],
+) {
     for (arguments, stdin) in commands {
         let run = cli::run(kubeconfig, arguments, stdin);
         assert_eq!(run.code, Some(0), "policyctl {arguments:?}: {run:?}");
     }
-    let user = format!("system:serviceaccount:{user}");
-    let seen = || -> anyhow::Result<BTreeSet<String>> {
-        let calls = TESTBED.audit(&user)?;
-        let refused: Vec<&AuditedCall> = calls.iter().filter(|call| call.code == 403).collect();
-        assert!(refused.is_empty(), "{refused:?}");
-        // What every user may do is not in any role of ours.
-        let is_granted = |call: &&AuditedCall| {
-            !call.resource.is_empty() && call.resource != "selfsubjectaccessreviews"
-        };
-        let rights = |call: &AuditedCall| {
-            // Server-side apply is logged as what it is; where it made the object, it took the
-            // right to create as well.
-            let verbs: &[&str] = match (call.verb.as_str(), call.code) {
-                ("patch", 201) => &["patch", "create"],
-                (verb, _) => &[verb][..],
-            };
-            verbs.iter().map(|verb| format!("{verb} {}", call.resource)).collect::<Vec<_>>()
-        };
-        Ok(calls.iter().filter(is_granted).flat_map(rights).collect())
-    };
-    // The log is written a moment after the answer.
-    let wanted = rights(rules);
-    let written = TESTBED
-        .wait_for("the audit log", Duration::from_secs(10), || Ok(seen()?.is_superset(&wanted)));
-    let found = seen().unwrap();
-    assert_eq!(found, wanted, "used and allowed, {written:?}");
+    let rights = TESTBED.rights(namespace, account).unwrap();
+    TESTBED.needs_all_but(&[], &rights).unwrap();
 }
 
 /// The kinds that the operator patches.
@@ -139,7 +101,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
         (&mutating, ""),
         (&["revert", "--all", "-n", &namespace], ""),
     ];
-    uses_exactly(&writer, &format!("{namespace}:writer"), &write, &commands);
+    needs_exactly(&writer, (&namespace, "writer"), &commands);
     let read = documented("policyctl-read");
     list_patched(testbed, &namespace);
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
@@ -157,7 +119,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
         (&["admit", "-f", "-", "-n", &namespace], &strict),
         (&["multi-cluster", "analyze"], ""),
     ];
-    uses_exactly(&reader, &format!("{namespace}:reader"), &read, &commands);
+    needs_exactly(&reader, (&namespace, "reader"), &commands);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Parts, Run, Testbed};
+use e2e::{Parts, Rights, Run, Testbed};
 use serde_json::Value;
 
-use super::{CHART, NAMESPACE, helm, object, rendered};
+use super::{CHART, NAMESPACE, helm, object};
 use crate::cli;
 
 const SURELY: Duration = Duration::from_secs(60);
@@ -106,8 +106,8 @@ fn what_services_write_survives_upgrade_and_rollback() {
 }
 
 /// Does for the pod of a hook what a kubelet would: runs policyctl with its arguments as its account,
-/// and reports success.
-fn run_policyctl(testbed: &Testbed, name: &str) -> Run {
+/// and reports success. Gives the rights of that account, too.
+fn run_policyctl(testbed: &Testbed, name: &str) -> (Run, Rights) {
     let selector = format!("-l=app.kubernetes.io/name={name}");
     let select = ["pods", "-n", NAMESPACE, &selector, "-o", "json"];
     let pod = || -> Value {
@@ -120,47 +120,14 @@ fn run_policyctl(testbed: &Testbed, name: &str) -> Run {
     let arguments = pod["spec"]["containers"][0]["args"].as_array().unwrap().clone();
     let arguments: Vec<&str> = arguments.iter().map(|text| text.as_str().unwrap()).collect();
     let kubeconfig = testbed.account_kubeconfig(NAMESPACE, name).unwrap();
+    // They end with the hook.
+    let rights = testbed.rights(NAMESPACE, name).unwrap();
     let run = cli::run(&kubeconfig, &arguments, "");
     let phase = if run.code == Some(0) { "Succeeded" } else { "Failed" };
     let pod = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
     let phase = format!("testbed/phase={phase}");
     testbed.kubectl(&["annotate", &pod, "-n", NAMESPACE, &phase]).unwrap().succeeded().unwrap();
-    run
-}
-
-/// The account of a hook has used all of its rights but these, and lacked none.
-fn used_all_rights_but(unused: &[&str], testbed: &Testbed, account: &str) {
-    let identity = format!("system:serviceaccount:{NAMESPACE}:{account}");
-    let all = rendered(testbed, &[]);
-    let mut granted = BTreeSet::new();
-    let of_account = |object: &&Value| {
-        let is_role = object["kind"] == "ClusterRole" || object["kind"] == "Role";
-        is_role && object["metadata"]["name"].as_str().unwrap().ends_with(account)
-    };
-    for role in all.iter().filter(of_account) {
-        for rule in role["rules"].as_array().unwrap() {
-            for (verb, resource) in rule["verbs"].as_array().unwrap().iter().flat_map(|verb| {
-                rule["resources"].as_array().unwrap().iter().map(move |resource| (verb, resource))
-            }) {
-                let text = |value: &Value| value.as_str().unwrap().to_owned();
-                granted.insert(format!("{} {}", text(verb), text(resource)));
-            }
-        }
-    }
-    granted.retain(|right| !unused.contains(&right.as_str()));
-    let used = || {
-        let calls = testbed.audit(&identity).unwrap();
-        let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
-        assert!(refused.is_empty(), "{refused:?}");
-        // Everybody may ask for his own rights and for the kinds that are served.
-        let calls = calls.iter().filter(|call| {
-            !call.resource.is_empty() && call.resource != "selfsubjectaccessreviews"
-        });
-        calls.map(|call| format!("{} {}", call.verb, call.resource)).collect::<BTreeSet<_>>()
-    };
-    let is_logged = || Ok(used() == granted);
-    let waited = testbed.wait_for("the audit log", Duration::from_secs(20), is_logged);
-    assert!(waited.is_ok(), "granted {granted:?}, used {:?}", used());
+    (run, rights)
 }
 
 #[test]
@@ -168,14 +135,14 @@ fn an_uninstallation_leaves_the_definitions_and_policies_that_can_be_deleted() {
     let testbed = &start("uninstall");
     install(testbed, &["--set", "enforcement.enabled=true"]).succeeded().unwrap();
     testbed.apply(POLICY).unwrap();
-    let removed = thread::scope(|scope| {
+    let (removed, rights) = thread::scope(|scope| {
         let uninstall = scope.spawn(|| release(testbed, "uninstall", &["--wait", "--timeout=2m"]));
-        let run = run_policyctl(testbed, "policy-uninstall");
+        let (run, rights) = run_policyctl(testbed, "policy-uninstall");
         assert_eq!(run.code, Some(0), "{run:?}");
         let finalizer = "finalizer removed  DevOpsPolicy strict in default\n";
         assert!(run.stdout.contains(finalizer), "{run:?}");
         assert!(!run.stdout.contains("Configuration"), "Helm removes them: {run:?}");
-        uninstall.join().unwrap()
+        (uninstall.join().unwrap(), rights)
     });
     removed.succeeded().unwrap();
     let left = || Ok(installed(testbed).iter().eq(DEFINITIONS));
@@ -183,7 +150,7 @@ fn an_uninstallation_leaves_the_definitions_and_policies_that_can_be_deleted() {
     assert!(waited.is_ok(), "{:?}", installed(testbed));
     let finalizers = ["dop", "strict", "-o=jsonpath={.metadata.finalizers[*]}"];
     assert_eq!(get(testbed, &finalizers), "example.com/other", "the one of somebody else stays");
-    used_all_rights_but(&[], testbed, "policy-uninstall");
+    testbed.needs_all_but(&[], &rights).unwrap();
     // Definitions that were kept are no obstacle, and the policies are still there.
     install(testbed, &[]).succeeded().unwrap();
     assert_eq!(get(testbed, &["dop", "-A", "-o", "name"]).lines().count(), 1);
@@ -213,18 +180,18 @@ fn an_uninstallation_whose_hook_fails_removes_nothing() {
 fn helm_test_runs_policyctl_check_with_exactly_its_rights() {
     let testbed = &start("helm-test");
     install(testbed, &[]).succeeded().unwrap();
-    let outcome = thread::scope(|scope| {
+    let (outcome, rights) = thread::scope(|scope| {
         let test = scope.spawn(|| release(testbed, "test", &["--timeout=2m"]));
-        let run = run_policyctl(testbed, "policy-test");
+        let (run, rights) = run_policyctl(testbed, "policy-test");
         assert_eq!(run.code, Some(0), "{run:?}");
         let definition = "devopspolicies.devops.stochastic.io: v1, up to date";
         assert!(run.stdout.contains(definition), "{run:?}");
-        test.join().unwrap()
+        (test.join().unwrap(), rights)
     });
     let report = outcome.succeeded().unwrap();
     assert!(report.contains("Phase:") && report.contains("Succeeded"), "{report}");
     // It asks whether it may list pods, which `analyze` needs, and lists none.
-    used_all_rights_but(&["list pods"], testbed, "policy-test");
+    testbed.needs_all_but(&["list pods"], &rights).unwrap();
 }
 
 #[test]
