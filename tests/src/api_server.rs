@@ -13,7 +13,7 @@ use crate::keys::Keys;
 use crate::poll::wait_for;
 use crate::processes::Processes;
 use crate::testbed::Parts;
-use crate::{Program, audit};
+use crate::{Program, audit, process_kubelet};
 
 /// Deadline of a start. It takes about four seconds, and much longer on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -64,6 +64,12 @@ impl ApiServer {
         let reach: &[&str] = if address.is_loopback() { &LOOPBACK } else { &KUBELETS };
         arguments.extend(reach.iter().map(|&flag| flag.to_owned()));
         arguments.extend(files.map(|(flag, file)| format!("--{flag}={}", file.display())));
+        if parts.pods_as_processes {
+            let egress = process_kubelet::egress_configuration(folder)?;
+            arguments.push(format!("--egress-selector-config-file={}", egress.display()));
+            // To the endpoints of a Service, as nothing here routes its address to them.
+            arguments.push("--enable-aggregator-routing=true".to_owned());
+        }
         if !parts.controllers {
             arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
         }

@@ -8,6 +8,7 @@
 //! kubectl         changes of the cluster                           Testbed::kubectl, apply, namespace
 //! identity        users with given permissions                     service_account, limited_user
 //! kubelets        what a real kubelet needs                        Testbed::kubelet_kubeconfig
+//! process_kubelet the platform's pods as processes                 Testbed::run_pods
 //! owners          kubectl, Helm, Flux, Argo CD as they apply       Owner::apply
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
@@ -35,6 +36,7 @@ mod metrics;
 mod nodes;
 mod owners;
 mod poll;
+mod process_kubelet;
 mod processes;
 mod programs;
 mod progress;
@@ -56,6 +58,7 @@ pub use kubelets::NODES;
 pub use metrics::{Metrics, Series};
 pub use owners::Owner;
 pub use poll::wait_for;
+pub use process_kubelet::{ProcessKubelet, ReadyPod};
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;

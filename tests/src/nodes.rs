@@ -1,10 +1,12 @@
 //! Nodes and their kubelets, simulated by kwok.
 
+use std::fmt::Write as _;
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::process_kubelet::{COMPONENTS, NAME_LABEL};
 use crate::tokens::KWOK;
 use crate::{Program, Testbed};
 
@@ -14,7 +16,7 @@ const STAGES: &str = include_str!("stages.yaml");
 /// Starts kwok, creates the Nodes, and returns when all are ready.
 pub(crate) fn start(testbed: &Testbed, count: u32) -> Result<()> {
     let stages = testbed.folder().join("stages.yaml");
-    fs::write(&stages, STAGES)?;
+    fs::write(&stages, stages_for(testbed)?)?;
     let kubeconfig = testbed.user_kubeconfig(KWOK, None)?;
     let arguments = [
         format!("--kubeconfig={}", kubeconfig.display()),
@@ -34,6 +36,28 @@ pub(crate) fn start(testbed: &Testbed, count: u32) -> Result<()> {
     let ready = testbed.kubectl(&wait)?.succeeded();
     ready.map_err(|error| testbed.processes.explain(Program::Kwok.name(), &error))?;
     Ok(())
+}
+
+/// The transitions; without those of the pods that are processes.
+fn stages_for(testbed: &Testbed) -> Result<String> {
+    if !testbed.parts.pods_as_processes {
+        return Ok(STAGES.to_owned());
+    }
+    let is_simulated = json!({
+        "key": format!(".metadata.labels[\"{NAME_LABEL}\"]"),
+        "operator": "NotIn",
+        "values": COMPONENTS,
+    });
+    let mut stages = String::new();
+    for stage in STAGES.split("\n---\n") {
+        let mut stage: Value = serde_saphyr::from_str(stage)?;
+        if stage["spec"]["resourceRef"]["kind"] == "Pod" {
+            let conditions = stage["spec"]["selector"]["matchExpressions"].as_array_mut();
+            conditions.context("a stage has no matchExpressions")?.push(is_simulated.clone());
+        }
+        writeln!(stages, "---\n{stage}")?;
+    }
+    Ok(stages)
 }
 
 fn node(number: u32) -> Value {

@@ -242,7 +242,8 @@ impl Service<'_> {
         Ok(*ended)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Fails if it has ended.
+    pub(crate) fn check(&self) -> Result<()> {
         match self.try_exit()? {
             None => Ok(()),
             Some(status) => Err(anyhow!("{} ended ({status})", self.name)),

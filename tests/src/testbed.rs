@@ -25,6 +25,7 @@ pub struct Parts {
     name: String,
     pub(crate) controllers: bool,
     nodes: u32,
+    pub(crate) pods_as_processes: bool,
     /// Where clients reach the API server.
     pub(crate) address: Ipv4Addr,
 }
@@ -35,7 +36,13 @@ impl Parts {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let address = Ipv4Addr::LOCALHOST;
-        Self { name: name.to_owned(), controllers: false, nodes: 0, address }
+        Self {
+            name: name.to_owned(),
+            controllers: false,
+            nodes: 0,
+            pods_as_processes: false,
+            address,
+        }
     }
 
     /// Adds controller manager and scheduler.
@@ -49,6 +56,13 @@ impl Parts {
     #[must_use]
     pub fn with_nodes(self, nodes: u32) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// Leaves the pods of the platform to [`Testbed::run_pods`], and makes the API server call webhooks
+    /// that are behind a Service of them.
+    #[must_use]
+    pub fn with_pods_as_processes(self) -> Self {
+        Self { pods_as_processes: true, ..self }
     }
 
     /// Prepares for real kubelets, which the caller starts: the API server listens on every address,

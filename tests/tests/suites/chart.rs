@@ -4,6 +4,7 @@
 mod lifecycle;
 mod monitoring;
 mod objects;
+mod running;
 mod values;
 
 use e2e::{Run, Testbed};
