@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
-use crate::monitoring::{INTERVAL, service_monitors};
+use crate::monitoring::{INTERVAL, prometheus_rule, service_monitors};
 use crate::{
     COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml,
 };
@@ -54,7 +54,8 @@ pub fn for_remediation() -> Result<Vec<File>, Error> {
 }
 
 /// The files of the chart that its templates read: the rights of each component, those of namespace
-/// users and of enforce mode, the webhook configurations, and the `ServiceMonitor`s. What depends on values is in its
+/// users and of enforce mode, the webhook configurations, and what the
+/// Prometheus operator reads. What depends on values is in its
 /// templates.
 ///
 /// # Errors
@@ -72,6 +73,7 @@ pub fn for_chart() -> Result<Vec<File>, Error> {
         file("enforcement", &remediation())?,
         file("validating", &[admission.configuration().into()])?,
         file("mutating", &[admission.mutating_configuration().into()])?,
+        file("prometheus-rule", &[prometheus_rule().into()])?,
         file("service-monitors", &monitors)?,
     ]);
     Ok(files)

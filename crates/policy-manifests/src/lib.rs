@@ -8,10 +8,11 @@
 //!
 //! [`admission`] has the webhook configurations, [`user_roles`] what namespace users may do with
 //! policies, [`remediation`] what enforce mode needs beside, and [`monitoring`] what makes Prometheus
-//! scrape the services.
+//! scrape the services and evaluate the [`alerts`].
 
 mod account_limit;
 pub mod admission;
+pub mod alerts;
 mod components;
 mod injection_policy;
 pub mod kustomize;

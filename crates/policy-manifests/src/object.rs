@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use serde::Serialize;
 use serde_saphyr::ser::Error;
 
-use crate::monitoring::{Monitoring, ServiceMonitorSpec};
+use crate::monitoring::{Monitoring, PrometheusRuleSpec, ServiceMonitorSpec};
 
 /// An object of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +28,7 @@ pub enum Object {
     Service(Service),
     Deployment(Box<Deployment>),
     PodDisruptionBudget(PodDisruptionBudget),
+    PrometheusRule(Box<Monitoring<PrometheusRuleSpec>>),
     ServiceMonitor(Box<Monitoring<ServiceMonitorSpec>>),
     MutatingWebhookConfiguration(MutatingWebhookConfiguration),
     ValidatingWebhookConfiguration(ValidatingWebhookConfiguration),
@@ -68,6 +69,12 @@ impl From<Deployment> for Object {
     }
 }
 
+impl From<Monitoring<PrometheusRuleSpec>> for Object {
+    fn from(rule: Monitoring<PrometheusRuleSpec>) -> Self {
+        Self::PrometheusRule(rule.into())
+    }
+}
+
 impl From<Monitoring<ServiceMonitorSpec>> for Object {
     fn from(monitor: Monitoring<ServiceMonitorSpec>) -> Self {
         Self::ServiceMonitor(monitor.into())
@@ -90,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::admission::{Admission, Server};
-    use crate::monitoring::{INTERVAL, service_monitors};
+    use crate::monitoring::{INTERVAL, prometheus_rule, service_monitors};
     use crate::{COMPONENTS, Component, Settings, namespace, remediation, user_roles};
 
     fn all() -> Vec<Object> {
@@ -105,6 +112,7 @@ mod tests {
         objects.extend([namespace(), admission.configuration().into()]);
         objects.extend(user_roles());
         objects.extend(remediation());
+        objects.push(prometheus_rule().into());
         objects.extend(service_monitors(INTERVAL).into_iter().map(Object::from));
         objects.push(admission.mutating_configuration().into());
         objects

@@ -17,6 +17,12 @@ pub const CERTIFICATE_EXPIRY: Metric = Metric::new(
     "When the served certificate expires, in seconds since 1970; of a service with TLS.",
 );
 
+pub const CERTIFICATE_NOT_BEFORE: Metric = Metric::new(
+    Gauge,
+    "tls_certificate_not_before_timestamp_seconds",
+    "Since when the served certificate is valid, in seconds since 1970; of a service with TLS.",
+);
+
 pub const LEADER: Metric = Metric::new(
     Gauge,
     "leader",
@@ -75,6 +81,7 @@ pub const START: Metric = Metric::new(
 pub const METRICS: &[&Metric] = &[
     &BUILD_INFO,
     &CERTIFICATE_EXPIRY,
+    &CERTIFICATE_NOT_BEFORE,
     &DROPPED,
     &LEADER,
     &WATCH_ERRORS,

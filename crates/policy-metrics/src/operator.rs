@@ -50,7 +50,8 @@ pub const MODE: Metric =
 pub const REMEDIATING: Metric = Metric::new(
     Gauge,
     "enforcement_remediating",
-    "Whether a policy in enforce mode remediates: its condition Remediating.",
+    "Whether a policy in enforce mode remediates: its condition Remediating. Not while \
+     its method or its windows withhold it.",
 )
 .with(OF_POLICY)
 .of_leader();

@@ -18,6 +18,7 @@ use policy_runtime::watch::Sink;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
+use crate::remediation::is_withheld_by_policy;
 pub(crate) use memory::OthersMemory;
 use memory::enforced;
 use namespace::{Known, Namespace};
@@ -76,7 +77,7 @@ impl Policies {
         enforcing.collect()
     }
 
-    /// Whether each policy in enforce mode remediates, and why not where it does not.
+    /// Whether each policy in enforce mode remediates, apart from those that do not want it now.
     pub(crate) fn remediating(&self) -> Vec<(PolicyKey, bool)> {
         let all = self.known.lock();
         let each = all.iter().flat_map(|(namespace, known)| {
@@ -85,6 +86,9 @@ impl Policies {
         let remediating = each.filter_map(|(namespace, name, known)| {
             let status = known.policy.status.as_ref()?;
             let condition = status.conditions.iter().find(|c| c.type_ == "Remediating")?;
+            if is_withheld_by_policy(&condition.reason) {
+                return None;
+            }
             let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
             Some((PolicyKey { namespace, name }, condition.status == "True"))
         });

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::{Client, Resource};
-use policy_metrics::every_service::{BUILD_INFO, CERTIFICATE_EXPIRY, LEADER};
+use policy_metrics::every_service::{
+    BUILD_INFO, CERTIFICATE_EXPIRY, CERTIFICATE_NOT_BEFORE, LEADER,
+};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
@@ -152,6 +154,7 @@ impl<C: Configuration> Service<C> {
         self.metrics.write_at_scrape(move |to| {
             if let Some(current) = store.current() {
                 to.family(&CERTIFICATE_EXPIRY).series(&[], current.not_after.0);
+                to.family(&CERTIFICATE_NOT_BEFORE).series(&[], current.not_before.0);
             }
         });
         Ok(())

@@ -10,6 +10,7 @@ mod gitops;
 mod install;
 mod live;
 mod metrics_page;
+mod monitoring;
 mod operator;
 mod policies;
 mod preview;

@@ -1,11 +1,13 @@
 //! What connects an installation to a Prometheus that the Prometheus operator configures
 //! (<https://prometheus-operator.dev/docs/api-reference/api/>).
 
+mod prometheus_rule;
 mod service_monitor;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
+pub use prometheus_rule::{PrometheusRuleSpec, prometheus_rule};
 pub use service_monitor::{INTERVAL, ServiceMonitorSpec, service_monitors};
 
 /// An object of the Prometheus operator.

@@ -24,4 +24,4 @@ pub(crate) use counters::describe;
 pub(crate) use executor::{Executor, Scope};
 pub(crate) use pod_health::{HealthTable, PodHealth};
 pub(crate) use record::Record;
-pub(crate) use report::Report;
+pub(crate) use report::{Report, is_withheld_by_policy};

@@ -4,9 +4,12 @@ use policy_core::api::{
     DevOpsPolicyStatus, RemediatedWorkload, RemediationMethod, RemediationState, RemediationStatus,
 };
 
+use super::budget::Withheld;
 use super::record::Record;
 use crate::status::Stated;
 
+/// The reason of `Remediating=False` where the policy asks for proposals only.
+const METHOD_PROPOSE: &str = "MethodPropose";
 /// The most workloads that a status names as remediated.
 const MAX_REMEDIATED: usize = 50;
 /// The most bytes that the workloads of a status take.
@@ -135,13 +138,19 @@ fn size(workloads: &[RemediatedWorkload]) -> usize {
     workloads.iter().map(one).sum()
 }
 
+/// Whether the policy itself says that nothing is changed now: by its method or its windows. `reason`
+/// is that of `Remediating=False`.
+pub(crate) fn is_withheld_by_policy(reason: &str) -> bool {
+    reason == METHOD_PROPOSE || reason == Withheld::Window { opens: None }.code()
+}
+
 fn condition(record: &Record, method: RemediationMethod) -> Stated {
     if let Some(stopped) = record.stopped {
         return ("Remediating", false, stopped.code(), stopped.to_string());
     }
     if method == RemediationMethod::Propose {
         let message = "remediation.method is propose: nothing is changed".to_owned();
-        return ("Remediating", false, "MethodPropose", message);
+        return ("Remediating", false, METHOD_PROPOSE, message);
     }
     if record.lacks_webhook {
         let message = "the mutating webhook, which gives way to the owners of workloads, is not \

@@ -1,7 +1,7 @@
 //! `policyctl observability`
 
 use policy_manifests::Object;
-use policy_manifests::monitoring::{INTERVAL, service_monitors};
+use policy_manifests::monitoring::{INTERVAL, prometheus_rule, service_monitors};
 
 use crate::exit::Exit;
 use crate::global::Global;
@@ -25,6 +25,15 @@ self-managed certificate. Many a Prometheus takes only ServiceMonitors with cert
 prometheus -A -o yaml` shows its serviceMonitorSelector.
 Output: yaml (default), json.";
 
+const RULES_EXAMPLES: &str = "\
+Examples:
+  policyctl observability generate-rules --label release=monitoring | kubectl apply --server-side -f -
+  policyctl observability generate-rules -o json | jq '.items[0].spec' > kube-devops.rules.json
+
+Prints the PrometheusRule with all alerts, each with a link to its runbook (docs/runbooks.md). A
+Prometheus without the operator reads the part below spec as a file of rules: JSON is YAML.
+Output: yaml (default), json.";
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Print all objects that connect an installation to its monitoring
@@ -40,6 +49,12 @@ pub(crate) enum Command {
     ServiceMonitors {
         #[command(flatten)]
         scrape: Scrape,
+        #[command(flatten)]
+        selected: Selected,
+    },
+    /// Print the alerts
+    #[command(name = "generate-rules", after_help = RULES_EXAMPLES)]
+    Rules {
         #[command(flatten)]
         selected: Selected,
     },
@@ -69,12 +84,16 @@ impl Scrape {
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Yaml, Output::Json], &[])?;
     let objects = match command {
-        Command::All { scrape, selected } | Command::ServiceMonitors { scrape, selected } => {
-            scrape.objects(selected)
-        }
+        Command::All { scrape, selected } => [scrape.objects(selected), rules(selected)].concat(),
+        Command::ServiceMonitors { scrape, selected } => scrape.objects(selected),
+        Command::Rules { selected } => rules(selected),
     };
     output::objects(&objects, format)?;
     Ok(Exit::Fine)
+}
+
+fn rules(selected: &Selected) -> Vec<Object> {
+    vec![prometheus_rule().labelled(&selected.labels).into()]
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

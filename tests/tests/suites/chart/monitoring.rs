@@ -25,7 +25,8 @@ fn endpoint(all: &[Value], component: &str) -> Value {
 #[test]
 fn the_chart_renders_the_monitoring_that_policyctl_prints() {
     let testbed = e2e::shared();
-    let values = "serviceMonitor.interval=1m,serviceMonitor.labels.release=prometheus";
+    let values = "serviceMonitor.interval=1m,serviceMonitor.labels.release=prometheus,\
+        prometheusRule.labels.release=prometheus";
     let flags = ["--interval=1m", "--label=release=prometheus"];
     for (values, flags) in [("replicaCount=2", &[][..]), (values, &flags)] {
         let mut all = with_operator(testbed, values);

@@ -1,0 +1,39 @@
+//! What is admitted without a verdict.
+
+use policy_metrics::webhook;
+
+use super::{Alert, Group, Severity};
+use crate::promql::foreign::APISERVER_FAIL_OPEN;
+use crate::promql::{Range, counter};
+
+pub(super) fn group() -> Group {
+    let tests = include_str!("tests/webhook.yaml");
+    Group { name: "kube-devops-webhook", alerts: vec![failing_open(), not_called()], tests }
+}
+
+fn failing_open() -> Alert {
+    let allowed = counter(&webhook::FAIL_OPEN).increase(Range::Fixed("10m"));
+    Alert {
+        name: "KubeDevopsWebhookFailingOpen",
+        expr: allowed.sum_by(&["cluster", "reason"]).gt(0.0),
+        hold: "0s",
+        severity: Severity::Warning,
+        summary: "The webhook admits requests without a verdict ({{ $labels.reason }})",
+        description: "{{ $value | humanize }} requests of the last ten minutes were admitted without a \
+                      complete verdict: {{ $labels.reason }}.",
+    }
+}
+
+/// The webhook does not know of calls that never reach it.
+fn not_called() -> Alert {
+    let ours = APISERVER_FAIL_OPEN.counter().matching("name", r".+\.devops\.stochastic\.io");
+    Alert {
+        name: "KubeDevopsWebhookNotCalled",
+        expr: ours.increase(Range::Fixed("10m")).sum_by(&["cluster", "name"]).gt(0.0),
+        hold: "0s",
+        severity: Severity::Critical,
+        summary: "The API server admits requests because it cannot call the webhook",
+        description: "{{ $value | humanize }} calls of {{ $labels.name }} failed within the last ten \
+                      minutes, and the API server admitted the requests.",
+    }
+}
