@@ -1,8 +1,9 @@
 //! `e2e demo`: the product on a control plane with an example application, step by step.
 
 mod admission;
+mod component;
+mod install;
 mod remediation;
-mod replicas;
 mod watchers;
 
 use std::cell::Cell;
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use e2e::{Parts, Program, Run, Testbed, policyctl, service_binary};
-use replicas::{Replicas, SOON};
+use component::{Component, SOON};
+use e2e::{Parts, ProcessKubelet, Program, Run, Testbed, policyctl, root, service_binary};
 use watchers::Watchers;
 
 /// Three namespaces: `shop` is well kept, `billing` is not, `kube-system` belongs to the cluster.
@@ -38,6 +39,10 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let demo = Demo::start()?;
+    demo.testbed.run_pods(|kubelet| tour(&demo, kubelet, options.once))
+}
+
+fn tour(demo: &Demo, kubelet: &ProcessKubelet<'_>, once: bool) -> Result<()> {
     demo.step("The example application: shop, billing and kube-system")?;
     demo.testbed.apply(APPLICATION)?;
     demo.testbed.wait_for("the application's pods", Duration::from_secs(120), || {
@@ -46,8 +51,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let running = pods.lines().filter(|line| line.contains("Running")).count();
         Ok(running == RUNNING && pods.lines().count() > RUNNING)
     })?;
-    demo.step("The custom resource definitions of policies and audit results")?;
-    demo.show("policyctl crd install", 0)?;
+    demo.step("The installation: the Helm chart")?;
+    install::show(demo, kubelet)?;
     demo.step("A policy for each namespace, from the three bundles")?;
     for (bundle, namespace) in
         [("restricted", "shop"), ("baseline", "billing"), ("permissive", "default")]
@@ -55,8 +60,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let apply = format!("policyctl bundle apply {bundle} -n {namespace} | kubectl apply -f -");
         demo.show(&apply, 0)?;
     }
-    // Started early, because audit results are written at the end of a minute.
-    let operators = Replicas::start(&demo.testbed, "policy-operator")?;
     demo.step("The state of the cluster: policyctl")?;
     demo.show("policyctl check", 0)?;
     demo.show("policyctl list pods", 0)?;
@@ -70,9 +73,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "policyctl analyze -n billing --bundle baseline --fail-on medium -o json > /dev/null",
         1,
     )?;
-    demo.step("Live scores: two replicas of policy-watcher")?;
+    demo.step("Live scores: policy-watcher")?;
     print("\nBy the built-in profile, since nothing else is configured.\n")?;
-    let watchers = Watchers::start(&demo.testbed)?;
+    let watchers = Watchers::introduce(kubelet)?;
     let pods = watchers.pods()?;
     watchers.show_scores("Scores now:", pods, 0)?;
     fs::write(demo.testbed.folder().join("bad.yaml"), BAD)?;
@@ -80,15 +83,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     watchers.show_scores("Scores with it:", pods + 5, 5)?;
     demo.show("kubectl delete -f bad.yaml", 0)?;
     watchers.show_scores("Scores without it:", pods, 0)?;
-    demo.step("Verdicts in the cluster: two replicas of policy-operator")?;
+    demo.step("Verdicts in the cluster: policy-operator")?;
     print("\nBy the policies of each namespace, as `kubectl get dop` shows them.\n")?;
-    operators.introduce()?;
+    Component { kubelet, name: "policy-operator" }.introduce()?;
     demo.show_verdicts()?;
     demo.step("Admission: policy-webhook")?;
-    let webhook = admission::start(&demo)?;
+    admission::show(demo)?;
     demo.step("Enforce mode: one patched, one injected into, one taken back, one proposed")?;
-    remediation::show(&demo, &webhook)?;
-    demo.end(options.once, &watchers)
+    remediation::show(demo)?;
+    demo.end(once, &watchers)
 }
 
 struct Demo {
@@ -111,13 +114,16 @@ impl Demo {
         print(&format!(
             "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
         ))?;
-        let testbed = Testbed::start(&Parts::new("demo").with_controllers().with_nodes(3))?;
+        let parts = Parts::new("demo").with_controllers().with_nodes(3).with_pods_as_processes();
+        let testbed = Testbed::start(&parts)?;
         print(&format!("ready at {}\n", testbed.server_url()))?;
         let programs = testbed.folder().join("bin");
         fs::create_dir(&programs).context("cannot make the folder of the programs")?;
         for (program, name) in [(policyctl, "policyctl"), (kubectl, "kubectl"), (helm, "helm")] {
             symlink(program, programs.join(name)).with_context(|| format!("cannot link {name}"))?;
         }
+        symlink(root().join("charts"), testbed.folder().join("charts"))
+            .context("cannot link the chart")?;
         Ok(Self { testbed, programs, step: Cell::new(2), start })
     }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use e2e::{Service, Testbed};
+use e2e::Testbed;
 use serde_json::Value;
 
-use super::Demo;
+use super::{Demo, install};
 
 const NAMESPACE: &str = "store";
 /// The chart of a Deployment like `api`.
@@ -20,8 +20,8 @@ const CHART: [(&str, &str); 2] = [
 /// The first workload of a policy is observed alone, so that the others wait for it.
 const DECIDED: Duration = Duration::from_secs(180);
 
-/// Shows enforce mode. `webhook` gives way to owners, and injects.
-pub(super) fn show(demo: &Demo, webhook: &Service<'_>) -> Result<()> {
+/// Switches enforce mode on, and shows what it does.
+pub(super) fn show(demo: &Demo) -> Result<()> {
     let folder = demo.testbed.folder();
     write_chart(&folder.join("shop"))?;
     fs::write(folder.join("store.yaml"), include_str!("store.yaml"))?;
@@ -29,9 +29,7 @@ pub(super) fn show(demo: &Demo, webhook: &Service<'_>) -> Result<()> {
     demo.show(&format!("kubectl create namespace {NAMESPACE}"), 0)?;
     demo.show("kubectl apply -f store.yaml", 0)?;
     demo.show(&format!("helm install shop ./shop -n {NAMESPACE} | head -3"), 0)?;
-    demo.testbed.install_operator_remediation()?;
-    let url = format!("https://{}/mutate", webhook.addr());
-    demo.show(&format!("policyctl webhook install-config --mutating --url {url}"), 0)?;
+    install::switch_on(demo, "enforcement.enabled")?;
     for workload in ["deployment/api", "deployment/worker", "deployment/shop", "statefulset/db"] {
         let status = ["rollout", "status", workload, "-n", NAMESPACE, "--timeout=120s"];
         demo.testbed.kubectl(&status)?.succeeded()?;

@@ -1,44 +1,40 @@
-//! The live scores of the demo: two replicas of policy-watcher.
+//! The live scores of the demo, of policy-watcher.
 
 use anyhow::{Context as _, Result};
-use e2e::Testbed;
+use e2e::{ProcessKubelet, wait_for};
 use serde_json::Value;
 
+use super::component::{Component, SOON};
 use super::print;
-use super::replicas::{Replicas, SOON};
 
-/// The replicas. They run until this is dropped.
-pub(super) struct Watchers<'a> {
-    testbed: &'a Testbed,
-    replicas: Replicas<'a>,
-}
+pub(super) struct Watchers<'a>(Component<'a>);
 
 impl<'a> Watchers<'a> {
-    /// Starts the replicas and prints their roles.
-    pub(super) fn start(testbed: &'a Testbed) -> Result<Self> {
-        let replicas = Replicas::start(testbed, "policy-watcher")?;
-        replicas.introduce()?;
-        Ok(Self { testbed, replicas })
+    /// Prints the role of each pod.
+    pub(super) fn introduce(kubelet: &'a ProcessKubelet<'a>) -> Result<Self> {
+        let component = Component { kubelet, name: "policy-watcher" };
+        component.introduce()?;
+        Ok(Self(component))
     }
 
     /// Prints the scores once the cluster has `pods` pods and `restarting` findings of high-restarts
     /// in shop.
     pub(super) fn show_scores(&self, what: &str, pods: u64, restarting: u64) -> Result<()> {
-        let leader = self.replicas.leader()?;
-        let mut scores = Value::Null;
-        self.testbed.wait_for("the scores to follow", SOON, || {
-            scores = serde_json::from_str(&leader.get("/scores")?.1)?;
+        let leader = self.0.leader()?;
+        let scores = wait_for("the scores to follow", SOON, || {
+            let scores: Value = serde_json::from_str(&leader.get("/scores")?.1)?;
             let namespaces = scores["namespaces"].as_array().into_iter().flatten();
             let mut shop = namespaces.filter(|namespace| namespace["namespace"] == "shop");
             let restarts = shop.next().map(|shop| &shop["violationsByCheck"]["high-restarts"]);
             let has_settled = restarts.is_some_and(|restarts| *restarts == restarting);
-            Ok(scores["cluster"]["pods"] == pods && has_settled)
+            let is_so = scores["cluster"]["pods"] == pods && has_settled;
+            Ok(is_so.then_some(scores))
         })?;
         print(&format!("\n{what}\n"))?;
         let row = |name: &str, of: &Value| {
             let number = |field: &str| of[field].as_u64().unwrap_or_default();
             print(&format!(
-                "  {name:<10} score {:>3}  {:>2} pods  {:>2} compliant  {:>2} violations\n",
+                "  {name:<11} score {:>3}  {:>2} pods  {:>2} compliant  {:>2} violations\n",
                 number("score"),
                 number("pods"),
                 number("compliantPods"),
@@ -53,13 +49,14 @@ impl<'a> Watchers<'a> {
 
     /// The number of pods that are scored now.
     pub(super) fn pods(&self) -> Result<u64> {
-        let scores: Value = serde_json::from_str(&self.replicas.leader()?.get("/scores")?.1)?;
+        let scores: Value = serde_json::from_str(&self.0.leader()?.get("/scores")?.1)?;
         scores["cluster"]["pods"].as_u64().context("no number of pods")
     }
 
     /// A command that prints the scores as metrics.
     pub(super) fn hint(&self) -> Result<String> {
-        let leader = self.replicas.leader()?;
-        Ok(format!("curl -s http://{}/metrics | grep health_score", leader.addr()))
+        let pod = format!("pods/http:{}:8080", self.0.leader()?.name());
+        let metrics = format!("/api/v1/namespaces/kube-devops/{pod}/proxy/metrics");
+        Ok(format!("kubectl get --raw {metrics} | grep health_score"))
     }
 }
