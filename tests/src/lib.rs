@@ -12,6 +12,7 @@
 //! owners          kubectl, Helm, Flux, Argo CD as they apply       Owner::apply
 //! service         the platform's services beside it                Testbed::service
 //! metrics, http   requests to a service                            Service::metrics, get
+//! load            creations with one right answer each             Load::during
 //! audit           requests to the API server                       Testbed::audit
 //! rights          what RBAC grants, and what of it is needed        Testbed::rights
 //! published       definitions of other projects                    Testbed::install_published
@@ -32,6 +33,7 @@ mod keys;
 mod kubeconfig;
 mod kubectl;
 mod kubelets;
+mod load;
 mod metrics;
 mod nodes;
 mod owners;
@@ -55,6 +57,7 @@ pub use go::{Program, selected_release};
 pub use http::{Address, trusting};
 pub use keys::WEBHOOK_CLIENT;
 pub use kubelets::NODES;
+pub use load::{Load, client};
 pub use metrics::{Metrics, Series};
 pub use owners::Owner;
 pub use poll::wait_for;

@@ -18,6 +18,7 @@ mod remediation;
 mod rights;
 mod testbed;
 mod unread;
+mod upgrade;
 mod watcher;
 mod webhook;
 mod webhook_config;

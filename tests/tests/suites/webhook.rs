@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod agreement;
-mod continuity;
+pub(crate) mod continuity;
 mod export_map;
 mod failopen;
 mod hostile;
@@ -16,6 +16,7 @@ mod undo;
 mod verdicts;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -100,13 +101,18 @@ impl AdmissionTestbed {
 
     /// Has the API server call it.
     pub(crate) fn install(&self, webhook: &Service<'_>) {
-        self.install_url(&format!("https://{}", webhook.addr()), &self.file("ca.crt"));
+        self.install_at(webhook.addr());
     }
 
     /// Has the API server call that address, and trust that CA.
     fn install_url(&self, url: &str, ca: &str) {
         let install = ["webhook", "install-config", "--ca-bundle-path", ca, "--url", url];
         cli::expect(&self.testbed, 0, &install, "");
+    }
+
+    /// Has the API server call whoever listens there with the webhook's certificate.
+    pub(crate) fn install_at(&self, addr: SocketAddr) {
+        self.install_url(&format!("https://{addr}"), &self.file("ca.crt"));
     }
 
     /// A namespace with a policy that denies what is not pinned.
@@ -131,7 +137,7 @@ impl AdmissionTestbed {
 
     /// Waits until the webhook configuration and the policies have taken effect everywhere: a pod
     /// that is known to be denied is.
-    fn wait_until_denied(&self, namespace: &str) {
+    pub(crate) fn wait_until_denied(&self, namespace: &str) {
         self.testbed
             .wait_for("the first denial", SURELY, || Ok(!self.would_let_in(namespace).0))
             .unwrap();

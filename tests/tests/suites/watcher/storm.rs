@@ -6,8 +6,7 @@ use e2e::{Parts, Signal, Testbed};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::{SURELY, assert_agrees, installed, json_of, start, wait_until_leads};
@@ -71,10 +70,7 @@ fn status(random: &mut fastrand::Rng) -> Value {
 }
 
 pub(crate) async fn client(testbed: &Testbed) -> Client {
-    let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig()).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-    Client::try_from(config).unwrap()
+    e2e::client(testbed.kubeconfig()).await.unwrap()
 }
 
 /// Applies so many random changes, and says how many the server took.

@@ -121,13 +121,13 @@ fn no_verdict_is_lost_while_certificates_and_policies_change() {
 }
 
 /// Passes connections on to one of the replicas by turns, as a Service does.
-pub(super) struct Front {
-    pub(super) addr: SocketAddr,
+pub(crate) struct Front {
+    pub(crate) addr: SocketAddr,
     replicas: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl Front {
-    pub(super) fn start(replicas: Vec<SocketAddr>) -> Self {
+    pub(crate) fn start(replicas: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let replicas = Arc::new(Mutex::new(replicas));
@@ -146,11 +146,11 @@ impl Front {
         Self { addr, replicas }
     }
 
-    fn add(&self, replica: SocketAddr) {
+    pub(crate) fn add(&self, replica: SocketAddr) {
         self.replicas.lock().unwrap().push(replica);
     }
 
-    fn drop(&self, replica: SocketAddr) {
+    pub(crate) fn drop(&self, replica: SocketAddr) {
         self.replicas.lock().unwrap().retain(|known| *known != replica);
     }
 }
