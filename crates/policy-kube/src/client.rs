@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Scheme;
 use kube::client::ClientBuilder;
 use kube::client::retry::RetryPolicy;
 use kube::{Client, Config};
@@ -76,6 +78,13 @@ fn token_file(config: &Config) -> Option<&str> {
     auth.token_file.as_deref().filter(|_| !others)
 }
 
+/// Whether the certificate of the server or of a proxy is checked.
+fn checks_certificates(config: &Config) -> bool {
+    let is_https = |url: &Uri| url.scheme() == Some(&Scheme::HTTPS);
+    let is_used = is_https(&config.cluster_url) || config.proxy_url.as_ref().is_some_and(is_https);
+    is_used && !config.accept_invalid_certs
+}
+
 fn client(mut config: Config, token: Option<TokenFile>, retries: Retries) -> kube::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.default_retry = false;
@@ -83,6 +92,10 @@ fn client(mut config: Config, token: Option<TokenFile>, retries: Retries) -> kub
     config.read_timeout = None;
     if token.is_some() {
         config.auth_info.token_file = None;
+    }
+    if !checks_certificates(&config) {
+        // Else kube-client wants the root certificates of the system, which a container may lack.
+        config.root_cert.get_or_insert_default();
     }
     let server = config.cluster_url.to_string();
     let builder = ClientBuilder::try_from(config)?;

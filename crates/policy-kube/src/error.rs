@@ -266,9 +266,18 @@ fn cause_reason(cause: String) -> String {
              check certificate-authority in the kubeconfig"
             .to_owned(),
         Some(problem) => {
-            // `DnsName("a.example")` and `IpAddress(127.0.0.1)` are plain names to everybody else.
-            let problem = problem.replace("DnsName(", "").replace("IpAddress(", "");
-            format!("the server's certificate is not valid: {}", problem.replace(')', ""))
+            // `DnsName("a.example")` and `IpAddress(127.0.0.1)` are plain names to everybody else, and
+            // `Other(OtherError(CaUsedAsEndEntity))` is a plain reason.
+            let types = ["DnsName(", "IpAddress(", "OtherError(", "Other(", ")"];
+            let problem = types.iter().fold(problem.to_owned(), |text, of| text.replace(of, ""));
+            format!("the server's certificate is not valid: {problem}")
+        }
+        // rustls-platform-verifier 0.7, `verification/others.rs`.
+        None if cause.ends_with("No CA certificates were loaded from the system") => {
+            "there are no root certificates here, by which the server's would be checked; set \
+             certificate-authority in the kubeconfig, or the variable SSL_CERT_FILE to a file of root \
+             certificates"
+                .to_owned()
         }
         None if cause == "deadline has elapsed" => "the connection timed out".to_owned(),
         None if cause == "tls handshake eof" => {

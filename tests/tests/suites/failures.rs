@@ -147,6 +147,27 @@ fn a_certificate_that_is_not_trusted_is_named() {
     }));
 }
 
+/// As in the image of policyctl, which holds one file.
+#[test]
+fn root_certificates_are_missed_only_where_they_are_needed() {
+    let user = User::new();
+    let http = json!({ "server": "http://127.0.0.1:1" });
+    let says = |cluster: &Value, says: &[&str]| {
+        let file =
+            user.write("kubeconfig", &kubeconfig(cluster, &json!({ "token": "t" })).to_string());
+        let arguments = ["analyze", "--kubeconfig", file.to_str().unwrap()];
+        let run = user.run(&arguments, &[("SSL_CERT_FILE", Path::new("/dev/null"))]);
+        let complaints = complaints(&run, says);
+        assert!(complaints.is_empty(), "{complaints:?}\n    {}", run.stderr);
+    };
+    let no_authority = json!({ "certificate-authority": null });
+    says(&real(&no_authority), &["no root certificates", "certificate-authority", "SSL_CERT_FILE"]);
+    let unchecked = json!({ "certificate-authority": null, "insecure-skip-tls-verify": true });
+    says(&real(&unchecked), &["credentials", "401"]);
+    says(&http, &["Connection refused"]);
+    says(&real(&json!({})), &["credentials", "401"]);
+}
+
 #[test]
 fn credentials_that_do_not_work_are_named() {
     let plugin = |script: &str| {
