@@ -17,6 +17,7 @@ pub(super) struct Image {
     /// Of its manifest: what `NAME@sha256:…` pulls.
     pub(super) digest: String,
     pub(super) run: RunConfig,
+    pub(super) layers: usize,
     pub(super) files: Vec<Entry>,
     /// Of everything that a node loads.
     pub(super) compressed: u64,
@@ -84,8 +85,9 @@ impl Image {
         for layer in &manifest.layers {
             files.extend(entries(layout, layer)?);
         }
-        let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-        Ok(Self { digest, run, files, compressed: manifest.config.size + layers })
+        let sizes = manifest.layers.iter().map(|layer| layer.size);
+        let compressed = manifest.config.size + sizes.sum::<u64>();
+        Ok(Self { digest, run, layers: manifest.layers.len(), files, compressed })
     }
 }
 
@@ -165,7 +167,7 @@ mod tests {
         let image = Image::read(folder.path(), "1.0").unwrap();
         let paths: Vec<_> = image.files.iter().map(|file| file.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/a", "/bin/sh"]);
-        assert_eq!((image.digest.as_str(), image.compressed), ("sha256:m", 210));
+        assert_eq!((image.digest.as_str(), image.layers, image.compressed), ("sha256:m", 2, 210));
         assert_eq!(
             (image.run.user.as_str(), image.run.entrypoint),
             ("1000:1000", vec!["/a".into()])

@@ -23,6 +23,9 @@ pub(super) fn broken(program: &str, image: &Image) -> Vec<String> {
         [file] => broken.extend(broken_by_program(file)),
         files => broken.push(format!("it holds {} {} times", path.display(), files.len())),
     }
+    if image.layers != 1 {
+        broken.push(format!("it has {} layers, not one", image.layers));
+    }
     let run = &image.run;
     if run.user != USER {
         broken.push(format!("it runs as the user {:?}, not as {USER}", run.user));
@@ -83,7 +86,7 @@ mod tests {
             labels: LABELS.map(label).into(),
             ..RunConfig::default()
         };
-        Image { run, files, ..Image::default() }
+        Image { run, layers: 1, files, ..Image::default() }
     }
 
     #[track_caller]
@@ -103,6 +106,12 @@ mod tests {
         check(|image| image.files.push(file("/bin/sh")), "it holds /bin/sh too");
         check(|image| image.files.clear(), "it holds /policyctl 0 times");
         check(|image| image.files.push(file("/policyctl")), "it holds /policyctl 2 times");
+    }
+
+    /// A second layer holds what a node loads for nothing, even where no file is left of it.
+    #[test]
+    fn an_image_has_one_layer() {
+        check(|image| image.layers = 2, "it has 2 layers, not one");
     }
 
     #[test]

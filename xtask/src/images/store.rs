@@ -46,6 +46,9 @@ impl Store {
         let Commit { revision, epoch } = &self.commit;
         let mut build = self.buildah("build");
         build.args(["--isolation=chroot", "--identity-label=false", "--quiet"]);
+        // Without this, buildah makes an empty layer of a stage that holds no file, as the one is that
+        // all images have in common. Docker makes none.
+        build.arg("--squash");
         build.args(["--target", stage, "--timestamp", epoch]);
         build.args(["--build-arg", &format!("VERSION={tag}")]);
         build.args(["--build-arg", &format!("REVISION={revision}")]);
