@@ -1,6 +1,7 @@
 //! The checks, and the table that they print.
 
 mod availability;
+mod confined;
 mod load;
 mod pods;
 mod release;
@@ -26,6 +27,7 @@ pub(super) fn run(testbed: &Testbed, nodes_ready: Duration) -> Result<()> {
     suite.row("all replicas are Ready, on both nodes", || pods::ready(testbed))?;
     suite.row("Pod Security restricted is enforced", || pods::restricted(testbed))?;
     suite.row("the kubelets probe every pod", || pods::probed(testbed))?;
+    suite.row("the containers are confined", confined::processes)?;
     suite.row("working sets at rest; at most 45 MiB", || pods::memory(testbed))?;
     suite.row("the webhook denies through its Service", || denied(testbed))?;
     suite.row("helm test", || release::test(testbed))?;

@@ -11,7 +11,7 @@ use super::SURELY;
 
 /// The components, with two pods each.
 pub(super) const COMPONENTS: [&str; 3] = ["policy-operator", "policy-watcher", "policy-webhook"];
-const REPLICAS: usize = 2;
+pub(super) const REPLICAS: usize = 2;
 /// In MiB, of all pods together.
 const MOST_MEMORY: f64 = 45.0;
 const MIB: f64 = 1_048_576.0;
