@@ -16,6 +16,7 @@
 //! audit           requests to the API server                       Testbed::audit
 //! rights          what RBAC grants, and what of it is needed        Testbed::rights
 //! published       definitions of other projects                    Testbed::install_published
+//! prometheus      scrapes the platform                             Testbed::start_prometheus
 //! flux            kustomize-controller, which applies deploy       Testbed::start_flux
 //! ```
 //!
@@ -65,7 +66,7 @@ pub use process_kubelet::{ProcessKubelet, ReadyPod};
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
-pub use prometheus::PROMETHEUS_DEFINITIONS;
+pub use prometheus::{PROMETHEUS_DEFINITIONS, Prometheus};
 pub use published::Published;
 pub use rights::Rights;
 pub use run::Run;

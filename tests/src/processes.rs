@@ -73,6 +73,8 @@ pub enum Signal {
     Stop,
     /// The end of a pause.
     Cont,
+    /// The request to read the configuration again.
+    Hangup,
 }
 
 impl Signal {
@@ -84,6 +86,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
+            Self::Hangup => "HUP",
         }
     }
 }

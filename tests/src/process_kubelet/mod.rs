@@ -11,6 +11,7 @@ mod container;
 mod lifecycle;
 mod network;
 mod probes;
+mod socks;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -119,6 +120,12 @@ impl<'a> ProcessKubelet<'a> {
             next_address: AtomicU16::new(1),
             ended: AtomicBool::new(false),
         })
+    }
+
+    /// A SOCKS proxy to the addresses of the pods, for clients that run beside the cluster.
+    #[must_use]
+    pub fn proxy(&self) -> SocketAddr {
+        self.network.proxy()
     }
 
     /// The pods of a component, such as `policy-watcher`, that are ready by their probe.

@@ -18,7 +18,7 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
-use super::lock;
+use super::{lock, socks};
 
 const SOCKET: &str = "pod-network.sock";
 /// The longest request to the proxy; the API server sends two short lines.
@@ -44,13 +44,14 @@ pub(crate) fn egress_configuration(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Where the process of each address and port listens.
-type Routes = Arc<Mutex<BTreeMap<SocketAddr, SocketAddr>>>;
+pub(super) type Routes = Arc<Mutex<BTreeMap<SocketAddr, SocketAddr>>>;
 
 /// The proxy. It accepts connections until it is dropped.
 pub(super) struct PodNetwork {
     routes: Routes,
     socket: PathBuf,
     ended: Arc<AtomicBool>,
+    proxy: SocketAddr,
 }
 
 impl PodNetwork {
@@ -58,7 +59,9 @@ impl PodNetwork {
         let socket = folder.join(SOCKET);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let network = Self { routes: Arc::default(), socket, ended: Arc::default() };
+        let routes = Routes::default();
+        let proxy = socks::start(Arc::clone(&routes))?;
+        let network = Self { routes, socket, ended: Arc::default(), proxy };
         let (routes, ended) = (Arc::clone(&network.routes), Arc::clone(&network.ended));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -71,6 +74,11 @@ impl PodNetwork {
             }
         });
         Ok(network)
+    }
+
+    /// Where clients beside the cluster connect.
+    pub(super) fn proxy(&self) -> SocketAddr {
+        self.proxy
     }
 
     pub(super) fn add(&self, pod: Ipv4Addr, port: u16, process: SocketAddr) {
@@ -103,7 +111,9 @@ fn serve(mut client: UnixStream, routes: &Routes) {
     });
     // The API server logs this line. An error while it is sent means that nobody waits for it.
     let _: io::Result<()> = match connected {
-        Ok(server) => client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").map(|()| join(&client, &server)),
+        Ok(server) => client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").map(|()| {
+            join(&client, &server, || client.shutdown(Shutdown::Write));
+        }),
         Err(error) => client.write_all(format!("HTTP/1.1 502 {error:#}\r\n\r\n").as_bytes()),
     };
 }
@@ -125,8 +135,11 @@ fn destination(client: &UnixStream) -> Result<SocketAddr> {
     bail!("the request ends within its head")
 }
 
-/// Passes on what both send, until both have ended.
-fn join(client: &UnixStream, server: &TcpStream) {
+/// Passes on what both send, until both have ended. `end` tells the client that the server has.
+pub(super) fn join<C: Sync>(client: &C, server: &TcpStream, end: impl FnOnce() -> io::Result<()>)
+where
+    for<'c> &'c C: io::Read + io::Write,
+{
     thread::scope(|scope| {
         scope.spawn(|| {
             let (mut from, mut to) = (client, server);
@@ -135,7 +148,7 @@ fn join(client: &UnixStream, server: &TcpStream) {
         });
         let (mut from, mut to) = (server, client);
         let _: io::Result<u64> = io::copy(&mut from, &mut to);
-        let _: io::Result<()> = client.shutdown(Shutdown::Write);
+        let _: io::Result<()> = end();
     });
 }
 

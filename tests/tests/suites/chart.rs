@@ -16,7 +16,7 @@ const NAMESPACE: &str = "kube-devops";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/kube-devops");
 
 /// `helm VERB kube-devops CHART`, in the namespace of the platform.
-fn helm(testbed: &Testbed, verb: &str, arguments: &[&str]) -> Run {
+pub(crate) fn helm(testbed: &Testbed, verb: &str, arguments: &[&str]) -> Run {
     let mut helm = testbed.helm().unwrap();
     helm.args([verb, "kube-devops", CHART, "--namespace", NAMESPACE]).args(arguments);
     Run::of(&mut helm, None).unwrap()

@@ -1,0 +1,155 @@
+//! Prometheus beside a control plane. It finds the pods of the platform by the API server, as everywhere.
+
+mod published;
+mod scrape;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+pub use published::PROMETHEUS_DEFINITIONS;
+use scrape::Scraped;
+
+use crate::http::Address;
+use crate::poll::wait_for;
+use crate::{ProcessKubelet, Program, Signal, Testbed};
+
+/// Deadline of its start and of a query, on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+const CONFIGURATION: &str = "prometheus.json";
+
+/// A running Prometheus.
+pub struct Prometheus<'a> {
+    testbed: &'a Testbed,
+    address: Address,
+}
+
+impl Testbed {
+    /// Starts Prometheus with the alerts of `rules` (the spec of a `PrometheusRule`). It scrapes what the
+    /// platform's `ServiceMonitor`s select, every second, with the authority of the self-managed
+    /// certificate.
+    pub fn start_prometheus(
+        &self,
+        kubelet: &ProcessKubelet<'_>,
+        rules: &Value,
+    ) -> Result<Prometheus<'_>> {
+        let scraped = Scraped::new(self, kubelet)?;
+        let file = self.folder().join("rules.json");
+        fs::write(&file, rules.to_string())?;
+        self.start_prometheus_with(&json!({
+            "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
+            "rule_files": [file],
+            "scrape_configs": scraped.configurations()?,
+        }))
+    }
+
+    /// Starts Prometheus with this configuration.
+    pub fn start_prometheus_with(&self, configuration: &Value) -> Result<Prometheus<'_>> {
+        let name = Program::Prometheus.name();
+        let file = self.folder().join(CONFIGURATION);
+        fs::write(&file, configuration.to_string())?;
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", self.folder().join("prometheus").display()),
+            "--web.listen-address=127.0.0.1:0".to_owned(),
+        ];
+        let program = Program::Prometheus.path()?;
+        self.processes.start(name, &program, &arguments)?;
+        let listening = wait_for("the address of Prometheus", SOON, || {
+            self.processes.check(name)?;
+            let log = fs::read_to_string(self.processes.log(name))?;
+            let is_ready = log.contains("Server is ready to receive web requests");
+            Ok(log.lines().find_map(address).filter(|_| is_ready))
+        });
+        let addr = listening.map_err(|error| self.processes.explain(name, &error))?;
+        Ok(Prometheus { testbed: self, address: Address { addr, tls: None } })
+    }
+}
+
+/// The address in the line `msg="Listening on" component=web address=127.0.0.1:33765`.
+fn address(line: &str) -> Option<SocketAddr> {
+    line.split_once(r#"msg="Listening on""#)?.1.split_once("address=")?.1.trim().parse().ok()
+}
+
+impl Prometheus<'_> {
+    /// The page of its user interface.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address.addr)
+    }
+
+    /// Replaces its configuration.
+    pub fn configure(&self, configuration: &Value) -> Result<()> {
+        let file = self.testbed.folder().join(CONFIGURATION);
+        fs::write(file, configuration.to_string())?;
+        self.testbed.processes.signal(Program::Prometheus.name(), Signal::Hangup)
+    }
+
+    /// The `data` of a path of its API (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
+    pub fn api(&self, path: &str) -> Result<Value> {
+        let (status, body) = self.address.get(&format!("/api/v1/{path}"), SOON)?;
+        ensure!(status == 200, "{path}: {status} {body}");
+        let mut answer: Value = serde_json::from_str(&body)?;
+        Ok(answer["data"].take())
+    }
+
+    /// The values of an expression now, each with its labels.
+    pub fn query(&self, expression: &str) -> Result<Vec<(Value, f64)>> {
+        let data = self.api(&format!("query?query={}", encoded(expression)))?;
+        let result = data["result"].as_array().with_context(|| format!("{data}"))?;
+        let each = result.iter().map(|found| {
+            let value = found["value"][1].as_str().and_then(|value| value.parse().ok());
+            Ok((found["metric"].clone(), value.with_context(|| format!("{found}"))?))
+        });
+        each.collect()
+    }
+
+    /// The one value of an expression, if it has one.
+    pub fn value(&self, expression: &str) -> Result<Option<f64>> {
+        let found = self.query(expression)?;
+        ensure!(found.len() < 2, "{expression} has {} values: {found:?}", found.len());
+        Ok(found.first().map(|(_, value)| *value))
+    }
+
+    /// When each series of a selector had a sample in the last minutes, in seconds since 1970.
+    pub fn times(&self, selector: &str) -> Result<Vec<(Value, Vec<f64>)>> {
+        let data = self.api(&format!("query?query={}", encoded(&format!("{selector}[10m]"))))?;
+        let result = data["result"].as_array().with_context(|| format!("{data}"))?;
+        let each = result.iter().map(|series| {
+            let samples: Vec<(f64, String)> = serde_json::from_value(series["values"].clone())?;
+            let times = samples.into_iter().map(|(time, _)| time);
+            Ok((series["metric"].clone(), times.collect()))
+        });
+        each.collect()
+    }
+
+    /// The URL of each target, and why its last scrape failed.
+    pub fn targets(&self) -> Result<BTreeMap<String, String>> {
+        let targets = self.api("targets?state=active")?;
+        let targets = targets["activeTargets"].as_array().context("no list of targets")?.iter();
+        let text = |field: &Value| field.as_str().unwrap_or_default().to_owned();
+        Ok(targets.map(|each| (text(&each["scrapeUrl"]), text(&each["lastError"]))).collect())
+    }
+
+    /// The names of the alerts that fire.
+    pub fn firing(&self) -> Result<Vec<String>> {
+        let firing = self.query(r#"ALERTS{alertstate="firing"}"#)?;
+        let names = firing.iter().filter_map(|(labels, _)| labels["alertname"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+}
+
+/// For the query of a URL.
+fn encoded(text: &str) -> String {
+    let each = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    });
+    each.collect()
+}
