@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::process_kubelet::{COMPONENTS, NAME_LABEL};
+use crate::process_kubelet::PLATFORM_LABEL;
 use crate::tokens::KWOK;
 use crate::{Program, Testbed};
 
@@ -43,10 +43,11 @@ fn stages_for(testbed: &Testbed) -> Result<String> {
     if !testbed.parts.pods_as_processes {
         return Ok(STAGES.to_owned());
     }
+    let [label, platform] = PLATFORM_LABEL;
     let is_simulated = json!({
-        "key": format!(".metadata.labels[\"{NAME_LABEL}\"]"),
+        "key": format!(".metadata.labels[\"{label}\"]"),
         "operator": "NotIn",
-        "values": COMPONENTS,
+        "values": [platform],
     });
     let mut stages = String::new();
     for stage in STAGES.split("\n---\n") {

@@ -24,16 +24,37 @@ use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 use super::{ProcessKubelet, Slot};
-use crate::{Launch, Run, service_binary};
+use crate::{Launch, Run, Testbed, service_binary};
 
 /// Where clients in a pod look for their token.
 const ACCOUNT_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// A container that is ready to start.
-pub(super) struct Prepared<'a> {
-    pub(super) launch: Launch<'a>,
-    /// The port that the program listens on in a container.
-    pub(super) port: u16,
+pub(super) struct Prepared {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(String, OsString)>,
+}
+
+impl Prepared {
+    /// The start of a service.
+    pub(super) fn launch<'a>(self, testbed: &'a Testbed, name: &str) -> Launch<'a> {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let launch = testbed.service(name, &self.program).arguments(&arguments);
+        let environment = self.environment.into_iter();
+        environment.fold(launch, |launch, (name, value)| launch.variable(&name, value))
+    }
+
+    /// The port that a service listens on in a container, which the service itself tells.
+    pub(super) fn port(&self) -> Result<u16> {
+        let mut asked = Command::new(&self.program);
+        asked.args(&self.arguments).arg("--print-config").env_clear();
+        asked.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let printed = Run::of(&mut asked, None)?.succeeded()?;
+        let printed: Value = serde_saphyr::from_str(&printed)?;
+        let addr = printed["addr"].as_str().and_then(|addr| addr.rsplit_once(':')?.1.parse().ok());
+        addr.context("the program prints no addr")
+    }
 }
 
 /// The only container of a pod of the platform.
@@ -46,11 +67,7 @@ pub(super) fn only(pod: &Pod) -> Result<&Container> {
     }
 }
 
-pub(super) fn prepare<'a>(
-    kubelet: &ProcessKubelet<'a>,
-    pod: &Pod,
-    slot: &Slot,
-) -> Result<Prepared<'a>> {
+pub(super) fn prepare(kubelet: &ProcessKubelet<'_>, pod: &Pod, slot: &Slot) -> Result<Prepared> {
     let container = only(pod)?;
     ensure!(container.command.is_none(), "a command is not supported: an image has one program");
     ensure!(container.env_from.is_none(), "envFrom is not supported");
@@ -61,12 +78,8 @@ pub(super) fn prepare<'a>(
     if let Some(kubeconfig) = mounts(kubelet, pod, container, slot)? {
         environment.push(("KUBECONFIG".to_owned(), kubeconfig.into_os_string()));
     }
-    let arguments: Vec<&str> = container.args.iter().flatten().map(String::as_str).collect();
-    let port = port(&program, &arguments, &environment)?;
-    let launch = kubelet.testbed.service(&slot.name, &program).arguments(&arguments);
-    let launch =
-        environment.into_iter().fold(launch, |launch, (name, value)| launch.variable(&name, value));
-    Ok(Prepared { launch, port })
+    let arguments = container.args.clone().unwrap_or_default();
+    Ok(Prepared { program, arguments, environment })
 }
 
 fn spec(pod: &Pod) -> Result<&PodSpec> {
@@ -130,17 +143,6 @@ fn field_value(field: &ObjectFieldSelector, pod: &Pod, slot: &Slot) -> Result<St
         "status.podIP" => slot.address.to_string(),
         other => bail!("the field {other} is not supported"),
     })
-}
-
-/// Asks the program on which port it listens with these arguments.
-fn port(program: &Path, arguments: &[&str], environment: &[(String, OsString)]) -> Result<u16> {
-    let mut asked = Command::new(program);
-    asked.args(arguments).arg("--print-config").env_clear();
-    asked.envs(environment.iter().map(|(name, value)| (name, value)));
-    let printed = Run::of(&mut asked, None)?.succeeded()?;
-    let printed: Value = serde_saphyr::from_str(&printed)?;
-    let addr = printed["addr"].as_str().and_then(|addr| addr.rsplit_once(':')?.1.parse().ok());
-    addr.context("the program prints no addr")
 }
 
 /// Writes the files of the volumes, and returns the kubeconfig that names them.

@@ -13,12 +13,15 @@ use serde_json::{Value, json};
 use super::container::{self, Prepared};
 use super::probes::Checker;
 use super::{ProcessKubelet, Slot, TICK, lock};
+use crate::processes::Environment;
 use crate::{Service, Signal};
 
-/// The pauses before a container is started again, as of a kubelet
+/// The pauses before a container is started again, as of a kubelet: none at first
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>).
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const SECOND_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The exit code that a container runtime reports after SIGKILL.
+const KILLED: i32 = 137;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// Runs a pod until it is deleted or the kubelet ends.
@@ -32,13 +35,13 @@ pub(super) fn run(kubelet: &ProcessKubelet<'_>, pod: &Pod, slot: &Slot) {
         restarts: 0,
         reported: None,
     };
-    let mut pause = FIRST_PAUSE;
+    let mut pause = Duration::ZERO;
     while !life.is_over() {
         let Err(error) = life.run_once() else { break };
         life.report(Found::Waiting { why: format!("{error:#}") });
         life.wait(pause);
         life.restarts += 1;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).clamp(SECOND_PAUSE, LONGEST_PAUSE);
     }
     if slot.is_deleted() && !kubelet.ended() {
         life.remove();
@@ -68,6 +71,10 @@ enum Found {
         is_started: bool,
         not_ready: Option<String>,
     },
+    /// It has run to its end, and is not started again.
+    Ended {
+        code: i32,
+    },
 }
 
 /// The probes of a running container.
@@ -94,9 +101,14 @@ impl Life<'_> {
     /// Runs the container until the pod is deleted. An error says why the container ended before.
     fn run_once(&mut self) -> Result<()> {
         let container = container::only(self.pod)?;
-        let Prepared { launch, port } = container::prepare(self.kubelet, self.pod, self.slot)?;
+        let prepared = container::prepare(self.kubelet, self.pod, self.slot)?;
+        let policy = self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
+        if policy == Some("Never") {
+            return self.run_to_end(&prepared);
+        }
         let probes = Probes::of(container)?;
-        let service = launch.start()?;
+        let port = prepared.port()?;
+        let service = prepared.launch(self.kubelet.testbed, &self.slot.name).start()?;
         self.started_at = Timestamp::now();
         self.kubelet.network.add(self.slot.address, port, service.addr());
         lock(&self.slot.state).addr = Some(service.addr());
@@ -106,6 +118,29 @@ impl Life<'_> {
         let stopped = if self.kubelet.ended() { Ok(()) } else { self.stop(&service) };
         self.kubelet.network.remove(self.slot.address);
         stopped.and(result)
+    }
+
+    /// Runs a program that ends by itself, such as that of a hook of Helm.
+    fn run_to_end(&mut self, prepared: &Prepared) -> Result<()> {
+        let processes = &self.kubelet.testbed.processes;
+        let Prepared { program, arguments, environment } = prepared;
+        let name = &self.slot.name;
+        processes.start_in(&Environment::Only(environment), name, program, arguments)?;
+        self.started_at = Timestamp::now();
+        self.report(Found::Running { is_started: true, not_ready: None });
+        while !self.is_over() {
+            if let Some(status) = processes.ended(name)? {
+                let code = status.code().unwrap_or(KILLED);
+                while !self.is_over() {
+                    // Until that is known, as nothing else will be reported.
+                    self.report(Found::Ended { code });
+                    thread::sleep(TICK);
+                }
+                return Ok(());
+            }
+            thread::sleep(TICK);
+        }
+        processes.kill(name)
     }
 
     /// Calls the probes until the pod is deleted. An error says why the container has to be restarted.
@@ -152,8 +187,11 @@ impl Life<'_> {
         let grace = grace.map_or(DEFAULT_GRACE, Duration::from_secs);
         if service.check().is_ok() {
             service.signal(Signal::Term)?;
-            // Killed when it is dropped, where it has not ended.
-            let _: Result<_> = service.wait_exit(grace);
+        }
+        let end = Instant::now() + grace;
+        // What has not ended then is killed when the service is dropped.
+        while service.check().is_ok() && Instant::now() < end && !self.kubelet.ended() {
+            thread::sleep(TICK);
         }
         Ok(())
     }
@@ -190,18 +228,28 @@ impl Life<'_> {
                 (false, why.as_str())
             }
             Found::Running { not_ready: None, .. } => (true, ""),
+            Found::Ended { .. } => (false, "the container has ended"),
         };
         let condition = |kind: &str, is_so: bool| {
             let status = if is_so { "True" } else { "False" };
             let message = if is_so { "" } else { message };
             json!({ "type": kind, "status": status, "message": message, "lastTransitionTime": now })
         };
-        let (state, is_started) = match found {
+        let started_at = self.started_at.to_string();
+        let (phase, state, is_started) = match found {
             Found::Waiting { why } => {
-                (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": why } }), false)
+                let state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": why } });
+                ("Running", state, false)
             }
             Found::Running { is_started, .. } => {
-                (json!({ "running": { "startedAt": self.started_at.to_string() } }), *is_started)
+                ("Running", json!({ "running": { "startedAt": started_at } }), *is_started)
+            }
+            Found::Ended { code } => {
+                let (phase, reason) =
+                    if *code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
+                let end = json!({ "exitCode": code, "reason": reason, "startedAt": started_at,
+                    "finishedAt": now });
+                (phase, json!({ "terminated": end }), false)
             }
         };
         let container = self.pod.spec.iter().flat_map(|spec| &spec.containers).next();
@@ -211,7 +259,7 @@ impl Life<'_> {
                 "state": state })
         });
         json!({
-            "phase": "Running",
+            "phase": phase,
             "startTime": self.created_at.to_string(),
             "podIP": self.slot.address,
             "podIPs": [{ "ip": self.slot.address }],

@@ -34,10 +34,10 @@ use crate::http::Address;
 use crate::{Metrics, Testbed};
 use network::PodNetwork;
 
-/// The programs that run as processes; each is the value of a label of its pods, and the name of its
-/// image.
-pub(crate) const COMPONENTS: [&str; 3] = ["policy-operator", "policy-watcher", "policy-webhook"];
-pub(crate) const NAME_LABEL: &str = "app.kubernetes.io/name";
+/// The label of the pods that run as processes.
+pub(crate) const PLATFORM_LABEL: [&str; 2] = ["app.kubernetes.io/part-of", "kube-devops"];
+/// The label with the name of their component.
+const NAME_LABEL: &str = "app.kubernetes.io/name";
 /// How often the pods are listed, and how often a pod looks whether a probe is due.
 const TICK: Duration = Duration::from_millis(100);
 /// Deadline of a request for the user of the demo or of a suite.
@@ -139,8 +139,7 @@ impl<'a> ProcessKubelet<'a> {
     /// Starts a thread for each new pod, and tells those of deleted pods.
     fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         let all: Api<Pod> = Api::all(self.client.clone());
-        let components = format!("{NAME_LABEL} in ({})", COMPONENTS.join(","));
-        let of_platform = ListParams::default().labels(&components).match_any();
+        let of_platform = ListParams::default().labels(&PLATFORM_LABEL.join("=")).match_any();
         while !self.ended() {
             // While the API server is down, everything stays as it is.
             if let Ok(pods) = self.call(all.list(&of_platform)) {

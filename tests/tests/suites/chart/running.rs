@@ -1,9 +1,10 @@
 //! What the chart renders works: its pods run as processes, with the rendered arguments, environment,
 //! token and probes.
 
+use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Parts, ProcessKubelet, Testbed, service_binary};
+use e2e::{Parts, ProcessKubelet, Run, Testbed, service_binary};
 use serde_json::Value;
 
 use super::{NAMESPACE, helm};
@@ -29,6 +30,8 @@ fn the_rendered_components_are_ready_by_their_probes_and_do_their_work() {
         .run_pods(|kubelet| {
             install(testbed, kubelet);
             use_components(testbed, kubelet);
+            replace_pods(testbed, kubelet);
+            uninstall(testbed);
             Ok(())
         })
         .unwrap();
@@ -80,10 +83,36 @@ fn use_components(testbed: &Testbed, kubelet: &ProcessKubelet<'_>) {
         let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
         assert!(!calls.is_empty() && refused.is_empty(), "{component}: {refused:?}");
     }
-    let [first, _] = kubelet.ready_pods("policy-watcher").try_into().unwrap();
-    let delete = ["delete", "pod", first.name(), "-n", NAMESPACE, "--timeout=30s"];
+}
+
+/// Both a container that was killed and a pod that was deleted come back, and are ready again.
+fn replace_pods(testbed: &Testbed, kubelet: &ProcessKubelet<'_>) {
+    let [killed, _] = kubelet.ready_pods("policy-operator").try_into().unwrap();
+    let mut running = testbed.processes().into_iter();
+    let (pid, _) = running.find(|(_, name)| name == killed.name()).unwrap();
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s KILL $1", "sh", &pid.to_string()]);
+    Run::of(&mut kill, None).unwrap().succeeded().unwrap();
+    let restarts = "-o=jsonpath={.status.containerStatuses[0].restartCount}";
+    let restarts = ["pod", killed.name(), "-n", NAMESPACE, restarts];
+    let is_ready = || {
+        let both = kubelet.ready_pods("policy-operator").len() == 2;
+        Ok(both && get(testbed, &restarts) == "1")
+    };
+    testbed.wait_for("the container to run again", SURELY, is_ready).unwrap();
+    let [deleted, _] = kubelet.ready_pods("policy-watcher").try_into().unwrap();
+    let delete = ["delete", "pod", deleted.name(), "-n", NAMESPACE, "--timeout=30s"];
     testbed.kubectl(&delete).unwrap().succeeded().unwrap();
-    assert!(first.get("/healthz").is_err(), "the process of a deleted pod has ended");
+    assert!(deleted.get("/healthz").is_err(), "the process of a deleted pod has ended");
     let is_replaced = || Ok(kubelet.ready_pods("policy-watcher").len() == 2);
     testbed.wait_for("another pod in its place", SURELY, is_replaced).unwrap();
+}
+
+/// The Job of the chart's hook runs policyctl, so that Helm can delete the rest.
+fn uninstall(testbed: &Testbed) {
+    let mut helm = testbed.helm().unwrap();
+    helm.args(["uninstall", "kube-devops", "--namespace", NAMESPACE, "--timeout=40s"]);
+    Run::of(&mut helm, None).unwrap().succeeded().unwrap();
+    let kept = get(testbed, &["deployments,jobs", "-n", NAMESPACE, "-o", "name"]);
+    assert_eq!(kept, "", "nothing is left");
 }
