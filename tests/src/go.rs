@@ -33,6 +33,10 @@ pub enum Program {
     Helm,
     /// Flux's kustomize-controller, for `e2e gitops` alone.
     KustomizeController,
+    /// Lints the objects of the chart, for `e2e chart-lint` alone.
+    KubeScore,
+    /// Runs the unit tests of the chart, for `e2e chart-lint` alone.
+    HelmUnittest,
     /// Scrapes the services, for the suites about metrics.
     Prometheus,
     /// Checks metrics and rules.
@@ -82,6 +86,20 @@ const KUSTOMIZE_CONTROLLER: Module = Module {
     name: "kustomize-controller",
     dependency: "github.com/fluxcd/kustomize-controller",
     usual: "7 min",
+    stamped: false,
+    tags: "",
+};
+const KUBE_SCORE: Module = Module {
+    name: "kube-score",
+    dependency: "github.com/zegl/kube-score",
+    usual: "1 min",
+    stamped: false,
+    tags: "",
+};
+const HELM_UNITTEST: Module = Module {
+    name: "helm-unittest",
+    dependency: "github.com/helm-unittest/helm-unittest",
+    usual: "2 min",
     stamped: false,
     tags: "",
 };
@@ -136,6 +154,8 @@ impl Program {
             Self::KubeProxy => "kube-proxy",
             Self::KustomizeController => "kustomize-controller",
             Self::Helm => "helm",
+            Self::KubeScore => "kube-score",
+            Self::HelmUnittest => "helm-unittest",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
             Self::PrometheusOperator => "prometheus-operator",
@@ -180,6 +200,8 @@ impl Program {
             Self::Helm => Ok(&HELM),
             Self::Kubelet | Self::KubeProxy => Ok(&NODE),
             Self::KustomizeController => Ok(&KUSTOMIZE_CONTROLLER),
+            Self::KubeScore => Ok(&KUBE_SCORE),
+            Self::HelmUnittest => Ok(&HELM_UNITTEST),
             Self::Prometheus | Self::Promtool => Ok(&PROMETHEUS),
             Self::PrometheusOperator => Ok(&PROMETHEUS_OPERATOR),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
@@ -242,6 +264,10 @@ mod tests {
         assert_eq!(tools(&ETCD.read("go.mod").unwrap()), ["go.etcd.io/etcd/server/v3"]);
         assert_eq!(tools(&KWOK.read("go.mod").unwrap()), ["sigs.k8s.io/kwok/cmd/kwok"]);
         assert_eq!(tools(&HELM.read("go.mod").unwrap()), ["helm.sh/helm/v4/cmd/helm"]);
+        for linter in [KUBE_SCORE, HELM_UNITTEST] {
+            let tool = format!("{}/cmd/{}", linter.dependency, linter.name);
+            assert_eq!(tools(&linter.read("go.mod").unwrap()), [tool]);
+        }
         let flux = KUSTOMIZE_CONTROLLER;
         assert_eq!(tools(&flux.read("go.mod").unwrap()), [flux.dependency]);
         let operator = PROMETHEUS_OPERATOR;

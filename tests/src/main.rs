@@ -29,6 +29,8 @@ enum Command {
     BenchWebhook,
     /// Show the product on a control plane with an example application
     Demo(command::demo::Options),
+    /// Run the unit tests of the chart, and lint its objects
+    ChartLint,
     /// Let Flux apply deploy to a control plane; not part of the tests, as Flux takes minutes to build
     Gitops,
     /// The server that does nothing; a process of its own for `bench-webhook`
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::BenchWatcher => command::bench_watcher::run(),
         Command::BenchWebhook => command::bench_webhook::run(),
         Command::Demo(options) => command::demo::run(&options),
+        Command::ChartLint => command::chart_lint::run(),
         Command::Gitops => command::gitops::run(),
         Command::FloorServer(options) => command::bench_webhook::floor::run(&options),
         Command::Node(options) => command::node::run(&options),

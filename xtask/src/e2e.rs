@@ -25,6 +25,11 @@ pub(crate) fn node(images: &Path, keep: bool) -> Result<()> {
     run(&[&["node", "--images", images], keep].concat())
 }
 
+/// Lints the chart. The linters are built for this alone, so the tests leave them out.
+pub(crate) fn chart_lint() -> Result<()> {
+    run(&["chart-lint"])
+}
+
 /// Lets Flux apply `deploy`. It is built for this alone, so the tests leave it out.
 pub(crate) fn gitops() -> Result<()> {
     run(&["gitops"])

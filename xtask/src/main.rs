@@ -45,6 +45,9 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Run the unit tests of the chart by helm-unittest, and lint its objects by kube-score; builds
+    /// both first, some minutes
+    ChartLint,
     /// Let Flux apply deploy to a control plane of its own; builds Flux first, some minutes
     Gitops,
     /// Run all tests: those of the crates, then the suites on a real control plane
@@ -72,6 +75,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Demo { once } => e2e::demo(once),
         Task::Node { images, keep } => e2e::node(&images, keep),
+        Task::ChartLint => e2e::chart_lint(),
         Task::Gitops => e2e::gitops(),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),

@@ -6,6 +6,7 @@ pub(crate) mod bench_remediation;
 pub(crate) mod bench_watcher;
 pub(crate) mod bench_webhook;
 pub(crate) mod build;
+pub(crate) mod chart_lint;
 pub(crate) mod demo;
 mod fake_api;
 pub(crate) mod gitops;
