@@ -20,7 +20,7 @@ use policy_core::namespaces::ExcludedNamespaces;
 use policy_runtime::endpoints::{Answer, JSON, Posted, PostedBody, respond, text, with_deadline};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::config::{BEGINNING, LARGEST_BODY};
 use crate::lane::{Lane, LaneError};
@@ -78,6 +78,8 @@ pub(crate) struct Times {
 /// What is decided on a request.
 struct Decided<'a> {
     uid: Cow<'a, str>,
+    /// Empty where it cannot be read.
+    namespace: Cow<'a, str>,
     /// `None` where it cannot be read.
     operation: Option<Operation>,
     verdict: Result<AdmissionVerdict, FailOpenReason>,
@@ -141,13 +143,13 @@ impl<J: Judge> Validator<J> {
         let Review { uid, request } = Review::decode(body)?;
         Ok(match request {
             Ok(request) => {
-                let operation = Some(request.operation);
+                let (namespace, operation) = (request.namespace.clone(), Some(request.operation));
                 let verdict = self.decide(&uid, request, times).await;
-                Decided { uid, operation, verdict, detail: String::new() }
+                Decided { uid, namespace, operation, verdict, detail: String::new() }
             }
             Err(detail) => {
                 let verdict = Err(FailOpenReason::UnreadableObject);
-                Decided { uid, operation: None, verdict, detail }
+                Decided { uid, namespace: Cow::Borrowed(""), operation: None, verdict, detail }
             }
         })
     }
@@ -237,6 +239,14 @@ impl<J: Judge> Validator<J> {
         let policy = head.deniable_by(&policies.judged)?;
         self.counters.denied_unread(head.operation, times.arrived.elapsed());
         let denied_by = (&*head.namespace, &*policy.name);
+        debug!(
+            uid = &*head.uid,
+            namespace = denied_by.0,
+            operation = head.operation.as_str(),
+            decision = "denied",
+            policies = denied_by.1,
+            "the object was not read"
+        );
         Some(respond(StatusCode::OK, JSON, answer_self_caused(&head.uid, denied_by, why)))
     }
 
@@ -258,11 +268,20 @@ impl<J: Judge> Validator<J> {
     /// The answer to a request that has a uid. One that is late is not counted as judged: the API
     /// server may have given up.
     fn conclude(&self, decided: Decided<'_>, times: Times) -> Answer {
-        let Decided { uid, operation, verdict, detail } = decided;
+        let Decided { uid, namespace, operation, verdict, detail } = decided;
         let now = Instant::now();
         let is_late = now > times.deadline;
         let verdict = if is_late { verdict.and(Err(FailOpenReason::Deadline)) } else { verdict };
         self.counters.answered(operation, verdict.as_ref(), now - times.arrived);
+        debug!(
+            uid = &*uid,
+            namespace = &*namespace,
+            operation = operation.map(Operation::as_str),
+            decision = decision(&verdict),
+            policies = policies(&verdict),
+            "{}",
+            reason(&verdict)
+        );
         let body = match &verdict {
             Ok(verdict) => answer(&uid, verdict),
             Err(reason) => answer_fail_open(&uid, *reason, &detail),
@@ -284,13 +303,38 @@ impl<J: Judge> Validator<J> {
 
 impl<'a> Decided<'a> {
     fn of(head: &ReviewHead<'a>, verdict: Result<AdmissionVerdict, FailOpenReason>) -> Self {
-        let (uid, operation) = (head.uid.clone(), Some(head.operation));
-        Self { uid, operation, verdict, detail: String::new() }
+        let (uid, namespace) = (head.uid.clone(), head.namespace.clone());
+        Self { uid, namespace, operation: Some(head.operation), verdict, detail: String::new() }
     }
 
     fn into_owned(self) -> Decided<'static> {
-        let Self { uid, operation, verdict, detail } = self;
-        Decided { uid: Cow::Owned(uid.into_owned()), operation, verdict, detail }
+        let Self { uid, namespace, operation, verdict, detail } = self;
+        let [uid, namespace] = [uid, namespace].map(|text| Cow::Owned(text.into_owned()));
+        Decided { uid, namespace, operation, verdict, detail }
+    }
+}
+
+/// A verdict for the log, in one word.
+fn decision(verdict: &Result<AdmissionVerdict, FailOpenReason>) -> &'static str {
+    match verdict {
+        Ok(verdict) if verdict.is_allowed() => "allowed",
+        Ok(_) => "denied",
+        Err(_) => "allowed without a verdict",
+    }
+}
+
+/// The names of the policies that decided, separated by commas.
+fn policies(verdict: &Result<AdmissionVerdict, FailOpenReason>) -> Option<String> {
+    let verdict = verdict.as_ref().ok()?;
+    let names: Vec<&str> = verdict.deciding_policies().into_iter().collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+/// What the caller is told.
+fn reason(verdict: &Result<AdmissionVerdict, FailOpenReason>) -> String {
+    match verdict {
+        Ok(verdict) => verdict.message().unwrap_or_else(|| verdict.warnings().join("; ")),
+        Err(reason) => reason.to_string(),
     }
 }
 

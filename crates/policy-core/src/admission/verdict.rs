@@ -1,7 +1,7 @@
 //! The decision on a request.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fail_open::FailOpenReason;
@@ -179,6 +179,14 @@ impl AdmissionVerdict {
     /// How many findings there are of each check and decision, where there are any.
     pub fn counts(&self) -> impl Iterator<Item = (CheckId, Decision, usize)> {
         self.counts.iter().map(|(&(check, decision), &count)| (check, decision, count))
+    }
+
+    /// The policies of the findings by which the request is denied, or else warned of, as far as an
+    /// answer names them.
+    #[must_use]
+    pub fn deciding_policies(&self) -> BTreeSet<&str> {
+        let decision = if self.is_allowed() { Decision::Warned } else { Decision::Denied };
+        self.of(decision).map(|finding| &*finding.policy).collect()
     }
 
     /// Why the verdict is incomplete: a policy is invalid. The others were applied, and may deny.

@@ -12,12 +12,14 @@ pub(super) fn shared() -> &'static AdmissionTestbed {
     static SHARED: LazyLock<(&'static AdmissionTestbed, Service<'static>)> = LazyLock::new(|| {
         let admission: &AdmissionTestbed =
             Box::leak(Box::new(AdmissionTestbed::new(&Parts::new("admission").with_controllers())));
-        let webhook = admission.start("webhook", program(), &[]);
+        let webhook = admission.start("webhook", program(), &DEBUG);
         admission.install(&webhook);
         (admission, webhook)
     });
     SHARED.0
 }
+
+const DEBUG: [(&str, &str); 1] = [("GOV_LOG__LEVEL", "info,policy_webhook=debug")];
 
 /// Unpinned images are denied; a missing readiness probe is warned of.
 const STRICT: &str = "{forbidLatestTag: true, requireReadinessProbe: true, \
@@ -62,6 +64,22 @@ fn workload(kind: &str, namespace: &str, name: &str, image: &str) -> String {
          spec: {{{}}}}}",
         spec.replace("TEMPLATE", &template)
     )
+}
+
+#[test]
+fn a_denied_request_is_found_in_the_log() {
+    let shop = shop(STRICT);
+    let run = shared().create(&pod(&shop, "traced", "nginx"), &[]);
+    denied(&run, &shop, DENIED);
+    let log = std::fs::read_to_string(shared().testbed.folder().join("logs/webhook.log")).unwrap();
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.find(|line| line["namespace"] == *shop && line["decision"] == "denied");
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!((&line["policies"], &line["operation"]), (&json!("strict"), &json!("create")));
+    assert_eq!(line["uid"].as_str().unwrap().len(), 36, "{line}");
+    // kubectl has shown the same sentence.
+    let message = line["message"].as_str().unwrap();
+    assert!(message.ends_with(DENIED) && run.stderr.contains(message), "{line}");
 }
 
 #[test]
