@@ -66,7 +66,7 @@ pub use process_kubelet::{ProcessKubelet, ReadyPod};
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
-pub use prometheus::{PROMETHEUS_DEFINITIONS, Prometheus};
+pub use prometheus::{OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS, Prometheus, hold_briefly};
 pub use published::Published;
 pub use rights::Rights;
 pub use run::Run;

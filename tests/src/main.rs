@@ -33,6 +33,9 @@ enum Command {
     ChartLint,
     /// Let Flux apply deploy to a control plane; not part of the tests, as Flux takes minutes to build
     Gitops,
+    /// Let the Prometheus operator configure Prometheus by the objects of the chart; not part of the
+    /// tests, as the operator takes minutes to build
+    Monitoring,
     /// The server that does nothing; a process of its own for `bench-webhook`
     #[command(hide = true)]
     FloorServer(command::bench_webhook::floor::Options),
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => command::demo::run(&options),
         Command::ChartLint => command::chart_lint::run(),
         Command::Gitops => command::gitops::run(),
+        Command::Monitoring => command::monitoring::run(),
         Command::FloorServer(options) => command::bench_webhook::floor::run(&options),
         Command::Node(options) => command::node::run(&options),
         Command::NodeAgent(options) => command::node::agent::run(&options),

@@ -35,6 +35,11 @@ pub(crate) fn gitops() -> Result<()> {
     run(&["gitops"])
 }
 
+/// Lets the Prometheus operator configure Prometheus. It is built for this alone, as Flux.
+pub(crate) fn monitoring() -> Result<()> {
+    run(&["monitoring"])
+}
+
 /// Runs a measurement with its progress shown, and returns the JSON object that it prints.
 pub(crate) fn measure(what: &str) -> Result<String> {
     run(&["build"])?;

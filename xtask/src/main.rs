@@ -50,6 +50,9 @@ enum Task {
     ChartLint,
     /// Let Flux apply deploy to a control plane of its own; builds Flux first, some minutes
     Gitops,
+    /// Let the Prometheus operator configure a Prometheus that scrapes the chart, and make an alert of
+    /// each group fire; builds the operator first, some minutes
+    Monitoring,
     /// Run all tests: those of the crates, then the suites on a real control plane
     Test(test::Options),
     /// Run all checks that a change has to pass, except the tests
@@ -77,6 +80,7 @@ fn main() -> Result<()> {
         Task::Node { images, keep } => e2e::node(&images, keep),
         Task::ChartLint => e2e::chart_lint(),
         Task::Gitops => e2e::gitops(),
+        Task::Monitoring => e2e::monitoring(),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),

@@ -3,6 +3,7 @@
 mod admission;
 mod component;
 mod install;
+mod monitoring;
 mod remediation;
 mod watchers;
 
@@ -17,7 +18,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use component::{Component, SOON};
-use e2e::{Parts, ProcessKubelet, Program, Run, Testbed, policyctl, root, service_binary};
+use e2e::{
+    Parts, ProcessKubelet, Program, Prometheus, Run, Testbed, policyctl, root, service_binary,
+};
 use watchers::Watchers;
 
 /// Three namespaces: `shop` is well kept, `billing` is not, `kube-system` belongs to the cluster.
@@ -26,7 +29,7 @@ const APPLICATION: &str = include_str!("demo.yaml");
 const RUNNING: usize = 9;
 /// How many of them are in `shop`.
 const SHOP_PODS: &str = "4";
-const STEPS: u32 = 10;
+const STEPS: u32 = 11;
 /// A deployment of five pods that have everything wrong.
 const BAD: &str = include_str!("demo/bad.yaml");
 
@@ -91,7 +94,9 @@ fn tour(demo: &Demo, kubelet: &ProcessKubelet<'_>, once: bool) -> Result<()> {
     admission::show(demo)?;
     demo.step("Enforce mode: one patched, one injected into, one taken back, one proposed")?;
     remediation::show(demo)?;
-    demo.end(once, &watchers)
+    demo.step("Monitoring: Prometheus")?;
+    let prometheus = monitoring::show(demo, kubelet)?;
+    demo.end(once, &watchers, &prometheus)
 }
 
 struct Demo {
@@ -111,6 +116,7 @@ impl Demo {
             service_binary(service)?;
         }
         let (kubectl, helm) = (Program::Kubectl.path()?, Program::Helm.path()?);
+        Program::Prometheus.path()?;
         print(&format!(
             "\n[2/{STEPS}] A control plane with three nodes, on this machine, without containers\n"
         ))?;
@@ -172,7 +178,7 @@ impl Demo {
         self.show("kubectl get par --all-namespaces", 0)
     }
 
-    fn end(&self, once: bool, watchers: &Watchers<'_>) -> Result<()> {
+    fn end(&self, once: bool, watchers: &Watchers<'_>, prometheus: &Prometheus<'_>) -> Result<()> {
         let seconds = self.start.elapsed().as_secs();
         if once {
             return print(&format!(
@@ -187,8 +193,10 @@ impl Demo {
              kubectl explain devopspolicy.spec\n  \
              policyctl preview --bundle restricted -n billing\n  \
              policyctl export -A > policies.yaml; policyctl diff policies.yaml\n  \
-             {}\n\n",
-            watchers.hint()?
+             {}\n\n\
+             Prometheus is at {}/graph.\n\n",
+            watchers.hint()?,
+            prometheus.url(),
         ))?;
         loop {
             // The watchdog ends the control plane with this process.

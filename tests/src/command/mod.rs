@@ -11,6 +11,7 @@ pub(crate) mod demo;
 mod fake_api;
 pub(crate) mod gitops;
 mod measure;
+pub(crate) mod monitoring;
 pub(crate) mod node;
 mod process;
 pub(crate) mod up;

@@ -1,5 +1,6 @@
 //! Prometheus beside a control plane. It finds the pods of the platform by the API server, as everywhere.
 
+mod operator;
 mod published;
 mod scrape;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-pub use published::PROMETHEUS_DEFINITIONS;
+pub use published::{OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS};
 use scrape::Scraped;
 
 use crate::http::Address;
@@ -140,6 +141,15 @@ impl Prometheus<'_> {
         let firing = self.query(r#"ALERTS{alertstate="firing"}"#)?;
         let names = firing.iter().filter_map(|(labels, _)| labels["alertname"].as_str());
         Ok(names.map(str::to_owned).collect())
+    }
+}
+
+/// Makes every rule fire when its condition has held for two seconds, instead of minutes.
+pub fn hold_briefly(rules: &mut Value) {
+    for group in rules["groups"].as_array_mut().into_iter().flatten() {
+        for rule in group["rules"].as_array_mut().into_iter().flatten() {
+            rule["for"] = "2s".into();
+        }
     }
 }
 

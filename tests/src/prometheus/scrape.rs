@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::{ProcessKubelet, Testbed};
 
 /// What Prometheus may read, to find targets.
-pub(crate) const RULES: &str = "[{apiGroups: [''], resources: [services, pods], verbs: [get, list, watch]}, \
+pub(crate) const RULES: &str = "[{apiGroups: [''], resources: [services, endpoints, pods], verbs: [get, list, watch]}, \
     {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}]";
 
 pub(super) struct Scraped {
-    kubeconfig: PathBuf,
+    pub(super) kubeconfig: PathBuf,
     authority: PathBuf,
     /// The way to the pods.
     proxy: SocketAddr,
@@ -33,6 +33,10 @@ impl Scraped {
             authority,
             proxy: kubelet.proxy(),
         })
+    }
+
+    pub(super) fn proxy_url(&self) -> String {
+        format!("socks5://{}", self.proxy)
     }
 
     pub(super) fn configurations(&self) -> Result<Vec<Value>> {
@@ -63,7 +67,7 @@ impl Scraped {
             "honor_labels": endpoint["honorLabels"],
             "scrape_interval": endpoint["interval"],
             "scheme": endpoint["scheme"],
-            "proxy_url": format!("socks5://{}", self.proxy),
+            "proxy_url": self.proxy_url(),
             "kubernetes_sd_configs": [{
                 "role": "endpointslice",
                 "kubeconfig_file": self.kubeconfig,
