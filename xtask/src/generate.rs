@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use policy_core::{api, report};
-use policy_manifests::kustomize;
+use policy_manifests::{dashboard, kustomize};
 
 use crate::cargo::{command, root};
 use crate::{check_docs, field_docs, values_docs};
@@ -22,6 +22,10 @@ struct Generated {
 pub(crate) fn run(check: bool) -> Result<()> {
     let mut files = crd_files()?;
     files.extend(kustomize_files()?);
+    files.push(Generated {
+        path: format!("charts/kube-devops/files/{}", dashboard::FILE),
+        text: dashboard::json().context("cannot write the dashboard")?,
+    });
     files.push(Generated { path: "docs/checks.md".to_owned(), text: check_docs::page() });
     let (path, text) = values_docs::readme()?;
     files.push(Generated { path, text });

@@ -14,6 +14,7 @@ mod account_limit;
 pub mod admission;
 pub mod alerts;
 mod components;
+pub mod dashboard;
 mod injection_policy;
 pub mod kustomize;
 mod metadata;

@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use serde::Serialize;
@@ -24,6 +24,7 @@ pub enum Object {
     ClusterRoleBinding(ClusterRoleBinding),
     Role(Role),
     RoleBinding(RoleBinding),
+    ConfigMap(ConfigMap),
     Secret(Secret),
     Service(Service),
     Deployment(Box<Deployment>),
@@ -54,6 +55,7 @@ kinds!(
     ClusterRoleBinding,
     Role,
     RoleBinding,
+    ConfigMap,
     Secret,
     Service,
     PodDisruptionBudget,

@@ -1,7 +1,7 @@
 //! `policyctl observability`
 
-use policy_manifests::Object;
 use policy_manifests::monitoring::{INTERVAL, prometheus_rule, service_monitors};
+use policy_manifests::{Object, dashboard};
 
 use crate::exit::Exit;
 use crate::global::Global;
@@ -13,7 +13,7 @@ Examples:
   policyctl observability generate-all --label release=monitoring | kubectl apply --server-side -f -
 
 Prints all that follows, for an installation by `policyctl deploy` or kustomize. The Helm chart makes
-the same objects where the cluster has the Prometheus operator.
+the same objects; all but the dashboard only where the cluster has the Prometheus operator.
 Output: yaml (default), json.";
 
 const SERVICE_MONITORS_EXAMPLES: &str = "\
@@ -32,6 +32,16 @@ Examples:
 
 Prints the PrometheusRule with all alerts, each with a link to its runbook (docs/runbooks.md). A
 Prometheus without the operator reads the part below spec as a file of rules: JSON is YAML.
+Output: yaml (default), json.";
+
+const DASHBOARD_EXAMPLES: &str = "\
+Examples:
+  policyctl observability generate-dashboard | kubectl apply --server-side -f -
+  policyctl observability generate-dashboard --raw > dashboard.json
+
+Prints a ConfigMap with the Grafana dashboard, and the label by which the sidecar of Grafana's chart
+finds it. With --raw only the dashboard: to import it in Grafana, to provision it as a file, or for the
+field `json` of the Grafana operator's GrafanaDashboard.
 Output: yaml (default), json.";
 
 #[derive(clap::Subcommand)]
@@ -57,6 +67,13 @@ pub(crate) enum Command {
     Rules {
         #[command(flatten)]
         selected: Selected,
+    },
+    /// Print the Grafana dashboard
+    #[command(name = "generate-dashboard", after_help = DASHBOARD_EXAMPLES)]
+    Dashboard {
+        /// Only the dashboard, as Grafana imports it
+        #[arg(long)]
+        raw: bool,
     },
 }
 
@@ -84,9 +101,16 @@ impl Scrape {
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Yaml, Output::Json], &[])?;
     let objects = match command {
-        Command::All { scrape, selected } => [scrape.objects(selected), rules(selected)].concat(),
+        Command::All { scrape, selected } => {
+            [scrape.objects(selected), rules(selected), dashboard_object()?].concat()
+        }
         Command::ServiceMonitors { scrape, selected } => scrape.objects(selected),
         Command::Rules { selected } => rules(selected),
+        Command::Dashboard { raw: true } => {
+            output::result(&dashboard::json()?)?;
+            return Ok(Exit::Fine);
+        }
+        Command::Dashboard { raw: false } => dashboard_object()?,
     };
     output::objects(&objects, format)?;
     Ok(Exit::Fine)
@@ -94,6 +118,10 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
 
 fn rules(selected: &Selected) -> Vec<Object> {
     vec![prometheus_rule().labelled(&selected.labels).into()]
+}
+
+fn dashboard_object() -> anyhow::Result<Vec<Object>> {
+    Ok(vec![dashboard::config_map()?.into()])
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -14,8 +14,9 @@ fn with_operator(testbed: &Testbed, values: &str) -> Vec<Value> {
     rendered(testbed, &[&WITH_OPERATOR[..], &["--set", values]].concat())
 }
 
-fn is_of_operator(object: &Value) -> bool {
+fn is_of_monitoring(object: &Value) -> bool {
     object["apiVersion"] == "monitoring.coreos.com/v1"
+        || object["metadata"]["name"] == "kube-devops-dashboard"
 }
 
 fn endpoint(all: &[Value], component: &str) -> Value {
@@ -30,16 +31,36 @@ fn the_chart_renders_the_monitoring_that_policyctl_prints() {
     let flags = ["--interval=1m", "--label=release=prometheus"];
     for (values, flags) in [("replicaCount=2", &[][..]), (values, &flags)] {
         let mut all = with_operator(testbed, values);
-        all.retain(is_of_operator);
+        all.retain(is_of_monitoring);
         let generate = [&["observability", "generate-all"], flags].concat();
         let printed = parsed(&cli::expect(testbed, 0, &generate, ""));
-        let printed = printed.into_iter().filter(is_of_operator).collect();
+        let printed = printed.into_iter().filter(is_of_monitoring).collect();
         assert_eq!(without_helm(all), without_helm(printed));
     }
     // Labels of the user take none of ours away.
     let all = with_operator(testbed, r"serviceMonitor.labels.app\.kubernetes\.io/name=mine");
     let labels = &object(&all, "ServiceMonitor", "policy-watcher")["metadata"]["labels"];
     assert_eq!(labels["app.kubernetes.io/name"], "policy-watcher");
+}
+
+#[test]
+fn the_dashboard_is_where_and_what_grafanas_sidecar_looks_for() {
+    let testbed = e2e::shared();
+    let set = |values| {
+        let all = rendered(testbed, &["--set-json", &format!("grafanaDashboard={values}")]);
+        all.into_iter().find(|object| object["metadata"]["name"] == "kube-devops-dashboard")
+    };
+    let printed = cli::expect(testbed, 0, &["observability", "generate-dashboard", "--raw"], "");
+    let values = r#"{"namespace": "grafana", "labels": {"team": "a", "grafana_dashboard": "yes"},
+        "annotations": {"grafana_folder": "Platform"}}"#;
+    let object = set(values).unwrap();
+    assert_eq!(object["data"], json!({"kube-devops-dashboard.json": printed}));
+    let metadata = &object["metadata"];
+    assert_eq!(metadata["namespace"], "grafana");
+    assert_eq!(metadata["annotations"], json!({"grafana_folder": "Platform"}));
+    let labels = ["team", "grafana_dashboard", "app.kubernetes.io/part-of"];
+    assert_eq!(labels.map(|label| &metadata["labels"][label]), ["a", "yes", "kube-devops"]);
+    assert_eq!(set(r#"{"enabled": false}"#), None);
 }
 
 #[test]
@@ -93,7 +114,7 @@ fn prometheus_without_its_operator_follows_annotations() {
     let testbed = e2e::shared();
     let values = "scrapeAnnotations.enabled=true,podAnnotations.team=platform";
     let all = rendered(testbed, &["--set", values]);
-    assert!(!all.iter().any(is_of_operator), "the cluster has no such definitions");
+    assert!(!all.iter().any(is_of_monitoring), "the cluster has no such definitions");
     for (component, port, scheme) in [
         ("policy-watcher", "8080", "http"),
         ("policy-operator", "9090", "http"),

@@ -71,6 +71,9 @@ fn the_chart_renders_what_policyctl_prints() {
             assert_eq!(objects.len(), count, "two objects are the same one");
             objects
         });
+        // The dashboard is of the monitoring, and the only part of it that every cluster can have.
+        let dashboard = ["observability", "generate-dashboard"];
+        printed.extend(without_helm(parsed(&cli::expect(testbed, 0, &dashboard, ""))));
         // `helm install --create-namespace` makes it.
         assert!(printed.remove("\"Namespace\" \"kube-devops\"").is_some());
         let names = |of: &BTreeMap<String, Value>| of.keys().cloned().collect::<Vec<_>>();
