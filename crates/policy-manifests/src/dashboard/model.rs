@@ -256,6 +256,7 @@ pub(super) struct Matcher {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "id", content = "value", rename_all = "camelCase")]
 pub(super) enum Property {
+    NoValue(&'static str),
     Unit(&'static str),
     Decimals(u8),
     Min(f64),

@@ -75,7 +75,7 @@ impl Panel {
 
     /// Counts of events over time.
     pub(super) fn events(title: &'static str, description: &'static str, at: Place) -> Self {
-        let mut panel = Self::lines(title, description, at).unit("short").decimals(0).min(0.0);
+        let mut panel = Self::lines(title, description, at).unit("short").min(0.0);
         panel.shown.field_config.defaults.custom = Some(Custom::bars());
         panel
     }
@@ -118,7 +118,9 @@ impl Panel {
     pub(super) fn column(mut self, name: &'static str, expr: &Expr, look: Vec<Property>) -> Self {
         self.columns.push(name);
         self = self.target(name, expr, Format::Table, true);
-        if look.is_empty() { self } else { self.styled(name, look) }
+        // The text for an empty table would be that of an empty cell.
+        let empty = Property::NoValue("–");
+        self.styled(name, [vec![empty], look].concat())
     }
 
     fn target(
@@ -289,7 +291,7 @@ fn title(label: &str) -> &'static str {
     }
 }
 
-pub(super) fn fixed(color: &'static str) -> Property {
+fn fixed(color: &'static str) -> Property {
     Property::Color(Color { mode: "fixed", fixed_color: Some(color) })
 }
 

@@ -6,7 +6,7 @@ use policy_metrics::operator::{
 };
 
 use super::model::Property;
-use super::panel::{Panel, Section, fixed, mapping, thresholds};
+use super::panel::{Panel, Section, mapping, thresholds};
 use super::view::Cell;
 use super::watch::CLASSES;
 use super::{TO_NAMESPACE, TO_POLICY, chosen};
@@ -68,33 +68,28 @@ fn policies() -> Vec<Panel> {
         .unit("short")
         .colored("Audit", "text")
         .colored("Enforce", "blue");
-    let by_severity = || chosen(gauge(&VIOLATIONS_BY_SEVERITY)).value().sum_by(&["severity"]);
     let severities = Panel::bars(
         "Violations by severity",
         "Findings of the chosen policies now. Critical ones first; the severity of a check is set by \
          severityOverrides of the policy and never changes a score.",
         (16, 4, 8, 6),
     );
-    let severities = severities
-        .now("{{severity}}", &by_severity())
-        .unit("short")
-        .min(0.0)
-        .or_else("No findings");
+    let severities = severities.unit("short").min(0.0).or_else("No findings");
     let over_time = Panel::lines(
         "Violations by severity over time",
         "Findings of the chosen policies.",
         (0, 10, 12, 8),
     );
-    let over_time = over_time
-        .query("{{severity}}", &by_severity())
-        .unit("short")
-        .min(0.0)
-        .stacked()
-        .few_steps();
-    let colored = |panel: Panel| {
-        SEVERITIES.iter().fold(panel, |panel, (name, color)| panel.styled(name, vec![fixed(color)]))
+    let over_time = over_time.unit("short").min(0.0).stacked().few_steps();
+    let add = |[severities, over_time]: [Panel; 2], &(severity, color): &(&'static str, _)| {
+        let found = chosen(gauge(&VIOLATIONS_BY_SEVERITY)).equal("severity", severity).value();
+        let found = found.sum_by(&["severity"]);
+        let panels =
+            [severities.now("{{severity}}", &found), over_time.query("{{severity}}", &found)];
+        panels.map(|panel| panel.colored(severity, color))
     };
-    vec![table, modes, colored(severities), colored(over_time)]
+    let [severities, over_time] = SEVERITIES.iter().fold([severities, over_time], add);
+    vec![table, modes, severities, over_time]
 }
 
 fn reconciles() -> Vec<Panel> {

@@ -235,13 +235,14 @@ impl View {
         Self::BarGauge(BarGauge {
             reduce_options: LAST,
             orientation: "horizontal",
-            display_mode: "gradient",
+            display_mode: "basic",
             value_mode: "color",
             name_placement: "auto",
             show_unfilled: true,
-            sizing: "auto",
+            // A single bar would fill the panel.
+            sizing: "manual",
             min_viz_height: 16,
-            max_viz_height: 300,
+            max_viz_height: 32,
             min_viz_width: 8,
         })
     }

@@ -141,9 +141,8 @@ fn over_time() -> Vec<Panel> {
         .query("Score {{cluster}}", &chosen(gauge(&CLUSTER_SCORE)).value())
         .query("Compliant % {{cluster}}", &compliant_share())
         .query("Coverage % {{cluster}}", &coverage())
+        .percent()
         .unit("none")
-        .decimals(0)
-        .min(0.0)
         .link(SERIES_TO_CLUSTER);
     let checks = Panel::lines(
         "Violations by check over time",

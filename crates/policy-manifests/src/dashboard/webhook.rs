@@ -30,14 +30,15 @@ fn answers() -> Vec<Panel> {
          is a pipeline that tries again and again: the panel beside says which check it fails.",
         (0, 0, 8, 8),
     );
-    let denials = chosen(counter(&DENIALS)).rate(Range::RateInterval).sum();
     let answered = chosen(counter(&REQUESTS)).rate(Range::RateInterval);
     let requests = requests
         .query("{{decision}}", &answered.sum_by(&["decision"]))
-        .query("denials", &denials)
         .unit("reqps")
         .min(0.0)
-        .colored("denied", "orange");
+        .colored("allowed", "green")
+        .colored("denied", "red")
+        .colored("mutated", "blue")
+        .colored("unchanged", "purple");
     let findings = Panel::events(
         "Denials and warnings by check",
         "Findings that denied a request, and those that came back as warnings. Before a policy goes from \
@@ -105,9 +106,9 @@ fn certificate() -> Vec<Panel> {
         "Certificate expires in",
         "The served certificate that ends first. The self-managed one is renewed by itself after two \
          thirds of its life; less than a week means that renewing fails: see the errors beside.",
-        (0, 24, 8, 6),
+        (0, 24, 6, 6),
     );
-    let expiry = expiry.now("{{service}}", &days).unit("d").decimals(0).thresholds(&[
+    let expiry = expiry.now("{{service}}", &days).unit("suffix: days").decimals(0).thresholds(&[
         (0.0, "red"),
         (7.0, "orange"),
         (14.0, "green"),
@@ -116,9 +117,28 @@ fn certificate() -> Vec<Panel> {
         "Certificate errors",
         "Operations on the self-managed certificate that failed. read and write: rights on its Secret or \
          on the webhook configurations. use and serve: the pair does not fit.",
-        (8, 24, 16, 6),
+        (14, 24, 10, 6),
     );
     let failed = chosen(counter(&CERTIFICATE_ERRORS)).increase(Range::RateInterval);
     let errors = errors.query("{{operation}}", &failed.sum_by(&["operation"]));
-    vec![expiry, errors]
+    vec![expiry, in_all(), errors]
+}
+
+fn in_all() -> Panel {
+    let panel = Panel::stat(
+        "Admission in the time shown",
+        "Requests that were denied, findings that came back as warnings, and requests that were allowed \
+         without a complete verdict. Of the last kind there should be none.",
+        (6, 24, 8, 6),
+    );
+    let warned = chosen(counter(&FINDINGS)).equal("decision", "warned");
+    panel
+        .now("Denied", &chosen(counter(&DENIALS)).increase(Range::Dashboard).sum())
+        .now("Warnings", &warned.increase(Range::Dashboard).sum())
+        .now("Failed open", &chosen(counter(&FAIL_OPEN)).increase(Range::Dashboard).sum())
+        .unit("short")
+        .decimals(0)
+        .colored("Denied", "red")
+        .colored("Warnings", "orange")
+        .colored("Failed open", "purple")
 }

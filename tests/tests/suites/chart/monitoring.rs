@@ -14,9 +14,12 @@ fn with_operator(testbed: &Testbed, values: &str) -> Vec<Value> {
     rendered(testbed, &[&WITH_OPERATOR[..], &["--set", values]].concat())
 }
 
-fn is_of_monitoring(object: &Value) -> bool {
+fn is_of_operator(object: &Value) -> bool {
     object["apiVersion"] == "monitoring.coreos.com/v1"
-        || object["metadata"]["name"] == "kube-devops-dashboard"
+}
+
+fn is_of_monitoring(object: &Value) -> bool {
+    is_of_operator(object) || object["metadata"]["name"] == "kube-devops-dashboard"
 }
 
 fn endpoint(all: &[Value], component: &str) -> Value {
@@ -114,7 +117,7 @@ fn prometheus_without_its_operator_follows_annotations() {
     let testbed = e2e::shared();
     let values = "scrapeAnnotations.enabled=true,podAnnotations.team=platform";
     let all = rendered(testbed, &["--set", values]);
-    assert!(!all.iter().any(is_of_monitoring), "the cluster has no such definitions");
+    assert!(!all.iter().any(is_of_operator), "the cluster has no such definitions");
     for (component, port, scheme) in [
         ("policy-watcher", "8080", "http"),
         ("policy-operator", "9090", "http"),
