@@ -56,7 +56,7 @@ fn outcomes() -> Vec<Panel> {
 fn reasons() -> Vec<Panel> {
     let by_reason = |title, description, x, metric| {
         let expr = chosen(counter(metric)).increase(Range::Dashboard).sum_by(&["reason"]).gt(0.0);
-        Panel::bars(title, description, (x, 8, 8, 8))
+        Panel::named_bars(title, description, (x, 8, 8, 8))
             .now("{{reason}}", &expr)
             .unit("short")
             .decimals(0)

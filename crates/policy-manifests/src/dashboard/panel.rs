@@ -65,7 +65,12 @@ impl Panel {
 
     /// Values to be compared.
     pub(super) fn bars(title: &'static str, description: &'static str, at: Place) -> Self {
-        Self::new(title, description, at, View::bar_gauge())
+        Self::new(title, description, at, View::bar_gauge("left"))
+    }
+
+    /// A few values to be compared, which have names of any length.
+    pub(super) fn named_bars(title: &'static str, description: &'static str, at: Place) -> Self {
+        Self::new(title, description, at, View::bar_gauge("top"))
     }
 
     /// Values over time.

@@ -68,7 +68,7 @@ fn policies() -> Vec<Panel> {
         .unit("short")
         .colored("Audit", "text")
         .colored("Enforce", "blue");
-    let severities = Panel::bars(
+    let severities = Panel::named_bars(
         "Violations by severity",
         "Findings of the chosen policies now. Critical ones first; the severity of a check is set by \
          severityOverrides of the policy and never changes a score.",

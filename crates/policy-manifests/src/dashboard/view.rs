@@ -231,13 +231,14 @@ impl View {
         })
     }
 
-    pub(super) fn bar_gauge() -> Self {
+    /// With the names of the bars at their `left`, or at the `top` where there is the height for it.
+    pub(super) fn bar_gauge(name_placement: &'static str) -> Self {
         Self::BarGauge(BarGauge {
             reduce_options: LAST,
             orientation: "horizontal",
             display_mode: "basic",
             value_mode: "color",
-            name_placement: "auto",
+            name_placement,
             show_unfilled: true,
             // A single bar would fill the panel.
             sizing: "manual",

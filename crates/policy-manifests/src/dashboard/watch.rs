@@ -159,10 +159,10 @@ fn over_time() -> Vec<Panel> {
 }
 
 fn namespaces() -> Vec<Panel> {
-    let least = || score().bottomk(10);
+    let least = || score().bottomk(8);
     let bars = Panel::bars(
         "Least healthy namespaces",
-        "The ten lowest scores now. A click shows the namespace.",
+        "The eight lowest scores now. A click shows the namespace.",
         (0, 19, 8, 8),
     );
     let bars = bars
@@ -174,7 +174,7 @@ fn namespaces() -> Vec<Panel> {
         .or_else("No namespaces");
     let lines = Panel::lines(
         "Least healthy namespaces over time",
-        "The ten lowest scores at each moment, so a line can begin or end where a namespace becomes \
+        "The eight lowest scores at each moment, so a line can begin or end where a namespace becomes \
          one of them. Choose a namespace above to see all of its line.",
         (8, 19, 16, 8),
     );
@@ -270,7 +270,7 @@ fn services() -> Vec<Panel> {
     );
     let leader = leader
         .query("{{service}} {{instance}}", &of(&LEADER).max_by(&REPLICA))
-        .mapped(&[("0", "standby", "text"), ("1", "leader", "green")]);
+        .mapped(&[("0", "standby", "blue"), ("1", "leader", "green")]);
     let dropped = Panel::events(
         "Dropped",
         "What was left out or refused because a limit was reached. Now and then is what limits are for; \

@@ -136,7 +136,7 @@ fn in_all() -> Panel {
         .now("Denied", &chosen(counter(&DENIALS)).increase(Range::Dashboard).sum())
         .now("Warnings", &warned.increase(Range::Dashboard).sum())
         .now("Failed open", &chosen(counter(&FAIL_OPEN)).increase(Range::Dashboard).sum())
-        .unit("short")
+        .unit("locale")
         .decimals(0)
         .colored("Denied", "red")
         .colored("Warnings", "orange")
