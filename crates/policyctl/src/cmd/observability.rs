@@ -40,8 +40,8 @@ Examples:
   policyctl observability generate-dashboard --raw > dashboard.json
 
 Prints a ConfigMap with the Grafana dashboard, and the label by which the sidecar of Grafana's chart
-finds it. With --raw only the dashboard: to import it in Grafana, to provision it as a file, or for the
-field `json` of the Grafana operator's GrafanaDashboard.
+finds it. With --raw only the dashboard: to import it in Grafana, to provision it as a file, or for
+the field `json` of the Grafana operator's GrafanaDashboard.
 Output: yaml (default), json.";
 
 #[derive(clap::Subcommand)]
