@@ -6,7 +6,11 @@ use serde_json::Value;
 use super::*;
 
 /// What is scraped and not shown, and why.
-const NOT_SHOWN: [(&Metric, &str); 5] = [
+const NOT_SHOWN: [(&Metric, &str); 6] = [
+    (
+        &every_service::CERTIFICATE_NOT_BEFORE,
+        "an alert compares it with the expiry, which is shown",
+    ),
     (&every_service::MAX_FILES, "a constant"),
     (&every_service::THREADS, "constant while a service runs"),
     (&every_service::VIRTUAL, "says nothing about the memory in use"),
