@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
+use crate::components::WEBHOOK_WITH_CERTIFICATE;
 use crate::monitoring::{INTERVAL, prometheus_rule, service_monitors};
 use crate::{
     COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml,
@@ -69,6 +70,7 @@ pub fn for_chart() -> Result<Vec<File>, Error> {
     let admission = to_be_completed();
     let monitors: Vec<Object> = service_monitors(INTERVAL).into_iter().map(Object::from).collect();
     files.extend([
+        file("policy-webhook-with-certificate", &WEBHOOK_WITH_CERTIFICATE.rights())?,
         file("user-roles", &user_roles())?,
         file("enforcement", &remediation())?,
         file("validating", &[admission.configuration().into()])?,

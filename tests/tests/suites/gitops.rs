@@ -9,12 +9,13 @@ use serde_json::Value;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const FOLDERS: [&str; 3] = ["base", "remediation", "overlays/cert-manager"];
+pub(crate) const CERT_MANAGER: Published = Published {
+    module: "github.com/cert-manager/cert-manager@v1.21.2",
+    sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+    path: "deploy/crds",
+};
 const PUBLISHED: [Published; 3] = [
-    Published {
-        module: "github.com/cert-manager/cert-manager@v1.21.2",
-        sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
-        path: "deploy/crds",
-    },
+    CERT_MANAGER,
     Published {
         module: "github.com/argoproj/argo-cd/v3@v3.2.12",
         sum: "h1:XbOyqcoPIjMhiP+y05Zi2U+HfG3b2TNfGJgVuK5Y8g0=",

@@ -9,6 +9,7 @@ pub use operator::OPERATOR;
 pub use remediation::remediation;
 pub use watcher::WATCHER;
 pub use webhook::WEBHOOK;
+pub(crate) use webhook::WEBHOOK_WITH_CERTIFICATE;
 
 use crate::account_limit::AccountLimit;
 use crate::run::Port;

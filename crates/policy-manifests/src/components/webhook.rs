@@ -14,6 +14,8 @@ const GROUP: &str = "admissionregistration.k8s.io";
 const CONFIGURATIONS: &[&str] =
     &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
 
+const WATCH_POLICIES: Rule = Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]);
+
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
     name: WEBHOOK_SERVICE,
@@ -21,7 +23,7 @@ pub const WEBHOOK: Component = Component {
     // The API server's default.
     service_port: 443,
     cluster: &[
-        Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]),
+        WATCH_POLICIES,
         // Only for `caBundle`; RBAC cannot restrict a rule to a field, so an admission policy does.
         Rule {
             group: GROUP,
@@ -41,6 +43,15 @@ pub const WEBHOOK: Component = Component {
     }],
     limit: Some(limit),
     others,
+};
+
+/// The same with a certificate that somebody else issues, renews and publishes as `caBundle`.
+pub(crate) const WEBHOOK_WITH_CERTIFICATE: Component = Component {
+    cluster: &[WATCH_POLICIES],
+    own_namespace: &[],
+    limit: None,
+    others: Vec::new,
+    ..WEBHOOK
 };
 
 /// The Secret of the certificate.
@@ -128,6 +139,7 @@ mod tests {
             names: &["policy-webhook-self-managed"],
             verbs: &["get", "update"],
         };
+        assert_eq!(WEBHOOK_WITH_CERTIFICATE.cluster, [policies]);
         assert_eq!(WEBHOOK.cluster, [policies, configuration]);
         assert_eq!(WEBHOOK.own_namespace, [certificate]);
     }

@@ -255,6 +255,15 @@ fn policyctl_uninstall_removes_what_it_has_printed() {
         "{would}"
     );
 
+    // Somebody who may not remove anything learns of all at once.
+    let read = "[{apiGroups: ['*'], resources: ['*'], verbs: [get, list]}]";
+    let reader = testbed.service_account("default", "reader", read).unwrap();
+    let run = cli::run(&reader, &["uninstall", "--dry-run"], "");
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert_eq!(run.stdout.matches("not removed").count(), own.len() - 2 + 1, "{run:?}");
+    let policy = "cannot remove the finalizer of policy default/strict";
+    assert!(run.stderr.contains(policy), "{run:?}");
+
     let lines = cli::expect(testbed, 0, &["uninstall"], "");
     let position = |text: &str| {
         let found = lines.lines().position(|line| line.contains(text));

@@ -1,12 +1,12 @@
 //! What is rendered: the objects of policyctl, and what the API server says of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::{Parts, Testbed};
+use e2e::{PROMETHEUS_DEFINITIONS, Parts, Testbed};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, helm, object, parsed, rendered, template};
-use crate::cli;
+use crate::{cli, gitops};
 
 /// What Helm's conventions want on every object, and policyctl does not print.
 const OF_HELM: [&str; 4] = [
@@ -91,6 +91,8 @@ const EVERYTHING: &str = "enforcement.enabled=true,networkPolicy.enabled=true,cl
 #[test]
 fn the_api_server_accepts_every_object_and_pod_security_every_pod() {
     let testbed = &Testbed::start(&Parts::new("accepts").with_controllers()).unwrap();
+    testbed.install_published(&[gitops::CERT_MANAGER]).unwrap();
+    testbed.install_published(&PROMETHEUS_DEFINITIONS).unwrap();
     testbed
         .apply(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, labels: \
@@ -101,14 +103,19 @@ fn the_api_server_accepts_every_object_and_pod_security_every_pod() {
     let file = testbed.folder().join("authority.crt");
     std::fs::write(&file, authority.cert.pem()).unwrap();
     let file = format!("certificate.caBundle={}", file.display());
-    for options in [&[][..], &["--set", EVERYTHING, "--set-file", &file]] {
+    let of_others = "certificate.source=cert-manager";
+    let of_others = ["--set", of_others, "--api-versions", "monitoring.coreos.com/v1"];
+    let mut kinds = BTreeSet::new();
+    for options in [&[][..], &["--set", EVERYTHING, "--set-file", &file], &of_others] {
         let all = rendered(testbed, options);
+        kinds.extend(all.iter().map(|object| object["kind"].as_str().unwrap().to_owned()));
         // A dry run does not find the account that another one would have made.
         for account in all.iter().filter(|object| object["kind"] == "ServiceAccount") {
             testbed.apply(&account.to_string()).unwrap();
         }
         for object in &all {
-            let apply = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+            let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict"];
+            let apply = [&apply[..], &["-f", "-"]].concat();
             let run = testbed.kubectl_stdin(&apply, &object.to_string()).unwrap();
             assert_eq!(run.code, Some(0), "{object}: {run:?}");
         }
@@ -128,6 +135,9 @@ fn the_api_server_accepts_every_object_and_pod_security_every_pod() {
             pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
             assert!(created(&pod).stderr.contains("violates PodSecurity"), "{pod}");
         }
+    }
+    for kind in ["Certificate", "Issuer", "ServiceMonitor"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
     }
 }
 
@@ -162,12 +172,24 @@ fn the_certificate_comes_from_the_webhook_from_cert_manager_or_from_a_secret() {
         let secret = &template["spec"]["volumes"][0]["secret"]["secretName"];
         (mount.clone(), secret.clone())
     };
+    // What the webhook may do for its certificate.
+    let rights = |all: &[Value]| {
+        let kinds = ["Secret", "Role", "RoleBinding", "ValidatingAdmissionPolicy"];
+        let is_its_own = |object: &&Value| {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            name.contains("policy-webhook") && kinds.contains(&object["kind"].as_str().unwrap())
+        };
+        let role = object(all, "ClusterRole", "kube-devops-policy-webhook");
+        (role["rules"].as_array().unwrap().len(), all.iter().filter(is_its_own).count())
+    };
     let none = rendered(testbed, &[]);
+    assert_eq!(rights(&none), (2, 4));
     assert_eq!(volume(&none), (Value::Null, Value::Null));
     assert!(configuration(&none)["webhooks"][0]["clientConfig"]["caBundle"].is_null());
 
     let options = ["--set", "certificate.source=cert-manager,enforcement.enabled=true"];
     let all = rendered(testbed, &options);
+    assert_eq!(rights(&all), (1, 0));
     let certificate = object(&all, "Certificate", "policy-webhook");
     // Of an authority that stays, so that a renewal changes no caBundle.
     let authority = object(&all, "Certificate", "policy-webhook-ca");
@@ -194,6 +216,7 @@ fn the_certificate_comes_from_the_webhook_from_cert_manager_or_from_a_secret() {
     let secret = "certificate.source=secret,certificate.secretName=mine";
     let all = rendered(testbed, &["--set", secret, "--set-file", &file]);
     assert_eq!(volume(&all), (json!("/etc/policy-webhook"), json!("mine")));
+    assert_eq!(rights(&all), (1, 0));
     let bundle = &configuration(&all)["webhooks"][0]["clientConfig"]["caBundle"];
     assert_eq!(
         bundle,

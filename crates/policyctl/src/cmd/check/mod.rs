@@ -62,6 +62,27 @@ struct Definition {
     versions: Vec<String>,
     /// Whether it is that of this program; `null` where you may not read it.
     is_current: Option<bool>,
+    /// Whether the API server is deleting it, with all of its objects.
+    is_terminating: bool,
+}
+
+impl Definition {
+    fn state(&self) -> String {
+        let Self { name, versions, is_current, is_terminating } = self;
+        let served = versions.join(", ");
+        match (versions.as_slice(), is_current) {
+            _ if *is_terminating => format!(
+                "being deleted, until no object of the kind has a finalizer: see `kubectl get {name} -A -o \
+                 yaml`; `policyctl uninstall --finalizers-only` removes that of the operator"
+            ),
+            ([], _) => "not installed; see `policyctl crd install`".to_owned(),
+            (_, Some(true)) => format!("{served}, up to date"),
+            (_, Some(false)) => {
+                format!("{served}, not that of this program; see `policyctl crd install`")
+            }
+            (_, None) => served,
+        }
+    }
 }
 
 pub(crate) fn run(_: &Args, global: &Global) -> anyhow::Result<Exit> {
@@ -120,15 +141,17 @@ async fn definition(
             let served = installed.spec.versions.iter().filter(|version| version.served);
             let versions = served.map(|version| version.name.clone()).collect();
             let is_current = Some(installed.spec.versions == ours.spec.versions);
-            Ok(Definition { name, versions, is_current })
+            let is_terminating = installed.metadata.deletion_timestamp.is_some();
+            Ok(Definition { name, versions, is_current, is_terminating })
         }
         Err(error) if error.kind == ErrorKind::NotFound => {
-            Ok(Definition { name, versions: Vec::new(), is_current: None })
+            let versions = Vec::new();
+            Ok(Definition { name, versions, is_current: None, is_terminating: false })
         }
         // Discovery is open to users who may not read definitions.
         Err(error) if error.kind == ErrorKind::Forbidden => {
             let versions = served_versions(cluster, &ours.spec.names.plural).await?;
-            Ok(Definition { name, versions, is_current: None })
+            Ok(Definition { name, versions, is_current: None, is_terminating: false })
         }
         Err(error) => Err(error),
     }
@@ -162,16 +185,8 @@ fn table(report: &Report) -> String {
         vec!["Version".to_owned(), format!("{version}, {support}")],
     ];
     for definition in &report.definitions {
-        let state = match (definition.versions.as_slice(), definition.is_current) {
-            ([], _) => "not installed; see `policyctl crd install`".to_owned(),
-            (versions, Some(true)) => format!("{}, up to date", versions.join(", ")),
-            (versions, Some(false)) => {
-                let versions = versions.join(", ");
-                format!("{versions}, not that of this program; see `policyctl crd install`")
-            }
-            (versions, None) => versions.join(", "),
-        };
-        rows.push(vec!["Definition".to_owned(), format!("{}: {state}", definition.name)]);
+        let state = format!("{}: {}", definition.name, definition.state());
+        rows.push(vec!["Definition".to_owned(), state]);
     }
     let webhook = format!("{}: {}", report.webhook.name, report.webhook.message);
     rows.push(vec!["Webhook".to_owned(), webhook]);
@@ -196,7 +211,27 @@ fn table(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_supported;
+    use super::{Definition, is_supported};
+
+    #[test]
+    fn a_definition_is_up_to_date_unless_it_differs_or_is_being_deleted() {
+        let state = |versions: &[&str], is_current, is_terminating| {
+            let versions = versions.iter().map(|&version| version.to_owned()).collect();
+            Definition { name: "a.example.com".to_owned(), versions, is_current, is_terminating }
+                .state()
+        };
+        assert_eq!(state(&["v1"], Some(true), false), "v1, up to date");
+        assert_eq!(state(&["v1", "v2"], None, false), "v1, v2");
+        assert!(
+            state(&["v1"], Some(false), false).starts_with("v1, not that of this program; see")
+        );
+        assert_eq!(state(&[], None, false), "not installed; see `policyctl crd install`");
+        assert_eq!(
+            state(&["v1"], Some(true), true),
+            "being deleted, until no object of the kind has a finalizer: see `kubectl get \
+             a.example.com -A -o yaml`; `policyctl uninstall --finalizers-only` removes that of the operator"
+        );
+    }
 
     #[test]
     fn versions_from_1_34_are_supported() {

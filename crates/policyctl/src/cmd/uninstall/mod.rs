@@ -35,7 +35,7 @@ Output: table (default), json, yaml.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Let the API server test it, but remove nothing
+    /// Let the API server test it, but remove nothing; names every right that is missing
     #[arg(long)]
     dry_run: bool,
 
@@ -104,16 +104,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let cluster = global.target.connect().await?;
         let steps = objects::installed(args.delete_crds)?;
         let mut uninstall = Uninstall { cluster: &cluster, args, rows: Vec::new() };
-        let all = uninstall.run(&steps).await.unwrap_or_else(|error| {
-            output::error(&error);
-            false
-        });
+        let all = uninstall.run(&steps).await;
         Ok((uninstall.rows, if all { Exit::Fine } else { Exit::Cluster }))
     })?;
     output::value(&rows, form, || table(&rows))?;
     let console = global.console();
     if exit != Exit::Fine {
-        output::reason("not everything was removed; run it again once the cause is gone");
+        let removed = if args.dry_run { "could be" } else { "was" };
+        let reason =
+            format!("not everything {removed} removed; run it again once the cause is gone");
+        output::reason(&reason);
     } else if rows.is_empty() {
         console.note("nothing of the platform is installed");
     } else if !args.delete_crds && !args.finalizers_only {
@@ -129,23 +129,25 @@ struct Uninstall<'a> {
 }
 
 impl Uninstall<'_> {
-    /// Whether all could be removed. A step that fails ends it, as each relies on those before.
-    async fn run(&mut self, steps: &Steps) -> Result<bool, ClusterError> {
+    /// Whether all could be removed. A step that fails ends it, as each relies on those before; a
+    /// dry run goes on, and so names every right that is missing.
+    async fn run(&mut self, steps: &Steps) -> bool {
         let Args { dry_run, finalizers_only, .. } = *self.args;
         let remover = Remover { cluster: self.cluster, dry_run };
-        if !finalizers_only && !self.remove(&remover, &steps.configurations).await {
-            return Ok(false);
+        let mut all = finalizers_only || self.remove(&remover, &steps.configurations).await;
+        if all || dry_run {
+            all &= self.remove(&remover, slice::from_ref(&steps.operator)).await;
         }
-        if !self.remove(&remover, slice::from_ref(&steps.operator)).await {
-            return Ok(false);
+        if all || dry_run {
+            all &= succeeds(remover.wait_for_operator(OPERATOR_ENDS).await);
         }
-        if !dry_run {
-            remover.wait_for_operator(OPERATOR_ENDS).await?;
+        if all || dry_run {
+            all &= self.remove_finalizers().await;
         }
-        if !self.remove_finalizers().await? {
-            return Ok(false);
+        if (all || dry_run) && !finalizers_only {
+            all &= self.remove(&remover, &steps.others).await;
         }
-        Ok(finalizers_only || self.remove(&remover, &steps.others).await)
+        all
     }
 
     /// Whether all could be removed.
@@ -169,11 +171,19 @@ impl Uninstall<'_> {
     }
 
     /// Whether the finalizer could be removed from all policies.
-    async fn remove_finalizers(&mut self) -> Result<bool, ClusterError> {
-        let Some(api) = PolicyApi::find(self.cluster).await? else { return Ok(true) };
+    async fn remove_finalizers(&mut self) -> bool {
+        let found = match PolicyApi::find(self.cluster).await {
+            Ok(Some(api)) => finalizer::policies(&api).await.map(|policies| (api, policies)),
+            Ok(None) => return true,
+            Err(error) => Err(error),
+        };
+        let (api, policies) = match found {
+            Ok(found) => found,
+            Err(error) => return succeeds(Err(error)),
+        };
         let dry_run = self.args.dry_run;
         let mut all = true;
-        for policy in finalizer::policies(&api).await? {
+        for policy in policies {
             let row = |outcome| Row {
                 kind: "DevOpsPolicy".to_owned(),
                 namespace: Some(policy.0.clone()),
@@ -190,8 +200,13 @@ impl Uninstall<'_> {
                 }
             });
         }
-        Ok(all)
+        all
     }
+}
+
+/// Whether it was no error, which is shown.
+fn succeeds(result: Result<(), ClusterError>) -> bool {
+    result.inspect_err(|error| output::error(error)).is_ok()
 }
 
 fn failed(row: Row, error: &ClusterError) -> Row {
