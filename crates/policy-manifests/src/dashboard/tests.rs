@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use policy_core::checks::CheckId;
 use policy_metrics::{every_service, operator, watcher, webhook};
 use serde_json::Value;
 
@@ -89,6 +90,19 @@ fn every_metric_is_shown_or_left_out_for_a_reason() {
         assert_ne!(shown.contains(metric.name), is_left_out, "{}", metric.name);
     }
     assert!(NOT_SHOWN.iter().all(|(_, why)| !why.is_empty()));
+}
+
+#[test]
+fn every_check_that_a_query_names_exists() {
+    let dashboard = read();
+    let targets = panels(&dashboard).flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut named: Vec<&str> = targets
+        .flat_map(|target| target["expr"].as_str().unwrap().split("check=\"").skip(1))
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    named.dedup();
+    assert!(!named.is_empty());
+    assert!(named.iter().all(|id| CheckId::from_name(id).is_some()), "{named:?}");
 }
 
 #[test]
