@@ -59,7 +59,9 @@ fn the_older_policy_wins_and_leaves_what_it_remembers_to_the_younger_one() {
         let entry = entry("young", "waits");
         entry["reason"] == "OlderPolicy" && text(&entry["message"]).contains("old")
     });
-    assert_eq!(entry("old", "waits")["reason"], "OptedOut");
+    enforced.wait_until(&namespace, "the older policy to report the opt-out", || {
+        entry("old", "waits")["reason"] == "OptedOut"
+    });
     cli::expect(testbed, 0, &["revert", "deployment/left", "-n", &namespace], "");
     enforced
         .wait_until(&namespace, "the revert to be noticed", || is("old", "left", &["Withdrawn"]));
