@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::Metrics;
+
 /// A TLS client that trusts these certificates only and has no certificate of its own.
 pub fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -20,6 +22,9 @@ pub fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
+
+/// Deadline of one request, unless somebody wants another.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 /// The address of a service, with TLS or without.
 #[derive(Clone, Debug)]
@@ -42,6 +47,13 @@ impl Address {
         let Self { addr, .. } = self;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         self.exchange(&request, within).with_context(|| format!("GET {addr}{path}"))
+    }
+
+    /// Scrapes `/metrics`.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let (status, body) = self.get("/metrics", ANSWER)?;
+        ensure!(status == 200, "/metrics answered {status}: {body}");
+        Metrics::parse(&body)
     }
 
     /// Sends a POST request with a JSON body, and returns status and body.

@@ -1,9 +1,11 @@
-//! Kubeconfig files.
+//! Kubeconfig files, and clients of the API server by them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::json;
 
 /// How to reach one control plane.
@@ -18,12 +20,27 @@ pub(crate) struct Access<'a> {
     pub(crate) disable_compression: bool,
 }
 
+/// What a user proves its name with.
+#[derive(Clone, Copy)]
+pub(crate) enum Credential<'a> {
+    Token(&'a str),
+    /// A file, which clients read again when the token in it is replaced.
+    TokenFile(&'a Path),
+}
+
+/// A client of the API server that a kubeconfig names.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
 /// Writes a kubeconfig with one context for a user.
 pub(crate) fn write(
     path: &Path,
     access: &Access<'_>,
     user: &str,
-    token: &str,
+    credential: Credential<'_>,
     namespace: Option<&str>,
 ) -> Result<PathBuf> {
     let name = access.name;
@@ -33,6 +50,10 @@ pub(crate) fn write(
     if let Some(namespace) = namespace {
         context["namespace"] = json!(namespace);
     }
+    let credential = match credential {
+        Credential::Token(token) => json!({ "token": token }),
+        Credential::TokenFile(file) => json!({ "tokenFile": file }),
+    };
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -43,7 +64,7 @@ pub(crate) fn write(
             "certificate-authority": access.authority,
             "disable-compression": access.disable_compression,
         }}],
-        "users": [{ "name": entry, "user": { "token": token } }],
+        "users": [{ "name": entry, "user": credential }],
     });
     let text = serde_saphyr::to_string(&config)?;
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;

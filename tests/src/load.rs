@@ -10,25 +10,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use futures::future::join;
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client, Config, Error};
+use kube::{Api, Client, Error};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::Testbed;
+use crate::{Testbed, client};
 
 /// 25 a second of each kind.
 const PERIOD: Duration = Duration::from_millis(40);
 /// The load goes on for this long before and after what happens.
 const AROUND: Duration = Duration::from_secs(1);
-
-/// A client of the API server.
-pub async fn client(kubeconfig: &Path) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
-}
 
 /// What is created.
 #[derive(Debug, Clone, Default)]

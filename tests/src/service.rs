@@ -15,15 +15,13 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use crate::http::{Address, trusting};
+use crate::http::{ANSWER, Address, trusting};
 use crate::poll::wait_for;
 use crate::processes::{Environment, Processes};
 use crate::{Metrics, Signal, Testbed};
 
 /// Deadline for the log line with the address, on a busy machine.
 const START: Duration = Duration::from_secs(30);
-/// Deadline of one request.
-const ANSWER: Duration = Duration::from_secs(10);
 
 impl Testbed {
     /// Prepares the start of a service. The name is that of its log: services that run at the same
@@ -188,11 +186,7 @@ impl Service<'_> {
 
     /// Scrapes `/metrics`.
     pub fn metrics(&self) -> Result<Metrics> {
-        let (status, body) = self.get("/metrics")?;
-        if status != 200 {
-            return Err(anyhow!("/metrics answered {status}: {body}"));
-        }
-        Metrics::parse(&body)
+        self.address.metrics()
     }
 
     /// Waits until `/readyz` returns 200. An error has the last response and the end of the log.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::api_server::ApiServer;
 use crate::keys::Keys;
-use crate::kubeconfig::{self, Access};
+use crate::kubeconfig::{self, Access, Credential};
 use crate::poll::wait_for;
 use crate::processes::Processes;
 use crate::tokens::{ADMIN, Tokens};
@@ -283,7 +283,7 @@ impl Testbed {
         let authority = &self.keys.authority;
         let server = self.server_url();
         let access = Access { name: self.name(), server, authority, disable_compression };
-        kubeconfig::write(&path, &access, user, token, namespace)
+        kubeconfig::write(&path, &access, user, Credential::Token(token), namespace)
     }
 
     pub(crate) fn kubectl_program(&self) -> &Path {

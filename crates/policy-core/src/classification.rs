@@ -35,11 +35,25 @@ impl Classification {
     /// The class of a number from 0 to 100.
     #[must_use]
     pub const fn of(score: u8) -> Self {
-        match score {
-            80.. => Self::Healthy,
-            60..=79 => Self::Stable,
-            40..=59 => Self::Degraded,
-            _ => Self::Critical,
+        if score >= Self::Healthy.least() {
+            Self::Healthy
+        } else if score >= Self::Stable.least() {
+            Self::Stable
+        } else if score >= Self::Degraded.least() {
+            Self::Degraded
+        } else {
+            Self::Critical
+        }
+    }
+
+    /// The least number of the class.
+    #[must_use]
+    pub const fn least(self) -> u8 {
+        match self {
+            Self::Healthy => 80,
+            Self::Stable => 60,
+            Self::Degraded => 40,
+            Self::Critical => 0,
         }
     }
 

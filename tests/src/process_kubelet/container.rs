@@ -21,9 +21,10 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{ProcessKubelet, Slot};
+use crate::kubeconfig::{self, Access, Credential};
 use crate::{Launch, Run, Testbed, service_binary};
 
 /// Where clients in a pod look for their token.
@@ -236,18 +237,14 @@ fn token(
 
 fn write_kubeconfig(kubelet: &ProcessKubelet<'_>, folder: &Path) -> Result<PathBuf> {
     let namespace = fs::read_to_string(folder.join("namespace"))?;
-    let name = "pod";
-    let cluster = json!({ "server": kubelet.testbed.server_url(),
-        "certificate-authority": folder.join("ca.crt") });
-    let kubeconfig = json!({ "apiVersion": "v1", "kind": "Config", "current-context": name,
-        "clusters": [{ "name": name, "cluster": cluster }],
-        "users": [{ "name": name, "user": { "tokenFile": folder.join("token") } }],
-        "contexts": [{ "name": name,
-            "context": { "cluster": name, "user": name, "namespace": namespace } }],
-    });
-    let path = folder.join("kubeconfig");
-    fs::write(&path, kubeconfig.to_string())?;
-    Ok(path)
+    let access = Access {
+        name: "pod",
+        server: kubelet.testbed.server_url(),
+        authority: &folder.join("ca.crt"),
+        disable_compression: false,
+    };
+    let token = Credential::TokenFile(&folder.join("token"));
+    kubeconfig::write(&folder.join("kubeconfig"), &access, "pod", token, Some(&namespace))
 }
 
 #[cfg(test)]

@@ -24,14 +24,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use network::egress_configuration;
 
-use crate::http::Address;
-use crate::{Metrics, Testbed};
+use crate::http::{ANSWER, Address};
+use crate::{Metrics, Testbed, client};
 use network::PodNetwork;
 
 /// The label of the pods that run as processes.
@@ -40,8 +39,6 @@ pub(crate) const PLATFORM_LABEL: [&str; 2] = ["app.kubernetes.io/part-of", "kube
 const NAME_LABEL: &str = "app.kubernetes.io/name";
 /// How often the pods are listed, and how often a pod looks whether a probe is due.
 const TICK: Duration = Duration::from_millis(100);
-/// Deadline of a request for the user of the demo or of a suite.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Runs the pods of the platform until [`Testbed::run_pods`] returns.
 pub struct ProcessKubelet<'a> {
@@ -105,12 +102,7 @@ impl<'a> ProcessKubelet<'a> {
     fn new(testbed: &'a Testbed) -> Result<Self> {
         ensure!(testbed.parts.pods_as_processes, "the testbed leaves the pods to kwok");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig())?;
-        let client = runtime.block_on(async {
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-            anyhow::Ok(Client::try_from(config)?)
-        })?;
+        let client = runtime.block_on(client(testbed.kubeconfig()))?;
         Ok(Self {
             testbed,
             runtime,
@@ -223,9 +215,7 @@ impl ReadyPod {
 
     /// Scrapes `/metrics`.
     pub fn metrics(&self) -> Result<Metrics> {
-        let (status, body) = self.get("/metrics")?;
-        ensure!(status == 200, "/metrics answered {status}: {body}");
-        Metrics::parse(&body)
+        self.address.metrics()
     }
 }
 

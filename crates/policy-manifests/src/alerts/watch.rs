@@ -1,12 +1,15 @@
 //! What the pods of the cluster look like.
 
+use policy_core::score::Classification;
 use policy_metrics::{operator, watcher};
 
 use super::{Alert, Group, Severity};
 use crate::promql::{Expr, gauge};
 
-/// Below it a score has the class Critical.
-const CRITICAL: f64 = 40.0;
+/// The scores of the class Critical.
+fn critical(score: Expr) -> Expr {
+    score.lt(Classification::Degraded.least().into())
+}
 
 pub(super) fn group() -> Group {
     let tests = include_str!("tests/watch.yaml");
@@ -52,7 +55,7 @@ fn compliance_falling() -> Alert {
 fn namespace() -> Alert {
     Alert {
         name: "KubeDevopsNamespaceCritical",
-        expr: gauge(&watcher::NAMESPACE_SCORE).value().lt(CRITICAL),
+        expr: critical(gauge(&watcher::NAMESPACE_SCORE).value()),
         hold: "15m",
         severity: Severity::Warning,
         summary: "The namespace {{ $labels.namespace }} is in class Critical",
@@ -64,7 +67,7 @@ fn namespace() -> Alert {
 fn policy() -> Alert {
     Alert {
         name: "KubeDevopsPolicyCritical",
-        expr: gauge(&operator::HEALTH_SCORE).value().lt(CRITICAL),
+        expr: critical(gauge(&operator::HEALTH_SCORE).value()),
         hold: "15m",
         severity: Severity::Warning,
         summary: "The policy {{ $labels.namespace }}/{{ $labels.policy }} is in class Critical",

@@ -3,7 +3,7 @@
 use policy_metrics::webhook;
 
 use super::{Alert, Group, Severity};
-use crate::promql::foreign::APISERVER_FAIL_OPEN;
+use crate::promql::foreign::our_fail_open;
 use crate::promql::{Range, counter};
 
 pub(super) fn group() -> Group {
@@ -26,10 +26,9 @@ fn failing_open() -> Alert {
 
 /// The webhook does not know of calls that never reach it.
 fn not_called() -> Alert {
-    let ours = APISERVER_FAIL_OPEN.counter().matching("name", r".+\.devops\.stochastic\.io");
     Alert {
         name: "KubeDevopsWebhookNotCalled",
-        expr: ours.increase(Range::Fixed("10m")).sum_by(&["cluster", "name"]).gt(0.0),
+        expr: our_fail_open().increase(Range::Fixed("10m")).sum_by(&["cluster", "name"]).gt(0.0),
         hold: "0s",
         severity: Severity::Critical,
         summary: "The API server admits requests because it cannot call the webhook",

@@ -7,7 +7,7 @@ use super::model::{
     PROMETHEUS, Placed, Property, Row, Shown, Step, Target, Thresholds,
 };
 use super::view::{Custom, Transformation, View};
-use crate::promql::Expr;
+use crate::promql::{Expr, Histogram, Range, Selector};
 
 /// The steps of a panel that reads every namespace or policy at each of them: 10 000 namespaces with
 /// 7 checks are 70 000 series, and Prometheus refuses a query that loads more than 50 million samples
@@ -112,6 +112,14 @@ impl Panel {
             _ => Format::TimeSeries,
         };
         self.target(legend, expr, format, false)
+    }
+
+    /// The median and the 99th percentile of durations.
+    pub(super) fn quantiles(self, of: &Selector<Histogram>) -> Self {
+        self.query("p50", &of.quantile(0.5, Range::RateInterval))
+            .query("p99", &of.quantile(0.99, Range::RateInterval))
+            .unit("s")
+            .min(0.0)
     }
 
     /// A query of the present.

@@ -8,7 +8,7 @@ use policy_metrics::operator::{
 use super::model::Property;
 use super::panel::{Panel, Section, mapping, thresholds};
 use super::view::Cell;
-use super::watch::CLASSES;
+use super::watch::classes;
 use super::{TO_NAMESPACE, TO_POLICY, chosen};
 use crate::promql::{Expr, Range, counter, gauge, histogram};
 
@@ -29,7 +29,7 @@ fn policies() -> Vec<Panel> {
     let of_worst = |metric| chosen(gauge(metric)).value().and_on(&POLICY, worst());
     let score = vec![
         Property::Cell(Cell::ColorText),
-        Property::Thresholds(thresholds(&CLASSES)),
+        Property::Thresholds(thresholds(&classes())),
         Property::Width(80),
     ];
     let mode =
@@ -112,12 +112,8 @@ fn reconciles() -> Vec<Panel> {
          server; a slow one that does not lacks CPU.",
         (0, 18, 8, 8),
     );
-    let quantiles = quantiles
-        .query("p50", &duration().quantile(0.5, Range::RateInterval))
-        .query("p99", &duration().quantile(0.99, Range::RateInterval))
-        .query("mean", &duration().average(Range::RateInterval))
-        .unit("s")
-        .min(0.0);
+    let quantiles =
+        quantiles.quantiles(&duration()).query("mean", &duration().average(Range::RateInterval));
     let heat = Panel::heat_map(
         "Durations of reconciles",
         "How many reconciles took how long. A second band above the first one is those that write.",

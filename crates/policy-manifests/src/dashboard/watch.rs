@@ -1,5 +1,6 @@
 //! The row of the watcher: what to fix, where, and whether the cluster is seen at all.
 
+use policy_core::score::Classification;
 use policy_metrics::every_service::{
     BUILD_INFO, CPU, DROPPED, LEADER, RESIDENT, START, WATCH_ERRORS, WATCH_LAST_EVENT,
     WATCH_RESTARTS, WATCH_UNDECODABLE,
@@ -15,9 +16,12 @@ use super::view::Cell;
 use super::{SERIES_TO_CLUSTER, SERIES_TO_NAMESPACE, TO_NAMESPACE, chosen};
 use crate::promql::{Expr, Range, counter, gauge};
 
-/// The classes of a score: Critical, Degraded, Stable, Healthy.
-pub(super) const CLASSES: [(f64, &str); 4] =
-    [(0.0, "red"), (40.0, "orange"), (60.0, "yellow"), (80.0, "green")];
+/// The classes of a score, the worst first, each with its least number and its color.
+pub(super) fn classes() -> [(f64, &'static str); 4] {
+    use Classification::{Critical, Degraded, Healthy, Stable};
+    let colors = [(Critical, "red"), (Degraded, "orange"), (Stable, "yellow"), (Healthy, "green")];
+    colors.map(|(class, color)| (class.least().into(), color))
+}
 /// Any is one too many.
 pub(super) const NONE_WANTED: [(f64, &str); 2] = [(0.0, "green"), (1.0, "orange")];
 
@@ -67,13 +71,13 @@ fn what_to_fix() -> Vec<Panel> {
             Property::Min(0.0),
             Property::Max(100.0),
             Property::Cell(Cell::Gauge { mode: "basic" }),
-            Property::Thresholds(thresholds(&CLASSES)),
+            Property::Thresholds(thresholds(&classes())),
         ],
     ]
     .concat();
     let score_look = vec![
         Property::Cell(Cell::ColorText),
-        Property::Thresholds(thresholds(&CLASSES)),
+        Property::Thresholds(thresholds(&classes())),
         Property::Width(80),
     ];
     let table = Panel::table(
@@ -111,7 +115,7 @@ fn what_to_fix() -> Vec<Panel> {
         .now("Coverage % {{cluster}}", &coverage())
         .unit("none")
         .decimals(0)
-        .thresholds(&CLASSES)
+        .thresholds(&classes())
         .link(SERIES_TO_CLUSTER);
     let by_check = Panel::bars(
         "Violations by check",
@@ -169,7 +173,7 @@ fn namespaces() -> Vec<Panel> {
         .now("{{namespace}}", &least())
         .percent()
         .unit("none")
-        .thresholds(&CLASSES)
+        .thresholds(&classes())
         .link(SERIES_TO_NAMESPACE)
         .or_else("No namespaces");
     let lines = Panel::lines(
@@ -184,17 +188,18 @@ fn namespaces() -> Vec<Panel> {
         .unit("none")
         .link(SERIES_TO_NAMESPACE)
         .few_steps();
-    let classes = Panel::stat(
+    let by_class = Panel::stat(
         "Namespaces by class",
         "How many of the chosen namespaces are Healthy (80 and more), Stable (60), Degraded (40) and \
          Critical. A Critical one has a finding for most of its pods: begin there.",
         (0, 27, 8, 7),
     );
-    let classes = classes
-        .now("Healthy", &score().ge(80.0).count().or_zero())
-        .now("Stable", &score().ge(60.0).lt(80.0).count().or_zero())
-        .now("Degraded", &score().ge(40.0).lt(60.0).count().or_zero())
-        .now("Critical", &score().lt(40.0).count().or_zero())
+    let [_, degraded, stable, healthy] = classes().map(|(least, _)| least);
+    let by_class = by_class
+        .now("Healthy", &score().ge(healthy).count().or_zero())
+        .now("Stable", &score().ge(stable).lt(healthy).count().or_zero())
+        .now("Degraded", &score().ge(degraded).lt(stable).count().or_zero())
+        .now("Critical", &score().lt(degraded).count().or_zero())
         .unit("short")
         .colored("Healthy", "green")
         .colored("Stable", "yellow")
@@ -213,7 +218,7 @@ fn namespaces() -> Vec<Panel> {
         .query("Tracked by {{instance}}", &chosen(gauge(&PODS_TRACKED)).value())
         .unit("short")
         .min(0.0);
-    vec![bars, lines, classes, pods]
+    vec![bars, lines, by_class, pods]
 }
 
 fn watch_health() -> Vec<Panel> {

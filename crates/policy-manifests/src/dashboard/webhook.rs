@@ -7,13 +7,11 @@ use policy_metrics::webhook::{
 
 use super::chosen;
 use super::panel::{Panel, Section};
-use crate::promql::foreign::APISERVER_FAIL_OPEN;
+use crate::promql::foreign::our_fail_open;
 use crate::promql::{Range, counter, gauge, histogram};
 
 /// Seconds of a day.
 const DAY: f64 = 86_400.0;
-/// Those of our webhook configurations.
-const OUR_WEBHOOKS: &str = ".*\\.devops\\.stochastic\\.io";
 
 pub(super) fn row() -> Section {
     let mut panels = answers();
@@ -65,12 +63,7 @@ fn durations() -> Vec<Panel> {
          lacks CPU, or requests are very large.",
         (12, 8, 12, 8),
     );
-    let quantiles = quantiles
-        .query("p50", &duration().quantile(0.5, Range::RateInterval))
-        .query("p99", &duration().quantile(0.99, Range::RateInterval))
-        .unit("s")
-        .min(0.0);
-    vec![heat, quantiles]
+    vec![heat, quantiles.quantiles(&duration())]
 }
 
 fn unjudged() -> Vec<Panel> {
@@ -90,8 +83,7 @@ fn unjudged() -> Vec<Panel> {
          policies. Empty where this Prometheus does not scrape the API server, or nothing ever failed.",
         (12, 16, 12, 8),
     );
-    let called = APISERVER_FAIL_OPEN.counter().matching("name", OUR_WEBHOOKS);
-    let called = chosen(called).increase(Range::RateInterval);
+    let called = chosen(our_fail_open()).increase(Range::RateInterval);
     let theirs = theirs
         .query("{{name}}", &called.sum_by(&["name"]))
         .or_else("None that this Prometheus knows of");

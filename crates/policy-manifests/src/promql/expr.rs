@@ -54,11 +54,6 @@ impl Expr {
         self.aggregated("min", labels)
     }
 
-    /// The mean for each set of these labels.
-    pub fn avg_by(self, labels: &[&'static str]) -> Self {
-        self.aggregated("avg", labels)
-    }
-
     /// The number of values for each set of these labels.
     pub fn count_by(self, labels: &[&'static str]) -> Self {
         self.aggregated("count", labels)
@@ -101,13 +96,12 @@ impl Expr {
 
     /// How many seconds ago this Unix time was.
     pub fn age(self) -> Self {
-        self.operand("time() - ")
+        self.in_parentheses().binary(|text| format!("time() - {text}"))
     }
 
     /// How many seconds it is until this Unix time.
     pub fn until(self) -> Self {
-        let inner = self.in_parentheses();
-        Self { text: format!("{} - time()", inner.text), is_binary: true, ..inner }
+        self.in_parentheses().binary(|text| format!("{text} - time()"))
     }
 
     /// 1 where there is no value at all.
@@ -117,12 +111,8 @@ impl Expr {
 
     /// The least of the last values, at the steps at which rules are evaluated.
     pub fn min_over_time(self, range: &str) -> Self {
-        self.over_time("min", range)
-    }
-
-    /// The greatest of the last values, as [`Self::min_over_time`].
-    pub fn max_over_time(self, range: &str) -> Self {
-        self.over_time("max", range)
+        let inner = self.in_parentheses();
+        inner.with_text(|text| format!("min_over_time({text}[{range}:])"))
     }
 
     /// The values that are greater.
@@ -140,19 +130,9 @@ impl Expr {
         self.compared("<", than)
     }
 
-    /// The values that are less or equal.
-    pub fn le(self, than: f64) -> Self {
-        self.compared("<=", than)
-    }
-
     /// The values that are equal.
     pub fn equals(self, to: f64) -> Self {
         self.compared("==", to)
-    }
-
-    /// The values that differ.
-    pub fn differs_from(self, from: f64) -> Self {
-        self.compared("!=", from)
     }
 
     /// The values whose counterpart, with the same labels, is less.
@@ -170,26 +150,10 @@ impl Expr {
         self.joined_on("and", labels, other)
     }
 
-    /// The values that have no counterpart with the same labels.
-    pub fn unless(self, other: Self) -> Self {
-        self.joined("unless", other)
-    }
-
-    /// The values that have no counterpart with these labels.
-    pub fn unless_on(self, labels: &[&'static str], other: Self) -> Self {
-        self.joined_on("unless", labels, other)
-    }
-
-    /// The values, and those of `other` whose labels are not among them.
-    pub fn or(self, other: Self) -> Self {
-        self.joined("or", other)
-    }
-
     /// The value, or 0 where there is none. Of an expression without labels.
     pub fn or_zero(self) -> Self {
         assert!(self.labels.is_empty(), "{self} has labels, and 0 has none");
-        let inner = self.in_parentheses();
-        Self { text: format!("{} or vector(0)", inner.text), is_binary: true, ..inner }
+        self.in_parentheses().binary(|text| format!("{text} or vector(0)"))
     }
 
     /// The values with a label `service`, of our services only. Names such as `leader` or
@@ -228,19 +192,8 @@ impl Expr {
         }
     }
 
-    fn over_time(self, what: &str, range: &str) -> Self {
-        let inner = self.in_parentheses();
-        inner.with_text(|text| format!("{what}_over_time({text}[{range}:])"))
-    }
-
     fn compared(self, operator: &str, with: f64) -> Self {
-        let inner = self.in_parentheses();
-        Self { text: format!("{} {operator} {with}", inner.text), is_binary: true, ..inner }
-    }
-
-    fn operand(self, head: &str) -> Self {
-        let inner = self.in_parentheses();
-        Self { text: format!("{head}{}", inner.text), is_binary: true, ..inner }
+        self.in_parentheses().binary(|text| format!("{text} {operator} {with}"))
     }
 
     /// Joins expressions whose values have the same labels.
@@ -269,6 +222,10 @@ impl Expr {
 
     fn with_text(self, change: impl FnOnce(&str) -> String) -> Self {
         Self { text: change(&self.text), is_binary: false, ..self }
+    }
+
+    fn binary(self, change: impl FnOnce(&str) -> String) -> Self {
+        Self { is_binary: true, ..self.with_text(change) }
     }
 
     fn with_labels(self, labels: &[&'static str]) -> Self {

@@ -1,5 +1,7 @@
 //! The metrics of others that our queries name.
 
+use super::{Counter, Selector};
+
 /// A metric that no service of ours exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
@@ -21,7 +23,7 @@ pub const APISERVER_FAIL_OPEN: Foreign = Foreign {
 pub const UP: Foreign =
     Foreign { name: "up", is_counter: false, labels: &["namespace", "service"] };
 
-/// The alerts that are pending or firing
-/// (<https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/>).
-pub const ALERTS: Foreign =
-    Foreign { name: "ALERTS", is_counter: false, labels: &["alertname", "alertstate", "severity"] };
+/// [`APISERVER_FAIL_OPEN`] of the webhooks of our configurations.
+pub fn our_fail_open() -> Selector<Counter> {
+    APISERVER_FAIL_OPEN.counter().matching("name", r".+\.devops\.stochastic\.io")
+}

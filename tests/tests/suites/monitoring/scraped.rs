@@ -1,11 +1,10 @@
 //! A real Prometheus scrapes the installed chart while pods come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::{Parts, ProcessKubelet, Program, Prometheus, Testbed, service_binary};
+use e2e::{Parts, ProcessKubelet, Program, Prometheus, Run, Testbed, service_binary};
 use policy_manifests::alerts::groups;
 use policy_manifests::monitoring::prometheus_rule;
 use serde_json::{Value, json};
@@ -259,12 +258,9 @@ impl Scraped<'_> {
 /// The metrics that `promtool check metrics` finds fault with.
 fn lint(text: &str) -> BTreeSet<String> {
     let mut promtool = Command::new(Program::Promtool.path().unwrap());
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
-    let mut promtool = promtool.stdout(Stdio::null()).spawn().unwrap();
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let found = String::from_utf8(promtool.wait_with_output().unwrap().stderr).unwrap();
+    let found = Run::of(promtool.args(["check", "metrics"]), Some(text)).unwrap();
     let sentence = "non-counter metrics should not have \"_total\" suffix";
-    let named = found.lines().map(|line| {
+    let named = found.stderr.lines().map(|line| {
         let (metric, problem) = line.split_once(' ').unwrap();
         assert_eq!(problem, sentence, "{metric}");
         metric.to_owned()

@@ -1,10 +1,7 @@
 //! The planner's requests, on a real API server: what they change, and that they can be taken back.
 
-use std::path::Path;
-
-use e2e::{Owner, Testbed, shared};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use e2e::{Owner, Testbed, client, shared};
+use kube::Client;
 use policy_core::api::{DevOpsPolicySpec, RemediatedWorkload};
 use policy_core::policy::CompiledPolicy;
 use policy_core::remediation::{
@@ -33,7 +30,7 @@ impl Hand {
     fn new(spec: &str) -> Self {
         let testbed = shared();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let client = runtime.block_on(client(testbed.kubeconfig()));
+        let client = runtime.block_on(client(testbed.kubeconfig())).unwrap();
         let spec: DevOpsPolicySpec = serde_saphyr::from_str(spec).unwrap();
         let policy = CompiledPolicy::compile(&spec).unwrap();
         let rules = NamespaceRules::of([("p", policy.remediation().unwrap())]);
@@ -126,13 +123,6 @@ impl Hand {
         let run = Owner::KubectlClientSide.apply(self.testbed, object).unwrap();
         assert_succeeded("the owner", &run);
     }
-}
-
-async fn client(kubeconfig: &Path) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-    Client::try_from(config).unwrap()
 }
 
 fn is_ours(live: &Value) -> bool {

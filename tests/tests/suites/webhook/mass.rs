@@ -9,9 +9,8 @@ use std::thread;
 use e2e::{Parts, Service};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 
@@ -135,10 +134,7 @@ fn ask_directly(admission: &AdmissionTestbed, webhook: &Service<'_>, namespaces:
 }
 
 async fn ask_by_api_server(admission: &AdmissionTestbed, namespaces: &Namespaces) {
-    let kubeconfig = Kubeconfig::read_from(admission.testbed.kubeconfig()).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-    let client = Client::try_from(config).unwrap();
+    let client = e2e::client(admission.testbed.kubeconfig()).await.unwrap();
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let asked = (0..BY_API_SERVER).map(|number| {
         let (namespace, image, expected) = namespaces.request(number);

@@ -2,16 +2,14 @@
 //! of others.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use e2e::{Parts, Service, Testbed, say};
+use e2e::{Parts, Service, Testbed, client, say};
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -35,12 +33,6 @@ const PATCHING: usize = 4;
 /// How long the attack lasts, and how often the victim creates a bad pod.
 const ATTACK: Duration = Duration::from_secs(15);
 const EVERY: Duration = Duration::from_millis(50);
-
-async fn client(kubeconfig: &Path) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let options = KubeConfigOptions::default();
-    Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
-}
 
 /// A pod with one container, whose environment has so many `<`, each of which takes six bytes in a
 /// review.
@@ -83,7 +75,7 @@ fn padding_lets_nothing_in() {
     admission.wait_until_denied(&shop);
     let before = denials(&webhook);
     let seen = runtime().block_on(async {
-        let client = client(admission.testbed.kubeconfig()).await;
+        let client = client(admission.testbed.kubeconfig()).await.unwrap();
         let pods: Api<Pod> = Api::namespaced(client.clone(), &shop);
         let dry = PostParams { dry_run: true, ..PostParams::default() };
         let create = async |image: &str, padding| {
@@ -151,7 +143,7 @@ impl Tenant {
         std::fs::write(&file, policies.collect::<String>()).unwrap();
         let apply = ["create", "-f", file.to_str().unwrap()];
         testbed.kubectl_as(&owner, &apply).unwrap().succeeded().unwrap();
-        let client = client(&owner).await;
+        let client = client(&owner).await.unwrap();
         let container = |number| json!({ "name": format!("c-{number}"), "image": "nginx" });
         let containers: Vec<_> = (0..CONTAINERS).map(container).collect();
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
@@ -225,7 +217,7 @@ fn one_namespace_does_not_keep_the_webhook_from_judging_another() {
     let start = Instant::now();
     let (patched, padded, (denied, let_in)) = runtime.block_on(async {
         let until = start + ATTACK;
-        let pods = Api::namespaced(client(admission.testbed.kubeconfig()).await, &shop);
+        let pods = Api::namespaced(client(admission.testbed.kubeconfig()).await.unwrap(), &shop);
         let patching = (0..PATCHING).map(|number| tenant.patch(until, number));
         tokio::join!(join_all(patching), tenant.pad(until), create_steadily(pods, until))
     });

@@ -139,10 +139,11 @@ impl Uninstall<'_> {
             all &= self.remove(&remover, slice::from_ref(&steps.operator)).await;
         }
         if all || dry_run {
-            all &= succeeds(remover.wait_for_operator(OPERATOR_ENDS).await);
+            let ended = remover.wait_for_operator(OPERATOR_ENDS).await;
+            all &= ended.map_or_else(shown, |()| true);
         }
         if all || dry_run {
-            all &= self.remove_finalizers().await;
+            all &= self.remove_finalizers().await.unwrap_or_else(shown);
         }
         if (all || dry_run) && !finalizers_only {
             all &= self.remove(&remover, &steps.others).await;
@@ -171,19 +172,11 @@ impl Uninstall<'_> {
     }
 
     /// Whether the finalizer could be removed from all policies.
-    async fn remove_finalizers(&mut self) -> bool {
-        let found = match PolicyApi::find(self.cluster).await {
-            Ok(Some(api)) => finalizer::policies(&api).await.map(|policies| (api, policies)),
-            Ok(None) => return true,
-            Err(error) => Err(error),
-        };
-        let (api, policies) = match found {
-            Ok(found) => found,
-            Err(error) => return succeeds(Err(error)),
-        };
+    async fn remove_finalizers(&mut self) -> Result<bool, ClusterError> {
+        let Some(api) = PolicyApi::find(self.cluster).await? else { return Ok(true) };
         let dry_run = self.args.dry_run;
         let mut all = true;
-        for policy in policies {
+        for policy in finalizer::policies(&api).await? {
             let row = |outcome| Row {
                 kind: "DevOpsPolicy".to_owned(),
                 namespace: Some(policy.0.clone()),
@@ -200,13 +193,15 @@ impl Uninstall<'_> {
                 }
             });
         }
-        all
+        Ok(all)
     }
 }
 
-/// Whether it was no error, which is shown.
-fn succeeds(result: Result<(), ClusterError>) -> bool {
-    result.inspect_err(|error| output::error(error)).is_ok()
+/// Not everything can be removed, for this reason.
+#[expect(clippy::needless_pass_by_value, reason = "it is the function of `unwrap_or_else`")]
+fn shown(error: ClusterError) -> bool {
+    output::error(&error);
+    false
 }
 
 fn failed(row: Row, error: &ClusterError) -> Row {
