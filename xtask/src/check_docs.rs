@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use policy_core::checks::{CheckId, CheckMeta};
+use policy_core::checks::{CheckId, CheckMeta, Parameters};
 use policy_core::policy::CompiledPolicy;
 
 const HEAD: &str = "\
@@ -21,6 +21,21 @@ webhook do.
 Pods that ended (Succeeded, Failed) are not counted. Excluded namespaces: `kube-system`,
 `kube-public`, `kube-node-lease`, `cert-manager`, `istio-system`, and every name that ends in
 `-system`.
+
+## Time
+
+Some findings come or go without any change of the pod. `pending` and `not-ready` come one second after
+their limit. `high-restarts` goes one second after the `restartWindow` of the policy is over: a container
+that was restarted four times in spring, and has run since, is no finding. Without `restartWindow`
+restarts count for the life of the pod. The watcher and the operator count both at that second, without
+an event; texts contain no age, so a status changes only when a finding does:
+
+```console
+$ kubectl get dop strict -o jsonpath='{.status.violations}'
+[\"pod/web: restarted more than 3 times (exit code 139, signal 11) (container c)\"]
+$ kubectl get dop strict -o jsonpath='{.status.violations}'    # 11 s later, with restartWindow 10
+[\"pod/web: not ready for longer than 10 s (CrashLoopBackOff)\"]
+```
 
 ## Names
 
@@ -79,10 +94,12 @@ pub(crate) fn page() -> String {
 
 fn section(check: CheckId) -> String {
     let CheckMeta { id, title, field, severity_key, what, why, fix, text, .. } = check.meta();
-    let limit = CompiledPolicy::default_profile().limit(check);
-    let limit = match limit {
-        0 => String::new(),
-        limit => format!(" The default profile's limit is {limit}."),
+    let limit = match CompiledPolicy::default_profile().parameters(check) {
+        Parameters { limit: 0, .. } => String::new(),
+        Parameters { limit, window: None } => format!(" The default profile's limit is {limit}."),
+        Parameters { limit, window: Some(window) } => {
+            format!(" The default profile's limit is {limit}, with a `restartWindow` of {window}.")
+        }
     };
     format!(
         "\n### {id}\n\n{title}: \"{}\".\n\n**What.** {what}\n\n**Why.** {why}\n\n**Fix.** {fix}\n\n\

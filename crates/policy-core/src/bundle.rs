@@ -105,7 +105,10 @@ mod tests {
     }
 
     fn checks(name: &str) -> Vec<(String, Severity, u32)> {
-        compiled(name).enabled().map(|(id, e)| (id.to_string(), e.severity, e.limit)).collect()
+        compiled(name)
+            .enabled()
+            .map(|(id, e)| (id.to_string(), e.severity, e.parameters.limit))
+            .collect()
     }
 
     fn row(check: &str, severity: Severity, limit: u32) -> (String, Severity, u32) {

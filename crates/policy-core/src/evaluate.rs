@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::checks::CheckId;
+use crate::checks::{CheckId, Subject};
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle};
 use crate::policy::{CompiledPolicy, EnabledCheck};
 use crate::score::PodTally;
@@ -30,12 +30,12 @@ pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> 
 pub(crate) fn evaluate_check(
     pod: &CheckedFacts,
     check: CheckId,
-    EnabledCheck { severity, limit }: EnabledCheck,
+    EnabledCheck { severity, parameters }: EnabledCheck,
     now: Timestamp,
     evaluation: &mut Evaluation,
 ) {
     let mut sink = FindingSink { check, severity, evaluation };
-    check.check().evaluate(pod, limit, now.as_second(), &mut sink);
+    check.check().evaluate(pod, parameters, now.as_second(), &mut sink);
 }
 
 /// The findings of one pod.
@@ -45,8 +45,8 @@ pub struct Evaluation {
     pub is_counted: bool,
     /// The findings, by check in the registry's order, then by container.
     pub findings: Vec<Finding>,
-    /// The finding that will appear only because time passes, and when.
-    pub due: Option<Due>,
+    /// How the findings will change only because time passes, in no order.
+    pub changes: Vec<TimedChange>,
 }
 
 impl Evaluation {
@@ -58,6 +58,12 @@ impl Evaluation {
             tally.add(finding.check, finding.count);
         }
         tally
+    }
+
+    /// The second (since 1970) at which the findings change only because time passes, if any.
+    #[must_use]
+    pub fn next_change(&self) -> Option<i64> {
+        self.changes.iter().map(|change| change.at).min()
     }
 }
 
@@ -84,23 +90,40 @@ impl Finding {
     /// The text of the finding in statuses and audit results, without the container's name.
     #[must_use]
     pub fn message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
-        self.check.check().message(self.container(pod), policy.limit(self.check))
+        self.check.check().message(self.subject(pod), policy.parameters(self.check))
     }
 
     /// The text of the finding in reports, without the container's name.
     #[must_use]
     pub fn report_message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
-        self.check.check().report_message(self.container(pod), policy.limit(self.check))
+        self.check.check().report_message(self.subject(pod), policy.parameters(self.check))
+    }
+
+    fn subject<'a>(&self, pod: &'a CheckedFacts) -> Subject<'a> {
+        Subject { pod, container: self.container(pod) }
     }
 }
 
-/// A finding about the pod, of count 1, that appears only because time passes.
+/// A finding that comes or goes only because time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The first second (since 1970) at which it is a finding.
+pub struct TimedChange {
+    /// The first second (since 1970) at which it is, or is no longer, a finding.
     pub at: i64,
-    /// The check that will have the finding.
+    /// The check that has the finding.
     pub check: CheckId,
+    /// Whether it comes or goes.
+    pub direction: Direction,
+    /// The finding's count.
+    pub count: u32,
+}
+
+/// Whether a finding comes or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It becomes a finding.
+    Comes,
+    /// It is a finding until then.
+    Goes,
 }
 
 /// Collects the findings of a check.
@@ -121,19 +144,47 @@ impl FindingSink<'_> {
         self.push(None, count);
     }
 
-    /// Schedules a finding about the pod, of count 1, for that second (since 1970). Only for the
-    /// check whose `comes_with_time` is set.
-    pub fn due_at(&mut self, second: i64) {
-        let due = Due { at: second, check: self.check };
-        if self.evaluation.due.is_none_or(|earlier| due.at < earlier.at) {
-            self.evaluation.due = Some(due);
+    /// Adds a finding about the pod, of count 1, where its state has lasted longer than the limit,
+    /// in seconds. Until then the finding is scheduled.
+    pub fn pod_later_than(&mut self, since: i64, limit: u32, now: i64) {
+        let at = after(since, limit);
+        if now >= at {
+            self.pod(1);
+        } else {
+            self.change(at, Direction::Comes, 1);
         }
+    }
+
+    /// Adds a finding about the container at that index, unless what it is about happened longer
+    /// ago than the window, in seconds. It goes when the window is over.
+    pub fn container_within(
+        &mut self,
+        index: usize,
+        count: u32,
+        (happened, window): (i64, u32),
+        now: i64,
+    ) {
+        let at = after(happened, window);
+        if now < at {
+            self.container(index, count);
+            self.change(at, Direction::Goes, count);
+        }
+    }
+
+    fn change(&mut self, at: i64, direction: Direction, count: u32) {
+        let change = TimedChange { at, check: self.check, direction, count };
+        self.evaluation.changes.push(change);
     }
 
     fn push(&mut self, container: Option<usize>, count: u32) {
         let Self { check, severity, .. } = *self;
         self.evaluation.findings.push(Finding { check, severity, container, count });
     }
+}
+
+/// The first second that is more than that many seconds later.
+fn after(second: i64, seconds: u32) -> i64 {
+    second.saturating_add(i64::from(seconds)).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -168,9 +219,28 @@ mod tests {
     #[test]
     fn a_pending_pod_says_when_it_becomes_a_finding() {
         let text = r#"{"metadata": {"creationTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Pending"}}"#;
-        let due = evaluated(text, 310).due.unwrap();
-        assert_eq!((due.at, due.check.as_str()), (311, "pending"));
-        let late = evaluated(text, due.at);
-        assert_eq!((late.due, late.findings.len()), (None, 1));
+        let early = evaluated(text, 310);
+        let change = early.changes[0];
+        assert_eq!((change.at, change.check.as_str(), change.count), (311, "pending", 1));
+        assert_eq!((change.direction, early.findings.len()), (Direction::Comes, 0));
+        let late = evaluated(text, change.at);
+        assert_eq!((late.changes.len(), late.findings.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_restarted_container_says_when_it_is_no_finding_any_more() {
+        let text = r#"{"spec": {"containers": [{"name": "c", "image": "a:1"}]}, "status": {"containerStatuses": [
+            {"name": "c", "restartCount": 4, "lastState": {"terminated": {"finishedAt": "1970-01-01T00:00:10Z"}}}]}}"#;
+        let restarts = |second| {
+            let mut evaluation = evaluated(text, second);
+            evaluation.findings.retain(|finding| finding.check.as_str() == "high-restarts");
+            evaluation
+        };
+        let early = restarts(86_410);
+        let change = early.changes[0];
+        assert_eq!((change.at, change.count, early.findings[0].count), (86_411, 4, 4));
+        assert_eq!((change.direction, early.next_change()), (Direction::Goes, Some(86_411)));
+        let late = restarts(change.at);
+        assert_eq!((late.changes.len(), late.findings.len()), (0, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 mod lifecycle;
 mod resources;
-mod restarts;
+mod run;
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use lifecycle::Lifecycle;
 pub use resources::{ResourceGap, ResourceGaps};
-use restarts::Restarts;
+use run::Runs;
+pub use run::{End, RunFacts};
 
 use crate::image::ImageReference;
 use crate::text::{bounded_name, prefix};
@@ -71,8 +72,8 @@ pub struct ContainerFacts {
     pub has_readiness_probe: bool,
     /// The requests and limits that it lacks.
     pub missing_resources: ResourceGaps,
-    /// How often it restarted.
-    pub restarts: u32,
+    /// How it runs; `None` where it has no trouble, and in a template.
+    pub run: Option<Box<RunFacts>>,
 }
 
 /// The sort of a container.
@@ -140,6 +141,12 @@ impl ContainerFacts {
     pub fn needs_probes(&self) -> bool {
         self.role.is_long_running() && self.restarts_always
     }
+
+    /// How often it restarted.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.run.as_ref().map_or(0, |run| run.restarts)
+    }
 }
 
 impl PodFacts {
@@ -166,7 +173,7 @@ impl PodFacts {
     pub fn clear_status(&mut self) {
         self.checked.lifecycle = Lifecycle::Active;
         for container in &mut self.checked.containers {
-            container.restarts = 0;
+            container.run = None;
         }
     }
 }
@@ -177,20 +184,15 @@ impl CheckedFacts {
     #[must_use]
     pub fn of_spec(kind: ObjectKind, spec: &SpecView) -> Option<Self> {
         let spec = spec_with_containers(kind, spec)?;
-        Some(Self::of(kind, spec, Lifecycle::Active, &Restarts::default()))
+        Some(Self::of(kind, spec, Lifecycle::Active, &Runs::default()))
     }
 
-    fn of(
-        kind: ObjectKind,
-        spec: &SpecView,
-        lifecycle: Lifecycle,
-        restarts: &Restarts<'_>,
-    ) -> Self {
+    fn of(kind: ObjectKind, spec: &SpecView, lifecycle: Lifecycle, runs: &Runs<'_>) -> Self {
         let pod = PodSettings {
             restarts_always: !kind.runs_to_completion()
                 && restarts_always(spec.restart_policy.as_deref()).unwrap_or(true),
             resources: &spec.resources,
-            restarts,
+            runs,
         };
         let containers = all_containers(spec)
             .map(|(role, index, container)| pod.container_facts(role, index, &container.value));
@@ -249,7 +251,7 @@ fn facts(
         .map_or(UNNAMED, bounded_name);
     let lifecycle =
         status.map_or(Lifecycle::Active, |status| Lifecycle::of(metadata, spec, status));
-    let restarts = status.map(Restarts::of).unwrap_or_default();
+    let runs = status.map(Runs::of).unwrap_or_default();
     let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
     PodFacts {
         created: created.and_then(|second| second.try_into().ok()).unwrap_or_default(),
@@ -262,7 +264,7 @@ fn facts(
         kind,
         name: name.into(),
         workload: Workload::of(kind, name, metadata),
-        checked: CheckedFacts::of(kind, spec, lifecycle, &restarts),
+        checked: CheckedFacts::of(kind, spec, lifecycle, &runs),
     }
 }
 
@@ -270,7 +272,7 @@ fn facts(
 struct PodSettings<'a> {
     restarts_always: bool,
     resources: &'a ResourcesView,
-    restarts: &'a Restarts<'a>,
+    runs: &'a Runs<'a>,
 }
 
 impl PodSettings<'_> {
@@ -294,7 +296,7 @@ impl PodSettings<'_> {
             has_liveness_probe: container.liveness_probe.is_set(),
             has_readiness_probe: container.readiness_probe.is_set(),
             missing_resources: ResourceGaps::of(&container.resources, self.resources),
-            restarts: self.restarts.count(role, &name),
+            run: self.runs.facts(role, &name),
             name,
         }
     }

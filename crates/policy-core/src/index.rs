@@ -1,11 +1,12 @@
 //! Pods by namespace with running totals. An event costs the same at any cluster size.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::evaluate::{Due, Evaluation};
+use crate::evaluate::{Direction, Evaluation, TimedChange};
 use crate::facts::PodFacts;
 use crate::score::{PodTally, Tally};
 
@@ -26,22 +27,29 @@ pub trait Record: PartialEq {
     }
 
     /// Changes the record because that second was reached. Its next one, if any, is later.
-    fn come_due(&mut self) {}
+    fn advance(&mut self, second: i64) {
+        let _ = second;
+    }
 }
 
-/// A pod in a scoring index: its contribution to the tally, and when that changes only because time
+/// A pod in a scoring index: its contribution to the tally, and how that changes only because time
 /// passes. The facts themselves are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoredPod {
     tally: PodTally,
-    due: Option<Due>,
+    /// The last first.
+    changes: Vec<TimedChange>,
 }
 
 impl ScoredPod {
     /// The record of an evaluated pod; `None` where the pod is not counted.
     #[must_use]
     pub fn of(evaluation: &Evaluation) -> Option<Self> {
-        evaluation.is_counted.then(|| Self { tally: evaluation.tally(), due: evaluation.due })
+        evaluation.is_counted.then(|| {
+            let mut changes = evaluation.changes.clone();
+            changes.sort_by_key(|change| Reverse(change.at));
+            Self { tally: evaluation.tally(), changes }
+        })
     }
 }
 
@@ -57,18 +65,22 @@ impl Record for ScoredPod {
     }
 
     fn due_at(&self) -> Option<i64> {
-        self.due.map(|due| due.at)
+        self.changes.last().map(|change| change.at)
     }
 
-    fn come_due(&mut self) {
-        if let Some(due) = self.due.take() {
-            self.tally.add(due.check, 1);
+    fn advance(&mut self, second: i64) {
+        while let Some(change) = self.changes.pop_if(|change| change.at <= second) {
+            let TimedChange { check, direction, count, .. } = change;
+            match direction {
+                Direction::Comes => self.tally.add(check, count),
+                Direction::Goes => self.tally.subtract(check, count),
+            }
         }
     }
 }
 
 /// The facts themselves, for evaluating several policies. The total is the number of pods; the
-/// evaluations have the due times ([`Evaluation::due`]). Shared, so that an evaluation does not
+/// evaluations have the due times ([`Evaluation::changes`]). Shared, so that an evaluation does not
 /// need the index.
 impl Record for Arc<PodFacts> {
     type Total = usize;
@@ -238,7 +250,7 @@ impl<R: Record> Index<R> {
             };
             record.subtract_from(&mut found.total);
             record.subtract_from(&mut self.total);
-            record.come_due();
+            record.advance(second);
             record.add_to(&mut found.total);
             record.add_to(&mut self.total);
             // A record with the same due time again would make this loop endless.

@@ -6,7 +6,7 @@ use crate::api::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
     EnforcementMode, MAX_WINDOWS, RemediationWindow,
 };
-use crate::checks::{CHECK_COUNT, CheckId};
+use crate::checks::{CHECK_COUNT, CheckId, Parameters};
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::remediation::{RemediationRules, window_problems};
 use crate::severity::Severity;
@@ -24,13 +24,13 @@ pub struct CompiledPolicy {
     remediation: Option<Box<RemediationRules>>,
 }
 
-/// The parameters of an enabled check.
+/// What a policy sets for a check that it enables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnabledCheck {
     /// How severe its findings are.
     pub severity: Severity,
-    /// Its limit; 0 for a check without one.
-    pub limit: u32,
+    /// When something is a finding.
+    pub parameters: Parameters,
 }
 
 /// A value that no policy may have. The schema of the custom resource refuses the same values; this
@@ -69,9 +69,9 @@ impl CompiledPolicy {
         };
         for check in CheckId::all() {
             let meta = check.meta();
-            let limit = (meta.configure)(spec);
             let severity = (meta.severity_override)(&severities).unwrap_or_default();
-            policy.enabled[check.index()] = limit.map(|limit| EnabledCheck { severity, limit });
+            policy.enabled[check.index()] =
+                (meta.configure)(spec).map(|parameters| EnabledCheck { severity, parameters });
             policy.weights[check.index()] = (meta.weight_override)(&weights)
                 .and_then(|weight| u8::try_from(weight).ok())
                 .unwrap_or(meta.weight);
@@ -81,8 +81,8 @@ impl CompiledPolicy {
         policy
     }
 
-    /// The built-in policy, used where no other is given: all checks, at most 3 restarts, at most
-    /// 300 s Pending.
+    /// The built-in policy, used where no other is given: all checks, at most 3 restarts of a
+    /// container that ended within a day, at most 300 s Pending or not ready.
     #[must_use]
     pub fn default_profile() -> Self {
         Self::of_valid(&default_profile_spec())
@@ -108,7 +108,13 @@ impl CompiledPolicy {
     /// The limit of a check; 0 where it has none.
     #[must_use]
     pub fn limit(&self, check: CheckId) -> u32 {
-        self.enabled[check.index()].map_or(0, |enabled| enabled.limit)
+        self.parameters(check).limit
+    }
+
+    /// The parameters of a check; without a limit and window where it is not enabled.
+    #[must_use]
+    pub fn parameters(&self, check: CheckId) -> Parameters {
+        self.enabled[check.index()].map(|enabled| enabled.parameters).unwrap_or_default()
     }
 
     /// The points that a finding of count 1 subtracts from the score.
@@ -168,7 +174,9 @@ pub fn default_profile_spec() -> DevOpsPolicySpec {
         require_readiness_probe: Some(true),
         require_resources: Some(true),
         max_restart_count: Some(3),
+        restart_window: Some(86_400),
         forbid_pending_duration: Some(300),
+        forbid_not_ready_duration: Some(300),
         ..DevOpsPolicySpec::default()
     }
 }
@@ -244,7 +252,9 @@ impl Problems {
 fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
     let mut problems = Problems::default();
     problems.range("maxRestartCount", spec.max_restart_count, 0, i32::MAX);
+    problems.range("restartWindow", spec.restart_window, 1, i32::MAX);
     problems.range("forbidPendingDuration", spec.forbid_pending_duration, 0, i32::MAX);
+    problems.range("forbidNotReadyDuration", spec.forbid_not_ready_duration, 0, i32::MAX);
     if let Some(probe) = &spec.default_probe {
         problems.probe(probe);
     }
@@ -281,7 +291,9 @@ mod tests {
         assert_eq!(CompiledPolicy::compile(&default_profile_spec()), Ok(profile.clone()));
         assert_eq!(profile.enabled().count(), CHECK_COUNT);
         let limit = |id| profile.limit(CheckId::from_name(id).unwrap());
-        assert_eq!((limit("high-restarts"), limit("pending")), (3, 300));
+        assert_eq!((limit("high-restarts"), limit("pending"), limit("not-ready")), (3, 300, 300));
+        let restarts = CheckId::from_name("high-restarts").unwrap();
+        assert_eq!(profile.parameters(restarts).window, Some(86_400));
         assert!(profile.enabled().all(|(_, enabled)| enabled.severity == Severity::Medium));
     }
 
@@ -329,7 +341,7 @@ mod tests {
     #[test]
     fn all_invalid_fields_are_reported_at_once() {
         let problems = compile(
-            r#"{"maxRestartCount": -1, "forbidPendingDuration": -5,
+            r#"{"maxRestartCount": -1, "restartWindow": 0, "forbidPendingDuration": -5, "forbidNotReadyDuration": -1,
                 "defaultProbe": {"tcpPort": 65536, "initialDelaySeconds": -1, "periodSeconds": 0},
                 "defaultResources": {"cpuRequest": 2, "cpuLimit": "500m", "memoryRequest": "lots", "memoryLimit": "-1"},
                 "weights": {"pending": 101, "latestTag": -1}}"#,
@@ -339,7 +351,9 @@ mod tests {
             problems,
             [
                 "spec.maxRestartCount: must be 0 or more, not -1",
+                "spec.restartWindow: must be 1 or more, not 0",
                 "spec.forbidPendingDuration: must be 0 or more, not -5",
+                "spec.forbidNotReadyDuration: must be 0 or more, not -1",
                 "spec.defaultProbe.tcpPort: must be 1 to 65535, not 65536",
                 "spec.defaultProbe.initialDelaySeconds: must be 0 to 86400, not -1",
                 "spec.defaultProbe.periodSeconds: must be 1 to 86400, not 0",
@@ -393,7 +407,7 @@ mod tests {
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut found = Vec::new();
         bounds("", spec, &mut found);
-        assert_eq!(found.len(), 2 + 3 + CHECK_COUNT, "{found:?}");
+        assert_eq!(found.len(), 4 + 3 + CHECK_COUNT, "{found:?}");
         for (path, min, max) in found {
             let with = |value: i64| {
                 let mut spec =

@@ -19,6 +19,23 @@ enum Numbers {
     Large(Box<Rows<u32>>),
 }
 
+impl Numbers {
+    /// In the small form where the numbers fit.
+    fn of(rows: Rows<u32>) -> Self {
+        let small = |numbers: [u32; CHECK_COUNT]| {
+            let mut small = [0_u8; CHECK_COUNT];
+            for (to, number) in small.iter_mut().zip(numbers) {
+                *to = u8::try_from(number).ok()?;
+            }
+            Some(small)
+        };
+        match (small(rows.findings), small(rows.counts)) {
+            (Some(findings), Some(counts)) => Self::Small(Rows { findings, counts }),
+            _ => Self::Large(Box::new(rows)),
+        }
+    }
+}
+
 /// Numbers by check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rows<T> {
@@ -51,6 +68,15 @@ impl PodTally {
                 rows.counts[i] = rows.counts[i].saturating_add(count);
             }
         }
+    }
+
+    /// Subtracts one finding that was added before, with the same count.
+    pub fn subtract(&mut self, check: CheckId, count: u32) {
+        let i = check.index();
+        let mut rows = self.rows();
+        rows.findings[i] = rows.findings[i].saturating_sub(1);
+        rows.counts[i] = rows.counts[i].saturating_sub(count);
+        self.0 = Numbers::of(rows);
     }
 
     /// Whether the pod has no finding.
@@ -222,6 +248,7 @@ mod tests {
             ("missing-resources", 0),
             ("high-restarts", 6),
             ("pending", 4),
+            ("not-ready", 4),
         ] {
             assert_eq!(score(1, &[(id, 1)]), 100 - points, "{id}");
         }
@@ -286,6 +313,16 @@ mod tests {
             prop_assert_eq!(pod.is_compliant(), adds.is_empty());
             tally.subtract(&pod);
             prop_assert_eq!(tally, Tally::default());
+            // Findings that go leave what the others alone would have given.
+            let (gone, stay) = adds.split_at(adds.len() / 2);
+            let mut expected = PodTally::default();
+            for (check, count) in gone {
+                pod.subtract(checks[*check], *count);
+            }
+            for (check, count) in stay {
+                expected.add(checks[*check], *count);
+            }
+            prop_assert_eq!(pod, expected);
         }
 
         #[test]

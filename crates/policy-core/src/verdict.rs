@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::capped::Capped;
 use crate::checks::CheckId;
-use crate::evaluate::{Due, Finding, evaluate};
+use crate::evaluate::{Finding, evaluate};
 use crate::facts::PodFacts;
 use crate::policy::CompiledPolicy;
 use crate::score::{Score, Tally};
@@ -87,7 +87,7 @@ impl Verdict {
             }
             tally.add(&evaluation.tally());
             workloads.add(pod, &evaluation.findings);
-            due = due.into_iter().chain(evaluation.due.map(|Due { at, .. }| at)).min();
+            due = due.into_iter().chain(evaluation.next_change()).min();
             for finding in &evaluation.findings {
                 fingerprint.add(pod, finding);
             }

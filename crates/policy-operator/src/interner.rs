@@ -9,7 +9,7 @@ use policy_core::workload::Workload;
 /// With fewer names than that, unused ones are not searched for.
 const MIN_LIMIT: usize = 1_024;
 
-/// The names of namespaces, workloads and containers. Without this each pod has its own copies:
+/// The names of namespaces, workloads, containers and reasons. Without this each pod has its own copies:
 /// a third of its memory, and an evaluation of a namespace reads that much more.
 #[derive(Default)]
 pub(crate) struct Interner {
@@ -29,6 +29,9 @@ impl Interner {
             self.intern_name(&mut container.name);
             if let ImageFact::NotPinned(image) = &mut container.image {
                 self.intern_name(image);
+            }
+            for reason in container.run.iter_mut().flat_map(|run| run.reasons_mut()) {
+                self.intern_name(reason);
             }
         }
     }

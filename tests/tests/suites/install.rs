@@ -359,7 +359,7 @@ fn the_example_applies_to_an_api_server() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples");
     let apply = || testbed.kubectl(&["apply", "-f", example]).unwrap().succeeded().unwrap();
     let text = apply();
-    assert_eq!(text.lines().count(), 10, "{text}");
+    assert_eq!(text.lines().count(), 11, "{text}");
     assert!(text.lines().all(|line| line.ends_with(" created")), "{text}");
     let again = apply();
     assert!(!again.contains("created"), "{again}");

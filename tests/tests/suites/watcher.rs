@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use e2e::{Parts, Service, Signal, Testbed, service_binary};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{cli, metrics_page};
@@ -52,11 +53,13 @@ fn assert_agrees(testbed: &Testbed, watcher: &Service<'_>) {
         let found = json!({ "cluster": report["summary"], "namespaces": report["namespaces"] });
         (exported, found)
     };
-    let agrees = testbed.wait_for("both to agree", SURELY, || {
-        let (exported, found) = both();
-        Ok(exported == found)
+    // What is found changes from second to second: both are asked until they agree.
+    let mut last = (Value::Null, Value::Null);
+    let agrees = testbed.wait_for("both to agree", 2 * SURELY, || {
+        last = both();
+        Ok(last.0 == last.1)
     });
-    let (exported, found) = both();
+    let (exported, found) = last;
     assert_eq!(exported, found, "{agrees:?}\n{}", watcher.logs().unwrap());
 }
 
@@ -117,6 +120,60 @@ fn a_pod_is_late_on_time_and_a_namespace_goes_with_its_last_pod() {
     metrics_page::assert_documented("policy-watcher", &metrics);
     assert_eq!(metrics.value("cluster_pods", &[]), Some(0.0));
     assert_eq!(metrics.value("cluster_health_score", &[]), Some(100.0));
+}
+
+/// Lets a container end just now, for the fourth time, and the pod be not ready from now on. Returns
+/// that second.
+pub(crate) fn crash(testbed: &Testbed, namespace: &str, pod: &str) -> i64 {
+    let now = Timestamp::now().as_second();
+    let time = Timestamp::from_second(now).unwrap().to_string();
+    let end = json!({ "reason": "Error", "exitCode": 139, "finishedAt": time });
+    let status = json!({ "status": {
+        "phase": "Running",
+        "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": time }],
+        "containerStatuses": [{ "name": "c", "image": "nginx", "imageID": "i", "ready": false,
+            "restartCount": 4, "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": end } }],
+    } });
+    let status = status.to_string();
+    let patch = ["patch", "pod", pod, "-n", namespace, "--subresource=status", "-p", &status];
+    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
+    now
+}
+
+/// One pod that is not ready and has restarted: the one finding comes, and the other one goes.
+#[test]
+fn findings_come_and_go_with_time_and_without_an_event() {
+    let (testbed, kubeconfig) = installed(&Parts::new("ages"));
+    let policy = testbed.folder().join("ages.yaml");
+    let text = "{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, metadata: {name: ages}, \
+                spec: {forbidNotReadyDuration: 8, maxRestartCount: 3, restartWindow: 8}}";
+    std::fs::write(&policy, text).unwrap();
+    let watcher = testbed
+        .service("watcher", program())
+        .kubeconfig(&kubeconfig)
+        .variable("GOV_POLICY", &policy)
+        .start()
+        .unwrap();
+    watcher.wait_ready(SURELY).unwrap();
+    wait_until_leads(&testbed, &watcher, SURELY);
+    let namespace = testbed.namespace("ages").unwrap();
+    let found = |check: &str| {
+        let labels = [("namespace", namespace.as_str()), ("check", check)];
+        watcher.metrics().unwrap().value("namespace_violations", &labels)
+    };
+    let both = || (found("not-ready"), found("high-restarts"));
+    let events = || watcher.metrics().unwrap().value("pod_events_total", &[("event", "applied")]);
+    testbed.apply(&pod(&namespace, "web")).unwrap();
+    let changed = crash(&testbed, &namespace, "web");
+    let before = (Some(0.0), Some(1.0));
+    testbed.wait_for("the restarts to count", SURELY, || Ok(both() == before)).unwrap();
+    let seen = events();
+    let after = (Some(1.0), Some(0.0));
+    testbed.wait_for("the time to be over", SURELY, || Ok(both() == after)).unwrap();
+    let age = Timestamp::now().as_second() - changed;
+    assert!((9..=11).contains(&age), "more than 8 s: {age} s");
+    assert_eq!(events(), seen, "no event announced it");
 }
 
 #[test]

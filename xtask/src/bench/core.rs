@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use policy_core::Timestamp;
 use policy_core::evaluate::evaluate;
-use policy_core::facts::{ImageFact, PodFacts, ResourceGap};
+use policy_core::facts::{ImageFact, PodFacts, ResourceGap, RunFacts};
 use policy_core::index::{Index, ScoredPod};
 use policy_core::policy::CompiledPolicy;
 use policy_core::view::PodView;
@@ -25,7 +25,7 @@ pub(super) fn run(json: bool) -> Result<()> {
             key: "evaluate_ns_per_pod",
             value: evaluate_nanoseconds()?,
             goal: Goal::AtMost(200.0),
-            what: "2 containers, six checks",
+            what: "2 containers, seven checks",
         },
         Measured {
             key: "decode_ratio",
@@ -80,7 +80,7 @@ fn pods() -> Result<[PodFacts; 3]> {
         container.has_liveness_probe = false;
         container.has_readiness_probe = false;
         container.missing_resources.memory_limit = ResourceGap::Missing;
-        container.restarts = 9;
+        container.run = Some(Box::new(RunFacts { restarts: 9, ..RunFacts::default() }));
     }
     Ok([healthy, some, all])
 }

@@ -12,7 +12,7 @@ use super::requester::Requester;
 use super::verdict::{AdmissionVerdict, Decision, InvalidPolicy, MAX_SHOWN, NamedFinding};
 use crate::api::{AdmissionMode, ControllerPods};
 use crate::capped::Capped;
-use crate::checks::CheckId;
+use crate::checks::{CheckId, Parameters, Subject};
 use crate::evaluate::{Evaluation, Finding, evaluate_check};
 use crate::facts::{CheckedFacts, ContainerRole};
 use crate::policy::{CompiledPolicy, EnabledCheck};
@@ -206,17 +206,17 @@ fn keys<'a>(finding: &Finding, facts: &'a CheckedFacts) -> Vec<FindingKey<'a>> {
 struct IntroducedFindings<'a> {
     new: &'a CheckedFacts,
     old: Option<&'a CheckedFacts>,
-    /// The containers that have a finding, by check and limit.
-    known: Vec<(CheckId, u32, Vec<Option<usize>>)>,
+    /// The containers that have a finding, by check and parameters.
+    known: Vec<(CheckId, Parameters, Vec<Option<usize>>)>,
 }
 
 impl IntroducedFindings<'_> {
     /// The containers that have a finding of the check.
     fn of(&mut self, check: CheckId, enabled: EnabledCheck) -> &[Option<usize>] {
-        let key = (check, enabled.limit);
-        let known = self.known.iter().position(|&(check, limit, _)| (check, limit) == key);
+        let key = (check, enabled.parameters);
+        let known = self.known.iter().position(|&(check, set, _)| (check, set) == key);
         let index = known.unwrap_or_else(|| {
-            self.known.push((check, enabled.limit, self.evaluate(check, enabled)));
+            self.known.push((check, enabled.parameters, self.evaluate(check, enabled)));
             self.known.len() - 1
         });
         &self.known[index].2
@@ -260,7 +260,8 @@ impl PolicyFinding<'_> {
 
     fn named(self, facts: &CheckedFacts) -> NamedFinding {
         let container = self.container.and_then(|index| facts.containers.get(index));
-        let text = self.check.check().admission_message(container, self.rules.limit(self.check));
+        let subject = Subject { pod: facts, container };
+        let text = self.check.check().admission_message(subject, self.rules.parameters(self.check));
         NamedFinding {
             policy: Arc::clone(self.policy),
             severity: self.severity,

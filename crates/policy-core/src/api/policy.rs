@@ -69,11 +69,24 @@ pub struct DevOpsPolicySpec {
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub max_restart_count: Option<i32>,
 
-    /// Flag pods that are Pending for longer than this, counted from their creation.
+    /// How long a restart counts for maxRestartCount: a container whose last end is known and
+    /// longer ago is not flagged. Unit: seconds. Default: restarts count for the life of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub restart_window: Option<i32>,
+
+    /// Flag pods that are Pending for longer than this, counted from their creation, or from when
+    /// they got a node where a scheduling gate held them before.
     /// Unit: seconds. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub forbid_pending_duration: Option<i32>,
+
+    /// Flag pods that are Running but have not been ready for longer than this, counted from the
+    /// last change of their condition Ready. Unit: seconds. Default: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub forbid_not_ready_duration: Option<i32>,
 
     /// Whether the operator may change workloads: `audit` never changes workloads; `enforce` fills
     /// missing probes and resources into Deployments, StatefulSets and DaemonSets. What the
@@ -95,7 +108,8 @@ pub struct DevOpsPolicySpec {
     pub severity_overrides: Option<SeverityOverrides>,
 
     /// How many points a finding of a check takes from the score. Default: latestTag 5,
-    /// missingLiveness 3, missingReadiness 2, missingResources 0, highRestarts 6, pending 4.
+    /// missingLiveness 3, missingReadiness 2, missingResources 0, highRestarts 6, pending 4,
+    /// notReady 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
 
@@ -207,6 +221,9 @@ pub struct SeverityOverrides {
     /// Severity of pods that stay Pending. Default: medium.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Severity>,
+    /// Severity of running pods that are not ready. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<Severity>,
 }
 
 /// How many points a finding of each check takes from the score; 0 reports without scoring.
@@ -238,6 +255,10 @@ pub struct Weights {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub pending: Option<i32>,
+    /// Points for a running pod that is not ready, 0 to 100. Default: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub not_ready: Option<i32>,
 }
 
 /// What the admission webhook does under a policy.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Check, CheckMeta};
+use super::{Check, CheckMeta, Parameters, Subject};
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ImageFact};
 use crate::image::ImageReference;
@@ -18,7 +18,6 @@ static META: CheckMeta = CheckMeta {
     title: "Image is not pinned",
     summary_label: "Images using :latest",
     counts_restarts: false,
-    comes_with_time: false,
     text: "uses :latest image tag",
     what: "A container of any sort (regular, init, sidecar, ephemeral) or an image volume whose image has no digest and whose tag is missing or `latest`. An image that is not a valid reference counts as well, also one with a digest other than sha256, sha384 or sha512, which no kubelet can pull. A container without an image, filled in by something else, is skipped.",
     why: "The registry decides at each pull what runs: two replicas may differ, a rollback may change nothing, and a restart can be an unnoticed upgrade.",
@@ -38,7 +37,7 @@ impl Check for LatestTag {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if matches!(container.image, ImageFact::NotPinned(_)) {
                 sink.container(index, 1);
@@ -48,9 +47,9 @@ impl Check for LatestTag {
 
     /// With the image and why it is not pinned, such as `uses :latest image tag (nginx has no
     /// tag)`.
-    fn report_message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        let Some(image) = container.and_then(image) else {
-            return self.message(container, limit);
+    fn report_message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
+        let Some(image) = subject.container.and_then(image) else {
+            return self.message(subject, parameters);
         };
         let why = match ImageReference::parse(image) {
             None => " is not a valid image reference",
@@ -60,14 +59,10 @@ impl Check for LatestTag {
         format!("{} ({}{why})", META.text, excerpt(image)).into()
     }
 
-    fn admission_message(
-        &self,
-        container: Option<&ContainerFacts>,
-        limit: u32,
-    ) -> Cow<'static, str> {
-        match container.and_then(image) {
+    fn admission_message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
+        match subject.container.and_then(image) {
             Some(image) => format!("image {} is not pinned", excerpt(image)).into(),
-            None => self.message(container, limit),
+            None => self.message(subject, parameters),
         }
     }
 
@@ -111,7 +106,8 @@ mod tests {
             let pod =
                 format!(r#"{{"spec": {{"containers": [{{"name": "c", "image": "{image}"}}]}}}}"#);
             let pod = PodFacts::of_pod(&serde_json::from_str(&pod).unwrap(), "default");
-            LatestTag.report_message(pod.checked.containers.first(), 0).into_owned()
+            let subject = Subject { pod: &pod.checked, container: pod.checked.containers.first() };
+            LatestTag.report_message(subject, Parameters::default()).into_owned()
         };
         for (image, why) in [
             ("nginx:latest", ""),

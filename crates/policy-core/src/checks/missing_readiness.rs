@@ -1,6 +1,6 @@
 //! Containers without a readiness probe.
 
-use super::{Check, CheckMeta};
+use super::{Check, CheckMeta, Parameters};
 use crate::evaluate::FindingSink;
 use crate::facts::CheckedFacts;
 
@@ -14,7 +14,6 @@ static META: CheckMeta = CheckMeta {
     title: "No readiness probe",
     summary_label: "Missing readiness probes",
     counts_restarts: false,
-    comes_with_time: false,
     text: "missing readiness probe",
     what: "A regular container or native sidecar without a readiness probe. A probe without a handler (httpGet, tcpSocket, exec or grpc) counts as missing. Containers that are not restarted whenever they end need none: those of a pod whose restartPolicy is not Always, unless a regular container's own restartPolicy is Always, and regular containers whose own restartPolicy is another.",
     why: "A pod gets traffic as soon as its process starts: each rollout and each restart loses requests.",
@@ -34,7 +33,7 @@ impl Check for MissingReadiness {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.needs_probes() && !container.has_readiness_probe {
                 sink.container(index, 1);

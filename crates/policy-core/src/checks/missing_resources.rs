@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use super::{Check, CheckMeta};
+use super::{Check, CheckMeta, Parameters, Subject};
 use crate::api::EnforcementMode;
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, ResourceGap, ResourceGaps};
@@ -18,7 +18,6 @@ static META: CheckMeta = CheckMeta {
     title: "Requests or limits are missing",
     summary_label: "Missing resource limits",
     counts_restarts: false,
-    comes_with_time: false,
     text: "missing resource requests or limits",
     what: "A regular container or native sidecar without a CPU request, a memory request or a memory limit. A CPU limit is not required. A limit without a request sets the request, and the pod's own `spec.resources` count for every container. A value that is not a quantity, such as `1GB`, counts as missing and is reported as invalid. As the API server stores it, `null` is 0; a memory limit of 0 is no limit.",
     why: "Without requests the scheduler places the pod blindly; without a memory limit one leak can take the whole node down.",
@@ -55,7 +54,7 @@ impl Check for MissingResources {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _limit: u32, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.role.is_long_running()
                 && container.missing_resources.lacking().next().is_some()
@@ -65,8 +64,9 @@ impl Check for MissingResources {
         }
     }
 
-    fn message(&self, container: Option<&ContainerFacts>, _limit: u32) -> Cow<'static, str> {
-        let gaps = container.map(|container| container.missing_resources).unwrap_or_default();
+    fn message(&self, subject: Subject<'_>, _: Parameters) -> Cow<'static, str> {
+        let gaps =
+            subject.container.map(|container| container.missing_resources).unwrap_or_default();
         match TEXTS.iter().find(|(of, _)| *of == gaps) {
             Some((_, text)) => text.as_str().into(),
             None => META.text.into(),
@@ -114,7 +114,9 @@ mod tests {
 
     #[test]
     fn filling_in_implies_requiring() {
-        let setting = |text: &str| (META.configure)(&serde_json::from_str(text).unwrap());
+        let setting = |text: &str| {
+            (META.configure)(&serde_json::from_str(text).unwrap()).map(|set| set.limit)
+        };
         let resources = r#""defaultResources": {"cpuRequest": "1"}"#;
         assert_eq!(setting(&format!(r#"{{"enforcementMode": "enforce", {resources}}}"#)), Some(0));
         assert_eq!(setting(&format!("{{{resources}}}")), None, "audit mode");

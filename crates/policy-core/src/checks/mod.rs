@@ -10,6 +10,7 @@ mod latest_tag;
 mod missing_liveness;
 mod missing_readiness;
 mod missing_resources;
+mod not_ready;
 mod pending;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ pub const CHECKS: &[&dyn Check] = &[
     &missing_resources::MissingResources,
     &high_restarts::HighRestarts,
     &pending::Pending,
+    &not_ready::NotReady,
 ];
 
 /// How many checks there are; the size of every table by check.
@@ -38,32 +40,31 @@ pub trait Check: Sync {
     /// Its fixed names, texts and properties.
     fn meta(&self) -> &'static CheckMeta;
 
-    /// Evaluates a pod that is counted. `limit` is the one that [`CheckMeta::configure`] returned;
-    /// `now` is in seconds since 1970.
-    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>);
+    /// Evaluates a pod that is counted. The parameters are those that [`CheckMeta::configure`]
+    /// returned; `now` is in seconds since 1970.
+    fn evaluate(
+        &self,
+        pod: &CheckedFacts,
+        parameters: Parameters,
+        now: i64,
+        sink: &mut FindingSink<'_>,
+    );
 
-    /// The text of a finding in statuses and audit results. `container` is the one concerned,
-    /// `None` for a finding about the pod. Contains no value that changes by itself.
-    fn message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        let _ = container;
-        match self.meta().text {
-            text if text.contains("{limit}") => text.replace("{limit}", &limit.to_string()).into(),
-            text => text.into(),
-        }
+    /// The text of a finding in statuses and audit results. Contains no value that changes by
+    /// itself.
+    fn message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
+        let _ = subject;
+        self.meta().text_with(parameters)
     }
 
     /// The text of a finding in reports, which have more space than a status.
-    fn report_message(&self, container: Option<&ContainerFacts>, limit: u32) -> Cow<'static, str> {
-        self.message(container, limit)
+    fn report_message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
+        self.message(subject, parameters)
     }
 
     /// The text of a finding at admission.
-    fn admission_message(
-        &self,
-        container: Option<&ContainerFacts>,
-        limit: u32,
-    ) -> Cow<'static, str> {
-        self.message(container, limit)
+    fn admission_message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
+        self.message(subject, parameters)
     }
 
     /// The fields of the container that a finding is about. An update introduces a finding only
@@ -74,14 +75,36 @@ pub trait Check: Sync {
     }
 }
 
-/// The limit of a check without one.
-fn switch(field: Option<bool>) -> Option<u32> {
-    (field == Some(true)).then_some(0)
+/// What a policy sets for a check that it enables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// The number that a finding exceeds; 0 for a check without one.
+    pub limit: u32,
+    /// How long what a finding is about counts after it happened, in seconds; `None` for ever.
+    pub window: Option<u32>,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The pod.
+    pub pod: &'a CheckedFacts,
+    /// Its container or image volume; `None` where the finding is about the pod as a whole.
+    pub container: Option<&'a ContainerFacts>,
+}
+
+/// The parameters of a check without any.
+fn switch(field: Option<bool>) -> Option<Parameters> {
+    (field == Some(true)).then(Parameters::default)
 }
 
 /// A negative limit never reaches a check, because compiling the policy refuses it.
-fn limit(field: Option<i32>) -> Option<u32> {
-    field.and_then(|limit| u32::try_from(limit).ok())
+fn limit(field: Option<i32>) -> Option<Parameters> {
+    number(field).map(|limit| Parameters { limit, window: None })
+}
+
+fn number(field: Option<i32>) -> Option<u32> {
+    field.and_then(|number| u32::try_from(number).ok())
 }
 
 /// The fixed names, texts and properties of a check.
@@ -102,9 +125,6 @@ pub struct CheckMeta {
     pub summary_label: &'static str,
     /// Whether that row shows counted restarts instead of findings.
     pub counts_restarts: bool,
-    /// Whether a finding can appear only because time passes ([`FindingSink::due_at`]). At most one
-    /// check, because only one such time is kept per pod.
-    pub comes_with_time: bool,
     /// The text of a finding; `{limit}` stands for the policy's limit.
     pub text: &'static str,
     /// The exact conditions of a finding.
@@ -124,13 +144,24 @@ pub struct CheckMeta {
     pub is_filled_in_later: bool,
     /// Whether enforce mode can patch what is missing.
     pub patchable: bool,
-    /// The limit of the check under a policy, 0 where it has none; `None` where the policy does not
-    /// enable it.
-    pub configure: fn(&DevOpsPolicySpec) -> Option<u32>,
+    /// The parameters of the check under a policy; `None` where the policy does not enable it.
+    pub configure: fn(&DevOpsPolicySpec) -> Option<Parameters>,
     /// The policy's weight for this check.
     pub weight_override: fn(&Weights) -> Option<i32>,
     /// The policy's severity for this check.
     pub severity_override: fn(&SeverityOverrides) -> Option<Severity>,
+}
+
+impl CheckMeta {
+    /// The text of a finding under these parameters.
+    fn text_with(&self, parameters: Parameters) -> Cow<'static, str> {
+        match self.text {
+            text if text.contains("{limit}") => {
+                text.replace("{limit}", &parameters.limit.to_string()).into()
+            }
+            text => text.into(),
+        }
+    }
 }
 
 /// A check by its index in [`CHECKS`]. The index never leaves the process; everything that is
@@ -229,7 +260,6 @@ mod tests {
             }
             assert!(meta.weight <= 100);
         }
-        assert!(CheckId::all().filter(|check| check.meta().comes_with_time).count() <= 1);
     }
 
     /// The table of section 3 of the contract, cell by cell.
@@ -281,6 +311,13 @@ mod tests {
                 ["pending", "forbidPendingDuration", "pending", "pending"],
                 4,
                 "pending longer than {limit} s",
+                false,
+                false,
+            ),
+            (
+                ["not-ready", "forbidNotReadyDuration", "notReady", "not_ready"],
+                4,
+                "not ready for longer than {limit} s",
                 false,
                 false,
             ),

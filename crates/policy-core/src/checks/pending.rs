@@ -1,6 +1,6 @@
 //! Pods that stay Pending too long.
 
-use super::{Check, CheckMeta};
+use super::{Check, CheckMeta, Parameters};
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, Lifecycle};
 
@@ -14,7 +14,6 @@ static META: CheckMeta = CheckMeta {
     title: "Pod is pending for too long",
     summary_label: "Pending pods",
     counts_restarts: false,
-    comes_with_time: true,
     text: "pending longer than {limit} s",
     what: "A pod that is Pending for longer than `forbidPendingDuration` seconds, counted from its creation. A pod held by scheduling gates is not Pending in this sense; once its gates are gone, it counts from when it got a node (the condition `PodScheduled`), or from its creation while the scheduler finds none, because Kubernetes does not record when a gate ended.",
     why: "The workload runs with fewer replicas than intended, or not at all: no node has capacity, a volume is missing, or an image cannot be pulled.",
@@ -34,16 +33,17 @@ impl Check for Pending {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, limit: u32, now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(
+        &self,
+        pod: &CheckedFacts,
+        Parameters { limit, .. }: Parameters,
+        now: i64,
+        sink: &mut FindingSink<'_>,
+    ) {
         let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
             return;
         };
-        let last_allowed = since.saturating_add(i64::from(limit));
-        if now > last_allowed {
-            sink.pod(1);
-        } else {
-            sink.due_at(last_allowed.saturating_add(1));
-        }
+        sink.pod_later_than(since, limit, now);
     }
 }
 

@@ -1,15 +1,25 @@
-//! How long a pod has been pending, and whether a pod or a Job has ended.
+//! How long a pod has been pending or not ready, and whether a pod or a Job has ended.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::view::{ConditionsView, PodStatusView, SpecView};
+use super::restarts_always;
+use crate::view::{ConditionsView, ContainerStatusView, PodStatusView, ReadyView, SpecView};
 
 /// The phase of a pod, as far as checks depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
     /// Running, or held by a scheduling gate, or a template.
     Active,
+    /// Running without being ready.
+    NotReady {
+        /// When its condition `Ready` became `False`, in seconds since 1970; a pod that was never
+        /// ready has it since its start. `None` where that is not known.
+        since: Option<i64>,
+        /// Whether only a readiness gate is missing
+        /// ([KEP-580](https://github.com/kubernetes/enhancements/issues/580)).
+        lacks_only_gates: bool,
+    },
     /// Waiting for a node or an image.
     Pending {
         /// When it was created, or when its last scheduling gate was removed, in seconds since
@@ -26,6 +36,24 @@ impl Lifecycle {
             Some("Succeeded" | "Failed") => Self::Ended,
             Some("Pending") if spec.scheduling_gates.is_empty() => {
                 Self::of_ungated(metadata, status.conditions)
+            }
+            Some("Running") => Self::of_running(spec, status),
+            _ => Self::Active,
+        }
+    }
+
+    /// Without a condition `Ready`, which every kubelet writes, it is not known whether a pod is
+    /// ready, and nothing is claimed.
+    ///
+    /// The kubelet sets the condition to `False` as soon as one container has completed, also where
+    /// that one is not to be restarted and others still work, as in the pod of a Job. Such a pod
+    /// does what it should.
+    fn of_running(spec: &SpecView, status: &PodStatusView) -> Self {
+        match status.conditions.ready {
+            Some(ReadyView { is_true: false, since, lacks_only_gates })
+                if !is_only_completed(spec, status) =>
+            {
+                Self::NotReady { since, lacks_only_gates }
             }
             _ => Self::Active,
         }
@@ -54,4 +82,23 @@ impl Lifecycle {
         }
         Self::Pending { since: created.max(conditions.scheduled_transition) }
     }
+}
+
+/// Whether the containers that are not ready have all completed, and stay so.
+fn is_only_completed(spec: &SpecView, status: &PodStatusView) -> bool {
+    let of_pod = restarts_always(spec.restart_policy.as_deref()).unwrap_or(true);
+    let restarts = |name: &Option<String>| {
+        let container = spec.containers.iter().find(|container| container.value.name == *name);
+        let own = container.and_then(|container| container.value.restart_policy.as_deref());
+        restarts_always(own).unwrap_or(of_pod)
+    };
+    let has_completed = |status: &ContainerStatusView| {
+        let end = status.state.terminated.as_ref();
+        end.is_some_and(|end| end.exit_code == 0) && !restarts(&status.name)
+    };
+    let mut regular = status.container_statuses.iter().filter(|status| !status.ready).peekable();
+    // An init container that completed is ready.
+    regular.peek().is_some()
+        && regular.all(has_completed)
+        && status.init_container_statuses.iter().all(|status| status.ready)
 }

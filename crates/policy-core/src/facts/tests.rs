@@ -169,11 +169,11 @@ fn restarts_are_found_by_name_in_the_right_list() {
                 {"name": "a", "restartCount": -1}],
             "initContainerStatuses": [{"name": "i", "restartCount": 99999999999}],
             "ephemeralContainerStatuses": [{"name": "e", "restartCount": 5}]}}"#);
-    let restarts: Vec<_> = facts.checked.containers.iter().map(|c| c.restarts).collect();
+    let restarts: Vec<_> = facts.checked.containers.iter().map(ContainerFacts::restarts).collect();
     assert_eq!(restarts, [0, 7, u32::MAX, 0]);
     let mut at_admission = facts;
     at_admission.clear_status();
-    assert!(at_admission.checked.containers.iter().all(|c| c.restarts == 0));
+    assert!(at_admission.checked.containers.iter().all(|c| c.run.is_none()));
 }
 
 #[test]

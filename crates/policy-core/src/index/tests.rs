@@ -4,12 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Timestamp;
+use crate::api::DevOpsPolicySpec;
 use crate::evaluate::evaluate;
 use crate::facts::{
-    CheckedFacts, ContainerFacts, ContainerRole, ImageFact, Lifecycle, PodFacts, ResourceGap,
-    ResourceGaps,
+    CheckedFacts, ContainerFacts, ContainerRole, End, ImageFact, Lifecycle, PodFacts, ResourceGap,
+    ResourceGaps, RunFacts,
 };
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, default_profile_spec};
 use crate::workload::{ObjectKind, Workload};
 
 /// What happens to a cluster. Few names, so that events meet.
@@ -29,9 +30,17 @@ fn facts() -> impl Strategy<Value = PodFacts> {
         1 => Just(Lifecycle::Ended),
         3 => (0_i64..1000).prop_map(|since| Lifecycle::Pending { since: Some(since) }),
         1 => Just(Lifecycle::Pending { since: None }),
+        3 => (0_i64..1000)
+            .prop_map(|since| Lifecycle::NotReady { since: Some(since), lacks_only_gates: false }),
     ];
-    let container =
-        (any::<bool>(), any::<bool>(), 0_u32..9).prop_map(|(pinned, probe, restarts)| {
+    // The ends of containers meet each other and the limits, so that several changes are due at
+    // the same second.
+    let ended = proptest::option::of((0_i64..100).prop_map(|tens| tens * 10));
+    let container = (any::<bool>(), any::<bool>(), 0_u32..9, ended).prop_map(
+        |(pinned, probe, restarts, at)| {
+            let last_end =
+                at.map(|at| End { at: Some(at), reason: None, exit_code: 1, signal: None });
+            let run = RunFacts { restarts, last_end, ..RunFacts::default() };
             ContainerFacts {
                 name: "c".into(),
                 role: ContainerRole::Regular,
@@ -47,10 +56,11 @@ fn facts() -> impl Strategy<Value = PodFacts> {
                     memory_limit: if probe { ResourceGap::None } else { ResourceGap::Missing },
                     ..Default::default()
                 },
-                restarts,
+                run: Some(Box::new(run)),
             }
-        });
-    (lifecycle, proptest::collection::vec(container, 0..3)).prop_map(|(lifecycle, containers)| {
+        },
+    );
+    (lifecycle, proptest::collection::vec(container, 0..4)).prop_map(|(lifecycle, containers)| {
         PodFacts {
             created: 0,
             namespace: "n".into(),
@@ -85,10 +95,16 @@ fn namespace(number: u8) -> String {
     format!("ns-{number}")
 }
 
+/// With a window that ends while the events of a test happen.
+fn profile() -> CompiledPolicy {
+    let spec = DevOpsPolicySpec { restart_window: Some(200), ..default_profile_spec() };
+    CompiledPolicy::compile(&spec).unwrap()
+}
+
 impl World {
     fn scored(&self, pod: &PodFacts) -> Option<ScoredPod> {
         let now = Timestamp::from_second(self.now).unwrap();
-        ScoredPod::of(&evaluate(&pod.checked, &CompiledPolicy::default_profile(), now))
+        ScoredPod::of(&evaluate(&pod.checked, &profile(), now))
     }
 
     fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {

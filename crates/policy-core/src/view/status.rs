@@ -16,10 +16,10 @@ use super::text::Text;
 pub struct PodStatusView {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: Option<String>,
-    /// Statuses of the regular containers that restarted or wait.
+    /// Statuses of the regular containers that restarted, wait or are not ready.
     #[serde(deserialize_with = "troubled")]
     pub container_statuses: Vec<ContainerStatusView>,
-    /// Statuses of the init containers that restarted or wait.
+    /// Statuses of the init containers that restarted, wait or are not ready.
     #[serde(deserialize_with = "troubled")]
     pub init_container_statuses: Vec<ContainerStatusView>,
     /// When a Job completed, as far as it did; not set for one that failed.
@@ -45,6 +45,9 @@ pub struct ContainerStatusView {
     pub name: Option<String>,
     /// How often it restarted.
     pub restart_count: Option<i64>,
+    /// Whether it serves; an init container that completed is ready too.
+    #[serde(deserialize_with = "nullable")]
+    pub ready: bool,
     /// Why it does not run now.
     #[serde(deserialize_with = "nullable")]
     pub state: StateView,
@@ -67,6 +70,11 @@ pub struct StateView {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TerminatedView {
+    /// The exit code of its process.
+    #[serde(deserialize_with = "nullable")]
+    pub exit_code: i64,
+    /// The signal that ended it; most container runtimes add it to the exit code instead.
+    pub signal: Option<i64>,
     /// Such as `OOMKilled` or `Error`.
     pub reason: Option<String>,
     /// When, by the kubelet's clock.
@@ -84,14 +92,15 @@ pub struct WaitingView {
     pub message: Option<String>,
 }
 
-/// Decodes the statuses of the containers that restarted or wait, which are few. The kubelet writes
-/// them, not the owner of a pod; of more than any node runs the rest is skipped.
+/// Decodes the statuses of the containers that restarted, wait or are not ready, which are few. The
+/// kubelet writes them, not the owner of a pod; of more than any node runs the rest is skipped.
 fn troubled<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<ContainerStatusView>, D::Error> {
     let mut found: Vec<ContainerStatusView> = Vec::new();
     for_each(deserializer, |status: ContainerStatusView| {
-        if status.restart_count.is_some_and(|count| count > 0) || status.state.waiting.is_some() {
+        let has_restarted = status.restart_count.is_some_and(|count| count > 0);
+        if has_restarted || status.state.waiting.is_some() || !status.ready {
             found.push(status);
         }
         found.len() < MAX_CONTAINERS
@@ -122,6 +131,8 @@ pub struct ReadyView {
     pub is_true: bool,
     /// When its status changed last, in seconds since 1970.
     pub since: Option<i64>,
+    /// Whether only a readiness gate is missing: all containers are ready.
+    pub lacks_only_gates: bool,
 }
 
 #[derive(Deserialize)]
@@ -155,8 +166,11 @@ fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsVi
                 found.scheduled_transition = condition.transition();
             }
             "Ready" => {
-                let (is_true, since) = (condition.status.0 == "True", condition.transition());
-                found.ready = Some(ReadyView { is_true, since });
+                found.ready = Some(ReadyView {
+                    is_true: condition.status.0 == "True",
+                    since: condition.transition(),
+                    lacks_only_gates: condition.reason.0 == "ReadinessGatesNotReady",
+                });
             }
             "Complete" | "Failed" => found.is_job_ended |= condition.status.0 == "True",
             _ => {}

@@ -61,7 +61,7 @@ fn coverage() -> Expr {
 fn what_to_fix() -> Vec<Panel> {
     let worst = || violations().sum_by(&NAMESPACE).gt(0.0).topk(20);
     let of_worst = |expr: Expr| expr.and_on(&NAMESPACE, worst());
-    let pending = chosen(gauge(&NAMESPACE_VIOLATIONS)).equal("check", "pending").value();
+    let not_ready = chosen(gauge(&NAMESPACE_VIOLATIONS)).equal("check", "not-ready").value();
     let compliant = chosen(gauge(&NAMESPACE_COMPLIANT)).value();
     let share = compliant / chosen(gauge(&NAMESPACE_PODS)).value() * 100.0;
     let percent = || vec![Property::Unit("percent"), Property::Decimals(0)];
@@ -84,15 +84,15 @@ fn what_to_fix() -> Vec<Panel> {
         "What to fix, and where",
         "The 20 namespaces with the most findings. Begin at the top: a click on a namespace shows its \
          policies, and `policyctl analyze -n NAMESPACE` lists each finding with its container and how \
-         to fix it. Compliant are pods without any finding; pending are pods that wait for a \
-         node or an image for too long.",
+         to fix it. Compliant are pods without any finding; not ready are pods that run and have \
+         got no traffic for too long.",
         (0, 0, 16, 11),
         "Violations",
     );
     let table = table
         .column("Violations", &worst(), vec![Property::Width(100)])
         .column("Compliant pods", &of_worst(share), bar)
-        .column("Pending", &of_worst(pending.sum_by(&NAMESPACE)), vec![Property::Width(95)])
+        .column("Not ready", &of_worst(not_ready.sum_by(&NAMESPACE)), vec![Property::Width(95)])
         .column("Score", &of_worst(score()), score_look)
         .column(
             "Pods",

@@ -59,7 +59,7 @@ impl Counts {
         }
         let by_check = json!({
             "latest-tag": bare, "missing-liveness": bare, "missing-readiness": bare,
-            "missing-resources": bare, "high-restarts": findings, "pending": 0,
+            "missing-resources": bare, "high-restarts": findings, "pending": 0, "not-ready": 0,
         });
         assert_eq!(summary["violationsByCheck"], by_check);
     }

@@ -1,12 +1,14 @@
 //! The status after each kind of change.
 
 use e2e::Parts;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::{
     SURELY, apply_pod, apply_policy, condition, delete, installed, list, patch_status, start,
     wait_for_status,
 };
+use crate::watcher::crash;
 
 #[test]
 fn the_status_follows_pods_and_policies() {
@@ -107,6 +109,37 @@ fn the_status_follows_pods_and_policies() {
         })
         .unwrap();
     assert_eq!(super::policy(&testbed, &shop, "strict"), json!(null));
+}
+
+#[test]
+fn findings_come_and_go_with_time_and_name_their_cause() {
+    let (testbed, kubeconfig) = installed(&Parts::new("ages"));
+    let operator = start(&testbed, "operator", &kubeconfig);
+    let shop = testbed.namespace("shop").unwrap();
+    let spec = "{forbidNotReadyDuration: 10, maxRestartCount: 3, restartWindow: 10, \
+                severityOverrides: {notReady: high}, weights: {notReady: 7}}";
+    apply_policy(&testbed, &shop, "ages", spec);
+    apply_pod(&testbed, &shop, "web", "nginx");
+    let ages = (shop.as_str(), "ages");
+    let checks =
+        |restarts: u8, not_ready: u8| json!({ "high-restarts": restarts, "not-ready": not_ready });
+    let wait = |expected: &serde_json::Value| {
+        wait_for_status(&testbed, &operator, ages, |status| {
+            status["violationsByCheck"] == *expected
+        })
+    };
+    wait(&checks(0, 0));
+    let crashed = crash(&testbed, &shop, "web");
+    let early = wait(&checks(1, 0));
+    let text = "pod/web: restarted more than 3 times (exit code 139, signal 11) (container c)";
+    assert_eq!(early["status"]["violations"], json!([text]));
+    let late = wait(&checks(0, 1));
+    let age = Timestamp::now().as_second() - crashed;
+    assert!((11..=14).contains(&age), "more than 10 s, and written within a second: {age} s");
+    let text = "pod/web: not ready for longer than 10 s (CrashLoopBackOff)";
+    assert_eq!(late["status"]["violations"], json!([text]));
+    assert_eq!(late["status"]["healthScore"], 93);
+    assert_eq!(late["status"]["violationsBySeverity"]["high"], 1);
 }
 
 #[test]

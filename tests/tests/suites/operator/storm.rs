@@ -12,7 +12,8 @@ use crate::cli;
 use crate::watcher::storm::{client, storm};
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, requireResources: true, \
-                    maxRestartCount: 2, forbidPendingDuration: 3, weights: {missingResources: 2}}";
+                    maxRestartCount: 2, restartWindow: 20, forbidPendingDuration: 3, \
+                    forbidNotReadyDuration: 20, weights: {missingResources: 2}}";
 
 /// Waits until the status of each policy is what an analysis of its namespace finds.
 fn assert_agree(testbed: &Testbed, namespaces: &[String], operators: &[&Service<'_>]) {
@@ -41,8 +42,7 @@ fn assert_agree(testbed: &Testbed, namespaces: &[String], operators: &[&Service<
             });
             (reported, found)
         };
-        // The pods that are Pending for too long change from second to second: both are asked until
-        // they agree.
+        // What is found changes from second to second: both are asked until they agree.
         let mut last = (Value::Null, Value::Null);
         let agree = testbed.wait_for("both to agree", 2 * SURELY, || {
             last = both();

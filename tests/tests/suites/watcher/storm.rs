@@ -5,6 +5,7 @@ use std::time::Duration;
 use e2e::{Parts, Signal, Testbed};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -58,15 +59,32 @@ fn pod(random: &mut fastrand::Rng, name: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": spec })
 }
 
+/// Findings come and go with time: some in the seconds of the storm, by the limits of the default
+/// profile and by those of a few seconds.
 fn status(random: &mut fastrand::Rng) -> Value {
     let phase = random.choice(["Pending", "Running", "Running", "Succeeded", "Failed"]);
     let statuses: Vec<Value> = (0..3)
         .map(|place| {
-            json!({ "name": format!("c{place}"), "image": "i", "imageID": "i", "ready": true,
-                    "restartCount": random.u32(..9) })
+            let mut status = json!({ "name": format!("c{place}"), "image": "i", "imageID": "i",
+                "ready": random.bool(), "restartCount": random.u32(..9) });
+            if random.u8(..3) > 0 {
+                let at = around(random, 86_400);
+                let end = json!({ "exitCode": random.choice([0, 1, 137]), "finishedAt": at });
+                status["lastState"] = json!({ "terminated": end });
+            }
+            status
         })
         .collect();
-    json!({ "status": { "phase": phase, "containerStatuses": statuses } })
+    let ready = json!({ "type": "Ready", "status": random.choice(["True", "False", "False"]),
+                        "lastTransitionTime": around(random, 300) });
+    json!({ "status": { "phase": phase, "containerStatuses": statuses, "conditions": [ready] } })
+}
+
+/// A time so many seconds ago, or just now, give or take some seconds.
+fn around(random: &mut fastrand::Rng, seconds_ago: i64) -> String {
+    let ago = random.choice([seconds_ago, 0]).unwrap() + random.i64(-10..10);
+    let at = Timestamp::now().as_second() - ago;
+    Timestamp::from_second(at).unwrap().to_string()
 }
 
 pub(crate) async fn client(testbed: &Testbed) -> Client {

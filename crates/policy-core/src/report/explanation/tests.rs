@@ -85,6 +85,7 @@ fn each_check_and_workload_says_what_it_takes_and_what_mending_it_brings() {
             ("missing-readiness", Some(2), Some(4), Some(87)),
             ("missing-resources", Some(2), Some(0), Some(85)),
             ("pending", Some(0), Some(0), Some(85)),
+            ("not-ready", Some(0), Some(0), Some(85)),
         ]
     );
     let workloads = found.worst_workloads.unwrap();

@@ -28,8 +28,8 @@ Examples:
   policyctl analyze -f deploy/ --bundle restricted --fail-on high
   policyctl analyze -f deploy/ -o sarif > policyctl.sarif
 
-Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts, at most
-300 s Pending, severity medium. It is no policy of the cluster, so its score differs from theirs;
+Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
+container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no policy of the cluster, so its score differs from theirs;
 --policies cluster has the scores that the operator writes.
 Output: table (default), json and yaml (docs/analysis.schema.json), junit, and for files sarif.";
 
