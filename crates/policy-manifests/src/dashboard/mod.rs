@@ -16,7 +16,8 @@ mod webhook;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use policy_metrics::Metric;
+use policy_metrics::operator::HEALTH_SCORE;
+use policy_metrics::watcher::{CLUSTER_SCORE, NAMESPACE_PODS};
 
 pub use self::model::Dashboard;
 use self::model::{
@@ -25,7 +26,7 @@ use self::model::{
 };
 use self::panel::{Section, placed};
 use crate::metadata::{PLATFORM, in_namespace};
-use crate::promql::Selector;
+use crate::promql::{Selector, gauge};
 
 /// The file of the dashboard in its `ConfigMap`, and in the chart.
 pub const FILE: &str = "kube-devops-dashboard.json";
@@ -113,48 +114,48 @@ fn sections() -> Vec<Section> {
     vec![watch::row(), reconcile::row(), enforcement::row(), webhook::row()]
 }
 
+/// The labels by whose values a reader chooses, each with the variable of its name. A choice offers
+/// what the choices before it leave.
+const CHOICES: [(&str, &str); 3] =
+    [("cluster", "$cluster"), ("namespace", "$namespace"), ("policy", "$policy")];
+
 fn variables() -> Vec<Variable> {
-    let labels = |name, label, metric: &Metric, chosen: &str| {
-        Variable::Query(Box::new(QueryVariable {
-            name,
-            label,
-            datasource: PROMETHEUS,
-            query: VariableQuery {
-                query: format!("label_values({}{chosen}, {name})", metric.name),
-                ref_id: "StandardVariableQuery",
-            },
-            multi: true,
-            include_all: true,
-            all_value: ".*",
-            current: Choice { text: "All", value: "$__all" },
-            refresh: 1,
-            sort: 1,
-        }))
-    };
-    let of_policy = "{cluster=~\"$cluster\", namespace=~\"$namespace\"}";
-    vec![
-        Variable::DataSource(DataSourceVariable {
-            name: "datasource",
-            label: "Data source",
-            query: "prometheus",
-        }),
-        labels("cluster", "Cluster", &policy_metrics::watcher::CLUSTER_SCORE, ""),
-        labels(
-            "namespace",
-            "Namespace",
-            &policy_metrics::watcher::NAMESPACE_PODS,
-            "{cluster=~\"$cluster\"}",
-        ),
-        labels("policy", "Policy", &policy_metrics::operator::HEALTH_SCORE, of_policy),
-    ]
+    let data_source =
+        DataSourceVariable { name: "datasource", label: "Data source", query: "prometheus" };
+    let titles = ["Cluster", "Namespace", "Policy"];
+    let metrics = [&CLUSTER_SCORE, &NAMESPACE_PODS, &HEALTH_SCORE];
+    let choices = titles.into_iter().zip(metrics).enumerate().map(|(position, (title, metric))| {
+        let (name, _) = CHOICES[position];
+        let among = narrowed(gauge(metric), &CHOICES[..position]);
+        choice(name, title, among.label_values(name))
+    });
+    [Variable::DataSource(data_source)].into_iter().chain(choices).collect()
+}
+
+fn choice(name: &'static str, label: &'static str, query: String) -> Variable {
+    Variable::Query(Box::new(QueryVariable {
+        name,
+        label,
+        datasource: PROMETHEUS,
+        query: VariableQuery { query, ref_id: "StandardVariableQuery" },
+        multi: true,
+        include_all: true,
+        all_value: ".*",
+        current: Choice { text: "All", value: "$__all" },
+        refresh: 1,
+        sort: 1,
+    }))
 }
 
 /// What the reader has chosen of a metric.
 fn chosen<K>(selector: Selector<K>) -> Selector<K> {
-    const LABELS: [(&str, &str); 2] = [("namespace", "$namespace"), ("policy", "$policy")];
-    let of_cluster = selector.matching("cluster", "$cluster");
-    LABELS.iter().fold(of_cluster, |selector, (label, variable)| {
-        if selector.has_label(label) { selector.matching(label, variable) } else { selector }
+    narrowed(selector, &CHOICES)
+}
+
+fn narrowed<K>(selector: Selector<K>, by: &[(&str, &str)]) -> Selector<K> {
+    by.iter().fold(selector, |selector, (label, variable)| {
+        let has_label = *label == "cluster" || selector.has_label(label);
+        if has_label { selector.matching(label, variable) } else { selector }
     })
 }
 

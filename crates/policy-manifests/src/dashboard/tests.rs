@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use policy_core::checks::CheckId;
-use policy_metrics::{every_service, operator, watcher, webhook};
+use policy_metrics::{Metric, every_service, operator, watcher, webhook};
 use serde_json::Value;
 
 use super::*;

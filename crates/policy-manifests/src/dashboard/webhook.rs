@@ -83,7 +83,7 @@ fn unjudged() -> Vec<Panel> {
          policies. Empty where this Prometheus does not scrape the API server, or nothing ever failed.",
         (12, 16, 12, 8),
     );
-    let called = chosen(our_fail_open()).increase(Range::RateInterval);
+    let called = chosen(our_fail_open()).increase_from_none(Range::RateInterval);
     let theirs = theirs
         .query("{{name}}", &called.sum_by(&["name"]))
         .or_else("None that this Prometheus knows of");

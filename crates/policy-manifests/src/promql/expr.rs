@@ -150,6 +150,16 @@ impl Expr {
         self.joined_on("and", labels, other)
     }
 
+    /// The values that have no counterpart with the same labels.
+    pub fn unless(self, other: Self) -> Self {
+        self.joined("unless", other)
+    }
+
+    /// The values, and those of the other expression that have no counterpart here.
+    pub fn or(self, other: Self) -> Self {
+        self.joined("or", other)
+    }
+
     /// The value, or 0 where there is none. Of an expression without labels.
     pub fn or_zero(self) -> Self {
         assert!(self.labels.is_empty(), "{self} has labels, and 0 has none");

@@ -6,16 +6,17 @@ use std::marker::PhantomData;
 use policy_metrics::{Kind, Metric};
 
 use super::expr::Expr;
+use super::foreign::UP;
 use super::{Foreign, Range, TARGET_LABELS};
 
 /// A value that only goes up, and starts anew with its process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Counter;
 /// A value that goes up and down.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gauge;
 /// Values by their size, in buckets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Histogram;
 
 /// Series of a metric of this kind.
@@ -26,7 +27,7 @@ pub struct Selector<K> {
     own: Vec<(&'static str, &'static str)>,
     is_of_leader: bool,
     matchers: Vec<String>,
-    offset: Option<&'static str>,
+    offset: Option<Range>,
     kind: PhantomData<K>,
 }
 
@@ -46,6 +47,12 @@ pub fn histogram(metric: &'static Metric) -> Selector<Histogram> {
 }
 
 impl Foreign {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The series of a counter.
     pub fn counter(&self) -> Selector<Counter> {
         assert!(self.is_counter, "{} is no counter", self.name);
@@ -102,7 +109,19 @@ impl<K> Selector<K> {
     }
 
     /// As they were this long ago.
-    pub fn offset(mut self, ago: &'static str) -> Self {
+    pub fn offset(self, ago: &'static str) -> Self {
+        self.before(Range::Fixed(ago))
+    }
+
+    /// Grafana's query for the values of a label in these series, of which a reader chooses
+    /// (<https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/>).
+    #[must_use]
+    pub fn label_values(&self, label: &str) -> String {
+        self.must_have(label);
+        format!("label_values({}, {label})", self.text("", None))
+    }
+
+    fn before(mut self, ago: Range) -> Self {
         self.offset = Some(ago);
         self
     }
@@ -120,10 +139,14 @@ impl<K> Selector<K> {
         assert!(!values.contains(',') || is_listed, "{label} of {} is never {value}", self.name);
     }
 
-    fn matcher(mut self, label: &str, operator: &str, value: &str) -> Self {
+    fn must_have(&self, label: &str) {
         // On a metric without a label `namespace` that would be the namespace of its service.
         let is_known = self.has_label(label) || TARGET_LABELS.contains(&label);
         assert!(is_known, "{} has no label {label}", self.name);
+    }
+
+    fn matcher(mut self, label: &str, operator: &str, value: &str) -> Self {
+        self.must_have(label);
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
         self.matchers.push(format!("{label}{operator}\"{value}\""));
         self
@@ -154,9 +177,21 @@ impl Selector<Counter> {
         self.expr(format!("rate({})", self.text("", Some(range))), &[])
     }
 
-    /// Its growth.
+    /// Its growth, from the first value that was scraped on: for a counter that is exported with 0
+    /// before its first increment, as all of ours are.
     pub fn increase(&self, range: Range) -> Expr {
         self.expr(format!("increase({})", self.text("", Some(range))), &[])
+    }
+
+    /// Its growth, of a counter that is not exported before its first increment: what its series began
+    /// with counts too, where their target was scraped without them at the start of the range.
+    pub fn increase_from_none(&self, range: Range) -> Expr {
+        let now = self.expr(self.text("", None), &[]);
+        let before = self.clone().before(range);
+        let before = before.expr(before.text("", None), &[]);
+        let scraped = UP.gauge().before(range).value().equals(1.0);
+        let begun = now.unless(before).and_on(&TARGET_LABELS, scraped);
+        begun.or(self.increase(range))
     }
 }
 

@@ -1,6 +1,6 @@
 use policy_metrics::{every_service, operator, watcher, webhook};
 
-use super::foreign::{APISERVER_FAIL_OPEN, UP};
+use super::foreign::{APISERVER_FAIL_OPEN, UP, our_fail_open};
 use super::*;
 
 /// What another implementation says of a query.
@@ -56,6 +56,11 @@ fn queries_are_prometheus_queries() {
             "increase(apiserver_admission_webhook_fail_open_count{type=\"validating\"}[1h])",
         ),
         (
+            our_fail_open().increase_from_none(Range::Fixed("1h")).sum_by(&["name"]),
+            "sum by (name) (((FAILED unless FAILED offset 1h) and on (cluster, job, instance) \
+             (up offset 1h == 1)) or increase(FAILED[1h]))",
+        ),
+        (
             UP.gauge().matching("job", ".*policy-webhook").value().absent(),
             "absent(up{job=~\".*policy-webhook\"})",
         ),
@@ -68,10 +73,25 @@ fn queries_are_prometheus_queries() {
              max by (cluster) (cluster_health_score))[10m:]) > 10",
         ),
     ];
+    let failed =
+        r#"apiserver_admission_webhook_fail_open_count{name=~".+\\.devops\\.stochastic\\.io"}"#;
     for (expr, text) in cases {
-        assert_eq!(expr.to_string(), text);
+        assert_eq!(expr.to_string(), text.replace("FAILED", failed));
         assert_eq!(parsed(&expr), Ok(()));
     }
+}
+
+#[test]
+fn a_choice_is_among_the_values_of_a_label() {
+    let of_cluster = gauge(&watcher::NAMESPACE_PODS).matching("cluster", "$cluster");
+    let text = "label_values(namespace_pods{cluster=~\"$cluster\"}, namespace)";
+    assert_eq!(of_cluster.label_values("namespace"), text);
+}
+
+#[test]
+#[should_panic(expected = "cluster_pods has no label namespace")]
+fn a_choice_is_among_the_labels_of_the_metric() {
+    let _ = gauge(&watcher::CLUSTER_PODS).label_values("namespace");
 }
 
 #[test]
