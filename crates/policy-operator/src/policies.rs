@@ -18,7 +18,7 @@ use policy_runtime::watch::Sink;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
-use crate::remediation::is_withheld_by_policy;
+use crate::remediation::Standing;
 pub(crate) use memory::OthersMemory;
 use memory::enforced;
 use namespace::{Known, Namespace};
@@ -85,12 +85,12 @@ impl Policies {
         });
         let remediating = each.filter_map(|(namespace, name, known)| {
             let status = known.policy.status.as_ref()?;
-            let condition = status.conditions.iter().find(|c| c.type_ == "Remediating")?;
-            if is_withheld_by_policy(&condition.reason) {
+            let standing = Standing::read(&status.conditions)?;
+            if standing.is_withheld_by_policy() {
                 return None;
             }
             let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
-            Some((PolicyKey { namespace, name }, condition.status == "True"))
+            Some((PolicyKey { namespace, name }, standing == Standing::Remediating))
         });
         remediating.collect()
     }

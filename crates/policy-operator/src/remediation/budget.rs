@@ -32,6 +32,7 @@ const ONE_IN: usize = 10;
     PartialOrd,
     Ord,
     thiserror::Error,
+    strum::EnumString,
     strum::IntoStaticStr,
     strum::VariantNames,
 )]

@@ -16,6 +16,7 @@ mod pod_health;
 mod record;
 mod report;
 mod rollout;
+mod standing;
 mod succession;
 mod surroundings;
 
@@ -24,4 +25,5 @@ pub(crate) use counters::describe;
 pub(crate) use executor::{Executor, Scope};
 pub(crate) use pod_health::{HealthTable, PodHealth};
 pub(crate) use record::Record;
-pub(crate) use report::{Report, is_withheld_by_policy};
+pub(crate) use report::Report;
+pub(crate) use standing::Standing;

@@ -4,12 +4,10 @@ use policy_core::api::{
     DevOpsPolicyStatus, RemediatedWorkload, RemediationMethod, RemediationState, RemediationStatus,
 };
 
-use super::budget::Withheld;
 use super::record::Record;
+use super::standing::Standing;
 use crate::status::Stated;
 
-/// The reason of `Remediating=False` where the policy asks for proposals only.
-const METHOD_PROPOSE: &str = "MethodPropose";
 /// The most workloads that a status names as remediated.
 const MAX_REMEDIATED: usize = 50;
 /// The most bytes that the workloads of a status take.
@@ -33,7 +31,7 @@ impl Report {
             record.entries.values().filter_map(|entry| entry.shown.clone()).collect();
         workloads.sort_by(|a, b| (a.state, &a.workload).cmp(&(b.state, &b.workload)));
         let omitted = record.omitted + fit(&mut workloads);
-        let condition = condition(record, method);
+        let condition = Standing::of(record, method).stated();
         Self {
             applied: record.applied,
             failed: record.failed,
@@ -136,29 +134,6 @@ fn size(workloads: &[RemediatedWorkload]) -> usize {
         130 + workload.len() + uid.len() + template.len() + fields + reason.len() + message.len()
     };
     workloads.iter().map(one).sum()
-}
-
-/// Whether the policy itself says that nothing is changed now: by its method or its windows. `reason`
-/// is that of `Remediating=False`.
-pub(crate) fn is_withheld_by_policy(reason: &str) -> bool {
-    reason == METHOD_PROPOSE || reason == Withheld::Window { opens: None }.code()
-}
-
-fn condition(record: &Record, method: RemediationMethod) -> Stated {
-    if let Some(stopped) = record.stopped {
-        return ("Remediating", false, stopped.code(), stopped.to_string());
-    }
-    if method == RemediationMethod::Propose {
-        let message = "remediation.method is propose: nothing is changed".to_owned();
-        return ("Remediating", false, METHOD_PROPOSE, message);
-    }
-    if record.lacks_webhook {
-        let message = "the mutating webhook, which gives way to the owners of workloads, is not \
-                       installed: everything is proposed; see docs/remediation.md";
-        return ("Remediating", false, "NoMutatingWebhook", message.to_owned());
-    }
-    let message = "workloads are remediated within the budgets".to_owned();
-    ("Remediating", true, "Remediating", message)
 }
 
 #[cfg(test)]
