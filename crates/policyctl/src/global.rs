@@ -2,9 +2,10 @@
 
 use anyhow::bail;
 use clap::ValueEnum as _;
+use serde::Serialize;
 
 use crate::cluster::Target;
-use crate::output::{Console, Output};
+use crate::output::{self, Console, Output};
 
 /// The options of every command.
 #[derive(clap::Args)]
@@ -60,6 +61,11 @@ impl Global {
     /// Whether and how to print more than the result.
     pub(crate) fn console(&self) -> Console {
         Console { no_color: self.no_color, quiet: self.quiet, verbose: self.verbose }
+    }
+
+    /// Prints Kubernetes objects, of a command that asks no cluster.
+    pub(crate) fn print_objects(&self, objects: &[impl Serialize]) -> anyhow::Result<()> {
+        output::objects(objects, self.output(&[Output::Yaml, Output::Json], &[])?)
     }
 
     /// The output format for a command with these formats; its first one by default.

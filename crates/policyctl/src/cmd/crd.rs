@@ -50,10 +50,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     match command {
-        Command::Generate => {
-            let format = global.output(&[Output::Yaml, Output::Json], &[])?;
-            output::objects(&api::crds(), format)?;
-        }
+        Command::Generate => global.print_objects(&api::crds())?,
         Command::Install { force_conflicts } => {
             let formats = [Output::Table, Output::Json, Output::Yaml];
             let format = global.output(&formats, &[Scope::Kubeconfig, Scope::Context])?;

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::global::Global;
-use crate::output::{self, Output};
 
 const ALL_EXAMPLES: &str = "\
 Examples:
@@ -109,19 +108,16 @@ enum Installed {
 }
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
-    let format = global.output(&[Output::Yaml, Output::Json], &[])?;
-    let objects = match command {
+    match command {
         Command::All { run, enforcement } => {
             let objects = all(&run.settings(), *enforcement);
             let definitions = api::crds().into_iter().map(|crd| Installed::Definition(crd.into()));
             let objects = objects.into_iter().map(|object| Installed::Object(object.into()));
-            output::objects(&definitions.chain(objects).collect::<Vec<_>>(), format)?;
-            return Ok(Exit::Fine);
+            global.print_objects(&definitions.chain(objects).collect::<Vec<_>>())?;
         }
-        Command::Rbac { enforcement } => rights(*enforcement),
-        Command::Deployments { run } => running(&run.settings()),
-    };
-    output::objects(&objects, format)?;
+        Command::Rbac { enforcement } => global.print_objects(&rights(*enforcement))?,
+        Command::Deployments { run } => global.print_objects(&running(&run.settings()))?,
+    }
     Ok(Exit::Fine)
 }
 

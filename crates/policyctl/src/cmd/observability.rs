@@ -99,7 +99,6 @@ impl Scrape {
 }
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
-    let format = global.output(&[Output::Yaml, Output::Json], &[])?;
     let objects = match command {
         Command::All { scrape, selected } => {
             [scrape.objects(selected), rules(selected), dashboard_object()?].concat()
@@ -107,12 +106,13 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
         Command::ServiceMonitors { scrape, selected } => scrape.objects(selected),
         Command::Rules { selected } => rules(selected),
         Command::Dashboard { raw: true } => {
+            global.output(&[Output::Yaml, Output::Json], &[])?;
             output::result(&dashboard::json()?)?;
             return Ok(Exit::Fine);
         }
         Command::Dashboard { raw: false } => dashboard_object()?,
     };
-    output::objects(&objects, format)?;
+    global.print_objects(&objects)?;
     Ok(Exit::Fine)
 }
 
