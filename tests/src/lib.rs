@@ -16,7 +16,7 @@
 //! audit           requests to the API server                       Testbed::audit
 //! rights          what RBAC grants, and what of it is needed        Testbed::rights
 //! published       definitions of other projects                    Testbed::install_published
-//! prometheus      scrapes the platform                             Testbed::start_prometheus
+//! prometheus      scrapes the platform, and answers Grafana        Testbed::start_prometheus
 //! flux            kustomize-controller, which applies deploy       Testbed::start_flux
 //! ```
 //!
@@ -67,7 +67,10 @@ pub use process_kubelet::{ProcessKubelet, ReadyPod};
 pub use processes::Signal;
 pub use programs::{policyctl, released_program, root, service_binary};
 pub use progress::say;
-pub use prometheus::{OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS, Prometheus, hold_briefly};
+pub use prometheus::{
+    Choices, OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS, PanelQuery, Prometheus, Surroundings,
+    Viewed, hold_briefly,
+};
 pub use published::Published;
 pub use rights::Rights;
 pub use run::Run;

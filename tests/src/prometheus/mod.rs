@@ -1,5 +1,6 @@
 //! Prometheus beside a control plane. It finds the pods of the platform by the API server, as everywhere.
 
+mod grafana;
 mod operator;
 mod published;
 mod scrape;
@@ -7,11 +8,12 @@ mod scrape;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+pub use grafana::{Choices, PanelQuery, Viewed};
 pub use published::{OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS};
 use scrape::Scraped;
 
@@ -21,12 +23,25 @@ use crate::{ProcessKubelet, Program, Signal, Testbed};
 
 /// Deadline of its start and of a query, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
-const CONFIGURATION: &str = "prometheus.json";
+
+/// Seconds since 1970, and values as text.
+type Samples = Vec<(f64, String)>;
 
 /// A running Prometheus.
 pub struct Prometheus<'a> {
     testbed: &'a Testbed,
+    /// Of its process, its configuration and its data.
+    name: String,
     address: Address,
+}
+
+/// What Prometheus has beside the platform.
+#[derive(Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// The API server, whose metrics about our webhooks it keeps.
+    pub api_server: bool,
+    /// Another cluster's, whose name is the label `cluster` of each series.
+    pub cluster: Option<&'a str>,
 }
 
 impl Testbed {
@@ -37,25 +52,32 @@ impl Testbed {
         &self,
         kubelet: &ProcessKubelet<'_>,
         rules: &Value,
+        surroundings: Surroundings<'_>,
     ) -> Result<Prometheus<'_>> {
         let scraped = Scraped::new(self, kubelet)?;
         let file = self.folder().join("rules.json");
         fs::write(&file, rules.to_string())?;
-        self.start_prometheus_with(&json!({
+        let configuration = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
             "rule_files": [file],
-            "scrape_configs": scraped.configurations()?,
-        }))
+            "scrape_configs": scraped.configurations(surroundings)?,
+        });
+        let program = Program::Prometheus.name();
+        let name = surroundings.cluster.map(|cluster| format!("{program}-of-{cluster}"));
+        self.start_prometheus_with(name.as_deref().unwrap_or(program), &configuration)
     }
 
-    /// Starts Prometheus with this configuration.
-    pub fn start_prometheus_with(&self, configuration: &Value) -> Result<Prometheus<'_>> {
-        let name = Program::Prometheus.name();
-        let file = self.folder().join(CONFIGURATION);
+    /// Starts a Prometheus of this name with this configuration.
+    pub fn start_prometheus_with(
+        &self,
+        name: &str,
+        configuration: &Value,
+    ) -> Result<Prometheus<'_>> {
+        let file = self.folder().join(format!("{name}.json"));
         fs::write(&file, configuration.to_string())?;
         let arguments = [
             format!("--config.file={}", file.display()),
-            format!("--storage.tsdb.path={}", self.folder().join("prometheus").display()),
+            format!("--storage.tsdb.path={}", self.folder().join(name).display()),
             "--web.listen-address=127.0.0.1:0".to_owned(),
         ];
         let program = Program::Prometheus.path()?;
@@ -67,7 +89,8 @@ impl Testbed {
             Ok(log.lines().find_map(address).filter(|_| is_ready))
         });
         let addr = listening.map_err(|error| self.processes.explain(name, &error))?;
-        Ok(Prometheus { testbed: self, address: Address { addr, tls: None } })
+        let address = Address { addr, tls: None };
+        Ok(Prometheus { testbed: self, name: name.to_owned(), address })
     }
 }
 
@@ -85,9 +108,9 @@ impl Prometheus<'_> {
 
     /// Replaces its configuration.
     pub fn configure(&self, configuration: &Value) -> Result<()> {
-        let file = self.testbed.folder().join(CONFIGURATION);
+        let file = self.testbed.folder().join(format!("{}.json", self.name));
         fs::write(file, configuration.to_string())?;
-        self.testbed.processes.signal(Program::Prometheus.name(), Signal::Hangup)
+        self.testbed.processes.signal(&self.name, Signal::Hangup)
     }
 
     /// The `data` of a path of its API (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
@@ -109,6 +132,31 @@ impl Prometheus<'_> {
         each.collect()
     }
 
+    /// The values of an expression now and at steps before, so many seconds back, each series with
+    /// its labels.
+    pub fn query_range(
+        &self,
+        expression: &str,
+        seconds: u64,
+        step: u64,
+    ) -> Result<Vec<(Value, Vec<f64>)>> {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let start = end - seconds;
+        let query = encoded(expression);
+        let path = format!("query_range?query={query}&start={start}&end={end}&step={step}");
+        let each = self.series(&path)?.into_iter().map(|(labels, samples)| {
+            let values = samples.iter().map(|(_, value)| value.parse());
+            Ok((labels, values.collect::<Result<_, _>>()?))
+        });
+        each.collect()
+    }
+
+    /// The values that a label has in the series of a selector.
+    pub fn label_values(&self, selector: &str, label: &str) -> Result<Vec<String>> {
+        let values = self.api(&format!("label/{label}/values?match[]={}", encoded(selector)))?;
+        Ok(serde_json::from_value(values)?)
+    }
+
     /// The one value of an expression, if it has one.
     pub fn value(&self, expression: &str) -> Result<Option<f64>> {
         let found = self.query(expression)?;
@@ -118,12 +166,18 @@ impl Prometheus<'_> {
 
     /// When each series of a selector had a sample in the last minutes, in seconds since 1970.
     pub fn times(&self, selector: &str) -> Result<Vec<(Value, Vec<f64>)>> {
-        let data = self.api(&format!("query?query={}", encoded(&format!("{selector}[10m]"))))?;
+        let path = format!("query?query={}", encoded(&format!("{selector}[10m]")));
+        let times = |samples: Samples| samples.into_iter().map(|(time, _)| time);
+        let series = self.series(&path)?.into_iter();
+        Ok(series.map(|(labels, samples)| (labels, times(samples).collect())).collect())
+    }
+
+    /// The samples of each series in an answer.
+    fn series(&self, path: &str) -> Result<Vec<(Value, Samples)>> {
+        let data = self.api(path)?;
         let result = data["result"].as_array().with_context(|| format!("{data}"))?;
         let each = result.iter().map(|series| {
-            let samples: Vec<(f64, String)> = serde_json::from_value(series["values"].clone())?;
-            let times = samples.into_iter().map(|(time, _)| time);
-            Ok((series["metric"].clone(), times.collect()))
+            Ok((series["metric"].clone(), serde_json::from_value(series["values"].clone())?))
         });
         each.collect()
     }

@@ -82,7 +82,7 @@ impl Testbed {
                 discovery["kubeconfig_file"] = json!(scraped.kubeconfig);
             }
         }
-        self.start_prometheus_with(&configuration)
+        self.start_prometheus_with(Program::Prometheus.name(), &configuration)
     }
 
     /// The configuration that the operator has generated.

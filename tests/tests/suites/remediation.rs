@@ -27,7 +27,7 @@ mod usage;
 mod vanishing;
 mod vetoes;
 mod windows;
-mod workloads;
+pub(crate) mod workloads;
 
 /// A policy that fills in everything.
 const POLICY: &str = "{enforcementMode: enforce, \

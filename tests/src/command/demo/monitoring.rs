@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use e2e::{ProcessKubelet, Prometheus, Run, hold_briefly, policyctl};
+use e2e::{ProcessKubelet, Prometheus, Run, Surroundings, hold_briefly, policyctl};
 use policy_manifests::monitoring::prometheus_rule;
 use policy_manifests::promql::{Expr, gauge};
 use policy_metrics::watcher;
@@ -26,7 +26,7 @@ pub(super) fn show<'a>(demo: &'a Demo, kubelet: &ProcessKubelet<'_>) -> Result<P
     demo.show("policyctl observability generate-all | grep -E '^kind|alert:' | sort | uniq -c", 0)?;
     let mut rules = serde_json::to_value(prometheus_rule())?["spec"].take();
     hold_briefly(&mut rules);
-    let prometheus = demo.testbed.start_prometheus(kubelet, &rules)?;
+    let prometheus = demo.testbed.start_prometheus(kubelet, &rules, Surroundings::default())?;
     demo.testbed.wait_for("the targets of Prometheus", SOON, || {
         Ok(prometheus.value("count(up == 1)")? == Some(TARGETS))
     })?;
