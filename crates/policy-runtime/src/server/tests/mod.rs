@@ -17,10 +17,9 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Server};
 use crate::endpoints::{Answer, Endpoints, PostLimits, PostedBody, text};
+use crate::testing::trusting_anybody;
 use crate::tls::CertificateStore;
 use crate::tls::tests::{Authority, Issued};
 
@@ -60,44 +60,6 @@ pub(crate) enum Speech {
     Plain,
     Http1,
     Http2,
-}
-
-#[derive(Debug)]
-struct VerifiesNothing;
-
-impl ServerCertVerifier for VerifiesNothing {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]
-    }
 }
 
 /// A connection of a caller.
@@ -162,9 +124,7 @@ impl Running {
 
     /// Shakes hands as a kubelet's probe does, which verifies nothing.
     pub(super) async fn tls_unverified(&self) -> io::Result<TlsStream<TcpStream>> {
-        let mut config = client(&self.authority, "http/1.1", None);
-        config.dangerous().set_certificate_verifier(Arc::new(VerifiesNothing));
-        shake_hands(self.tcp().await, config).await
+        shake_hands(self.tcp().await, trusting_anybody().unwrap()).await
     }
 
     pub(super) async fn connect(&self, speech: Speech) -> Connection {
