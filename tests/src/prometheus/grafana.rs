@@ -155,8 +155,8 @@ mod tests {
             let query = queries.iter().find(|query| query.panel == title).unwrap();
             (query.expr.clone(), query.step)
         };
-        let (expr, step) = of(&queries, "Audit results");
-        assert_eq!(expr, r#"sum(increase(audit_results_total{cluster=~".*"}[4s]))"#);
+        let (expr, step) = of(&queries, "Pods evaluated");
+        assert_eq!(expr, r#"sum(rate(devopspolicy_pods_scanned_total{cluster=~".*"}[4s]))"#);
         assert_eq!(step, Some(1));
         assert_eq!(of(&queries, "Violations by check over time").1, Some(15));
         assert_eq!(of(&queries, "Policies by mode").1, None);

@@ -8,7 +8,6 @@ use policy_metrics::operator::{
 use super::model::Property;
 use super::panel::{Panel, Section};
 use super::reconcile::POLICY;
-use super::watch::NONE_WANTED;
 use super::{TO_POLICY, chosen};
 use crate::promql::{Expr, Range, counter, gauge};
 
@@ -47,7 +46,7 @@ fn outcomes() -> Vec<Panel> {
     let add = |[over_time, in_all]: [Panel; 2], &(name, metric, color): &Outcome| {
         let over_time = over_time.query(name, &counted(metric, Range::RateInterval));
         let in_all = in_all.now(name, &counted(metric, Range::Dashboard));
-        [over_time, in_all].map(|panel| panel.colored(name, color))
+        [over_time.colored(name, color), in_all.colored_if_any(name, color)]
     };
     let in_all = in_all.unit("short").decimals(0);
     OUTCOMES.iter().fold([over_time, in_all], add).to_vec()
@@ -56,12 +55,9 @@ fn outcomes() -> Vec<Panel> {
 fn reasons() -> Vec<Panel> {
     let by_reason = |title, description, x, metric| {
         let expr = chosen(counter(metric)).increase(Range::Dashboard).sum_by(&["reason"]).gt(0.0);
-        Panel::named_bars(title, description, (x, 8, 8, 8))
-            .now("{{reason}}", &expr)
-            .unit("short")
-            .decimals(0)
-            .min(0.0)
-            .thresholds(&NONE_WANTED)
+        Panel::table(title, description, (x, 8, 8, 6), "Times")
+            .column("Times", &expr, vec![Property::Decimals(0), Property::Width(90)])
+            .of(&["reason"])
             .or_else("None")
     };
     vec![
@@ -98,10 +94,10 @@ fn stopped() -> Panel {
     let listed = violations.and_on(&POLICY, stopped()).topk(20);
     let table = Panel::table(
         "Enforce mode that does not remediate",
-        "Policies in enforce mode whose condition Remediating is false: outside of their windows, the \
-         circuit breaker is open after reverts, or remediation is switched off. `kubectl describe \
-         devopspolicy NAME -n NAMESPACE` says which.",
-        (0, 16, 24, 6),
+        "Policies in enforce mode whose condition Remediating is false although one of their windows is \
+         open: the circuit breaker is open after reverts, or remediation is switched off. `kubectl \
+         describe devopspolicy NAME -n NAMESPACE` says which.",
+        (0, 14, 24, 6),
         "Violations",
     );
     table

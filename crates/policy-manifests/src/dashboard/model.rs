@@ -248,9 +248,26 @@ pub(super) struct Override {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Matcher {
-    pub(super) id: &'static str,
-    pub(super) options: &'static str,
+#[serde(tag = "id", content = "options", rename_all = "camelCase")]
+pub(super) enum Matcher {
+    ByName(&'static str),
+    ByValue(Reduced),
+}
+
+/// Series of which a reduced value compares so.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Reduced {
+    pub(super) reducer: &'static str,
+    pub(super) op: &'static str,
+    pub(super) value: f64,
+}
+
+/// Where a series is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct HideFrom {
+    pub(super) legend: bool,
+    pub(super) tooltip: bool,
+    pub(super) viz: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -269,4 +286,6 @@ pub(super) enum Property {
     Width(u16),
     #[serde(rename = "custom.cellOptions")]
     Cell(super::view::Cell),
+    #[serde(rename = "custom.hideFrom")]
+    HideFrom(HideFrom),
 }

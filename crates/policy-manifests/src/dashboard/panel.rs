@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Color, Content, Field, FieldConfig, Format, GridPos, Link, Mapped, Mapping, Matcher, Override,
-    PROMETHEUS, Placed, Property, Row, Shown, Step, Target, Thresholds,
+    Color, Content, Field, FieldConfig, Format, GridPos, HideFrom, Link, Mapped, Mapping, Matcher,
+    Override, PROMETHEUS, Placed, Property, Reduced, Row, Shown, Step, Target, Thresholds,
 };
 use super::view::{Custom, Transformation, View};
 use crate::promql::{Expr, Histogram, Range, Selector};
@@ -21,7 +21,8 @@ pub(super) struct Panel {
     title: &'static str,
     at: GridPos,
     shown: Shown,
-    columns: Vec<&'static str>,
+    /// The names of the columns of the queries; `None` where only a label of the query is shown.
+    columns: Vec<Option<&'static str>>,
 }
 
 /// A row: its title and its panels, placed relative to it.
@@ -78,11 +79,15 @@ impl Panel {
         Self::new(title, description, at, View::time_series())
     }
 
-    /// Counts of events over time.
+    /// Counts of events over time. There are few bars: one that is narrower than the range of its
+    /// increase, which is at least four scrapes, shows events that the next one shows again.
     pub(super) fn events(title: &'static str, description: &'static str, at: Place) -> Self {
-        let mut panel = Self::lines(title, description, at).unit("short").min(0.0);
+        let panel = Self::lines(title, description, at).unit("short").decimals(0).min(0.0);
+        let mut panel = panel.few_steps();
         panel.shown.field_config.defaults.custom = Some(Custom::bars());
-        panel
+        let nothing = Matcher::ByValue(Reduced { reducer: "max", op: "lte", value: 0.0 });
+        let from_legend = HideFrom { legend: true, tooltip: false, viz: false };
+        panel.looks(nothing, vec![Property::HideFrom(from_legend)])
     }
 
     /// Durations over time.
@@ -129,11 +134,17 @@ impl Panel {
 
     /// A column, of the values of a query of the present.
     pub(super) fn column(mut self, name: &'static str, expr: &Expr, look: Vec<Property>) -> Self {
-        self.columns.push(name);
+        self.columns.push(Some(name));
         self = self.target(name, expr, Format::Table, true);
         // The text for an empty table would be that of an empty cell.
         let empty = Property::NoValue("–");
         self.styled(name, [vec![empty], look].concat())
+    }
+
+    /// A query of the present of which a column shows a label, not the values.
+    pub(super) fn labels(mut self, expr: &Expr) -> Self {
+        self.columns.push(None);
+        self.target("", expr, Format::Table, true)
     }
 
     fn target(
@@ -189,7 +200,7 @@ impl Panel {
         self
     }
 
-    /// For a query that reads many series at each step.
+    /// For a query that reads many series at each step, or counts events.
     pub(super) fn few_steps(mut self) -> Self {
         self.shown.max_data_points = Some(FEW_STEPS);
         self
@@ -225,21 +236,40 @@ impl Panel {
         self.styled(name, vec![fixed(color)])
     }
 
+    /// One color for the value of a name, unless it is 0.
+    pub(super) fn colored_if_any(self, name: &'static str, color: &'static str) -> Self {
+        let by_value = Color { mode: "thresholds", fixed_color: None };
+        let steps = thresholds(&[(0.0, "text"), (1.0, color)]);
+        self.styled(name, vec![Property::Color(by_value), Property::Thresholds(steps)])
+    }
+
     /// How a series or a column looks, by its name.
-    pub(super) fn styled(mut self, name: &'static str, properties: Vec<Property>) -> Self {
-        let matcher = Matcher { id: "byName", options: name };
+    pub(super) fn styled(self, name: &'static str, properties: Vec<Property>) -> Self {
+        self.looks(Matcher::ByName(name), properties)
+    }
+
+    fn looks(mut self, matcher: Matcher, properties: Vec<Property>) -> Self {
         self.shown.field_config.overrides.push(Override { matcher, properties });
         self
     }
 
     /// The columns of a table: these labels, then the queries, in this order.
     pub(super) fn of(mut self, labels: &[&'static str]) -> Self {
-        let named = |(position, name): (usize, &&'static str)| match self.columns.len() {
+        let field = |position: usize| match self.columns.len() {
             // The name of the only value has no letter.
-            1 => ("Value".to_owned(), *name),
-            _ => (format!("Value #{}", ref_id(position)), *name),
+            1 => "Value".to_owned(),
+            _ => format!("Value #{}", ref_id(position)),
         };
-        let columns: Vec<_> = self.columns.iter().enumerate().map(named).collect();
+        let mut columns = Vec::new();
+        let mut exclude_by_name = BTreeMap::from([("Time".to_owned(), true)]);
+        for (position, name) in self.columns.iter().enumerate() {
+            match name {
+                Some(name) => columns.push((field(position), *name)),
+                None => {
+                    exclude_by_name.insert(field(position), true);
+                }
+            }
+        }
         let order = labels.iter().map(|label| (*label).to_owned());
         let order = order.chain(columns.iter().map(|(field, _)| field.clone()));
         let index_by_name = order.enumerate().map(|(position, name)| (name, position)).collect();
@@ -247,7 +277,7 @@ impl Panel {
         self.shown.transformations = vec![
             Transformation::Merge {},
             Transformation::Organize {
-                exclude_by_name: BTreeMap::from([("Time", true)]),
+                exclude_by_name,
                 index_by_name,
                 rename_by_name: titles.chain(columns).collect(),
             },
@@ -298,6 +328,8 @@ fn title(label: &str) -> &'static str {
         "cluster" => "Cluster",
         "namespace" => "Namespace",
         "policy" => "Policy",
+        "check" => "Most often",
+        "reason" => "Reason",
         "service" => "Service",
         "version" => "Version",
         _ => "",

@@ -8,14 +8,14 @@ use policy_metrics::operator::{
 use super::model::Property;
 use super::panel::{Panel, Section, mapping, thresholds};
 use super::view::Cell;
-use super::watch::classes;
+use super::watch::{DARK_YELLOW, classes};
 use super::{TO_NAMESPACE, TO_POLICY, chosen};
 use crate::promql::{Expr, Range, counter, gauge, histogram};
 
 pub(super) const POLICY: [&str; 3] = ["cluster", "namespace", "policy"];
 
 const SEVERITIES: [(&str, &str); 4] =
-    [("critical", "red"), ("high", "orange"), ("medium", "yellow"), ("low", "blue")];
+    [("critical", "red"), ("high", "orange"), ("medium", DARK_YELLOW), ("low", "blue")];
 
 pub(super) fn row() -> Section {
     let mut panels = policies();
@@ -103,7 +103,7 @@ fn reconciles() -> Vec<Panel> {
     let reconciles = reconciles
         .query("Reconciles", &rate(&RECONCILES))
         .query("Deferred", &rate(&DEFERRED))
-        .unit("ops")
+        .unit("suffix:/s")
         .min(0.0);
     let duration = || chosen(histogram(&DURATION));
     let quantiles = Panel::lines(
@@ -134,7 +134,7 @@ fn reconciles() -> Vec<Panel> {
         "Pods each second, of all policies and replicas: the work that changes of pods cause.",
         (0, 26, 12, 7),
     );
-    let scanned = scanned.query("Pods", &rate(&PODS_SCANNED)).unit("ops").min(0.0);
+    let scanned = scanned.query("Pods", &rate(&PODS_SCANNED)).unit("suffix:/s").min(0.0);
     let audits = Panel::events(
         "Audit results",
         "Verdicts that changed and were written as PolicyAuditResults, at most one a minute for each \

@@ -168,3 +168,30 @@ fn the_config_map_has_what_the_sidecar_looks_for_and_the_same_bytes_each_time() 
     // The limit of a ConfigMap, and of what `kubectl apply` keeps in an annotation.
     assert!(json().unwrap().len() < 256 * 1024);
 }
+
+/// Grafana would show a column "Value #F" otherwise.
+#[test]
+fn the_values_of_each_query_of_a_table_have_a_title_or_are_left_out() {
+    let dashboard = read();
+    let tables = panels(&dashboard).filter(|panel| panel["type"] == "table");
+    let mut left_out = Vec::new();
+    for panel in tables {
+        let organize = &panel["transformations"][1]["options"];
+        let targets = panel["targets"].as_array().unwrap();
+        for target in targets {
+            let field = match targets.len() {
+                1 => "Value".to_owned(),
+                _ => format!("Value #{}", target["refId"].as_str().unwrap()),
+            };
+            let is_titled = organize["renameByName"][&field].is_string();
+            let is_left_out = organize["excludeByName"][&field] == true;
+            assert_ne!(is_titled, is_left_out, "{}: {field}", panel["title"]);
+            if is_left_out {
+                left_out.push(target["expr"].as_str().unwrap());
+            }
+        }
+    }
+    // The check that a namespace breaks most often.
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(left_out[0].starts_with("topk by (cluster, namespace) (1, "), "{}", left_out[0]);
+}

@@ -181,9 +181,12 @@ pub(super) enum Custom {
         show_points: &'static str,
         span_nulls: bool,
         stacking: Stacking,
+        /// The axis reaches at least this far, unless `None`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        axis_soft_max: Option<f64>,
     },
     #[serde(rename_all = "camelCase")]
-    Cells { align: &'static str, cell_options: Cell, inspect: bool },
+    Cells { align: &'static str, cell_options: Cell, inspect: bool, min_width: u16 },
     #[serde(rename_all = "camelCase")]
     States { fill_opacity: u8, line_width: u8 },
 }
@@ -213,7 +216,7 @@ pub(super) enum Transformation {
     Merge {},
     #[serde(rename_all = "camelCase")]
     Organize {
-        exclude_by_name: BTreeMap<&'static str, bool>,
+        exclude_by_name: BTreeMap<String, bool>,
         index_by_name: BTreeMap<String, usize>,
         rename_by_name: BTreeMap<String, &'static str>,
     },
@@ -300,9 +303,7 @@ impl View {
     pub(super) fn custom(&self) -> Option<Custom> {
         match self {
             Self::TimeSeries(_) => Some(Custom::lines()),
-            Self::Table(_) => {
-                Some(Custom::Cells { align: "auto", cell_options: Cell::Auto, inspect: false })
-            }
+            Self::Table(_) => Some(Custom::cells()),
             Self::StateTimeline(_) => Some(Custom::States { fill_opacity: 70, line_width: 0 }),
             Self::Stat(_) | Self::BarGauge(_) | Self::HeatMap(_) => None,
         }
@@ -310,14 +311,21 @@ impl View {
 }
 
 impl Custom {
+    fn cells() -> Self {
+        // Grafana's own least width is 150, by which a table of a third of a page would be cut.
+        Self::Cells { align: "auto", cell_options: Cell::Auto, inspect: false, min_width: 100 }
+    }
+
+    /// Without a fill: those of several lines mix to a color that no legend has.
     fn lines() -> Self {
         Self::Lines {
             draw_style: "line",
-            line_width: 1,
-            fill_opacity: 10,
+            line_width: 2,
+            fill_opacity: 0,
             show_points: "never",
             span_nulls: false,
             stacking: Stacking { group: "A", mode: "none" },
+            axis_soft_max: None,
         }
     }
 
@@ -330,6 +338,8 @@ impl Custom {
             show_points: "never",
             span_nulls: false,
             stacking: Stacking { group: "A", mode: "normal" },
+            // Where nothing happened, the axis would go to 100.
+            axis_soft_max: Some(1.0),
         }
     }
 
@@ -342,6 +352,7 @@ impl Custom {
             show_points: "never",
             span_nulls: false,
             stacking: Stacking { group: "A", mode: "normal" },
+            axis_soft_max: None,
         }
     }
 }

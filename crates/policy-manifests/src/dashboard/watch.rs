@@ -19,9 +19,12 @@ use crate::promql::{Expr, Range, counter, gauge};
 /// The classes of a score, the worst first, each with its least number and its color.
 pub(super) fn classes() -> [(f64, &'static str); 4] {
     use Classification::{Critical, Degraded, Healthy, Stable};
-    let colors = [(Critical, "red"), (Degraded, "orange"), (Stable, "yellow"), (Healthy, "green")];
+    let colors =
+        [(Critical, "red"), (Degraded, "orange"), (Stable, DARK_YELLOW), (Healthy, "green")];
     colors.map(|(class, color)| (class.least().into(), color))
 }
+/// Yellow can be read on white only if it is dark.
+pub(super) const DARK_YELLOW: &str = "dark-yellow";
 /// Any is one too many.
 pub(super) const NONE_WANTED: [(f64, &str); 2] = [(0.0, "green"), (1.0, "orange")];
 
@@ -64,42 +67,43 @@ fn what_to_fix() -> Vec<Panel> {
     let not_ready = chosen(gauge(&NAMESPACE_VIOLATIONS)).equal("check", "not-ready").value();
     let compliant = chosen(gauge(&NAMESPACE_COMPLIANT)).value();
     let share = compliant / chosen(gauge(&NAMESPACE_PODS)).value() * 100.0;
-    let percent = || vec![Property::Unit("percent"), Property::Decimals(0)];
-    let bar = [
-        percent(),
-        vec![
-            Property::Min(0.0),
-            Property::Max(100.0),
-            Property::Cell(Cell::Gauge { mode: "basic" }),
-            Property::Thresholds(thresholds(&classes())),
-        ],
-    ]
-    .concat();
+    let bar = vec![
+        Property::Unit("percent"),
+        Property::Decimals(0),
+        Property::Min(0.0),
+        Property::Max(100.0),
+        Property::Cell(Cell::Gauge { mode: "basic" }),
+        Property::Thresholds(thresholds(&classes())),
+    ];
+    let found = violations().sum_by(&["cluster", "namespace", "check"]).gt(0.0);
+    let most_often = of_worst(found.greatest_by(&NAMESPACE));
     let score_look = vec![
         Property::Cell(Cell::ColorText),
         Property::Thresholds(thresholds(&classes())),
-        Property::Width(80),
+        Property::Width(65),
     ];
     let table = Panel::table(
         "What to fix, and where",
-        "The 20 namespaces with the most findings. Begin at the top: a click on a namespace shows its \
-         policies, and `policyctl analyze -n NAMESPACE` lists each finding with its container and how \
-         to fix it. Compliant are pods without any finding; not ready are pods that run and have \
-         got no traffic for too long.",
+        "The 20 namespaces with the most findings, each with the check that it breaks most often. Begin \
+         at the top: a click on a namespace shows its policies, and `policyctl analyze -n NAMESPACE` \
+         lists each finding with its container and how to fix it. Compliant are pods without any \
+         finding; not ready are pods that run and have got no traffic for too long.",
         (0, 0, 16, 11),
         "Violations",
     );
     let table = table
-        .column("Violations", &worst(), vec![Property::Width(100)])
+        .column("Violations", &worst(), vec![Property::Width(95)])
         .column("Compliant pods", &of_worst(share), bar)
         .column("Not ready", &of_worst(not_ready.sum_by(&NAMESPACE)), vec![Property::Width(95)])
         .column("Score", &of_worst(score()), score_look)
         .column(
             "Pods",
             &of_worst(chosen(gauge(&NAMESPACE_PODS)).value()),
-            vec![Property::Width(80)],
+            vec![Property::Width(60)],
         )
-        .of(&NAMESPACE)
+        .labels(&most_often)
+        .of(&["cluster", "namespace", "check"])
+        .styled("Most often", vec![Property::Width(150)])
         .styled("Namespace", vec![Property::Links(vec![TO_NAMESPACE])])
         .or_else("No findings");
     let now = Panel::stat(
@@ -125,7 +129,7 @@ fn what_to_fix() -> Vec<Panel> {
         (16, 4, 8, 7),
     );
     let by_check = by_check
-        .now("{{check}}", &violations().sum_by(&["check"]))
+        .now("{{check}}", &violations().sum_by(&["check"]).descending())
         .unit("short")
         .decimals(0)
         .min(0.0)
@@ -201,10 +205,10 @@ fn namespaces() -> Vec<Panel> {
         .now("Degraded", &score().ge(degraded).lt(stable).count().or_zero())
         .now("Critical", &score().lt(degraded).count().or_zero())
         .unit("short")
-        .colored("Healthy", "green")
-        .colored("Stable", "yellow")
-        .colored("Degraded", "orange")
-        .colored("Critical", "red");
+        .colored_if_any("Healthy", "green")
+        .colored_if_any("Stable", DARK_YELLOW)
+        .colored_if_any("Degraded", "orange")
+        .colored_if_any("Critical", "red");
     let pods = Panel::lines(
         "Pods",
         "Scored: of all namespaces but those of the system. Compliant: without any finding. Tracked: \
@@ -258,13 +262,12 @@ fn watch_health() -> Vec<Panel> {
             "{{event}}",
             &chosen(counter(&POD_EVENTS)).rate(Range::RateInterval).max_by(&["event"]),
         )
-        .unit("ops")
+        .unit("suffix:/s")
         .min(0.0);
     vec![age, failures, events]
 }
 
 fn services() -> Vec<Panel> {
-    const REPLICA: [&str; 2] = ["service", "instance"];
     let of = |metric| chosen(gauge(metric)).value().of_our_services();
     let leader = Panel::states(
         "Leadership",
@@ -274,7 +277,7 @@ fn services() -> Vec<Panel> {
         (0, 41, 12, 7),
     );
     let leader = leader
-        .query("{{service}} {{instance}}", &of(&LEADER).max_by(&REPLICA))
+        .query("{{service}} {{instance}}", &of(&LEADER).max_by(&["service", "instance"]))
         .mapped(&[("0", "standby", "blue"), ("1", "leader", "green")]);
     let dropped = Panel::events(
         "Dropped",
@@ -286,22 +289,20 @@ fn services() -> Vec<Panel> {
     let dropped = dropped.query("{{service}}: {{what}}", &lost.sum_by(&["service", "what"]));
     let memory = Panel::lines(
         "Memory",
-        "Resident memory of each replica. Compare with the limit of its container: at the limit it is \
-         killed and starts anew.",
+        "Resident memory of the largest replica of each service. Compare with the limit of its container: \
+         at the limit it is killed and starts anew.",
         (0, 48, 8, 7),
     );
-    let memory = memory
-        .query("{{service}} {{instance}}", &of(&RESIDENT).max_by(&REPLICA))
-        .unit("bytes")
-        .min(0.0);
+    let memory =
+        memory.query("{{service}}", &of(&RESIDENT).max_by(&["service"])).unit("bytes").min(0.0);
     let cpu = Panel::lines(
         "CPU",
-        "CPU seconds of each replica in a second. At the limit of its container it is throttled: \
-         admission gets slow before anything fails.",
+        "CPU seconds in a second, of the busiest replica of each service. At the limit of its container it \
+         is throttled: admission gets slow before anything fails.",
         (8, 48, 8, 7),
     );
     let used = chosen(counter(&CPU)).rate(Range::RateInterval).of_our_services();
-    let cpu = cpu.query("{{service}} {{instance}}", &used.max_by(&REPLICA)).unit("none").min(0.0);
+    let cpu = cpu.query("{{service}}", &used.max_by(&["service"])).unit("none").min(0.0);
     let builds = chosen(gauge(&BUILD_INFO)).value().count_by(&["service", "version"]);
     let started = of(&START).age().min_by(&["service"]);
     let versions = Panel::table(
@@ -313,7 +314,12 @@ fn services() -> Vec<Panel> {
     );
     let versions = versions
         .column("Replicas", &builds, vec![Property::Width(80)])
-        .column("Youngest", &started, vec![Property::Unit("s"), Property::Width(95)])
+        .column(
+            "Youngest",
+            &started,
+            vec![Property::Unit("s"), Property::Decimals(0), Property::Width(85)],
+        )
+        .styled("Version", vec![Property::Width(75)])
         .of(&["service", "version"]);
     vec![leader, dropped, memory, cpu, versions]
 }

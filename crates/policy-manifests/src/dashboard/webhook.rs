@@ -31,7 +31,7 @@ fn answers() -> Vec<Panel> {
     let answered = chosen(counter(&REQUESTS)).rate(Range::RateInterval);
     let requests = requests
         .query("{{decision}}", &answered.sum_by(&["decision"]))
-        .unit("reqps")
+        .unit("suffix:/s")
         .min(0.0)
         .colored("allowed", "green")
         .colored("denied", "red")
@@ -130,7 +130,7 @@ fn in_all() -> Panel {
         .now("Failed open", &chosen(counter(&FAIL_OPEN)).increase(Range::Dashboard).sum())
         .unit("locale")
         .decimals(0)
-        .colored("Denied", "red")
-        .colored("Warnings", "orange")
-        .colored("Failed open", "purple")
+        .colored_if_any("Denied", "red")
+        .colored_if_any("Warnings", "orange")
+        .colored_if_any("Failed open", "purple")
 }

@@ -89,6 +89,18 @@ impl Expr {
         self.with_text(|text| format!("topk({k}, {text})"))
     }
 
+    /// The greatest for each set of these labels, with all of its labels.
+    pub fn greatest_by(self, labels: &[&'static str]) -> Self {
+        self.must_have(labels);
+        let labels = labels.join(", ");
+        self.with_text(|text| format!("topk by ({labels}) (1, {text})"))
+    }
+
+    /// From the greatest to the least. A range query ignores it.
+    pub fn descending(self) -> Self {
+        self.with_text(|text| format!("sort_desc({text})"))
+    }
+
     /// The `k` least, chosen as by [`Self::topk`].
     pub fn bottomk(self, k: u16) -> Self {
         self.with_text(|text| format!("bottomk({k}, {text})"))
