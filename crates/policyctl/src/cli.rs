@@ -63,6 +63,8 @@ enum Command {
     Preview(cmd::preview::Args),
     /// Show how the admission webhook would answer to the objects of files
     Admit(cmd::admit::Args),
+    /// Test policies: compare the verdicts on objects of files with the expected ones
+    Test(cmd::test::Args),
     /// List what enforce mode did and did not do with the workloads
     Remediations(cmd::remediations::Args),
     /// Take back what the operator filled in
@@ -111,6 +113,7 @@ impl Cli {
             Command::Explain(args) => cmd::explain::run(args, global),
             Command::Preview(args) => cmd::preview::run(args, global),
             Command::Admit(args) => cmd::admit::run(args, global),
+            Command::Test(args) => cmd::test::run(args, global),
             Command::Remediations(args) => cmd::remediations::run(args, global),
             Command::Revert(args) => cmd::revert::run(args, global),
             Command::Bundle(command) => cmd::bundle::run(command, global),

@@ -273,7 +273,8 @@ fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn display_name(path: &Path) -> String {
+/// A path as it is shown: relative to the current folder where it is below.
+pub(crate) fn display_name(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let path = path.strip_prefix(here).unwrap_or(path);
     path.strip_prefix(".").unwrap_or(path).display().to_string()

@@ -16,6 +16,7 @@ mod policy_file;
 mod reader;
 mod repair;
 mod split;
+mod test_file;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};
 pub use split::{Document, documents};
+pub use test_file::{ExpectedFinding, ExpectedVerdict, ObjectName, PolicyChoice, PolicyTest};
 
 use crate::facts::PodFacts;
 use crate::view::ObjectView;

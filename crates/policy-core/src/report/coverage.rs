@@ -79,7 +79,9 @@ pub struct NotRead {
 }
 
 impl NotRead {
-    pub(super) fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
+    /// Something of a file.
+    #[must_use]
+    pub fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {
         Self { file: Arc::clone(file), line, source: source(file, line), reason }
     }
 }

@@ -9,6 +9,7 @@ mod explanation;
 mod finding;
 mod preview;
 mod remediations;
+mod tested;
 #[cfg(test)]
 mod tests;
 
@@ -32,10 +33,15 @@ pub use preview::{
 pub use remediations::{
     LiveWorkload, RemediatingCondition, RemediatingPolicy, RemediationReport, ReportedRemediation,
 };
+pub use tested::{
+    JudgedObject, NoTime, PolicyTestReport, TestFinding, TestResult, TestSummary, TestedFile,
+    TestedObject, actual_verdicts,
+};
 
 use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
 use crate::classification::Classification;
+use crate::manifest::PolicyTest;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 use crate::severity::Severity;
@@ -142,7 +148,10 @@ pub struct NamespaceSummary {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn as_text<S: serde::Serializer>(check: &CheckId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: serde::Serializer>(
+    check: &CheckId,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(check.as_str())
 }
 
@@ -201,15 +210,17 @@ impl Summary {
     }
 }
 
-/// The JSON schemas of the reports, by the name of their file in docs/.
+/// The JSON schemas of the reports and of test files, by the name of their file in docs/.
 #[must_use]
-pub fn json_schemas() -> [(&'static str, Schema); 6] {
+pub fn json_schemas() -> [(&'static str, Schema); 8] {
     [
         ("admission", schema_for!(AdmissionReport)),
         ("analysis", schema_for!(Report)),
         ("clusters", schema_for!(ClustersReport)),
         ("explanation", schema_for!(Explanation)),
+        ("policy-test", schema_for!(PolicyTest)),
         ("preview", schema_for!(Preview)),
         ("remediations", schema_for!(RemediationReport)),
+        ("test", schema_for!(PolicyTestReport)),
     ]
 }

@@ -18,6 +18,7 @@ pub(crate) mod observability;
 pub(crate) mod preview;
 pub(crate) mod remediations;
 pub(crate) mod revert;
+pub(crate) mod test;
 pub(crate) mod uninstall;
 pub(crate) mod version;
 pub(crate) mod webhook;

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use policy_core::report::{NamespaceSummary, Report, ReportFinding, ReportedObject};
+use policy_core::report::{NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject};
 use policy_core::text::{container_or_volume, counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
-type Xml<'a> = Writer<&'a mut dyn io::Write>;
+pub(super) type Xml<'a> = Writer<&'a mut dyn io::Write>;
 /// Findings by namespace and check.
 type Findings<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a ReportFinding>>;
 
@@ -35,7 +35,7 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
         .with_attribute(("errors", errors.as_str()))
         .write_inner_content(|xml| {
             report.namespaces.iter().try_for_each(|namespace| suite(xml, namespace, &findings))?;
-            if failed > 0 { coverage(xml, report) } else { Ok(()) }
+            if failed > 0 { not_read(xml, &report.coverage.failed) } else { Ok(()) }
         })?;
     writeln!(xml.into_inner())
 }
@@ -99,15 +99,16 @@ fn finding_line(finding: &ReportFinding) -> String {
     format!("{place}{severity}: {kind}/{name}: {container}{message}")
 }
 
-fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {
-    let errors = report.coverage.failed.len().to_string();
+/// A suite of what could not be read.
+pub(super) fn not_read(xml: &mut Xml<'_>, failed: &[NotRead]) -> io::Result<()> {
+    let errors = failed.len().to_string();
     xml.create_element("testsuite")
         .with_attribute(("name", "coverage"))
         .with_attribute(("tests", errors.as_str()))
         .with_attribute(("failures", "0"))
         .with_attribute(("errors", errors.as_str()))
         .write_inner_content(|xml| {
-            report.coverage.failed.iter().try_for_each(|failed| {
+            failed.iter().try_for_each(|failed| {
                 xml.create_element("testcase")
                     .with_attribute(("classname", "coverage"))
                     .with_attribute(("name", &*printable(&failed.source)))
@@ -121,7 +122,7 @@ fn coverage(xml: &mut Xml<'_>, report: &Report) -> io::Result<()> {
 }
 
 /// Each text is one line: a line break in a name would begin a finding of its own.
-fn failure(
+pub(super) fn failure(
     xml: &mut Xml<'_>,
     element: &str,
     message: &str,

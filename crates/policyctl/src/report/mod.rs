@@ -11,13 +11,16 @@ mod preview;
 mod remediations;
 mod sarif;
 mod table;
+mod tested;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 
 use anyhow::Context as _;
-use policy_core::report::{AdmissionReport, Explanation, Preview, RemediationReport, Report};
+use policy_core::report::{
+    AdmissionReport, Explanation, PolicyTestReport, Preview, RemediationReport, Report,
+};
 use serde::Serialize;
 
 pub(crate) use json::json;
@@ -73,6 +76,12 @@ impl Tabular for Explanation {
     }
 }
 
+impl Tabular for PolicyTestReport {
+    fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
+        tested::write(self, style, out)
+    }
+}
+
 impl Tabular for Preview {
     fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
         preview::write(self, style, out)
@@ -83,6 +92,14 @@ impl Tabular for RemediationReport {
     fn write_table(&self, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
         remediations::write(self, style, out)
     }
+}
+
+/// Writes the result of tests as `JUnit` XML.
+pub(crate) fn write_tests_as_junit(
+    report: &PolicyTestReport,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    tested::write_junit(report, out)
 }
 
 pub(crate) fn yaml(value: &impl Serialize, mut out: &mut dyn io::Write) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Coverage, PolicySource, SCHEMA_VERSION, Source};
 use crate::admission::AdmissionVerdict;
@@ -46,8 +46,9 @@ pub struct AdmissionSummary {
 }
 
 /// What becomes of an object.
-#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum AdmissionOutcome {
     /// Let in without a word.
     Allowed,
