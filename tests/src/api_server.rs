@@ -199,7 +199,7 @@ fn admission_config(folder: &Path, keys: &Keys) -> Result<PathBuf> {
 }
 
 /// Two different ports of the loopback address that are free now.
-fn free_ports() -> Result<(u16, u16)> {
+pub(crate) fn free_ports() -> Result<(u16, u16)> {
     let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free");
     // Both stay open until both numbers are known, so that they differ.
     let (first, second) = (any()?, any()?);

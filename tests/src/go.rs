@@ -43,6 +43,8 @@ pub enum Program {
     Promtool,
     /// Configures Prometheus, for `e2e monitoring` alone.
     PrometheusOperator,
+    /// Exports the state of objects as metrics, for `e2e bench-scrape` alone.
+    KubeStateMetrics,
 }
 
 /// The environment variable that selects the Kubernetes release, such as `1.36`. Unset or empty: the
@@ -118,6 +120,13 @@ const PROMETHEUS_OPERATOR: Module = Module {
     stamped: false,
     tags: "",
 };
+const KUBE_STATE_METRICS: Module = Module {
+    name: "kube-state-metrics",
+    dependency: "k8s.io/kube-state-metrics/v2",
+    usual: "2 min",
+    stamped: false,
+    tags: "",
+};
 /// The Kubernetes releases that the testbed can run, the default first.
 const KUBERNETES: [Module; 3] =
     [kubernetes("k8s-1.37"), kubernetes("k8s-1.36"), kubernetes("k8s-1.34")];
@@ -159,6 +168,7 @@ impl Program {
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
             Self::PrometheusOperator => "prometheus-operator",
+            Self::KubeStateMetrics => "kube-state-metrics",
         }
     }
 
@@ -204,6 +214,7 @@ impl Program {
             Self::HelmUnittest => Ok(&HELM_UNITTEST),
             Self::Prometheus | Self::Promtool => Ok(&PROMETHEUS),
             Self::PrometheusOperator => Ok(&PROMETHEUS_OPERATOR),
+            Self::KubeStateMetrics => Ok(&KUBE_STATE_METRICS),
             Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubectl => {
                 release(&selected_release().unwrap_or_default())
             }
@@ -268,8 +279,9 @@ mod tests {
             let tool = format!("{}/cmd/{}", linter.dependency, linter.name);
             assert_eq!(tools(&linter.read("go.mod").unwrap()), [tool]);
         }
-        let flux = KUSTOMIZE_CONTROLLER;
-        assert_eq!(tools(&flux.read("go.mod").unwrap()), [flux.dependency]);
+        for own in [KUSTOMIZE_CONTROLLER, KUBE_STATE_METRICS] {
+            assert_eq!(tools(&own.read("go.mod").unwrap()), [own.dependency]);
+        }
         let operator = PROMETHEUS_OPERATOR;
         let tool = format!("{}/cmd/operator", operator.dependency);
         assert_eq!(tools(&operator.read("go.mod").unwrap()), [tool]);

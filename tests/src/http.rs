@@ -25,6 +25,12 @@ pub fn trusting(trusted: &[CertificateDer<'static>]) -> Result<ClientConfig> {
 
 /// Deadline of one request, unless somebody wants another.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+/// The headers of a scrape
+/// (<https://prometheus.io/docs/instrumenting/content_negotiation/>).
+const PROMETHEUS: &str = "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+     application/openmetrics-text;version=0.0.1;q=0.5,\
+     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n\
+     Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n";
 
 /// The address of a service, with TLS or without.
 #[derive(Clone, Debug)]
@@ -46,7 +52,19 @@ impl Address {
     pub fn get(&self, path: &str, within: Duration) -> Result<(u16, String)> {
         let Self { addr, .. } = self;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-        self.exchange(&request, within).with_context(|| format!("GET {addr}{path}"))
+        self.text(&request, within).with_context(|| format!("GET {addr}{path}"))
+    }
+
+    /// Scrapes `/metrics` with the headers of Prometheus 3, and returns the body as it is sent, which
+    /// may be compressed.
+    pub fn scrape(&self) -> Result<Vec<u8>> {
+        let Self { addr, .. } = self;
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{PROMETHEUS}\r\n"
+        );
+        let (status, body) = self.exchange(&request, ANSWER).context("a scrape")?;
+        ensure!(status == 200, "/metrics answered {status}");
+        Ok(body)
     }
 
     /// Scrapes `/metrics`.
@@ -64,10 +82,15 @@ impl Address {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
             json.len()
         );
-        self.exchange(&request, within).with_context(|| format!("POST {addr}{path}"))
+        self.text(&request, within).with_context(|| format!("POST {addr}{path}"))
     }
 
-    fn exchange(&self, request: &str, within: Duration) -> Result<(u16, String)> {
+    fn text(&self, request: &str, within: Duration) -> Result<(u16, String)> {
+        let (status, body) = self.exchange(request, within)?;
+        Ok((status, String::from_utf8(body).context("the body is not UTF-8")?))
+    }
+
+    fn exchange(&self, request: &str, within: Duration) -> Result<(u16, Vec<u8>)> {
         let end = Instant::now() + within;
         let stream = TcpStream::connect_timeout(&self.addr, within)?;
         // A second handle of the socket, to set its timeouts.
@@ -89,7 +112,7 @@ fn read_answer(
     request: &str,
     within: Duration,
     end: Instant,
-) -> Result<(u16, String)> {
+) -> Result<(u16, Vec<u8>)> {
     // The standard library refuses a timeout of zero.
     let left = || end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     socket.set_write_timeout(Some(left()))?;
@@ -116,7 +139,7 @@ fn read_answer(
 }
 
 /// Status and body of a complete response.
-fn parse(answer: &[u8]) -> Result<(u16, String)> {
+fn parse(answer: &[u8]) -> Result<(u16, Vec<u8>)> {
     let end = find(answer, b"\r\n\r\n").context("the response ends within its head")?;
     let (head, body) = answer.split_at(end);
     let body = body.get(4..).unwrap_or_default();
@@ -131,7 +154,7 @@ fn parse(answer: &[u8]) -> Result<(u16, String)> {
     if let Some(length) = header(&head, "content-length") {
         ensure!(length == body.len().to_string(), "the body has {} of {length} bytes", body.len());
     }
-    Ok((status, String::from_utf8(body).context("the body is not UTF-8")?))
+    Ok((status, body))
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -169,11 +192,11 @@ mod tests {
     #[test]
     fn answers_are_read_whole_or_not_at_all() {
         let plain = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nno\n";
-        assert_eq!(parse(plain).unwrap(), (503, "no\n".to_owned()));
+        assert_eq!(parse(plain).unwrap(), (503, b"no\n".to_vec()));
         parse(&plain[..plain.len() - 1]).unwrap_err();
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
             3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
-        assert_eq!(parse(chunked).unwrap(), (200, "abc0123456789".to_owned()));
+        assert_eq!(parse(chunked).unwrap(), (200, b"abc0123456789".to_vec()));
         parse(&chunked[..chunked.len() - 8]).unwrap_err();
         parse(b"SSH-2.0\r\n\r\n").unwrap_err();
     }

@@ -17,6 +17,7 @@
 //! rights          what RBAC grants, and what of it is needed        Testbed::rights
 //! published       definitions of other projects                    Testbed::install_published
 //! prometheus      scrapes the platform, and answers Grafana        Testbed::start_prometheus
+//! exporter        kube-state-metrics, to measure ours beside it    Testbed::start_kube_state_metrics
 //! flux            kustomize-controller, which applies deploy       Testbed::start_flux
 //! ```
 //!
@@ -26,6 +27,7 @@
 mod api_server;
 mod audit;
 mod controllers;
+mod exporter;
 mod flux;
 mod go;
 mod http;

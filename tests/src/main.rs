@@ -23,6 +23,9 @@ enum Command {
     BenchOperator,
     /// Measure enforce mode: plans, repairs and injections; prints one JSON object
     BenchRemediation,
+    /// Measure a scrape of 10 000 namespaces, beside kube-state-metrics, and the queries of the
+    /// dashboard; prints one JSON object
+    BenchScrape,
     /// Measure policy-watcher on 100 000 pods; prints one JSON object
     BenchWatcher,
     /// Measure policy-webhook beside a server that does nothing; prints one JSON object
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::BenchLive => command::bench_live::run(),
         Command::BenchOperator => command::bench_operator::run(),
         Command::BenchRemediation => command::bench_remediation::run(),
+        Command::BenchScrape => command::bench_scrape::run(),
         Command::BenchWatcher => command::bench_watcher::run(),
         Command::BenchWebhook => command::bench_webhook::run(),
         Command::Demo(options) => command::demo::run(&options),

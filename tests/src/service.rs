@@ -83,21 +83,7 @@ impl<'a> Launch<'a> {
     /// Starts the service, and returns when it has logged the address that it listens on. It need
     /// not be ready. An error quotes the end of its log.
     pub fn start(self) -> Result<Service<'a>> {
-        let Self { processes, name, program, arguments, environment, tls } = self;
-        let log = processes.log(&name);
-        // An earlier service of this name has written to the same log.
-        let log_start = fs::metadata(&log).map_or(0, |file| file.len());
-        let environment = Environment::Only(&environment);
-        processes.start_in(&environment, &name, &program, &arguments)?;
-        // From here on, dropping this kills the service.
-        let mut service = Service {
-            processes,
-            name,
-            log,
-            log_start,
-            address: Address { addr: SocketAddr::from(([127, 0, 0, 1], 0)), tls },
-            ended: Mutex::default(),
-        };
+        let mut service = self.spawn()?;
         let listening = wait_for("the line with its address", START, || {
             let addr = service.logs()?.split_inclusive('\n').find_map(address);
             // An end after that line is noticed by the next request.
@@ -105,6 +91,25 @@ impl<'a> Launch<'a> {
         });
         service.address.addr = listening.map_err(|error| service.explain(&error))?;
         Ok(service)
+    }
+
+    /// Starts a program of others, which is told the address to listen on by these arguments.
+    pub(crate) fn start_at(self, addr: SocketAddr, arguments: Vec<String>) -> Result<Service<'a>> {
+        let mut service = Self { arguments, ..self }.spawn()?;
+        service.address.addr = addr;
+        Ok(service)
+    }
+
+    fn spawn(self) -> Result<Service<'a>> {
+        let Self { processes, name, program, arguments, environment, tls } = self;
+        let log = processes.log(&name);
+        // An earlier service of this name has written to the same log.
+        let log_start = fs::metadata(&log).map_or(0, |file| file.len());
+        let environment = Environment::Only(&environment);
+        processes.start_in(&environment, &name, &program, &arguments)?;
+        // From here on, dropping this kills the service.
+        let address = Address { addr: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
+        Ok(Service { processes, name, log, log_start, address, ended: Mutex::default() })
     }
 }
 

@@ -60,7 +60,10 @@ impl Publisher {
     #[must_use]
     pub(crate) fn scores(&self) -> Answer {
         let policy = self.scores.policy();
-        let answer = self.scores.at(Timestamp::now(), |totals| ScoresAnswer {
+        let Some(totals) = self.scores.at(Timestamp::now()) else {
+            return endpoints::unavailable("the initial list of pods is not complete");
+        };
+        endpoints::json(&ScoresAnswer {
             schema_version: "1",
             profile: &self.profile,
             is_leader: self.gate.is_open(),
@@ -76,21 +79,17 @@ impl Publisher {
                     summary: Summary::of(tally, policy),
                 })
                 .collect(),
-        });
-        match answer {
-            Some(answer) => endpoints::json(&answer),
-            None => endpoints::unavailable("the initial list of pods is not complete"),
-        }
+        })
     }
 
     /// The answer of `/debug/state`.
     #[must_use]
     pub(crate) fn state(&self) -> Answer {
-        let namespaces = self.scores.at(Timestamp::now(), |totals| totals.namespaces.len());
+        let totals = self.scores.at(Timestamp::now());
         endpoints::json(&StateAnswer {
             profile: &self.profile,
             pods: self.scores.tracked(),
-            namespaces: namespaces.unwrap_or_default(),
+            namespaces: totals.map_or(0, |totals| totals.namespaces.len()),
             next_due: self.scores.next_due(),
             leader: self.gate.report(),
             watches: [self.watch.report()],
@@ -103,10 +102,10 @@ impl Publisher {
         if !self.gate.is_open() {
             return;
         }
-        let policy = self.scores.policy();
-        let scores = self.scores.at(Timestamp::now(), |totals| render(totals, policy, to.part()));
+        let Some(totals) = self.scores.at(Timestamp::now()) else { return };
+        let scores = render(&totals, self.scores.policy(), to.part());
         // The lease may have run out meanwhile.
-        if let Some(scores) = scores.filter(|_| self.gate.is_open()) {
+        if self.gate.is_open() {
             to.append(&scores);
         }
     }

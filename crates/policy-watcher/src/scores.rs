@@ -31,7 +31,7 @@ struct Pods {
     /// Whether a list has been completed. Until then the index lacks pods.
     is_listed: bool,
     /// The totals from before a relist. While it runs, the index has deleted pods beside new ones.
-    before_relist: Option<Totals>,
+    before_relist: Option<Arc<Totals>>,
 }
 
 /// The totals of the pods.
@@ -43,10 +43,10 @@ pub(crate) struct Totals {
 }
 
 impl Pods {
-    fn totals(&self) -> Totals {
+    fn totals(&self) -> Arc<Totals> {
         let namespaces = self.index.namespaces();
         let namespaces = namespaces.map(|(name, tally)| (Arc::clone(name), *tally));
-        Totals { cluster: *self.index.total(), namespaces: namespaces.collect() }
+        Arc::new(Totals { cluster: *self.index.total(), namespaces: namespaces.collect() })
     }
 }
 
@@ -63,16 +63,17 @@ impl Scores {
         &self.0.policy
     }
 
-    /// Reads the totals at a time. Pods that have become Pending for too long by then are counted,
+    /// The totals at a time. Pods that have become Pending for too long by then are counted,
     /// although no event reports that. During a relist these are the totals from before it; `None`
     /// until the initial list is complete.
-    pub(crate) fn at<T>(&self, now: Timestamp, read: impl FnOnce(&Totals) -> T) -> Option<T> {
+    ///
+    /// A copy, so that the watch goes on while a page of 100 000 series is rendered.
+    #[must_use]
+    pub(crate) fn at(&self, now: Timestamp) -> Option<Arc<Totals>> {
         self.update(|pods| {
             pods.index.advance(now.as_second());
-            pods.is_listed.then(|| match &pods.before_relist {
-                Some(totals) => read(totals),
-                None => read(&pods.totals()),
-            })
+            let before_relist = pods.before_relist.as_ref().map(Arc::clone);
+            pods.is_listed.then(|| before_relist.unwrap_or_else(|| pods.totals()))
         })
     }
 
@@ -179,9 +180,9 @@ mod tests {
     }
 
     fn pods(scores: &Scores) -> Option<(u64, u64)> {
-        scores.at(Timestamp::now(), |totals| {
-            (totals.cluster.pods(), totals.namespaces.iter().map(|(_, tally)| tally.pods()).sum())
-        })
+        let totals = scores.at(Timestamp::now())?;
+        let namespaces = totals.namespaces.iter().map(|(_, tally)| tally.pods());
+        Some((totals.cluster.pods(), namespaces.sum()))
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let client = runtime.block_on(client(testbed.kubeconfig()))?;
     say(&format!("making {PODS} pods ..."));
-    runtime.block_on(fill(&client))?;
+    runtime.block_on(fill(&client, PODS, NAMESPACES))?;
     let (mut ratios, mut peak, mut bytes) = (Vec::new(), 0, 0);
     for repeat in 0..=REPEATS {
         let read = Instant::now();
@@ -60,16 +60,17 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn fill(client: &Client) -> Result<()> {
-    for number in 0..NAMESPACES {
+/// Makes pods, in turn in each of these namespaces.
+pub(super) async fn fill(client: &Client, pods: usize, namespaces: usize) -> Result<()> {
+    for number in 0..namespaces {
         let namespace = json!({ "metadata": { "name": format!("team-{number}") } });
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
         api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
     }
-    stream::iter(0..PODS)
+    stream::iter(0..pods)
         .map(|number| async move {
             let api: Api<Pod> =
-                Api::namespaced(client.clone(), &format!("team-{}", number % NAMESPACES));
+                Api::namespaced(client.clone(), &format!("team-{}", number % namespaces));
             let pod: Pod = serde_json::from_value(pod(number))?;
             let created = api.create(&PostParams::default(), &pod).await;
             created.with_context(|| format!("cannot make pod {number}"))?;

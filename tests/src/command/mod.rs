@@ -3,6 +3,7 @@
 pub(crate) mod bench_live;
 pub(crate) mod bench_operator;
 pub(crate) mod bench_remediation;
+pub(crate) mod bench_scrape;
 pub(crate) mod bench_watcher;
 pub(crate) mod bench_webhook;
 pub(crate) mod build;

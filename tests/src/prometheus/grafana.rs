@@ -2,6 +2,7 @@
 //! (<https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/>).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -17,6 +18,8 @@ const POINTS: u64 = 900;
 pub struct Viewed<'a> {
     dashboard: &'a Value,
     chosen: BTreeMap<&'a str, &'a str>,
+    shown: u64,
+    scraped: u64,
 }
 
 /// A query of a panel.
@@ -28,8 +31,10 @@ pub struct PanelQuery {
     pub legend: String,
     /// For Prometheus.
     pub expr: String,
-    /// The time between two points, in seconds; nothing where only the present is shown.
-    pub step: Option<u64>,
+    /// The time between two points; nothing where only the present is shown.
+    pub step: Option<Duration>,
+    /// How far back a range query begins.
+    pub back: Duration,
 }
 
 /// A list from which a reader chooses.
@@ -43,19 +48,17 @@ pub struct Choices {
     pub label: String,
 }
 
-impl PanelQuery {
-    /// How far back a range query begins, in seconds.
-    #[must_use]
-    pub fn seconds(&self) -> u64 {
-        SHOWN
-    }
-}
-
 impl<'a> Viewed<'a> {
     /// As it is opened: with all values of every variable.
     #[must_use]
     pub fn new(dashboard: &'a Value) -> Self {
-        Self { dashboard, chosen: BTreeMap::new() }
+        Self { dashboard, chosen: BTreeMap::new(), shown: SHOWN, scraped: SCRAPED }
+    }
+
+    /// Over another time than the last 15 minutes, with another interval of scrapes than a second.
+    #[must_use]
+    pub fn over(self, shown: Duration, scraped: Duration) -> Self {
+        Self { shown: shown.as_secs(), scraped: scraped.as_secs(), ..self }
     }
 
     /// With one value of a variable.
@@ -94,16 +97,18 @@ impl<'a> Viewed<'a> {
 
     fn query(&self, panel: &Value, target: &Value) -> Result<PanelQuery> {
         let points = panel["maxDataPoints"].as_u64().unwrap_or(POINTS);
-        let step = (SHOWN / points).max(SCRAPED);
-        let rate_interval = (step + SCRAPED).max(4 * SCRAPED);
+        let Self { shown, scraped, .. } = *self;
+        let step = (shown / points).max(scraped);
+        let rate_interval = (step + scraped).max(4 * scraped);
         let expr = text(&target["expr"])?
             .replace("$__rate_interval", &format!("{rate_interval}s"))
-            .replace("$__range", &format!("{SHOWN}s"));
+            .replace("$__range", &format!("{shown}s"));
         Ok(PanelQuery {
             panel: text(&panel["title"])?.to_owned(),
             legend: text(&target["legendFormat"])?.to_owned(),
             expr: self.replaced(&expr)?,
-            step: (target["instant"] != true).then_some(step),
+            step: (target["instant"] != true).then_some(Duration::from_secs(step)),
+            back: Duration::from_secs(shown),
         })
     }
 
@@ -157,8 +162,8 @@ mod tests {
         };
         let (expr, step) = of(&queries, "Pods evaluated");
         assert_eq!(expr, r#"sum(rate(devopspolicy_pods_scanned_total{cluster=~".*"}[4s]))"#);
-        assert_eq!(step, Some(1));
-        assert_eq!(of(&queries, "Violations by check over time").1, Some(15));
+        assert_eq!(step, Some(Duration::from_secs(1)));
+        assert_eq!(of(&queries, "Violations by check over time").1, Some(Duration::from_secs(15)));
         assert_eq!(of(&queries, "Policies by mode").1, None);
 
         let viewed = Viewed::new(&dashboard).choose("cluster", "eu.1").choose("namespace", "shop");

@@ -132,16 +132,16 @@ impl Prometheus<'_> {
         each.collect()
     }
 
-    /// The values of an expression now and at steps before, so many seconds back, each series with
-    /// its labels.
+    /// The values of an expression now and at steps before, each series with its labels.
     pub fn query_range(
         &self,
         expression: &str,
-        seconds: u64,
-        step: u64,
+        back: Duration,
+        step: Duration,
     ) -> Result<Vec<(Value, Vec<f64>)>> {
-        let end = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let start = end - seconds;
+        let end = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let [start, end, step] =
+            [end.saturating_sub(back), end, step].map(|time| time.as_secs_f64());
         let query = encoded(expression);
         let path = format!("query_range?query={query}&start={start}&end={end}&step={step}");
         let each = self.series(&path)?.into_iter().map(|(labels, samples)| {

@@ -8,6 +8,7 @@ mod measure;
 mod operator;
 mod remediation;
 mod sample;
+mod scrape;
 mod watcher;
 mod webhook;
 
@@ -55,6 +56,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// A scrape of policy-watcher with 10 000 namespaces, beside kube-state-metrics, and the dashboard
+    Scrape {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Bytes of resident memory for each pod of an index; a process of its own for `core`
     #[command(hide = true)]
     IndexMemory,
@@ -74,6 +81,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             | Bench::Watcher { .. }
             | Bench::Operator { .. }
             | Bench::Remediation { .. }
+            | Bench::Scrape { .. }
             | Bench::Webhook { .. } => {}
         }
         return cargo::run(&arguments);
@@ -86,6 +94,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Remediation { json } => {
             measure_by_e2e(remediation::COMMAND, &remediation::ROWS, *json)
         }
+        Bench::Scrape { json } => measure_by_e2e(scrape::COMMAND, &scrape::ROWS, *json),
         Bench::Webhook { json } => measure_by_e2e(webhook::COMMAND, &webhook::ROWS, *json),
         Bench::IndexMemory => {
             println!("{}", core::index_bytes_per_pod()?);

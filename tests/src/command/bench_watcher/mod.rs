@@ -125,7 +125,7 @@ impl Bench {
         let kubeconfig = self.testbed.kubeconfig();
         let client = self.runtime.block_on(bench_live::client(kubeconfig))?;
         say(&format!("making {REAL_PODS} pods on the real API server ..."));
-        self.runtime.block_on(bench_live::fill(&client))?;
+        self.runtime.block_on(bench_live::fill(&client, REAL_PODS, NAMESPACES))?;
         let (mut ratios, mut memory) = (Vec::new(), 0.0_f64);
         for repeat in 0..=SYNCS {
             let start = Instant::now();

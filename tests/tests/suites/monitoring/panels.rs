@@ -68,7 +68,7 @@ fn values(prometheus: &Prometheus<'_>, query: &PanelQuery) -> Vec<f64> {
             found.into_iter().map(|(_, value)| value).collect()
         }
         Some(step) => {
-            let found = prometheus.query_range(&query.expr, query.seconds(), step).unwrap();
+            let found = prometheus.query_range(&query.expr, query.back, step).unwrap();
             found.into_iter().flat_map(|(_, values)| values).collect()
         }
     }
