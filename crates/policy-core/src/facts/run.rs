@@ -109,7 +109,11 @@ pub(super) struct Runs<'a> {
 impl<'a> Runs<'a> {
     pub(super) fn of(status: &'a PodStatusView) -> Self {
         let by_name = |statuses: &'a [ContainerStatusView]| {
-            statuses.iter().filter_map(|status| Some((status.name.as_deref()?, status))).collect()
+            let in_trouble = statuses.iter().filter(|status| {
+                let has_restarted = status.restart_count.is_some_and(|count| count > 0);
+                has_restarted || status.state.waiting.is_some() || !status.ready
+            });
+            in_trouble.filter_map(|status| Some((status.name.as_deref()?, status))).collect()
         };
         Self {
             containers: by_name(&status.container_statuses),

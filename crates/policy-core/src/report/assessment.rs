@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::finding::SharedTexts;
+use super::images::RunningImages;
 use super::{
     Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, ReportedObject,
     SCHEMA_VERSION, Source, Summary,
@@ -17,6 +18,7 @@ use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
+use crate::view::PodView;
 
 /// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
@@ -41,6 +43,7 @@ pub struct Assessment<'a> {
     texts: SharedTexts,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
+    images: RunningImages,
     objects: InputObjects,
     /// Objects that another one controls, which may be among those of the input.
     controlled: Vec<ControlledObject>,
@@ -87,6 +90,7 @@ impl<'a> Assessment<'a> {
             findings: Capped::new(MAX_FINDINGS, ReportFinding::order),
             texts: SharedTexts::default(),
             coverage: CoverageCounter::default(),
+            images: RunningImages::default(),
             objects: InputObjects::default(),
             controlled: Vec::new(),
             is_controlled_full: false,
@@ -100,10 +104,18 @@ impl<'a> Assessment<'a> {
         self
     }
 
-    /// Evaluates a pod or pod template.
-    pub fn pod(&mut self, pod: &PodFacts, location: Option<ManifestLocation<'_>>) {
+    /// Evaluates a pod of a cluster, and compares what it runs with the other pods of its workload.
+    /// The facts are those of that pod.
+    pub fn live_pod(&mut self, pod: &PodView, facts: &PodFacts) {
+        if self.pod(facts, None) {
+            self.images.add(pod, facts);
+        }
+    }
+
+    /// Evaluates a pod or pod template. Returns whether it is counted.
+    pub fn pod(&mut self, pod: &PodFacts, location: Option<ManifestLocation<'_>>) -> bool {
         if !self.coverage.pod(pod, self.excluded) {
-            return;
+            return false;
         }
         let evaluation = evaluate(&pod.checked, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
@@ -112,7 +124,7 @@ impl<'a> Assessment<'a> {
             self.list_fewer_namespaces();
         }
         if evaluation.findings.is_empty() || !self.lists_findings {
-            return;
+            return true;
         }
         let workload = self.texts.workload(&pod.workload);
         let is_own = *workload.name == *pod.name;
@@ -139,6 +151,7 @@ impl<'a> Assessment<'a> {
                 line: line.or(object.line),
             }
         }));
+        true
     }
 
     /// Keeps the first namespaces by name. One that is dropped can never be among the first of all
@@ -221,6 +234,7 @@ impl<'a> Assessment<'a> {
         self.list_fewer_namespaces();
         self.findings.merge(other.findings);
         self.coverage.merge(other.coverage);
+        self.images.merge(other.images);
         self.objects.merge(other.objects);
         self.is_controlled_full |= other.is_controlled_full;
         self.controlled.extend(other.controlled);
@@ -243,7 +257,8 @@ impl<'a> Assessment<'a> {
             );
             self.coverage.note(&"and".into(), None, message);
         }
-        let Self { policy, namespaces, findings, coverage, .. } = self;
+        let Self { policy, namespaces, findings, mut coverage, images, .. } = self;
+        images.note(&mut coverage);
         let (findings, findings_cut) = findings.finish();
         let coverage = coverage.finish();
         Report {

@@ -25,7 +25,8 @@ pub struct Coverage {
     pub skipped: u64,
     /// What could not be read.
     pub failed: Vec<NotRead>,
-    /// What was read or skipped otherwise than its author may expect; left out where empty.
+    /// What was read or skipped otherwise than its author may expect, and what to know about a
+    /// workload beside its findings; left out where empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub notes: Vec<CoverageNote>,
@@ -52,14 +53,15 @@ impl Coverage {
     }
 }
 
-/// What was read or skipped otherwise than its author may expect, such as a repeated key.
+/// What was read or skipped otherwise than its author may expect, such as a repeated key; and what
+/// to know about a workload, such as replicas that run different images.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CoverageNote {
     #[serde(skip)]
     file: Arc<str>,
     #[serde(skip)]
     line: Option<u32>,
-    /// The file or folder, with the line where one is known.
+    /// The file or folder, with the line where one is known; or the namespace and the workload.
     pub source: String,
     /// What to know about it.
     pub message: String,

@@ -7,6 +7,7 @@ mod clusters;
 mod coverage;
 mod explanation;
 mod finding;
+mod images;
 mod preview;
 mod remediations;
 mod tested;

@@ -16,11 +16,11 @@ use super::text::Text;
 pub struct PodStatusView {
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: Option<String>,
-    /// Statuses of the regular containers that restarted, wait or are not ready.
-    #[serde(deserialize_with = "troubled")]
+    /// Statuses of the regular containers.
+    #[serde(deserialize_with = "statuses")]
     pub container_statuses: Vec<ContainerStatusView>,
-    /// Statuses of the init containers that restarted, wait or are not ready.
-    #[serde(deserialize_with = "troubled")]
+    /// Statuses of the init containers.
+    #[serde(deserialize_with = "statuses")]
     pub init_container_statuses: Vec<ContainerStatusView>,
     /// When a Job completed, as far as it did; not set for one that failed.
     pub completion_time: Option<IgnoredAny>,
@@ -43,6 +43,9 @@ impl PodStatusView {
 pub struct ContainerStatusView {
     /// The container's name.
     pub name: Option<String>,
+    /// The image that runs, with its digest: `docker.io/library/nginx@sha256:…`.
+    #[serde(rename = "imageID")]
+    pub image_id: Option<String>,
     /// How often it restarted.
     pub restart_count: Option<i64>,
     /// Whether it serves; an init container that completed is ready too.
@@ -92,17 +95,13 @@ pub struct WaitingView {
     pub message: Option<String>,
 }
 
-/// Decodes the statuses of the containers that restarted, wait or are not ready, which are few. The
-/// kubelet writes them, not the owner of a pod; of more than any node runs the rest is skipped.
-fn troubled<'de, D: Deserializer<'de>>(
+/// The kubelet writes them, not the owner of a pod; of more than any node runs the rest is skipped.
+fn statuses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<ContainerStatusView>, D::Error> {
     let mut found: Vec<ContainerStatusView> = Vec::new();
     for_each(deserializer, |status: ContainerStatusView| {
-        let has_restarted = status.restart_count.is_some_and(|count| count > 0);
-        if has_restarted || status.state.waiting.is_some() || !status.ready {
-            found.push(status);
-        }
+        found.push(status);
         found.len() < MAX_CONTAINERS
     })?;
     Ok(found)

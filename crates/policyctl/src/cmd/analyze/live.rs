@@ -67,7 +67,7 @@ pub(crate) async fn read(
 /// Adds an event of reading pods to an assessment.
 pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
     for pod in pods_of(event, &mut assessment.coverage) {
-        assessment.pod(&PodFacts::of_pod(&pod, ""), None);
+        assessment.live_pod(&pod, &PodFacts::of_pod(&pod, ""));
     }
 }
 

@@ -89,7 +89,7 @@ async fn judged(
                 continue;
             }
             match assessments.get_mut(&*facts.namespace) {
-                Some(own) => own.iter_mut().for_each(|(_, own)| own.pod(&facts, None)),
+                Some(own) => own.iter_mut().for_each(|(_, own)| own.live_pod(&pod, &facts)),
                 None => *without_policy.entry(facts.namespace.to_string()).or_default() += 1,
             }
         }
