@@ -128,7 +128,7 @@ impl Scraped<'_> {
         self.testbed.kubectl_stdin(&["create", "--raw", &path, "-f", "-"], "{}").unwrap();
     }
 
-    /// One call of a webhook of our group at an address where nobody listens.
+    /// Calls of a webhook of our group at an address where nobody listens, until Prometheus has seen one.
     fn fail_to_call(&self) {
         let namespace = self.testbed.namespace("uncalled").unwrap();
         self.create(&[json!({
