@@ -32,7 +32,7 @@ const WRITES: &[&str] = &["CREATE", "UPDATE"];
 
 /// The rules: API group, resources, operations. Status subresources, which kubelets write, are
 /// not among them.
-const RULES: [(&str, &[&str], &[&str]); 4] = [
+pub(crate) const RULES: [(&str, &[&str], &[&str]); 4] = [
     ("", &["pods", "replicationcontrollers"], WRITES),
     ("", &["pods/ephemeralcontainers"], &["UPDATE"]),
     ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"], WRITES),

@@ -24,6 +24,7 @@ pub mod promql;
 mod rbac;
 mod run;
 mod users;
+mod validating_policy;
 
 pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
 pub use injection_policy::{InjectionPolicy, NotExpressible, injection_policy};
@@ -33,3 +34,4 @@ pub use policy_core::installation::NAMESPACE;
 pub use rbac::Rule;
 pub use run::{Port, Settings};
 pub use users::user_roles;
+pub use validating_policy::{NoValidatingPolicy, ValidatingPolicy, validating_policy};

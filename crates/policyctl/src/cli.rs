@@ -87,6 +87,8 @@ enum Command {
     Export(cmd::export::Args),
     /// Print the injection of an enforce policy as a `MutatingAdmissionPolicy`
     ExportMap(cmd::export_map::Args),
+    /// Print what a policy denies and warns of as `ValidatingAdmissionPolicies`
+    ExportVap(cmd::export_vap::Args),
     /// Apply the policies of files to the cluster
     Import(cmd::import::Args),
     /// Compare the policies of files with the cluster's
@@ -123,6 +125,7 @@ impl Cli {
             Command::Uninstall(args) => cmd::uninstall::run(args, global),
             Command::Export(args) => cmd::export::run(args, global),
             Command::ExportMap(args) => cmd::export_map::run(args, global),
+            Command::ExportVap(args) => cmd::export_vap::run(args, global),
             Command::Import(args) => cmd::import::run(args, global),
             Command::Diff(args) => cmd::diff::run(args, global),
             Command::MultiCluster(command) => cmd::multi_cluster::run(command, global),

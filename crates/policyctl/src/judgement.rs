@@ -169,7 +169,8 @@ pub(crate) fn warn_without_checks(name: &str, policy: &CompiledPolicy) {
     }
 }
 
-fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DecodedPolicy> {
+/// The policy of a file that holds one.
+pub(crate) fn policy_file(file: &Path, max_file_size: u64) -> anyhow::Result<DecodedPolicy> {
     let name = file.display().to_string();
     let name = printable(&name);
     let bytes =

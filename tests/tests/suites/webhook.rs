@@ -4,6 +4,7 @@
 mod agreement;
 pub(crate) mod continuity;
 mod export_map;
+mod export_vap;
 mod failopen;
 mod hostile;
 mod mass;

@@ -35,7 +35,7 @@ pub use fuzz::fuzz;
 pub use head::ReviewHead;
 pub use mutation::{Injection, MutationRequest, MutationReview};
 pub use request::{Operation, Request};
-pub use requester::CONTROLLER_MANAGER;
+pub use requester::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS, controllers_of};
 pub use response::{
     SelfCaused, answer, answer_fail_open, answer_mutation, answer_self_caused, answer_unchanged,
 };

@@ -7,9 +7,26 @@ use crate::workload::ObjectKind;
 /// The user of a controller manager that runs without `--use-service-account-credentials`.
 pub const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 /// The prefix of the users of the controllers' own service accounts.
-const SERVICE_ACCOUNTS: &str = "system:serviceaccount:kube-system:";
-/// The prefix of the users of kubelets.
-const NODES: &str = "system:node:";
+pub const CONTROLLER_ACCOUNTS: &str = "system:serviceaccount:kube-system:";
+/// The prefix of the users of kubelets, whose pods are mirrors of static ones.
+pub const NODE_USERS: &str = "system:node:";
+
+/// The controllers of the cluster that create objects of that kind from templates.
+#[must_use]
+pub const fn controllers_of(kind: ObjectKind) -> &'static [&'static str] {
+    match kind {
+        ObjectKind::Pod => &[
+            "replicaset-controller",
+            "daemon-set-controller",
+            "statefulset-controller",
+            "job-controller",
+            "replication-controller",
+        ],
+        ObjectKind::ReplicaSet => &["deployment-controller"],
+        ObjectKind::Job => &["cronjob-controller"],
+        _ => &[],
+    }
+}
 
 /// Who makes a request, by the user that the API server authenticated. Metadata does not count,
 /// because anybody may write it.
@@ -41,22 +58,14 @@ impl Requester {
 
     /// The requester by that user name, for the creation of an object of that kind.
     pub(super) fn of(user: &str, kind: ObjectKind) -> Self {
-        let controllers: &[&str] = match kind {
-            ObjectKind::Pod => &[
-                "replicaset-controller",
-                "daemon-set-controller",
-                "statefulset-controller",
-                "job-controller",
-                "replication-controller",
-            ],
-            ObjectKind::ReplicaSet => &["deployment-controller"],
-            ObjectKind::Job => &["cronjob-controller"],
-            _ => return Self::Other,
-        };
-        let account = user.strip_prefix(SERVICE_ACCOUNTS);
+        let controllers = controllers_of(kind);
+        if controllers.is_empty() {
+            return Self::Other;
+        }
+        let account = user.strip_prefix(CONTROLLER_ACCOUNTS);
         if user == CONTROLLER_MANAGER || account.is_some_and(|name| controllers.contains(&name)) {
             Self::Controller
-        } else if kind == ObjectKind::Pod && user.starts_with(NODES) {
+        } else if kind == ObjectKind::Pod && user.starts_with(NODE_USERS) {
             Self::Node
         } else {
             Self::Other

@@ -1,7 +1,5 @@
 //! `policyctl export-map`
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, bail};
 use clap::ArgAction;
 use policy_core::policy::CompiledPolicy;
@@ -14,6 +12,7 @@ use crate::global::{Global, Scope};
 use crate::names;
 use crate::output::{self, Output};
 use crate::policies::{self, Policy, PolicyApi};
+use crate::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,9 +27,6 @@ Output: yaml.";
 const USAGE: &str = "\
 policyctl export-map [OPTIONS] <POLICY>
        policyctl export-map [OPTIONS] -f <FILE>...";
-
-/// The longest line of a comment.
-const WIDTH: usize = 100;
 
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = EXAMPLES)]
@@ -81,30 +77,9 @@ fn document(policy: &Policy, compiled: &CompiledPolicy) -> anyhow::Result<String
     };
     let found = injection_policy(&policy.namespace, &policy.name, rules)
         .with_context(|| format!("cannot express {name}"))?;
-    let mut text = format!("# What {name} fills in at admission.\n", name = printable(&name));
-    for remark in &found.remarks {
-        for (number, line) in wrapped(remark).into_iter().enumerate() {
-            let bullet = if number == 0 { "# - " } else { "#   " };
-            writeln!(text, "{bullet}{line}")?;
-        }
-    }
+    let title = format!("What {name} fills in at admission.", name = printable(&name));
+    let comments = report::comments(&title, &found.remarks);
     let objects =
         [found.policy, found.binding].iter().map(output::yaml).collect::<Result<Vec<_>, _>>()?;
-    text.push_str(&objects.join("---\n"));
-    Ok(text)
-}
-
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.len() + word.len() < WIDTH - 4 => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    Ok(comments + &objects.join("---\n"))
 }

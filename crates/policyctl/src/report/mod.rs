@@ -8,6 +8,7 @@ mod junit;
 mod layout;
 mod policies;
 mod preview;
+mod remarks;
 mod remediations;
 mod sarif;
 mod table;
@@ -26,6 +27,7 @@ use serde::Serialize;
 pub(crate) use json::json;
 pub(crate) use layout::TableStyle;
 pub(crate) use policies::{PolicyReports, write as write_policies};
+pub(crate) use remarks::comments;
 pub(crate) use table::write_clusters;
 
 /// How the report of `analyze` is written.

@@ -43,7 +43,7 @@ fn containers() -> Vec<Value> {
 }
 
 /// An object of each kind for some of the containers, alone and beside another.
-fn corpus(namespace: &str) -> Vec<Value> {
+pub(super) fn corpus(namespace: &str) -> Vec<Value> {
     let containers = containers();
     let kinds = [
         "Pod",

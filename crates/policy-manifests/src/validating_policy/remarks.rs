@@ -1,0 +1,46 @@
+//! What the objects cannot express.
+
+use policy_core::api::EnforcementMode;
+use policy_core::checks::CheckId;
+use policy_core::policy::CompiledPolicy;
+
+use super::rule;
+
+/// What the webhook does under the policy and its admission policies do not.
+pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
+    let names = |checks: Vec<&str>, rest: &str| {
+        (!checks.is_empty()).then(|| format!("{}: {rest}", checks.join(", ")))
+    };
+    let enabled = |is_wanted: &dyn Fn(CheckId) -> bool| {
+        let checks = rules.enabled().map(|(check, _)| check).filter(|check| is_wanted(*check));
+        checks.map(CheckId::as_str).collect()
+    };
+    let run_time = names(
+        enabled(&|check| !check.meta().at_admission),
+        "about running pods, so that nothing at admission can judge them.",
+    );
+    let unknown = names(
+        enabled(&|check| check.meta().at_admission && rule(check).is_none()),
+        "not expressed; only the webhook judges them.",
+    );
+    let fills_in = (rules.mode() == EnforcementMode::Enforce).then(|| {
+        "What enforce mode has filled in cannot be taken back by the owner of the workload where \
+         that is denied, as by `kubectl rollout undo`: whose field it is, is beyond an expression."
+            .to_owned()
+    });
+    let always = [
+        "They are a copy: after a change of the policy export it again. Other policies of the \
+         namespace have objects of their own.",
+        "Pods of the cluster's controllers, mirrors of static pods and changes by the operator are \
+         let in as by the webhook, but their findings are not recorded in the audit log.",
+        "There are no metrics of the webhook. The API server has its own: \
+         apiserver_validating_admission_policy_check_total.",
+        "A denial names the findings of one check, all containers in one line; where that exceeds \
+         5 kB, the title of the check.",
+        "An evaluation that exceeds the API server's limits on expressions is a denial: that of an \
+         object with thousands of containers, or of a change to one that has several hundred in \
+         violation.",
+    ];
+    let found = run_time.into_iter().chain(unknown).chain(fills_in);
+    found.chain(always.into_iter().map(str::to_owned)).collect()
+}

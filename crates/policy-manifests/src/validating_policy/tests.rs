@@ -1,0 +1,105 @@
+use policy_core::bundle::Bundle;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn rules(spec: &str) -> CompiledPolicy {
+    CompiledPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap()
+}
+
+fn export(spec: &str) -> Result<ValidatingPolicy, NoValidatingPolicy> {
+    validating_policy("shop", "strict", &rules(spec))
+}
+
+/// Name, actions and checks of each pair of objects.
+fn summary(spec: &str) -> Vec<(String, Value, Vec<String>)> {
+    let exported = export(spec).unwrap();
+    let values: Vec<Value> =
+        exported.objects.iter().map(|object| serde_json::to_value(object).unwrap()).collect();
+    let pairs = values.chunks(2).map(|pair| {
+        let [policy, binding] = pair else { panic!("{pair:?}") };
+        let name = policy["metadata"]["name"].as_str().unwrap().to_owned();
+        assert_eq!(
+            (&binding["metadata"]["name"], &binding["spec"]["policyName"]),
+            (&json!(name), &json!(name))
+        );
+        let selector = &binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"];
+        assert_eq!(selector, &json!({ "kubernetes.io/metadata.name": "shop" }));
+        let validations = policy["spec"]["validations"].as_array().unwrap();
+        let checks = validations.iter().map(|one| one["expression"].as_str().unwrap().to_owned());
+        (name, binding["spec"]["validationActions"].clone(), checks.collect())
+    });
+    pairs.collect()
+}
+
+#[test]
+fn the_severity_decides_between_denying_and_warning() {
+    let spec = r#"{"forbidLatestTag": true, "requireLivenessProbe": true, "maxRestartCount": 3,
+        "severityOverrides": {"latestTag": "high"}}"#;
+    let deny = (
+        "kube-devops-deny.shop.strict".to_owned(),
+        json!(["Deny"]),
+        vec!["variables.latestTag.size() == 0".to_owned()],
+    );
+    let warn = (
+        "kube-devops-warn.shop.strict".to_owned(),
+        json!(["Warn", "Audit"]),
+        vec!["variables.missingLiveness.size() == 0".to_owned()],
+    );
+    assert_eq!(summary(spec), [deny, warn]);
+    let mode = spec.replace("{\"forbid", r#"{"admission": {"mode": "warn"}, "forbid"#);
+    let [(name, _, checks)] = &summary(&mode)[..] else { panic!("{mode}") };
+    assert_eq!((&**name, checks.len()), ("kube-devops-warn.shop.strict", 2));
+}
+
+#[test]
+fn what_a_limit_range_may_fill_in_denies_pods_only() {
+    let spec = r#"{"requireResources": true, "severityOverrides": {"missingResources": "high"}}"#;
+    let found: Vec<String> = summary(spec).into_iter().flat_map(|(_, _, checks)| checks).collect();
+    assert_eq!(
+        found,
+        [
+            "request.kind.kind != 'Pod' || variables.missingResources.size() == 0",
+            "request.kind.kind == 'Pod' || variables.missingResources.size() == 0",
+        ]
+    );
+}
+
+#[test]
+fn a_policy_without_anything_to_judge_has_none() {
+    let nothing = export(r#"{"maxRestartCount": 3}"#);
+    assert_eq!(nothing, Err(NoValidatingPolicy::Nothing));
+    let disabled = export(r#"{"forbidLatestTag": true, "admission": {"mode": "disabled"}}"#);
+    assert_eq!(disabled, Err(NoValidatingPolicy::Disabled));
+    let rules = Bundle::all()[0].compiled();
+    let long = validating_policy(&"x".repeat(63), &"y".repeat(253), &rules);
+    assert_eq!(long, Err(NoValidatingPolicy::NameTooLong));
+}
+
+#[test]
+fn pods_of_controllers_are_judged_where_the_policy_says_so() {
+    let conditions = |admission: &str| {
+        let spec = format!(r#"{{"forbidLatestTag": true, "admission": {admission}}}"#);
+        let object = serde_json::to_value(&export(&spec).unwrap().objects[0]).unwrap();
+        let conditions = object["spec"]["matchConditions"].as_array().unwrap().clone();
+        let name = |condition: &Value| condition["name"].as_str().unwrap().to_owned();
+        conditions.iter().map(name).collect::<Vec<_>>()
+    };
+    let pods = "no-pod-of-the-cluster".to_owned();
+    assert!(conditions("{}").contains(&pods));
+    assert!(!conditions(r#"{"controllerPods": "deny"}"#).contains(&pods));
+    assert_eq!(conditions("{}").len(), 5);
+}
+
+/// Every check at admission has a rule, and no other: one that is added needs one, or a remark.
+#[test]
+fn every_check_at_admission_is_expressed() {
+    for check in CheckId::all() {
+        assert_eq!(rule(check).is_some(), check.meta().at_admission, "{check}");
+    }
+    let restricted =
+        validating_policy("shop", "p", &Bundle::named("restricted").unwrap().compiled());
+    let remarks = restricted.unwrap().remarks;
+    assert!(remarks[0].starts_with("high-restarts, pending"), "{remarks:?}");
+    assert!(!remarks.iter().any(|remark| remark.contains("not expressed")), "{remarks:?}");
+}
