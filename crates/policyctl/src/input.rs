@@ -288,6 +288,12 @@ impl Input {
             Some(path) => read_file(path, limit),
         }
     }
+
+    /// The same, where one that cannot be read is one problem among others, as `name: reason`.
+    pub(crate) fn read_or_add_to(&self, problems: &mut Vec<String>, limit: u64) -> Option<Vec<u8>> {
+        let read = self.read(limit).map_err(|error| format!("{}: {error}", self.name));
+        read.map_err(|problem| problems.push(problem)).ok()
+    }
 }
 
 /// Reads a whole file as UTF-8, unless it is over the limit (in MiB).

@@ -181,12 +181,8 @@ pub(crate) fn read_files_in(
     let inputs = Inputs::find(arguments);
     problems.extend(inputs.problems());
     for input in &inputs.found {
-        let bytes = match input.read(MAX_FILE_SIZE) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                problems.push(format!("{}: {error}", input.name));
-                continue;
-            }
+        let Some(bytes) = input.read_or_add_to(&mut problems, MAX_FILE_SIZE) else {
+            continue;
         };
         let PolicyFile { policies, others, failures } = PolicyFile::read(&bytes);
         let failures = failures.iter().filter(|f| f.is_manifest || input.is_explicit);

@@ -105,7 +105,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let read = documented("policyctl-read");
     list_patched(testbed, &namespace);
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
-    let commands: [(&[&str], &str); 12] = [
+    let commands: [(&[&str], &str); 13] = [
         (&["check"], ""),
         (&["remediations", "-n", &namespace], ""),
         (&["analyze"], ""),
@@ -114,6 +114,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
         (&["export", "-A"], ""),
         (&["diff", "-"], &strict),
         (&["explain", "devops-policy", "-n", &namespace], ""),
+        (&["export-vap", "devops-policy", "-n", &namespace], ""),
         (&["preview", "-"], &strict),
         (&["preview", "--bundle", "baseline", "-A"], ""),
         (&["admit", "-f", "-", "-n", &namespace], &strict),

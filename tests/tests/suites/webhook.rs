@@ -34,6 +34,17 @@ use crate::cli::{self, policy};
 const MEMORY: f64 = 128.0;
 /// For what takes a moment, on a busy machine.
 const SURELY: Duration = Duration::from_secs(60);
+/// What the webhook judges.
+const KINDS: [&str; 8] = [
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+];
 
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| service_binary("policy-webhook").unwrap());

@@ -7,7 +7,7 @@ use std::fs;
 use e2e::{Parts, Run, service_binary};
 use serde_json::{Value, json};
 
-use super::{AdmissionTestbed, SURELY, policy, program};
+use super::{AdmissionTestbed, KINDS, SURELY, policy, program};
 use crate::cli;
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
@@ -45,19 +45,9 @@ fn containers() -> Vec<Value> {
 /// An object of each kind for some of the containers, alone and beside another.
 pub(super) fn corpus(namespace: &str) -> Vec<Value> {
     let containers = containers();
-    let kinds = [
-        "Pod",
-        "Deployment",
-        "StatefulSet",
-        "DaemonSet",
-        "ReplicaSet",
-        "ReplicationController",
-        "Job",
-        "CronJob",
-    ];
     let mut corpus = Vec::new();
     for (number, container) in containers.iter().enumerate() {
-        for kind in kinds {
+        for kind in KINDS {
             let mut first = container.clone();
             first["name"] = json!("first");
             let mut pod = json!({ "containers": [first] });

@@ -10,7 +10,7 @@ use std::{env, fs};
 use e2e::{Parts, Run, Testbed};
 use serde_json::{Value, json};
 
-use super::{SURELY, pod, policy};
+use super::{KINDS, SURELY, pod, policy};
 use crate::cli;
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
@@ -149,17 +149,7 @@ fn manifests(folder: &Path) -> Vec<Value> {
     }
     let list = |object: &Value| object["items"].as_array().cloned();
     let all = found.into_iter().flat_map(|object| list(&object).unwrap_or_else(|| vec![object]));
-    let kinds = [
-        "Pod",
-        "Deployment",
-        "StatefulSet",
-        "DaemonSet",
-        "ReplicaSet",
-        "ReplicationController",
-        "Job",
-        "CronJob",
-    ];
-    all.filter(|object| kinds.iter().any(|kind| object["kind"] == *kind)).collect()
+    all.filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind)).collect()
 }
 
 /// Gives each object and container a name of its own: kubectl prints a warning once.

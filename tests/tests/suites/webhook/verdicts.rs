@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use e2e::{Parts, Run, Service};
 use serde_json::{Value, json};
 
-use super::{AdmissionTestbed, SURELY, pod, policy, program};
+use super::{AdmissionTestbed, KINDS, SURELY, pod, policy, program};
 
 /// One control plane for all tests here, a namespace for each. It ends with the process.
 pub(super) fn shared() -> &'static AdmissionTestbed {
@@ -127,16 +127,7 @@ fn check_reports_that_the_webhook_answers() {
 #[test]
 fn every_kind_of_workload_is_judged_at_the_door() {
     let shop = shop(STRICT);
-    let kinds = [
-        "Deployment",
-        "StatefulSet",
-        "DaemonSet",
-        "ReplicaSet",
-        "ReplicationController",
-        "Job",
-        "CronJob",
-    ];
-    for kind in kinds {
+    for kind in KINDS.into_iter().filter(|kind| *kind != "Pod") {
         let name = format!("web-{}", kind.to_lowercase());
         denied(&shared().create(&workload(kind, &shop, &name, "nginx"), &[]), &shop, DENIED);
         created(&shared().create(&workload(kind, &shop, &name, "nginx:1.27"), &[]));

@@ -45,12 +45,8 @@ impl Existing {
         let mut problems: Vec<String> = inputs.problems().collect();
         let mut found = Vec::new();
         for input in &inputs.found {
-            let bytes = match input.read(MAX_FILE_SIZE) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    problems.push(format!("{}: {error}", input.name));
-                    continue;
-                }
+            let Some(bytes) = input.read_or_add_to(&mut problems, MAX_FILE_SIZE) else {
+                continue;
             };
             for document in documents(&bytes) {
                 let mut content = document.read(namespace);
