@@ -8,7 +8,7 @@ use policy_manifests::dashboard;
 use promql_parser::parser::{self, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-use super::scraped::{NAMESPACE, Scraped};
+use super::scraped::{NAMESPACE, SURELY, Scraped};
 
 impl Scraped<'_> {
     /// Also where the reader chooses one cluster, one namespace and its policy. Panels of `stopped`,
@@ -25,13 +25,13 @@ impl Scraped<'_> {
         for (prometheus, clusters) in [(&self.prometheus, vec![]), (other, vec![cluster])] {
             for viewed in [all(), one()] {
                 assert_choices(prometheus, &viewed, stopped, &clusters);
-                assert_has_data(prometheus, &viewed);
+                self.assert_has_data(prometheus, &viewed);
             }
         }
         for viewed in [all(), one()] {
             let viewed = viewed.choose("cluster", cluster);
             assert_choices(other, &viewed, stopped, &[cluster]);
-            assert_has_data(other, &viewed);
+            self.assert_has_data(other, &viewed);
         }
         // Else a choice of clusters would be none.
         for query in all().choose("cluster", "another").queries().unwrap() {
@@ -39,6 +39,20 @@ impl Scraped<'_> {
             let is_zero = found.iter().all(|value| *value == 0.0);
             assert!(is_zero, "of another cluster: {query:?} {found:?}");
         }
+    }
+
+    /// What was waited for is seen by one Prometheus; the other one scrapes at other moments.
+    fn assert_has_data(&self, prometheus: &Prometheus<'_>, viewed: &Viewed<'_>) {
+        let mut silent = viewed.queries().unwrap();
+        assert!(silent.len() > 60, "{}", silent.len());
+        // A quantile of no durations is no number.
+        let is_silent =
+            |query: &PanelQuery| !values(prometheus, query).iter().any(|v| v.is_finite());
+        let reached = self.testbed.wait_for("data of every query", SURELY, || {
+            silent.retain(is_silent);
+            Ok(silent.is_empty())
+        });
+        assert!(reached.is_ok(), "{silent:#?}");
     }
 
     pub(super) fn every_alert_finds_its_series(&self) {
@@ -49,15 +63,6 @@ impl Scraped<'_> {
             }
         }
     }
-}
-
-fn assert_has_data(prometheus: &Prometheus<'_>, viewed: &Viewed<'_>) {
-    let queries = viewed.queries().unwrap();
-    assert!(queries.len() > 60, "{}", queries.len());
-    // A quantile of no durations is no number.
-    let is_silent = |query: &&PanelQuery| !values(prometheus, query).iter().any(|v| v.is_finite());
-    let silent: Vec<&PanelQuery> = queries.iter().filter(is_silent).collect();
-    assert!(silent.is_empty(), "{silent:#?}");
 }
 
 /// All values of a query, in the time that Grafana asks for.

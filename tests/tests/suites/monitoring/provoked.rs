@@ -36,11 +36,12 @@ impl Scraped<'_> {
         self.judge();
         self.fail_open();
         self.fail_to_call();
-        let has_happened = |what: &str| {
-            let sum = self.prometheus.value(&format!("sum({what})")).unwrap();
-            sum.is_some_and(|sum| sum > 0.0)
-        };
-        self.wait_until("all of it", TAKEN_BACK, || HAPPENED.iter().copied().all(has_happened));
+        for what in HAPPENED {
+            self.wait_until(what, TAKEN_BACK, || {
+                let sum = self.prometheus.value(&format!("sum({what})")).unwrap();
+                sum.is_some_and(|sum| sum > 0.0)
+            });
+        }
         let open = format!("enforcement_remediating{{namespace=\"{stopped}\"}} == 0");
         self.wait_until("an open circuit breaker", TAKEN_BACK, || {
             !self.prometheus.query(&open).unwrap().is_empty()
@@ -101,6 +102,12 @@ impl Scraped<'_> {
         for object in [workload("Deployment", &namespace, "frozen"), recreated] {
             install(self.testbed, Owner::KubectlClientSide, &object);
         }
+        // The API server enforces a policy some time after it took it.
+        self.wait_until("the veto", SURELY, || {
+            let change = ["annotate", "deployment", "frozen", "a=b", "-n", &namespace];
+            let tried = [&change[..], &["--dry-run=server", "--as", &operator]].concat();
+            self.testbed.kubectl(&tried).unwrap().stderr.contains("denied request: frozen")
+        });
         self.testbed.apply(&cli::policy(&namespace, "p", ENFORCED)).unwrap();
     }
 
