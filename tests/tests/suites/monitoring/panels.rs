@@ -10,6 +10,8 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 
 use super::scraped::{NAMESPACE, SURELY, Scraped};
 
+const FAILED: &str = "Failed, by reason";
+
 impl Scraped<'_> {
     /// Also where the reader chooses one cluster, one namespace and its policy. Panels of `stopped`,
     /// the namespace of a policy whose circuit breaker is open, are those that have most to show.
@@ -46,8 +48,10 @@ impl Scraped<'_> {
         let mut silent = viewed.queries().unwrap();
         assert!(silent.len() > 60, "{}", silent.len());
         // A quantile of no durations is no number.
-        let is_silent =
-            |query: &PanelQuery| !values(prometheus, query).iter().any(|v| v.is_finite());
+        let is_silent = |query: &PanelQuery| {
+            let has_data = values(prometheus, query).iter().any(|value| value.is_finite());
+            !has_data && !(query.panel == FAILED && has_none_failed(prometheus))
+        };
         let reached = self.testbed.wait_for("data of every query", SURELY, || {
             silent.retain(is_silent);
             Ok(silent.is_empty())
@@ -63,6 +67,12 @@ impl Scraped<'_> {
             }
         }
     }
+}
+
+/// The table has a row for each reason, so it is rightly empty until a remediation fails.
+fn has_none_failed(prometheus: &Prometheus<'_>) -> bool {
+    let failed = prometheus.value("sum(enforcement_remediations_failed_total)").unwrap();
+    failed == Some(0.0)
 }
 
 /// All values of a query, in the time that Grafana asks for.
