@@ -38,6 +38,21 @@ pub(crate) fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> 
     watcher
 }
 
+/// Starts a watcher that scores by that spec of a policy, and waits until it leads.
+fn start_with<'a>(testbed: &'a Testbed, kubeconfig: &Path, spec: &str) -> Service<'a> {
+    let policy = testbed.folder().join("policy.yaml");
+    std::fs::write(&policy, cli::policy("default", "scores", spec)).unwrap();
+    let watcher = testbed
+        .service("watcher", program())
+        .kubeconfig(kubeconfig)
+        .variable("GOV_POLICY", &policy)
+        .start()
+        .unwrap();
+    watcher.wait_ready(SURELY).unwrap();
+    wait_until_leads(testbed, &watcher, SURELY);
+    watcher
+}
+
 fn json_of(service: &Service<'_>, path: &str) -> Value {
     let (status, body) = service.get(path).unwrap();
     assert_eq!(status, 200, "{path}: {body}");
@@ -87,18 +102,7 @@ fn delete_pod(testbed: &Testbed, namespace: &str, name: &str) {
 #[test]
 fn a_pod_is_late_on_time_and_a_namespace_goes_with_its_last_pod() {
     let (testbed, kubeconfig) = installed(&Parts::new("late"));
-    let policy = testbed.folder().join("late.yaml");
-    let text = "{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, metadata: {name: late}, \
-                spec: {forbidPendingDuration: 4}}";
-    std::fs::write(&policy, text).unwrap();
-    let watcher = testbed
-        .service("watcher", program())
-        .kubeconfig(&kubeconfig)
-        .variable("GOV_POLICY", &policy)
-        .start()
-        .unwrap();
-    watcher.wait_ready(SURELY).unwrap();
-    wait_until_leads(&testbed, &watcher, SURELY);
+    let watcher = start_with(&testbed, &kubeconfig, "{forbidPendingDuration: 4}");
     let namespace = testbed.namespace("late").unwrap();
     let labels = [("namespace", namespace.as_str()), ("check", "pending")];
     let late = || watcher.metrics().unwrap().value("namespace_violations", &labels);
@@ -145,18 +149,11 @@ pub(crate) fn crash(testbed: &Testbed, namespace: &str, pod: &str) -> i64 {
 #[test]
 fn findings_come_and_go_with_time_and_without_an_event() {
     let (testbed, kubeconfig) = installed(&Parts::new("ages"));
-    let policy = testbed.folder().join("ages.yaml");
-    let text = "{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, metadata: {name: ages}, \
-                spec: {forbidNotReadyDuration: 8, maxRestartCount: 3, restartWindow: 8}}";
-    std::fs::write(&policy, text).unwrap();
-    let watcher = testbed
-        .service("watcher", program())
-        .kubeconfig(&kubeconfig)
-        .variable("GOV_POLICY", &policy)
-        .start()
-        .unwrap();
-    watcher.wait_ready(SURELY).unwrap();
-    wait_until_leads(&testbed, &watcher, SURELY);
+    let watcher = start_with(
+        &testbed,
+        &kubeconfig,
+        "{forbidNotReadyDuration: 8, maxRestartCount: 3, restartWindow: 8}",
+    );
     let namespace = testbed.namespace("ages").unwrap();
     let found = |check: &str| {
         let labels = [("namespace", namespace.as_str()), ("check", check)];

@@ -14,7 +14,7 @@ use crate::api::{AdmissionMode, ControllerPods};
 use crate::capped::Capped;
 use crate::checks::{CheckId, Parameters, Subject};
 use crate::evaluate::{Evaluation, Finding, evaluate_check};
-use crate::facts::{CheckedFacts, ContainerRole};
+use crate::facts::{CheckedFacts, ContainerRole, PodFacts};
 use crate::policy::{CompiledPolicy, EnabledCheck};
 use crate::severity::Severity;
 use crate::text::excerpt;
@@ -59,6 +59,21 @@ pub struct Creation<'a> {
     /// Whether a `LimitRange` may still set requests and limits, as for an object from a file. The
     /// API server sends a review after that.
     pub is_before_limit_ranges: bool,
+}
+
+impl<'a> Creation<'a> {
+    /// The creation of an object as it stands, by somebody without rights of its own at admission.
+    /// The facts are without those of a status: see [`PodFacts::clear_status`].
+    #[must_use]
+    pub fn of(facts: &'a PodFacts) -> Self {
+        Self {
+            kind: facts.kind,
+            namespace: &facts.namespace,
+            user: "",
+            facts: &facts.checked,
+            is_before_limit_ranges: false,
+        }
+    }
 }
 
 impl Creation<'_> {

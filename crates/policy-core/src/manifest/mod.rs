@@ -161,6 +161,17 @@ impl Document<'_> {
         DocumentContent { objects, ..content }
     }
 
+    /// Reads a document of a file. `is_explicit`: whether the user named the file; of others, what
+    /// is no manifest counts as skipped.
+    #[must_use]
+    pub fn read_of_file(&self, namespace: &str, is_explicit: bool) -> DocumentContent {
+        let mut content = self.read(namespace);
+        if !is_explicit {
+            content.skip_what_is_no_manifest();
+        }
+        content
+    }
+
     /// Like [`Self::read`], but passes each pod and workload to `take` with its view, for callers
     /// that need more than facts. The result has no objects.
     pub fn read_each(

@@ -22,7 +22,7 @@ pub(super) struct RunningImages {
 }
 
 /// A container of a workload with one image in its template.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Container {
     namespace: Arc<str>,
     workload: Workload,
@@ -32,7 +32,7 @@ struct Container {
 }
 
 /// The pods that run the same digest.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Replicas {
     pods: u32,
     /// When the newest of them was created.
@@ -67,28 +67,25 @@ impl RunningImages {
             name: Arc::clone(name),
             image: image.into(),
         };
+        self.add_replicas(container, digest.into(), Replicas { pods: 1, newest: facts.created });
+    }
+
+    fn add_replicas(&mut self, container: Container, digest: Arc<str>, more: Replicas) {
         if self.found.len() >= MAX_CONTAINERS && !self.found.contains_key(&container) {
             self.is_full = true;
             return;
         }
-        let replicas = self.found.entry(container).or_default().entry(digest.into()).or_default();
-        replicas.pods += 1;
-        replicas.newest = replicas.newest.max(facts.created);
+        let replicas = self.found.entry(container).or_default().entry(digest).or_default();
+        replicas.pods += more.pods;
+        replicas.newest = replicas.newest.max(more.newest);
     }
 
     /// Adds what was read apart.
     pub(super) fn merge(&mut self, other: Self) {
         self.is_full |= other.is_full;
         for (container, digests) in other.found {
-            if self.found.len() >= MAX_CONTAINERS && !self.found.contains_key(&container) {
-                self.is_full = true;
-                continue;
-            }
-            let known = self.found.entry(container).or_default();
-            for (digest, Replicas { pods, newest }) in digests {
-                let replicas = known.entry(digest).or_default();
-                replicas.pods += pods;
-                replicas.newest = replicas.newest.max(newest);
+            for (digest, replicas) in digests {
+                self.add_replicas(container.clone(), digest, replicas);
             }
         }
     }

@@ -151,14 +151,7 @@ impl JudgedObject {
         // The status does not count at admission.
         let mut created = facts.clone();
         created.clear_status();
-        let verdict = Creation {
-            kind: facts.kind,
-            namespace: &facts.namespace,
-            user: "",
-            facts: &created.checked,
-            is_before_limit_ranges: false,
-        }
-        .admit(policies);
+        let verdict = Creation::of(&created).admit(policies);
         let object = AdmittedObject::of(facts, place, policies.judged.len(), &verdict);
         Ok(Self { object, path, findings })
     }

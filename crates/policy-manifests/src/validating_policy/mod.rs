@@ -16,7 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use policy_core::admission::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS, controllers_of};
-use policy_core::api::{AdmissionMode, ControllerPods};
+use policy_core::api::ControllerPods;
 use policy_core::checks::CheckId;
 use policy_core::installation::OPERATOR_USER;
 use policy_core::policy::CompiledPolicy;
@@ -142,11 +142,10 @@ struct Exported<'a> {
 impl Exported<'_> {
     /// The findings with that consequence.
     fn consequences(&self, action: Action) -> Vec<Consequence> {
-        let admission = self.rules.admission();
+        let denied: Vec<CheckId> = self.rules.denied_at_admission().collect();
         let expressible = self.rules.enabled().filter_map(|(check, enabled)| {
             let rule = rule(check)?;
-            let is_severe = admission.mode == AdmissionMode::Deny
-                && enabled.severity >= admission.deny_severity;
+            let is_severe = denied.contains(&check);
             let is_filled_in_later = check.meta().is_filled_in_later;
             let objects = match (action, is_severe, is_filled_in_later) {
                 (Action::Deny, true, true) => Objects::Pods,

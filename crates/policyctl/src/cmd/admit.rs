@@ -130,13 +130,8 @@ impl Document {
             }
             let none = NamespacePolicies::default();
             let policies = rules.policies(&facts.namespace).unwrap_or(&none);
-            let creation = Creation {
-                kind: facts.kind,
-                namespace: &facts.namespace,
-                user: "",
-                facts: &facts.checked,
-                is_before_limit_ranges: rules.may_have_limit_range(&facts.namespace),
-            };
+            let is_before_limit_ranges = rules.may_have_limit_range(&facts.namespace);
+            let creation = Creation { is_before_limit_ranges, ..Creation::of(&facts) };
             AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies))
         });
         admitted.collect()
@@ -183,10 +178,7 @@ fn of_input(input: &Input, namespace: &str, limit: u64) -> Result<Vec<Document>,
         return Err("holds no document".to_owned());
     }
     let read = documents.iter().map(|document| {
-        let mut content = document.read(namespace);
-        if !input.is_explicit {
-            content.skip_what_is_no_manifest();
-        }
+        let mut content = document.read_of_file(namespace, input.is_explicit);
         for object in &mut content.objects {
             // The status does not count at admission, so a pod that ended is judged as well.
             object.facts.clear_status();

@@ -49,10 +49,7 @@ impl Existing {
                 continue;
             };
             for document in documents(&bytes) {
-                let mut content = document.read(namespace);
-                if !input.is_explicit {
-                    content.skip_what_is_no_manifest();
-                }
+                let content = document.read_of_file(namespace, input.is_explicit);
                 let failures = content.failures.iter();
                 problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
                 found.extend(content.objects);
@@ -95,15 +92,8 @@ impl Existing {
         let admitted = live.map(|(facts, line)| {
             let mut facts = facts.clone();
             facts.clear_status();
-            let creation = Creation {
-                kind: facts.kind,
-                namespace: &facts.namespace,
-                user: "",
-                facts: &facts.checked,
-                is_before_limit_ranges: false,
-            };
-            let place = (Arc::from(""), 1, *line);
-            AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies))
+            let verdict = Creation::of(&facts).admit(policies);
+            AdmittedObject::of(&facts, (Arc::from(""), 1, *line), policies.judged.len(), &verdict)
         });
         admitted.collect()
     }

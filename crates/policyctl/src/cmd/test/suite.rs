@@ -147,10 +147,7 @@ impl Reader<'_> {
         let folder = input::display_name(self.folder);
         let path = path.strip_prefix(folder).unwrap_or(path).display().to_string();
         for document in documents(&bytes) {
-            let mut content = document.read(namespace);
-            if !input.is_explicit {
-                content.skip_what_is_no_manifest();
-            }
+            let content = document.read_of_file(namespace, input.is_explicit);
             for failure in content.failures {
                 fail(Some(failure.line), failure.reason);
             }
