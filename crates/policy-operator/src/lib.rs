@@ -65,16 +65,19 @@ const ABOUT: About = About {
     histograms: metrics::HISTOGRAMS,
 };
 
-const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };
+const PODS: Target =
+    Target { kind: "Pod", plural: "pods", path: "/api/v1/pods", is_optional: false };
 const POLICIES: Target = Target {
     kind: "DevOpsPolicy",
     plural: "policies",
     path: "/apis/devops.stochastic.io/v1/devopspolicies",
+    is_optional: false,
 };
 const AUDIT_RESULTS: Target = Target {
     kind: "PolicyAuditResult",
     plural: "audit results",
     path: "/apis/devops.stochastic.io/v1/policyauditresults",
+    is_optional: false,
 };
 
 /// Runs the operator until it is stopped.

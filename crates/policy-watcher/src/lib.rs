@@ -29,7 +29,8 @@ const ABOUT: About = About {
     histograms: &[],
 };
 
-const PODS: Target = Target { kind: "Pod", plural: "pods", path: "/api/v1/pods" };
+const PODS: Target =
+    Target { kind: "Pod", plural: "pods", path: "/api/v1/pods", is_optional: false };
 
 /// Runs the watcher until it is stopped.
 #[must_use]

@@ -49,6 +49,7 @@ const POLICIES: Target = Target {
     kind: "DevOpsPolicy",
     plural: "policies",
     path: "/apis/devops.stochastic.io/v1/devopspolicies",
+    is_optional: false,
 };
 
 /// Runs the webhook until a signal stops it.

@@ -33,6 +33,8 @@ pub(super) enum Ended {
     ByServer,
     /// The server no longer has the version to resume from (410).
     VersionGone,
+    /// The server does not serve the kind, which is optional.
+    NotServed,
     Failed(String),
 }
 
@@ -43,13 +45,15 @@ pub(super) struct ListWatch {
     status: WatchStatus,
     /// The last version that was seen; `None` before the first complete list.
     version: Option<String>,
+    /// Whether the kind was not served when it was last asked for.
+    is_absent: bool,
     /// Whether the present request brought anything: a complete list, or a later version.
     pub(super) made_progress: bool,
 }
 
 impl ListWatch {
     pub(super) fn new(client: Client, target: Target, status: WatchStatus) -> Self {
-        Self { client, target, status, version: None, made_progress: false }
+        Self { client, target, status, version: None, is_absent: false, made_progress: false }
     }
 
     /// Sends one request: an initial list where there is no version to resume from.
@@ -61,8 +65,16 @@ impl ListWatch {
         self.made_progress = false;
         let stream = match self.open().await {
             Ok(stream) => stream,
-            Err(ended) => return ended,
+            Err(ended) => {
+                if matches!(ended, Ended::NotServed) {
+                    self.not_served(sink, ready);
+                }
+                return ended;
+            }
         };
+        if std::mem::take(&mut self.is_absent) {
+            info!(kind = self.target.kind, "the API server serves the kind from now on");
+        }
         if self.version.is_none() {
             sink.list_begins();
         }
@@ -108,6 +120,7 @@ impl ListWatch {
         let answer = answer.map_err(|_| Ended::Failed(format!("no answer within {ANSWER:?}")))?;
         answer.map_err(|error| match ErrorKind::of(&error) {
             ErrorKind::Expired => self.version_gone(),
+            ErrorKind::NotFound if self.target.is_optional => Ended::NotServed,
             // The server may refuse the version, which it may never have given out.
             ErrorKind::Invalid if self.version.is_some() => self.relist(&reason(&error)),
             ErrorKind::Invalid => Ended::Failed(format!(
@@ -121,6 +134,17 @@ impl ListWatch {
     fn version_gone(&mut self) -> Ended {
         self.version = None;
         Ended::VersionGone
+    }
+
+    /// Of a kind that is not served there are no objects. Said once.
+    fn not_served<T, S: Sink<T>>(&mut self, sink: &mut S, ready: &mut Option<Hold>) {
+        if std::mem::replace(&mut self.is_absent, true) {
+            return;
+        }
+        let Target { kind, plural, .. } = self.target;
+        info!(kind, "the API server does not serve the kind: there are no {plural}");
+        sink.list_begins();
+        self.list_completed(sink, None, ready);
     }
 
     /// An event was lost: only a list brings it back.
@@ -140,10 +164,10 @@ impl ListWatch {
     fn list_completed<T, S: Sink<T>>(
         &mut self,
         sink: &mut S,
-        version: String,
+        version: Option<String>,
         ready: &mut Option<Hold>,
     ) {
-        self.version = Some(version);
+        self.version = version;
         self.made_progress = true;
         sink.list_completes();
         self.status.list_completed();
@@ -171,7 +195,7 @@ impl ListWatch {
                 if named.version().is_empty() {
                     return Some(self.relist("the list has no version"));
                 }
-                self.list_completed(sink, named.version().to_owned(), ready);
+                self.list_completed(sink, Some(named.version().to_owned()), ready);
             }
             Ok(WireEvent::Bookmark(named)) => self.saw(named.version()),
             Ok(WireEvent::Error(status)) => return Some(self.refused(status)),

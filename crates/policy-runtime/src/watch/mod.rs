@@ -30,6 +30,8 @@ pub use status::{WatchReport, WatchStatus};
 /// The delays between requests: at most one request a second on average.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
+/// Whether an optional kind is served is asked again after that time, and up to half of it more.
+const NOT_SERVED: Duration = Duration::from_secs(10);
 /// A request that made progress and lasted for so long resets the backoff.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -60,6 +62,9 @@ pub struct Target {
     pub plural: &'static str,
     /// The path of its list, such as `/api/v1/pods`.
     pub path: &'static str,
+    /// Whether a cluster may lack the kind. There are no objects of it then, until the API server
+    /// serves it.
+    pub is_optional: bool,
 }
 
 /// Watches until it is stopped. The first complete list releases `ready`.
@@ -91,6 +96,7 @@ pub async fn run<T, S>(
         let delay = match ended {
             Ended::ByServer if was_good => continue,
             Ended::ByServer => backoff.delay(),
+            Ended::NotServed => NOT_SERVED + NOT_SERVED.mul_f64(fastrand::f64() / 2.0),
             Ended::VersionGone => {
                 info!(
                     kind = target.kind,

@@ -60,9 +60,14 @@ struct Running {
 }
 
 fn start(script: Script) -> Running {
+    start_as(script, false)
+}
+
+fn start_as(script: Script, is_optional: bool) -> Running {
     let (sink, readiness) = (Shared::default(), Readiness::default());
     let (status, stop) = (WatchStatus::new("ConfigMap"), CancellationToken::new());
-    let target = Target { kind: "ConfigMap", plural: "config maps", path: "/api/v1/configmaps" };
+    let (kind, plural, path) = ("ConfigMap", "config maps", "/api/v1/configmaps");
+    let target = Target { kind, plural, path, is_optional };
     let hold = readiness.hold("the list");
     tokio::spawn(run::<ConfigMap, _>(
         script.client(),
@@ -124,6 +129,10 @@ fn broken(name: &str, version: u32) -> Value {
     broken
 }
 
+fn absent() -> String {
+    status_json(404, "NotFound", "the server could not find the requested resource")
+}
+
 async fn wait(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -159,6 +168,41 @@ async fn a_server_without_streaming_lists_is_reported_as_too_old() {
         "sendInitialEvents: Forbidden; streaming lists need Kubernetes 1.34, or the feature gate \
          WatchList"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_that_is_not_served_has_no_objects_until_it_is() {
+    let script = Script::default().answer(404, absent()).answer(404, absent());
+    let watch =
+        start_as(script.stream([line("ADDED", &object("a", 1, "one")), list_ends(5)]), true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(watch.is_ready(), "without it, everything else works");
+    assert_eq!(watch.sink.0.lock().unwrap().lists, 1);
+    wait(31).await;
+    assert_eq!(watch.objects(), ["a=one"]);
+    assert_eq!(watch.status.report().errors, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_objects_of_an_optional_kind_are_gone_with_its_definition() {
+    let script = Script::default()
+        .stream_that_ends([line("ADDED", &object("a", 1, "one")), list_ends(5)])
+        .answer(404, absent());
+    let watch = start_as(script, true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(watch.objects(), ["a=one"]);
+    wait(3).await;
+    assert_eq!(watch.objects(), Vec::<String>::new());
+    assert_eq!(watch.sink.0.lock().unwrap().lists, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_needed_and_not_served_is_an_error() {
+    let watch = start(Script::default().answer(404, absent()));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!watch.is_ready());
+    let error = watch.status.report().last_error.unwrap();
+    assert_eq!(error, "the server could not find the requested resource");
 }
 
 #[tokio::test(start_paused = true)]
