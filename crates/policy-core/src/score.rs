@@ -123,12 +123,17 @@ impl Tally {
 
     /// Subtracts a pod that was added before.
     pub fn subtract(&mut self, pod: &PodTally) {
-        self.combine(&Self::of(pod), |number, other| *number -= other);
+        self.unmerge(&Self::of(pod));
     }
 
     /// Adds all pods of another tally.
     pub fn merge(&mut self, other: &Self) {
         self.combine(other, |number, other| *number += other);
+    }
+
+    /// Subtracts all pods of another tally, which were added before.
+    pub fn unmerge(&mut self, other: &Self) {
+        self.combine(other, |number, other| *number -= other);
     }
 
     fn combine(&mut self, other: &Self, operation: impl Fn(&mut u64, u64)) {

@@ -1,6 +1,7 @@
 //! A verdict: the result of judging the pods of a namespace by a policy at one time.
 
 mod fingerprint;
+mod sum;
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use fingerprint::Fingerprint;
 use fingerprint::FingerprintParts;
 use k8s_openapi::jiff::Timestamp;
+pub use sum::FingerprintSum;
 
 use crate::capped::Capped;
 use crate::checks::CheckId;
@@ -75,11 +77,33 @@ impl Verdict {
         policy: &CompiledPolicy,
         now: Timestamp,
     ) -> Self {
+        let workloads = Workloads(policy.remediation().is_some().then(BTreeMap::new));
+        Self::with(pods, policy, now, workloads, |score| score)
+    }
+
+    /// The verdict of a policy on these pods, which are those of one namespace of several. Its
+    /// fingerprint is that of its findings alone: the score of a part is nobody's. It has no
+    /// workloads.
+    #[must_use]
+    pub fn of_part<'a>(
+        pods: impl IntoIterator<Item = &'a PodFacts>,
+        policy: &CompiledPolicy,
+        now: Timestamp,
+    ) -> Self {
+        Self::with(pods, policy, now, Workloads(None), |_| Score::of(0, 0))
+    }
+
+    fn with<'a>(
+        pods: impl IntoIterator<Item = &'a PodFacts>,
+        policy: &CompiledPolicy,
+        now: Timestamp,
+        mut workloads: Workloads<'a>,
+        identifying: impl FnOnce(Score) -> Score,
+    ) -> Self {
         let mut tally = Tally::default();
         let mut due: Option<i64> = None;
         let mut worst = Capped::new(MAX_LISTED, FoundIn::order);
         let mut fingerprint = FingerprintParts::default();
-        let mut workloads = Workloads(policy.remediation().is_some().then(BTreeMap::new));
         for pod in pods {
             let evaluation = evaluate(&pod.checked, policy, now);
             if !evaluation.is_counted {
@@ -98,7 +122,7 @@ impl Verdict {
         Self {
             tally,
             score,
-            fingerprint: fingerprint.finish(score),
+            fingerprint: fingerprint.finish(identifying(score)),
             worst: worst.into_iter().map(|found| found.listed(policy)).collect(),
             due,
             workloads: workloads.finish(),
@@ -210,6 +234,19 @@ mod tests {
             Verdict::of(&pods(&[("a", "nginx")]), &policy, Timestamp::UNIX_EPOCH).fingerprint
         });
         assert_ne!(lenient, strict, "the severity");
+    }
+
+    #[test]
+    fn a_part_is_identified_by_its_findings_alone() {
+        let policy = CompiledPolicy::default_profile();
+        let part =
+            |facts: &[(&str, &str)]| Verdict::of_part(&pods(facts), &policy, Timestamp::UNIX_EPOCH);
+        let one = part(&[("a", "nginx")]);
+        assert_eq!(one.score, verdict(&[("a", "nginx")]).score);
+        let two = part(&[("a", "nginx"), ("b", "nginx:1")]);
+        assert_ne!(one.score, two.score);
+        assert_eq!(one.fingerprint, two.fingerprint);
+        assert_ne!(one.fingerprint, part(&[("a", "nginx:1")]).fingerprint);
     }
 
     #[test]

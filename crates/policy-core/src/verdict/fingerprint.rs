@@ -17,7 +17,7 @@ use crate::workload::Workload;
 /// It is the first half of a SHA-256, because it is stored in the cluster and compared by other
 /// versions of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u128);
+pub struct Fingerprint(pub(super) u128);
 
 /// The part of a finding that counts for a fingerprint.
 type Part<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
@@ -65,13 +65,17 @@ impl<'a> FingerprintParts<'a> {
                 hash.update([0]);
             }
         }
-        let mut first = [0; 16];
-        first.copy_from_slice(&hash.finalize()[..16]);
-        Fingerprint(u128::from_be_bytes(first))
+        Fingerprint::of_hash(hash)
     }
 }
 
 impl Fingerprint {
+    pub(super) fn of_hash(hash: Sha256) -> Self {
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finalize()[..16]);
+        Self(u128::from_be_bytes(first))
+    }
+
     /// Parses the text that `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

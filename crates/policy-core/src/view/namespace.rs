@@ -1,0 +1,98 @@
+//! A namespace with its labels, from which cluster policies select.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer};
+
+use super::lenient::nullable;
+
+/// The most bytes of labels that a namespace may have. The API server has no limit of its own below
+/// that of the whole object, 1.5 MiB; real namespaces have some hundred bytes.
+const LONGEST_LABELS: usize = 32 << 10;
+
+/// A namespace: its name and its labels. One with more labels than fit into 32 KiB cannot be
+/// decoded: whoever leaves some out selects wrongly.
+#[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "Namespace", crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi"))]
+#[serde(from = "RawNamespace")]
+pub struct NamespaceView {
+    /// The name, the version and the labels.
+    pub metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct RawNamespace {
+    #[serde(deserialize_with = "nullable")]
+    metadata: RawMetadata,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Option<String>,
+    resource_version: Option<String>,
+    #[serde(deserialize_with = "bounded")]
+    labels: BTreeMap<String, String>,
+}
+
+fn bounded<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels: BTreeMap<String, String> = nullable(deserializer)?;
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > LONGEST_LABELS {
+        return Err(serde::de::Error::custom("the namespace has more than 32 KiB of labels"));
+    }
+    Ok(labels)
+}
+
+impl From<RawNamespace> for NamespaceView {
+    fn from(RawNamespace { metadata }: RawNamespace) -> Self {
+        let RawMetadata { name, resource_version, labels } = metadata;
+        let labels = Some(labels);
+        Self { metadata: ObjectMeta { name, resource_version, labels, ..ObjectMeta::default() } }
+    }
+}
+
+impl NamespaceView {
+    /// The name and the labels.
+    #[must_use]
+    pub fn into_parts(self) -> (String, BTreeMap<String, String>) {
+        let ObjectMeta { name, labels, .. } = self.metadata;
+        (name.unwrap_or_default(), labels.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_namespace_its_name_and_its_labels_are_kept() {
+        let text = r#"{"metadata": {"name": "shop", "resourceVersion": "7", "labels": {"tier": "web"},
+            "annotations": {"large": "text"}, "managedFields": [{}]},
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}"#;
+        let namespace: NamespaceView = serde_json::from_str(text).unwrap();
+        assert_eq!(namespace.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(namespace.metadata.annotations, None);
+        let labels = [("tier".to_owned(), "web".to_owned())].into();
+        assert_eq!(namespace.into_parts(), ("shop".to_owned(), labels));
+        let bare: NamespaceView =
+            serde_json::from_str(r#"{"metadata": {"labels": null}}"#).unwrap();
+        assert!(bare.into_parts().1.is_empty());
+    }
+
+    #[test]
+    fn labels_without_end_are_not_kept() {
+        let labels = |number: usize| {
+            let labels: BTreeMap<_, _> =
+                (0..number).map(|number| (format!("label-{number:04}"), "x".repeat(54))).collect();
+            let text = serde_json::json!({ "metadata": { "labels": labels } }).to_string();
+            serde_json::from_str::<NamespaceView>(&text)
+        };
+        assert!(labels(512).is_ok());
+        assert!(labels(513).unwrap_err().to_string().contains("32 KiB"));
+    }
+}
