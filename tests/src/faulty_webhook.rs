@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use policy_core::Timestamp;
 use policy_core::admission::{AdmissionVerdict, FailOpenReason, NamespacePolicies, Request, admit};
 use policy_webhook::testing::{Judge, run_with};
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ impl Judge for Faulty {
             tokio::time::sleep(Duration::from_millis(millis.unwrap_or(0))).await;
             assert_ne!(fault, "panic", "as the image asks for");
         }
-        admit(request, policies, || Instant::now() < until)
+        admit(request, policies, Timestamp::now(), || Instant::now() < until)
     }
 }
 

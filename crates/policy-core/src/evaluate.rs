@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::checks::{CheckId, Subject};
-use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle};
-use crate::policy::{CompiledPolicy, EnabledCheck};
+use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle, PodFacts};
+use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, MatchingExemptions};
 use crate::score::PodTally;
 use crate::severity::Severity;
 
@@ -14,14 +14,15 @@ use crate::severity::Severity;
 ///
 /// Times are compared in whole seconds, as the API server stores them.
 #[must_use]
-pub fn evaluate(pod: &CheckedFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
+pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
     let mut evaluation = Evaluation::default();
-    if pod.lifecycle == Lifecycle::Ended {
+    if pod.checked.lifecycle == Lifecycle::Ended {
         return evaluation;
     }
     evaluation.is_counted = true;
+    let matching = policy.exemptions().and_then(|exemptions| exemptions.matching(&pod.into()));
     for (check, enabled) in policy.enabled() {
-        evaluate_check(pod, check, enabled, now, &mut evaluation);
+        evaluate_check(&pod.checked, check, enabled, matching, now, &mut evaluation);
     }
     evaluation
 }
@@ -31,11 +32,13 @@ pub(crate) fn evaluate_check(
     pod: &CheckedFacts,
     check: CheckId,
     EnabledCheck { severity, parameters }: EnabledCheck,
+    matching: Option<MatchingExemptions<'_>>,
     now: Timestamp,
     evaluation: &mut Evaluation,
 ) {
-    let mut sink = FindingSink { check, severity, evaluation };
-    check.check().evaluate(pod, parameters, now.as_second(), &mut sink);
+    let exempting = matching.map(|matching| Exempting { matching, containers: &pod.containers });
+    let mut sink = FindingSink { check, severity, now: now.as_second(), exempting, evaluation };
+    check.check().evaluate(pod, parameters, &mut sink);
 }
 
 /// The findings of one pod.
@@ -45,6 +48,8 @@ pub struct Evaluation {
     pub is_counted: bool,
     /// The findings, by check in the registry's order, then by container.
     pub findings: Vec<Finding>,
+    /// The findings that are known and accepted, in the same order. They have no weight.
+    pub exempted: Vec<ExemptedFinding>,
     /// How the findings will change only because time passes, in no order.
     pub changes: Vec<TimedChange>,
 }
@@ -56,6 +61,9 @@ impl Evaluation {
         let mut tally = PodTally::default();
         for finding in &self.findings {
             tally.add(finding.check, finding.count);
+        }
+        for ExemptedFinding { finding, .. } in &self.exempted {
+            tally.exempt(finding.check);
         }
         tally
     }
@@ -78,6 +86,15 @@ pub struct Finding {
     pub container: Option<usize>,
     /// The number by which the check's weight is multiplied.
     pub count: u32,
+}
+
+/// A finding that is known and accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExemptedFinding {
+    /// The finding.
+    pub finding: Finding,
+    /// The exemption of the policy; of several the one that lasts longest.
+    pub exemption: ExemptionId,
 }
 
 impl Finding {
@@ -113,6 +130,9 @@ pub struct TimedChange {
     pub check: CheckId,
     /// Whether it comes or goes.
     pub direction: Direction,
+    /// Whether the finding is an exempted one until then, or from then on. An exempted one that
+    /// counts from some second on goes as the one, and comes as the other.
+    pub is_exempted: bool,
     /// The finding's count.
     pub count: u32,
 }
@@ -130,55 +150,89 @@ pub enum Direction {
 pub struct FindingSink<'a> {
     check: CheckId,
     severity: Severity,
+    now: i64,
+    /// `None` where the policy has no exemption for the pod.
+    exempting: Option<Exempting<'a>>,
     evaluation: &'a mut Evaluation,
 }
+
+/// The exemptions of a pod, and the names that they are about.
+#[derive(Clone, Copy)]
+struct Exempting<'a> {
+    matching: MatchingExemptions<'a>,
+    containers: &'a [ContainerFacts],
+}
+
+/// The seconds (since 1970) from the first at which something is, to the first at which it is no
+/// longer.
+type Seconds = (i64, i64);
+
+/// Something that always is.
+const ALWAYS: Seconds = (i64::MIN, i64::MAX);
 
 impl FindingSink<'_> {
     /// Adds a finding about the container at that index.
     pub fn container(&mut self, index: usize, count: u32) {
-        self.push(Some(index), count);
+        self.add(Some(index), count, ALWAYS);
     }
 
     /// Adds a finding about the pod.
     pub fn pod(&mut self, count: u32) {
-        self.push(None, count);
+        self.add(None, count, ALWAYS);
     }
 
     /// Adds a finding about the pod, of count 1, where its state has lasted longer than the limit,
     /// in seconds. Until then the finding is scheduled.
-    pub fn pod_later_than(&mut self, since: i64, limit: u32, now: i64) {
-        let at = after(since, limit);
-        if now >= at {
-            self.pod(1);
-        } else {
-            self.change(at, Direction::Comes, 1);
-        }
+    pub fn pod_later_than(&mut self, since: i64, limit: u32) {
+        self.add(None, 1, (after(since, limit), i64::MAX));
     }
 
     /// Adds a finding about the container at that index, unless what it is about happened longer
     /// ago than the window, in seconds. It goes when the window is over.
-    pub fn container_within(
-        &mut self,
-        index: usize,
-        count: u32,
-        (happened, window): (i64, u32),
-        now: i64,
-    ) {
-        let at = after(happened, window);
-        if now < at {
-            self.container(index, count);
-            self.change(at, Direction::Goes, count);
+    pub fn container_within(&mut self, index: usize, count: u32, (happened, window): (i64, u32)) {
+        self.add(Some(index), count, (i64::MIN, after(happened, window)));
+    }
+
+    /// Adds a finding that is one for so long. An exemption divides that time into two.
+    fn add(&mut self, container: Option<usize>, count: u32, (from, to): Seconds) {
+        let Self { check, severity, .. } = *self;
+        let finding = Finding { check, severity, container, count };
+        let exemption = self.exempting.and_then(|exempting| exempting.of(check, container));
+        let Some((exemption, ends)) = exemption else {
+            return self.schedule(finding, None, (from, to));
+        };
+        self.schedule(finding, Some(exemption), (from, to.min(ends)));
+        self.schedule(finding, None, (from.max(ends), to));
+    }
+
+    /// Adds a finding that is one for so long, and exempted or not.
+    fn schedule(&mut self, finding: Finding, exemption: Option<ExemptionId>, (from, to): Seconds) {
+        let (now, evaluation) = (self.now, &mut *self.evaluation);
+        if to <= now || to <= from {
+            return;
+        }
+        let Finding { check, count, .. } = finding;
+        let is_exempted = exemption.is_some();
+        let mut change = |at, direction| {
+            evaluation.changes.push(TimedChange { at, check, direction, is_exempted, count });
+        };
+        if to < i64::MAX {
+            change(to, Direction::Goes);
+        }
+        if now < from {
+            change(from, Direction::Comes);
+        } else if let Some(exemption) = exemption {
+            evaluation.exempted.push(ExemptedFinding { finding, exemption });
+        } else {
+            evaluation.findings.push(finding);
         }
     }
+}
 
-    fn change(&mut self, at: i64, direction: Direction, count: u32) {
-        let change = TimedChange { at, check: self.check, direction, count };
-        self.evaluation.changes.push(change);
-    }
-
-    fn push(&mut self, container: Option<usize>, count: u32) {
-        let Self { check, severity, .. } = *self;
-        self.evaluation.findings.push(Finding { check, severity, container, count });
+impl Exempting<'_> {
+    fn of(&self, check: CheckId, container: Option<usize>) -> Option<(ExemptionId, i64)> {
+        let container = container.and_then(|index| self.containers.get(index));
+        self.matching.of(check, container.map(|container| &*container.name))
     }
 }
 
@@ -195,7 +249,7 @@ mod tests {
     fn evaluated(text: &str, second: i64) -> Evaluation {
         let pod = PodFacts::of_pod(&serde_json::from_str(text).unwrap(), "default");
         let now = Timestamp::from_second(second).unwrap();
-        evaluate(&pod.checked, &CompiledPolicy::default_profile(), now)
+        evaluate(&pod, &CompiledPolicy::default_profile(), now)
     }
 
     #[test]

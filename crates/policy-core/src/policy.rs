@@ -1,6 +1,9 @@
 //! The compiled form of a policy: validated, with every default filled in.
 
+mod exemption;
 mod limit;
+
+use std::sync::Arc;
 
 use crate::api::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
@@ -11,6 +14,9 @@ use crate::quantity::{ParsedQuantity, Quantity};
 use crate::remediation::{RemediationRules, window_problems};
 use crate::severity::Severity;
 
+pub use exemption::{
+    CompiledExemption, ExemptionId, ExemptionSubject, Exemptions, MatchingExemptions,
+};
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
 
 /// A policy in the form that evaluation needs.
@@ -22,6 +28,8 @@ pub struct CompiledPolicy {
     admission: Admission,
     /// Boxed, because most policies have none.
     remediation: Option<Box<RemediationRules>>,
+    /// `None` without any, so that such a policy pays nothing for them.
+    exemptions: Option<Arc<Exemptions>>,
 }
 
 /// What a policy sets for a check that it enables.
@@ -66,6 +74,7 @@ impl CompiledPolicy {
             mode: spec.enforcement_mode,
             admission: spec.admission.clone().unwrap_or_default(),
             remediation: None,
+            exemptions: Exemptions::of(&spec.exemptions),
         };
         for check in CheckId::all() {
             let meta = check.meta();
@@ -76,7 +85,8 @@ impl CompiledPolicy {
                 .and_then(|weight| u8::try_from(weight).ok())
                 .unwrap_or(meta.weight);
         }
-        let rules = RemediationRules::of(spec, |check| policy.is_enabled(check));
+        let exemptions = policy.exemptions.clone();
+        let rules = RemediationRules::of(spec, |check| policy.is_enabled(check), exemptions);
         policy.remediation = rules.map(Box::new);
         policy
     }
@@ -156,6 +166,12 @@ impl CompiledPolicy {
     #[must_use]
     pub fn remediation(&self) -> Option<&RemediationRules> {
         self.remediation.as_deref()
+    }
+
+    /// The findings that are known and accepted; `None` without any.
+    #[must_use]
+    pub fn exemptions(&self) -> Option<&Exemptions> {
+        self.exemptions.as_deref()
     }
 
     /// The settings of the webhook.
@@ -271,6 +287,7 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
     if let Some(remediation) = &spec.remediation {
         problems.windows(&remediation.windows);
     }
+    problems.exemptions(&spec.exemptions);
     problems.0
 }
 

@@ -11,17 +11,23 @@ pub use crate::classification::Classification;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTally(Numbers);
 
-/// The large form is used only where a number does not fit into the small one, so equal numbers are
-/// equal values.
+/// The large form is used only where the numbers do not fit into the small one, which has no exempted
+/// findings, so equal numbers are equal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Numbers {
     Small(Rows<u8>),
-    Large(Box<Rows<u32>>),
+    Large(Box<LargeNumbers>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LargeNumbers {
+    rows: Rows<u32>,
+    exempted: [u32; CHECK_COUNT],
 }
 
 impl Numbers {
     /// In the small form where the numbers fit.
-    fn of(rows: Rows<u32>) -> Self {
+    fn of(LargeNumbers { rows, exempted }: LargeNumbers) -> Self {
         let small = |numbers: [u32; CHECK_COUNT]| {
             let mut small = [0_u8; CHECK_COUNT];
             for (to, number) in small.iter_mut().zip(numbers) {
@@ -30,8 +36,10 @@ impl Numbers {
             Some(small)
         };
         match (small(rows.findings), small(rows.counts)) {
-            (Some(findings), Some(counts)) => Self::Small(Rows { findings, counts }),
-            _ => Self::Large(Box::new(rows)),
+            (Some(findings), Some(counts)) if exempted == [0; CHECK_COUNT] => {
+                Self::Small(Rows { findings, counts })
+            }
+            _ => Self::Large(Box::new(LargeNumbers { rows, exempted })),
         }
     }
 }
@@ -60,10 +68,11 @@ impl PodTally {
                     (findings[i], counts[i]) = (one_more, more);
                     return;
                 }
-                self.0 = Numbers::Large(Box::new(self.rows()));
+                self.0 = Numbers::Large(Box::new(self.numbers()));
                 self.add(check, count);
             }
-            Numbers::Large(rows) => {
+            Numbers::Large(large) => {
+                let rows = &mut large.rows;
                 rows.findings[i] = rows.findings[i].saturating_add(1);
                 rows.counts[i] = rows.counts[i].saturating_add(count);
             }
@@ -73,24 +82,43 @@ impl PodTally {
     /// Subtracts one finding that was added before, with the same count.
     pub fn subtract(&mut self, check: CheckId, count: u32) {
         let i = check.index();
-        let mut rows = self.rows();
-        rows.findings[i] = rows.findings[i].saturating_sub(1);
-        rows.counts[i] = rows.counts[i].saturating_sub(count);
-        self.0 = Numbers::of(rows);
+        let mut numbers = self.numbers();
+        let Rows { findings, counts } = &mut numbers.rows;
+        findings[i] = findings[i].saturating_sub(1);
+        counts[i] = counts[i].saturating_sub(count);
+        self.0 = Numbers::of(numbers);
     }
 
-    /// Whether the pod has no finding.
+    /// Adds one exempted finding, which has no weight.
+    pub fn exempt(&mut self, check: CheckId) {
+        self.change_exempted(check, |number| number.saturating_add(1));
+    }
+
+    /// Subtracts one exempted finding that was added before.
+    pub fn subtract_exempted(&mut self, check: CheckId) {
+        self.change_exempted(check, |number| number.saturating_sub(1));
+    }
+
+    fn change_exempted(&mut self, check: CheckId, change: impl Fn(u32) -> u32) {
+        let mut numbers = self.numbers();
+        let number = &mut numbers.exempted[check.index()];
+        *number = change(*number);
+        self.0 = Numbers::of(numbers);
+    }
+
+    /// Whether the pod has no finding but exempted ones.
     #[must_use]
     pub fn is_compliant(&self) -> bool {
-        self.rows().findings.iter().all(|n| *n == 0)
+        self.numbers().rows.findings.iter().all(|n| *n == 0)
     }
 
-    fn rows(&self) -> Rows<u32> {
+    fn numbers(&self) -> LargeNumbers {
         match &self.0 {
-            Numbers::Small(Rows { findings, counts }) => {
-                Rows { findings: findings.map(u32::from), counts: counts.map(u32::from) }
-            }
-            Numbers::Large(rows) => **rows,
+            Numbers::Small(Rows { findings, counts }) => LargeNumbers {
+                rows: Rows { findings: findings.map(u32::from), counts: counts.map(u32::from) },
+                exempted: [0; CHECK_COUNT],
+            },
+            Numbers::Large(numbers) => **numbers,
         }
     }
 }
@@ -103,12 +131,14 @@ pub struct Tally {
     compliant_pods: u64,
     findings: [u64; CHECK_COUNT],
     counts: [u64; CHECK_COUNT],
+    exempted: [u64; CHECK_COUNT],
 }
 
 impl Tally {
     fn of(pod: &PodTally) -> Self {
-        let Rows { findings, counts } = pod.rows();
+        let LargeNumbers { rows: Rows { findings, counts }, exempted } = pod.numbers();
         Self {
+            exempted: exempted.map(u64::from),
             pods: 1,
             compliant_pods: u64::from(pod.is_compliant()),
             findings: findings.map(u64::from),
@@ -142,6 +172,7 @@ impl Tally {
         for i in 0..CHECK_COUNT {
             operation(&mut self.findings[i], other.findings[i]);
             operation(&mut self.counts[i], other.counts[i]);
+            operation(&mut self.exempted[i], other.exempted[i]);
         }
     }
 
@@ -151,7 +182,7 @@ impl Tally {
         self.pods
     }
 
-    /// How many of the pods have no finding.
+    /// How many of the pods have no finding but exempted ones.
     #[must_use]
     pub fn compliant_pods(&self) -> u64 {
         self.compliant_pods
@@ -169,7 +200,19 @@ impl Tally {
         self.counts[check.index()]
     }
 
-    /// How many findings there are in all.
+    /// How many exempted findings a check has.
+    #[must_use]
+    pub fn exempted(&self, check: CheckId) -> u64 {
+        self.exempted[check.index()]
+    }
+
+    /// How many exempted findings there are in all.
+    #[must_use]
+    pub fn total_exempted(&self) -> u64 {
+        self.exempted.iter().sum()
+    }
+
+    /// How many findings there are in all, without exempted ones.
     #[must_use]
     pub fn total_findings(&self) -> u64 {
         self.findings.iter().sum()
@@ -308,11 +351,16 @@ mod tests {
             let (mut pod, mut tally) = (PodTally::default(), Tally::default());
             for (check, count) in &adds {
                 pod.add(checks[*check], *count);
+                if count % 3 == 0 {
+                    pod.exempt(checks[*check]);
+                }
             }
             tally.add(&pod);
             for (i, check) in checks.iter().enumerate() {
                 let of_check = adds.iter().filter(|add| add.0 == i);
                 prop_assert_eq!(tally.findings(*check), of_check.clone().count() as u64);
+                let exempted = of_check.clone().filter(|add| add.1 % 3 == 0).count() as u64;
+                prop_assert_eq!(tally.exempted(*check), exempted);
                 prop_assert_eq!(tally.count(*check), of_check.map(|add| u64::from(add.1)).sum::<u64>());
             }
             prop_assert_eq!(pod.is_compliant(), adds.is_empty());
@@ -323,9 +371,15 @@ mod tests {
             let mut expected = PodTally::default();
             for (check, count) in gone {
                 pod.subtract(checks[*check], *count);
+                if count % 3 == 0 {
+                    pod.subtract_exempted(checks[*check]);
+                }
             }
             for (check, count) in stay {
                 expected.add(checks[*check], *count);
+                if count % 3 == 0 {
+                    expected.exempt(checks[*check]);
+                }
             }
             prop_assert_eq!(pod, expected);
         }

@@ -105,7 +105,7 @@ impl Verdict {
         let mut worst = Capped::new(MAX_LISTED, FoundIn::order);
         let mut fingerprint = FingerprintParts::default();
         for pod in pods {
-            let evaluation = evaluate(&pod.checked, policy, now);
+            let evaluation = evaluate(pod, policy, now);
             if !evaluation.is_counted {
                 continue;
             }
@@ -316,7 +316,7 @@ mod tests {
             let policy = CompiledPolicy::default_profile();
             let found = Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
             let mut all: Vec<_> = pods.iter().flat_map(|pod| {
-                let evaluation = evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH);
+                let evaluation = evaluate(pod, &policy, Timestamp::UNIX_EPOCH);
                 evaluation.findings.into_iter().map(move |finding| FoundIn { pod, finding })
             }).collect();
             prop_assert_eq!(found.tally.total_findings(), all.len() as u64);

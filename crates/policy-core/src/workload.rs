@@ -65,7 +65,7 @@ impl ObjectKind {
     }
 
     /// Whether the kind is or was served in that group.
-    fn is_of_group(self, group: &str) -> bool {
+    pub(crate) fn is_of_group(self, group: &str) -> bool {
         match self.group() {
             // `group == own` takes a hundred times as long where both are empty: the processor
             // handles a masked load of no bytes from an invalid address in microcode.

@@ -36,9 +36,9 @@ pub const FAIL_OPEN: Metric = Metric::new(
 pub const FINDINGS: Metric = Metric::new(
     Counter,
     "webhook_findings_total",
-    "Findings that denied an admission request or came back as warnings.",
+    "Findings that denied an admission request, came back as warnings, or are exempted by a policy.",
 )
-.with(&[("check", "the id of the check"), ("decision", "denied, warned")]);
+.with(&[("check", "the id of the check"), ("decision", "denied, warned, exempted")]);
 
 pub const CERTIFICATE_ERRORS: Metric = Metric::new(
     Counter,

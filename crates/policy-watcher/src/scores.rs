@@ -152,8 +152,7 @@ impl Sink<PodView> for PodSink {
         if excluded.contains(namespace) {
             return;
         }
-        let evaluation =
-            evaluate(&PodFacts::of_pod(&pod, namespace).checked, policy, Timestamp::now());
+        let evaluation = evaluate(&PodFacts::of_pod(&pod, namespace), policy, Timestamp::now());
         let record = ScoredPod::of(&evaluation);
         self.scores.update(|pods| pods.index.set(namespace, name, record));
     }

@@ -30,8 +30,8 @@ pub(crate) struct Counters {
     duration: Histogram,
     /// In the order of [`FailOpenReason::ALL`].
     fail_open: Vec<Counter>,
-    /// By check, where it applies at admission: denied and warned.
-    findings: Vec<Option<[Counter; 2]>>,
+    /// By check, where it applies at admission: denied, warned and exempted.
+    findings: Vec<Option<[Counter; 3]>>,
     /// Policies that were not applied to a request.
     excess: Counter,
 }
@@ -53,7 +53,7 @@ impl Counters {
         };
         let findings = CheckId::all().map(|check| {
             check.meta().at_admission.then(|| {
-                [Decision::Denied, Decision::Warned].map(|decision| {
+                [Decision::Denied, Decision::Warned, Decision::Exempted].map(|decision| {
                     let labels = [("check", check.as_str()), ("decision", decision.as_str())];
                     registered(FINDINGS.name, &labels)
                 })
@@ -88,10 +88,13 @@ impl Counters {
         let is_allowed = match verdict {
             Ok(verdict) => {
                 for (check, decision, count) in verdict.counts() {
-                    let Some([denied, warned]) = &self.findings[check.index()] else { continue };
+                    let Some([denied, warned, exempted]) = &self.findings[check.index()] else {
+                        continue;
+                    };
                     match decision {
                         Decision::Denied => denied.increment(count as u64),
                         Decision::Warned => warned.increment(count as u64),
+                        Decision::Exempted => exempted.increment(count as u64),
                         Decision::Recorded => {}
                     }
                 }

@@ -12,6 +12,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderValue, StatusCode};
+use policy_core::Timestamp;
 use policy_core::admission::{
     AdmissionVerdict, FailOpenReason, NamespacePolicies, Operation, Request, Review, ReviewHead,
     SelfCaused, Undecodable, admit, answer, answer_fail_open, answer_self_caused,
@@ -53,7 +54,7 @@ impl Judge for Engine {
         policies: &NamespacePolicies,
         until: Instant,
     ) -> Result<AdmissionVerdict, FailOpenReason> {
-        admit(request, policies, || Instant::now() < until)
+        admit(request, policies, Timestamp::now(), || Instant::now() < until)
     }
 }
 

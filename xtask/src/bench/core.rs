@@ -92,7 +92,7 @@ fn evaluate_nanoseconds() -> Result<f64> {
     Ok(nanoseconds_each(9, ROUNDS * pods.len(), || {
         for _ in 0..ROUNDS {
             for pod in &pods {
-                std::hint::black_box(evaluate(std::hint::black_box(&pod.checked), &policy, now));
+                std::hint::black_box(evaluate(std::hint::black_box(pod), &policy, now));
             }
         }
     }))
@@ -121,10 +121,7 @@ fn decode_ratio() -> Result<f64> {
 
 fn records() -> Result<Vec<ScoredPod>> {
     let (policy, now) = (CompiledPolicy::default_profile(), Timestamp::now());
-    Ok(pods()?
-        .iter()
-        .filter_map(|pod| ScoredPod::of(&evaluate(&pod.checked, &policy, now)))
-        .collect())
+    Ok(pods()?.iter().filter_map(|pod| ScoredPod::of(&evaluate(pod, &policy, now))).collect())
 }
 
 fn filled(records: &[ScoredPod]) -> Index<ScoredPod> {

@@ -1,24 +1,26 @@
 //! Deciding on a request.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::Request;
 use super::fail_open::FailOpenReason;
+use super::introduced::IntroducedFindings;
+use super::owner::OwnerParts;
+use super::raw::Raw;
 use super::requester::Requester;
 use super::verdict::{AdmissionVerdict, Decision, InvalidPolicy, MAX_SHOWN, NamedFinding};
 use crate::api::{AdmissionMode, ControllerPods};
 use crate::capped::Capped;
-use crate::checks::{CheckId, Parameters, Subject};
-use crate::evaluate::{Evaluation, Finding, evaluate_check};
-use crate::facts::{CheckedFacts, ContainerRole, PodFacts};
-use crate::policy::{CompiledPolicy, EnabledCheck};
+use crate::checks::{CheckId, Subject};
+use crate::facts::{CheckedFacts, PodFacts};
+use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject};
 use crate::severity::Severity;
 use crate::text::excerpt;
-use crate::workload::ObjectKind;
+use crate::workload::{ObjectKind, Workload};
 
 /// A policy of the request's namespace.
 #[derive(Clone, Debug)]
@@ -52,6 +54,11 @@ pub struct Creation<'a> {
     pub kind: ObjectKind,
     /// Its namespace.
     pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The workload that it names as its own. That counts where a controller of the cluster creates
+    /// it: of anybody else it is only a word.
+    pub workload: Option<&'a Workload>,
     /// The user who creates it; empty for one without rights of its own at admission.
     pub user: &'a str,
     /// The facts, without those of a status.
@@ -69,6 +76,8 @@ impl<'a> Creation<'a> {
         Self {
             kind: facts.kind,
             namespace: &facts.namespace,
+            name: &facts.name,
+            workload: Some(&facts.workload),
             user: "",
             facts: &facts.checked,
             is_before_limit_ranges: false,
@@ -77,11 +86,18 @@ impl<'a> Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Decides on the creation by the policies of its namespace.
+    /// Decides on the creation at that time by the policies of its namespace.
     #[must_use]
-    pub fn admit(&self, policies: &NamespacePolicies) -> AdmissionVerdict {
+    pub fn admit(&self, policies: &NamespacePolicies, now: Timestamp) -> AdmissionVerdict {
         let requester = Requester::of(self.user, self.kind);
-        self.decide(None, requester, policies, &|| true).0
+        self.decide(None, requester, policies, Time { now, is_left: &|| true }).0
+    }
+
+    /// The object as exemptions know it.
+    fn subject(&self, requester: Requester) -> ExemptionSubject<'_> {
+        let Self { namespace, kind, name, .. } = *self;
+        let workload = self.workload.filter(|_| requester == Requester::Controller);
+        ExemptionSubject { namespace, kind, name, workload }
     }
 
     /// The verdict by the policies that were judged in time, and whether these are all.
@@ -90,13 +106,14 @@ impl Creation<'_> {
         old: Option<&CheckedFacts>,
         requester: Requester,
         policies: &NamespacePolicies,
-        is_in_time: &dyn Fn() -> bool,
+        time: Time<'_>,
     ) -> (AdmissionVerdict, bool) {
+        let subject = self.subject(requester);
         let mut findings = Findings::default();
-        let mut introduced = IntroducedFindings { new: self.facts, old, known: Vec::new() };
+        let mut introduced = IntroducedFindings::new(self.facts, old);
         let mut is_complete = true;
         for NamedPolicy { name: policy, rules } in &policies.judged {
-            if !is_in_time() {
+            if !(time.is_left)() {
                 is_complete = false;
                 break;
             }
@@ -106,6 +123,13 @@ impl Creation<'_> {
                     findings.invalid_policies.push((policy, reason));
                     continue;
                 }
+            };
+            let exemptions = rules.exemptions().and_then(|all| all.matching(&subject));
+            let exemption = |check, container: Option<usize>| {
+                let container = container.and_then(|index| self.facts.containers.get(index));
+                let name = container.map(|container| &*container.name);
+                let (exemption, ends) = exemptions?.of(check, name)?;
+                (time.now.as_second() < ends).then_some(exemption)
             };
             for (check, enabled) in at_admission(rules) {
                 let containers = introduced.of(check, enabled);
@@ -119,9 +143,17 @@ impl Creation<'_> {
                     container,
                     check,
                     may_be_filled_in,
+                    exemption: exemption(check, container),
                 };
                 let decision = decision(rules, severity, may_be_filled_in, self.kind, requester);
-                findings.add(check, decision, containers.iter().map(named));
+                if exemptions.is_none() {
+                    findings.add(check, decision, containers.iter().map(named));
+                    continue;
+                }
+                let (exempted, counted): (Vec<_>, Vec<_>) =
+                    containers.iter().map(named).partition(|found| found.exemption.is_some());
+                findings.add(check, Decision::Exempted, exempted.into_iter());
+                findings.add(check, decision, counted.into_iter());
             }
         }
         let mut verdict = findings.verdict(self.namespace, self.facts);
@@ -130,7 +162,15 @@ impl Creation<'_> {
     }
 }
 
-/// Decides on a request by the policies of its namespace. Pass none for an excluded namespace.
+/// The time of a decision, and whether there is time left for it.
+#[derive(Clone, Copy)]
+struct Time<'a> {
+    now: Timestamp,
+    is_left: &'a dyn Fn() -> bool,
+}
+
+/// Decides on a request at that time by the policies of its namespace. Pass none for an excluded
+/// namespace.
 ///
 /// Pure; takes about a microsecond beside decoding the request. `is_in_time` is asked before each
 /// policy. The first one costs about as much as all others: a check is evaluated once, and its
@@ -141,10 +181,11 @@ impl Creation<'_> {
 pub fn admit(
     request: Request<'_>,
     policies: &NamespacePolicies,
+    now: Timestamp,
     is_in_time: impl Fn() -> bool,
 ) -> Result<AdmissionVerdict, FailOpenReason> {
     let judged_kind = request.judged_kind();
-    let Request { operation, namespace, user, spec, old_spec, .. } = request;
+    let Request { operation, namespace, name, user, spec, old_spec, metadata, .. } = request;
     let (Some(kind), Some(spec)) = (judged_kind, spec.filter(|_| !policies.judged.is_empty()))
     else {
         return Ok(AdmissionVerdict::default());
@@ -155,10 +196,34 @@ pub fn admit(
     let Some(facts) = facts else { return Ok(AdmissionVerdict::default()) };
     let old = old_spec.and_then(|spec| CheckedFacts::of_spec(kind, &spec));
     let requester = Requester::of_request(operation, &user, kind);
-    let (namespace, user) = (&*namespace, &*user);
-    let object = Creation { kind, namespace, user, facts: &facts, is_before_limit_ranges: false };
-    let (verdict, is_complete) = object.decide(old.as_ref(), requester, policies, &is_in_time);
+    let workload =
+        metadata.filter(|_| requester == Requester::Controller && has_exemptions(policies));
+    let workload = workload.and_then(|metadata| workload_of(kind, &name, metadata));
+    let object = Creation {
+        kind,
+        namespace: &namespace,
+        name: &name,
+        workload: workload.as_ref(),
+        user: &user,
+        facts: &facts,
+        is_before_limit_ranges: false,
+    };
+    let time = Time { now, is_left: &is_in_time };
+    let (verdict, is_complete) = object.decide(old.as_ref(), requester, policies, time);
     if is_complete || !verdict.is_allowed() { Ok(verdict) } else { Err(FailOpenReason::Deadline) }
+}
+
+/// Whether a policy has exemptions.
+fn has_exemptions(policies: &NamespacePolicies) -> bool {
+    let rules = policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
+    rules.into_iter().any(|rules| rules.exemptions().is_some())
+}
+
+/// The workload in the metadata of an object. Metadata that cannot be read names none, and exempts
+/// nothing.
+fn workload_of(kind: ObjectKind, name: &str, metadata: Raw<'_>) -> Option<Workload> {
+    let owner: OwnerParts<'_> = metadata.read("metadata").ok()?;
+    owner.workload(kind, name).ok()
 }
 
 /// The checks of a policy that run at admission. These do not depend on time.
@@ -203,56 +268,6 @@ fn is_severe(rules: &CompiledPolicy, severity: Severity) -> bool {
     admission.mode == AdmissionMode::Deny && severity >= admission.deny_severity
 }
 
-/// What makes a finding of the old object the same one in the new object: its container, and one of
-/// the fields that it is about.
-type FindingKey<'a> = (Option<(ContainerRole, &'a str)>, &'a str);
-
-fn keys<'a>(finding: &Finding, facts: &'a CheckedFacts) -> Vec<FindingKey<'a>> {
-    let Some(container) = finding.container(facts) else {
-        return vec![(None, "")];
-    };
-    let fields = finding.check.check().found_fields(container);
-    let key = |field| (Some((container.role, &*container.name)), field);
-    fields.into_iter().map(key).collect()
-}
-
-/// The findings of the new object that the old one did not have. Each check is evaluated once,
-/// whatever the number of policies that enable it.
-struct IntroducedFindings<'a> {
-    new: &'a CheckedFacts,
-    old: Option<&'a CheckedFacts>,
-    /// The containers that have a finding, by check and parameters.
-    known: Vec<(CheckId, Parameters, Vec<Option<usize>>)>,
-}
-
-impl IntroducedFindings<'_> {
-    /// The containers that have a finding of the check.
-    fn of(&mut self, check: CheckId, enabled: EnabledCheck) -> &[Option<usize>] {
-        let key = (check, enabled.parameters);
-        let known = self.known.iter().position(|&(check, set, _)| (check, set) == key);
-        let index = known.unwrap_or_else(|| {
-            self.known.push((check, enabled.parameters, self.evaluate(check, enabled)));
-            self.known.len() - 1
-        });
-        &self.known[index].2
-    }
-
-    fn evaluate(&self, check: CheckId, enabled: EnabledCheck) -> Vec<Option<usize>> {
-        let findings = |facts: &CheckedFacts| {
-            let mut evaluation = Evaluation::default();
-            evaluate_check(facts, check, enabled, Timestamp::UNIX_EPOCH, &mut evaluation);
-            evaluation.findings
-        };
-        let mut found = findings(self.new);
-        if let Some(old) = self.old.filter(|_| !found.is_empty()) {
-            let known: HashSet<FindingKey<'_>> =
-                findings(old).iter().flat_map(|finding| keys(finding, old)).collect();
-            found.retain(|finding| keys(finding, self.new).iter().any(|key| !known.contains(key)));
-        }
-        found.iter().map(|finding| finding.container).collect()
-    }
-}
-
 /// A finding of one policy, without its text.
 #[derive(Clone, Copy)]
 struct PolicyFinding<'a> {
@@ -262,6 +277,7 @@ struct PolicyFinding<'a> {
     container: Option<usize>,
     check: CheckId,
     may_be_filled_in: bool,
+    exemption: Option<ExemptionId>,
 }
 
 impl PolicyFinding<'_> {
@@ -277,7 +293,9 @@ impl PolicyFinding<'_> {
         let container = self.container.and_then(|index| facts.containers.get(index));
         let subject = Subject { pod: facts, container };
         let text = self.check.check().admission_message(subject, self.rules.parameters(self.check));
+        let exemption = self.exemption.and_then(|id| self.rules.exemptions()?.get(id));
         NamedFinding {
+            exempted_for: exemption.map(|exemption| Arc::clone(exemption.reason())),
             policy: Arc::clone(self.policy),
             severity: self.severity,
             check: self.check,
@@ -294,7 +312,7 @@ impl PolicyFinding<'_> {
 /// Collects findings. Of very many, the first are kept and the rest is counted.
 struct Findings<'a> {
     counts: BTreeMap<(CheckId, Decision), usize>,
-    kept: [Capped<PolicyFinding<'a>>; 3],
+    kept: [Capped<PolicyFinding<'a>>; Decision::ALL.len()],
     invalid_policies: Capped<(&'a Arc<str>, &'a String)>,
 }
 

@@ -6,6 +6,7 @@ use super::{
     FailOpenReason, Injection, MutationReview, NamedPolicy, NamespacePolicies, Review, ReviewHead,
     admit, answer, answer_fail_open, answer_mutation, answer_unchanged,
 };
+use crate::Timestamp;
 use crate::policy::{CompiledPolicy, default_profile_spec};
 use crate::remediation::Fields;
 
@@ -64,7 +65,8 @@ pub fn fuzz(body: &[u8]) {
         assert!(is_said(&head.namespace, &request.namespace), "{}", head.namespace);
         assert!(is_said(&head.user, &request.user), "{}", head.user);
     }
-    let judge = |request| admit(request, &POLICIES, || true).unwrap_or_default();
+    let judge =
+        |request| admit(request, &POLICIES, Timestamp::UNIX_EPOCH, || true).unwrap_or_default();
     let verdict = judge(request.clone());
     check(&answer(&uid, &verdict), &uid);
     let message = verdict.message().unwrap_or_default();

@@ -15,9 +15,11 @@ mod fail_open;
 #[cfg(any(test, feature = "testing"))]
 mod fuzz;
 mod head;
+mod introduced;
 mod line;
 mod mutation;
 mod own_fields;
+mod owner;
 mod raw;
 mod request;
 mod requester;
@@ -44,6 +46,8 @@ pub use verdict::{AdmissionVerdict, Decision};
 
 /// The key of the audit annotation with findings that were only recorded ([`Decision::Recorded`]).
 pub const RECORDED: &str = "recorded-findings";
+/// The key of the audit annotation with findings that are exempted ([`Decision::Exempted`]).
+pub const EXEMPTED: &str = "exempted-findings";
 /// The key of the audit annotation with the reason why a request was allowed without a complete
 /// verdict.
 pub const FAIL_OPEN: &str = "fail-open";

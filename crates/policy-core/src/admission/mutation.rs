@@ -1,21 +1,19 @@
 //! Changing a request: filling in fields of new pods, and giving way to the owners of workloads.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::compact;
+use super::owner::OwnerParts;
 use super::raw::Raw;
 use super::request::Operation;
-use super::review::{Undecodable, in_parts, known, reason};
+use super::review::{Undecodable, in_parts, known};
 use super::wire::{Envelope, RawRequest};
 use crate::remediation::{Fields, give_way, inject};
 use crate::text::excerpt;
-use crate::view::POD_TEMPLATE_HASH;
-use crate::workload::{ObjectKind, Workload};
+use crate::workload::ObjectKind;
 
 /// What is filled in for the new pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,24 +172,9 @@ impl PodParts<'_> {
     /// Kind and name of the workload, where it is of a kind that is remediated. Pods of static
     /// manifests, of Jobs and without a controller have none.
     fn workload(&self) -> Result<Option<String>, String> {
-        #[derive(Deserialize)]
-        struct Labels {
-            #[serde(rename = "pod-template-hash")]
-            hash: Option<String>,
-        }
         let Some(metadata) = &self.metadata else { return Ok(None) };
-        let Some(owners) = &metadata.owner_references else { return Ok(None) };
-        let owners: Vec<OwnerReference> = read("pod", Some(owners))?;
-        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
-        let labels = metadata.labels.as_ref();
-        let labels: Option<Labels> = labels.map(|labels| read("pod", Some(labels))).transpose()?;
-        let hash = labels.and_then(|labels| labels.hash);
-        let metadata = ObjectMeta {
-            owner_references: controller.map(|controller| vec![controller]),
-            labels: hash.map(|hash| BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), hash)])),
-            ..ObjectMeta::default()
-        };
-        let workload = Workload::of(ObjectKind::Pod, "", &metadata);
+        let MetadataParts { labels, owner_references, .. } = *metadata;
+        let workload = OwnerParts { labels, owner_references }.workload(ObjectKind::Pod, "")?;
         let kind = ObjectKind::in_group(&workload.group, &workload.kind);
         Ok(kind.is_some_and(ObjectKind::is_patchable).then(|| workload.to_string()))
     }
@@ -218,12 +201,5 @@ impl PodParts<'_> {
 
 /// Decodes a part of the request.
 fn read<'a, T: Deserialize<'a>>(what: &str, raw: Option<&Raw<'a>>) -> Result<T, String> {
-    let Raw(json) = raw.ok_or_else(|| format!("the request has no {what}"))?;
-    compact::read(json).map_or_else(
-        || {
-            let read = serde_json::from_slice(json);
-            read.map_err(|error| format!("the {what} cannot be read: {}", reason(&error)))
-        },
-        Ok,
-    )
+    raw.ok_or_else(|| format!("the request has no {what}"))?.read(what)
 }

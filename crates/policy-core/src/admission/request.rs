@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use strum::VariantArray as _;
 
+use super::raw::Raw;
 use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
 /// A request. Of the object it holds only the spec, so that a verdict cannot depend on metadata or
-/// status; those of the old object say only what the platform has filled in.
+/// status; those of the old object say only what the platform has filled in. The metadata of what a
+/// controller of the cluster creates says for which workload, and nothing else.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The operation on the object.
@@ -20,8 +22,12 @@ pub struct Request<'a> {
     pub subresource: Cow<'a, str>,
     /// The namespace of the request; the one in the object's metadata does not count.
     pub namespace: Cow<'a, str>,
+    /// The name of the object.
+    pub name: Cow<'a, str>,
     /// The user that the API server authenticated.
     pub user: Cow<'a, str>,
+    /// The metadata of the object, not decoded.
+    pub(super) metadata: Option<Raw<'a>>,
     /// The spec of the object; `None` where it is not judged.
     pub spec: Option<Box<SpecView>>,
     /// The spec of the old object, without what the platform has filled in; `None` except for

@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 
 use super::compact;
 use super::request::Request;
-use super::wire::{Envelope, NewObject, OldObject, RawRequest, RequestUid};
+use super::wire::{Envelope, Object, RawRequest, RequestUid};
 use super::{API_VERSION, KIND};
 use crate::text::excerpt;
 use crate::view::Text;
 
 /// A review that is decoded in one pass.
-pub(super) type PlainReview<'a> = Envelope<'a, RawRequest<'a, NewObject<'a>, OldObject<'a>>>;
+pub(super) type PlainReview<'a> = Envelope<'a, RawRequest<'a, Object<'a>, Object<'a>>>;
 
 /// A request that can be answered. Its texts are borrowed from the body.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::fail_open::FailOpenReason;
 use super::line::{Line, Lines};
-use super::{FAIL_OPEN, RECORDED};
+use super::{EXEMPTED, FAIL_OPEN, RECORDED};
 use crate::checks::CheckId;
 use crate::policy::MAX_PER_NAMESPACE;
 use crate::severity::Severity;
@@ -45,11 +45,13 @@ pub enum Decision {
     /// object from a template that was accepted or is older than the policy, a node created the
     /// mirror of a static pod, or the operator changed a workload.
     Recorded,
+    /// The finding is known and accepted: it is only recorded in the audit log, with the reason.
+    Exempted,
 }
 
 impl Decision {
     /// All decisions.
-    pub const ALL: [Self; 3] = [Self::Denied, Self::Warned, Self::Recorded];
+    pub const ALL: [Self; 4] = [Self::Denied, Self::Warned, Self::Recorded, Self::Exempted];
 
     /// The decision as a metric label.
     #[must_use]
@@ -62,7 +64,7 @@ impl Decision {
         match self {
             Self::Denied => MESSAGE.lines,
             Self::Warned => MAX_SHOWN,
-            Self::Recorded => ANNOTATION.lines,
+            Self::Recorded | Self::Exempted => ANNOTATION.lines,
         }
     }
 }
@@ -75,7 +77,7 @@ pub struct AdmissionVerdict {
     /// Without entries of 0.
     pub(super) counts: BTreeMap<(CheckId, Decision), usize>,
     /// By decision, in the order of an answer, at most [`Decision::shown`] of each.
-    pub(super) findings: [Vec<NamedFinding>; 3],
+    pub(super) findings: [Vec<NamedFinding>; Decision::ALL.len()],
     /// By name, at most [`MAX_SHOWN`].
     pub(super) invalid_policies: Vec<InvalidPolicy>,
     pub(super) invalid_policy_count: usize,
@@ -91,6 +93,8 @@ pub(super) struct NamedFinding {
     pub(super) check: CheckId,
     pub(super) container: Option<Arc<str>>,
     pub(super) text: Cow<'static, str>,
+    /// Why it is exempted; `None` where it is not.
+    pub(super) exempted_for: Option<Arc<str>>,
 }
 
 /// An invalid policy, by which nothing can be judged.
@@ -154,7 +158,7 @@ impl AdmissionVerdict {
         WARNINGS.fit(lines.map(|line| WARNING.cut(line)), total)
     }
 
-    /// The audit annotations by key, [`RECORDED`] and [`FAIL_OPEN`]. The API server prefixes keys
+    /// The audit annotations by key, [`RECORDED`], [`EXEMPTED`] and [`FAIL_OPEN`]. The API server prefixes keys
     /// with the webhook's name. Each value has at most 1 KiB.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<&'static str, String> {
@@ -163,10 +167,12 @@ impl AdmissionVerdict {
             let lines = lines.map(|line| ANNOTATION_LINE.cut(line));
             ANNOTATION.fit(lines, total).join("; ")
         };
-        let recorded = self.count(Decision::Recorded);
-        if recorded > 0 {
-            let mut lines = self.of(Decision::Recorded).map(|finding| self.summary(finding));
-            annotations.insert(RECORDED, joined(&mut lines, recorded));
+        for (key, decision) in [(RECORDED, Decision::Recorded), (EXEMPTED, Decision::Exempted)] {
+            let count = self.count(decision);
+            if count > 0 {
+                let mut lines = self.of(decision).map(|finding| self.summary(finding));
+                annotations.insert(key, joined(&mut lines, count));
+            }
         }
         if let Some(reason) = self.fail_open_reason() {
             let mut lines = self.invalid_policies.iter().map(|policy| self.invalid(policy));
@@ -226,7 +232,12 @@ impl AdmissionVerdict {
     }
 
     fn summary(&self, finding: &NamedFinding) -> String {
-        format!("{} ({}, {})", self.named(finding), finding.check, finding.severity)
+        let NamedFinding { check, severity, exempted_for, .. } = finding;
+        let summary = format!("{} ({check}, {severity})", self.named(finding));
+        match exempted_for {
+            Some(reason) => format!("{summary}, exempted: {reason}"),
+            None => summary,
+        }
     }
 
     fn excess(&self) -> String {

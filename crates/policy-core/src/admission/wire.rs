@@ -2,7 +2,6 @@
 //! parameters.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::own_fields::OwnFields;
 use super::raw::Raw;
@@ -42,6 +41,8 @@ pub(super) struct RawRequest<'a, N, O> {
     operation: Text<'a>,
     #[serde(borrow, default)]
     namespace: Text<'a>,
+    #[serde(borrow, default)]
+    name: Text<'a>,
     #[serde(borrow)]
     user_info: Option<UserInfo<'a>>,
     object: Option<N>,
@@ -62,28 +63,24 @@ pub(super) struct UserInfo<'a> {
     pub(super) username: Text<'a>,
 }
 
-/// The type and the spec of an object, and its metadata as an `M`. Nothing else is decoded: it
-/// neither counts at admission nor has to be readable.
+/// The type and the spec of an object, and its metadata, not decoded. Nothing else counts at
+/// admission, or has to be readable.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Object<'a, M> {
+pub(super) struct Object<'a> {
     #[serde(borrow)]
     api_version: Option<Text<'a>>,
     #[serde(borrow)]
     kind: Option<Text<'a>>,
-    metadata: Option<M>,
+    #[serde(borrow)]
+    metadata: Option<Raw<'a>>,
     /// Boxed, because it is moved several times.
     spec: Option<Box<SpecView>>,
 }
 
-/// An object without its metadata, on which no verdict depends.
-pub(super) type NewObject<'a> = Object<'a, IgnoredAny>;
-/// The old object of an update, with the metadata that says who has set which field.
-pub(super) type OldObject<'a> = Object<'a, Raw<'a>>;
-
-impl<M> Object<'_, M> {
+impl<'a> Object<'a> {
     /// Metadata and spec; `None` if the object states another kind.
-    fn parts_of(self, kind: ObjectKind) -> Option<(Option<M>, Box<SpecView>)> {
+    fn parts_of(self, kind: ObjectKind) -> Option<(Option<Raw<'a>>, Box<SpecView>)> {
         let is_other = match (&self.api_version, &self.kind) {
             (Some(api_version), Some(name)) => {
                 ObjectKind::of(&api_version.0, &name.0) != Some(kind)
@@ -106,7 +103,9 @@ impl<'a, N, O> RawRequest<'a, N, O> {
             kind: ObjectKind::in_group(&group.0, &kind.0),
             subresource: self.sub_resource.0,
             namespace: self.namespace.0,
+            name: self.name.0,
             user: self.user_info.unwrap_or_default().username.0,
+            metadata: None,
             spec: None,
             old_spec: None,
         };
@@ -116,13 +115,14 @@ impl<'a, N, O> RawRequest<'a, N, O> {
     /// The request. Its objects are decoded by these functions, and only where they are judged.
     pub(super) fn request(
         self,
-        read_new: impl Fn(N) -> Result<NewObject<'a>, String>,
-        read_old: impl Fn(O) -> Result<OldObject<'a>, String>,
+        read_new: impl Fn(N) -> Result<Object<'a>, String>,
+        read_old: impl Fn(O) -> Result<Object<'a>, String>,
     ) -> Result<Request<'a>, String> {
         let (mut request, object, old_object) = self.split()?;
         let Some(kind) = request.judged_kind() else { return Ok(request) };
         let object = object.ok_or("the request has no object")?;
-        request.spec = Some(parts("the object", kind, read_new(object))?.1);
+        let (metadata, spec) = parts("the object", kind, read_new(object))?;
+        (request.metadata, request.spec) = (metadata, Some(spec));
         if let Some(old) = old_object.filter(|_| request.operation == Operation::Update) {
             let (metadata, mut spec) = parts("the old object", kind, read_old(old))?;
             OwnFields::of(kind, metadata).remove_from(&mut spec);
@@ -133,11 +133,11 @@ impl<'a, N, O> RawRequest<'a, N, O> {
 }
 
 /// Metadata and spec of an object that was read.
-fn parts<M>(
+fn parts<'a>(
     what: &str,
     kind: ObjectKind,
-    object: Result<Object<'_, M>, String>,
-) -> Result<(Option<M>, Box<SpecView>), String> {
+    object: Result<Object<'a>, String>,
+) -> Result<(Option<Raw<'a>>, Box<SpecView>), String> {
     object
         .map_err(|why| format!("{what} cannot be read: {why}"))?
         .parts_of(kind)

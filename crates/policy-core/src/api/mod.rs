@@ -4,6 +4,8 @@
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
+mod exemption;
+#[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod policy;
 mod remediation;
@@ -14,6 +16,7 @@ use kube_core::CustomResourceExt as _;
 use serde_json::Value;
 
 pub use audit::{AuditViolation, PolicyAuditResult, PolicyAuditResultSpec};
+pub use exemption::{ExemptedWorkload, Exemption, MAX_EXEMPTIONS};
 pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
     DevOpsPolicySpec, EnforcementMode, SeverityOverrides, Weights,

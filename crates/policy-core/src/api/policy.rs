@@ -4,6 +4,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::exemption::Exemption;
 use super::remediation::Remediation;
 use super::status::DevOpsPolicyStatus;
 use crate::quantity::Quantity;
@@ -121,6 +122,12 @@ pub struct DevOpsPolicySpec {
     /// How enforce mode changes workloads. Default: method auto, at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remediation: Option<Remediation>,
+
+    /// Findings that are known and accepted, each with its reason: they are listed as exempted, and
+    /// neither lower the score nor deny anything. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub exemptions: Vec<Exemption>,
 }
 
 /// Whether the operator may change workloads under a policy.

@@ -46,7 +46,6 @@ impl Check for HighRestarts {
         &self,
         pod: &CheckedFacts,
         Parameters { limit, window }: Parameters,
-        now: i64,
         sink: &mut FindingSink<'_>,
     ) {
         for (index, container) in pod.containers.iter().enumerate() {
@@ -57,7 +56,7 @@ impl Check for HighRestarts {
             let ended = run.last_end.as_ref().and_then(|end| end.at);
             match ended.zip(window) {
                 None => sink.container(index, count),
-                Some((at, window)) => sink.container_within(index, count, (at, window), now),
+                Some((at, window)) => sink.container_within(index, count, (at, window)),
             }
         }
     }
@@ -140,7 +139,7 @@ mod tests {
             ..DevOpsPolicySpec::default()
         };
         let policy = CompiledPolicy::compile(&spec).unwrap();
-        let found = evaluate(&pod.checked, &policy, NOW.parse().unwrap());
+        let found = evaluate(&pod, &policy, NOW.parse().unwrap());
         let texts = found.findings.iter().map(|finding| {
             format!("{} x{}", finding.message(&pod.checked, &policy), finding.count)
         });

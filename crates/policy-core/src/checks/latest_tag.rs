@@ -37,7 +37,7 @@ impl Check for LatestTag {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if matches!(container.image, ImageFact::NotPinned(_)) {
                 sink.container(index, 1);

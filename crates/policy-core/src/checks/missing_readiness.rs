@@ -33,7 +33,7 @@ impl Check for MissingReadiness {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.needs_probes() && !container.has_readiness_probe {
                 sink.container(index, 1);

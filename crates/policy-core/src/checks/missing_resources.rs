@@ -54,7 +54,7 @@ impl Check for MissingResources {
         &META
     }
 
-    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, _now: i64, sink: &mut FindingSink<'_>) {
+    fn evaluate(&self, pod: &CheckedFacts, _: Parameters, sink: &mut FindingSink<'_>) {
         for (index, container) in pod.containers.iter().enumerate() {
             if container.role.is_long_running()
                 && container.missing_resources.lacking().next().is_some()

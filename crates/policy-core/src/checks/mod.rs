@@ -41,14 +41,8 @@ pub trait Check: Sync {
     fn meta(&self) -> &'static CheckMeta;
 
     /// Evaluates a pod that is counted. The parameters are those that [`CheckMeta::configure`]
-    /// returned; `now` is in seconds since 1970.
-    fn evaluate(
-        &self,
-        pod: &CheckedFacts,
-        parameters: Parameters,
-        now: i64,
-        sink: &mut FindingSink<'_>,
-    );
+    /// returned. The sink knows the time.
+    fn evaluate(&self, pod: &CheckedFacts, parameters: Parameters, sink: &mut FindingSink<'_>);
 
     /// The text of a finding in statuses and audit results. Contains no value that changes by
     /// itself.

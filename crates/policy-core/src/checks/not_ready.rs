@@ -39,11 +39,10 @@ impl Check for NotReady {
         &self,
         pod: &CheckedFacts,
         Parameters { limit, .. }: Parameters,
-        now: i64,
         sink: &mut FindingSink<'_>,
     ) {
         if let Lifecycle::NotReady { since: Some(since), .. } = pod.lifecycle {
-            sink.pod_later_than(since, limit, now);
+            sink.pod_later_than(since, limit);
         }
     }
 

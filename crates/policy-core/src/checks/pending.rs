@@ -37,13 +37,12 @@ impl Check for Pending {
         &self,
         pod: &CheckedFacts,
         Parameters { limit, .. }: Parameters,
-        now: i64,
         sink: &mut FindingSink<'_>,
     ) {
         let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
             return;
         };
-        sink.pod_later_than(since, limit, now);
+        sink.pod_later_than(since, limit);
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn findings(
             .unwrap();
     let policy = CompiledPolicy::compile(&spec).unwrap();
     let now: Timestamp = NOW.parse().unwrap();
-    evaluate(&pod.checked, &policy, now)
+    evaluate(&pod, &policy, now)
         .findings
         .iter()
         .map(|finding| {

@@ -60,15 +60,19 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             }
         },
     );
-    (lifecycle, proptest::collection::vec(container, 0..4)).prop_map(|(lifecycle, containers)| {
-        PodFacts {
-            created: 0,
-            namespace: "n".into(),
-            kind: ObjectKind::Pod,
-            name: "p".into(),
-            workload: Workload { group: "".into(), kind: "Pod".into(), name: "p".into() },
-            checked: CheckedFacts { lifecycle, containers },
-        }
+    let containers = proptest::collection::vec(container, 0..4);
+    let workload = proptest::sample::select(vec!["web", "db", "cache"]);
+    (lifecycle, containers, workload).prop_map(|(lifecycle, containers, workload)| PodFacts {
+        created: 0,
+        namespace: "n".into(),
+        kind: ObjectKind::Pod,
+        name: "p".into(),
+        workload: Workload {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            name: workload.into(),
+        },
+        checked: CheckedFacts { lifecycle, containers },
     })
 }
 
@@ -95,16 +99,29 @@ fn namespace(number: u8) -> String {
     format!("ns-{number}")
 }
 
-/// With a window that ends while the events of a test happen.
+/// With a window and exemptions that end while the events of a test happen, before and after what
+/// they exempt.
 fn profile() -> CompiledPolicy {
-    let spec = DevOpsPolicySpec { restart_window: Some(200), ..default_profile_spec() };
+    let exemptions = serde_json::json!([
+        { "checks": ["latest-tag", "high-restarts"], "expires": "1970-01-01T00:03:20Z",
+          "workload": { "kind": "Deployment", "name": "web" }, "reason": "until second 200" },
+        { "checks": ["pending", "not-ready", "high-restarts"], "expires": "1970-01-01T00:15:00Z",
+          "workload": { "kind": "Deployment", "name": "web" }, "reason": "until second 900" },
+        { "checks": ["missing-liveness", "pending", "high-restarts"],
+          "workload": { "kind": "Deployment", "name": "db" }, "reason": "for ever" },
+    ]);
+    let spec = DevOpsPolicySpec {
+        restart_window: Some(200),
+        exemptions: serde_json::from_value(exemptions).unwrap(),
+        ..default_profile_spec()
+    };
     CompiledPolicy::compile(&spec).unwrap()
 }
 
 impl World {
     fn scored(&self, pod: &PodFacts) -> Option<ScoredPod> {
         let now = Timestamp::from_second(self.now).unwrap();
-        ScoredPod::of(&evaluate(&pod.checked, &profile(), now))
+        ScoredPod::of(&evaluate(pod, &profile(), now))
     }
 
     fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {
@@ -199,7 +216,7 @@ fn the_same_record_again_is_no_change() {
         &serde_json::from_str(r#"{"spec": {"containers": [{"image": "nginx"}]}}"#).unwrap(),
         "default",
     );
-    let record = ScoredPod::of(&evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH)).unwrap();
+    let record = ScoredPod::of(&evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
     let mut index = Index::default();
     assert!(index.apply("shop", "web", record.clone()));
     assert!(!index.apply("shop", "web", record.clone()));

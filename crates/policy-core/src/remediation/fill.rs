@@ -1,5 +1,6 @@
 //! Which fields are missing, and which values they get.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ pub(super) struct Filled {
 
 /// The inputs that are the same for all containers.
 struct Filler<'a> {
-    rules: &'a NamespaceRules,
+    /// Of the container that is filled in.
+    rules: Cow<'a, NamespaceRules>,
     namespace: &'a NamespaceFacts,
     target: &'a Target,
     peaks: Option<&'a MemoryPeaks>,
@@ -67,11 +69,13 @@ pub(super) fn fill(
     target: &Target,
     peaks: Option<&MemoryPeaks>,
 ) -> Filled {
-    let mut filler = Filler { rules, namespace, target, peaks, filled: Filled::default() };
+    let mut filler =
+        Filler { rules: Cow::Borrowed(rules), namespace, target, peaks, filled: Filled::default() };
     for (facts, container) in target.facts.containers.iter().zip(&target.containers) {
         if !facts.role.is_long_running() {
             continue;
         }
+        filler.rules = rules.of_container(target, &container.name);
         let name = container.name.to_string();
         let mut fields = ContainerFields { name, ..ContainerFields::default() };
         filler.probes(facts, container, &mut fields);
@@ -98,7 +102,7 @@ impl Filler<'_> {
         if !facts.needs_probes() {
             return;
         }
-        let rules = self.rules;
+        let rules = self.rules.clone();
         if let (Some((policy, default)), false) = (&rules.readiness, facts.has_readiness_probe) {
             fields.readiness =
                 self.probe(policy, default, "readinessProbe", container, READINESS_FAILURES);
@@ -145,7 +149,7 @@ impl Filler<'_> {
         if gaps.lacking().next().is_none() {
             return;
         }
-        let rules = self.rules;
+        let rules = self.rules.clone();
         let missing = |gap: ResourceGap| gap == ResourceGap::Missing;
         let live = |list: &str, name: &str| quantity(&container.live["resources"][list][name]);
         let cpu_request = rules.cpu_request.as_ref().filter(|_| missing(gaps.cpu_request));

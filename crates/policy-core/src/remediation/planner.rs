@@ -121,25 +121,37 @@ fn planned(
 
 /// Where no policy has a value for anything that is missing.
 fn missing_default(input: &PlanInput<'_>) -> Plan {
-    let (rules, fields) = (input.rules, Fields::default());
-    let containers = || input.target.facts.containers.iter().filter(|c| c.role.is_long_running());
-    let lacks_probe = containers().filter(|container| container.needs_probes()).any(|container| {
-        (rules.needs_liveness && !container.has_liveness_probe)
-            || (rules.needs_readiness && !container.has_readiness_probe)
+    let containers = input.target.facts.containers.iter().filter(|c| c.role.is_long_running());
+    let containers: Vec<_> = containers
+        .map(|container| (container, input.rules.of_container(input.target, &container.name)))
+        .collect();
+    let lacks_probe = containers.iter().any(|(container, rules)| {
+        let has_probe = rules.liveness.is_some() || rules.readiness.is_some();
+        let lacks = (rules.needs_liveness && !container.has_liveness_probe)
+            || (rules.needs_readiness && !container.has_readiness_probe);
+        container.needs_probes() && lacks && !has_probe
     });
-    let gaps = containers().map(|container| container.missing_resources);
-    let mut lacking = gaps.flat_map(ResourceGaps::lacking).map(|(_, name)| match name {
-        "cpu request" => ("defaultResources.cpuRequest", rules.cpu_request.is_some()),
-        "memory request" => ("defaultResources.memoryRequest", rules.memory_request.is_some()),
-        _ => ("defaultResources.memoryLimit", rules.memory_limit.is_some()),
-    });
-    let amount = lacking.find(|(_, has_default)| rules.needs_resources && !has_default);
-    let has_probe = rules.liveness.is_some() || rules.readiness.is_some();
-    let missing = if lacks_probe && !has_probe {
+    let missing = if lacks_probe {
         Some("defaultProbe")
     } else {
-        amount.map(|(field, _)| field)
+        containers.iter().find_map(|(container, rules)| {
+            rules.amount_without_default(container.missing_resources)
+        })
     };
+    let fields = Fields::default();
     missing
         .map_or(Plan::Nothing, |field| Plan::Propose { fields, reason: Reason::NoDefault(field) })
+}
+
+impl NamespaceRules {
+    /// The first amount that a container lacks and no policy has a default for.
+    fn amount_without_default(&self, gaps: ResourceGaps) -> Option<&'static str> {
+        let mut lacking = gaps.lacking().map(|(_, name)| match name {
+            "cpu request" => ("defaultResources.cpuRequest", self.cpu_request.is_some()),
+            "memory request" => ("defaultResources.memoryRequest", self.memory_request.is_some()),
+            _ => ("defaultResources.memoryLimit", self.memory_limit.is_some()),
+        });
+        let first = lacking.find(|(_, has_default)| self.needs_resources && !has_default);
+        first.map(|(field, _)| field)
+    }
 }

@@ -1,13 +1,18 @@
 //! What the enforce policies of a namespace fill in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
+
+use super::target::Target;
 use super::windows::Windows;
 use crate::api::{
     DefaultProbe, DefaultResources, DevOpsPolicySpec, EnforcementMode, RemediationMethod,
 };
 use crate::checks::CheckId;
+use crate::policy::{ExemptionSubject, Exemptions};
 use crate::quantity::Quantity;
 
 /// What a policy fills in.
@@ -27,6 +32,8 @@ pub struct RemediationRules {
     pub needs_readiness: bool,
     /// Whether missing resources are a finding.
     pub needs_resources: bool,
+    /// The findings that are known and accepted: for them nothing is filled in.
+    pub exemptions: Option<Arc<Exemptions>>,
 }
 
 impl RemediationRules {
@@ -34,6 +41,7 @@ impl RemediationRules {
     pub(crate) fn of(
         spec: &DevOpsPolicySpec,
         is_enabled: impl Fn(CheckId) -> bool,
+        exemptions: Option<Arc<Exemptions>>,
     ) -> Option<Self> {
         let needs = |id| CheckId::from_name(id).is_some_and(&is_enabled);
         let remediation = spec.remediation.clone().unwrap_or_default();
@@ -46,7 +54,24 @@ impl RemediationRules {
             needs_liveness: needs("missing-liveness"),
             needs_readiness: needs("missing-readiness"),
             needs_resources: needs("missing-resources"),
+            exemptions,
         })
+    }
+
+    /// The same without what is exempted for a container.
+    fn of_container(&self, subject: &ExemptionSubject<'_>, container: &str, now: i64) -> Self {
+        let is_counted = |id| {
+            let check = CheckId::from_name(id);
+            check.zip(self.exemptions.as_ref()).is_none_or(|(check, exemptions)| {
+                !exemptions.exempts(subject, (check, Some(container)), now)
+            })
+        };
+        Self {
+            needs_liveness: self.needs_liveness && is_counted("missing-liveness"),
+            needs_readiness: self.needs_readiness && is_counted("missing-readiness"),
+            needs_resources: self.needs_resources && is_counted("missing-resources"),
+            ..self.clone()
+        }
     }
 }
 
@@ -69,21 +94,55 @@ pub struct NamespaceRules {
     pub(super) needs_resources: bool,
     /// The methods of the policies, the oldest first.
     pub(super) methods: Vec<(Arc<str>, RemediationMethod)>,
+    /// The policies, where one of them has exemptions: then the rules differ by container.
+    policies: Vec<(Arc<str>, RemediationRules)>,
+    /// The time for exemptions that end, in seconds since 1970.
+    now: i64,
 }
 
 impl NamespaceRules {
-    /// The rules of policies that are sorted by age, the oldest first, each with its name.
-    pub fn of<'a>(policies: impl IntoIterator<Item = (&'a str, &'a RemediationRules)>) -> Self {
+    /// The rules at that time of policies that are sorted by age, the oldest first, each with its
+    /// name.
+    pub fn of<'a>(
+        policies: impl IntoIterator<Item = (&'a str, &'a RemediationRules)>,
+        now: Timestamp,
+    ) -> Self {
+        let policies: Vec<(Arc<str>, &RemediationRules)> =
+            policies.into_iter().map(|(name, rules)| (name.into(), rules)).collect();
+        let mut merged = Self::merged(policies.iter().map(|(name, rules)| (name, *rules)));
+        if policies.iter().any(|(_, rules)| rules.exemptions.is_some()) {
+            merged.policies =
+                policies.into_iter().map(|(name, rules)| (name, rules.clone())).collect();
+            merged.now = now.as_second();
+        }
+        merged
+    }
+
+    /// The rules for a container of a workload: without what is exempted for it.
+    pub(super) fn of_container(&self, target: &Target, container: &str) -> Cow<'_, Self> {
+        if self.policies.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let Target { kind, namespace, name, .. } = target;
+        let subject = ExemptionSubject { namespace, kind: *kind, name, workload: None };
+        let policies: Vec<_> = self
+            .policies
+            .iter()
+            .map(|(name, rules)| (name, rules.of_container(&subject, container, self.now)))
+            .collect();
+        Cow::Owned(Self::merged(policies.iter().map(|(name, rules)| (*name, rules))))
+    }
+
+    fn merged<'a>(policies: impl Iterator<Item = (&'a Arc<str>, &'a RemediationRules)>) -> Self {
         let mut merged = Self::default();
         for (name, rules) in policies {
-            let name = Arc::<str>::from(name);
-            merged.methods.push((Arc::clone(&name), rules.method));
+            merged.methods.push((Arc::clone(name), rules.method));
             merged.needs_liveness |= rules.needs_liveness;
             merged.needs_readiness |= rules.needs_readiness;
             merged.needs_resources |= rules.needs_resources;
             let set = |to: &mut Of<String>, value: Option<&Quantity>| {
                 if let (None, true, Some(value)) = (&to, rules.needs_resources, value) {
-                    *to = Some((Arc::clone(&name), value.to_string()));
+                    *to = Some((Arc::clone(name), value.to_string()));
                 }
             };
             if let Some(resources) = &rules.resources {
@@ -94,7 +153,7 @@ impl NamespaceRules {
             }
             let probe = |needs: bool| {
                 let probe = rules.probe.clone().filter(|_| needs)?;
-                Some((Arc::clone(&name), probe))
+                Some((Arc::clone(name), probe))
             };
             merged.liveness = merged.liveness.take().or_else(|| probe(rules.needs_liveness));
             merged.readiness = merged.readiness.take().or_else(|| probe(rules.needs_readiness));

@@ -117,7 +117,7 @@ impl<'a> Assessment<'a> {
         if !self.coverage.pod(pod, self.excluded) {
             return false;
         }
-        let evaluation = evaluate(&pod.checked, self.policy, self.now);
+        let evaluation = evaluate(pod, self.policy, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
         if self.namespaces.len() > 2 * MAX_NAMESPACES {

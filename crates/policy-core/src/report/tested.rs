@@ -151,7 +151,7 @@ impl JudgedObject {
         // The status does not count at admission.
         let mut created = facts.clone();
         created.clear_status();
-        let verdict = Creation::of(&created).admit(policies);
+        let verdict = Creation::of(&created).admit(policies, now.unwrap_or(Timestamp::MAX));
         let object = AdmittedObject::of(facts, place, policies.judged.len(), &verdict);
         Ok(Self { object, path, findings })
     }
@@ -199,7 +199,7 @@ fn evaluated(
     rules: &CompiledPolicy,
     now: Option<Timestamp>,
 ) -> Result<Evaluation, NoTime> {
-    let at = |time| evaluate(&facts.checked, rules, time);
+    let at = |time| evaluate(facts, rules, time);
     let Some(now) = now else {
         let (first, last) = (at(Timestamp::UNIX_EPOCH), at(Timestamp::MAX));
         return if first.findings == last.findings { Ok(last) } else { Err(NoTime) };

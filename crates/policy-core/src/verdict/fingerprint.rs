@@ -142,7 +142,7 @@ mod tests {
         let mut parts = FingerprintParts::default();
         let mut added = 0;
         for pod in &pods {
-            for finding in evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH).findings {
+            for finding in evaluate(pod, &policy, Timestamp::UNIX_EPOCH).findings {
                 parts.add(pod, &finding);
                 added += 1;
             }
@@ -166,7 +166,7 @@ mod tests {
             let (pods, policy) = (pods(&shapes), CompiledPolicy::default_profile());
             let mut lines = BTreeSet::new();
             for pod in &pods {
-                for finding in evaluate(&pod.checked, &policy, Timestamp::UNIX_EPOCH).findings {
+                for finding in evaluate(pod, &policy, Timestamp::UNIX_EPOCH).findings {
                     let container = finding.container(&pod.checked).map_or("", |found| &*found.name);
                     lines.insert((finding.check, finding.severity, pod.workload.clone(), container));
                 }

@@ -109,13 +109,13 @@ mod tests {
     fn found(list: &str, members: &[&str]) -> (usize, Vec<String>) {
         let pod = format!(r#"{{"spec": {{"{list}": [{}]}}}}"#, members.join(","));
         let pod: PodView = serde_json::from_str(&pod).unwrap();
-        let facts = PodFacts::of_pod(&pod, "default").checked;
+        let facts = PodFacts::of_pod(&pod, "default");
         let policy = CompiledPolicy::default_profile();
         let findings = evaluate(&facts, &policy, crate::Timestamp::UNIX_EPOCH).findings;
         let name = |found: &crate::evaluate::Finding| {
-            format!("{} {}", found.check, found.container(&facts).unwrap().name)
+            format!("{} {}", found.check, found.container(&facts.checked).unwrap().name)
         };
-        (facts.containers.len(), findings.iter().map(name).collect())
+        (facts.checked.containers.len(), findings.iter().map(name).collect())
     }
 
     /// So many good containers, and others with one bad one among them.

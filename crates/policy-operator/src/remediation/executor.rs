@@ -244,7 +244,7 @@ impl Executor {
         let namespace = &scope.policy.namespace;
         let surroundings = self.surroundings.get(&self.writer, namespace, scope.pods).await?;
         let policies = scope.enforcing.iter().map(|(name, rules)| (&**name, rules));
-        let rules = NamespaceRules::of(policies);
+        let rules = NamespaceRules::of(policies, scope.now);
         Ok(Planner { rules, surroundings, others: &scope.others })
     }
 }

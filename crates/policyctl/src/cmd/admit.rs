@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::ArgAction;
 use k8s_openapi::api::core::v1::LimitRange;
 use kube::Resource as _;
+use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
@@ -98,7 +99,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         }
         None => of_cluster(namespaces(&read, &excluded), global)?,
     };
-    let objects = read.into_iter().flat_map(|document| document.admitted(&rules, &excluded));
+    let now = Timestamp::now();
+    let objects = read.into_iter().flat_map(|document| document.admitted(&rules, &excluded, now));
     let files = Source::Files { paths: args.filename.clone() };
     let report = AdmissionReport::new(files, source, objects.collect(), coverage.finish());
     output::report(&report, &report.coverage.failed, form, global.console())?;
@@ -121,7 +123,12 @@ impl Document {
         (self.content.objects.len()..before).for_each(|_| coverage.controlled());
     }
 
-    fn admitted(self, rules: &Rules, excluded: &ExcludedNamespaces) -> Vec<AdmittedObject> {
+    fn admitted(
+        self,
+        rules: &Rules,
+        excluded: &ExcludedNamespaces,
+        now: Timestamp,
+    ) -> Vec<AdmittedObject> {
         let Self { file, number, content } = self;
         let admitted = content.objects.into_iter().map(|ManifestObject { facts, line, .. }| {
             let place = (Arc::clone(&file), number, line);
@@ -132,7 +139,7 @@ impl Document {
             let policies = rules.policies(&facts.namespace).unwrap_or(&none);
             let is_before_limit_ranges = rules.may_have_limit_range(&facts.namespace);
             let creation = Creation { is_before_limit_ranges, ..Creation::of(&facts) };
-            AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies))
+            AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies, now))
         });
         admitted.collect()
     }

@@ -66,6 +66,7 @@ impl Table<'_> {
 mod tests {
     use std::sync::Arc;
 
+    use policy_core::Timestamp;
     use policy_core::admission::{AdmissionVerdict, Creation, NamedPolicy};
     use policy_core::facts::PodFacts;
     use policy_core::policy::CompiledPolicy;
@@ -89,14 +90,8 @@ mod tests {
             "severityOverrides": { "latestTag": "high" } });
         let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
         let policy = NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) };
-        let pod = Creation {
-            kind: ObjectKind::Pod,
-            namespace,
-            user: "",
-            facts: &facts.checked,
-            is_before_limit_ranges: false,
-        };
-        let verdict = pod.admit(&policy.into());
+        let pod = Creation { namespace, ..Creation::of(&facts) };
+        let verdict = pod.admit(&policy.into(), Timestamp::UNIX_EPOCH);
         (facts, verdict)
     }
 

@@ -24,7 +24,7 @@ pub(super) fn microseconds_each() -> Result<f64> {
     let policy =
         CompiledPolicy::compile(&spec).map_err(|invalid| anyhow::anyhow!("{invalid:?}"))?;
     let rules = policy.remediation().context("the policy is not in enforce mode")?;
-    let rules = NamespaceRules::of([("strict", rules)]);
+    let rules = NamespaceRules::of([("strict", rules)], policy_core::Timestamp::UNIX_EPOCH);
     let namespace = NamespaceFacts { has_mutating_webhook: true, ..NamespaceFacts::default() };
     let text = workload().to_string();
     let body = || -> Result<Value> {

@@ -2,6 +2,7 @@
 
 use e2e::{Owner, Testbed, client, shared};
 use kube::Client;
+use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicySpec, RemediatedWorkload};
 use policy_core::policy::CompiledPolicy;
 use policy_core::remediation::{
@@ -33,7 +34,8 @@ impl Hand {
         let client = runtime.block_on(client(testbed.kubeconfig())).unwrap();
         let spec: DevOpsPolicySpec = serde_saphyr::from_str(spec).unwrap();
         let policy = CompiledPolicy::compile(&spec).unwrap();
-        let rules = NamespaceRules::of([("p", policy.remediation().unwrap())]);
+        let rules =
+            NamespaceRules::of([("p", policy.remediation().unwrap())], Timestamp::UNIX_EPOCH);
         Self { testbed, runtime, client, rules }
     }
 

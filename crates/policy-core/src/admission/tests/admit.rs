@@ -118,10 +118,14 @@ fn what_a_template_lacks_may_still_be_filled_in() {
     assert!(warned.warnings()[0].starts_with(text), "{:?}", warned.warnings());
     let from_file = |is_before_limit_ranges| {
         let spec = serde_json::from_value(pod(&bare)["spec"].clone()).unwrap();
-        let (kind, namespace, user) = (ObjectKind::Pod, "production", "");
+        let (kind, namespace, name, user) = (ObjectKind::Pod, "production", "web", "");
         let facts = &CheckedFacts::of_spec(kind, &spec).unwrap();
-        let pod = Creation { kind, namespace, user, facts, is_before_limit_ranges };
-        found(&pod.admit(&NamespacePolicies { judged: wanting.to_vec(), excess: 0 }))
+        let workload = None;
+        let pod = Creation { kind, namespace, name, workload, user, facts, is_before_limit_ranges };
+        found(&pod.admit(
+            &NamespacePolicies { judged: wanting.to_vec(), excess: 0 },
+            Timestamp::UNIX_EPOCH,
+        ))
     };
     assert_eq!(from_file(true), ["missing-resources warned"]);
     assert_eq!(from_file(false), ["missing-resources denied"]);
@@ -312,7 +316,7 @@ fn judged_for(times_in_time: usize, policies: &[NamedPolicy]) -> Vec<String> {
     let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
     let policies = NamespacePolicies { judged: policies.to_vec(), excess: 0 };
     let (asked, is_in_time) = times(times_in_time);
-    let verdict = admit(request, &policies, is_in_time);
+    let verdict = admit(request, &policies, Timestamp::UNIX_EPOCH, is_in_time);
     assert!(asked.get() <= times_in_time + 1, "it goes on after the time is over");
     verdict.map_or_else(|reason| vec![reason.as_str().to_owned()], |verdict| found(&verdict))
 }
@@ -348,7 +352,7 @@ fn policies_over_the_limit_are_told_of() {
     let text = create(&pod(&[container("web", "nginx:1")])).to_string();
     let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
     let policies = NamespacePolicies { judged: vec![strict()], excess: 936 };
-    let verdict = admit(request, &policies, || true).unwrap();
+    let verdict = admit(request, &policies, Timestamp::UNIX_EPOCH, || true).unwrap();
     assert_eq!(verdict.excess_policies(), 936);
     assert_eq!(
         verdict.warnings(),

@@ -172,8 +172,8 @@ fn every_reason_is_a_label_of_its_own() {
     assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
     let operations: Vec<_> = Operation::ALL.iter().map(|operation| operation.as_str()).collect();
     assert_eq!(operations, ["create", "update", "delete", "connect"]);
-    assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "recorded"]);
-    for key in [RECORDED, FAIL_OPEN] {
+    assert_eq!(Decision::ALL.map(Decision::as_str), ["denied", "warned", "recorded", "exempted"]);
+    for key in [RECORDED, EXEMPTED, FAIL_OPEN] {
         assert!(key.len() <= 63 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
     }
 }

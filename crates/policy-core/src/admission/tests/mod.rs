@@ -2,6 +2,7 @@
 
 mod admit;
 mod answers;
+mod exemptions;
 mod head;
 mod mutation;
 mod own_fields;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Timestamp;
 use crate::policy::CompiledPolicy;
 
 /// A user who is none of the cluster's controllers.
@@ -92,10 +94,16 @@ fn strict() -> NamedPolicy {
 }
 
 fn verdict(review: &Value, policies: &[NamedPolicy]) -> AdmissionVerdict {
+    verdict_at(0, review, policies)
+}
+
+/// The same at that second.
+fn verdict_at(second: i64, review: &Value, policies: &[NamedPolicy]) -> AdmissionVerdict {
     let text = review.to_string();
     let review = Review::decode(text.as_bytes()).unwrap();
     let policies = NamespacePolicies { judged: policies.to_vec(), excess: 0 };
-    admit(review.request.unwrap(), &policies, || true).unwrap()
+    let now = Timestamp::from_second(second).unwrap();
+    admit(review.request.unwrap(), &policies, now, || true).unwrap()
 }
 
 /// `latest-tag denied` for each finding.

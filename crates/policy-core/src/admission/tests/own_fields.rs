@@ -61,7 +61,10 @@ fn judged(review: &Value) -> Vec<String> {
     let text = format!("{review:#}");
     let review = Review::decode(text.as_bytes()).unwrap();
     let policies = NamespacePolicies { judged: vec![probes()], excess: 0 };
-    assert_eq!(found(&admit(review.request.unwrap(), &policies, || true).unwrap()), compact);
+    assert_eq!(
+        found(&admit(review.request.unwrap(), &policies, Timestamp::UNIX_EPOCH, || true).unwrap()),
+        compact
+    );
     compact
 }
 

@@ -24,7 +24,7 @@ pub(super) fn rules(policies: &[&str]) -> NamespaceRules {
         .collect();
     let names = ["a", "b", "c"];
     let all = names.into_iter().zip(compiled.iter().filter_map(CompiledPolicy::remediation));
-    NamespaceRules::of(all)
+    NamespaceRules::of(all, crate::Timestamp::UNIX_EPOCH)
 }
 
 pub(super) const PROBES: &str = r#"{"requireLivenessProbe": true, "requireReadinessProbe": true,

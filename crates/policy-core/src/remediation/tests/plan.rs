@@ -223,3 +223,32 @@ fn other_kinds_are_no_targets() {
     assert!(Target::read(&json!({})).is_err());
     assert!(Target::read(&deployment(json!(null))).is_err());
 }
+
+#[test]
+fn nothing_is_filled_in_for_an_exempted_finding() {
+    let exempted = |id: &str, container: &str| {
+        let mut spec: Value = serde_json::from_str(PROBES).unwrap();
+        spec["exemptions"] = json!([{ "checks": [id], "container": container, "reason": "r",
+            "workload": { "kind": "Deployment", "name": "web" } }]);
+        spec.to_string()
+    };
+    let workload = deployment(json!([web()]));
+    let probes = |policies: &[&str]| {
+        let lines = lines(&plan_of(&workload, policies)).concat();
+        ["livenessProbe", "readinessProbe"].map(|probe| lines.contains(probe))
+    };
+    assert_eq!(probes(&[PROBES]), [true, true]);
+    assert_eq!(probes(&[&exempted("missing-liveness", "web")]), [false, true]);
+    assert_eq!(probes(&[&exempted("missing-liveness", "other")]), [true, true]);
+    let of_another = [&*exempted("missing-liveness", "web"), PROBES];
+    assert_eq!(probes(&of_another), [true, true], "another policy exempts nothing");
+}
+
+#[test]
+fn an_exempted_finding_needs_no_default() {
+    let spec = r#"{"requireLivenessProbe": true, "exemptions": [{ "checks": ["missing-liveness"],
+        "reason": "r", "workload": { "kind": "Deployment", "name": "web" } }]}"#;
+    let workload = deployment(json!([web()]));
+    assert_eq!(code(&plan_of(&workload, &[r#"{"requireLivenessProbe": true}"#])), "NoDefault");
+    assert_eq!(plan_of(&workload, &[spec]), Plan::Nothing);
+}

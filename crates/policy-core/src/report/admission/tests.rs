@@ -17,14 +17,8 @@ fn facts(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
         "severityOverrides": { "latestTag": "high" } });
     let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
     let policy = NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) };
-    let pod = Creation {
-        kind: ObjectKind::Pod,
-        namespace,
-        user: "",
-        facts: &facts.checked,
-        is_before_limit_ranges: false,
-    };
-    let verdict = pod.admit(&policy.into());
+    let pod = Creation { namespace, ..Creation::of(&facts) };
+    let verdict = pod.admit(&policy.into(), crate::Timestamp::UNIX_EPOCH);
     (facts, verdict)
 }
 

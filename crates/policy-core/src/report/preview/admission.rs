@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -62,7 +63,12 @@ pub struct DeniedPod {
 impl AdmissionPreview {
     /// Judges the pods of a namespace as if they and their workloads were created again under a
     /// policy of that name.
-    pub(super) fn of(pods: &[PodFacts], name: &str, policy: &CompiledPolicy) -> Self {
+    pub(super) fn of(
+        pods: &[PodFacts],
+        name: &str,
+        policy: &CompiledPolicy,
+        now: Timestamp,
+    ) -> Self {
         let named = |rules| {
             NamespacePolicies::from(NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) })
         };
@@ -75,20 +81,25 @@ impl AdmissionPreview {
             // What other controllers create is judged itself.
             let kind = ObjectKind::in_group(&workload.group, &workload.kind);
             let facts = without_ephemeral(&pod.checked);
-            let creation = |kind, user| Creation {
+            let creation = |kind, name, user| Creation {
                 kind,
                 namespace: &pod.namespace,
+                name,
+                workload: Some(workload),
                 user,
                 facts: &facts,
                 is_before_limit_ranges: false,
             };
-            let created = creation(kind.unwrap_or(ObjectKind::Pod), "");
-            if let Some(message) = created.admit(&as_it_is).message() {
+            let created = match kind {
+                Some(kind) => creation(kind, &*workload.name, ""),
+                None => creation(ObjectKind::Pod, &*pod.name, ""),
+            };
+            if let Some(message) = created.admit(&as_it_is, now).message() {
                 denied.entry(workload).or_insert((0, message)).0 += 1;
             }
-            let created_again = creation(ObjectKind::Pod, CONTROLLER_MANAGER);
+            let created_again = creation(ObjectKind::Pod, &*pod.name, CONTROLLER_MANAGER);
             let is_of_controller = kind.is_some_and(|kind| kind != ObjectKind::Pod);
-            if is_of_controller && !created_again.admit(&denying_pods).is_allowed() {
+            if is_of_controller && !created_again.admit(&denying_pods, now).is_allowed() {
                 denied_pods.insert(pod.name.clone(), workload.clone());
             }
         }

@@ -221,7 +221,7 @@ impl<'a> NamespacePods<'a> {
         }
         let summary = Summary::of(&then.tally, compiled);
         let namespace = Arc::clone(self.namespace);
-        let admission = AdmissionPreview::of(self.pods, &policy, compiled);
+        let admission = AdmissionPreview::of(self.pods, &policy, compiled, self.now);
         PolicyPreview {
             namespace,
             policy,

@@ -141,7 +141,7 @@ fn admission(
         });
         PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
     });
-    AdmissionPreview::of(&pods.collect::<Vec<_>>(), "p", policy)
+    AdmissionPreview::of(&pods.collect::<Vec<_>>(), "p", policy, Timestamp::UNIX_EPOCH)
 }
 
 fn owner(api_version: &str, kind: &str, name: &str) -> serde_json::Value {

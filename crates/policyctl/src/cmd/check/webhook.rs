@@ -10,12 +10,12 @@ use kube::api::PostParams;
 use kube::client::Body;
 use kube::core::Request;
 use kube::{Api, Client};
+use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy};
 use policy_core::facts::PodFacts;
 use policy_core::installation::{WEBHOOK_CONFIGURATION, WEBHOOK_NAME};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::view::PodView;
-use policy_core::workload::ObjectKind;
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -139,14 +139,8 @@ fn testable(
             continue;
         }
         let named = NamedPolicy { name: name.as_str().into(), rules: Ok(Arc::new(rules)) };
-        let creation = Creation {
-            kind: ObjectKind::Pod,
-            namespace,
-            user: "",
-            facts: &facts.checked,
-            is_before_limit_ranges: false,
-        };
-        let verdict = creation.admit(&named.into());
+        let creation = Creation { namespace, ..Creation::of(&facts) };
+        let verdict = creation.admit(&named.into(), Timestamp::now());
         let is_told = !verdict.is_allowed() || !verdict.warnings().is_empty();
         if is_told && !excluded.contains(namespace) {
             return Ok(Some((namespace.clone(), name.clone())));

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::Resource;
+use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamespacePolicies};
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::manifest::{InputObjects, documents};
@@ -92,7 +93,7 @@ impl Existing {
         let admitted = live.map(|(facts, line)| {
             let mut facts = facts.clone();
             facts.clear_status();
-            let verdict = Creation::of(&facts).admit(policies);
+            let verdict = Creation::of(&facts).admit(policies, Timestamp::now());
             AdmittedObject::of(&facts, (Arc::from(""), 1, *line), policies.judged.len(), &verdict)
         });
         admitted.collect()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicy, RemediatedWorkload};
 use policy_core::facts::PodFacts;
 use policy_core::policy::{CompiledPolicy, PolicyAge};
@@ -50,7 +51,7 @@ pub(super) async fn preview(
     let (policies, (own, others)) = reader.policies(name, policy).await?;
     let rules =
         policies.iter().filter_map(|(age, policy)| Some((&**age.name(), policy.remediation()?)));
-    let rules = NamespaceRules::of(rules);
+    let rules = NamespaceRules::of(rules, Timestamp::now());
     let surroundings = reader.surroundings(pods).await;
     let mut workloads = Vec::new();
     for (kind, plural) in KINDS {

@@ -1,0 +1,45 @@
+//! The workload that an object names as its own.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde::Deserialize;
+
+use super::raw::Raw;
+use crate::view::POD_TEMPLATE_HASH;
+use crate::workload::{ObjectKind, Workload};
+
+/// The metadata that names the workload of an object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OwnerParts<'a> {
+    #[serde(borrow)]
+    pub(super) labels: Option<Raw<'a>>,
+    #[serde(borrow)]
+    pub(super) owner_references: Option<Raw<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(rename = "pod-template-hash")]
+    hash: Option<String>,
+}
+
+impl OwnerParts<'_> {
+    /// The workload of an object of that kind and name; the object itself where it names none.
+    pub(super) fn workload(&self, kind: ObjectKind, name: &str) -> Result<Workload, String> {
+        let owners = self.owner_references.as_ref();
+        let owners =
+            owners.map(|owners| owners.read::<Vec<OwnerReference>>("object")).transpose()?;
+        let controller = owners.into_iter().flatten().find(|owner| owner.controller == Some(true));
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|labels| labels.read::<Labels>("object")).transpose()?;
+        let hash = labels.and_then(|labels| labels.hash);
+        let metadata = ObjectMeta {
+            owner_references: controller.map(|controller| vec![controller]),
+            labels: hash.map(|hash| BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), hash)])),
+            ..ObjectMeta::default()
+        };
+        Ok(Workload::of(kind, name, &metadata))
+    }
+}

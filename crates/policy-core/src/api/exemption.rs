@@ -1,0 +1,78 @@
+//! Findings of a policy that are known and accepted.
+
+use kube_derive::KubeSchema;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::checks::CheckId;
+
+/// The most exemptions of a policy.
+pub const MAX_EXEMPTIONS: usize = 100;
+
+/// Findings of one workload that are known and accepted: they are listed with their reason, and
+/// neither lower the score nor deny anything.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+pub struct Exemption {
+    /// The ids of the checks, such as `latest-tag`; at least one. Required.
+    #[schemars(schema_with = "check_ids")]
+    pub checks: Vec<String>,
+
+    /// The workload whose findings are exempted. Required.
+    pub workload: ExemptedWorkload,
+
+    /// The container whose findings are exempted; a volume with the content of an image is
+    /// `volumes[NAME]`. Findings about the pod as a whole belong to no container. Default: the pod
+    /// and all of its containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub container: Option<String>,
+
+    /// Why the findings are accepted, for whoever reads the status. Required.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('[^[:space:]]')").message("must say why the findings are accepted"))]
+    pub reason: String,
+
+    /// When the exemption ends: from that second on its findings count again. A time as in RFC 3339,
+    /// such as `2027-01-31T00:00:00Z`. Default: it does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$')").message("must be a time such as 2027-01-31T00:00:00Z"))]
+    pub expires: Option<String>,
+}
+
+/// A workload by its kind and name. Labels do not count, because whoever writes a pod chooses them.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+pub struct ExemptedWorkload {
+    /// The kind, such as `Deployment`; `Pod` for a pod that nothing controls. Required.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("must be a kind such as Deployment or Pod"))]
+    pub kind: String,
+
+    /// The name, in full. Required.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("must be the full name of a workload, such as web"))]
+    pub name: String,
+
+    /// The namespace, where the policy judges several. Default: every namespace that the policy
+    /// judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("must be the name of a namespace"))]
+    pub namespace: Option<String>,
+}
+
+/// A set of check ids, which is not empty.
+fn check_ids(_: &mut SchemaGenerator) -> Schema {
+    let ids: Vec<&str> = CheckId::all().map(CheckId::as_str).collect();
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "description": "The id of a check.", "enum": ids },
+        "minItems": 1,
+        "maxItems": ids.len(),
+        "x-kubernetes-list-type": "set",
+    })
+}
