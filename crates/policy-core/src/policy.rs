@@ -1,7 +1,9 @@
 //! The compiled form of a policy: validated, with every default filled in.
 
+mod cluster;
 mod exemption;
 mod limit;
+mod selector;
 
 use std::sync::Arc;
 
@@ -14,10 +16,12 @@ use crate::quantity::{ParsedQuantity, Quantity};
 use crate::remediation::{RemediationRules, window_problems};
 use crate::severity::Severity;
 
+pub use cluster::{ClusterScope, CompiledClusterPolicy};
 pub use exemption::{
     CompiledExemption, ExemptionId, ExemptionSubject, Exemptions, MatchingExemptions,
 };
-pub use limit::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
+pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
+pub use selector::Selector;
 
 /// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

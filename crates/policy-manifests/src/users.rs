@@ -11,11 +11,16 @@ use policy_core::api::GROUP;
 use crate::metadata::{PLATFORM, cluster_wide, cluster_wide_name};
 use crate::{Object, Rule};
 
-const READ: Rule =
-    Rule::new(GROUP, &["devopspolicies", "policyauditresults"], &["get", "list", "watch"]);
+const READ: Rule = Rule::new(
+    GROUP,
+    &["devopspolicies", "clusterdevopspolicies", "policyauditresults"],
+    &["get", "list", "watch"],
+);
 
 /// Not for `edit`, so that a user who deploys workloads cannot disable the policy that judges them.
-/// Only the operator writes audit results.
+/// Only the operator writes audit results. Cluster policies are not for `admin` either, which
+/// teams have over their namespaces: they are written by those who may write everything, or whom a
+/// role of its own allows it.
 const WRITE: Rule = Rule::new(
     GROUP,
     &["devopspolicies"],

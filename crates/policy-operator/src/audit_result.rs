@@ -44,6 +44,7 @@ pub(crate) fn spec(
 
 fn violation(listed: &ListedFinding) -> AuditViolation {
     AuditViolation {
+        namespace: None,
         pod_name: listed.pod.to_string(),
         container_name: listed.container.as_deref().map(str::to_owned),
         violation_type: listed.check.meta().violation_type.to_owned(),

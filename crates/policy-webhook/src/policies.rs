@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 use policy_core::admission::{Injection, NamedPolicy, NamespacePolicies};
 use policy_core::api::{DevOpsPolicyStatus, MAX_WORKLOADS, RemediatedWorkload, RemediationState};
-use policy_core::policy::{CompiledPolicy, PoliciesByAge, PolicyAge};
+use policy_core::policy::{CompiledPolicy, PoliciesByRank, PolicyRank};
 use policy_core::remediation::Fields;
 use policy_core::text::truncated;
 use policy_core::view::PolicyView;
@@ -108,8 +108,8 @@ pub(crate) struct PolicySink {
 /// is deleted.
 #[derive(Default)]
 struct KnownPolicies {
-    by_age: PoliciesByAge<KnownPolicy>,
-    by_name: HashMap<Arc<str>, PolicyAge>,
+    by_age: PoliciesByRank<KnownPolicy>,
+    by_name: HashMap<Arc<str>, PolicyRank>,
 }
 
 struct KnownPolicy {
@@ -146,7 +146,7 @@ impl KnownPolicies {
     }
 
     /// Adds a policy, or replaces the one of the same name.
-    fn insert(&mut self, age: PolicyAge, policy: KnownPolicy) {
+    fn insert(&mut self, age: PolicyRank, policy: KnownPolicy) {
         let name = Arc::clone(age.name());
         if let Some(before) = self.by_name.insert(name, age.clone()) {
             self.by_age.remove(&before);
@@ -233,7 +233,7 @@ impl Sink<PolicyView> for PolicySink {
 
     fn applied(&mut self, policy: PolicyView) {
         let PolicyView { metadata, rules, status, .. } = policy;
-        let age = PolicyAge::of(&metadata);
+        let age = PolicyRank::of(&metadata);
         let namespace = metadata.namespace.unwrap_or_default();
         // A deleted policy no longer applies, also while a finalizer delays its removal.
         if metadata.deletion_timestamp.is_some() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{MAX_PER_NAMESPACE, PoliciesByAge, PolicyAge};
+use policy_core::policy::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 use policy_core::view::{MAX_FINALIZERS, PolicyView};
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl NotJudged {
 /// Collects the policies of a cluster.
 #[derive(Default)]
 pub(crate) struct Limits {
-    ages: BTreeMap<String, PoliciesByAge<()>>,
+    ages: BTreeMap<String, PoliciesByRank<()>>,
     with_finalizers: BTreeSet<PolicyName>,
 }
 
@@ -50,7 +50,7 @@ impl Limits {
         if finalizers.are_too_many() {
             self.with_finalizers.insert((namespace.clone(), name));
         }
-        self.ages.entry(namespace).or_default().insert(PolicyAge::of(&metadata), ());
+        self.ages.entry(namespace).or_default().insert(PolicyRank::of(&metadata), ());
     }
 
     /// The policies that are not judged, sorted.

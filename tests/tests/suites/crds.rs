@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
-const KINDS: [&str; 2] = ["devopspolicies", "policyauditresults"];
+const KINDS: [&str; 3] = ["devopspolicies", "clusterdevopspolicies", "policyauditresults"];
 const GROUP: &str = "devops.stochastic.io";
 
 /// Without nodes and controllers; the definitions were installed three times.
@@ -30,8 +30,8 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
     // The API server publishes its documentation of new kinds a moment later.
     testbed
         .wait_for("the documentation of the kinds", SOON, || {
-            let [policies, results] = KINDS.map(|kind| testbed.kubectl(&["explain", kind]));
-            Ok(policies?.code == Some(0) && results?.code == Some(0))
+            let explained = KINDS.map(|kind| testbed.kubectl(&["explain", kind]));
+            Ok(explained.into_iter().all(|run| run.is_ok_and(|run| run.code == Some(0))))
         })
         .unwrap();
     Bench { testbed, installs }
@@ -186,7 +186,7 @@ fn assert_explained(path: &str, schema: &Value) -> usize {
         let description = property["description"].as_str().unwrap_or_default();
         assert!(!words.is_empty(), "{path} is not explained");
         assert_eq!(words, description.split_whitespace().collect::<Vec<_>>(), "{path}");
-        if path.starts_with("devopspolicies.spec.") {
+        if path.contains("devopspolicies.spec.") {
             assert_names_unit_and_default(&path, description, property);
         }
         let inner = if property["items"].is_object() { &property["items"] } else { property };
@@ -205,7 +205,7 @@ fn assert_names_unit_and_default(path: &str, description: &str, schema: &Value) 
     };
     assert!(description.contains(&default) || description.contains("Required."), "{path}");
     let is_number = schema["type"] == "integer" || schema["x-kubernetes-int-or-string"] == true;
-    let units = ["Unit: ", "Points for ", "The port "];
+    let units = ["Unit: ", "Points for ", "The port ", "The order "];
     assert!(!is_number || units.iter().any(|unit| description.contains(unit)), "{path}");
 }
 
@@ -251,10 +251,26 @@ fn kubectl_get_shows_the_columns() {
         assert_eq!(row[..5], ["strict-1", "strict", "72", "Stable", "9"]);
         assert_is_an_age(&row[5]);
     }
-    let both = namespace.kubectl(&["get", "governance", "--output=name"]).succeeded().unwrap();
+    let all = namespace.kubectl(&["get", "governance", "--output=name"]).succeeded().unwrap();
     let names =
         [format!("devopspolicy.{GROUP}/strict"), format!("policyauditresult.{GROUP}/strict-1")];
-    assert_eq!(both.lines().collect::<Vec<_>>(), names);
+    // Cluster policies of other tests are listed too.
+    let own = all.lines().filter(|name| !name.starts_with("cluster"));
+    assert_eq!(own.collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_cluster_policy_shows_the_columns_of_a_policy() {
+    let namespace = Namespace::new("cluster-columns");
+    let name = format!("fleet-{}", namespace.0);
+    let cluster_policy = manifest("ClusterDevOpsPolicy", &name, "{priority: 7}");
+    namespace.apply(&cluster_policy).succeeded().unwrap();
+    let [head, row] = namespace.table(&["cdop", &name, "--output=wide"]).try_into().unwrap();
+    let titles = ["NAME", "MODE", "ADMISSION", "SCORE", "CLASS", "PODS", "VIOLATIONS", "AGE"];
+    assert_eq!(head[..8], titles);
+    assert_eq!(head[8..], ["PRIORITY", "LAST EVALUATED", "MESSAGE"]);
+    // Of what is known already: name, mode, age and priority.
+    assert_eq!((row.len(), &row[..2], row[3].as_str()), (4, &[name, "audit".to_owned()][..], "7"));
 }
 
 /// Such as `6y325d`, and not `<unknown>`.

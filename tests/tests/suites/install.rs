@@ -326,11 +326,13 @@ fn namespace_users_read_policies_and_only_admins_write_them() {
     let testbed = policies::testbed();
     testbed.install_base().unwrap();
     let namespace = testbed.namespace("users").unwrap();
-    let may = |role: &str, verb: &str, resource: &str| {
+    let may_in = |scope: &str, role: &str, verb: &str, resource: &str| {
         let user = format!("--as={role}-of-{namespace}");
-        let question = ["auth", "can-i", verb, resource, "-n", &namespace, &user];
+        let question = ["auth", "can-i", verb, resource, scope, &user];
         testbed.kubectl(&question).unwrap().stdout.trim() == "yes"
     };
+    let own = format!("--namespace={namespace}");
+    let may = |role: &str, verb: &str, resource: &str| may_in(&own, role, verb, resource);
     for role in ["view", "edit", "admin"] {
         let user = format!("--user={role}-of-{namespace}");
         let role = format!("--clusterrole={role}");
@@ -342,7 +344,12 @@ fn namespace_users_read_policies_and_only_admins_write_them() {
     // The controller manager aggregates the roles a moment after they are applied.
     let is_aggregated = || Ok(may("view", "list", policies) && may("admin", "delete", policies));
     testbed.wait_for("the aggregated roles", Duration::from_secs(30), is_aggregated).unwrap();
+    let cluster_policies = "clusterdevopspolicies.devops.stochastic.io";
     for role in ["view", "edit", "admin"] {
+        // A binding in a namespace gives no right on an object of the cluster.
+        for verb in ["get", "create", "update", "patch", "delete"] {
+            assert!(!may_in("--all-namespaces", role, verb, cluster_policies), "{role} {verb}");
+        }
         for verb in ["get", "list", "watch"] {
             assert!(may(role, verb, policies) && may(role, verb, results), "{role} {verb}");
         }

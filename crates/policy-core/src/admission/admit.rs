@@ -35,7 +35,7 @@ pub struct NamedPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct NamespacePolicies {
     /// Those that are judged, in the order in which they are: see
-    /// [`PoliciesByAge`](crate::policy::PoliciesByAge).
+    /// [`PoliciesByRank`](crate::policy::PoliciesByRank).
     pub judged: Vec<NamedPolicy>,
     /// How many others there are, beyond [`MAX_PER_NAMESPACE`](crate::policy::MAX_PER_NAMESPACE).
     pub excess: usize,

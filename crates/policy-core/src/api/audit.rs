@@ -18,7 +18,7 @@ use crate::severity::Severity;
     shortname = "par",
     category = "governance",
     namespaced,
-    doc = "A PolicyAuditResult records the verdict of a DevOpsPolicy at the moment when it changed. It is owned by its policy and never changes.",
+    doc = "A PolicyAuditResult records the verdict of a policy at the moment when it changed. It is owned by its policy and never changes.",
     derive = "PartialEq",
     crates(kube_core = "::kube_core"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyName"),
@@ -31,8 +31,9 @@ use crate::severity::Severity;
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[x_kube(validation = Rule::new("self == oldSelf").message("an audit result cannot be changed"))]
 pub struct PolicyAuditResultSpec {
-    /// The name of the policy, in the namespace of this object.
-    #[schemars(length(min = 1, max = 253))]
+    /// The name of the policy, which is in the namespace of this object; of a cluster policy
+    /// `ClusterDevOpsPolicy/` and its name.
+    #[schemars(length(min = 1, max = 273))]
     pub policy_name: String,
     /// The name of the cluster, where one is configured. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +65,10 @@ pub struct PolicyAuditResultSpec {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditViolation {
+    /// The namespace of the pod; left out where it is that of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
     /// The name of the pod.
     #[schemars(length(max = 253))]
     pub pod_name: String,

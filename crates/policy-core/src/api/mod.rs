@@ -4,11 +4,16 @@
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod audit;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
+#[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
+mod cluster_policy;
+#[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 mod exemption;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod policy;
 mod remediation;
+#[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
+mod selector;
 mod status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -16,6 +21,9 @@ use kube_core::CustomResourceExt as _;
 use serde_json::Value;
 
 pub use audit::{AuditViolation, PolicyAuditResult, PolicyAuditResultSpec};
+pub use cluster_policy::{
+    ClusterDevOpsPolicy, ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY,
+};
 pub use exemption::{ExemptedWorkload, Exemption, MAX_EXEMPTIONS};
 pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
@@ -25,9 +33,10 @@ pub use remediation::{
     MAX_WINDOWS, MAX_WORKLOADS, RemediatedWorkload, Remediation, RemediationMethod,
     RemediationState, RemediationStatus, RemediationWindow,
 };
+pub use selector::{LabelSelector, MAX_SELECTOR_ENTRIES, SelectorOperator, SelectorRequirement};
 pub use status::{DevOpsPolicyStatus, ViolationsBySeverity};
 
-/// The API group of both kinds.
+/// The API group of all kinds.
 pub const GROUP: &str = "devops.stochastic.io";
 /// The served and stored version.
 pub const VERSION: &str = "v1";
@@ -52,15 +61,15 @@ pub const FIELD_MANAGER: &str = "policy-operator";
 /// The annotation of an audit result with the fingerprint of its verdict.
 pub const VERDICT: &str = "devops.stochastic.io/verdict";
 
-/// The definitions of both kinds, as they are installed into a cluster.
+/// The definitions of all kinds, as they are installed into a cluster.
 ///
 /// `nullable` is removed from the schema: the API server then drops an explicit `null`, so that CEL
 /// rules need not handle it
 /// (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting-and-nullable>).
 /// Line breaks are removed from descriptions, so that `kubectl explain` wraps them.
 #[must_use]
-pub fn crds() -> [CustomResourceDefinition; 2] {
-    [DevOpsPolicy::crd(), PolicyAuditResult::crd()].map(tidy)
+pub fn crds() -> [CustomResourceDefinition; 3] {
+    [DevOpsPolicy::crd(), ClusterDevOpsPolicy::crd(), PolicyAuditResult::crd()].map(tidy)
 }
 
 fn tidy(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
@@ -138,7 +147,12 @@ mod tests {
 
     #[test]
     fn every_setting_says_its_default() {
-        let crd = serde_json::to_value(&crds()[0]).unwrap();
+        for crd in &crds()[..2] {
+            settings_say_their_default(&serde_json::to_value(crd).unwrap());
+        }
+    }
+
+    fn settings_say_their_default(crd: &Value) {
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         for (name, field) in spec["properties"].as_object().unwrap() {
             let fields = field["properties"].as_object();
@@ -152,14 +166,16 @@ mod tests {
 
     #[test]
     fn the_definitions_are_what_the_contract_names() {
-        let [policy, audit] = crds().map(|crd| serde_json::to_value(&crd).unwrap());
-        for (crd, plural, short) in
-            [(&policy, "devopspolicies", "dop"), (&audit, "policyauditresults", "par")]
-        {
+        let [policy, cluster, audit] = crds().map(|crd| serde_json::to_value(&crd).unwrap());
+        for (crd, plural, short, scope) in [
+            (&policy, "devopspolicies", "dop", "Namespaced"),
+            (&cluster, "clusterdevopspolicies", "cdop", "Cluster"),
+            (&audit, "policyauditresults", "par", "Namespaced"),
+        ] {
             assert_eq!(crd["metadata"]["name"], format!("{plural}.{GROUP}"));
             assert_eq!(crd["spec"]["names"]["shortNames"], serde_json::json!([short]));
             assert_eq!(crd["spec"]["names"]["categories"], serde_json::json!(["governance"]));
-            assert_eq!(crd["spec"]["scope"], "Namespaced");
+            assert_eq!(crd["spec"]["scope"], scope);
             assert_eq!(
                 format!("{GROUP}/{}", crd["spec"]["versions"][0]["name"].as_str().unwrap()),
                 API_VERSION

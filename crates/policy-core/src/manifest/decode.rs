@@ -96,7 +96,7 @@ fn remove(object: &mut Value, path: &[String]) -> bool {
 
 /// The schema of a policy, with the fields that every object has.
 fn schema() -> JSONSchemaProps {
-    let [policy, _] = crds();
+    let [policy, ..] = crds();
     let version = policy.spec.versions.into_iter().next();
     let root = version.and_then(|version| version.schema?.open_api_v3_schema);
     let mut root = root.unwrap_or_default();

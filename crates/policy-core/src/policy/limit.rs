@@ -1,5 +1,6 @@
 //! How many policies of a namespace are judged, and which.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,22 +11,47 @@ use k8s_openapi::jiff::Timestamp;
 /// each pod of the namespace causes, so there is a limit; a namespace needs a handful.
 pub const MAX_PER_NAMESPACE: usize = 64;
 
-/// The rank of a policy among those of its namespace, the oldest first: by the creation time, which
-/// the API server sets, then by name. The first [`MAX_PER_NAMESPACE`] in this order are judged, so
-/// that a policy never displaces an older one.
+/// The rank of a policy among those that apply to a namespace: cluster policies first, by priority;
+/// then the oldest first, by the creation time, which the API server sets, then by name. The first
+/// [`MAX_PER_NAMESPACE`] in this order are judged, so that a policy never displaces an older one,
+/// and who may write policies in a namespace displaces no cluster policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyAge {
+pub struct PolicyRank {
+    scope: Scope,
     created: Timestamp,
     name: Arc<str>,
 }
 
-impl PolicyAge {
-    /// The rank of a policy with this metadata. One without a creation time, which no API server
+/// Which policies come first, whatever their age is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Scope {
+    Cluster { priority: Reverse<i32> },
+    Namespace,
+}
+
+impl PolicyRank {
+    /// The rank of a namespaced policy with this metadata. One without a creation time, which no API server
     /// has stored, is the youngest.
     #[must_use]
     pub fn of(metadata: &ObjectMeta) -> Self {
+        Self::within(Scope::Namespace, metadata)
+    }
+
+    /// The rank of a cluster policy with this metadata.
+    #[must_use]
+    pub fn of_cluster(metadata: &ObjectMeta, priority: i32) -> Self {
+        Self::within(Scope::Cluster { priority: Reverse(priority) }, metadata)
+    }
+
+    fn within(scope: Scope, metadata: &ObjectMeta) -> Self {
         let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-        Self { created, name: metadata.name.as_deref().unwrap_or_default().into() }
+        Self { scope, created, name: metadata.name.as_deref().unwrap_or_default().into() }
+    }
+
+    /// Whether it is the rank of a cluster policy.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.scope, Scope::Cluster { .. })
     }
 
     /// The name of the policy.
@@ -35,31 +61,31 @@ impl PolicyAge {
     }
 }
 
-/// The policies of a namespace, the oldest first: which of them are judged. Add none that is being
+/// The policies that apply to a namespace, by their rank: which of them are judged. Add none that is being
 /// deleted: such a policy no longer applies, and takes no place.
 #[derive(Clone, Debug)]
-pub struct PoliciesByAge<T>(BTreeMap<PolicyAge, T>);
+pub struct PoliciesByRank<T>(BTreeMap<PolicyRank, T>);
 
-impl<T> Default for PoliciesByAge<T> {
+impl<T> Default for PoliciesByRank<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<T> PoliciesByAge<T> {
+impl<T> PoliciesByRank<T> {
     /// Adds a policy. Returns what was stored for it before.
-    pub fn insert(&mut self, age: PolicyAge, policy: T) -> Option<T> {
-        self.0.insert(age, policy)
+    pub fn insert(&mut self, rank: PolicyRank, policy: T) -> Option<T> {
+        self.0.insert(rank, policy)
     }
 
     /// Removes a policy.
-    pub fn remove(&mut self, age: &PolicyAge) -> Option<T> {
-        self.0.remove(age)
+    pub fn remove(&mut self, rank: &PolicyRank) -> Option<T> {
+        self.0.remove(rank)
     }
 
     /// What is stored for a policy.
-    pub fn get_mut(&mut self, age: &PolicyAge) -> Option<&mut T> {
-        self.0.get_mut(age)
+    pub fn get_mut(&mut self, rank: &PolicyRank) -> Option<&mut T> {
+        self.0.get_mut(rank)
     }
 
     /// Keeps only the policies of which that is true.
@@ -73,39 +99,39 @@ impl<T> PoliciesByAge<T> {
         self.0.is_empty()
     }
 
-    /// Whether it has a policy of that age and name.
+    /// Whether it has the policy of that rank.
     #[must_use]
-    pub fn contains(&self, age: &PolicyAge) -> bool {
-        self.0.contains_key(age)
+    pub fn contains(&self, rank: &PolicyRank) -> bool {
+        self.0.contains_key(rank)
     }
 
     /// Those that are judged.
     #[must_use]
-    pub fn judged(&self) -> impl ExactSizeIterator<Item = (&PolicyAge, &T)> {
+    pub fn judged(&self) -> impl ExactSizeIterator<Item = (&PolicyRank, &T)> {
         self.0.iter().take(MAX_PER_NAMESPACE)
     }
 
-    /// Those that are not judged, because there are older ones.
+    /// Those that are not judged, because of others before them.
     #[must_use]
-    pub fn excess(&self) -> impl ExactSizeIterator<Item = (&PolicyAge, &T)> {
+    pub fn excess(&self) -> impl ExactSizeIterator<Item = (&PolicyRank, &T)> {
         self.0.iter().skip(MAX_PER_NAMESPACE)
     }
 
-    /// The youngest that is judged, where as many are as may be.
+    /// The last that is judged, where as many are as may be.
     #[must_use]
-    pub fn last_judged(&self) -> Option<&PolicyAge> {
+    pub fn last_judged(&self) -> Option<&PolicyRank> {
         self.0.keys().nth(MAX_PER_NAMESPACE - 1)
     }
 
-    /// Whether a policy of that age is judged, or would be if it were added.
+    /// Whether a policy of that rank is judged, or would be if it were added.
     #[must_use]
-    pub fn is_judged(&self, age: &PolicyAge) -> bool {
-        self.last_judged().is_none_or(|last| age <= last)
+    pub fn is_judged(&self, rank: &PolicyRank) -> bool {
+        self.last_judged().is_none_or(|last| rank <= last)
     }
 }
 
-impl<T> FromIterator<(PolicyAge, T)> for PoliciesByAge<T> {
-    fn from_iter<I: IntoIterator<Item = (PolicyAge, T)>>(policies: I) -> Self {
+impl<T> FromIterator<(PolicyRank, T)> for PoliciesByRank<T> {
+    fn from_iter<I: IntoIterator<Item = (PolicyRank, T)>>(policies: I) -> Self {
         Self(policies.into_iter().collect())
     }
 }
@@ -122,10 +148,10 @@ mod tests {
         ObjectMeta { creation_timestamp: time, name, ..ObjectMeta::default() }
     }
 
-    type Ages = PoliciesByAge<()>;
+    type Ranks = PoliciesByRank<()>;
 
-    fn names<'a>(policies: impl Iterator<Item = (&'a PolicyAge, &'a ())>) -> Vec<String> {
-        policies.map(|(age, ())| age.name().to_string()).collect()
+    fn names<'a>(policies: impl Iterator<Item = (&'a PolicyRank, &'a ())>) -> Vec<String> {
+        policies.map(|(rank, ())| rank.name().to_string()).collect()
     }
 
     #[test]
@@ -134,7 +160,7 @@ mod tests {
             (0..100).rev().map(|second| metadata(Some(second), &format!("p-{second}"))).collect();
         policies.push(metadata(None, "a-without-time"));
         policies.push(metadata(Some(200), "a-late"));
-        let policies: Ages = policies.iter().map(|policy| (PolicyAge::of(policy), ())).collect();
+        let policies: Ranks = policies.iter().map(|policy| (PolicyRank::of(policy), ())).collect();
         let expected: Vec<_> = (0..64).map(|second| format!("p-{second}")).collect();
         assert_eq!(names(policies.judged()), expected);
         let excess = names(policies.excess());
@@ -145,11 +171,28 @@ mod tests {
     #[test]
     fn of_the_same_second_the_names_decide() {
         let policies = (0..=MAX_PER_NAMESPACE).rev().map(|n| metadata(Some(7), &format!("{n:03}")));
-        let policies: Ages = policies.map(|policy| (PolicyAge::of(&policy), ())).collect();
+        let policies: Ranks = policies.map(|policy| (PolicyRank::of(&policy), ())).collect();
         let (judged, excess) = (names(policies.judged()), names(policies.excess()));
         assert_eq!((judged.len(), judged[0].as_str()), (64, "000"));
         assert_eq!(excess[0], "064");
-        let age = |name: &str| PolicyAge::of(&metadata(Some(7), name));
-        assert!(policies.is_judged(&age("063")) && !policies.is_judged(&age("064")));
+        let rank = |name: &str| PolicyRank::of(&metadata(Some(7), name));
+        assert!(policies.is_judged(&rank("063")) && !policies.is_judged(&rank("064")));
+    }
+
+    #[test]
+    fn cluster_policies_come_first_by_priority_and_are_never_displaced() {
+        let mut policies: Ranks = (0..MAX_PER_NAMESPACE)
+            .map(|n| (PolicyRank::of(&metadata(Some(1), &format!("own-{n:02}"))), ()))
+            .collect();
+        for (name, second, priority) in [("low", 50, -5), ("late", 99, 0), ("early", 98, 0)] {
+            let rank = PolicyRank::of_cluster(&metadata(Some(second), name), priority);
+            assert!(policies.is_judged(&rank) && rank.is_cluster());
+            policies.insert(rank, ());
+        }
+        // A cluster policy and a namespaced one of the same name and second are two policies.
+        policies.insert(PolicyRank::of_cluster(&metadata(Some(1), "own-00"), 9), ());
+        let (judged, excess) = (names(policies.judged()), names(policies.excess()));
+        assert_eq!(judged[..5], ["own-00", "early", "late", "low", "own-00"]);
+        assert_eq!(excess, ["own-60", "own-61", "own-62", "own-63"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy_core::policy::{PoliciesByAge, PolicyAge};
+use policy_core::policy::{PoliciesByRank, PolicyRank};
 use policy_core::view::PolicyView;
 
 use super::{PolicyGauges, SharedState};
@@ -16,7 +16,7 @@ use crate::queue::ReconcileQueue;
 pub(super) struct Namespace {
     policies: BTreeMap<Arc<str>, Known>,
     /// Those that are not being deleted.
-    by_age: PoliciesByAge<()>,
+    by_age: PoliciesByRank<()>,
 }
 
 pub(super) struct Known {
@@ -83,7 +83,7 @@ impl Namespace {
 
     /// Whether a policy is judged.
     pub(super) fn is_judged(&self, policy: &PolicyView) -> bool {
-        self.by_age.is_judged(&PolicyAge::of(&policy.metadata))
+        self.by_age.is_judged(&PolicyRank::of(&policy.metadata))
     }
 
     /// Adds or replaces a policy, and adds it to the queue where it changed. Returns the policies
@@ -94,7 +94,7 @@ impl Namespace {
         key: &PolicyKey,
         queue: &ReconcileQueue,
     ) -> Vec<Arc<str>> {
-        let age = PolicyAge::of(&policy.metadata);
+        let age = PolicyRank::of(&policy.metadata);
         let is_deleted = policy.metadata.deletion_timestamp.is_some();
         let mut changed = Vec::new();
         let known = self.policies.get_mut(&key.name).filter(|known| known.is(&policy));
@@ -114,11 +114,11 @@ impl Namespace {
     /// Removes a policy. Returns the one that is judged in its place.
     pub(super) fn remove(&mut self, name: &str) -> Option<Arc<str>> {
         let removed = self.policies.remove(name)?;
-        self.forget(&PolicyAge::of(&removed.policy.metadata))
+        self.forget(&PolicyRank::of(&removed.policy.metadata))
     }
 
     /// Counts a policy. Returns the one that is no longer judged for it.
-    fn count(&mut self, age: PolicyAge) -> Option<Arc<str>> {
+    fn count(&mut self, age: PolicyRank) -> Option<Arc<str>> {
         let is_judged = self.by_age.is_judged(&age);
         if self.by_age.insert(age, ()).is_some() || !is_judged {
             return None;
@@ -127,7 +127,7 @@ impl Namespace {
     }
 
     /// Counts a policy no more. Returns the one that is judged in its place.
-    fn forget(&mut self, age: &PolicyAge) -> Option<Arc<str>> {
+    fn forget(&mut self, age: &PolicyRank) -> Option<Arc<str>> {
         let was_judged = self.by_age.is_judged(age);
         if self.by_age.remove(age).is_none() || !was_judged {
             return None;

@@ -11,7 +11,7 @@ use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::DevOpsPolicy;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{PoliciesByAge, PolicyAge};
+use policy_core::policy::{PoliciesByRank, PolicyRank};
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
 use policy_core::view::PolicyView;
 use rayon::prelude::*;
@@ -249,12 +249,12 @@ async fn may_have_limit_range(cluster: &Cluster, namespace: &str) -> bool {
 async fn list(cluster: &Cluster, namespace: &str) -> Result<NamespacePolicies, ClusterError> {
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
-    let (mut readable, mut unreadable) = (PoliciesByAge::default(), Vec::new());
+    let (mut readable, mut unreadable) = (PoliciesByRank::default(), Vec::new());
     pages::read(&cluster.client(), &path, &operation, |page: Page<PolicyView>| {
         for PolicyView { metadata, rules, .. } in page.objects {
             if metadata.deletion_timestamp.is_none() {
                 let rules = rules.map_err(|refused| refused.to_string());
-                readable.insert(PolicyAge::of(&metadata), rules);
+                readable.insert(PolicyRank::of(&metadata), rules);
             }
         }
         unreadable.extend(page.unreadable.into_iter().map(|unreadable| {

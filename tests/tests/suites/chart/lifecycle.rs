@@ -13,7 +13,8 @@ use crate::cli;
 
 const SURELY: Duration = Duration::from_secs(60);
 /// What `helm uninstall` keeps.
-const DEFINITIONS: [&str; 2] = [
+const DEFINITIONS: [&str; 3] = [
+    "customresourcedefinition.apiextensions.k8s.io/clusterdevopspolicies.devops.stochastic.io",
     "customresourcedefinition.apiextensions.k8s.io/devopspolicies.devops.stochastic.io",
     "customresourcedefinition.apiextensions.k8s.io/policyauditresults.devops.stochastic.io",
 ];

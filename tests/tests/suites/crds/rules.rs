@@ -36,6 +36,43 @@ fn bad_policies_are_refused_with_a_sentence() {
     assert_eq!(namespace.kubectl(&["get", "dop", "--output=name"]).succeeded().unwrap(), "");
 }
 
+#[test]
+fn bad_cluster_policies_are_refused_with_a_sentence() {
+    let cases: Vec<Bad> = read("tests/tests/suites/crds/bad_cluster.yaml");
+    let namespace = Namespace::new("bad-cluster");
+    let wrong = cases.iter().filter_map(|Bad { name, spec, says }| {
+        let run = namespace.apply(&manifest("ClusterDevOpsPolicy", &format!("bad-{name}"), spec));
+        let refused = run.code == Some(1) && says_why(&run, says);
+        (!refused).then(|| format!("{name}: {:?} {}{}", run.code, run.stdout, run.stderr))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a namespaced policy may have, and every kind of requirement on a namespace.
+#[test]
+fn a_good_cluster_policy_is_stored_as_written() {
+    let namespace = Namespace::new("good-cluster");
+    let name = format!("good-{}", namespace.0);
+    let spec = json!({
+        "forbidLatestTag": true, "enforcementMode": "enforce", "priority": -1000,
+        "defaultResources": { "cpuRequest": 1, "memoryLimit": "64Mi" },
+        "excludedNamespaces": ["sandbox", "a".repeat(63)],
+        "namespaceSelector": {
+            "matchLabels": { "example.com/tier": "web", "empty": "" },
+            "matchExpressions": [
+                { "key": "env", "operator": "In", "values": ["prod", ""] },
+                { "key": "env", "operator": "NotIn", "values": ["test"] },
+                { "key": "team", "operator": "Exists" },
+                { "key": "legacy", "operator": "DoesNotExist" },
+            ],
+        },
+    });
+    let manifest = manifest("ClusterDevOpsPolicy", &name, &spec.to_string());
+    namespace.apply(&manifest).succeeded().unwrap();
+    assert_eq!(namespace.get(&format!("cdop/{name}"))["spec"], spec);
+}
+
 #[derive(Deserialize)]
 struct Good {
     name: String,
@@ -136,10 +173,11 @@ fn an_audit_result_keeps_to_its_limits() {
         ("/timestamp", json!("2020-02-02"), "must be of type date-time: \"2020-02-02\""),
         ("/truncated", json!("yes"), "must be of type boolean: \"string\""),
         ("/policyName", json!(""), "should be at least 1 chars long"),
-        ("/policyName", text(254), &format!("{too_long} 253 bytes")),
+        ("/policyName", text(274), &format!("{too_long} 273 bytes")),
         ("/clusterName", text(254), &format!("{too_long} 253 bytes")),
         ("/violations", findings(101), "Too many: 101: must have at most 100 items"),
         ("/violations/0/severity", json!("urgent"), severities),
+        ("/violations/0/namespace", text(64), &format!("{too_long} 63 bytes")),
         ("/violations/0/podName", text(254), &format!("{too_long} 253 bytes")),
         ("/violations/0/containerName", text(254), &format!("{too_long} 253 bytes")),
         ("/violations/0/violationType", text(65), &format!("{too_long} 64 bytes")),
@@ -175,8 +213,9 @@ fn an_audit_result_keeps_to_its_limits() {
         ("/healthScore", json!(0)),
         ("/totalPods", json!(0)),
         ("/totalViolations", json!(i64::MAX)),
-        ("/policyName", text(253)),
+        ("/policyName", text(273)),
         ("/clusterName", text(253)),
+        ("/violations/0/namespace", text(63)),
         ("/violations/0/podName", text(253)),
         ("/violations/0/containerName", text(253)),
         ("/violations/0/violationType", text(64)),

@@ -12,7 +12,8 @@ fn an_upgrade_keeps_every_object() {
     let testbed = Testbed::start(&Parts::new("crds-upgrade")).unwrap();
     // On the client's side, so that the definitions belong to another field manager than ours.
     let apply = |yaml: &str| testbed.kubectl_stdin(&["apply", "--filename=-"], yaml);
-    apply(&previous_definitions().join("---\n")).unwrap().succeeded().unwrap();
+    let previous = previous_definitions();
+    apply(&previous.join("---\n")).unwrap().succeeded().unwrap();
     let objects = [
         policy("plain", "{}"),
         policy("strict", "{enforcementMode: enforce, maxRestartCount: 3, weights: {pending: 0}}"),
@@ -44,7 +45,10 @@ fn an_upgrade_keeps_every_object() {
     let words: Vec<_> = lines.iter().map(|(word, _)| *word).collect();
     let names: Vec<_> = lines.iter().map(|(_, name)| name.trim().to_owned()).collect();
     assert_eq!(names, KINDS.map(|kind| format!("{kind}.{GROUP}")));
-    assert!(words.iter().all(|word| ["changed", "unchanged"].contains(word)), "{said}");
+    // A kind that is new is created, and no other.
+    let created = words.iter().filter(|word| **word == "created").count();
+    assert_eq!(created, KINDS.len() - previous.len(), "{said}");
+    assert!(words.iter().all(|word| ["created", "changed", "unchanged"].contains(word)), "{said}");
     assert!(politely.code == Some(0) || words.contains(&"changed"), "{said}");
     let again = policyctl(&testbed, &force).succeeded().unwrap();
     assert_eq!(again.matches("unchanged  ").count(), KINDS.len(), "{again}");
@@ -59,13 +63,14 @@ fn an_upgrade_keeps_every_object() {
     let change = json!({ "spec": { "maxRestartCount": 5 } });
     patch(&format!("{}/plain", KINDS[0]), &change).succeeded().unwrap();
     let change = json!({ "spec": { "healthScore": 73 } });
-    let run = patch(&format!("{}/strict-1", KINDS[1]), &change);
+    let run = patch(&format!("{}/strict-1", KINDS[2]), &change);
     assert!(run.stderr.contains("an audit result cannot be changed"), "{}", run.stderr);
 }
 
 /// What an upgrade may not lose of the objects, in the order of their kinds and names.
 fn kept(testbed: &Testbed) -> Value {
-    let get = ["get", &KINDS.join(","), "--output=json"];
+    let kinds = [KINDS[0], KINDS[2]].join(",");
+    let get = ["get", &kinds, "--output=json"];
     let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     let keep = |object: &Value| {
@@ -92,9 +97,9 @@ fn holds(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// The definitions before their last change; those of today where the history does not go back
-/// that far.
-fn previous_definitions() -> [String; 2] {
+/// The definitions before their last change, without kinds that were not there yet; those of today
+/// where the history does not go back that far.
+fn previous_definitions() -> Vec<String> {
     let git = |arguments: &[&str]| -> Option<String> {
         let mut git = Command::new("git");
         git.current_dir(repository()).args(arguments);
@@ -102,11 +107,12 @@ fn previous_definitions() -> [String; 2] {
     };
     let log = git(&["log", "-2", "--format=%H", "--", "deploy/crds"]).unwrap_or_default();
     if let Some(commit) = log.lines().nth(1) {
-        return KINDS
-            .map(|kind| git(&["show", &format!("{commit}:deploy/crds/{kind}.yaml")]).unwrap());
+        let definition = |kind: &&str| git(&["show", &format!("{commit}:deploy/crds/{kind}.yaml")]);
+        return KINDS.iter().filter_map(definition).collect();
     }
     say("the history has no earlier deploy/crds: the upgrade starts from those of today");
-    KINDS.map(|kind| {
+    let read = |kind: &str| {
         std::fs::read_to_string(repository().join(format!("deploy/crds/{kind}.yaml"))).unwrap()
-    })
+    };
+    KINDS.map(read).to_vec()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicy, RemediatedWorkload};
 use policy_core::facts::PodFacts;
-use policy_core::policy::{CompiledPolicy, PolicyAge};
+use policy_core::policy::{CompiledPolicy, PolicyRank};
 use policy_core::remediation::{
     Gathering, NamespaceRules, PlanInput, Source, Surroundings, Target, memory, plan,
 };
@@ -87,7 +87,7 @@ impl Reader<'_> {
         &self,
         name: &str,
         policy: &CompiledPolicy,
-    ) -> Result<(Vec<(PolicyAge, CompiledPolicy)>, Memories), ClusterError> {
+    ) -> Result<(Vec<(PolicyRank, CompiledPolicy)>, Memories), ClusterError> {
         let (mut found, mut failed) = (Vec::new(), None);
         if let Some(api) = PolicyApi::find(self.cluster).await? {
             api.read(Some(self.namespace), &mut |event: Event<Value>| match event {
@@ -100,13 +100,13 @@ impl Reader<'_> {
             return Err(error);
         }
         let (mut policies, mut memories) = (Vec::new(), Memories::default());
-        let mut own = PolicyAge::of(&kube::api::ObjectMeta {
+        let mut own = PolicyRank::of(&kube::api::ObjectMeta {
             name: Some(name.to_owned()),
             ..Default::default()
         });
         for object in found {
             let Ok(found) = serde_json::from_value::<DevOpsPolicy>(object) else { continue };
-            let age = PolicyAge::of(&found.metadata);
+            let age = PolicyRank::of(&found.metadata);
             let status = found.status.and_then(|status| status.remediation).unwrap_or_default();
             let is_deleted = found.metadata.deletion_timestamp.is_some();
             if found.metadata.name.as_deref() == Some(name) {

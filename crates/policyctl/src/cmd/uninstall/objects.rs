@@ -201,12 +201,13 @@ mod tests {
         ] {
             assert!(workload < position(later), "{later}");
         }
-        let last: Vec<&str> = others.iter().rev().take(5).map(String::as_str).collect();
+        let last: Vec<&str> = others.iter().rev().take(6).map(String::as_str).collect();
         assert_eq!(
             last,
             [
                 "namespaces kube-devops",
                 "customresourcedefinitions devopspolicies.devops.stochastic.io",
+                "customresourcedefinitions clusterdevopspolicies.devops.stochastic.io",
                 "customresourcedefinitions policyauditresults.devops.stochastic.io",
                 "leases policy-watcher",
                 "leases policy-operator",
