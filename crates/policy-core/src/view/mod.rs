@@ -5,6 +5,7 @@
 //! field. Each container from a manifest has its line ([`Located`]).
 
 mod amount;
+mod cluster_policy;
 mod excess;
 mod lenient;
 mod located;
@@ -17,6 +18,7 @@ mod text;
 mod volume;
 
 pub use amount::Amount;
+pub use cluster_policy::{ClusterPart, ClusterPolicyView};
 pub(crate) use excess::MAX_CONTAINERS;
 use excess::containers;
 use k8s_openapi::api::core::v1::Pod;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::cluster_policy::ClusterPart;
 use super::lenient::{for_each, nullable};
 use super::metadata::time;
 use super::text::Text;
 use crate::api::{DevOpsPolicy, DevOpsPolicySpec, DevOpsPolicyStatus, FINALIZER};
-use crate::policy::{CompiledPolicy, InvalidField};
+use crate::policy::{CompiledPolicy, InvalidField, PolicyRank};
 use crate::text::truncated;
 
 /// The most finalizers that a policy may have beside the operator's.
@@ -37,6 +39,8 @@ pub struct PolicyView {
     pub finalizers: Finalizers,
     /// The compiled spec, or why nothing can be judged by it.
     pub rules: Result<Arc<CompiledPolicy>, Refused>,
+    /// What only a cluster policy has; `None` for one of a namespace.
+    pub cluster: Option<Arc<ClusterPart>>,
     /// The status that was written last; `None` where there is none that can be decoded.
     pub status: Option<Arc<DevOpsPolicyStatus>>,
 }
@@ -99,7 +103,7 @@ fn joined(fields: &[InvalidField]) -> String {
 
 /// A policy whose spec and status are not decoded yet.
 #[derive(Deserialize)]
-struct RawPolicy {
+pub(super) struct RawPolicy {
     #[serde(deserialize_with = "nullable")]
     metadata: RawMetadata,
     spec: Option<Box<RawValue>>,
@@ -123,14 +127,38 @@ struct RawMetadata {
 }
 
 impl From<RawPolicy> for PolicyView {
-    fn from(RawPolicy { metadata, spec, status }: RawPolicy) -> Self {
+    fn from(raw: RawPolicy) -> Self {
+        raw.into_view(|spec| (rules(spec), None))
+    }
+}
+
+type Rules = Result<Arc<CompiledPolicy>, Refused>;
+
+impl RawPolicy {
+    pub(super) fn into_view(
+        self,
+        compile: impl FnOnce(Option<&RawValue>) -> (Rules, Option<Arc<ClusterPart>>),
+    ) -> PolicyView {
+        let Self { metadata, spec, status } = self;
         let status = status.filter(|status| status.get().len() <= LONGEST_STATUS);
         let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
         let finalizers = metadata.finalizers;
-        let rules = rules(spec.as_deref()).and_then(|rules| {
+        let (rules, cluster) = compile(spec.as_deref());
+        let rules = rules.and_then(|rules| {
             if finalizers.are_too_many() { Err(Refused::TooManyFinalizers) } else { Ok(rules) }
         });
-        Self { metadata: metadata.into(), finalizers, rules, status }
+        PolicyView { metadata: metadata.into(), finalizers, rules, cluster, status }
+    }
+}
+
+impl PolicyView {
+    /// Its rank among the policies of its kind.
+    #[must_use]
+    pub fn rank(&self) -> PolicyRank {
+        match &self.cluster {
+            None => PolicyRank::of(&self.metadata),
+            Some(part) => PolicyRank::of_cluster(&self.metadata, part.priority),
+        }
     }
 }
 
@@ -149,18 +177,25 @@ impl From<RawMetadata> for ObjectMeta {
     }
 }
 
-fn rules(spec: Option<&RawValue>) -> Result<Arc<CompiledPolicy>, Refused> {
-    let spec: DevOpsPolicySpec = match spec {
-        Some(spec) => serde_json::from_str(spec.get())
-            .map_err(|error| Refused::Undecodable(bounded(error.to_string())))?,
-        None => DevOpsPolicySpec::default(),
-    };
-    CompiledPolicy::compile(&spec).map(Arc::new).map_err(|mut invalid| {
-        for field in &mut invalid {
-            field.problem = bounded(std::mem::take(&mut field.problem));
-        }
-        Refused::Invalid(invalid)
-    })
+fn rules(spec: Option<&RawValue>) -> Rules {
+    let spec: DevOpsPolicySpec = decoded(spec)?;
+    CompiledPolicy::compile(&spec).map(Arc::new).map_err(invalid)
+}
+
+/// Decodes a spec; one that is missing asks for nothing.
+pub(super) fn decoded<S: DeserializeOwned + Default>(
+    spec: Option<&RawValue>,
+) -> Result<S, Refused> {
+    let Some(spec) = spec else { return Ok(S::default()) };
+    serde_json::from_str(spec.get())
+        .map_err(|error| Refused::Undecodable(bounded(error.to_string())))
+}
+
+pub(super) fn invalid(mut fields: Vec<InvalidField>) -> Refused {
+    for field in &mut fields {
+        field.problem = bounded(std::mem::take(&mut field.problem));
+    }
+    Refused::Invalid(fields)
 }
 
 /// A reason quotes the value that it is about.
