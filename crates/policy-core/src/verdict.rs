@@ -60,6 +60,8 @@ pub struct ListedFinding {
     pub check: CheckId,
     /// Its severity under the policy.
     pub severity: Severity,
+    /// The namespace of the pods.
+    pub namespace: Arc<str>,
     /// The name of the pod.
     pub pod: Box<str>,
     /// The container; `None` where the finding is about the pod.
@@ -165,6 +167,7 @@ impl FoundIn<'_> {
         let first = |found: &Self| (Reverse(found.finding.severity), found.finding.check);
         first(a)
             .cmp(&first(b))
+            .then_with(|| a.pod.namespace.cmp(&b.pod.namespace))
             .then_with(|| a.pod.name.cmp(&b.pod.name))
             .then_with(|| a.finding.container.cmp(&b.finding.container))
     }
@@ -175,6 +178,7 @@ impl FoundIn<'_> {
         ListedFinding {
             check: finding.check,
             severity: finding.severity,
+            namespace: Arc::clone(&pod.namespace),
             pod: pod.name.clone(),
             container: container.map(|container| Arc::clone(&container.name)),
             message: finding.message(&pod.checked, policy),

@@ -6,12 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::api::{
-    AuditViolation, DevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec, VERDICT,
+    AuditViolation, ClusterDevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec, VERDICT,
 };
 use policy_core::verdict::{ListedFinding, Verdict};
+use policy_core::view::PolicyView;
 
 use crate::audit_queue::{WaitingResult, start_of};
 use crate::limits::object_name;
+use crate::policy_key::PolicyKey;
 use crate::status::{signed, whole_seconds};
 
 /// The most bytes that the violations of an audit result take as JSON.
@@ -22,15 +24,17 @@ const UID_LENGTH: usize = 8;
 
 /// The spec of the audit result of a verdict.
 pub(crate) fn spec(
-    policy: &str,
+    policy: &PolicyView,
     cluster: Option<&str>,
     verdict: &Verdict,
     now: Timestamp,
 ) -> PolicyAuditResultSpec {
     let total = verdict.tally.total_findings();
-    let violations = fitting(verdict.worst.iter().map(violation));
+    let is_cluster = policy.cluster.is_some();
+    let violations = verdict.worst.iter().map(|listed| violation(listed, is_cluster));
+    let violations = fitting(violations);
     PolicyAuditResultSpec {
-        policy_name: policy.to_owned(),
+        policy_name: policy_name(policy),
         cluster_name: cluster.map(str::to_owned),
         timestamp: whole_seconds(now),
         health_score: verdict.score.value().into(),
@@ -42,9 +46,17 @@ pub(crate) fn spec(
     }
 }
 
-fn violation(listed: &ListedFinding) -> AuditViolation {
+/// `strict`, or `ClusterDevOpsPolicy/strict`.
+fn policy_name(policy: &PolicyView) -> String {
+    match policy.cluster {
+        None => policy.metadata.name.clone().unwrap_or_default(),
+        Some(_) => PolicyKey::of(&policy.metadata).to_string(),
+    }
+}
+
+fn violation(listed: &ListedFinding, is_cluster: bool) -> AuditViolation {
     AuditViolation {
-        namespace: None,
+        namespace: is_cluster.then(|| listed.namespace.to_string()),
         pod_name: listed.pod.to_string(),
         container_name: listed.container.as_deref().map(str::to_owned),
         violation_type: listed.check.meta().violation_type.to_owned(),
@@ -65,14 +77,22 @@ fn fitting(violations: impl Iterator<Item = AuditViolation>) -> Vec<AuditViolati
     violations.take_while(fits).collect()
 }
 
-/// The object of an audit result, owned by its policy so that it is deleted with it.
-pub(crate) fn object(policy: &ObjectMeta, waiting: &WaitingResult) -> PolicyAuditResult {
-    let mut owner = DevOpsPolicy::default();
-    owner.metadata.name.clone_from(&policy.name);
-    owner.metadata.uid.clone_from(&policy.uid);
-    let mut object = PolicyAuditResult::new(&name(policy, waiting.minute), waiting.spec.clone());
-    object.metadata.namespace.clone_from(&policy.namespace);
-    object.metadata.owner_references = owner.controller_owner_ref(&()).map(|owner| vec![owner]);
+/// The object of an audit result for a namespace, owned by its policy so that it is deleted with it.
+pub(crate) fn object(
+    policy: &PolicyView,
+    namespace: &str,
+    waiting: &WaitingResult,
+) -> PolicyAuditResult {
+    let metadata = &policy.metadata;
+    let mut object = PolicyAuditResult::new(&name(metadata, waiting.minute), waiting.spec.clone());
+    object.metadata.namespace = Some(namespace.to_owned());
+    let owner = policy.controller_owner_ref(&()).map(|mut owner| {
+        if policy.cluster.is_some() {
+            owner.kind = ClusterDevOpsPolicy::kind(&()).into_owned();
+        }
+        vec![owner]
+    });
+    object.metadata.owner_references = owner;
     object.metadata.annotations =
         Some(BTreeMap::from([(VERDICT.to_owned(), waiting.fingerprint.to_string())]));
     object
@@ -95,13 +115,10 @@ pub(crate) mod samples {
 
     use super::*;
 
-    pub(crate) fn policy(name: &str) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some("shop".to_owned()),
-            uid: Some("0123456789ab".to_owned()),
-            ..ObjectMeta::default()
-        }
+    pub(crate) fn policy(name: &str) -> PolicyView {
+        let metadata =
+            serde_json::json!({ "name": name, "namespace": "shop", "uid": "0123456789ab" });
+        serde_json::from_value(serde_json::json!({ "metadata": metadata })).unwrap()
     }
 
     pub(crate) fn verdict(pods: usize) -> Verdict {
@@ -119,7 +136,7 @@ pub(crate) mod samples {
 
     pub(crate) fn waiting(minute: i64) -> WaitingResult {
         let verdict = verdict(1);
-        let spec = spec("strict", Some("blue"), &verdict, start_of(minute));
+        let spec = spec(&policy("strict"), Some("blue"), &verdict, start_of(minute));
         WaitingResult { minute, fingerprint: verdict.fingerprint, spec }
     }
 }
@@ -131,18 +148,18 @@ mod tests {
 
     #[test]
     fn a_thousand_violations_are_truncated_and_the_result_says_so() {
-        let large = spec("strict", None, &verdict(250), Timestamp::UNIX_EPOCH);
+        let large = spec(&policy("strict"), None, &verdict(250), Timestamp::UNIX_EPOCH);
         assert_eq!((large.total_violations, large.truncated), (1_000, true));
         let bytes = serde_json::to_string(&large.violations).unwrap().len();
         assert!(bytes <= MAX_BYTES && bytes > MAX_BYTES - 1_000, "{bytes}");
         assert!(large.violations.len() <= 100);
-        let small = spec("strict", None, &verdict(1), Timestamp::UNIX_EPOCH);
+        let small = spec(&policy("strict"), None, &verdict(1), Timestamp::UNIX_EPOCH);
         assert_eq!((small.violations.len(), small.truncated), (4, false));
     }
 
     #[test]
     fn the_name_says_policy_and_minute_and_the_policy_is_the_owner() {
-        let made = object(&policy("strict"), &waiting(29_672_011));
+        let made = object(&policy("strict"), "shop", &waiting(29_672_011));
         assert_eq!(made.metadata.name.as_deref(), Some("strict-20260601-1331-01234567"));
         assert_eq!(made.metadata.namespace.as_deref(), Some("shop"));
         let owner = &made.metadata.owner_references.unwrap()[0];
@@ -152,7 +169,7 @@ mod tests {
         );
         assert_eq!(made.spec.cluster_name.as_deref(), Some("blue"));
         let long = format!("{}.{}", "a".repeat(229), "b".repeat(23));
-        let name = name(&policy(&long), 0);
+        let name = name(&policy(&long).metadata, 0);
         assert_eq!(name, format!("{}-19700101-0000-01234567", "a".repeat(229)));
     }
 }

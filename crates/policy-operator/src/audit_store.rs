@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource as _;
 use parking_lot::Mutex;
 use policy_core::Timestamp;
-use policy_core::api::{DevOpsPolicy, PolicyAuditResult, VERDICT};
+use policy_core::api::{ClusterDevOpsPolicy, DevOpsPolicy, PolicyAuditResult, VERDICT};
 use policy_core::verdict::Fingerprint;
 use policy_runtime::watch::Sink;
 use serde::Deserialize;
@@ -32,7 +32,11 @@ struct SpecView {
 
 /// The audit results that exist. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct AuditStore(Arc<Mutex<ByNamespace>>);
+pub(crate) struct AuditStore {
+    stored: Arc<Mutex<ByNamespace>>,
+    /// The namespace of the audit results of cluster policies.
+    platform: Arc<str>,
+}
 
 /// By namespace and name: an object of one namespace must not speak for a policy of another.
 type ByNamespace = HashMap<String, BTreeMap<String, Stored>>;
@@ -48,8 +52,10 @@ fn insert(stored: &mut ByNamespace, object: &ObjectMeta, minute: i64) {
     let text = object.annotations.as_ref().and_then(|all| all.get(VERDICT));
     let fingerprint = text.and_then(|text| Fingerprint::parse(text));
     let mut owners = object.owner_references.iter().flatten();
-    let owner = owners
-        .find(|owner| owner.controller == Some(true) && owner.kind == DevOpsPolicy::kind(&()));
+    let kinds = [DevOpsPolicy::kind(&()), ClusterDevOpsPolicy::kind(&())];
+    let owner = owners.find(|owner| {
+        owner.controller == Some(true) && kinds.iter().any(|kind| owner.kind == *kind)
+    });
     if let (Some(owner), Some(namespace), Some(name)) = (owner, &object.namespace, &object.name) {
         let written = WrittenResult { minute, fingerprint };
         let result = Stored { policy: owner.uid.clone(), written };
@@ -58,6 +64,16 @@ fn insert(stored: &mut ByNamespace, object: &ObjectMeta, minute: i64) {
 }
 
 impl AuditStore {
+    /// No audit results. Those of cluster policies are in the namespace of the platform.
+    pub(crate) fn new(platform: &str) -> Self {
+        Self { platform: platform.into(), ..Self::default() }
+    }
+
+    /// The namespace of the audit results of a policy.
+    pub(crate) fn namespace_of<'a>(&'a self, policy: &'a ObjectMeta) -> &'a str {
+        policy.namespace.as_deref().unwrap_or(&self.platform)
+    }
+
     /// The newest audit result of a policy. One from the far future is ignored: it would put off
     /// the next one until then.
     pub(crate) fn newest(&self, policy: &ObjectMeta, now: Timestamp) -> Option<WrittenResult> {
@@ -85,8 +101,8 @@ impl AuditStore {
         policy: &ObjectMeta,
         read: impl FnOnce(&mut dyn Iterator<Item = (&str, WrittenResult)>) -> T,
     ) -> T {
-        let stored = self.0.lock();
-        let namespace = stored.get(policy.namespace.as_deref().unwrap_or_default());
+        let stored = self.stored.lock();
+        let namespace = stored.get(self.namespace_of(policy));
         let uid = policy.uid.as_deref().unwrap_or_default();
         let of_policy = namespace.into_iter().flatten().filter(|(_, stored)| stored.policy == uid);
         read(&mut of_policy.map(|(name, stored)| (&**name, stored.written)))
@@ -94,12 +110,12 @@ impl AuditStore {
 
     /// Notes one that was just written, before the watch shows it.
     pub(crate) fn insert(&self, object: &ObjectMeta, minute: i64) {
-        insert(&mut self.0.lock(), object, minute);
+        insert(&mut self.stored.lock(), object, minute);
     }
 
     /// Notes that one was deleted.
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
-        let mut stored = self.0.lock();
+        let mut stored = self.stored.lock();
         let Some(of_namespace) = stored.get_mut(namespace) else { return };
         of_namespace.remove(name);
         if of_namespace.is_empty() {
@@ -127,7 +143,7 @@ impl Sink<AuditResultView> for AuditSink {
 
     fn list_completes(&mut self) {
         if let Some(listed) = self.listing.take() {
-            *self.store.0.lock() = listed;
+            *self.store.stored.lock() = listed;
         }
     }
 
@@ -158,14 +174,14 @@ mod tests {
         let store = AuditStore::default();
         let mut sink = store.sink();
         let view = |minute| {
-            let made = object(&policy("strict"), &waiting(minute));
+            let made = object(&policy("strict"), "shop", &waiting(minute));
             serde_json::from_value::<AuditResultView>(serde_json::to_value(made).unwrap()).unwrap()
         };
         sink.list_begins();
         for minute in [7, 5, 6] {
             sink.applied(view(minute));
         }
-        let strict = policy("strict");
+        let strict = policy("strict").metadata;
         let newest = |minute: i64| store.newest(&strict, start_of(minute));
         assert_eq!(newest(9), None, "not before the list is complete");
         sink.list_completes();

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
-use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicyStatus, PolicyAuditResult};
 use policy_core::score::Classification;
@@ -12,7 +11,7 @@ use policy_core::view::{PolicyView, Refused};
 
 use crate::audit_queue::{OVERDUE_SECONDS, WrittenResult};
 use crate::audit_result;
-use crate::event_throttle::{ClassChange, event};
+use crate::event_throttle::{ClassChange, event, reference};
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::policy_state::PolicyState;
 use crate::remediation::Report;
@@ -61,8 +60,7 @@ impl ReconcileContext<'_> {
             self.state.audit.drop_overdue(self.now);
         }
         let Some(Judged { verdict, .. }) = self.judgement.judged() else { return 0 };
-        let name = self.policy.metadata.name.as_deref().unwrap_or_default();
-        let spec = || audit_result::spec(name, cluster_name, verdict, self.now);
+        let spec = || audit_result::spec(self.policy, cluster_name, verdict, self.now);
         self.state.audit.observe(newest, verdict.fingerprint, self.now, spec)
     }
 
@@ -97,7 +95,7 @@ impl ReconcileContext<'_> {
         if let Some(previous) = previous {
             note = format!("{note}; was {previous}");
         }
-        let policy = self.policy.object_ref(&());
+        let policy = reference(self.policy);
         Some((class, events.event(class, policy, note, identity, self.now)))
     }
 
@@ -115,14 +113,15 @@ impl ReconcileContext<'_> {
         if before == Some(&message) {
             return None;
         }
-        let policy = self.policy.object_ref(&());
+        let policy = reference(self.policy);
         Some(event(policy, (rejection.reason(), "Judge"), false, message, identity, self.now))
     }
 
     /// The oldest audit result whose minute is over, and that minute.
-    pub(crate) fn due_audit_result(&self) -> Option<(i64, PolicyAuditResult)> {
+    /// It is for that namespace.
+    pub(crate) fn due_audit_result(&self, namespace: &str) -> Option<(i64, PolicyAuditResult)> {
         let due = self.state.audit.due(self.now)?;
-        Some((due.minute, audit_result::object(&self.policy.metadata, due)))
+        Some((due.minute, audit_result::object(self.policy, namespace, due)))
     }
 
     /// How long nothing is due, if nothing changes; `None` where only a change makes anything due.
@@ -233,7 +232,9 @@ mod tests {
             context.observe(None, None);
             let status = context.due_status();
             assert_eq!(context.requeue_after(now), None);
-            assert!(context.due_audit_result().is_none() && context.due_event("me").is_none());
+            assert!(
+                context.due_audit_result("shop").is_none() && context.due_event("me").is_none()
+            );
             if status.is_some() {
                 state.status_written(now);
             }
@@ -261,9 +262,9 @@ mod tests {
         second.observe(None, None);
         let audit = second.requeue_after(at(31)).unwrap();
         assert!(audit >= seconds(29) && audit <= seconds(34), "{audit:?}");
-        assert!(second.due_audit_result().is_none());
+        assert!(second.due_audit_result("shop").is_none());
         second.now = at(60);
-        let (minute, result) = second.due_audit_result().unwrap();
+        let (minute, result) = second.due_audit_result("shop").unwrap();
         let exists = Some(WrittenResult { minute, fingerprint: None });
         assert_eq!(result.spec.total_violations, 1, "the last verdict of the minute");
         second.state.audit.remove_written(exists);

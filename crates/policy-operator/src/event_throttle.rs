@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Resource as _;
 use policy_core::Timestamp;
+use policy_core::api::ClusterDevOpsPolicy;
 use policy_core::score::Classification;
 use policy_core::text::truncated;
+use policy_core::view::PolicyView;
 
 use crate::limits::object_name;
 use crate::writer::MANAGER;
@@ -24,6 +27,9 @@ const SERIES_SECONDS: i64 = 6 * 60;
 /// The longest note and the longest name of an instance that the API server accepts, in bytes.
 const LONGEST_NOTE: usize = 1_024;
 const LONGEST_INSTANCE: usize = 128;
+/// The namespace of the Events about objects that have none; the API server accepts no other:
+/// <https://github.com/kubernetes/kubernetes/blob/v1.37.0/pkg/apis/core/validation/events.go>.
+pub(crate) const WITHOUT_NAMESPACE: &str = "default";
 
 /// The recent Events of one policy.
 #[derive(Debug, Default)]
@@ -107,6 +113,15 @@ impl EventThrottle {
     }
 }
 
+/// What an Event about a policy refers to.
+pub(crate) fn reference(policy: &PolicyView) -> ObjectReference {
+    let mut reference = policy.object_ref(&());
+    if policy.cluster.is_some() {
+        reference.kind = Some(ClusterDevOpsPolicy::kind(&()).into_owned());
+    }
+    reference
+}
+
 /// An Event about a policy, with its reason and action.
 pub(crate) fn event(
     policy: ObjectReference,
@@ -120,7 +135,7 @@ pub(crate) fn event(
     Event {
         metadata: ObjectMeta {
             name: Some(object_name(policy.name.as_deref().unwrap_or_default(), &end)),
-            namespace: policy.namespace.clone(),
+            namespace: Some(policy.namespace.as_deref().unwrap_or(WITHOUT_NAMESPACE).to_owned()),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),

@@ -13,6 +13,7 @@ use policy_runtime::watch::{WatchReport, WatchStatus};
 use serde::Serialize;
 use strum::VariantArray as _;
 
+use crate::cluster::Namespaces;
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
@@ -29,9 +30,10 @@ const MOST_DEFERRED: usize = 100;
 #[derive(Clone)]
 pub(crate) struct Exporter {
     pub(crate) pods: Pods,
+    pub(crate) namespaces: Namespaces,
     pub(crate) policies: Policies,
     pub(crate) gate: LeaderGate,
-    pub(crate) watches: [WatchStatus; 3],
+    pub(crate) watches: [WatchStatus; 5],
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ struct DebugState {
     pods: usize,
     /// Those that are not healthy, or were changed at admission.
     pods_observed: usize,
+    namespaces: usize,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -74,6 +77,7 @@ impl Exporter {
         endpoints::json(&DebugState {
             pods: self.pods.len(),
             pods_observed: self.pods.unhealthy_len(),
+            namespaces: self.namespaces.len(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),

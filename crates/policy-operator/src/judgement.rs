@@ -15,12 +15,14 @@ pub(crate) enum Judgement {
     Rejected(Rejection),
 }
 
-/// The verdict of a policy on the pods of its namespace.
+/// The verdict of a policy on the pods of its namespace, or of those that it selects.
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) policy: Arc<CompiledPolicy>,
     pub(crate) verdict: Verdict,
     pub(crate) summary: Summary,
+    /// How many namespaces a cluster policy selects; `None` for the policy of a namespace.
+    pub(crate) namespaces: Option<usize>,
 }
 
 /// Why a namespace cannot be judged by a policy.
@@ -38,6 +40,12 @@ pub(crate) enum Rejection {
          delete policies that nobody needs, and this one is judged once it is among them"
     )]
     TooManyPolicies,
+    #[error(
+        "there are more than {MAX_PER_NAMESPACE} cluster policies, and only those of the highest \
+         priority, of these the oldest, are judged; delete policies that nobody needs, and this one \
+         is judged once it is among them"
+    )]
+    TooManyClusterPolicies,
 }
 
 impl Rejection {
@@ -48,14 +56,19 @@ impl Rejection {
             Self::Policy(Refused::Invalid(_)) => "Invalid",
             Self::Policy(Refused::TooManyFinalizers) => "TooManyFinalizers",
             Self::ExcludedNamespace => "ExcludedNamespace",
-            Self::TooManyPolicies => "TooManyPolicies",
+            Self::TooManyPolicies | Self::TooManyClusterPolicies => "TooManyPolicies",
         }
     }
 
     /// Whether it is for a limit. Such a policy costs the one status that says so, and nothing
     /// more: no finalizer and no heartbeat, as there may be any number of them.
     pub(crate) fn is_excess(&self) -> bool {
-        matches!(self, Self::Policy(Refused::TooManyFinalizers) | Self::TooManyPolicies)
+        matches!(
+            self,
+            Self::Policy(Refused::TooManyFinalizers)
+                | Self::TooManyPolicies
+                | Self::TooManyClusterPolicies
+        )
     }
 }
 
@@ -84,18 +97,33 @@ impl Judgement {
 impl Judged {
     pub(crate) fn new(policy: &Arc<CompiledPolicy>, verdict: Verdict) -> Self {
         let summary = Summary::of(&verdict.tally, policy);
-        Self { policy: Arc::clone(policy), verdict, summary }
+        Self { policy: Arc::clone(policy), verdict, summary, namespaces: None }
+    }
+
+    /// That of a cluster policy, which selects so many namespaces.
+    pub(crate) fn of_namespaces(
+        policy: &Arc<CompiledPolicy>,
+        verdict: Verdict,
+        namespaces: usize,
+    ) -> Self {
+        Self { namespaces: Some(namespaces), ..Self::new(policy, verdict) }
     }
 
     /// The verdict in one sentence.
     pub(crate) fn sentence(&self) -> String {
         let Verdict { tally, score, .. } = &self.verdict;
+        let namespaces = match self.namespaces {
+            None => String::new(),
+            Some(0) => return "no namespace is selected".to_owned(),
+            Some(selected) => format!(" in {}", counted(selected as u64, "namespace")),
+        };
         if tally.pods() == 0 {
-            return "no pods to judge".to_owned();
+            return format!("no pods to judge{namespaces}");
         }
         let violations = counted(tally.total_findings(), "violation");
         let affected = tally.pods() - tally.compliant_pods();
         let pods = counted(tally.pods(), "pod");
-        format!("score {score} ({}): {violations} in {affected} of {pods}", score.classification())
+        let class = score.classification();
+        format!("score {score} ({class}): {violations} in {affected} of {pods}{namespaces}")
     }
 }

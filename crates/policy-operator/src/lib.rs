@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! watch of pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
-//! watch of policies ─ PolicyView ─ Policies ─── changed policies ───┤
+//! watch of namespaces ─ Namespaces ─────────── changed labels ─────┤
+//! watches of policies ─ PolicyView ─ Policies ─ changed policies ───┤
 //!                                                            ReconcileQueue ◄───────┐
 //!                                                                   │               │
 //!                                                               reconcile      requeue after
@@ -17,6 +18,7 @@
 mod audit_queue;
 mod audit_result;
 mod audit_store;
+mod cluster;
 mod config;
 mod context;
 mod controller;
@@ -44,12 +46,13 @@ mod writer;
 use std::process::ExitCode;
 
 use audit_store::{AuditResultView, AuditStore};
+use cluster::Namespaces;
 pub use config::Config;
 use exporter::Exporter;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
-use policy_core::view::{PodView, PolicyView};
+use policy_core::view::{ClusterPolicyView, NamespaceView, PodView, PolicyView};
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
@@ -73,6 +76,19 @@ const POLICIES: Target = Target {
     path: "/apis/devops.stochastic.io/v1/devopspolicies",
     is_optional: false,
 };
+const CLUSTER_POLICIES: Target = Target {
+    kind: "ClusterDevOpsPolicy",
+    plural: "cluster policies",
+    path: "/apis/devops.stochastic.io/v1/clusterdevopspolicies",
+    // An installation of an earlier version has no definition of it.
+    is_optional: true,
+};
+const NAMESPACES: Target = Target {
+    kind: "Namespace",
+    plural: "namespaces",
+    path: "/api/v1/namespaces",
+    is_optional: false,
+};
 const AUDIT_RESULTS: Target = Target {
     kind: "PolicyAuditResult",
     plural: "audit results",
@@ -93,17 +109,21 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     remediation::describe();
     let policies = Policies::default();
     let pods = Pods::new(config.excluded(), policies.clone());
-    let audit_store = AuditStore::default();
+    let namespaces = Namespaces::new(config.excluded(), policies.clone());
+    let audit_store = AuditStore::new(&config.lease.namespace);
     let gate = service.elect(client.clone(), &config.lease)?;
     let watches = [
         service.watch::<PodView, _>(&client, PODS, pods.sink()),
         service.watch::<PolicyView, _>(&client, POLICIES, policies.sink()),
+        service.watch::<ClusterPolicyView, _>(&client, CLUSTER_POLICIES, policies.cluster_sink()),
+        service.watch::<NamespaceView, _>(&client, NAMESPACES, namespaces.sink()),
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
     let budgets = Budgets::new(config.remediation.clone(), service.stop.clone());
     let reconciler = Reconciler {
         pods: pods.clone(),
+        namespaces: namespaces.clone(),
         policies: policies.clone(),
         audit_store,
         executor: Executor::new(writer.clone(), budgets),
@@ -114,7 +134,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     };
     let stop = service.stop.clone();
     service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
-    let exporter = Exporter { pods, policies, gate, watches };
+    let exporter = Exporter { pods, namespaces, policies, gate, watches };
     let at_scrape = exporter.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
     service.endpoints.get("/debug/state", move || exporter.state());

@@ -1,5 +1,7 @@
-//! The policies of the cluster, each with its state.
+//! The policies of the cluster, each with its state. Cluster policies are beside those of
+//! namespaces, as the policies of the empty namespace.
 
+mod changed;
 mod memory;
 mod namespace;
 
@@ -12,7 +14,7 @@ use policy_core::api::EnforcementMode;
 use policy_core::remediation::RemediationRules;
 use policy_core::report::Summary;
 use policy_core::score::Score;
-use policy_core::view::PolicyView;
+use policy_core::view::{ClusterPolicyView, PolicyView};
 use policy_runtime::watch::Sink;
 
 use crate::policy_key::PolicyKey;
@@ -117,9 +119,10 @@ impl Policies {
         }
     }
 
-    /// Adds the policies of a namespace that are judged to the queue.
+    /// Adds the policies that judge the pods of a namespace to the queue, as these changed.
     pub(crate) fn namespace_changed(&self, namespace: &str, delay: Duration) {
-        let all = self.known.lock();
+        let mut all = self.known.lock();
+        self.cluster_due(&mut all, namespace, delay);
         let Some((namespace, known)) = all.get_key_value(namespace) else { return };
         for name in known.judged() {
             let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
@@ -162,9 +165,8 @@ impl Policies {
         let namespace = all.entry(Arc::clone(&key.namespace)).or_default();
         let before = namespace.get(&key.name).and_then(|known| enforced(&known.policy));
         let is_other_rule = before != enforced(&policy);
-        for name in namespace.set(policy, key, &self.queue) {
-            self.queue.add_urgent(&PolicyKey { namespace: Arc::clone(&key.namespace), name });
-        }
+        let changed = namespace.set(policy, key, &self.queue);
+        self.judged_changed(all, key, changed);
         if is_other_rule {
             self.others_changed(all, key);
         }
@@ -172,24 +174,47 @@ impl Policies {
 
     fn remove(&self, all: &mut ByNamespace, key: &PolicyKey) {
         let Some(namespace) = all.get_mut(&key.namespace) else { return };
-        if let Some(name) = namespace.remove(&key.name) {
-            self.queue.add_urgent(&PolicyKey { namespace: Arc::clone(&key.namespace), name });
-        }
+        let changed = namespace.remove(&key.name);
         if namespace.len() == 0 {
             all.remove(&key.namespace);
         }
+        self.judged_changed(all, key, changed);
         self.others_changed(all, key);
     }
 
-    /// The sink for a watch of all policies.
+    /// Adds policies to the queue that are judged from now on, or no longer. What changed while one
+    /// was not judged is not known.
+    fn judged_changed(
+        &self,
+        all: &mut ByNamespace,
+        PolicyKey { namespace, .. }: &PolicyKey,
+        names: impl IntoIterator<Item = Arc<str>>,
+    ) {
+        for name in names {
+            let key = PolicyKey { namespace: Arc::clone(namespace), name };
+            if let Some(known) = find(all, &key) {
+                known.changed = None;
+            }
+            self.queue.add_urgent(&key);
+        }
+    }
+
+    /// The sink for a watch of the policies of all namespaces.
     pub(crate) fn sink(&self) -> PolicySink {
-        PolicySink { policies: self.clone(), listed: None }
+        PolicySink { policies: self.clone(), of_cluster: false, listed: None }
+    }
+
+    /// The sink for a watch of all cluster policies.
+    pub(crate) fn cluster_sink(&self) -> ClusterPolicySink {
+        ClusterPolicySink(PolicySink { policies: self.clone(), of_cluster: true, listed: None })
     }
 }
 
 /// Stores the policies of a watch.
 pub(crate) struct PolicySink {
     policies: Policies,
+    /// Whether they are cluster policies.
+    of_cluster: bool,
     /// The policies of the list that is being read.
     listed: Option<BTreeSet<PolicyKey>>,
 }
@@ -208,7 +233,8 @@ impl Sink<PolicyView> for PolicySink {
                 PolicyKey { namespace, name }
             })
         });
-        let unlisted: Vec<_> = unlisted.filter(|key| !listed.contains(key)).collect();
+        let of_this_kind = unlisted.filter(|key| key.is_cluster() == self.of_cluster);
+        let unlisted: Vec<_> = of_this_kind.filter(|key| !listed.contains(key)).collect();
         for key in unlisted {
             self.policies.remove(&mut all, &key);
         }
@@ -240,6 +266,31 @@ impl Sink<PolicyView> for PolicySink {
     fn deleted(&mut self, namespace: &str, name: &str) {
         let mut all = self.policies.known.lock();
         self.policies.remove(&mut all, &PolicyKey::new(namespace, name));
+    }
+}
+
+/// Stores the cluster policies of a watch.
+pub(crate) struct ClusterPolicySink(PolicySink);
+
+impl Sink<ClusterPolicyView> for ClusterPolicySink {
+    fn list_begins(&mut self) {
+        self.0.list_begins();
+    }
+
+    fn list_completes(&mut self) {
+        self.0.list_completes();
+    }
+
+    fn applied(&mut self, policy: ClusterPolicyView) {
+        self.0.applied(policy.into());
+    }
+
+    fn undecodable(&mut self, namespace: &str, name: &str) {
+        self.0.undecodable(namespace, name);
+    }
+
+    fn deleted(&mut self, namespace: &str, name: &str) {
+        self.0.deleted(namespace, name);
     }
 }
 

@@ -4,8 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use policy_core::api::ClusterDevOpsPolicy;
 
-/// Namespace and name of a policy. Ordered by namespace first. Cheap to clone.
+/// Namespace and name of a policy; a cluster policy has the empty namespace, which no object has.
+/// Ordered by namespace first. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PolicyKey {
     pub(crate) namespace: Arc<str>,
@@ -21,10 +24,19 @@ impl PolicyKey {
         let ObjectMeta { namespace, name, .. } = metadata;
         Self::new(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
     }
+
+    /// Whether it is that of a cluster policy.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.namespace.is_empty()
+    }
 }
 
+/// `shop/strict`, or `ClusterDevOpsPolicy/strict`.
 impl fmt::Display for PolicyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_cluster() {
+            return write!(f, "{}/{}", ClusterDevOpsPolicy::kind(&()), self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

@@ -8,6 +8,7 @@ use policy_runtime::backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::audit_queue::AuditQueue;
+use crate::cluster::ClusterState;
 use crate::event_throttle::EventThrottle;
 use crate::remediation::Record;
 use crate::write_error::ErrorClass;
@@ -31,6 +32,8 @@ pub(crate) struct PolicyState {
     pub(crate) audit: AuditQueue,
     pub(crate) events: EventThrottle,
     pub(crate) remediation: Record,
+    /// Of a cluster policy, the verdict on its namespaces.
+    pub(crate) cluster: Option<Box<ClusterState>>,
     /// When its deletion was first seen.
     deleted: Option<Instant>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Every replica judges, so that its state is current when it takes over; the leader writes.
 
+mod cluster;
 mod enforce;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::audit_store::AuditStore;
+use crate::cluster::Namespaces;
 use crate::context::ReconcileContext;
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::pods::Pods;
@@ -33,6 +35,7 @@ const HANDOVER_POLL: Duration = Duration::from_millis(200);
 /// Everything that the reconciles of all policies share.
 pub(crate) struct Reconciler {
     pub(crate) pods: Pods,
+    pub(crate) namespaces: Namespaces,
     pub(crate) policies: Policies,
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
@@ -79,6 +82,7 @@ impl Reconciler {
             // The series and the pending work end before the finalizer is removed.
             self.policies.set_gauges(policy, None);
             state.audit.clear();
+            state.cluster = None;
             if role == Role::Leader && has_finalizer {
                 if !self.policies.has_handed_over(policy) && state.may_hand_over(Instant::now()) {
                     return Ok(Outcome {
@@ -99,13 +103,14 @@ impl Reconciler {
             return Ok(Outcome::default());
         }
         let (now, start) = ((self.now)(), Instant::now());
-        let Some(judgement) = self.judge(policy, now) else {
+        let Some(judgement) = self.judge(policy, state, now).await else {
             // The policy is due again when the list of pods is complete.
             return Ok(Outcome::default());
         };
         if judgement.is_excess() {
             // It may have been judged before.
             state.audit.clear();
+            state.cluster = None;
         }
         let gauges =
             |judged: &Judged| (judged.policy.mode(), judged.verdict.score, judged.summary.clone());
@@ -132,8 +137,21 @@ impl Reconciler {
         })
     }
 
+    /// Judges the pods that a policy is about. `None` while a list of pods is being read.
+    async fn judge(
+        &self,
+        policy: &PolicyView,
+        state: &mut PolicyState,
+        now: Timestamp,
+    ) -> Option<Judgement> {
+        match &policy.cluster {
+            None => self.judge_namespace(policy, now),
+            Some(part) => self.judge_namespaces(policy, part, state, now).await,
+        }
+    }
+
     /// Judges the namespace of a policy. `None` while a list of pods is being read.
-    pub(crate) fn judge(&self, policy: &PolicyView, now: Timestamp) -> Option<Judgement> {
+    pub(crate) fn judge_namespace(&self, policy: &PolicyView, now: Timestamp) -> Option<Judgement> {
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
         if self.pods.excludes(namespace) {
             return Some(Judgement::Rejected(Rejection::ExcludedNamespace));
@@ -197,7 +215,8 @@ impl Reconciler {
     ) -> Result<(), WriteError> {
         let metadata = &context.policy.metadata;
         let key = PolicyKey::of(metadata);
-        while let Some((minute, result)) = context.due_audit_result() {
+        let namespace = self.audit_store.namespace_of(metadata).to_owned();
+        while let Some((minute, result)) = context.due_audit_result(&namespace) {
             if self.writer.audit_result(&key, &result).await? {
                 self.audit_store.insert(&result.metadata, minute);
                 let newest = self.audit_store.newest(metadata, context.now);
@@ -208,8 +227,8 @@ impl Reconciler {
             }
         }
         for name in self.audit_store.excess(metadata, self.retention) {
-            self.writer.delete_audit_result(&key, &name).await?;
-            self.audit_store.remove(&key.namespace, &name);
+            self.writer.delete_audit_result(&key, &namespace, &name).await?;
+            self.audit_store.remove(&namespace, &name);
         }
         Ok(())
     }

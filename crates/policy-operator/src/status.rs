@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use policy_core::Timestamp;
-use policy_core::api::{AdmissionMode, DevOpsPolicyStatus};
+use policy_core::api::{AdmissionMode, DevOpsPolicyStatus, EnforcementMode};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
@@ -10,6 +10,7 @@ use policy_core::text::{container_or_volume, truncated};
 use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::judgement::{Judged, Judgement};
+use crate::remediation::Standing;
 
 /// The most violations that a status lists.
 const MAX_VIOLATIONS: usize = 50;
@@ -35,10 +36,18 @@ pub(crate) fn status(
             (DevOpsPolicyStatus { message: Some(message), ..Default::default() }, vec![ready])
         }
         Judgement::Judged(judged) => {
-            let message = "the policy is valid, and its namespace is judged by it".to_owned();
+            let place = if judged.namespaces.is_some() {
+                "each namespace that it selects"
+            } else {
+                "its namespace"
+            };
+            let message = format!("the policy is valid, and {place} is judged by it");
             let ready = ("Ready", true, "Judged", message);
-            let healthy = healthy(&judged.verdict);
-            (numbers(judged), vec![ready, healthy, admission(&judged.policy)])
+            let mut conditions = vec![ready, healthy(&judged.verdict), admission(&judged.policy)];
+            if judged.namespaces.is_some() && judged.policy.mode() == EnforcementMode::Enforce {
+                conditions.push(Standing::ClusterPolicy.stated());
+            }
+            (numbers(judged), conditions)
         }
     };
     let condition = |stated| condition(stated, generation, before, &now);
@@ -109,6 +118,10 @@ fn admission(policy: &CompiledPolicy) -> Stated {
 
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
     let Judged { verdict, summary, .. } = judged;
+    let listed = |listed: &ListedFinding| match judged.namespaces {
+        None => violation(listed),
+        Some(_) => format!("{}/{}", listed.namespace, violation(listed)),
+    };
     let by_check = summary.violations_by_check.iter();
     let class = verdict.score.classification();
     DevOpsPolicyStatus {
@@ -118,7 +131,7 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
         message: Some(judged.sentence()),
         pods_evaluated: Some(signed(summary.pods)),
         total_violations: Some(signed(summary.total_violations)),
-        violations: verdict.worst.iter().take(MAX_VIOLATIONS).map(violation).collect(),
+        violations: verdict.worst.iter().take(MAX_VIOLATIONS).map(listed).collect(),
         violations_by_check: by_check
             .map(|(check, number)| ((*check).to_owned(), signed(*number)))
             .collect(),

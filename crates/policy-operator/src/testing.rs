@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::audit_queue::{WaitingResult, minute_of};
 use crate::audit_result;
 use crate::audit_store::AuditStore;
+use crate::cluster::Namespaces;
 use crate::judgement::Judgement;
 use crate::pods::{PodSink, Pods};
 use crate::policies::{Policies, PolicySink};
@@ -50,6 +51,7 @@ impl ReconcileBench {
             keys: Vec::new(),
             reconciler: Reconciler {
                 pods,
+                namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 executor: Executor::new(writer.clone(), Budgets::default()),
                 writer,
                 policies,
@@ -82,15 +84,15 @@ impl ReconcileBench {
         });
         let now = Timestamp::now();
         let view: PolicyView = serde_json::from_value(policy.clone())?;
-        let judgement = self.reconciler.judge(&view, now);
+        let judgement = self.reconciler.judge_namespace(&view, now);
         let Some(judgement @ Judgement::Judged(judged)) = &judgement else {
             anyhow::bail!("{judgement:?}")
         };
         let verdict = &judged.verdict;
         let minute = minute_of(now);
-        let spec = audit_result::spec("strict", None, verdict, now);
+        let spec = audit_result::spec(&view, None, verdict, now);
         let written = WaitingResult { minute, fingerprint: verdict.fingerprint, spec };
-        let result = audit_result::object(&view.metadata, &written);
+        let result = audit_result::object(&view, namespace, &written);
         self.reconciler.audit_store.insert(&result.metadata, minute);
         policy["status"] = serde_json::to_value(status(judgement, Some(1), None, now))?;
         self.policies.applied(serde_json::from_value(policy)?);

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use http::Request;
 use http::header::CONTENT_TYPE;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use metrics::counter;
-use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult};
-use policy_core::view::{PolicyView, Refused};
+use policy_core::api::{
+    API_VERSION, ClusterDevOpsPolicy, DevOpsPolicy, DevOpsPolicyStatus, PolicyAuditResult,
+};
+use policy_core::view::{ClusterPolicyView, PolicyView, Refused};
 use policy_kube::{ErrorKind, with_deadline};
 use policy_runtime::lease::LeaderGate;
 use serde_json::{Map, Value, json};
@@ -94,20 +95,29 @@ impl Writer {
         status: &DevOpsPolicyStatus,
     ) -> Result<Option<PolicyView>, WriteError> {
         let key = PolicyKey::of(&policy.metadata);
-        let api = self.api::<PolicyView>(&key);
         let (parameters, patch) = if matches!(policy.rules, Err(Refused::Undecodable(_))) {
             (merge_params(), Patch::Merge(merge_patch(policy, status)))
         } else {
             // With the uid, the API server refuses the status for a later policy of that name.
             let ObjectMeta { name, namespace, uid, .. } = &policy.metadata;
+            let is_cluster = key.is_cluster();
+            let kind = if is_cluster { ClusterDevOpsPolicy::kind } else { DevOpsPolicy::kind };
             let patch = json!({
-                "apiVersion": API_VERSION, "kind": DevOpsPolicy::kind(&()),
+                "apiVersion": API_VERSION, "kind": kind(&()),
                 "metadata": { "name": name, "namespace": namespace, "uid": uid },
                 "status": status,
             });
             (PatchParams::apply(MANAGER).force(), Patch::Apply(patch))
         };
-        let request = api.patch_status(&key.name, &parameters, &patch);
+        let request = async {
+            if key.is_cluster() {
+                let api: Api<ClusterPolicyView> = Api::all(self.client.clone());
+                api.patch_status(&key.name, &parameters, &patch).await.map(PolicyView::from)
+            } else {
+                let api: Api<PolicyView> = Api::namespaced(self.client.clone(), &key.namespace);
+                api.patch_status(&key.name, &parameters, &patch).await
+            }
+        };
         unless_gone(self.call("write the status of", &key, request).await)
     }
 
@@ -139,12 +149,21 @@ impl Writer {
     ) -> Result<Option<PolicyView>, WriteError> {
         let key = PolicyKey::of(&policy.metadata);
         let request = async {
-            let policies = PolicyView::url_path(&(), Some(&key.namespace));
+            let policies = if key.is_cluster() {
+                ClusterPolicyView::url_path(&(), None)
+            } else {
+                PolicyView::url_path(&(), Some(&key.namespace))
+            };
             let request = Request::patch(format!("{policies}/{}?fieldManager={MANAGER}", key.name))
                 .header(CONTENT_TYPE, "application/json-patch+json")
                 .body(patch.to_string().into_bytes());
             let request = request.map_err(kube::Error::HttpError)?;
-            self.client.request::<PolicyView>(request).await.map_err(finalizer::conflict)
+            let answer = if key.is_cluster() {
+                self.client.request::<ClusterPolicyView>(request).await.map(PolicyView::from)
+            } else {
+                self.client.request::<PolicyView>(request).await
+            };
+            answer.map_err(finalizer::conflict)
         };
         unless_gone(self.call(operation, &key, request).await)
     }
@@ -156,7 +175,8 @@ impl Writer {
         policy: &PolicyKey,
         result: &PolicyAuditResult,
     ) -> Result<bool, WriteError> {
-        let api = self.api::<PolicyAuditResult>(policy);
+        let namespace = result.metadata.namespace.as_deref().unwrap_or(&policy.namespace);
+        let api: Api<PolicyAuditResult> = Api::namespaced(self.client.clone(), namespace);
         let parameters = create_params();
         let request = api.create(&parameters, result);
         match self.call("create an audit result of", policy, request).await {
@@ -171,13 +191,15 @@ impl Writer {
         }
     }
 
-    /// Deletes an audit result, if it still exists.
+    /// Deletes an audit result of a namespace, if it still exists.
     pub(crate) async fn delete_audit_result(
         &self,
         policy: &PolicyKey,
+        namespace: &str,
         name: &str,
     ) -> Result<(), WriteError> {
-        let api = self.api::<PartialObjectMeta<PolicyAuditResult>>(policy);
+        let api: Api<PartialObjectMeta<PolicyAuditResult>> =
+            Api::namespaced(self.client.clone(), namespace);
         let parameters = DeleteParams::default();
         let request = api.delete(name, &parameters);
         unless_gone(self.call("delete an audit result of", policy, request).await).map(drop)
@@ -185,7 +207,8 @@ impl Writer {
 
     /// Publishes an Event about a policy. One of a series exists, and is counted up.
     pub(crate) async fn event(&self, policy: &PolicyKey, event: &Event) -> Result<(), WriteError> {
-        let api = self.api::<Event>(policy);
+        let namespace = event.metadata.namespace.as_deref().unwrap_or(&policy.namespace);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let request = async {
             let Some(series) = &event.series else {
                 return api.create(&create_params(), event).await;
@@ -194,13 +217,6 @@ impl Writer {
             api.patch(name, &merge_params(), &Patch::Merge(json!({ "series": series }))).await
         };
         self.call("publish an Event of", policy, request).await.map(drop)
-    }
-
-    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
-        &self,
-        policy: &PolicyKey,
-    ) -> Api<K> {
-        Api::namespaced(self.client.clone(), &policy.namespace)
     }
 
     async fn call<T>(

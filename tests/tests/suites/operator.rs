@@ -3,6 +3,7 @@
 
 mod audit;
 mod changes;
+mod cluster;
 mod deletion;
 mod faults;
 mod guarded;

@@ -8,7 +8,7 @@ use crate::account_limit::{AccountLimit, are_equal};
 use crate::run::Port;
 
 const GROUP: &str = "devops.stochastic.io";
-const POLICIES: &str = "devopspolicies";
+const POLICIES: [&str; 2] = ["devopspolicies", "clusterdevopspolicies"];
 
 /// Evaluates every policy and writes its status.
 pub const OPERATOR: Component = Component {
@@ -16,11 +16,12 @@ pub const OPERATOR: Component = Component {
     port: Port { number: 9090, is_tls: false },
     service_port: 9090,
     cluster: &[
-        Rule::new("", &["pods"], &["watch"]),
+        // Cluster policies select namespaces by their labels.
+        Rule::new("", &["pods", "namespaces"], &["watch"]),
         // `patch` is only for the finalizer; RBAC cannot restrict a rule to a field, so an admission
         // policy does.
-        Rule::new(GROUP, &[POLICIES], &["watch", "patch"]),
-        Rule::new(GROUP, &["devopspolicies/status"], &["patch"]),
+        Rule::new(GROUP, &POLICIES, &["watch", "patch"]),
+        Rule::new(GROUP, &["devopspolicies/status", "clusterdevopspolicies/status"], &["patch"]),
         Rule::new(GROUP, &["policyauditresults"], &["watch", "create", "delete"]),
         // `patch` raises the count of a repeated Event.
         Rule::new("events.k8s.io", &["events"], &["create", "patch"]),
@@ -40,7 +41,7 @@ fn limit() -> AccountLimit {
     AccountLimit {
         name: OPERATOR.name,
         component: OPERATOR.name,
-        resources: (GROUP, &[POLICIES]),
+        resources: (GROUP, &POLICIES),
         rules: vec![
             (are_equal(&["?spec"], both), "the operator may not change the spec of a policy"),
             (are_equal(&metadata, both), "the operator may not change the metadata of a policy"),

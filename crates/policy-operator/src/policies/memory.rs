@@ -79,6 +79,9 @@ impl Policies {
     /// Adds the other enforce policies of a namespace to the queue, because what is filled in there,
     /// or by which policy, has changed.
     pub(super) fn others_changed(&self, all: &ByNamespace, key: &PolicyKey) {
+        if key.is_cluster() {
+            return;
+        }
         let Some(known) = all.get(&key.namespace) else { return };
         for (name, _) in known.enforcing(&key.name) {
             let (namespace, name) = (key.namespace.clone(), name.clone());

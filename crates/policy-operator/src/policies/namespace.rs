@@ -1,6 +1,6 @@
 //! The policies of one namespace, and which of them are judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +16,16 @@ use crate::queue::ReconcileQueue;
 pub(super) struct Namespace {
     policies: BTreeMap<Arc<str>, Known>,
     /// Those that are not being deleted.
-    by_age: PoliciesByRank<()>,
+    by_rank: PoliciesByRank<()>,
 }
 
 pub(super) struct Known {
     pub(super) policy: Arc<PolicyView>,
     pub(super) state: SharedState,
     pub(super) gauges: Option<PolicyGauges>,
+    /// Of a cluster policy, the namespaces that changed since they were judged; `None` where all
+    /// have to be judged.
+    pub(super) changed: Option<BTreeSet<Arc<str>>>,
 }
 
 impl Known {
@@ -71,19 +74,19 @@ impl Namespace {
         self.policies.len()
     }
 
-    /// How many are not judged, because there are older ones.
+    /// How many are not judged, because of others before them.
     pub(super) fn excess(&self) -> usize {
-        self.by_age.excess().len()
+        self.by_rank.excess().len()
     }
 
     /// The names of those that are judged.
     pub(super) fn judged(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_age.judged().map(|(age, ())| age.name())
+        self.by_rank.judged().map(|(rank, ())| rank.name())
     }
 
     /// Whether a policy is judged.
     pub(super) fn is_judged(&self, policy: &PolicyView) -> bool {
-        self.by_age.is_judged(&PolicyRank::of(&policy.metadata))
+        self.by_rank.is_judged(&policy.rank())
     }
 
     /// Adds or replaces a policy, and adds it to the queue where it changed. Returns the policies
@@ -94,44 +97,50 @@ impl Namespace {
         key: &PolicyKey,
         queue: &ReconcileQueue,
     ) -> Vec<Arc<str>> {
-        let age = PolicyRank::of(&policy.metadata);
+        let rank = policy.rank();
         let is_deleted = policy.metadata.deletion_timestamp.is_some();
         let mut changed = Vec::new();
         let known = self.policies.get_mut(&key.name).filter(|known| known.is(&policy));
         if let Some(known) = known {
+            let before = known.policy.rank();
             known.replace(policy, key, queue);
+            // The priority of a cluster policy may change, and with it whether it is judged.
+            if before != rank {
+                known.changed = None;
+                changed.extend(self.forget(&before));
+            }
         } else {
             changed.extend(self.remove(&key.name));
             let (policy, state) = (Arc::new(policy), SharedState::default());
-            let known = Known { policy, state, gauges: None };
+            let known = Known { policy, state, gauges: None, changed: None };
             self.policies.insert(Arc::clone(&key.name), known);
             queue.add_urgent(key);
         }
-        changed.extend(if is_deleted { self.forget(&age) } else { self.count(age) });
+        changed.extend(if is_deleted { self.forget(&rank) } else { self.count(rank) });
         changed
     }
 
     /// Removes a policy. Returns the one that is judged in its place.
     pub(super) fn remove(&mut self, name: &str) -> Option<Arc<str>> {
         let removed = self.policies.remove(name)?;
-        self.forget(&PolicyRank::of(&removed.policy.metadata))
+        self.forget(&removed.policy.rank())
     }
 
     /// Counts a policy. Returns the one that is no longer judged for it.
-    fn count(&mut self, age: PolicyRank) -> Option<Arc<str>> {
-        let is_judged = self.by_age.is_judged(&age);
-        if self.by_age.insert(age, ()).is_some() || !is_judged {
+    fn count(&mut self, rank: PolicyRank) -> Option<Arc<str>> {
+        let is_judged = self.by_rank.is_judged(&rank);
+        if self.by_rank.insert(rank, ()).is_some() || !is_judged {
             return None;
         }
-        self.by_age.excess().next().map(|(displaced, ())| Arc::clone(displaced.name()))
+        self.by_rank.excess().next().map(|(displaced, ())| Arc::clone(displaced.name()))
     }
 
     /// Counts a policy no more. Returns the one that is judged in its place.
-    fn forget(&mut self, age: &PolicyRank) -> Option<Arc<str>> {
-        let was_judged = self.by_age.is_judged(age);
-        if self.by_age.remove(age).is_none() || !was_judged {
+    fn forget(&mut self, rank: &PolicyRank) -> Option<Arc<str>> {
+        let was_judged = self.by_rank.is_judged(rank);
+        if self.by_rank.remove(rank).is_none() || !was_judged {
             return None;
         }
-        self.by_age.last_judged().map(|next| Arc::clone(next.name()))
+        self.by_rank.last_judged().map(|next| Arc::clone(next.name()))
     }
 }

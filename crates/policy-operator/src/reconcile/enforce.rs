@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use kube::Resource as _;
-
 use super::Reconciler;
 use crate::context::ReconcileContext;
-use crate::event_throttle::event;
+use crate::event_throttle::{event, reference};
 use crate::policy_key::PolicyKey;
 use crate::remediation::{Record, Report, Scope};
 use crate::write_error::WriteError;
@@ -22,6 +20,8 @@ impl Reconciler {
         let policy = PolicyKey::of(&context.policy.metadata);
         let compiled = context.judgement.judged().map(|judged| judged.policy.clone());
         let rules = compiled.as_ref().and_then(|policy| policy.remediation());
+        // The status of a cluster policy says that it changes nothing.
+        let rules = rules.filter(|_| !policy.is_cluster());
         let pods = rules.and_then(|_| self.pods.of(&policy.namespace));
         let (Some(rules), Some(pods)) = (rules, pods) else {
             context.state.remediation = Record::default();
@@ -74,7 +74,7 @@ impl Reconciler {
             // The time is part of the name.
             now = now.saturating_add(Duration::from_nanos(1)).unwrap_or(now);
             let about = (kind.reason(), "Remediate");
-            let policy = context.policy.object_ref(&());
+            let policy = reference(context.policy);
             let event = event(policy, about, !kind.is_warning(), note, self.writer.identity(), now);
             self.publish(&key, &event).await;
         }

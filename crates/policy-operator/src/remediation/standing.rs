@@ -18,6 +18,8 @@ pub(crate) enum Standing {
     MethodPropose,
     /// Nobody would give way to the owners of workloads.
     NoMutatingWebhook,
+    /// It is a cluster policy, which changes no workload yet.
+    ClusterPolicy,
     /// Nothing starts now.
     #[strum(disabled)]
     Withheld(Withheld),
@@ -41,12 +43,14 @@ impl Standing {
         own.or_else(|| reason.parse().ok().map(Self::Withheld))
     }
 
-    /// Whether the policy itself says that nothing is changed now: by its method or its windows.
+    /// Whether the policy itself says that nothing is changed now: by its kind, its method or its
+    /// windows.
     pub(crate) fn is_withheld_by_policy(self) -> bool {
-        matches!(self, Self::MethodPropose | Self::Withheld(Withheld::Window { .. }))
+        use Standing::{ClusterPolicy, MethodPropose};
+        matches!(self, ClusterPolicy | MethodPropose | Self::Withheld(Withheld::Window { .. }))
     }
 
-    pub(super) fn stated(self) -> Stated {
+    pub(crate) fn stated(self) -> Stated {
         (CONDITION, self == Self::Remediating, self.reason(), self.message())
     }
 
@@ -64,6 +68,10 @@ impl Standing {
             Self::NoMutatingWebhook => {
                 "the mutating webhook, which gives way to the owners of workloads, is not installed: \
                  everything is proposed; see docs/remediation.md"
+            }
+            Self::ClusterPolicy => {
+                "a ClusterDevOpsPolicy does not change workloads yet: it only judges them, as in audit \
+                 mode; a DevOpsPolicy in enforce mode changes those of its namespace"
             }
             Self::Withheld(why) => return why.to_string(),
         };
@@ -86,10 +94,11 @@ mod tests {
 
     #[test]
     fn a_condition_says_what_was_stated() {
-        use Standing::{MethodPropose, NoMutatingWebhook, Remediating};
+        use Standing::{ClusterPolicy, MethodPropose, NoMutatingWebhook, Remediating};
         let withheld =
             Withheld::VARIANTS.iter().map(|code| Standing::Withheld(code.parse().unwrap()));
-        for standing in withheld.chain([Remediating, MethodPropose, NoMutatingWebhook]) {
+        let others = [Remediating, MethodPropose, NoMutatingWebhook, ClusterPolicy];
+        for standing in withheld.chain(others) {
             assert_eq!(read(standing), Some(standing));
         }
         assert_eq!(Standing::read(&[]), None);

@@ -2,6 +2,7 @@
 
 use e2e::{Parts, Service, Signal};
 
+use super::cluster::{apply_cluster_policy, wait_for_message};
 use super::{
     SURELY, apply_pod, apply_policy, delete, installed, list, patch_status, wait_for_status,
 };
@@ -62,12 +63,19 @@ fn it_needs_exactly_the_rules_that_are_installed() {
         Ok(testbed.store_bytes()? < stored + (64 << 10))
     });
     assert!(grown.is_ok(), "{stored} bytes, then {:?}", testbed.store_bytes());
+    // A cluster policy needs the same rights for its own kind, and reads namespaces.
+    let scope = format!("{{matchLabels: {{kubernetes.io/metadata.name: {shop}}}}}");
+    let spec = format!("{{forbidLatestTag: true, namespaceSelector: {scope}}}");
+    apply_cluster_policy(&testbed, "strict", &spec);
+    wait_for_message(&testbed, &operator, "strict", "no pods to judge in 1 namespace");
     delete(&testbed, &shop, "dop/strict");
+    testbed.kubectl(&["delete", "cdop", "strict"]).unwrap().succeeded().unwrap();
     stop(&operator);
     let rights = testbed.rights(PLATFORM, "policy-operator").unwrap();
     testbed.needs_all_but(&[], &rights).unwrap();
     let user = format!("system:serviceaccount:{PLATFORM}:policy-operator");
-    let is_elsewhere = |namespace: &str| ![&shop, PLATFORM, ""].contains(&namespace);
+    // The Events of cluster policies are in `default`, as those of all objects without namespace.
+    let is_elsewhere = |namespace: &str| ![&shop, PLATFORM, "default", ""].contains(&namespace);
     for call in testbed.audit(&user).unwrap() {
         assert!(!is_elsewhere(&call.namespace), "a policy of {shop} must not cause {call:?}");
     }

@@ -206,6 +206,7 @@ impl Operator {
             policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
+                namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 executor: Executor::new(
                     writer.clone(),
                     Budgets::new(config, CancellationToken::new()),

@@ -89,3 +89,26 @@ async fn a_policy_that_is_refused_is_told_once_in_an_event() {
     let status = &world.policy()["status"];
     assert_eq!(status["conditions"][0]["status"], "True", "{status:#}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_terminating_namespace_is_no_error() {
+    let world = World::new();
+    let terminating = json!({
+        "status": "Failure", "code": 403, "reason": "Forbidden", "message": "it is terminating",
+        "details": { "causes": [{ "reason": "NamespaceTerminating", "message": "it is" }] },
+    });
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let mut response =
+            Response::new(Full::new(hyper::body::Bytes::from(terminating.to_string())));
+        *response.status_mut() = http::StatusCode::FORBIDDEN;
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let (gate_control, gate) = GateControl::for_test();
+    gate_control.open();
+    let writer = Writer::new(Client::new(service, "default"), gate, WriteBudget::default());
+    let verdict = crate::audit_result::samples::waiting(7);
+    let result = crate::audit_result::object(&world.view(), "shop", &verdict);
+    assert!(writer.audit_result(&key(), &result).await.unwrap());
+    let status = writer.status(&world.view(), &DevOpsPolicyStatus::default()).await.unwrap();
+    assert!(status.is_none());
+}
