@@ -20,7 +20,7 @@ const SLICE: usize = 4_000;
 const NAMESPACE: usize = 4;
 
 /// The verdict of a cluster policy, as it is kept from one reconcile to the next: for each namespace
-/// some 250 bytes, however many pods it has.
+/// less than 500 bytes, however many pods it has.
 #[derive(Debug)]
 pub(crate) struct ClusterState {
     rules: Arc<CompiledPolicy>,
