@@ -1,26 +1,23 @@
 //! A verdict: the result of judging the pods of a namespace by a policy at one time.
 
 mod fingerprint;
+mod listed;
 mod sum;
 
-use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
 use fingerprint::FingerprintParts;
 use k8s_openapi::jiff::Timestamp;
+pub use listed::ListedFinding;
+use listed::WorstFindings;
 pub use sum::FingerprintSum;
 
-use crate::capped::Capped;
-use crate::checks::CheckId;
 use crate::evaluate::{Finding, evaluate};
 use crate::facts::PodFacts;
 use crate::policy::CompiledPolicy;
 use crate::score::{Score, Tally};
-use crate::severity::Severity;
 use crate::workload::Workload;
 
 /// The most findings that a verdict lists: as many as an audit result may hold.
@@ -33,7 +30,7 @@ pub struct Verdict {
     pub tally: Tally,
     /// The score of the tally.
     pub score: Score,
-    /// The most severe findings, at most [`MAX_LISTED`].
+    /// The most severe findings, those of the pods of one workload as one; at most [`MAX_LISTED`].
     pub worst: Vec<ListedFinding>,
     /// Identifies the verdict.
     pub fingerprint: Fingerprint,
@@ -51,24 +48,6 @@ pub struct JudgedWorkload {
     /// Identifies the patchable findings in its pods, the pods included; `None` without any. Only
     /// to be compared with that of an earlier verdict of the same process.
     pub findings: Option<u64>,
-}
-
-/// A finding as statuses and audit results list it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFinding {
-    /// The check.
-    pub check: CheckId,
-    /// Its severity under the policy.
-    pub severity: Severity,
-    /// The namespace of the pods.
-    pub namespace: Arc<str>,
-    /// The name of the pod.
-    pub pod: Box<str>,
-    /// The container; `None` where the finding is about the pod.
-    pub container: Option<Arc<str>>,
-    /// The text, without names. It has no running seconds or ages, so that it does not change by
-    /// itself.
-    pub message: Cow<'static, str>,
 }
 
 impl Verdict {
@@ -104,7 +83,7 @@ impl Verdict {
     ) -> Self {
         let mut tally = Tally::default();
         let mut due: Option<i64> = None;
-        let mut worst = Capped::new(MAX_LISTED, FoundIn::order);
+        let mut worst = WorstFindings::new(policy, MAX_LISTED);
         let mut fingerprint = FingerprintParts::default();
         for pod in pods {
             let evaluation = evaluate(pod, policy, now);
@@ -116,16 +95,15 @@ impl Verdict {
             due = due.into_iter().chain(evaluation.next_change()).min();
             for finding in &evaluation.findings {
                 fingerprint.add(pod, finding);
+                worst.add(pod, finding);
             }
-            worst.extend(evaluation.findings.into_iter().map(|finding| FoundIn { pod, finding }));
         }
         let score = tally.score(policy);
-        let (worst, _) = worst.finish();
         Self {
             tally,
             score,
             fingerprint: fingerprint.finish(identifying(score)),
-            worst: worst.into_iter().map(|found| found.listed(policy)).collect(),
+            worst: worst.finish(),
             due,
             workloads: workloads.finish(),
         }
@@ -154,45 +132,12 @@ impl<'a> Workloads<'a> {
     }
 }
 
-/// A finding with its pod.
-#[derive(Clone, Copy, Debug)]
-struct FoundIn<'a> {
-    pod: &'a PodFacts,
-    finding: Finding,
-}
-
-impl FoundIn<'_> {
-    /// By severity, check, pod and container.
-    fn order(a: &Self, b: &Self) -> Ordering {
-        let first = |found: &Self| (Reverse(found.finding.severity), found.finding.check);
-        first(a)
-            .cmp(&first(b))
-            .then_with(|| a.pod.namespace.cmp(&b.pod.namespace))
-            .then_with(|| a.pod.name.cmp(&b.pod.name))
-            .then_with(|| a.finding.container.cmp(&b.finding.container))
-    }
-
-    fn listed(self, policy: &CompiledPolicy) -> ListedFinding {
-        let Self { pod, finding } = self;
-        let container = finding.container(&pod.checked);
-        ListedFinding {
-            check: finding.check,
-            severity: finding.severity,
-            namespace: Arc::clone(&pod.namespace),
-            pod: pod.name.clone(),
-            container: container.map(|container| Arc::clone(&container.name)),
-            message: finding.message(&pod.checked, policy),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::severity::Severity;
 
     fn pods(pods: &[(&str, &str)]) -> Vec<PodFacts> {
         let facts = pods.iter().map(|(name, image)| {
@@ -215,8 +160,14 @@ mod tests {
         let before = verdict(&[("a", "nginx"), ("b", "nginx")]);
         let after = verdict(&[("c", "nginx"), ("d", "nginx")]);
         assert_eq!(before.fingerprint, after.fingerprint);
-        assert_ne!(before.worst, after.worst);
-        assert_eq!(before.worst.len(), 8);
+        let texts =
+            |verdict: &Verdict| verdict.worst.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(&before), texts(&after));
+        assert_eq!(before.worst.len(), 4);
+        assert_eq!(
+            texts(&before)[0],
+            "Deployment/web: uses :latest image tag (container c, 2 pods)"
+        );
     }
 
     #[test]
@@ -253,24 +204,6 @@ mod tests {
         assert_ne!(one.fingerprint, part(&[("a", "nginx:1")]).fingerprint);
     }
 
-    #[test]
-    fn the_most_severe_come_first_and_no_more_than_may_be_listed() {
-        let many: Vec<(String, &str)> =
-            (0..60).map(|number| (format!("{number:02}"), "nginx")).collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|(name, image)| (&**name, *image)).collect();
-        let found = verdict(&many);
-        assert_eq!(found.tally.total_findings(), 240);
-        assert_eq!(found.worst.len(), MAX_LISTED);
-        let first: Vec<(&str, &str)> = found
-            .worst
-            .iter()
-            .take(2)
-            .map(|listed| (listed.check.as_str(), &*listed.pod))
-            .collect();
-        assert_eq!(first, [("latest-tag", "web-5d8-00"), ("latest-tag", "web-5d8-01")]);
-    }
-
-    #[test]
     fn without_pods_nothing_is_found() {
         let none = verdict(&[]);
         assert_eq!((none.score.value(), none.tally.pods(), none.due), (100, 0, None));
@@ -300,36 +233,6 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pods: what is cut while it is collected is what is cut at the end.
-        #[test]
-        fn the_worst_findings_and_all_counts_are_those_of_a_list_of_everything(
-            pods in prop::collection::vec((0_u8..40, any::<[bool; 3]>()), 0..120),
-        ) {
-            let pods: BTreeMap<u8, [bool; 3]> = pods.into_iter().collect();
-            let pods: Vec<PodFacts> = pods.into_iter().map(|(number, pinned)| {
-                let containers = pinned.map(|pinned| {
-                    let image = if pinned { "nginx:1" } else { "nginx" };
-                    serde_json::json!({ "name": format!("c{number}"), "image": image })
-                });
-                let pod = serde_json::json!({
-                    "metadata": { "name": format!("web-{number:02}") },
-                    "spec": { "containers": containers },
-                });
-                PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "default")
-            }).collect();
-            let policy = CompiledPolicy::default_profile();
-            let found = Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
-            let mut all: Vec<_> = pods.iter().flat_map(|pod| {
-                let evaluation = evaluate(pod, &policy, Timestamp::UNIX_EPOCH);
-                evaluation.findings.into_iter().map(move |finding| FoundIn { pod, finding })
-            }).collect();
-            prop_assert_eq!(found.tally.total_findings(), all.len() as u64);
-            prop_assert_eq!(found.tally.pods(), pods.len() as u64);
-            all.sort_by(FoundIn::order);
-            let listed: Vec<_> = all.iter().take(MAX_LISTED).map(|found| found.listed(&policy)).collect();
-            prop_assert_eq!(found.worst, listed);
-        }
-
         #[test]
         fn the_order_of_the_pods_changes_nothing(seed: u64) {
             let mut facts = pods(&[("a", "nginx"), ("b", "nginx:1"), ("c", "redis")]);

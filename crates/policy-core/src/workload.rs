@@ -149,6 +149,12 @@ impl Workload {
             name: bounded_name(id.name).into(),
         }
     }
+
+    /// Whether it is a pod that nothing controls.
+    #[must_use]
+    pub fn is_pod(&self) -> bool {
+        self.group.is_empty() && *self.kind == *ObjectKind::Pod.as_str()
+    }
 }
 
 impl<'a> ObjectId<'a> {

@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::api::{
-    AuditViolation, ClusterDevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec, VERDICT,
+    AuditViolation, AuditWorkload, ClusterDevOpsPolicy, PolicyAuditResult, PolicyAuditResultSpec,
+    VERDICT,
 };
 use policy_core::verdict::{ListedFinding, Verdict};
 use policy_core::view::PolicyView;
@@ -33,6 +34,7 @@ pub(crate) fn spec(
     let is_cluster = policy.cluster.is_some();
     let violations = verdict.worst.iter().map(|listed| violation(listed, is_cluster));
     let violations = fitting(violations);
+    let listed: i64 = violations.iter().map(|violation| violation.pods).sum();
     PolicyAuditResultSpec {
         policy_name: policy_name(policy),
         cluster_name: cluster.map(str::to_owned),
@@ -41,7 +43,7 @@ pub(crate) fn spec(
         classification: verdict.score.classification(),
         total_pods: signed(verdict.tally.pods()),
         total_violations: signed(total),
-        truncated: (violations.len() as u64) < total,
+        truncated: listed < signed(total),
         violations,
     }
 }
@@ -57,7 +59,12 @@ fn policy_name(policy: &PolicyView) -> String {
 fn violation(listed: &ListedFinding, is_cluster: bool) -> AuditViolation {
     AuditViolation {
         namespace: is_cluster.then(|| listed.namespace.to_string()),
-        pod_name: listed.pod.to_string(),
+        workload: Some(AuditWorkload {
+            kind: listed.workload.kind.to_string(),
+            name: listed.workload.name.to_string(),
+        }),
+        pods: signed(listed.pods),
+        pod_name: listed.first_pod.to_string(),
         container_name: listed.container.as_deref().map(str::to_owned),
         violation_type: listed.check.meta().violation_type.to_owned(),
         severity: listed.severity,

@@ -6,7 +6,7 @@ use policy_core::api::{AdmissionMode, DevOpsPolicyStatus, EnforcementMode};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
-use policy_core::text::{container_or_volume, truncated};
+use policy_core::text::truncated;
 use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::judgement::{Judged, Judgement};
@@ -119,8 +119,8 @@ fn admission(policy: &CompiledPolicy) -> Stated {
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
     let Judged { verdict, summary, .. } = judged;
     let listed = |listed: &ListedFinding| match judged.namespaces {
-        None => violation(listed),
-        Some(_) => format!("{}/{}", listed.namespace, violation(listed)),
+        None => listed.to_string(),
+        Some(_) => format!("{}/{listed}", listed.namespace),
     };
     let by_check = summary.violations_by_check.iter();
     let class = verdict.score.classification();
@@ -137,18 +137,6 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
             .collect(),
         violations_by_severity: Some(summary.violations_by_severity),
         ..DevOpsPolicyStatus::default()
-    }
-}
-
-/// `pod/nginx-abc123: uses :latest image tag (container web)`
-fn violation(listed: &ListedFinding) -> String {
-    let ListedFinding { pod, container, message, .. } = listed;
-    match container {
-        Some(name) => {
-            let (what, name) = container_or_volume(name);
-            format!("pod/{pod}: {message} ({what} {name})")
-        }
-        None => format!("pod/{pod}: {message}"),
     }
 }
 

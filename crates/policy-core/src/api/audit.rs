@@ -52,7 +52,8 @@ pub struct PolicyAuditResultSpec {
     /// How many findings there are, also those that `violations` leaves out.
     #[schemars(range(min = 0))]
     pub total_violations: i64,
-    /// The findings, most severe first, at most 100 and 32 KiB.
+    /// The findings, most severe first, those of the pods of one workload as one; at most 100 and
+    /// 32 KiB.
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub violations: Vec<AuditViolation>,
@@ -61,7 +62,7 @@ pub struct PolicyAuditResultSpec {
     pub truncated: bool,
 }
 
-/// One finding in an audit result.
+/// A finding of the pods of one workload in an audit result.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditViolation {
@@ -69,7 +70,15 @@ pub struct AuditViolation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub namespace: Option<String>,
-    /// The name of the pod.
+    /// The object to change: the controller of the pods, or the pod itself where nothing controls
+    /// it. Default: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<AuditWorkload>,
+    /// How many pods have the finding. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    pub pods: i64,
+    /// The name of the pod; of several, the first by name.
     #[schemars(length(max = 253))]
     pub pod_name: String,
     /// The name of the container; left out where the finding is about the pod.
@@ -84,4 +93,19 @@ pub struct AuditViolation {
     /// The finding as a sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
+}
+
+/// The kind and name of an object in the namespace of a finding.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct AuditWorkload {
+    /// The kind, such as `Deployment`.
+    #[schemars(length(max = 253))]
+    pub kind: String,
+    /// The name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+const fn one() -> i64 {
+    1
 }

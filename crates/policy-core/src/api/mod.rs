@@ -20,7 +20,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube_core::CustomResourceExt as _;
 use serde_json::Value;
 
-pub use audit::{AuditViolation, PolicyAuditResult, PolicyAuditResultSpec};
+pub use audit::{AuditViolation, AuditWorkload, PolicyAuditResult, PolicyAuditResultSpec};
 pub use cluster_policy::{
     ClusterDevOpsPolicy, ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY,
 };

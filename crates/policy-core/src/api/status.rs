@@ -36,7 +36,8 @@ pub struct DevOpsPolicyStatus {
     /// How many findings there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_violations: Option<i64>,
-    /// The findings as sentences, most severe first, at most 50.
+    /// The findings as sentences, most severe first, those of the pods of one workload as one, at
+    /// most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub violations: Vec<String>,

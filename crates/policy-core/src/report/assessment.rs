@@ -8,8 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use super::finding::SharedTexts;
 use super::images::RunningImages;
 use super::{
-    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, ReportedObject,
-    SCHEMA_VERSION, Source, Summary,
+    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, ReportedObject, Source,
+    Summary,
 };
 use crate::capped::Capped;
 use crate::evaluate::evaluate;
@@ -262,7 +262,6 @@ impl<'a> Assessment<'a> {
         let (findings, findings_cut) = findings.finish();
         let coverage = coverage.finish();
         Report {
-            schema_version: SCHEMA_VERSION,
             source,
             policy: policy_name,
             summary: Summary::of(&total, policy).unless(coverage.is_unread()),

@@ -13,12 +13,13 @@ mod remediations;
 mod tested;
 #[cfg(test)]
 mod tests;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use admission::{AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject};
 pub use assessment::{Assessment, ManifestLocation};
@@ -39,6 +40,8 @@ pub use tested::{
     TestedObject, actual_verdicts,
 };
 
+pub use workloads::{ByWorkload, WorkloadFinding, WorkloadFindings};
+
 use crate::api::ViolationsBySeverity;
 use crate::checks::CheckId;
 use crate::classification::Classification;
@@ -51,13 +54,8 @@ use crate::severity::Severity;
 pub const SCHEMA_VERSION: &str = "1";
 
 /// What was found, where, and what could not be read.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[schemars(title = "policyctl analyze")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// The version of this format.
-    #[schemars(extend("const" = SCHEMA_VERSION))]
-    schema_version: &'static str,
     /// Where the pods came from.
     pub source: Source,
     /// The policy that judged: `the built-in profile`, `bundle NAME`, a file, or the namespace and
@@ -72,8 +70,60 @@ pub struct Report {
     /// What was read, and what was not.
     pub coverage: Coverage,
     /// The number of findings that are counted, but not listed: a report lists a million at most.
-    #[serde(skip)]
     pub findings_cut: u64,
+}
+
+/// What was found, where, and what could not be read.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Report", title = "policyctl analyze")]
+struct Document<'a> {
+    /// The version of this format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    schema_version: &'static str,
+    /// Where the pods came from.
+    source: &'a Source,
+    /// The policy that judged: `the built-in profile`, `bundle NAME`, a file, or the namespace and
+    /// name of a policy of the cluster.
+    policy: &'a str,
+    /// All pods together.
+    summary: &'a Summary,
+    /// The numbers of each namespace that has pods, by name.
+    namespaces: &'a [NamespaceSummary],
+    /// Every finding, by namespace, kind, name, position, check and container.
+    findings: &'a [ReportFinding],
+    /// The same findings, those of the pods of one workload as one.
+    #[schemars(with = "Vec<WorkloadFindings<'a>>")]
+    workloads: ByWorkload<'a>,
+    /// What was read, and what was not.
+    coverage: &'a Coverage,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { source, policy, summary, namespaces, findings, coverage, .. } = self;
+        let workloads = self.workloads();
+        let schema_version = SCHEMA_VERSION;
+        Document {
+            schema_version,
+            source,
+            policy,
+            summary,
+            namespaces,
+            findings,
+            workloads,
+            coverage,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Report {
+    /// The listed findings by workload.
+    #[must_use]
+    pub fn workloads(&self) -> ByWorkload<'_> {
+        ByWorkload::of(&self.findings)
+    }
 }
 
 /// Where the pods of a report came from.
@@ -216,7 +266,7 @@ impl Summary {
 pub fn json_schemas() -> [(&'static str, Schema); 8] {
     [
         ("admission", schema_for!(AdmissionReport)),
-        ("analysis", schema_for!(Report)),
+        ("analysis", schema_for!(Document<'_>)),
         ("clusters", schema_for!(ClustersReport)),
         ("explanation", schema_for!(Explanation)),
         ("policy-test", schema_for!(PolicyTest)),

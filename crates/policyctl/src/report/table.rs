@@ -1,16 +1,17 @@
 //! The tables of `analyze` and `multi-cluster analyze`: the summary, the namespaces or clusters, what
-//! could not be read, and the findings grouped by object.
+//! could not be read, and the findings grouped by object or workload.
 
 use std::fmt::Write as _;
 use std::io;
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, CoverageNote, NotRead, Report, ReportFinding,
-    ReportedObject, Summary,
+    ClusterSummary, ClustersReport, Coverage, CoverageNote, NotRead, Report, ReportedObject,
+    Source, Summary, WorkloadFinding, WorkloadFindings,
 };
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
+use policy_core::workload::Workload;
 
 use super::layout::{Cell, Column, Table, TableStyle, class_style, severity_style};
 
@@ -213,28 +214,12 @@ impl Table<'_> {
     }
 
     pub(super) fn findings(&mut self, report: &Report) -> io::Result<()> {
-        let objects = || report.findings.chunk_by(|a, b| a.object.is_at_place_of(&b.object));
         if report.findings.is_empty() {
             return Ok(());
         }
-        let severities = report.summary.by_severity().filter_map(|(severity, number)| {
-            let text = format_args!("{number} {severity}").to_string();
-            (number > 0).then(|| self.style.paint(text, severity_style(severity)))
-        });
-        let severities = severities.collect::<Vec<_>>().join(", ");
-        self.line(format_args!(
-            "\n{} in {}: {severities}",
-            counted(report.summary.total_violations, "finding"),
-            counted(objects().count() as u64, "object"),
-        ))?;
-        for findings in objects() {
-            if let Some(first) = findings.first() {
-                self.heading(object_title(&first.object))?;
-            }
-            for severity in Severity::ALL {
-                let found = findings.iter().filter(|found| found.severity == severity);
-                found.into_iter().try_for_each(|found| self.finding(found))?;
-            }
+        match report.source {
+            Source::Files { .. } => self.findings_by_object(report)?,
+            Source::Cluster { .. } => self.findings_by_workload(report)?,
         }
         match report.findings_cut {
             0 => Ok(()),
@@ -245,16 +230,64 @@ impl Table<'_> {
         }
     }
 
-    fn finding(&mut self, finding: &ReportFinding) -> io::Result<()> {
-        let line = finding.line.map(|line| line.to_string()).unwrap_or_default();
-        let severity = finding.severity;
+    /// The findings of manifests, at the lines that are to be changed.
+    fn findings_by_object(&mut self, report: &Report) -> io::Result<()> {
+        let objects = || report.findings.chunk_by(|a, b| a.object.is_at_place_of(&b.object));
+        self.findings_title(report, &counted(objects().count() as u64, "object"))?;
+        for findings in objects() {
+            if let Some(first) = findings.first() {
+                self.heading(object_title(&first.object))?;
+            }
+            for severity in Severity::ALL {
+                let found = findings.iter().filter(|found| found.severity == severity);
+                found.into_iter().try_for_each(|found| {
+                    let line = found.line.map(|line| line.to_string()).unwrap_or_default();
+                    self.finding(&line, severity, found.container.as_deref(), &found.message)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The findings of pods, those of the replicas of one workload as one.
+    fn findings_by_workload(&mut self, report: &Report) -> io::Result<()> {
+        let workloads = report.workloads();
+        self.findings_title(report, &counted(workloads.len() as u64, "workload"))?;
+        for WorkloadFindings { namespace, workload, findings, .. } in workloads.iter() {
+            let Workload { kind, name, .. } = workload;
+            let [namespace, kind, name] = [namespace, &**kind, &**name].map(printable);
+            self.heading(format_args!("{namespace}  {kind}/{name}"))?;
+            for WorkloadFinding { severity, container, message, pods, .. } in findings {
+                let pods = (!workload.is_pod()).then(|| format!(" ({})", counted(pods, "pod")));
+                let message = format!("{message}{}", pods.unwrap_or_default());
+                self.finding("", severity, container, &message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn findings_title(&mut self, report: &Report, found_in: &str) -> io::Result<()> {
+        let severities = report.summary.by_severity().filter_map(|(severity, number)| {
+            let text = format_args!("{number} {severity}").to_string();
+            (number > 0).then(|| self.style.paint(text, severity_style(severity)))
+        });
+        let severities = severities.collect::<Vec<_>>().join(", ");
+        let findings = counted(report.summary.total_violations, "finding");
+        self.line(format_args!("\n{findings} in {found_in}: {severities}"))
+    }
+
+    fn finding(
+        &mut self,
+        line: &str,
+        severity: Severity,
+        container: Option<&str>,
+        message: &str,
+    ) -> io::Result<()> {
         let severity = self.style.paint(format_args!("{severity:<8}"), severity_style(severity));
         let first = format!("{line:>7}  {severity}  ");
-        match &finding.container {
-            Some(container) => {
-                self.wrapped_printable(&first, &format!("{container}: {}", finding.message))
-            }
-            None => self.wrapped_printable(&first, &finding.message),
+        match container {
+            Some(container) => self.wrapped_printable(&first, &format!("{container}: {message}")),
+            None => self.wrapped_printable(&first, message),
         }
     }
 }
