@@ -21,7 +21,7 @@ pub mod endpoints;
 pub mod lease;
 mod log_throttle;
 pub mod metrics;
-mod poll;
+pub mod poll;
 pub mod readiness;
 mod server;
 pub mod service;

@@ -12,7 +12,7 @@ use tracing::error;
 /// may block, on a disk that is slow or gone, so `check` runs on a thread of its own.
 ///
 /// Returns only where `check` panicked.
-pub(crate) async fn poll<T: Send + 'static>(
+pub async fn poll<T: Send + 'static>(
     mut state: T,
     mut pause: Duration,
     check: impl Fn(&mut T) -> Duration + Copy + Send + 'static,

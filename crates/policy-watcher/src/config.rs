@@ -115,10 +115,19 @@ impl Config {
 
 /// The policy of a file, or all problems of it.
 fn policy_file(file: &Path) -> Result<CompiledPolicy, Vec<String>> {
+    policy_of(file, &read_file(file).map_err(|problem| vec![problem])?)
+}
+
+/// The content of the policy's file.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>, String> {
+    let read = files::read(file, MAX_POLICY_FILE);
+    read.map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The policy in the content of a file, or all problems of it.
+pub(crate) fn policy_of(file: &Path, content: &[u8]) -> Result<CompiledPolicy, Vec<String>> {
     let name = file.display();
-    let bytes = files::read(file, MAX_POLICY_FILE);
-    let bytes = bytes.map_err(|error| vec![format!("{name}: {error}")])?;
-    match read_policy(&bytes) {
+    match read_policy(content) {
         Ok(policy) => Ok(policy.compiled),
         Err(failures) => Err(failures.iter().map(|failure| format!("{name}:{failure}")).collect()),
     }

@@ -7,6 +7,7 @@
 //! ```
 
 mod config;
+mod profile;
 mod publish;
 mod scores;
 
@@ -19,6 +20,7 @@ use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 
 pub use config::Config;
+use profile::ProfileFollower;
 use publish::Publisher;
 use scores::Scores;
 
@@ -45,6 +47,10 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let scores = Scores::new(policy, config.excluded());
     let gate = service.elect(client.clone(), &config.lease)?;
     let watch = service.watch::<PodView, _>(&client, PODS, scores.sink());
+    if let Some(file) = config.policy.clone() {
+        let follower = ProfileFollower::new(file, scores.clone(), watch.clone());
+        service.spawn_until_stop("policy file", follower.run());
+    }
     let publisher = Publisher { scores, gate, watch, profile: config.profile() };
     let at_scrape = publisher.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.metrics(to));

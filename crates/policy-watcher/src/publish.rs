@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::policy::CompiledPolicy;
 use policy_core::report::{NamespaceSummary, Summary};
 use policy_core::score::Tally;
 use policy_metrics::{Metric, watcher as metrics};
@@ -51,6 +50,8 @@ struct StateAnswer<'a> {
     namespaces: usize,
     /// The second (since 1970) at which the next pod changes only because time passes.
     next_due: Option<i64>,
+    /// Why the policy's file is not used as it is now; `null` where it is.
+    refused_policy: Option<String>,
     leader: LeaderReport,
     watches: [WatchReport; 1],
 }
@@ -59,10 +60,10 @@ impl Publisher {
     /// The answer of `/scores`, from every replica.
     #[must_use]
     pub(crate) fn scores(&self) -> Answer {
-        let policy = self.scores.policy();
         let Some(totals) = self.scores.at(Timestamp::now()) else {
             return endpoints::unavailable("the initial list of pods is not complete");
         };
+        let policy = &totals.policy;
         endpoints::json(&ScoresAnswer {
             schema_version: "1",
             profile: &self.profile,
@@ -91,6 +92,7 @@ impl Publisher {
             pods: self.scores.tracked(),
             namespaces: totals.map_or(0, |totals| totals.namespaces.len()),
             next_due: self.scores.next_due(),
+            refused_policy: self.scores.refused_policy(),
             leader: self.gate.report(),
             watches: [self.watch.report()],
         })
@@ -103,7 +105,7 @@ impl Publisher {
             return;
         }
         let Some(totals) = self.scores.at(Timestamp::now()) else { return };
-        let scores = render(&totals, self.scores.policy(), to.part());
+        let scores = render(&totals, to.part());
         // The lease may have run out meanwhile.
         if self.gate.is_open() {
             to.append(&scores);
@@ -111,11 +113,7 @@ impl Publisher {
     }
 }
 
-fn render(
-    Totals { cluster, namespaces }: &Totals,
-    policy: &CompiledPolicy,
-    mut to: Exposition,
-) -> Exposition {
+fn render(Totals { policy, cluster, namespaces }: &Totals, mut to: Exposition) -> Exposition {
     to.family(&metrics::CLUSTER_SCORE).series(&[], cluster.score(policy).value());
     to.family(&metrics::CLUSTER_PODS).series(&[], cluster.pods());
     to.family(&metrics::CLUSTER_COMPLIANT).series(&[], cluster.compliant_pods());

@@ -20,14 +20,18 @@ use policy_runtime::watch::Sink;
 pub(crate) struct Scores(Arc<Shared>);
 
 struct Shared {
-    policy: CompiledPolicy,
+    /// The policy by which the next list is evaluated.
+    configured: Mutex<Arc<CompiledPolicy>>,
+    /// Why its file is not used as it is now.
+    refused: Mutex<Option<String>>,
     excluded: ExcludedNamespaces,
     pods: Mutex<Pods>,
 }
 
-#[derive(Default)]
 struct Pods {
     index: Index<ScoredPod>,
+    /// The policy by which the pods are evaluated; during a list, by which those of the list are.
+    policy: Arc<CompiledPolicy>,
     /// Whether a list has been completed. Until then the index lacks pods.
     is_listed: bool,
     /// The totals from before a relist. While it runs, the index has deleted pods beside new ones.
@@ -36,6 +40,8 @@ struct Pods {
 
 /// The totals of the pods.
 pub(crate) struct Totals {
+    /// The policy by which they were evaluated.
+    pub(crate) policy: Arc<CompiledPolicy>,
     /// Of all pods.
     pub(crate) cluster: Tally,
     /// Of each namespace with pods, sorted by name.
@@ -46,7 +52,11 @@ impl Pods {
     fn totals(&self) -> Arc<Totals> {
         let namespaces = self.index.namespaces();
         let namespaces = namespaces.map(|(name, tally)| (Arc::clone(name), *tally));
-        Arc::new(Totals { cluster: *self.index.total(), namespaces: namespaces.collect() })
+        Arc::new(Totals {
+            policy: Arc::clone(&self.policy),
+            cluster: *self.index.total(),
+            namespaces: namespaces.collect(),
+        })
     }
 }
 
@@ -54,13 +64,42 @@ impl Scores {
     /// No pods yet.
     #[must_use]
     pub(crate) fn new(policy: CompiledPolicy, excluded: ExcludedNamespaces) -> Self {
-        Self(Arc::new(Shared { policy, excluded, pods: Mutex::default() }))
+        let policy = Arc::new(policy);
+        let pods = Pods {
+            index: Index::default(),
+            policy: Arc::clone(&policy),
+            is_listed: false,
+            before_relist: None,
+        };
+        let (configured, pods) = (Mutex::new(policy), Mutex::new(pods));
+        Self(Arc::new(Shared { configured, refused: Mutex::default(), excluded, pods }))
     }
 
-    /// The policy that pods are evaluated by.
+    /// Evaluates the pods of the next list, and all that follow, by this policy. Until that list is
+    /// complete the totals are those under the policy before. Returns whether it is another one.
+    pub(crate) fn set_policy(&self, policy: CompiledPolicy) -> bool {
+        let mut configured = self.0.configured.lock();
+        let is_other = **configured != policy;
+        if is_other {
+            *configured = Arc::new(policy);
+        }
+        is_other
+    }
+
+    /// The policy by which the next list is evaluated.
+    pub(crate) fn configured(&self) -> Arc<CompiledPolicy> {
+        Arc::clone(&self.0.configured.lock())
+    }
+
+    /// Says why the policy's file is not used as it is now; `None` where it is.
+    pub(crate) fn refuse_policy(&self, why: Option<String>) {
+        *self.0.refused.lock() = why;
+    }
+
+    /// Why the policy's file is not used as it is now.
     #[must_use]
-    pub(crate) fn policy(&self) -> &CompiledPolicy {
-        &self.0.policy
+    pub(crate) fn refused_policy(&self) -> Option<String> {
+        self.0.refused.lock().clone()
     }
 
     /// The totals at a time. Pods that have become Pending for too long by then are counted,
@@ -100,6 +139,7 @@ impl Scores {
         };
         PodSink {
             scores: self.clone(),
+            policy: self.configured(),
             is_listing: false,
             applied: events("applied"),
             deleted: events("deleted"),
@@ -115,6 +155,9 @@ impl Scores {
 /// Scores the pods of a watch.
 pub(crate) struct PodSink {
     scores: Scores,
+    /// The policy by which pods are evaluated since the last list began. One that is set meanwhile
+    /// counts from the next list on, so that no two pods are ever evaluated by different ones.
+    policy: Arc<CompiledPolicy>,
     is_listing: bool,
     applied: Counter,
     deleted: Counter,
@@ -124,12 +167,15 @@ pub(crate) struct PodSink {
 impl Sink<PodView> for PodSink {
     fn list_begins(&mut self) {
         self.is_listing = true;
+        self.policy = self.scores.configured();
+        let policy = Arc::clone(&self.policy);
         self.scores.update(|pods| {
             // After a relist that failed, the index has both deleted and new pods: then the totals
             // from before that one stay.
             if pods.is_listed && pods.before_relist.is_none() {
                 pods.before_relist = Some(pods.totals());
             }
+            pods.policy = policy;
             pods.index.begin_relist();
         });
     }
@@ -148,11 +194,11 @@ impl Sink<PodView> for PodSink {
         counter.increment(1);
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let Some(name) = pod.metadata.name.as_deref() else { return };
-        let Shared { policy, excluded, .. } = &*self.scores.0;
-        if excluded.contains(namespace) {
+        if self.scores.0.excluded.contains(namespace) {
             return;
         }
-        let evaluation = evaluate(&PodFacts::of_pod(&pod, namespace), policy, Timestamp::now());
+        let evaluation =
+            evaluate(&PodFacts::of_pod(&pod, namespace), &self.policy, Timestamp::now());
         let record = ScoredPod::of(&evaluation);
         self.scores.update(|pods| pods.index.set(namespace, name, record));
     }
@@ -169,6 +215,8 @@ impl Sink<PodView> for PodSink {
 
 #[cfg(test)]
 mod tests {
+    use policy_core::api::DevOpsPolicySpec;
+
     use super::*;
 
     fn pod(name: &str) -> PodView {
@@ -211,5 +259,40 @@ mod tests {
         assert_eq!(pods(&scores), Some((3, 3)));
         sink.deleted("shop", "c");
         assert_eq!(pods(&scores), Some((2, 2)));
+    }
+
+    /// A changed policy shows nothing between the score under the old one and that under the new.
+    #[test]
+    fn a_changed_policy_counts_from_the_next_complete_list_on() {
+        let compile = |spec: &str| {
+            let spec: DevOpsPolicySpec = serde_json::from_str(spec).unwrap();
+            CompiledPolicy::compile(&spec).unwrap()
+        };
+        let strict = r#"{"forbidLatestTag": true}"#;
+        let exempting = r#"{"forbidLatestTag": true, "exemptions": [{"checks": ["latest-tag"],
+            "workload": {"kind": "Pod", "name": "a"}, "reason": "r"}]}"#;
+        let scores = Scores::new(compile(strict), ExcludedNamespaces::default());
+        let numbers = || {
+            let totals = scores.at(Timestamp::now()).unwrap();
+            let found = (totals.cluster.total_findings(), totals.cluster.total_exempted());
+            (found, totals.policy.exemptions().is_some())
+        };
+        let mut sink = scores.sink();
+        let mut list = |sink: &mut PodSink, names: &[&str]| {
+            sink.list_begins();
+            names.iter().for_each(|name| sink.applied(pod(name)));
+        };
+        list(&mut sink, &["a", "b"]);
+        sink.list_completes();
+        assert_eq!(numbers(), ((2, 0), false));
+        assert!(!scores.set_policy(compile(strict)), "the same");
+        assert!(scores.set_policy(compile(exempting)));
+        sink.applied(pod("c"));
+        assert_eq!(numbers(), ((3, 0), false), "all by the old one");
+        list(&mut sink, &["a"]);
+        assert_eq!(numbers(), ((3, 0), false), "the list is not complete");
+        list(&mut sink, &["a", "b", "c"]);
+        sink.list_completes();
+        assert_eq!(numbers(), ((2, 1), true));
     }
 }

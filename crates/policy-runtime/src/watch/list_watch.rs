@@ -107,6 +107,11 @@ impl ListWatch {
         }
     }
 
+    /// Lets the next request list again.
+    pub(super) fn list_again(&mut self) {
+        self.version = None;
+    }
+
     async fn open(&mut self) -> Result<impl AsyncBufRead + use<>, Ended> {
         let seconds = LONGEST + fastrand::u32(..SPREAD);
         let path = self.target.path;

@@ -86,6 +86,11 @@ pub async fn run<T, S>(
         let start = Instant::now();
         let ended = tokio::select! {
             () = stop.cancelled() => return,
+            () = status.asked_to_list_again() => {
+                info!(kind = target.kind, "listing again, as asked");
+                request.list_again();
+                continue;
+            }
             ended = request.run(&mut sink, &mut ready) => ended,
         };
         // A request that merely took long to fail resets nothing.

@@ -33,6 +33,8 @@ struct Inner {
     throttle: Mutex<LogThrottle>,
     /// Notified when a list is complete.
     listed: Notify,
+    /// Notified when everything is to be listed again.
+    again: Notify,
 }
 
 #[derive(Default)]
@@ -80,6 +82,7 @@ impl WatchStatus {
             state: Mutex::default(),
             throttle: Mutex::new(LogThrottle::new(LOG_PERIOD)),
             listed: Notify::new(),
+            again: Notify::new(),
         };
         // Series exist from the start: `rate()` misses an increase from nothing to 1.
         for counter in [&inner.errors, &inner.restarts, &inner.undecodable, &inner.dropped] {
@@ -103,6 +106,17 @@ impl WatchStatus {
             }
             notified.await;
         }
+    }
+
+    /// Asks for another list, as after an event that was lost. The sink keeps what it has until that
+    /// list is complete. Asked for while one is being read, that one begins again.
+    pub fn list_again(&self) {
+        self.0.again.notify_one();
+    }
+
+    /// Waits until another list is asked for.
+    pub(super) async fn asked_to_list_again(&self) {
+        self.0.again.notified().await;
     }
 
     /// The state as `/debug` endpoints show it.
