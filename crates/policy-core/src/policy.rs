@@ -18,7 +18,8 @@ use crate::severity::Severity;
 
 pub use cluster::{ClusterScope, CompiledClusterPolicy};
 pub use exemption::{
-    CompiledExemption, ExemptionId, ExemptionSubject, Exemptions, MatchingExemptions,
+    CompiledExemption, ExemptionId, ExemptionNote, ExemptionSet, ExemptionSubject, Exemptions,
+    MatchingExemptions,
 };
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 pub use selector::Selector;

@@ -14,14 +14,17 @@ pub use listed::ListedFinding;
 use listed::WorstFindings;
 pub use sum::FingerprintSum;
 
-use crate::evaluate::{Finding, evaluate};
+use crate::evaluate::{ExemptedFinding, Finding, evaluate};
 use crate::facts::PodFacts;
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, ExemptionNote, ExemptionSet};
 use crate::score::{Score, Tally};
 use crate::workload::Workload;
 
 /// The most findings that a verdict lists: as many as an audit result may hold.
 pub const MAX_LISTED: usize = 100;
+
+/// The most exempted findings that a verdict lists.
+pub const MAX_EXEMPTED: usize = 50;
 
 /// The result of judging a set of pods by a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,12 @@ pub struct Verdict {
     pub score: Score,
     /// The most severe findings, those of the pods of one workload as one; at most [`MAX_LISTED`].
     pub worst: Vec<ListedFinding>,
+    /// The findings that are known and accepted, in the same order; at most [`MAX_EXEMPTED`].
+    pub exempted: Vec<ListedFinding>,
+    /// The exemptions that exempt something.
+    pub used: ExemptionSet,
+    /// The exemptions that have ended, or exempt nothing.
+    pub notes: Vec<ExemptionNote>,
     /// Identifies the verdict.
     pub fingerprint: Fingerprint,
     /// The second (since 1970) at which the verdict changes only because time passes.
@@ -84,6 +93,8 @@ impl Verdict {
         let mut tally = Tally::default();
         let mut due: Option<i64> = None;
         let mut worst = WorstFindings::new(policy, MAX_LISTED);
+        let mut exempted = WorstFindings::new(policy, MAX_EXEMPTED);
+        let mut used = ExemptionSet::default();
         let mut fingerprint = FingerprintParts::default();
         for pod in pods {
             let evaluation = evaluate(pod, policy, now);
@@ -95,11 +106,19 @@ impl Verdict {
             due = due.into_iter().chain(evaluation.next_change()).min();
             for finding in &evaluation.findings {
                 fingerprint.add(pod, finding);
-                worst.add(pod, finding);
+                worst.add(pod, finding, None);
+            }
+            for ExemptedFinding { finding, exemption } in &evaluation.exempted {
+                exempted.add(pod, finding, Some(*exemption));
+                used.insert(*exemption);
             }
         }
         let score = tally.score(policy);
+        let exemptions = policy.exemptions();
         Self {
+            exempted: exempted.finish(),
+            used,
+            notes: exemptions.map(|all| all.notes(used, now.as_second())).unwrap_or_default(),
             tally,
             score,
             fingerprint: fingerprint.finish(identifying(score)),
@@ -204,6 +223,7 @@ mod tests {
         assert_ne!(one.fingerprint, part(&[("a", "nginx:1")]).fingerprint);
     }
 
+    #[test]
     fn without_pods_nothing_is_found() {
         let none = verdict(&[]);
         assert_eq!((none.score.value(), none.tally.pods(), none.due), (100, 0, None));

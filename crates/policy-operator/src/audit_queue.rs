@@ -163,6 +163,8 @@ mod tests {
             total_violations: 0,
             violations: Vec::new(),
             truncated: false,
+            exempted_violations: 0,
+            exempted: Vec::new(),
         }
     }
 

@@ -32,8 +32,9 @@ pub(crate) fn spec(
 ) -> PolicyAuditResultSpec {
     let total = verdict.tally.total_findings();
     let is_cluster = policy.cluster.is_some();
-    let violations = verdict.worst.iter().map(|listed| violation(listed, is_cluster));
-    let violations = fitting(violations);
+    let violation = |listed| violation(listed, is_cluster);
+    let mut remaining = MAX_BYTES - "[]".len();
+    let violations = fitting(verdict.worst.iter().map(violation), &mut remaining);
     let listed: i64 = violations.iter().map(|violation| violation.pods).sum();
     PolicyAuditResultSpec {
         policy_name: policy_name(policy),
@@ -44,6 +45,8 @@ pub(crate) fn spec(
         total_pods: signed(verdict.tally.pods()),
         total_violations: signed(total),
         truncated: listed < signed(total),
+        exempted_violations: signed(verdict.tally.total_exempted()),
+        exempted: fitting(verdict.exempted.iter().map(violation), &mut remaining),
         violations,
     }
 }
@@ -69,16 +72,19 @@ fn violation(listed: &ListedFinding, is_cluster: bool) -> AuditViolation {
         violation_type: listed.check.meta().violation_type.to_owned(),
         severity: listed.severity,
         message: listed.message.to_string(),
+        reason: listed.exempted_for.as_deref().map(str::to_owned),
     }
 }
 
-/// The first violations that fit into [`MAX_BYTES`].
-fn fitting(violations: impl Iterator<Item = AuditViolation>) -> Vec<AuditViolation> {
-    let mut remaining = MAX_BYTES - "[]".len();
+/// The first violations that fit into what remains of [`MAX_BYTES`].
+fn fitting(
+    violations: impl Iterator<Item = AuditViolation>,
+    remaining: &mut usize,
+) -> Vec<AuditViolation> {
     let fits = |violation: &AuditViolation| {
         let length = serde_json::to_string(violation).map_or(usize::MAX, |json| json.len());
         let left = remaining.checked_sub(length.saturating_add(",".len()));
-        remaining = left.unwrap_or(0);
+        *remaining = left.unwrap_or(0);
         left.is_some()
     };
     violations.take_while(fits).collect()

@@ -123,7 +123,13 @@ impl Judged {
         let violations = counted(tally.total_findings(), "violation");
         let affected = tally.pods() - tally.compliant_pods();
         let pods = counted(tally.pods(), "pod");
+        let exempted = match tally.total_exempted() {
+            0 => String::new(),
+            exempted => format!(", {exempted} exempted"),
+        };
         let class = score.classification();
-        format!("score {score} ({class}): {violations} in {affected} of {pods}{namespaces}")
+        format!(
+            "score {score} ({class}): {violations} in {affected} of {pods}{namespaces}{exempted}"
+        )
     }
 }

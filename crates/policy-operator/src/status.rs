@@ -6,7 +6,7 @@ use policy_core::api::{AdmissionMode, DevOpsPolicyStatus, EnforcementMode};
 use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
-use policy_core::text::truncated;
+use policy_core::text::{counted, truncated};
 use policy_core::verdict::{ListedFinding, Verdict};
 
 use crate::judgement::{Judged, Judgement};
@@ -44,6 +44,7 @@ pub(crate) fn status(
             let message = format!("the policy is valid, and {place} is judged by it");
             let ready = ("Ready", true, "Judged", message);
             let mut conditions = vec![ready, healthy(&judged.verdict), admission(&judged.policy)];
+            conditions.extend(exemptions(judged));
             if judged.namespaces.is_some() && judged.policy.mode() == EnforcementMode::Enforce {
                 conditions.push(Standing::ClusterPolicy.stated());
             }
@@ -116,6 +117,22 @@ fn admission(policy: &CompiledPolicy) -> Stated {
     ("Admission", is_true, reason, message)
 }
 
+/// Whether each exemption is in use. The oldest mistakes of a policy are those that nobody sees.
+fn exemptions(judged: &Judged) -> Option<Stated> {
+    let all = judged.policy.exemptions()?.iter().len();
+    let notes = &judged.verdict.notes;
+    let reason = match notes.iter().any(|note| note.ended.is_some()) {
+        _ if notes.is_empty() => "InUse",
+        true => "Expired",
+        false => "Unused",
+    };
+    let message = match reason {
+        "InUse" => format!("{} in use", counted(all as u64, "exemption")),
+        _ => notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    };
+    Some(("Exemptions", notes.is_empty(), reason, message))
+}
+
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
     let Judged { verdict, summary, .. } = judged;
     let listed = |listed: &ListedFinding| match judged.namespaces {
@@ -132,6 +149,11 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
         pods_evaluated: Some(signed(summary.pods)),
         total_violations: Some(signed(summary.total_violations)),
         violations: verdict.worst.iter().take(MAX_VIOLATIONS).map(listed).collect(),
+        exempted_violations: judged
+            .policy
+            .exemptions()
+            .map(|_| signed(summary.exempted_violations)),
+        exempted: verdict.exempted.iter().map(listed).collect(),
         violations_by_check: by_check
             .map(|(check, number)| ((*check).to_owned(), signed(*number)))
             .collect(),
@@ -219,6 +241,58 @@ mod tests {
                 ["Admission", "True", "Denies"]
             ]
         );
+    }
+
+    #[test]
+    fn an_exempted_finding_is_listed_apart_with_its_reason() {
+        let exempting = |exemption: &str| {
+            format!(
+                r#"{{"forbidLatestTag": true, "requireReadinessProbe": true, "exemptions": [
+                    {{"checks": ["latest-tag"], "reason": "no tags", {exemption}}}]}}"#
+            )
+        };
+        let web = r#""workload": {"kind": "Pod", "name": "web"}"#;
+        let of =
+            |exemption: &str| status(&judged(&exempting(exemption), &[BAD]), None, None, at(7));
+        let condition = |status: &DevOpsPolicyStatus| {
+            let found = status.conditions.iter().find(|found| found.type_ == "Exemptions").unwrap();
+            [&*found.status, &*found.reason, &*found.message].map(str::to_owned)
+        };
+        let in_use = of(web);
+        assert_eq!(
+            in_use.message.as_deref(),
+            Some("score 98 (Healthy): 1 violation in 1 of 1 pod, 1 exempted")
+        );
+        assert_eq!(in_use.violations, ["pod/web: missing readiness probe (container c)"]);
+        assert_eq!(
+            in_use.exempted,
+            ["pod/web: uses :latest image tag (container c); exempted: no tags"]
+        );
+        assert_eq!((in_use.total_violations, in_use.exempted_violations), (Some(1), Some(1)));
+        assert_eq!(condition(&in_use), ["True", "InUse", "1 exemption in use"]);
+        let unused = of(r#""workload": {"kind": "Deployment", "name": "web"}"#);
+        assert_eq!((unused.total_violations, unused.exempted_violations), (Some(2), Some(0)));
+        assert_eq!(
+            condition(&unused),
+            [
+                "False",
+                "Unused",
+                "spec.exemptions[0] (Deployment/web) exempts nothing: there is no such finding"
+            ]
+        );
+        // The judgement is at second 0.
+        let ended = of(&format!(r#"{web}, "expires": "1970-01-01T00:00:00Z""#));
+        assert_eq!(ended.exempted_violations, Some(0));
+        assert_eq!(
+            condition(&ended),
+            [
+                "False",
+                "Expired",
+                "spec.exemptions[0] (Pod/web) ended at 1970-01-01T00:00:00Z: its findings count again"
+            ]
+        );
+        let none = status(&judged(r#"{"forbidLatestTag": true}"#, &[BAD]), None, None, at(7));
+        assert_eq!((none.exempted_violations, none.conditions.len()), (None, 3));
     }
 
     #[test]

@@ -278,9 +278,11 @@ mod tests {
             (found, totals.policy.exemptions().is_some())
         };
         let mut sink = scores.sink();
-        let mut list = |sink: &mut PodSink, names: &[&str]| {
+        let list = |sink: &mut PodSink, names: &[&str]| {
             sink.list_begins();
-            names.iter().for_each(|name| sink.applied(pod(name)));
+            for name in names {
+                sink.applied(pod(name));
+            }
         };
         list(&mut sink, &["a", "b"]);
         sink.list_completes();

@@ -39,7 +39,7 @@ pub(crate) fn start<'a>(testbed: &'a Testbed, name: &str, kubeconfig: &Path) -> 
 }
 
 /// Starts a watcher that scores by that spec of a policy, and waits until it leads.
-fn start_with<'a>(testbed: &'a Testbed, kubeconfig: &Path, spec: &str) -> Service<'a> {
+pub(crate) fn start_with<'a>(testbed: &'a Testbed, kubeconfig: &Path, spec: &str) -> Service<'a> {
     let policy = testbed.folder().join("policy.yaml");
     std::fs::write(&policy, cli::policy("default", "scores", spec)).unwrap();
     let watcher = testbed
@@ -53,7 +53,7 @@ fn start_with<'a>(testbed: &'a Testbed, kubeconfig: &Path, spec: &str) -> Servic
     watcher
 }
 
-fn json_of(service: &Service<'_>, path: &str) -> Value {
+pub(crate) fn json_of(service: &Service<'_>, path: &str) -> Value {
     let (status, body) = service.get(path).unwrap();
     assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).unwrap()

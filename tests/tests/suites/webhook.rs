@@ -3,6 +3,7 @@
 
 mod agreement;
 pub(crate) mod continuity;
+mod exemptions;
 mod export_map;
 mod export_vap;
 mod failopen;

@@ -57,6 +57,15 @@ pub struct PolicyAuditResultSpec {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub violations: Vec<AuditViolation>,
+    /// How many findings are known and accepted by an exemption of the policy. Default: 0.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub exempted_violations: i64,
+    /// These findings, in the same order, with the reason; at most 50, and 32 KiB together with
+    /// `violations`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub exempted: Vec<AuditViolation>,
     /// Whether `violations` leaves findings out. Default: false.
     #[serde(default)]
     pub truncated: bool,
@@ -93,6 +102,10 @@ pub struct AuditViolation {
     /// The finding as a sentence.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// Why the finding is accepted; only of an exempted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
 }
 
 /// The kind and name of an object in the namespace of a finding.

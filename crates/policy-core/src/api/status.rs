@@ -33,7 +33,7 @@ pub struct DevOpsPolicyStatus {
     /// How many pods were counted; pods that ended are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_evaluated: Option<i64>,
-    /// How many findings there are.
+    /// How many findings there are, without exempted ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_violations: Option<i64>,
     /// The findings as sentences, most severe first, those of the pods of one workload as one, at
@@ -41,6 +41,15 @@ pub struct DevOpsPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub violations: Vec<String>,
+    /// How many findings are known and accepted by an exemption of the policy. Left out for a policy
+    /// without exemptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exempted_violations: Option<i64>,
+    /// These findings as sentences with the reason, most severe first, those of the pods of one
+    /// workload as one; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub exempted: Vec<String>,
     /// The number of findings by check, keyed by the check's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,
@@ -65,7 +74,7 @@ pub struct DevOpsPolicyStatus {
     pub last_evaluated: Option<Time>,
     /// `Ready` (the policy is understood and evaluated), `Healthy` (the score is 80 or more),
     /// `Admission` (what the webhook denies under this policy) and, in enforce mode,
-    /// `Remediating`.
+    /// `Remediating`; `Exemptions` (whether each of them is in use) where the policy has any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -1,5 +1,6 @@
 //! Findings of a policy that are known and accepted: which they are, and until when.
 
+use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -27,6 +28,28 @@ impl ExemptionId {
     }
 }
 
+/// A set of exemptions of one policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExemptionSet(u128);
+
+impl ExemptionSet {
+    /// Adds an exemption.
+    pub fn insert(&mut self, id: ExemptionId) {
+        self.0 |= 1 << id.0;
+    }
+
+    /// Adds those of another set.
+    pub fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether it has the exemption.
+    #[must_use]
+    pub const fn contains(self, id: ExemptionId) -> bool {
+        self.0 & (1 << id.0) != 0
+    }
+}
+
 /// An exemption in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledExemption {
@@ -40,6 +63,32 @@ pub struct CompiledExemption {
     reason: Arc<str>,
     /// The first second (since 1970) at which it no longer exempts.
     ends: Option<i64>,
+}
+
+/// An exemption that its author should look at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExemptionNote {
+    /// Its place in the policy and its workload, such as `spec.exemptions[1] (Deployment/web)`.
+    pub place: String,
+    /// The time at which it ended; `None` where it exempts nothing although it has not.
+    pub ended: Option<Timestamp>,
+}
+
+impl ExemptionNote {
+    /// What to know about it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self.ended {
+            Some(ended) => format!("ended at {ended}: its findings count again"),
+            None => "exempts nothing: there is no such finding".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ExemptionNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.place, self.message())
+    }
 }
 
 /// A set of checks.
@@ -158,6 +207,24 @@ impl Exemptions {
         self.0.get(id.index())
     }
 
+    /// Those that have ended by then, in seconds since 1970, and those that exempt nothing though
+    /// they have not.
+    #[must_use]
+    pub fn notes(&self, used: ExemptionSet, now: i64) -> Vec<ExemptionNote> {
+        let is_noted = |(id, exemption): &(ExemptionId, &CompiledExemption)| {
+            exemption.has_ended(now) || !used.contains(*id)
+        };
+        let note = |(id, exemption): (ExemptionId, &CompiledExemption)| {
+            let CompiledExemption { kind, name, .. } = exemption;
+            let ended = exemption.ends.filter(|_| exemption.has_ended(now));
+            ExemptionNote {
+                place: format!("spec.exemptions[{}] ({kind}/{name})", id.index()),
+                ended: ended.and_then(|second| Timestamp::from_second(second).ok()),
+            }
+        };
+        self.iter().filter(is_noted).map(note).collect()
+    }
+
     /// Whether a finding of an object is exempted at that second (since 1970).
     #[must_use]
     pub fn exempts(
@@ -176,7 +243,7 @@ impl Exemptions {
         const { assert!(MAX_EXEMPTIONS <= 128) };
         let matching = self.0.iter().enumerate().filter(|(_, one)| one.matches(subject));
         let set = matching.fold(0_u128, |set, (index, _)| set | 1 << index);
-        (set != 0).then_some(MatchingExemptions { all: self, set })
+        (set != 0).then_some(MatchingExemptions { all: self, set: ExemptionSet(set) })
     }
 }
 
@@ -184,7 +251,7 @@ impl Exemptions {
 #[derive(Clone, Copy, Debug)]
 pub struct MatchingExemptions<'a> {
     all: &'a Exemptions,
-    set: u128,
+    set: ExemptionSet,
 }
 
 impl MatchingExemptions<'_> {
@@ -193,7 +260,7 @@ impl MatchingExemptions<'_> {
     #[must_use]
     pub fn of(&self, check: CheckId, container: Option<&str>) -> Option<(ExemptionId, i64)> {
         let mut longest: Option<(ExemptionId, i64)> = None;
-        for (id, exemption) in self.all.iter().filter(|(id, _)| self.set & (1 << id.0) != 0) {
+        for (id, exemption) in self.all.iter().filter(|(id, _)| self.set.contains(*id)) {
             let ends = exemption.ends.unwrap_or(i64::MAX);
             if exemption.covers(check, container) && longest.is_none_or(|(_, other)| ends > other) {
                 longest = Some((id, ends));

@@ -8,21 +8,23 @@ use k8s_openapi::jiff::Timestamp;
 use super::finding::SharedTexts;
 use super::images::RunningImages;
 use super::{
-    Coverage, CoverageCounter, NamespaceSummary, Report, ReportFinding, ReportedObject, Source,
-    Summary,
+    Coverage, CoverageCounter, ExemptedReportFinding, NamespaceSummary, Report, ReportFinding,
+    ReportedObject, Source, Summary,
 };
 use crate::capped::Capped;
-use crate::evaluate::evaluate;
+use crate::evaluate::{Finding, evaluate};
 use crate::facts::PodFacts;
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, ExemptionSet};
 use crate::score::Tally;
 use crate::view::PodView;
 
 /// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
 
+/// How many exempted findings a report lists at most. All are counted.
+const MAX_EXEMPTED: usize = 10_000;
 /// How many namespaces a report lists at most, by name; all are counted.
 const MAX_NAMESPACES: usize = 50_000;
 /// How many objects wait for their controller at most. One takes some 500 bytes.
@@ -40,6 +42,9 @@ pub struct Assessment<'a> {
     /// The pods of the namespaces that are not listed.
     other_namespaces: Tally,
     findings: Capped<ReportFinding>,
+    exempted: Capped<ExemptedReportFinding>,
+    /// The exemptions that exempt something.
+    used_exemptions: ExemptionSet,
     texts: SharedTexts,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
@@ -88,6 +93,8 @@ impl<'a> Assessment<'a> {
             namespaces: BTreeMap::new(),
             other_namespaces: Tally::default(),
             findings: Capped::new(MAX_FINDINGS, ReportFinding::order),
+            exempted: Capped::new(MAX_EXEMPTED, ExemptedReportFinding::order),
+            used_exemptions: ExemptionSet::default(),
             texts: SharedTexts::default(),
             coverage: CoverageCounter::default(),
             images: RunningImages::default(),
@@ -123,7 +130,11 @@ impl<'a> Assessment<'a> {
         if self.namespaces.len() > 2 * MAX_NAMESPACES {
             self.list_fewer_namespaces();
         }
-        if evaluation.findings.is_empty() || !self.lists_findings {
+        for found in &evaluation.exempted {
+            self.used_exemptions.insert(found.exemption);
+        }
+        let has_none = evaluation.findings.is_empty() && evaluation.exempted.is_empty();
+        if has_none || !self.lists_findings {
             return true;
         }
         let workload = self.texts.workload(&pod.workload);
@@ -137,7 +148,7 @@ impl<'a> Assessment<'a> {
             document: location.map(|location| location.document),
             line: location.map(|location| location.line),
         });
-        self.findings.extend(evaluation.findings.iter().map(|finding| {
+        let mut reported = |finding: &Finding| {
             let lines = location.map(|location| location.container_lines).unwrap_or_default();
             let line = finding.container.and_then(|index| lines.get(index).copied());
             let container = finding.container(&pod.checked);
@@ -150,6 +161,16 @@ impl<'a> Assessment<'a> {
                 count: finding.count,
                 line: line.or(object.line),
             }
+        };
+        self.findings.extend(evaluation.findings.iter().map(&mut reported));
+        let exemption = |id| self.policy.exemptions()?.get(id);
+        self.exempted.extend(evaluation.exempted.iter().filter_map(|found| {
+            let exemption = exemption(found.exemption)?;
+            Some(ExemptedReportFinding {
+                finding: reported(&found.finding),
+                reason: Arc::clone(exemption.reason()),
+                expires: exemption.ends().and_then(|second| Timestamp::from_second(second).ok()),
+            })
         }));
         true
     }
@@ -233,6 +254,8 @@ impl<'a> Assessment<'a> {
         self.other_namespaces.merge(&other.other_namespaces);
         self.list_fewer_namespaces();
         self.findings.merge(other.findings);
+        self.exempted.merge(other.exempted);
+        self.used_exemptions.merge(other.used_exemptions);
         self.coverage.merge(other.coverage);
         self.images.merge(other.images);
         self.objects.merge(other.objects);
@@ -257,7 +280,8 @@ impl<'a> Assessment<'a> {
             );
             self.coverage.note(&"and".into(), None, message);
         }
-        let Self { policy, namespaces, findings, mut coverage, images, .. } = self;
+        self.note_exemptions();
+        let Self { policy, namespaces, findings, exempted, mut coverage, images, .. } = self;
         images.note(&mut coverage);
         let (findings, findings_cut) = findings.finish();
         let coverage = coverage.finish();
@@ -273,8 +297,18 @@ impl<'a> Assessment<'a> {
                 })
                 .collect(),
             findings,
+            exempted: exempted.finish().0,
             coverage,
             findings_cut,
+        }
+    }
+
+    /// Notes the exemptions that have ended, or exempt nothing.
+    fn note_exemptions(&mut self) {
+        let exemptions = self.policy.exemptions();
+        let notes = exemptions.map(|all| all.notes(self.used_exemptions, self.now.as_second()));
+        for note in notes.unwrap_or_default() {
+            self.coverage.note(&note.place.as_str().into(), None, note.message());
         }
     }
 
@@ -287,6 +321,7 @@ impl<'a> Assessment<'a> {
     /// What other reports are made of.
     pub(super) fn finish_parts(mut self) -> Assessed<'a> {
         self.evaluate_controlled();
+        self.note_exemptions();
         let tally = self.total();
         let (findings, findings_cut) = self.findings.finish();
         Assessed {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
@@ -31,6 +32,26 @@ pub struct ReportFinding {
     pub count: u32,
     /// The line of the container, or of the object; `None` where there is no file.
     pub line: Option<u32>,
+}
+
+/// A finding that is known and accepted.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct ExemptedReportFinding {
+    /// The finding.
+    #[serde(flatten)]
+    pub finding: ReportFinding,
+    /// Why it is accepted.
+    pub reason: Arc<str>,
+    /// When the exemption ends; `null` where it does not.
+    #[schemars(with = "Option<String>")]
+    pub expires: Option<Timestamp>,
+}
+
+impl ExemptedReportFinding {
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let key = |of: &Self| (Arc::clone(&of.reason), of.expires);
+        self.finding.order(&other.finding).then_with(|| key(self).cmp(&key(other)))
+    }
 }
 
 /// An object with findings.

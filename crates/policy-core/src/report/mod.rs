@@ -26,7 +26,7 @@ pub use assessment::{Assessment, ManifestLocation};
 pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use explanation::{Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare};
-pub use finding::{ReportFinding, ReportedObject};
+pub use finding::{ExemptedReportFinding, ReportFinding, ReportedObject};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
     DeniedPod, DeniedWorkload, NamespacePods, PlannedAction, PlannedWorkload, PolicyPreview,
@@ -67,6 +67,8 @@ pub struct Report {
     pub namespaces: Vec<NamespaceSummary>,
     /// Every finding, by namespace, kind, name, position, check and container.
     pub findings: Vec<ReportFinding>,
+    /// The findings that are known and accepted, in the same order; at most 10 000.
+    pub exempted: Vec<ExemptedReportFinding>,
     /// What was read, and what was not.
     pub coverage: Coverage,
     /// The number of findings that are counted, but not listed: a report lists a million at most.
@@ -95,13 +97,18 @@ struct Document<'a> {
     /// The same findings, those of the pods of one workload as one.
     #[schemars(with = "Vec<WorkloadFindings<'a>>")]
     workloads: ByWorkload<'a>,
+    /// The findings that are known and accepted, in the same order as `findings`; left out where
+    /// there are none.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schemars(default)]
+    exempted: &'a [ExemptedReportFinding],
     /// What was read, and what was not.
     coverage: &'a Coverage,
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { source, policy, summary, namespaces, findings, coverage, .. } = self;
+        let Self { source, policy, summary, namespaces, findings, exempted, coverage, .. } = self;
         let workloads = self.workloads();
         let schema_version = SCHEMA_VERSION;
         Document {
@@ -112,6 +119,7 @@ impl Serialize for Report {
             namespaces,
             findings,
             workloads,
+            exempted,
             coverage,
         }
         .serialize(serializer)
@@ -176,9 +184,14 @@ pub struct Summary {
     pub score: Option<u8>,
     /// The class of the score; `null` where there is no score.
     pub classification: Option<Classification>,
-    /// The number of findings.
+    /// The number of findings, without exempted ones.
     pub total_violations: u64,
-    /// The number of pods without any finding.
+    /// The number of findings that are known and accepted by an exemption of the policy; left out
+    /// where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    pub exempted_violations: u64,
+    /// The number of pods without any finding but exempted ones.
     pub compliant_pods: u64,
     /// The sum of the restarts of each container over the limit, at most 5 for each.
     pub restart_severity: u64,
@@ -196,6 +209,11 @@ pub struct NamespaceSummary {
     /// The numbers.
     #[serde(flatten)]
     pub summary: Summary,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -226,6 +244,7 @@ impl Summary {
             score: Some(score.value()),
             classification: Some(score.classification()),
             total_violations: tally.total_findings(),
+            exempted_violations: tally.total_exempted(),
             compliant_pods: tally.compliant_pods(),
             restart_severity: CheckId::all()
                 .filter(|check| check.meta().counts_restarts)

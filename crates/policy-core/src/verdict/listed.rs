@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::checks::CheckId;
 use crate::evaluate::Finding;
 use crate::facts::PodFacts;
-use crate::policy::CompiledPolicy;
+use crate::policy::{CompiledPolicy, ExemptionId};
 use crate::severity::Severity;
 use crate::text::{container_or_volume, counted};
 use crate::workload::Workload;
@@ -35,6 +35,8 @@ pub struct ListedFinding {
     pub pods: u64,
     /// The first of them, by name.
     pub first_pod: Box<str>,
+    /// Why it is known and accepted; `None` where it counts.
+    pub exempted_for: Option<Arc<str>>,
 }
 
 /// `Deployment/web: missing liveness probe (container web, 50 pods)`; for a pod that nothing
@@ -50,7 +52,10 @@ impl fmt::Display for ListedFinding {
         let kind = if workload.is_pod() { "pod" } else { &workload.kind };
         write!(f, "{kind}/{}: {message}", workload.name)?;
         let details: Vec<String> = container.into_iter().chain(pods).collect();
-        if details.is_empty() { Ok(()) } else { write!(f, " ({})", details.join(", ")) }
+        if !details.is_empty() {
+            write!(f, " ({})", details.join(", "))?;
+        }
+        self.exempted_for.as_ref().map_or(Ok(()), |reason| write!(f, "; exempted: {reason}"))
     }
 }
 
@@ -62,6 +67,7 @@ struct Place<'a> {
     namespace: &'a Arc<str>,
     workload: &'a Workload,
     container: Option<&'a Arc<str>>,
+    exemption: Option<ExemptionId>,
 }
 
 /// The pods with the same finding.
@@ -86,13 +92,19 @@ impl<'a> WorstFindings<'a> {
         Self { policy, most, groups: BTreeMap::new() }
     }
 
-    pub(super) fn add(&mut self, pod: &'a PodFacts, finding: &Finding) {
+    pub(super) fn add(
+        &mut self,
+        pod: &'a PodFacts,
+        finding: &Finding,
+        exemption: Option<ExemptionId>,
+    ) {
         let place = Place {
             severity: Reverse(finding.severity),
             check: finding.check,
             namespace: &pod.namespace,
             workload: &pod.workload,
             container: finding.container(&pod.checked).map(|container| &container.name),
+            exemption,
         };
         let is_full = self.groups.len() >= self.most;
         if is_full && self.groups.last_key_value().is_none_or(|((last, _), _)| place > *last) {
@@ -108,6 +120,8 @@ impl<'a> WorstFindings<'a> {
     }
 
     pub(super) fn finish(self) -> Vec<ListedFinding> {
+        let exemption = |id| self.policy.exemptions()?.get(id);
+        let exempted_for = |id| Some(Arc::clone(exemption(id)?.reason()));
         let listed = self.groups.into_iter().map(|((place, message), group)| ListedFinding {
             check: place.check,
             severity: place.severity.0,
@@ -117,6 +131,7 @@ impl<'a> WorstFindings<'a> {
             message,
             pods: group.pods,
             first_pod: group.first.into(),
+            exempted_for: place.exemption.and_then(exempted_for),
         });
         listed.collect()
     }
@@ -242,7 +257,9 @@ mod tests {
                 let mut worst = WorstFindings::new(&policy, most);
                 for pod in &pods {
                     let findings = evaluate(pod, &policy, Timestamp::UNIX_EPOCH).findings;
-                    findings.iter().for_each(|finding| worst.add(pod, finding));
+                    for finding in &findings {
+                        worst.add(pod, finding, None);
+                    }
                 }
                 worst.finish()
             };

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
+use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
-use policy_core::verdict::{ListedFinding, MAX_LISTED, Verdict};
+use policy_core::score::Tally;
+use policy_core::verdict::{ListedFinding, MAX_EXEMPTED, MAX_LISTED, Verdict};
 use policy_core::view::ClusterPart;
 use tokio::task::yield_now;
 
 use super::namespaces::Namespaces;
-use super::tallies::NamespaceTallies;
+use super::tallies::{Listed, NamespaceTallies};
 use crate::judgement::Judged;
 use crate::pods::Pods;
 
@@ -29,7 +31,7 @@ pub(crate) struct ClusterState {
     judged: Timestamp,
     tallies: NamespaceTallies,
     /// The findings to list; `None` where they have to be found again.
-    worst: Option<Vec<ListedFinding>>,
+    listed: Option<Listed>,
 }
 
 impl ClusterState {
@@ -39,7 +41,7 @@ impl ClusterState {
             part: Arc::clone(part),
             judged: Timestamp::MIN,
             tallies: NamespaceTallies::default(),
-            worst: None,
+            listed: None,
         }
     }
 
@@ -112,16 +114,16 @@ impl ClusterJudge<'_> {
                     return Err(Interrupted(Some(changed)));
                 }
             }
-            known.worst = None;
+            known.listed = None;
         }
-        if known.worst.is_none() {
-            known.worst = self.worst(&known.tallies, &mut slice).await.ok();
+        if known.listed.is_none() {
+            known.listed = self.listed(&known.tallies, &mut slice).await.ok();
         }
         let known = state.insert(known);
-        let Some(worst) = known.worst.clone() else {
+        let Some(listed) = known.listed.clone() else {
             return Err(Interrupted(Some(BTreeSet::new())));
         };
-        let verdict = known.tallies.verdict(self.rules, worst);
+        let verdict = known.tallies.verdict(self.rules, listed, self.now);
         let judged = Judged::of_namespaces(self.rules, verdict, known.tallies.len());
         Ok((judged, slice.scanned))
     }
@@ -142,29 +144,43 @@ impl ClusterJudge<'_> {
         Ok(Some(verdict))
     }
 
-    /// The findings to list. It looks into the namespaces that have the most severe ones, so that no
-    /// more than [`MAX_LISTED`] are evaluated again, however many are selected.
-    async fn worst(
+    async fn listed(
         &self,
         tallies: &NamespaceTallies,
         slice: &mut Slice,
+    ) -> Result<Listed, Listing> {
+        let worst = tallies.with_findings(self.rules, Tally::findings);
+        let worst = self.first(worst, MAX_LISTED, |verdict| verdict.worst, slice).await?;
+        let exempted = tallies.with_findings(self.rules, Tally::exempted);
+        let exempted = self.first(exempted, MAX_EXEMPTED, |found| found.exempted, slice).await?;
+        Ok(Listed { worst, exempted })
+    }
+
+    /// The first findings of a list. It looks into the namespaces that have the most severe ones, so that no
+    /// more than it lists are evaluated again, however many are selected.
+    async fn first(
+        &self,
+        namespaces: impl Iterator<Item = (CheckId, &Arc<str>)>,
+        most: usize,
+        list: fn(Verdict) -> Vec<ListedFinding>,
+        slice: &mut Slice,
     ) -> Result<Vec<ListedFinding>, Listing> {
-        let mut worst = Vec::new();
+        let mut first = Vec::new();
         let mut evaluated: BTreeMap<&Arc<str>, Vec<ListedFinding>> = BTreeMap::new();
-        for (check, namespace) in tallies.with_findings(self.rules) {
-            if worst.len() >= MAX_LISTED {
+        for (check, namespace) in namespaces {
+            if first.len() >= most {
                 break;
             }
             if !evaluated.contains_key(namespace) {
                 let verdict = self.part_of(namespace, slice).await?;
-                let found = verdict.map(|verdict| verdict.worst).unwrap_or_default();
+                let found = verdict.map(list).unwrap_or_default();
                 evaluated.insert(namespace, found);
             }
             let found = evaluated.get(namespace).into_iter().flatten();
-            worst.extend(found.filter(|listed| listed.check == check).cloned());
+            first.extend(found.filter(|listed| listed.check == check).cloned());
         }
-        worst.truncate(MAX_LISTED);
-        Ok(worst)
+        first.truncate(most);
+        Ok(first)
     }
 }
 

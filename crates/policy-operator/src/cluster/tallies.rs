@@ -7,8 +7,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use policy_core::Timestamp;
 use policy_core::checks::CheckId;
-use policy_core::policy::CompiledPolicy;
+use policy_core::policy::{CompiledPolicy, ExemptionSet};
 use policy_core::score::Tally;
 use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, Verdict};
 
@@ -17,8 +18,17 @@ use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, Verdict};
 struct Part {
     tally: Tally,
     findings: Fingerprint,
+    /// The exemptions that exempt something.
+    used: ExemptionSet,
     /// The second (since 1970) at which the verdict changes only because time passes.
     due: Option<i64>,
+}
+
+/// The findings that a status lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) worst: Vec<ListedFinding>,
+    pub(crate) exempted: Vec<ListedFinding>,
 }
 
 /// The verdicts of a cluster policy on the namespaces that it selects, by namespace.
@@ -34,19 +44,19 @@ impl NamespaceTallies {
     /// Adds or replaces the verdict on a namespace ([`Verdict::of_part`]).
     pub(crate) fn set(&mut self, namespace: &Arc<str>, verdict: &Verdict) {
         self.remove(namespace);
-        let Verdict { tally, fingerprint: findings, due, .. } = *verdict;
+        let Verdict { tally, fingerprint: findings, used, due, .. } = *verdict;
         self.tally.merge(&tally);
         if tally.total_findings() > 0 {
             self.fingerprint.add(namespace, findings);
         }
         self.due.extend(due.map(|second| (second, Arc::clone(namespace))));
-        self.parts.insert(Arc::clone(namespace), Part { tally, findings, due });
+        self.parts.insert(Arc::clone(namespace), Part { tally, findings, used, due });
     }
 
     /// Removes a namespace. Returns whether it was there.
     pub(crate) fn remove(&mut self, namespace: &str) -> bool {
         let Some((name, part)) = self.parts.remove_entry(namespace) else { return false };
-        let Part { tally, findings, due } = part;
+        let Part { tally, findings, due, .. } = part;
         self.tally.unmerge(&tally);
         if tally.total_findings() > 0 {
             self.fingerprint.subtract(namespace, findings);
@@ -67,28 +77,41 @@ impl NamespaceTallies {
         self.due.iter().take_while(move |(at, _)| *at <= second).map(|(_, namespace)| namespace)
     }
 
-    /// The namespaces that have findings, each with a check that they have findings of, in the order
-    /// of the list of findings.
+    /// The namespaces that have findings by that count, each with a check that they have findings
+    /// of, in the order of the list of findings.
     pub(crate) fn with_findings<'a>(
         &'a self,
         policy: &CompiledPolicy,
+        count: fn(&Tally, CheckId) -> u64,
     ) -> impl Iterator<Item = (CheckId, &'a Arc<str>)> + use<'a> {
         let mut checks: Vec<_> =
-            policy.enabled().filter(|(check, _)| self.tally.findings(*check) > 0).collect();
+            policy.enabled().filter(|(check, _)| count(&self.tally, *check) > 0).collect();
         checks.sort_by_key(|(check, enabled)| (Reverse(enabled.severity), *check));
-        checks.into_iter().flat_map(|(check, _)| {
-            let having = self.parts.iter().filter(move |(_, part)| part.tally.findings(check) > 0);
+        checks.into_iter().flat_map(move |(check, _)| {
+            let having = self.parts.iter().filter(move |(_, part)| count(&part.tally, check) > 0);
             having.map(move |(namespace, _)| (check, namespace))
         })
     }
 
     /// The verdict on all namespaces, with these findings to list.
-    pub(crate) fn verdict(&self, policy: &CompiledPolicy, worst: Vec<ListedFinding>) -> Verdict {
+    pub(crate) fn verdict(
+        &self,
+        policy: &CompiledPolicy,
+        Listed { worst, exempted }: Listed,
+        now: Timestamp,
+    ) -> Verdict {
         let score = self.tally.score(policy);
+        let (mut used, exemptions) = (ExemptionSet::default(), policy.exemptions());
+        for part in self.parts.values().filter(|_| exemptions.is_some()) {
+            used.merge(part.used);
+        }
         Verdict {
             tally: self.tally,
             score,
             worst,
+            exempted,
+            used,
+            notes: exemptions.map(|all| all.notes(used, now.as_second())).unwrap_or_default(),
             fingerprint: self.fingerprint.finish(score),
             due: self.due.first().map(|(second, _)| *second),
             workloads: Vec::new(),

@@ -6,8 +6,8 @@ use std::io;
 
 use policy_core::checks::CheckId;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, CoverageNote, NotRead, Report, ReportedObject,
-    Source, Summary, WorkloadFinding, WorkloadFindings,
+    ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report,
+    ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
 };
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
@@ -29,7 +29,8 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
     table.namespaces(report)?;
     table.not_read(&report.coverage)?;
     table.notes(&report.coverage)?;
-    table.findings(report)
+    table.findings(report)?;
+    table.exempted(report)
 }
 
 /// The table of several clusters, with the summary of each on demand.
@@ -125,6 +126,10 @@ impl Table<'_> {
                 let compliant = summary.compliant_pods;
                 self.row("Compliant pods", format_args!("{compliant} of {pods}"))
             }
+        }?;
+        match summary.exempted_violations {
+            0 => Ok(()),
+            exempted => self.row("Exempted findings", exempted),
         }
     }
 
@@ -264,6 +269,32 @@ impl Table<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The findings that are known and accepted, with the reason.
+    fn exempted(&mut self, report: &Report) -> io::Result<()> {
+        const MOST: usize = 50;
+        let total = report.summary.exempted_violations;
+        if total == 0 {
+            return Ok(());
+        }
+        self.heading(format_args!("{} exempted by the policy:", counted(total, "finding")))?;
+        for ExemptedReportFinding { finding, reason, expires } in report.exempted.iter().take(MOST)
+        {
+            let ReportedObject { namespace, kind, name, .. } = &*finding.object;
+            let container = finding.container.as_ref().map(|name| format!("{name}: "));
+            let until = expires.map(|ends| format!(" until {ends}")).unwrap_or_default();
+            let line = format!(
+                "{namespace}  {kind}/{name}  {}{}; exempted{until}: {reason}",
+                container.unwrap_or_default(),
+                finding.message,
+            );
+            self.wrapped_printable("  ", &line)?;
+        }
+        match report.exempted.len().saturating_sub(MOST) {
+            0 => Ok(()),
+            more => self.line(format_args!("  and {more} more (-o json lists them)")),
+        }
     }
 
     fn findings_title(&mut self, report: &Report, found_in: &str) -> io::Result<()> {

@@ -97,7 +97,7 @@ fn object(kind: &str, namespace: &str, number: usize, mut pod: Value) -> Value {
         "metadata": { "name": name, "namespace": namespace }, "spec": spec })
 }
 
-fn review(object: &Value) -> Value {
+pub(super) fn review(object: &Value) -> Value {
     let api_version = object["apiVersion"].as_str().unwrap();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
