@@ -3,6 +3,7 @@
 mod cluster;
 mod exemption;
 mod limit;
+mod name;
 mod selector;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use exemption::{
     MatchingExemptions,
 };
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
+pub use name::PolicyName;
 pub use selector::Selector;
 
 /// A policy in the form that evaluation needs.

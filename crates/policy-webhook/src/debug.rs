@@ -12,10 +12,11 @@ const MAX_LINES: usize = 100;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DebugState {
-    /// Whether requests are judged: only after the initial list of policies.
+    /// Whether requests are judged: only after the initial lists.
     is_synced: bool,
     policies: usize,
     namespaces: usize,
+    cluster_policies: usize,
     /// The policies that are invalid, with the reason.
     refused: Vec<String>,
     /// The namespaces with more policies than are judged, and how many are not.
@@ -24,7 +25,7 @@ struct DebugState {
 }
 
 /// Answers `/debug/state`.
-pub(crate) fn state(policies: &Policies, watch: &WatchStatus) -> Answer {
+pub(crate) fn state(policies: &Policies, watches: &[WatchStatus]) -> Answer {
     let set = policies.load();
     let (policies, namespaces) = set.as_ref().map_or((0, 0), |set| set.counts());
     let refused = set.iter().flat_map(|set| set.invalid());
@@ -35,9 +36,10 @@ pub(crate) fn state(policies: &Policies, watch: &WatchStatus) -> Answer {
         is_synced: set.is_some(),
         policies,
         namespaces,
+        cluster_policies: set.as_ref().map_or(0, |set| set.cluster_policies()),
         refused: first_lines(refused),
         over_limit: first_lines(over_limit),
-        watches: vec![watch.report()],
+        watches: watches.iter().map(WatchStatus::report).collect(),
     })
 }
 

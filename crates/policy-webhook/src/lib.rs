@@ -1,9 +1,9 @@
 //! The admission webhook: judges pods and workloads before the API server stores them.
 //!
 //! ```text
-//! watch of policies ─ PolicyView ─ PolicySet, swapped atomically ─┬─ loaded once per request
-//! POST /validate ─ Review ─ Request ──────────────────────────────┤─ admit ─ verdict ─ answer
-//! POST /mutate ─ MutationReview ─ MutationRequest ────────────────┴─ patch ─ answer
+//! watches of policies and namespaces ─ PolicySet, swapped atomically ─┬─ loaded once per request
+//! POST /validate ─ Review ─ Request ──────────────────────────────────┤─ admit ─ verdict ─ answer
+//! POST /mutate ─ MutationReview ─ MutationRequest ────────────────────┴─ patch ─ answer
 //! ```
 //!
 //! It also issues its own certificate, unless one is configured, and publishes its CA in the webhook
@@ -25,7 +25,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use policy_core::view::PolicyView;
+use policy_core::view::{ClusterPolicyView, NamespaceView, PolicyView};
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
@@ -52,6 +52,21 @@ const POLICIES: Target = Target {
     is_optional: false,
 };
 
+/// A cluster whose definitions are older has none of them.
+const CLUSTER_POLICIES: Target = Target {
+    kind: "ClusterDevOpsPolicy",
+    plural: "cluster policies",
+    path: "/apis/devops.stochastic.io/v1/clusterdevopspolicies",
+    is_optional: true,
+};
+
+const NAMESPACES: Target = Target {
+    kind: "Namespace",
+    plural: "namespaces",
+    path: "/api/v1/namespaces",
+    is_optional: false,
+};
+
 /// Runs the webhook until a signal stops it.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -71,10 +86,14 @@ async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Resu
         service.spawn_until_stop("certificate rotation", rotation.run());
     }
     let counters = Counters::new();
-    let (policies, sink) = Policies::new();
-    let watch = service.watch::<PolicyView, _>(&client, POLICIES, sink);
+    let (policies, sinks) = Policies::new(config.excluded());
+    let watches = [
+        service.watch::<PolicyView, _>(&client, POLICIES, sinks.policies),
+        service.watch::<ClusterPolicyView, _>(&client, CLUSTER_POLICIES, sinks.cluster),
+        service.watch::<NamespaceView, _>(&client, NAMESPACES, sinks.namespaces),
+    ];
     let shown = policies.clone();
-    service.endpoints.get("/debug/state", move || debug::state(&shown, &watch));
+    service.endpoints.get("/debug/state", move || debug::state(&shown, &watches));
     // Leaked, as it lives as long as the process: the reference count of an `Arc` would be contended
     // by all requests.
     let validator: &'static _ = Box::leak(Box::new(Validator {

@@ -167,7 +167,7 @@ impl<J: Judge> Validator<J> {
             return Ok(AdmissionVerdict::default());
         }
         let policies = policies.of(&request.namespace);
-        let judged = self.judge.judge(request, policies, times.until());
+        let judged = self.judge.judge(request, &policies, times.until());
         match with_deadline(times.deadline, AssertUnwindSafe(judged).catch_unwind()).await {
             Some(Ok(verdict)) => verdict,
             Some(Err(_)) => {
@@ -237,17 +237,17 @@ impl<J: Judge> Validator<J> {
     fn deny(&self, head: &ReviewHead<'_>, why: SelfCaused, times: Times) -> Option<Answer> {
         let policies = self.policies.load();
         let policies = policies.as_ref()?.of(&head.namespace);
-        let policy = head.deniable_by(&policies.judged)?;
+        let policy = &head.deniable_by(&policies.judged)?.name;
         self.counters.denied_unread(head.operation, times.arrived.elapsed());
-        let denied_by = (&*head.namespace, &*policy.name);
         debug!(
             uid = &*head.uid,
-            namespace = denied_by.0,
+            namespace = &*head.namespace,
             operation = head.operation.as_str(),
             decision = "denied",
-            policies = denied_by.1,
+            policies = policy.to_string(),
             "the object was not read"
         );
+        let denied_by = &policy.qualified(&head.namespace);
         Some(respond(StatusCode::OK, JSON, answer_self_caused(&head.uid, denied_by, why)))
     }
 
@@ -327,7 +327,8 @@ fn decision(verdict: &Result<AdmissionVerdict, FailOpenReason>) -> &'static str 
 /// The names of the policies that decided, separated by commas.
 fn policies(verdict: &Result<AdmissionVerdict, FailOpenReason>) -> Option<String> {
     let verdict = verdict.as_ref().ok()?;
-    let names: Vec<&str> = verdict.deciding_policies().into_iter().collect();
+    let names: Vec<String> =
+        verdict.deciding_policies().into_iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| names.join(","))
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod agreement;
+mod cluster;
 pub(crate) mod continuity;
 mod exemptions;
 mod export_map;

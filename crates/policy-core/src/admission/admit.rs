@@ -17,21 +17,21 @@ use crate::api::{AdmissionMode, ControllerPods};
 use crate::capped::Capped;
 use crate::checks::{CheckId, Subject};
 use crate::facts::{CheckedFacts, PodFacts};
-use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject};
+use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, PolicyName};
 use crate::severity::Severity;
 use crate::text::excerpt;
 use crate::workload::{ObjectKind, Workload};
 
-/// A policy of the request's namespace.
+/// A policy that applies to the request's namespace.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: PolicyName,
     /// The compiled policy, or why it is invalid.
     pub rules: Result<Arc<CompiledPolicy>, String>,
 }
 
-/// The policies of a namespace.
+/// The policies that apply to a namespace.
 #[derive(Clone, Debug, Default)]
 pub struct NamespacePolicies {
     /// Those that are judged, in the order in which they are: see
@@ -112,7 +112,7 @@ impl Creation<'_> {
         let mut findings = Findings::default();
         let mut introduced = IntroducedFindings::new(self.facts, old);
         let mut is_complete = true;
-        for NamedPolicy { name: policy, rules } in &policies.judged {
+        for (rank, NamedPolicy { name: policy, rules }) in policies.judged.iter().enumerate() {
             if !(time.is_left)() {
                 is_complete = false;
                 break;
@@ -138,6 +138,7 @@ impl Creation<'_> {
                     may_be_filled_in(check, self.kind, self.is_before_limit_ranges);
                 let named = |&container: &Option<usize>| PolicyFinding {
                     policy,
+                    rank: matches!(policy, PolicyName::Cluster(_)).then_some(Reverse(rank)),
                     rules,
                     severity,
                     container,
@@ -271,7 +272,9 @@ fn is_severe(rules: &CompiledPolicy, severity: Severity) -> bool {
 /// A finding of one policy, without its text.
 #[derive(Clone, Copy)]
 struct PolicyFinding<'a> {
-    policy: &'a Arc<str>,
+    policy: &'a PolicyName,
+    /// Of a cluster policy, by its priority; the greatest is listed first.
+    rank: Option<Reverse<usize>>,
     rules: &'a CompiledPolicy,
     severity: Severity,
     container: Option<usize>,
@@ -284,7 +287,8 @@ impl PolicyFinding<'_> {
     /// The order in which an answer lists findings.
     fn order(&self, other: &Self) -> Ordering {
         fn key<'a>(found: &PolicyFinding<'a>) -> impl Ord + use<'a> {
-            (Reverse(found.severity), found.policy, found.container, found.check)
+            let policy = (Reverse(found.rank), found.policy);
+            (Reverse(found.severity), policy, found.container, found.check)
         }
         key(self).cmp(&key(other))
     }
@@ -296,7 +300,7 @@ impl PolicyFinding<'_> {
         let exemption = self.exemption.and_then(|id| self.rules.exemptions()?.get(id));
         NamedFinding {
             exempted_for: exemption.map(|exemption| Arc::clone(exemption.reason())),
-            policy: Arc::clone(self.policy),
+            policy: self.policy.clone(),
             severity: self.severity,
             check: self.check,
             container: container.map(|container| Arc::clone(&container.name)),
@@ -313,7 +317,7 @@ impl PolicyFinding<'_> {
 struct Findings<'a> {
     counts: BTreeMap<(CheckId, Decision), usize>,
     kept: [Capped<PolicyFinding<'a>>; Decision::ALL.len()],
-    invalid_policies: Capped<(&'a Arc<str>, &'a String)>,
+    invalid_policies: Capped<(&'a PolicyName, &'a String)>,
 }
 
 impl Default for Findings<'_> {
@@ -353,7 +357,7 @@ impl<'a> Findings<'a> {
             invalid_policies: invalid
                 .into_iter()
                 .map(|(policy, reason)| InvalidPolicy {
-                    policy: Arc::clone(policy),
+                    policy: policy.clone(),
                     reason: excerpt(reason).into_owned(),
                 })
                 .collect(),

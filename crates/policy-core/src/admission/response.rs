@@ -104,16 +104,15 @@ pub enum SelfCaused {
     },
 }
 
-/// The denial of a request of that namespace whose object was not judged, by a policy that denies
-/// such requests. One that may succeed later has status 429, which clients try again.
+/// The denial of a request whose object was not judged, by a policy that denies such requests, such
+/// as `shop/strict`. One that may succeed later has status 429, which clients try again.
 #[must_use]
-pub fn answer_self_caused(uid: &str, denied_by: (&str, &str), why: SelfCaused) -> Vec<u8> {
-    let (namespace, policy) = (excerpt(denied_by.0), excerpt(denied_by.1));
+pub fn answer_self_caused(uid: &str, policy: &str, why: SelfCaused) -> Vec<u8> {
     let status = match why {
         SelfCaused::TooLarge { size, limit } => {
             let [size, limit] = [size, limit].map(|bytes| bytes.div_ceil(1 << 20));
             forbidden(format!(
-                "denied by policy {namespace}/{policy}: the object is too large to be judged: its \
+                "denied by policy {policy}: the object is too large to be judged: its \
                  admission review has {size} MiB, and the policy webhook reads {limit} MiB; make \
                  the object smaller, such as its annotations and environment variables"
             ))
@@ -122,7 +121,7 @@ pub fn answer_self_caused(uid: &str, denied_by: (&str, &str), why: SelfCaused) -
             code: 429,
             reason: "TooManyRequests",
             message: format!(
-                "denied by policy {namespace}/{policy}: the object cannot be judged now: {limit} \
+                "denied by policy {policy}: the object cannot be judged now: {limit} \
                  other large requests of the namespace wait; try again later"
             ),
         },

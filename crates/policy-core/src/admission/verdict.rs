@@ -8,7 +8,7 @@ use super::fail_open::FailOpenReason;
 use super::line::{Line, Lines};
 use super::{EXEMPTED, FAIL_OPEN, RECORDED};
 use crate::checks::CheckId;
-use crate::policy::MAX_PER_NAMESPACE;
+use crate::policy::{MAX_PER_NAMESPACE, PolicyName};
 use crate::severity::Severity;
 use crate::text::{container_or_volume, excerpt};
 
@@ -88,7 +88,7 @@ pub struct AdmissionVerdict {
 /// A finding with its text, which may be cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedFinding {
-    pub(super) policy: Arc<str>,
+    pub(super) policy: PolicyName,
     pub(super) severity: Severity,
     pub(super) check: CheckId,
     pub(super) container: Option<Arc<str>>,
@@ -100,7 +100,7 @@ pub(super) struct NamedFinding {
 /// An invalid policy, by which nothing can be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InvalidPolicy {
-    pub(super) policy: Arc<str>,
+    pub(super) policy: PolicyName,
     pub(super) reason: String,
 }
 
@@ -190,9 +190,9 @@ impl AdmissionVerdict {
     /// The policies of the findings by which the request is denied, or else warned of, as far as an
     /// answer names them.
     #[must_use]
-    pub fn deciding_policies(&self) -> BTreeSet<&str> {
+    pub fn deciding_policies(&self) -> BTreeSet<&PolicyName> {
         let decision = if self.is_allowed() { Decision::Warned } else { Decision::Denied };
-        self.of(decision).map(|finding| &*finding.policy).collect()
+        self.of(decision).map(|finding| &finding.policy).collect()
     }
 
     /// Why the verdict is incomplete: a policy is invalid. The others were applied, and may deny.
@@ -215,8 +215,8 @@ impl AdmissionVerdict {
         self.findings[decision as usize].iter()
     }
 
-    fn policy(&self, policy: &str) -> String {
-        format!("policy {}/{}", excerpt(&self.namespace), excerpt(policy))
+    fn policy(&self, policy: &PolicyName) -> String {
+        format!("policy {}", policy.qualified(&self.namespace))
     }
 
     /// `policy production/strict: container web: image nginx:latest is not pinned`.
@@ -243,7 +243,7 @@ impl AdmissionVerdict {
     fn excess(&self) -> String {
         let (namespace, excess) = (excerpt(&self.namespace), self.excess_policies);
         format!(
-            "policies not applied in {namespace}: {excess} (only the {MAX_PER_NAMESPACE} oldest are)"
+            "policies not applied in {namespace}: {excess} (only {MAX_PER_NAMESPACE} are, the oldest first)"
         )
     }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
+use super::PolicyName;
+
 /// How many policies of a namespace are judged. Whoever may create policies decides how much work
 /// each pod of the namespace causes, so there is a limit; a namespace needs a handful.
 pub const MAX_PER_NAMESPACE: usize = 64;
@@ -58,6 +60,13 @@ impl PolicyRank {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The name of the policy to people.
+    #[must_use]
+    pub fn policy(&self) -> PolicyName {
+        let name = Arc::clone(&self.name);
+        if self.is_cluster() { PolicyName::Cluster(name) } else { PolicyName::Namespaced(name) }
     }
 }
 

@@ -14,7 +14,10 @@ const GROUP: &str = "admissionregistration.k8s.io";
 const CONFIGURATIONS: &[&str] =
     &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
 
-const WATCH_POLICIES: Rule = Rule::new("devops.stochastic.io", &["devopspolicies"], &["watch"]);
+const WATCH_POLICIES: Rule =
+    Rule::new("devops.stochastic.io", &["devopspolicies", "clusterdevopspolicies"], &["watch"]);
+/// For their labels, by which cluster policies select.
+const WATCH_NAMESPACES: Rule = Rule::new("", &["namespaces"], &["watch"]);
 
 /// Judges objects at admission.
 pub const WEBHOOK: Component = Component {
@@ -24,6 +27,7 @@ pub const WEBHOOK: Component = Component {
     service_port: 443,
     cluster: &[
         WATCH_POLICIES,
+        WATCH_NAMESPACES,
         // Only for `caBundle`; RBAC cannot restrict a rule to a field, so an admission policy does.
         Rule {
             group: GROUP,
@@ -47,7 +51,7 @@ pub const WEBHOOK: Component = Component {
 
 /// The same with a certificate that somebody else issues, renews and publishes as `caBundle`.
 pub(crate) const WEBHOOK_WITH_CERTIFICATE: Component = Component {
-    cluster: &[WATCH_POLICIES],
+    cluster: &[WATCH_POLICIES, WATCH_NAMESPACES],
     own_namespace: &[],
     limit: None,
     others: Vec::new,
@@ -123,7 +127,7 @@ mod tests {
     fn the_rules_are_exactly_these() {
         let policies = Rule {
             group: "devops.stochastic.io",
-            resources: &["devopspolicies"],
+            resources: &["devopspolicies", "clusterdevopspolicies"],
             names: &[],
             verbs: &["watch"],
         };
@@ -139,8 +143,10 @@ mod tests {
             names: &["policy-webhook-self-managed"],
             verbs: &["get", "update"],
         };
-        assert_eq!(WEBHOOK_WITH_CERTIFICATE.cluster, [policies]);
-        assert_eq!(WEBHOOK.cluster, [policies, configuration]);
+        let namespaces =
+            Rule { group: "", resources: &["namespaces"], names: &[], verbs: &["watch"] };
+        assert_eq!(WEBHOOK_WITH_CERTIFICATE.cluster, [policies, namespaces]);
+        assert_eq!(WEBHOOK.cluster, [policies, namespaces, configuration]);
         assert_eq!(WEBHOOK.own_namespace, [certificate]);
     }
 

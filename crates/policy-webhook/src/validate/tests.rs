@@ -12,7 +12,7 @@ use policy_runtime::watch::Sink as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policies::PolicySink;
+use crate::policies::{self, PolicySink};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -47,7 +47,7 @@ struct Tested<J: 'static> {
 
 impl<J: Judge> Tested<J> {
     fn new(judge: J) -> Self {
-        let (policies, mut sink) = Policies::new();
+        let (policies, mut sink) = policies::tests::of_namespaces();
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let counters = metrics::with_local_recorder(&recorder, Counters::new);

@@ -265,7 +265,7 @@ async fn list(cluster: &Cluster, namespace: &str) -> Result<NamespacePolicies, C
     .await?;
     let judged = readable
         .judged()
-        .map(|(age, rules)| NamedPolicy { name: Arc::clone(age.name()), rules: rules.clone() });
+        .map(|(age, rules)| NamedPolicy { name: age.policy(), rules: rules.clone() });
     let judged = judged.chain(unreadable).collect();
     Ok(NamespacePolicies { judged, excess: readable.excess().len() })
 }

@@ -238,7 +238,8 @@ fn one_namespace_does_not_keep_the_webhook_from_judging_another() {
     let line = format!("{}: 6 policies are not judged", tenant.namespace);
     assert!(state.contains(&line), "{state}");
     let (_, warning) = admission.would_let_in(&tenant.namespace);
-    let line = format!("policies not applied in {}: 6 (only the 64 oldest are)", tenant.namespace);
+    let line =
+        format!("policies not applied in {}: 6 (only 64 are, the oldest first)", tenant.namespace);
     assert!(warning.contains(&line), "{warning}");
     let admit = ["admit", "-f", "-", "-n", &tenant.namespace];
     let answer =

@@ -356,7 +356,7 @@ fn policies_over_the_limit_are_told_of() {
     assert_eq!(verdict.excess_policies(), 936);
     assert_eq!(
         verdict.warnings(),
-        ["policies not applied in production: 936 (only the 64 oldest are)"]
+        ["policies not applied in production: 936 (only 64 are, the oldest first)"]
     );
     assert!(verdict.is_allowed() && verdict.fail_open_reason().is_none());
 }

@@ -117,7 +117,7 @@ fn only_a_policy_that_denies_such_requests_denies_one_by_its_head() {
 fn the_denial_of_a_large_object_says_why_and_what_to_do() {
     let text = answer_self_caused(
         "u",
-        ("shop", "strict"),
+        "shop/strict",
         SelfCaused::TooLarge { size: 25 << 20, limit: 19 << 20 },
     );
     let answer: Value = serde_json::from_slice(&text).unwrap();
