@@ -153,6 +153,36 @@ impl CompiledExemption {
         &self.reason
     }
 
+    /// Whether it is about findings of the check.
+    #[must_use]
+    pub fn has_check(&self, check: CheckId) -> bool {
+        self.checks.contains(check)
+    }
+
+    /// The kind of the workload, where it is one that is evaluated.
+    #[must_use]
+    pub fn object_kind(&self) -> Option<ObjectKind> {
+        self.object_kind
+    }
+
+    /// The name of the workload.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The only namespace that it is about, if any.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The only container that it is about, if any.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        self.container.as_deref()
+    }
+
     /// The first second (since 1970) at which it no longer exempts; `None` where it does not end.
     #[must_use]
     pub fn ends(&self) -> Option<i64> {

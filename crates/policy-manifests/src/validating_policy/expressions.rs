@@ -6,6 +6,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::Variable;
 use policy_core::checks::CheckId;
+use policy_core::policy::{CompiledExemption, Exemptions};
 
 /// A check as expressions on `c`, a member of `variables.containers`.
 pub(super) struct Rule {
@@ -51,13 +52,27 @@ const RULES: [Rule; 4] = [
 ];
 
 impl Rule {
-    /// The containers with a finding that the old object did not have.
-    pub(super) fn introduced(&self) -> String {
+    /// The containers with a finding that the old object did not have, without exempted ones.
+    pub(super) fn introduced(&self, exemptions: Option<&Exemptions>) -> String {
         let (finds, is_known) = ((self.finds)(), self.is_known);
+        let counts = exemptions.map(|all| self.counts(all)).unwrap_or_default();
         format!(
             "variables.containers.filter(c, {finds} && !variables.oldContainers.exists(o, \
-             o.role == c.role && o.name == c.name && {is_known}))"
+             o.role == c.role && o.name == c.name && {is_known}){counts})"
         )
+    }
+
+    /// That no exemption is about the finding, as a further condition; nothing where none can be.
+    fn counts(&self, exemptions: &Exemptions) -> String {
+        let of_check = exemptions.iter().map(|(_, exemption)| exemption).filter(|exemption| {
+            CheckId::from_name(self.check).is_some_and(|check| exemption.has_check(check))
+        });
+        let exempted: Vec<String> = of_check.filter_map(exempted).collect();
+        if exempted.is_empty() {
+            String::new()
+        } else {
+            format!(" && !({})", exempted.join(" || "))
+        }
     }
 
     /// The sentence on a container.
@@ -65,6 +80,28 @@ impl Rule {
         let what = "(c.role == 'volume' ? 'volume ' : 'container ')";
         format!("{what} + string(c.name) + {} + {}", quoted(&format!(": {remark}")), self.text)
     }
+}
+
+/// Whether an exemption can be expressed: no expression knows the time.
+pub(super) fn is_expressible(exemption: &CompiledExemption) -> bool {
+    exemption.ends().is_none() && exemption.object_kind().is_some()
+}
+
+/// Whether an exemption is about `c` in the object of the request.
+fn exempted(exemption: &CompiledExemption) -> Option<String> {
+    let kind = exemption.object_kind().filter(|_| is_expressible(exemption))?;
+    let namespace =
+        exemption.namespace().map(|name| format!("request.namespace == {}", quoted(name)));
+    let container = exemption.container().map(|name| {
+        let own = "(c.role == 'volume' ? 'volumes[' + string(c.name) + ']' : string(c.name))";
+        format!("{own} == {}", quoted(name))
+    });
+    let workload = [
+        format!("request.kind.kind == '{kind}'"),
+        format!("request.name == {}", quoted(exemption.name())),
+    ];
+    let all: Vec<String> = workload.into_iter().chain(namespace).chain(container).collect();
+    Some(format!("({})", all.join(" && ")))
 }
 
 /// A text as a literal. JSON's escapes are CEL's too

@@ -170,7 +170,7 @@ impl Exported<'_> {
         let metadata = cluster_wide(&name, PLATFORM);
         let found = consequences.iter().map(|consequence| Variable {
             name: consequence.check.meta().severity_key.to_owned(),
-            expression: consequence.rule.introduced(),
+            expression: consequence.rule.introduced(self.rules.exemptions()),
         });
         let variables = expressions::containers().into_iter().chain(found);
         let validations = consequences.iter().map(|consequence| self.validation(consequence));

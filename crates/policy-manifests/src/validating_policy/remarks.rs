@@ -1,9 +1,10 @@
 //! What the objects cannot express.
 
-use policy_core::api::EnforcementMode;
+use policy_core::api::{ControllerPods, EnforcementMode};
 use policy_core::checks::CheckId;
-use policy_core::policy::CompiledPolicy;
+use policy_core::policy::{CompiledPolicy, Exemptions};
 
+use super::expressions::is_expressible;
 use super::rule;
 
 /// What the webhook does under the policy and its admission policies do not.
@@ -28,6 +29,24 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
          that is denied, as by `kubectl rollout undo`: whose field it is, is beyond an expression."
             .to_owned()
     });
+    let exemptions = rules.exemptions().into_iter().flat_map(Exemptions::iter);
+    let omitted: Vec<String> = exemptions
+        .filter(|(_, exemption)| !is_expressible(exemption))
+        .map(|(id, _)| format!("spec.exemptions[{}]", id.index()))
+        .collect();
+    let omitted = (!omitted.is_empty()).then(|| {
+        format!(
+            "{}: left out, so that its findings are denied or warned of. No expression knows the \
+             time at which an exemption ends, or the pods of another project's kind.",
+            omitted.join(", ")
+        )
+    });
+    let denies_pods = rules.admission().controller_pods == ControllerPods::Deny;
+    let of_controllers = (denies_pods && rules.exemptions().is_some()).then(|| {
+        "A pod of the cluster's controllers is exempted by its own name alone, and not by the name \
+         of its workload: an expression does not know the Deployment of a ReplicaSet."
+            .to_owned()
+    });
     let always = [
         "They are a copy: after a change of the policy export it again. Other policies of the \
          namespace have objects of their own.",
@@ -41,6 +60,7 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
          object with thousands of containers, or of a change to one that has several hundred in \
          violation.",
     ];
-    let found = run_time.into_iter().chain(unknown).chain(fills_in);
+    let found =
+        run_time.into_iter().chain(unknown).chain(omitted).chain(of_controllers).chain(fills_in);
     found.chain(always.into_iter().map(str::to_owned)).collect()
 }

@@ -103,3 +103,38 @@ fn every_check_at_admission_is_expressed() {
     assert!(remarks[0].starts_with("high-restarts, pending"), "{remarks:?}");
     assert!(!remarks.iter().any(|remark| remark.contains("not expressed")), "{remarks:?}");
 }
+
+/// Nothing is denied by the export alone without its saying so.
+#[test]
+fn exemptions_are_expressed_or_named() {
+    let exporting = |exemption: &str| {
+        let spec = format!(
+            r#"{{"forbidLatestTag": true, "requireLivenessProbe": true, "exemptions": [
+                {{"checks": ["latest-tag"], "reason": "r", {exemption}}}]}}"#
+        );
+        let exported = export(&spec).unwrap();
+        let object = serde_json::to_value(&exported.objects[0]).unwrap();
+        let variables = object["spec"]["variables"].as_array().unwrap().clone();
+        let of = |name: &str| {
+            let found = variables.iter().find(|variable| variable["name"] == name).unwrap();
+            found["expression"].as_str().unwrap().to_owned()
+        };
+        let is_named =
+            exported.remarks.iter().any(|remark| remark.starts_with("spec.exemptions[0]"));
+        (of("latestTag"), of("missingLiveness"), is_named)
+    };
+    let web = r#""workload": {"kind": "Deployment", "name": "web"}"#;
+    let (exempted, other, is_named) = exporting(web);
+    let condition = " && !((request.kind.kind == 'Deployment' && request.name == \"web\")))";
+    assert!(exempted.ends_with(condition), "{exempted}");
+    assert!(!other.contains("request.name") && !is_named, "{other}");
+    let (of_container, _, _) = exporting(&format!(r#"{web}, "container": "app""#));
+    assert!(of_container.contains("string(c.name)) == \"app\")"), "{of_container}");
+    for left_out in [
+        format!(r#"{web}, "expires": "2027-01-31T00:00:00Z""#),
+        r#""workload": {"kind": "Rollout", "name": "web"}"#.to_owned(),
+    ] {
+        let (exempted, _, is_named) = exporting(&left_out);
+        assert!(!exempted.contains("request.name") && is_named, "{exempted}");
+    }
+}

@@ -15,7 +15,13 @@ use crate::cli;
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
     requireReadinessProbe: true, requireResources: true, maxRestartCount: 3, \
-    severityOverrides: {latestTag: critical, missingLiveness: high, missingResources: high}}";
+    severityOverrides: {latestTag: critical, missingLiveness: high, missingResources: high}, \
+    exemptions: [\
+    {checks: [latest-tag, missing-liveness, missing-resources], reason: r, workload: {kind: Pod, name: o-0}}, \
+    {checks: [latest-tag, missing-liveness], reason: r, workload: {kind: Deployment, name: o-1}}, \
+    {checks: [latest-tag, missing-liveness], reason: r, workload: {kind: Deployment, name: o-9}, \
+    container: c0-of-9}, \
+    {checks: [latest-tag], reason: r, workload: {kind: StatefulSet, name: o-2, namespace: elsewhere}}]}";
 const SHA: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Images as people and attackers write them.
