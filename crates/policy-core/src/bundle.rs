@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use kube_core::ObjectMeta;
 use serde::Deserialize;
 
-use crate::api::{DevOpsPolicy, DevOpsPolicySpec};
+use crate::api::{ClusterDevOpsPolicy, ClusterDevOpsPolicySpec, DevOpsPolicy, DevOpsPolicySpec};
 use crate::policy::CompiledPolicy;
 
 /// A ready-made policy.
@@ -78,6 +78,16 @@ impl Bundle {
             spec: self.spec.clone(),
             status: None,
         }
+    }
+
+    /// The bundle as an object to apply for all namespaces.
+    #[must_use]
+    pub fn cluster_policy(&self, name: &str) -> ClusterDevOpsPolicy {
+        let spec = ClusterDevOpsPolicySpec {
+            rules: self.spec.clone(),
+            ..ClusterDevOpsPolicySpec::default()
+        };
+        ClusterDevOpsPolicy::new(name, spec)
     }
 
     #[expect(clippy::expect_used, reason = "the text is compiled in, and a test reads all of them")]

@@ -74,8 +74,15 @@ impl PolicyChoice {
         let (name, policy) = match (&self.bundle, &self.policy) {
             (Some(name), _) => (BUNDLE_POLICY.to_owned(), Bundle::named(name)?.compiled()),
             (None, Some(file)) => {
-                let DecodedPolicy { policy, compiled, .. } = policy_file(file, self.max_file_size)?;
+                let DecodedPolicy { policy, compiled, scope, .. } =
+                    policy_file(file, self.max_file_size)?;
                 let name = policy.metadata.name;
+                if scope.is_some() {
+                    output::reason(
+                        "the policy is a cluster policy: it judges every namespace here, whatever \
+                         its namespaceSelector and excludedNamespaces are",
+                    );
+                }
                 (name.unwrap_or_else(|| file.display().to_string()), compiled)
             }
             (None, None) => return Ok(None),

@@ -1,35 +1,36 @@
 //! Policies in files and in clusters.
 
+mod stored;
+
 use std::collections::BTreeMap;
 
 use anyhow::bail;
-use kube::api::{ApiResource, DynamicObject};
-use kube::{Api, Resource as _};
-use policy_core::api::{API_VERSION, DevOpsPolicy, DevOpsPolicySpec, GROUP, VERSION};
+use kube::api::DynamicObject;
+use policy_core::api::{API_VERSION, CLUSTER_POLICY, ClusterDevOpsPolicySpec, DevOpsPolicySpec};
 use policy_core::manifest::{DecodedPolicy, PolicyFile};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{CompiledPolicy, InvalidField};
+use policy_core::policy::{CompiledClusterPolicy, CompiledPolicy, InvalidField};
 use policy_core::text::printable;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::namespaced::{Event, Listed};
-use crate::cluster::{Cluster, ClusterError, ErrorKind};
-use crate::exit::Exit;
+use crate::cluster::Cluster;
 use crate::global::Global;
 use crate::input::Inputs;
 use crate::judgement::is_of_system;
-use crate::limits::{Limits, NotJudged};
 use crate::output;
+
+pub(crate) use stored::{ListedPolicies, PolicyApi};
 
 /// The annotation in which `kubectl apply` keeps a copy of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-const OPERATION: &str = "cannot use DevOpsPolicy";
 /// The size limit of a policy file, in MiB.
 const MAX_FILE_SIZE: u64 = 64;
 
 /// A policy in the form to commit: without status and without fields that the server sets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
+    /// Empty for a cluster policy.
     pub(crate) namespace: String,
     pub(crate) name: String,
     labels: Map<String, Value>,
@@ -45,15 +46,33 @@ pub(crate) struct FilePolicy {
     pub(crate) compiled: CompiledPolicy,
 }
 
-/// Namespace and name.
+/// Namespace and name. A cluster policy has no namespace: it is empty, so that it comes first.
 pub(crate) type PolicyName = (String, String);
 
 /// The policies of files.
 pub(crate) type FilePolicies = BTreeMap<PolicyName, FilePolicy>;
 
+/// The name of a policy in every output: `shop/strict`, or `ClusterDevOpsPolicy/fleet`.
+pub(crate) fn full_name(namespace: &str, name: &str) -> String {
+    let place = if namespace.is_empty() { CLUSTER_POLICY } else { namespace };
+    format!("{place}/{name}")
+}
+
+impl FilePolicy {
+    /// An error for a cluster policy, where a command takes none.
+    pub(crate) fn expect_namespaced(&self) -> anyhow::Result<()> {
+        if self.policy.is_cluster() {
+            let name = self.policy.full_name();
+            bail!("{}: {name}: this command takes policies of namespaces alone", self.place);
+        }
+        Ok(())
+    }
+}
+
 impl Policy {
-    /// The part of an object that is to be committed.
+    /// The part of an object that is to be committed. One without a namespace belongs to that one.
     pub(crate) fn of(object: &Value, namespace: &str) -> Self {
+        let namespace = if object["kind"] == CLUSTER_POLICY { "" } else { namespace };
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
         let map = |field: &str| metadata[field].as_object().cloned().unwrap_or_default();
@@ -77,9 +96,12 @@ impl Policy {
         (self.namespace.clone(), self.name.clone())
     }
 
-    /// The name of a policy in every output.
     pub(crate) fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        full_name(&self.namespace, &self.name)
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.namespace.is_empty()
     }
 
     /// For people: [`Self::compiled`] failed.
@@ -89,30 +111,44 @@ impl Policy {
 
     /// The object to commit or to apply.
     pub(crate) fn object(&self) -> Value {
-        let mut metadata = json!({ "name": self.name, "namespace": self.namespace });
+        let (kind, mut metadata) = if self.is_cluster() {
+            (CLUSTER_POLICY, json!({ "name": self.name }))
+        } else {
+            ("DevOpsPolicy", json!({ "name": self.name, "namespace": self.namespace }))
+        };
         for (field, map) in [("labels", &self.labels), ("annotations", &self.annotations)] {
             if !map.is_empty() {
                 metadata[field] = Value::Object(map.clone());
             }
         }
-        json!({ "apiVersion": API_VERSION, "kind": "DevOpsPolicy", "metadata": metadata, "spec": self.spec })
+        json!({ "apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": self.spec })
     }
 
     /// Compiles a policy of a cluster. Unknown fields are ignored: the cluster's definition may be
     /// newer than this program.
     pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<InvalidField>> {
-        let spec: DevOpsPolicySpec =
-            serde_json::from_value(self.spec.clone()).map_err(|error| {
-                vec![InvalidField { path: "spec".to_owned(), problem: error.to_string() }]
-            })?;
-        CompiledPolicy::compile(&spec)
+        if self.is_cluster() {
+            let spec: ClusterDevOpsPolicySpec = self.typed()?;
+            return CompiledClusterPolicy::compile(&spec).map(|compiled| compiled.rules);
+        }
+        CompiledPolicy::compile(&self.typed::<DevOpsPolicySpec>()?)
+    }
+
+    fn typed<S: DeserializeOwned>(&self) -> Result<S, Vec<InvalidField>> {
+        serde_json::from_value(self.spec.clone()).map_err(|error| {
+            vec![InvalidField { path: "spec".to_owned(), problem: error.to_string() }]
+        })
     }
 
     /// The same in canonical form, to compare: with every default, as the API server fills them in,
     /// and with one spelling of equal values.
     pub(crate) fn canonical(mut self) -> Self {
-        let typed = serde_json::from_value::<DevOpsPolicySpec>(self.spec.clone());
-        if let Some(typed) = typed.ok().and_then(|spec| serde_json::to_value(spec).ok()) {
+        let typed = if self.is_cluster() {
+            self.typed::<ClusterDevOpsPolicySpec>().ok().map(serde_json::to_value)
+        } else {
+            self.typed::<DevOpsPolicySpec>().ok().map(serde_json::to_value)
+        };
+        if let Some(Ok(typed)) = typed {
             overlay(&mut self.spec, typed);
         }
         self
@@ -216,6 +252,9 @@ fn unusable(policy: &Policy, global: &Global, others: &FilePolicies) -> Option<S
         return Some("the policy has no name".to_owned());
     }
     let target = global.target.namespace.as_ref();
+    if policy.is_cluster() && target.is_some() {
+        return Some("a cluster policy belongs to no namespace: leave out -n".to_owned());
+    }
     if let Some(wanted) = target.filter(|name| **name != policy.namespace) {
         return Some(format!("the policy belongs to namespace {namespace}, not to {wanted}"));
     }
@@ -224,112 +263,6 @@ fn unusable(policy: &Policy, global: &Global, others: &FilePolicies) -> Option<S
     }
     let first = others.get(&policy.key())?;
     Some(format!("{} is already in {}", policy.full_name(), first.place))
-}
-
-/// The policies of a cluster, and the parts of it that could not be read.
-#[derive(Default)]
-pub(crate) struct ListedPolicies {
-    pub(crate) policies: BTreeMap<PolicyName, Policy>,
-    limits: Limits,
-    not_read: Vec<(String, ClusterError)>,
-}
-
-impl ListedPolicies {
-    /// Prints what could not be read, and gives the exit code for it.
-    pub(crate) fn report_gaps(&self) -> Exit {
-        for (part, error) in &self.not_read {
-            output::error(format_args!("{part}: {}", error.reason()));
-        }
-        if self.not_read.is_empty() { Exit::Fine } else { Exit::Cluster }
-    }
-
-    /// The policies that are not judged because there are too many of something; `None` where not
-    /// all could be read.
-    pub(crate) fn not_judged(&self) -> Option<Vec<NotJudged>> {
-        self.not_read.is_empty().then(|| self.limits.not_judged())
-    }
-
-    /// An error where anything could not be read.
-    pub(crate) fn whole(self) -> Result<BTreeMap<PolicyName, Policy>, ClusterError> {
-        match self.not_read.into_iter().next() {
-            Some((_, error)) => Err(error),
-            None => Ok(self.policies),
-        }
-    }
-}
-
-/// Access to the policies of a cluster.
-pub(crate) struct PolicyApi<'a> {
-    cluster: &'a Cluster,
-    resource: ApiResource,
-}
-
-impl<'a> PolicyApi<'a> {
-    /// An error where their definition is not installed.
-    pub(crate) async fn of(cluster: &'a Cluster) -> Result<Self, ClusterError> {
-        let absent = "the cluster does not have its definition; \
-                      `policyctl crd install` installs it";
-        Self::find(cluster).await?.ok_or_else(|| ClusterError::configuration(OPERATION, absent))
-    }
-
-    /// `None` where the definition is not installed, so that there can be no policy.
-    pub(crate) async fn find(cluster: &'a Cluster) -> Result<Option<Self>, ClusterError> {
-        let group = format!("{GROUP}/{VERSION}");
-        let client = cluster.client();
-        let served = client.list_api_group_resources(&group);
-        match cluster.call(OPERATION, served).await {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            // A user without access to discovery may still have access to policies.
-            Err(error) if error.kind != ErrorKind::Forbidden => Err(error),
-            _ => Ok(Some(Self { cluster, resource: ApiResource::erase::<DevOpsPolicy>(&()) })),
-        }
-    }
-
-    pub(crate) fn namespaced(&self, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.cluster.client(), namespace, &self.resource)
-    }
-
-    /// The policies of a namespace, or of all that the user may read.
-    pub(crate) async fn list(&self, namespace: Option<&str>) -> ListedPolicies {
-        let mut listed = ListedPolicies::default();
-        let mut take = |event: Event<Value>| match event {
-            Event::Page(page) => listed.policies.extend(page.objects.iter().map(|object| {
-                listed.limits.add(object);
-                let policy = Policy::of(object, "");
-                (policy.key(), policy)
-            })),
-            Event::NotRead { part, error } => listed.not_read.push((part, error)),
-        };
-        self.read(namespace, &mut take).await;
-        listed
-    }
-
-    /// Reads the policies of a namespace, or of all that the user may read, whole.
-    pub(crate) async fn read(&self, namespace: Option<&str>, take: &mut impl FnMut(Event<Value>)) {
-        let policies =
-            Listed { plural: "policies", path: |namespace| DevOpsPolicy::url_path(&(), namespace) };
-        policies.read(self.cluster, namespace, None, take).await;
-    }
-
-    /// The policy of that name. The error names the policies that it may have been mistaken for.
-    pub(crate) async fn get(&self, namespace: &str, name: &str) -> anyhow::Result<DynamicObject> {
-        let operation = format!("cannot read policy {namespace}/{name}");
-        let api = self.namespaced(namespace);
-        if let Some(found) =
-            crate::cluster::write::get(self.cluster, &api, name, &operation).await?
-        {
-            return Ok(found);
-        }
-        self.cluster.expect_namespace(namespace).await?;
-        // Best effort: without the permission to list, the error is just shorter.
-        let others = self.list(None).await.policies;
-        let others = others.values().filter(|p| p.namespace == namespace || p.name == name);
-        let others: Vec<String> = others.map(Policy::full_name).collect();
-        if others.is_empty() {
-            bail!("there is no policy {namespace}/{name}");
-        }
-        bail!("there is no policy {namespace}/{name}; there is {}", others.join(", "))
-    }
 }
 
 #[cfg(test)]
@@ -386,5 +319,23 @@ mod tests {
         let a = json!({ "x": { "y": 1, "z": 2 }, "v": 1 });
         let b = json!({ "x": { "y": 3 } });
         assert_eq!(fields_only_in(&a, &b, "spec"), ["spec.v", "spec.x.z"]);
+    }
+
+    #[test]
+    fn a_cluster_policy_belongs_to_no_namespace() {
+        let object = json!({
+            "apiVersion": API_VERSION, "kind": CLUSTER_POLICY, "metadata": { "name": "fleet" },
+            "spec": { "priority": 7, "excludedNamespaces": ["lab"] }
+        });
+        let policy = Policy::of(&object, "shop");
+        assert!(policy.is_cluster());
+        assert_eq!(policy.full_name(), "ClusterDevOpsPolicy/fleet");
+        assert_eq!(policy.object(), object);
+        assert!(policy.compiled().is_ok());
+        let spec =
+            json!({ "priority": 7, "excludedNamespaces": ["lab"], "enforcementMode": "audit" });
+        assert_eq!(policy.canonical().spec, spec);
+        let wrong = json!({ "kind": CLUSTER_POLICY, "spec": { "priority": 2000 } });
+        assert_eq!(Policy::of(&wrong, "").compiled().map_err(|found| found.len()), Err(1));
     }
 }

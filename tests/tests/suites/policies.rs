@@ -338,3 +338,42 @@ fn bundles_are_applied_by_kubectl() {
     }
     assert_eq!(versions(testbed, &namespace).len(), 3);
 }
+
+/// Of its own, as a cluster policy applies to the namespaces of all tests.
+#[test]
+fn a_cluster_policy_goes_to_the_cluster_and_back_and_admit_judges_by_it() {
+    let testbed = &Testbed::start(&e2e::Parts::new("cluster-policies")).unwrap();
+    cli::expect(testbed, 0, &["crd", "install"], "");
+    let [shop, lab] = ["shop", "lab"].map(|name| testbed.namespace(name).unwrap());
+    let label = ["label", "namespace", &shop, "tier=web"];
+    testbed.kubectl(&label).unwrap().succeeded().unwrap();
+    let bundle = ["bundle", "apply", "restricted", "--cluster", "--policy-name", "fleet"];
+    let selected = "spec:\n  namespaceSelector: {matchLabels: {tier: web}}\n";
+    let file = cli::expect(testbed, 0, &bundle, "").replace("spec:\n", selected);
+    let import = |file: &str| cli::expect(testbed, 0, &["import", "-"], file);
+    assert_eq!(import(&file), "created      ClusterDevOpsPolicy/fleet\n");
+    import(&policy(&shop, "own", "{maxRestartCount: 3}"));
+    let export = cli::expect(testbed, 0, &["export"], "");
+    let unchanged = format!("unchanged    ClusterDevOpsPolicy/fleet\nunchanged    {shop}/own\n");
+    assert_eq!(import(&export), unchanged);
+    assert_eq!(cli::expect(testbed, 0, &["diff", "-", "-A"], &export), "");
+    let own = cli::expect(testbed, 0, &["export", "-n", &shop], "");
+    assert!(!own.contains("fleet") && own.contains("name: own"), "{own}");
+    let diff = cli::expect(testbed, 1, &["diff", "-"], &file.replace("tier: web", "tier: api"));
+    for line in ["--- cluster: ClusterDevOpsPolicy/fleet", "-      tier: web", "+      tier: api"] {
+        assert!(diff.contains(line), "{diff}");
+    }
+    let run = cli::run(testbed.kubeconfig(), &["import", "-", "-n", &shop], &file);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("belongs to no namespace: leave out -n"), "{}", run.stderr);
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: web}, \
+               spec: {containers: [{name: web, image: nginx}]}}";
+    let admit = |namespace: &str, code| {
+        cli::expect(testbed, code, &["admit", "-f", "-", "-n", namespace], pod)
+    };
+    let denied = admit(&shop, 1);
+    let expected =
+        "denied by policy ClusterDevOpsPolicy/fleet: container web: image nginx is not pinned";
+    assert!(denied.contains(expected), "{denied}");
+    assert!(!admit(&lab, 0).contains("ClusterDevOpsPolicy"));
+}

@@ -90,11 +90,14 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let webhook = ["webhook", "install-config", "--ca-bundle-path", authority];
     let mutating = [&webhook[..], &["--mutating"]].concat();
     patched_workloads(testbed, &namespace);
-    let commands: [(&[&str], &str); 9] = [
+    let cluster = cli::expect(testbed, 0, &["bundle", "apply", "baseline", "--cluster"], "");
+    let commands: [(&[&str], &str); 11] = [
         (&["crd", "install"], ""),
         (&["crd", "install"], ""),
         (&["import", "-"], &policy),
         (&["import", "-"], &strict),
+        (&["import", "-"], &cluster),
+        (&["import", "-"], &cluster.replace("false", "true")),
         (&webhook, ""),
         (&webhook, ""),
         (&mutating, ""),

@@ -40,6 +40,8 @@ pub use status::{DevOpsPolicyStatus, ViolationsBySeverity};
 pub const GROUP: &str = "devops.stochastic.io";
 /// The served and stored version.
 pub const VERSION: &str = "v1";
+/// The kind of a cluster policy, which is part of its name to people.
+pub const CLUSTER_POLICY: &str = "ClusterDevOpsPolicy";
 /// `apiVersion` in a manifest.
 pub const API_VERSION: &str = "devops.stochastic.io/v1";
 /// The finalizer of a policy. The operator removes it when the metric series and the pending work of

@@ -1,15 +1,17 @@
-//! Decoding a `DevOpsPolicy` strictly: what the API server would drop or refuse is a mistake.
+//! Decoding a policy or a cluster policy strictly: what the API server would drop or refuse is a mistake.
 
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Number, Value, json};
 use serde_path_to_error::{Path, Segment, Track};
 
-use crate::api::{DevOpsPolicy, crds};
-use crate::policy::{CompiledPolicy, InvalidField};
+use crate::api::{CLUSTER_POLICY, ClusterDevOpsPolicySpec, DevOpsPolicy, LabelSelector, crds};
+use crate::policy::{ClusterScope, CompiledClusterPolicy, CompiledPolicy, InvalidField};
 
 /// How alike two names must be for one to be suggested in place of the other.
 const SIMILAR: f64 = 0.6;
@@ -20,43 +22,110 @@ const METADATA: &str = "annotations creationTimestamp deletionGracePeriodSeconds
     deletionTimestamp finalizers generateName generation labels managedFields name namespace \
     ownerReferences resourceVersion selfLink uid";
 
+/// What a policy is decoded to.
+pub(super) struct Decoded {
+    /// The policy; of a cluster policy, what any policy has.
+    pub(super) policy: DevOpsPolicy,
+    pub(super) compiled: CompiledPolicy,
+    /// Where a cluster policy applies.
+    pub(super) scope: Option<ClusterScope>,
+}
+
+/// The part of a cluster policy that no other has.
+#[derive(Deserialize)]
+struct ClusterFields {
+    spec: ClusterFieldsOfSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ClusterFieldsOfSpec {
+    namespace_selector: Option<LabelSelector>,
+    excluded_namespaces: Vec<String>,
+    priority: i32,
+}
+
+/// The fields of [`ClusterFieldsOfSpec`].
+const CLUSTER_FIELDS: [&str; 3] = ["namespaceSelector", "excludedNamespaces", "priority"];
+
 /// The policy that an object is, and the same compiled.
 ///
 /// # Errors
 /// All of its mistakes: unknown fields, wrong types, values outside their range.
-pub(super) fn decode(
-    mut object: Value,
-) -> Result<(DevOpsPolicy, CompiledPolicy), Vec<InvalidField>> {
+pub(super) fn decode(mut object: Value) -> Result<Decoded, Vec<InvalidField>> {
     let mut mistakes = Vec::new();
-    has_shape(&mut object, &schema(), "", &mut mistakes);
+    let is_cluster = object["kind"] == CLUSTER_POLICY;
+    has_shape(&mut object, &schema(is_cluster), "", &mut mistakes);
     if let Value::Object(fields) = &mut object {
         fields.entry("metadata").or_insert_with(|| json!({}));
     }
-    // Serde stops at the first value that it cannot decode. That value is removed, so that the
-    // next run finds the next one.
-    let policy = loop {
-        let mut track = Track::new();
-        let tracked = serde_path_to_error::Deserializer::new(&object, &mut track);
-        let error = match <DevOpsPolicy as serde::Deserialize>::deserialize(tracked) {
-            Ok(policy) => break Some(policy),
-            Err(error) => error,
-        };
-        let (path, names) = located(&track.path());
-        mistakes.push(InvalidField { path, problem: wrong_type(&error, names.last()) });
-        if !remove(&mut object, &names) {
-            break None;
+    let cluster_fields = if is_cluster {
+        if object["metadata"].get("namespace").is_some() {
+            let problem = "a cluster policy has none; namespaceSelector selects namespaces";
+            let path = "metadata.namespace".to_owned();
+            mistakes.push(InvalidField { path, problem: problem.to_owned() });
         }
+        let fields = object.get_mut("spec").map(|spec| split_off(spec, &CLUSTER_FIELDS));
+        let mut own = json!({ "spec": fields.unwrap_or_else(|| json!({})) });
+        typed::<ClusterFields>(&mut own, &mut mistakes).map(|fields| fields.spec)
+    } else {
+        None
     };
+    let policy = typed::<DevOpsPolicy>(&mut object, &mut mistakes);
     if mistakes.iter().any(|mistake| mistake.path == "spec") {
         // A spec that was removed is not missing.
         mistakes.retain(|mistake| mistake.path != ROOT);
     }
-    match policy.map(|policy| (CompiledPolicy::compile(&policy.spec), policy)) {
-        Some((Ok(compiled), policy)) if mistakes.is_empty() => return Ok((policy, compiled)),
+    match policy.map(|policy| (compile(&policy, cluster_fields), policy)) {
+        Some((Ok((compiled, scope)), policy)) if mistakes.is_empty() => {
+            return Ok(Decoded { policy, compiled, scope });
+        }
         Some((Err(invalid), _)) => mistakes.extend(invalid),
         _ => {}
     }
     Err(mistakes)
+}
+
+fn compile(
+    policy: &DevOpsPolicy,
+    fields: Option<ClusterFieldsOfSpec>,
+) -> Result<(CompiledPolicy, Option<ClusterScope>), Vec<InvalidField>> {
+    let Some(ClusterFieldsOfSpec { namespace_selector, excluded_namespaces, priority }) = fields
+    else {
+        return Ok((CompiledPolicy::compile(&policy.spec)?, None));
+    };
+    let rules = policy.spec.clone();
+    let spec = ClusterDevOpsPolicySpec { rules, namespace_selector, excluded_namespaces, priority };
+    let CompiledClusterPolicy { rules, scope } = CompiledClusterPolicy::compile(&spec)?;
+    Ok((rules, Some(scope)))
+}
+
+/// Moves these fields out of an object. The rest is decoded apart from them: serde does not say
+/// where the mistake in a flattened field is.
+fn split_off(object: &mut Value, names: &[&str]) -> Value {
+    let Value::Object(fields) = object else { return json!({}) };
+    let moved = names.iter().filter_map(|name| Some(((*name).to_owned(), fields.remove(*name)?)));
+    Value::Object(moved.collect())
+}
+
+/// Decodes an object, and reports every value that cannot be. `None` where it has not the
+/// structure.
+fn typed<T: DeserializeOwned>(object: &mut Value, mistakes: &mut Vec<InvalidField>) -> Option<T> {
+    // Serde stops at the first value that it cannot decode. That value is removed, so that the
+    // next run finds the next one.
+    loop {
+        let mut track = Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&*object, &mut track);
+        let error = match T::deserialize(tracked) {
+            Ok(decoded) => return Some(decoded),
+            Err(error) => error,
+        };
+        let (path, names) = located(&track.path());
+        mistakes.push(InvalidField { path, problem: wrong_type(&error, names.last()) });
+        if !remove(object, &names) {
+            return None;
+        }
+    }
 }
 
 /// The path of a mistake, and the names of the field to remove for it: a list is removed whole, so
@@ -95,8 +164,9 @@ fn remove(object: &mut Value, path: &[String]) -> bool {
 }
 
 /// The schema of a policy, with the fields that every object has.
-fn schema() -> JSONSchemaProps {
-    let [policy, ..] = crds();
+fn schema(is_cluster: bool) -> JSONSchemaProps {
+    let [policy, cluster, _] = crds();
+    let policy = if is_cluster { cluster } else { policy };
     let version = policy.spec.versions.into_iter().next();
     let root = version.and_then(|version| version.schema?.open_api_v3_schema);
     let mut root = root.unwrap_or_default();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::api::GROUP;
+use crate::api::{CLUSTER_POLICY, GROUP};
 use crate::workload::ObjectKind;
 
 /// What an object without a type is called.
@@ -44,10 +44,11 @@ impl ObjectType {
         !self.api_version.is_empty() && !self.kind.is_empty()
     }
 
-    /// Whether it is a policy, of whatever version or without one.
+    /// Whether it is a policy or a cluster policy, of whatever version or without one.
     pub(super) fn is_policy(&self) -> bool {
         let group = self.api_version.split_once('/').map(|(group, _)| group);
-        self.kind == "DevOpsPolicy" && (group == Some(GROUP) || self.api_version.is_empty())
+        let is_kind = self.kind == "DevOpsPolicy" || self.kind == CLUSTER_POLICY;
+        is_kind && (group == Some(GROUP) || self.api_version.is_empty())
     }
 
     /// Whether it is `List`, or the list of a workload kind or of policies. Any kind may end in

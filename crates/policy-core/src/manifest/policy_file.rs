@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::decode::{as_stored, decode};
+use super::decode::{Decoded, as_stored, decode};
 use super::json::JsonValue;
 use super::keys::KeyLines;
 use super::object_type::ObjectType;
@@ -11,7 +11,7 @@ use super::reader::{Reader, Wanted};
 use super::repair::repaired;
 use super::{Failure, documents, lines};
 use crate::api::{API_VERSION, DevOpsPolicy};
-use crate::policy::CompiledPolicy;
+use crate::policy::{ClusterScope, CompiledPolicy};
 use crate::view::Located;
 
 /// What a file holds of policies.
@@ -32,10 +32,12 @@ pub struct DecodedPolicy {
     pub line: u32,
     /// Its fields and no others, as the API server would store them.
     pub object: Value,
-    /// The policy, with defaults.
+    /// The policy, with defaults; of a cluster policy, what any policy has.
     pub policy: DevOpsPolicy,
     /// The same, ready to judge.
     pub compiled: CompiledPolicy,
+    /// Where a cluster policy applies; `None` for a policy of a namespace.
+    pub scope: Option<ClusterScope>,
 }
 
 impl PolicyFile {
@@ -150,10 +152,10 @@ impl Reader<'_> {
         mistakes.extend(keys.problems.into_iter().map(|found| (found.line, found.problem)));
         mistakes.sort();
         match decoded.filter(|_| mistakes.is_empty()) {
-            Some((policy, compiled)) => {
+            Some(Decoded { policy, compiled, scope }) => {
                 let line = self.file_line(line);
                 if let Wanted::Policies(policies) = &mut self.wanted {
-                    policies.push(DecodedPolicy { line, object, policy, compiled });
+                    policies.push(DecodedPolicy { line, object, policy, compiled, scope });
                 }
             }
             None => {
@@ -170,6 +172,7 @@ mod tests {
     use super::*;
     use crate::api::DevOpsPolicySpec;
     use crate::bundle::Bundle;
+    use crate::namespaces::ExcludedNamespaces;
 
     const HEAD: &str =
         "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata:\n  name: p\n";
@@ -401,5 +404,33 @@ mod tests {
         let json = "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"data\": \"\u{7f}\"},\n\
                     {\"apiVersion\": \"devops.stochastic.io/v1\", \"kind\": \"DevOpsPolicy\", \"metadata\": {\"name\": \"a\"}, \"spec\": {}}]}";
         assert_eq!(found(json), (vec!["2: a".to_owned()], 1, Vec::new()));
+    }
+
+    #[test]
+    fn a_cluster_policy_is_read_as_strictly_with_its_namespaces() {
+        let head = "apiVersion: devops.stochastic.io/v1\nkind: ClusterDevOpsPolicy\nmetadata:\n  name: fleet\n";
+        let good = format!(
+            "{head}spec:\n  forbidLatestTag: true\n  priority: 7\n  namespaceSelector:\n    matchLabels: {{tier: web}}\n"
+        );
+        let DecodedPolicy { compiled, scope, object, .. } = read_policy(good.as_bytes()).unwrap();
+        assert_eq!(compiled.enabled().count(), 1);
+        assert_eq!(object["spec"]["priority"], 7);
+        let selects = |tier: &str| {
+            let labels = [("tier".to_owned(), tier.to_owned())].into();
+            scope.as_ref().unwrap().selects("shop", &labels, &ExcludedNamespaces::default())
+        };
+        assert!(selects("web") && !selects("batch"));
+        let bad = format!(
+            "{head}  namespace: shop\nspec:\n  maxRestartCount: many\n  priorty: 1\n  namespaceSelector:\n    matchExpressions:\n    - {{key: tier, operator: Equals}}\n"
+        );
+        let problems = problems(&bad);
+        let expected = [
+            "5: metadata.namespace: a cluster policy has none; namespaceSelector selects namespaces",
+            "7: spec.maxRestartCount: invalid type: string \"many\", expected a whole number that fits",
+            "8: spec.priorty: unknown field; did you mean `priority`?",
+            "11: spec.namespaceSelector.matchExpressions[0].operator: unknown variant `Equals`, expected one of `In`, `NotIn`, `Exists`, `DoesNotExist`",
+        ];
+        assert_eq!(problems, expected);
+        assert!(read_policy(head.as_bytes()).is_err(), "it has no spec");
     }
 }

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::api::CLUSTER_POLICY;
 use crate::text::excerpt;
-
-/// The kind of a cluster policy, which is part of its name to people.
-const CLUSTER: &str = "ClusterDevOpsPolicy";
 
 /// The name of a policy that applies to a namespace: one of the namespace itself, or a cluster policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +27,7 @@ impl PolicyName {
     #[must_use]
     pub fn qualified(&self, namespace: &str) -> String {
         let place = match self {
-            Self::Cluster(_) => CLUSTER.into(),
+            Self::Cluster(_) => CLUSTER_POLICY.into(),
             Self::Namespaced(_) => excerpt(namespace),
         };
         format!("{place}/{}", excerpt(self.name()))
@@ -40,7 +38,7 @@ impl PolicyName {
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cluster(name) => write!(f, "{CLUSTER}/{name}"),
+            Self::Cluster(name) => write!(f, "{CLUSTER_POLICY}/{name}"),
             Self::Namespaced(name) => f.write_str(name),
         }
     }

@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::ArgAction;
-use k8s_openapi::api::core::v1::LimitRange;
-use kube::Resource as _;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace};
+use kube::{Api, Resource as _};
 use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
-use policy_core::api::DevOpsPolicy;
+use policy_core::api::{ClusterDevOpsPolicy, DevOpsPolicy};
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::{PoliciesByRank, PolicyRank};
 use policy_core::report::{AdmissionReport, AdmittedObject, CoverageCounter, PolicySource, Source};
-use policy_core::view::PolicyView;
+use policy_core::view::{ClusterPart, ClusterPolicyView, PolicyView};
 use rayon::prelude::*;
 
 use super::analyze::{files, live};
 use crate::cluster::pages::{self, Page};
-use crate::cluster::{self, Cluster, ClusterError};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::input::{Input, Inputs};
@@ -213,8 +213,9 @@ fn of_cluster(
             let absent = "the cluster has no definition of DevOpsPolicy, and so no policies";
             global.console().note(absent);
         } else {
+            let cluster_policies = cluster_policies(&cluster).await?;
             for namespace in namespaces {
-                let policies = list(&cluster, &namespace).await?;
+                let policies = list(&cluster, &namespace, &cluster_policies).await?;
                 if policies.judged.is_empty()
                     && let Err(missing) = cluster.expect_namespace(&namespace).await
                 {
@@ -245,11 +246,55 @@ async fn may_have_limit_range(cluster: &Cluster, namespace: &str) -> bool {
     read.await.is_err() || found
 }
 
-/// The policies of a namespace as the webhook has them, invalid ones included.
-async fn list(cluster: &Cluster, namespace: &str) -> Result<NamespacePolicies, ClusterError> {
+/// The cluster policies; none where the user may not read them, which is said.
+async fn cluster_policies(cluster: &Cluster) -> Result<Vec<ClusterPolicyView>, ClusterError> {
+    let path = ClusterDevOpsPolicy::url_path(&(), None);
+    let mut found = Vec::new();
+    let take = |page: Page<ClusterPolicyView>| found.extend(page.objects);
+    match pages::read(&cluster.client(), &path, "cannot list cluster policies", take).await {
+        Ok(()) => Ok(found),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind == ErrorKind::Forbidden => {
+            output::reason(format_args!("{error}; the webhook judges by them as well"));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The labels of a namespace.
+async fn labels(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<BTreeMap<String, String>, ClusterError> {
+    let api: Api<Namespace> = Api::all(cluster.client());
+    let operation = format!("cannot read the labels of namespace {namespace}");
+    let found = cluster.call(&operation, api.get_opt(namespace)).await?;
+    Ok(found.and_then(|found| found.metadata.labels).unwrap_or_default())
+}
+
+/// The policies that apply to a namespace as the webhook has them, invalid ones included.
+async fn list(
+    cluster: &Cluster,
+    namespace: &str,
+    cluster_policies: &[ClusterPolicyView],
+) -> Result<NamespacePolicies, ClusterError> {
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
     let (mut readable, mut unreadable) = (PoliciesByRank::default(), Vec::new());
+    if !cluster_policies.is_empty() {
+        let labels = labels(cluster, namespace).await?;
+        for policy in cluster_policies.iter().cloned().map(PolicyView::from) {
+            let selects = |part: &ClusterPart| {
+                part.scope.selects(namespace, &labels, &ExcludedNamespaces::default())
+            };
+            let is_deleted = policy.metadata.deletion_timestamp.is_some();
+            if !is_deleted && policy.cluster.as_deref().is_some_and(selects) {
+                let rank = policy.rank();
+                readable.insert(rank, policy.rules.map_err(|refused| refused.to_string()));
+            }
+        }
+    }
     pages::read(&cluster.client(), &path, &operation, |page: Page<PolicyView>| {
         for PolicyView { metadata, rules, .. } in page.objects {
             if metadata.deletion_timestamp.is_none() {

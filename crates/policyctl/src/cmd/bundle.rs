@@ -20,6 +20,7 @@ Output: yaml (default), json.";
 const APPLY_EXAMPLES: &str = "\
 Examples:
   policyctl bundle apply baseline --namespace shop | kubectl apply -f -
+  policyctl bundle apply baseline --cluster | kubectl apply -f -
 
 Changes no cluster; it prints the object.
 Output: yaml (default), json.";
@@ -34,7 +35,7 @@ pub(crate) enum Command {
         /// The bundle: baseline, restricted or permissive
         name: String,
     },
-    /// Print a bundle as a DevOpsPolicy of a namespace (-n, else `default`), for `kubectl apply -f -`
+    /// Print a bundle as a DevOpsPolicy of a namespace (-n, else `default`) or as a ClusterDevOpsPolicy, for `kubectl apply -f -`
     #[command(after_help = APPLY_EXAMPLES)]
     Apply {
         /// The bundle: baseline, restricted or permissive
@@ -42,6 +43,9 @@ pub(crate) enum Command {
         /// The name of the policy
         #[arg(long, default_value = BUNDLE_POLICY, value_parser = names::subdomain)]
         policy_name: String,
+        /// Print a ClusterDevOpsPolicy, which applies to all namespaces but those of the system
+        #[arg(long)]
+        cluster: bool,
     },
 }
 
@@ -62,7 +66,12 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
             }
             output::value(spec, format, String::new)?;
         }
-        Command::Apply { name, policy_name } => {
+        Command::Apply { name, policy_name, cluster: true } => {
+            let format = global.output(&[Output::Yaml, Output::Json], &[])?;
+            let policy = Bundle::named(name)?.cluster_policy(policy_name);
+            output::value(&policy, format, String::new)?;
+        }
+        Command::Apply { name, policy_name, cluster: false } => {
             let format = global.output(&[Output::Yaml, Output::Json], &[Scope::Namespace])?;
             let namespace = global.target.namespace.as_deref().unwrap_or("default");
             let policy = Bundle::named(name)?.policy(namespace, policy_name);

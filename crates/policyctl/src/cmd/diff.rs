@@ -17,8 +17,8 @@ Examples:
   policyctl diff policies/            files, folders, patterns, or - for standard input
   policyctl diff policies.yaml -A     also the policies of namespaces that no file names
 
-Compares the policies of the files with those of the same namespaces in the cluster, spec by spec,
-with all defaults. Lines with - are only in the cluster, lines with + only in the files. Labels and
+Compares the policies of the files with those of the same namespaces in the cluster, and with the
+cluster policies where the files have one (or -A), spec by spec, with all defaults. Lines with - are only in the cluster, lines with + only in the files. Labels and
 annotations that no file has are ignored. Exits with 1 where anything differs.
 Output: table (default; a unified diff), json, yaml.";
 
@@ -33,7 +33,8 @@ pub(crate) struct Args {
 /// A policy in both places.
 #[derive(Serialize)]
 struct Compared {
-    namespace: String,
+    /// `null` for a cluster policy.
+    namespace: Option<String>,
     name: String,
     state: State,
     /// The file and line; `null` where only the cluster has the policy.
@@ -88,12 +89,18 @@ async fn live(
 ) -> anyhow::Result<BTreeMap<PolicyName, Policy>> {
     let api = PolicyApi::of(cluster).await?;
     if global.target.all_namespaces {
-        return Ok(api.list(None).await.whole()?);
+        let mut all = api.list_cluster().await?;
+        all.append(&mut api.list(None).await.whole()?);
+        return Ok(all);
     }
     let mut live = BTreeMap::new();
     let namespaces: BTreeSet<&str> =
         files.keys().map(|(namespace, _)| namespace.as_str()).collect();
     for namespace in namespaces {
+        if namespace.is_empty() {
+            live.append(&mut api.list_cluster().await?);
+            continue;
+        }
         match api.list(Some(namespace)).await.whole() {
             Ok(mut policies) => live.append(&mut policies),
             // Its policies are only in the files.
@@ -124,11 +131,13 @@ fn compare(
     };
     let place = file.map(|file| file.place.clone());
     let nothing = || "/dev/null".to_owned();
-    let from = live.map_or_else(nothing, |_| format!("cluster: {namespace}/{name}"));
+    let from =
+        live.map_or_else(nothing, |_| format!("cluster: {}", policies::full_name(namespace, name)));
     let to = place.clone().unwrap_or_else(nothing);
     let diff = TextDiff::from_lines(&there, &here);
     let diff = diff.unified_diff().context_radius(3).header(&from, &to).to_string();
     // Line by line, as a value of a policy can hold control characters.
     let diff = diff.lines().flat_map(|line| [printable(line), "\n".into()]).collect();
-    Ok(Compared { namespace: namespace.clone(), name: name.clone(), state, place, diff })
+    let namespace = (!namespace.is_empty()).then(|| namespace.clone());
+    Ok(Compared { namespace, name: name.clone(), state, place, diff })
 }

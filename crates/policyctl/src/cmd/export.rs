@@ -1,5 +1,7 @@
 //! `policyctl export`
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::cluster;
@@ -13,8 +15,8 @@ Examples:
   policyctl export > policies.yaml
   policyctl export -n shop > policies/shop.yaml
 
-Prints the policies of all namespaces, or of one (-n), sorted, without status and without fields
-that the server sets. Importing them with `policyctl import` changes nothing.
+Prints all cluster policies and the policies of all namespaces, or only those of one namespace (-n),
+sorted, without status and without fields that the server sets. Importing them with `policyctl import` changes nothing.
 Output: yaml (default), json.";
 
 #[derive(clap::Args)]
@@ -24,13 +26,24 @@ pub(crate) struct Args {}
 pub(crate) fn run(_: &Args, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Yaml, Output::Json], &Scope::CLUSTER)?;
     let namespace = global.target.namespace.as_deref();
-    let listed = cluster::run(async {
+    let (cluster_policies, listed) = cluster::run(async {
         let cluster = global.target.connect().await?;
-        Ok(PolicyApi::of(&cluster).await?.list(namespace).await)
+        let api = PolicyApi::of(&cluster).await?;
+        let cluster_policies = match namespace {
+            Some(_) => Ok(BTreeMap::new()),
+            None => api.list_cluster().await,
+        };
+        Ok((cluster_policies, api.list(namespace).await))
     })?;
-    let objects: Vec<Value> = listed.policies.values().map(Policy::object).collect();
+    let policies =
+        cluster_policies.iter().flat_map(BTreeMap::values).chain(listed.policies.values());
+    let objects: Vec<Value> = policies.map(Policy::object).collect();
     output::objects(&objects, format)?;
-    let exit = listed.report_gaps();
+    let mut exit = listed.report_gaps();
+    if let Err(error) = cluster_policies {
+        output::error(error);
+        exit = Exit::Cluster;
+    }
     if objects.is_empty() && exit == Exit::Fine {
         let place =
             namespace.map_or_else(|| "any namespace".to_owned(), |n| format!("namespace {n}"));

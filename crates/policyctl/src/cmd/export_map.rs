@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let files = &args.filename;
         let read = policies::read_files_in(files, global, namespace, "nothing was printed")?;
         for file in read.values() {
+            file.expect_namespaced()?;
             documents.push(document(&file.policy, &file.compiled)?);
         }
     }

@@ -67,7 +67,8 @@ impl Outcome {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
-    namespace: String,
+    /// `null` for a cluster policy.
+    namespace: Option<String>,
     name: String,
     place: String,
     outcome: Outcome,
@@ -81,13 +82,19 @@ impl Row {
     fn new(file: &FilePolicy, outcome: Outcome) -> Self {
         let Policy { namespace, name, .. } = file.policy.clone();
         Self {
-            namespace,
+            namespace: (!namespace.is_empty()).then_some(namespace),
             name,
             place: file.place.clone(),
             outcome,
             kept_fields: Vec::new(),
             error: None,
         }
+    }
+}
+
+impl Row {
+    fn full_name(&self) -> String {
+        policies::full_name(self.namespace.as_deref().unwrap_or_default(), &self.name)
     }
 }
 
@@ -108,12 +115,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         Ok(Importer { cluster: &cluster, api, dry_run, force }.import(files).await)
     })?;
     output::value(&rows, format, || table(&rows))?;
-    for Row { namespace, name, place, kept_fields, .. } in &rows {
+    for row in &rows {
+        let Row { place, kept_fields, .. } = row;
         if !kept_fields.is_empty() {
             let fields = kept_fields.join(", ");
             output::reason(format_args!(
-                "{place}: {namespace}/{name} in the cluster also has {fields}, which the file does \
-                 not have; it stays"
+                "{place}: {} in the cluster also has {fields}, which the file does not have; it \
+                 stays",
+                row.full_name()
             ));
         }
     }
@@ -121,12 +130,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let row = |Row { namespace, name, place, outcome, .. }: &Row| {
+    let row = |row: &Row| {
+        let Row { place, outcome, .. } = row;
         let place = match outcome {
             Outcome::NotApplied => format!("  ({place})"),
             _ => String::new(),
         };
-        let line = format!("{:<11}  {namespace}/{name}{place}", outcome.as_str());
+        let line = format!("{:<11}  {}{place}", outcome.as_str(), row.full_name());
         printable(&line).into_owned() + "\n"
     };
     rows.iter().map(row).collect()

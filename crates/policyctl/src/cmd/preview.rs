@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{BUNDLE_POLICY, Exclusion, warn_without_checks};
 use crate::output::{self, Output};
-use crate::policies::{self, PolicyApi};
+use crate::policies::{self, FilePolicy, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,6 +133,7 @@ fn proposed(
 
 fn of_files(args: &Args, global: &Global, cluster: &Cluster) -> anyhow::Result<Vec<Proposed>> {
     let files = policies::read_files(&args.files, global, cluster, "nothing was judged")?;
+    files.values().try_for_each(FilePolicy::expect_namespaced)?;
     let proposed = files.into_iter().map(|((namespace, name), file)| {
         warn_without_checks(&file.policy.full_name(), &file.compiled);
         let namespace = (!global.target.all_namespaces).then_some(namespace);

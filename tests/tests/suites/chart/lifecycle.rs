@@ -22,6 +22,9 @@ const POLICY: &str = "{apiVersion: devops.stochastic.io/v1, kind: DevOpsPolicy, 
     namespace: default, finalizers: [devops.stochastic.io/cleanup, example.com/other]}, \
     spec: {forbidLatestTag: true}}";
 
+const CLUSTER_POLICY: &str = "{apiVersion: devops.stochastic.io/v1, kind: ClusterDevOpsPolicy, \
+    metadata: {name: fleet, finalizers: [devops.stochastic.io/cleanup]}, spec: {}}";
+
 fn start(name: &str) -> Testbed {
     Testbed::start(&Parts::new(name).with_controllers().with_nodes(2)).unwrap()
 }
@@ -136,11 +139,14 @@ fn an_uninstallation_leaves_the_definitions_and_policies_that_can_be_deleted() {
     let testbed = &start("uninstall");
     install(testbed, &["--set", "enforcement.enabled=true"]).succeeded().unwrap();
     testbed.apply(POLICY).unwrap();
+    testbed.apply(CLUSTER_POLICY).unwrap();
     let (removed, rights) = thread::scope(|scope| {
         let uninstall = scope.spawn(|| release(testbed, "uninstall", &["--wait", "--timeout=2m"]));
         let (run, rights) = run_policyctl(testbed, "policy-uninstall");
         assert_eq!(run.code, Some(0), "{run:?}");
         let finalizer = "finalizer removed  DevOpsPolicy strict in default\n";
+        assert!(run.stdout.contains(finalizer), "{run:?}");
+        let finalizer = "finalizer removed  ClusterDevOpsPolicy fleet\n";
         assert!(run.stdout.contains(finalizer), "{run:?}");
         assert!(!run.stdout.contains("Configuration"), "Helm removes them: {run:?}");
         (uninstall.join().unwrap(), rights)

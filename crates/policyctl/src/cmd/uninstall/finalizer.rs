@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::cluster::namespaced::Event;
 use crate::cluster::write::{FIELD_MANAGER, get};
 use crate::cluster::{Cluster, ClusterError, ErrorKind};
-use crate::policies::{PolicyApi, PolicyName};
+use crate::policies::{PolicyApi, PolicyName, full_name};
 
 /// How often a policy is read again that somebody changes at the same time.
 const TRIES: usize = 5;
 
-/// All policies with the finalizer.
+/// All policies and cluster policies with the finalizer.
 pub(super) async fn policies(api: &PolicyApi<'_>) -> Result<Vec<PolicyName>, ClusterError> {
     let (mut found, mut failed) = (Vec::new(), None);
     api.read(None, &mut |event| match event {
@@ -20,6 +20,7 @@ pub(super) async fn policies(api: &PolicyApi<'_>) -> Result<Vec<PolicyName>, Clu
         Event::NotRead { error, .. } => failed = failed.take().or(Some(error)),
     })
     .await;
+    api.read_cluster(|object| found.extend(with_finalizer(object))).await?;
     match failed {
         Some(error) => Err(error),
         None => Ok(found),
@@ -46,9 +47,10 @@ pub(super) async fn remove(
     let api = api.namespaced(namespace);
     let mut tries = 1;
     loop {
-        let read = format!("cannot read policy {namespace}/{name}");
-        let Some(policy) = get(cluster, &api, name, &read).await? else { return Ok(()) };
-        let metadata = policy.metadata;
+        let policy = full_name(namespace, name);
+        let read = format!("cannot read policy {policy}");
+        let Some(found) = get(cluster, &api, name, &read).await? else { return Ok(()) };
+        let metadata = found.metadata;
         let all = metadata.finalizers.unwrap_or_default();
         let others: Vec<&String> = all.iter().filter(|name| *name != FINALIZER).collect();
         if others.len() == all.len() {
@@ -61,7 +63,7 @@ pub(super) async fn remove(
         } });
         let mut parameters = PatchParams { dry_run, ..PatchParams::default() };
         parameters.field_manager = Some(FIELD_MANAGER.to_owned());
-        let operation = format!("cannot remove the finalizer of policy {namespace}/{name}");
+        let operation = format!("cannot remove the finalizer of policy {policy}");
         let patch = Patch::Merge(&patch);
         match cluster.call(&operation, api.patch(name, &parameters, &patch)).await {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),

@@ -6,6 +6,7 @@ mod objects;
 use std::slice;
 use std::time::Duration;
 
+use policy_core::api::CLUSTER_POLICY;
 use policy_core::text::printable;
 use serde::Serialize;
 
@@ -178,8 +179,8 @@ impl Uninstall<'_> {
         let mut all = true;
         for policy in finalizer::policies(&api).await? {
             let row = |outcome| Row {
-                kind: "DevOpsPolicy".to_owned(),
-                namespace: Some(policy.0.clone()),
+                kind: if policy.0.is_empty() { CLUSTER_POLICY } else { "DevOpsPolicy" }.to_owned(),
+                namespace: Some(policy.0.clone()).filter(|namespace| !namespace.is_empty()),
                 name: policy.1.clone(),
                 outcome,
                 reason: None,
