@@ -116,3 +116,19 @@ fn a_change_that_brings_in_an_exempted_finding_is_allowed() {
     assert_eq!(of(&update(&old, &new), strict()), ["latest-tag denied"]);
     assert_eq!(of(&update(&old, &new), exempting("Deployment", "web")), ["latest-tag exempted"]);
 }
+
+/// What is known of an object by its facts alone, as from a file, is judged in the same way.
+#[test]
+fn facts_of_a_pod_are_exempted_by_its_own_name_alone() {
+    let object = owned_pod(&replica_set("web-5d8"), "5d8")["request"]["object"].take();
+    let view = serde_json::from_value(object).unwrap();
+    let facts = crate::facts::PodFacts::of_pod(&view, "production");
+    assert_eq!(facts.workload.to_string(), "Deployment/web");
+    let admitted = |user, policy: NamedPolicy| {
+        let creation = Creation { user, ..Creation::of(&facts) };
+        found(&creation.admit(&policy.into(), Timestamp::UNIX_EPOCH))
+    };
+    assert_eq!(admitted("", exempting("Deployment", "web")), ["latest-tag denied"]);
+    assert_eq!(admitted("", exempting("Pod", "web")), ["latest-tag exempted"]);
+    assert_eq!(admitted(REPLICA_SETS, exempting("Deployment", "web")), ["latest-tag exempted"]);
+}
