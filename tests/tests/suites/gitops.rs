@@ -101,7 +101,9 @@ fn with_cert_manager_the_webhook_has_no_right_to_a_certificate_of_its_own() {
     assert_eq!(
         *rules,
         serde_json::json!([
-            {"apiGroups": ["devops.stochastic.io"], "resources": ["devopspolicies"], "verbs": ["watch"]}
+            {"apiGroups": ["devops.stochastic.io"],
+             "resources": ["devopspolicies", "clusterdevopspolicies"], "verbs": ["watch"]},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["watch"]},
         ])
     );
     // The one that the pods mount is the one that cert-manager writes and publishes.

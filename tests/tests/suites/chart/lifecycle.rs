@@ -255,8 +255,8 @@ fn policyctl_uninstall_removes_what_it_has_printed() {
     let before = installed(testbed);
     let would = cli::expect(testbed, 0, &["uninstall", "--dry-run"], "");
     assert_eq!(installed(testbed), before);
-    // Two definitions stay.
-    assert_eq!(would.matches("\nwould be removed").count() + 1, own.len() - 2, "{would}");
+    // Three definitions stay.
+    assert_eq!(would.matches("\nwould be removed").count() + 1, own.len() - 3, "{would}");
     assert!(
         would.contains("finalizer would be removed  DevOpsPolicy strict in default"),
         "{would}"
@@ -267,7 +267,7 @@ fn policyctl_uninstall_removes_what_it_has_printed() {
     let reader = testbed.service_account("default", "reader", read).unwrap();
     let run = cli::run(&reader, &["uninstall", "--dry-run"], "");
     assert_eq!(run.code, Some(3), "{run:?}");
-    assert_eq!(run.stdout.matches("not removed").count(), own.len() - 2 + 1, "{run:?}");
+    assert_eq!(run.stdout.matches("not removed").count(), own.len() - 3 + 1, "{run:?}");
     let policy = "cannot remove the finalizer of policy default/strict";
     assert!(run.stderr.contains(policy), "{run:?}");
 
@@ -307,5 +307,5 @@ fn policyctl_uninstall_removes_what_it_has_printed() {
          kept               Namespace kube-devops: objects in it stay\n"
     );
     let all = cli::expect(testbed, 0, &["uninstall", "--delete-crds"], "");
-    assert_eq!(all.matches("removed            CustomResourceDefinition").count(), 2, "{all}");
+    assert_eq!(all.matches("removed            CustomResourceDefinition").count(), 3, "{all}");
 }

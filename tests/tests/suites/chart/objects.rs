@@ -183,13 +183,13 @@ fn the_certificate_comes_from_the_webhook_from_cert_manager_or_from_a_secret() {
         (role["rules"].as_array().unwrap().len(), all.iter().filter(is_its_own).count())
     };
     let none = rendered(testbed, &[]);
-    assert_eq!(rights(&none), (2, 4));
+    assert_eq!(rights(&none), (3, 4));
     assert_eq!(volume(&none), (Value::Null, Value::Null));
     assert!(configuration(&none)["webhooks"][0]["clientConfig"]["caBundle"].is_null());
 
     let options = ["--set", "certificate.source=cert-manager,enforcement.enabled=true"];
     let all = rendered(testbed, &options);
-    assert_eq!(rights(&all), (1, 0));
+    assert_eq!(rights(&all), (2, 0));
     let certificate = object(&all, "Certificate", "policy-webhook");
     // Of an authority that stays, so that a renewal changes no caBundle.
     let authority = object(&all, "Certificate", "policy-webhook-ca");
@@ -216,7 +216,7 @@ fn the_certificate_comes_from_the_webhook_from_cert_manager_or_from_a_secret() {
     let secret = "certificate.source=secret,certificate.secretName=mine";
     let all = rendered(testbed, &["--set", secret, "--set-file", &file]);
     assert_eq!(volume(&all), (json!("/etc/policy-webhook"), json!("mine")));
-    assert_eq!(rights(&all), (1, 0));
+    assert_eq!(rights(&all), (2, 0));
     let bundle = &configuration(&all)["webhooks"][0]["clientConfig"]["caBundle"];
     assert_eq!(
         bundle,
