@@ -463,4 +463,56 @@ mod tests {
         assert_eq!(due(&policies).await, keys(["shop/restored", &displaced]));
         assert!(!judged(most + 1));
     }
+
+    fn cluster_policy(name: &str, priority: i32, version: u32) -> ClusterPolicyView {
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": name, "uid": name, "generation": version,
+                "resourceVersion": version.to_string(),
+                "creationTimestamp": "2026-11-29T08:00:00Z" },
+            "spec": { "priority": priority },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_of_one_kind_says_nothing_of_the_other() {
+        let (policies, mut sink) = listed([policy("a", "1", 1, 0, "1")]);
+        let mut cluster = policies.cluster_sink();
+        cluster.list_begins();
+        cluster.applied(cluster_policy("a", 0, 1));
+        cluster.list_completes();
+        assert_eq!(due(&policies).await, keys(["ClusterDevOpsPolicy/a", "shop/a"]));
+        sink.list_begins();
+        sink.list_completes();
+        assert!(policies.get(&PolicyKey::new("", "a")).is_some());
+        assert_eq!(policies.counts().all, 1);
+        cluster.list_begins();
+        cluster.list_completes();
+        assert_eq!(policies.counts().all, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_cluster_policies_those_of_the_highest_priority_are_judged() {
+        let policies = Policies::default();
+        let mut sink = policies.cluster_sink();
+        for number in 0..=MAX_PER_NAMESPACE {
+            sink.applied(cluster_policy(&format!("p-{number:03}"), 0, 1));
+        }
+        let last = PolicyKey::new("", &format!("p-{MAX_PER_NAMESPACE:03}"));
+        let before_last = PolicyKey::new("", &format!("p-{:03}", MAX_PER_NAMESPACE - 1));
+        let is_judged = |key: &PolicyKey| policies.is_judged(&policies.get(key).unwrap().0);
+        assert_eq!([&before_last, &last].map(is_judged), [true, false]);
+        due(&policies).await;
+        policies.take_changed(&last);
+        sink.applied(cluster_policy(&last.name, 1, 2));
+        assert_eq!([&before_last, &last].map(is_judged), [false, true]);
+        let both = BTreeSet::from([&last, &before_last].map(ToString::to_string));
+        assert_eq!(due(&policies).await, both);
+        assert_eq!(policies.take_changed(&last), None, "what changed meanwhile is not known");
+        // A namespace that changes is a matter of those that are judged.
+        policies.take_changed(&before_last);
+        policies.namespace_changed("shop", Duration::ZERO);
+        assert_eq!(due(&policies).await.len(), MAX_PER_NAMESPACE);
+        assert_eq!(policies.take_changed(&last), Some([Arc::from("shop")].into()));
+    }
 }
