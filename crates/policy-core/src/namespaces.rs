@@ -8,6 +8,11 @@ pub const SYSTEM: [&str; 5] =
 /// The suffix of further system namespaces.
 pub const SYSTEM_SUFFIX: &str = "-system";
 
+/// The label of each namespace with its name, which the API server sets, so that nobody can choose
+/// it:
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name>.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// The namespaces that are left out: system namespaces, and those that configuration adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExcludedNamespaces {

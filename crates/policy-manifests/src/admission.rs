@@ -17,7 +17,7 @@ use policy_core::admission::CONTROLLER_MANAGER;
 use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_NAME, WEBHOOK_TIMEOUT_SECONDS,
 };
-use policy_core::namespaces::{SYSTEM, SYSTEM_SUFFIX};
+use policy_core::namespaces::{NAME_LABEL, SYSTEM, SYSTEM_SUFFIX};
 
 use crate::WEBHOOK;
 use crate::metadata::cluster_wide;
@@ -127,7 +127,7 @@ impl Admission {
         }
         excluded.extend(self.excluded.iter().map(String::as_str));
         let named = LabelSelectorRequirement {
-            key: "kubernetes.io/metadata.name".to_owned(),
+            key: NAME_LABEL.to_owned(),
             operator: "NotIn".to_owned(),
             values: Some(excluded.into_iter().map(str::to_owned).collect()),
         };

@@ -7,6 +7,7 @@
 //! [`InjectionPolicy::remarks`] says what is beyond them.
 
 use policy_core::api::{DefaultProbe, DefaultResources};
+use policy_core::namespaces::NAME_LABEL;
 use policy_core::remediation::{RemediationRules, Windows};
 use serde_json::{Value, json};
 
@@ -90,7 +91,7 @@ pub fn injection_policy(
             "mutations": mutations,
         },
     });
-    let only = json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } });
+    let only = json!({ "matchLabels": { NAME_LABEL: namespace } });
     let binding = json!({
         "apiVersion": api_version, "kind": "MutatingAdmissionPolicyBinding", "metadata": metadata,
         "spec": { "policyName": name, "matchResources": { "namespaceSelector": only } },

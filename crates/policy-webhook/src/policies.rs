@@ -11,16 +11,12 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 use policy_core::admission::{Injection, NamedPolicy, NamespacePolicies};
-use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::namespaces::{ExcludedNamespaces, NAME_LABEL};
 use policy_core::policy::{ClusterScope, MAX_PER_NAMESPACE, PolicyName};
 
 #[cfg(test)]
 pub(crate) use state::PolicySink;
 pub(crate) use state::Sinks;
-
-/// The label of each namespace with its name, which the API server sets:
-/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name>.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The policies, shared by the watches and the requests. A request loads the set once, so a change
 /// during the request does not affect its verdict.
@@ -52,6 +48,12 @@ struct ClusterPolicy {
     scope: ClusterScope,
 }
 
+/// The first policies of that number, as many as are judged.
+fn first_judged(all: impl Iterator<Item = NamedPolicy>, number: usize) -> NamespacePolicies {
+    let judged = all.take(MAX_PER_NAMESPACE).collect();
+    NamespacePolicies { judged, excess: number.saturating_sub(MAX_PER_NAMESPACE) }
+}
+
 impl Policies {
     /// No policies yet, and the sinks for the watches that bring them.
     #[must_use]
@@ -77,11 +79,10 @@ impl PolicySet {
             return Cow::Borrowed(&set.policies);
         }
         let labels = [(NAME_LABEL.to_owned(), namespace.to_owned())].into();
-        let mut judged: Vec<_> =
-            self.selecting(namespace, &labels).map(|(_, policy)| policy.clone()).collect();
-        let excess = judged.len().saturating_sub(MAX_PER_NAMESPACE);
-        judged.truncate(MAX_PER_NAMESPACE);
-        Cow::Owned(NamespacePolicies { judged, excess })
+        let selecting: Vec<_> = self.selecting(namespace, &labels).collect();
+        let number = selecting.len();
+        let policies = selecting.into_iter().map(|(_, policy)| policy.clone());
+        Cow::Owned(first_judged(policies, number))
     }
 
     /// The cluster policies that apply to a namespace, by their index.

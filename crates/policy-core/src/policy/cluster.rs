@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use crate::api::{ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY};
 use crate::namespaces::ExcludedNamespaces;
 
-use super::selector::{Selector, compile, is_label};
+use super::selector::{Selector, compile, is_namespace};
 use super::{CompiledPolicy, InvalidField, Problems, validate};
-
-/// The longest name of a namespace.
-const MAX_NAME: usize = 63;
 
 /// A cluster policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +74,7 @@ impl Problems {
             self.add("excludedNamespaces", problem);
         }
         for (index, name) in names.iter().take(MAX_EXCLUDED).enumerate() {
-            if name.is_empty() || name.len() > MAX_NAME || !is_label(name) {
+            if !is_namespace(name) {
                 let path = format!("excludedNamespaces[{index}]");
                 self.add(&path, format!("must be the name of a namespace, not `{name}`"));
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Problems;
+use super::selector::{is_namespace, is_object_name};
 use crate::api::{ExemptedWorkload, Exemption, MAX_EXEMPTIONS};
 use crate::checks::{CHECK_COUNT, CheckId};
 use crate::facts::PodFacts;
@@ -358,14 +359,14 @@ impl Problems {
                 format!("must be a kind such as Deployment or Pod, not `{}`", excerpt(kind));
             self.add(&format!("{path}.kind"), problem);
         }
-        if !is_name(name, 253, b"-.") {
+        if !is_object_name(name) {
             let problem = format!(
                 "must be the full name of a workload, such as web, not `{}`",
                 excerpt(name)
             );
             self.add(&format!("{path}.name"), problem);
         }
-        if let Some(namespace) = namespace.as_ref().filter(|name| !is_name(name, 63, b"-")) {
+        if let Some(namespace) = namespace.as_ref().filter(|name| !is_namespace(name)) {
             let problem = format!("must be the name of a namespace, not `{}`", excerpt(namespace));
             self.add(&format!("{path}.namespace"), problem);
         }
@@ -381,17 +382,6 @@ fn is_rfc_3339(text: &str) -> bool {
     let offset = bytes.len().saturating_sub(6);
     let has_offset = text.ends_with('Z') || has(offset, b"+-") && has(offset + 3, b":");
     has_seconds && has_offset && text.len() <= 40 && text.parse::<Timestamp>().is_ok()
-}
-
-/// Whether it has only lower-case letters, digits and these bytes, which stand neither first nor
-/// last.
-fn is_name(name: &str, longest: usize, inner: &[u8]) -> bool {
-    let is_outer = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = name.as_bytes();
-    bytes.len() <= longest
-        && bytes.first().is_some_and(is_outer)
-        && bytes.last().is_some_and(is_outer)
-        && bytes.iter().all(|byte| is_outer(byte) || inner.contains(byte))
 }
 
 #[cfg(test)]

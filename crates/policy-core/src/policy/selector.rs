@@ -7,9 +7,9 @@ use crate::api::{LabelSelector, MAX_SELECTOR_ENTRIES, SelectorOperator, Selector
 
 use super::Problems;
 
-/// The longest value of a label, and the longest name of its key.
+/// The longest value of a label, name of its key, and name of a namespace.
 const MAX_NAME: usize = 63;
-/// The longest prefix of the key of a label.
+/// The longest prefix of the key of a label, and the longest name of an object.
 const MAX_PREFIX: usize = 253;
 
 /// A selector whose keys and values are labels.
@@ -99,10 +99,26 @@ fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_PREFIX && name.split('.').all(|part| !part.is_empty() && is_label(part))
 }
 
+/// Whether it is the name of a namespace: a DNS label.
+pub(super) fn is_namespace(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && is_label(name)
+}
+
 /// Whether it is a DNS label but for its length: lower case letters and digits with `-` between.
-pub(super) fn is_label(name: &str) -> bool {
-    let is_outer = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    is_bounded(name, |byte| is_outer(byte) || byte == b'-', is_outer)
+fn is_label(name: &str) -> bool {
+    is_bounded(name, |byte| is_lower(byte) || byte == b'-', is_lower)
+}
+
+/// Whether it has lower case letters and digits, with `-` and `.` between, as the names of most
+/// objects.
+pub(super) fn is_object_name(name: &str) -> bool {
+    let is_inner = |byte| is_lower(byte) || b"-.".contains(&byte);
+    (1..=MAX_PREFIX).contains(&name.len()) && is_bounded(name, is_inner, is_lower)
+}
+
+/// Whether it is a lower case letter or a digit.
+const fn is_lower(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
 /// Whether all bytes are of one kind, and the first and last of another.

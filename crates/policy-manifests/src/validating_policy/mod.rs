@@ -19,6 +19,7 @@ use policy_core::admission::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS
 use policy_core::api::ControllerPods;
 use policy_core::checks::CheckId;
 use policy_core::installation::OPERATOR_USER;
+use policy_core::namespaces::NAME_LABEL;
 use policy_core::policy::CompiledPolicy;
 use policy_core::severity::Severity;
 use policy_core::workload::ObjectKind;
@@ -186,8 +187,7 @@ impl Exported<'_> {
             }),
             ..ValidatingAdmissionPolicy::default()
         };
-        // By the label that the API server sets on each namespace.
-        let namespace = ("kubernetes.io/metadata.name".to_owned(), self.namespace.to_owned());
+        let namespace = (NAME_LABEL.to_owned(), self.namespace.to_owned());
         let namespace =
             LabelSelector { match_labels: Some([namespace].into()), match_expressions: None };
         let binding = ValidatingAdmissionPolicyBinding {

@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::namespaces::{ExcludedNamespaces, NAME_LABEL};
 use policy_core::policy::ClusterScope;
 use policy_core::view::NamespaceView;
 use policy_runtime::watch::Sink;
 
 use crate::policies::Policies;
-
-/// The label that the API server sets to the name of each namespace.
-const NAME: &str = "kubernetes.io/metadata.name";
 
 /// The namespaces that exist, shared by their watch and the reconciler. A change of the labels of
 /// one makes it due for the cluster policies. Cheap to clone; all clones are one.
@@ -25,12 +22,12 @@ struct Shared {
     known: Mutex<BTreeMap<Arc<str>, Labels>>,
 }
 
-/// Labels by their keys, but for [`NAME`], which has nothing new. Compact, as a cluster may have
+/// Labels by their keys, but for [`NAME_LABEL`], which has nothing new. Compact, as a cluster may have
 /// 10 000 namespaces.
 type Labels = Box<[(Box<str>, Box<str>)]>;
 
 fn compact(labels: BTreeMap<String, String>) -> Labels {
-    let labels = labels.into_iter().filter(|(key, _)| key != NAME);
+    let labels = labels.into_iter().filter(|(key, _)| key != NAME_LABEL);
     labels.map(|(key, value)| (key.into(), value.into())).collect()
 }
 
@@ -57,7 +54,7 @@ impl Namespaces {
         let Some(labels) = known.get(namespace) else { return false };
         let mut labels: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-        labels.insert(NAME.to_owned(), namespace.to_owned());
+        labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
         scope.selects(namespace, &labels, &self.0.excluded)
     }
 

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy_core::admission::{NamedPolicy, NamespacePolicies};
+use policy_core::admission::NamedPolicy;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{MAX_PER_NAMESPACE, PolicyRank};
+use policy_core::policy::PolicyRank;
 use policy_core::view::{ClusterPolicyView, NamespaceView, PolicyView};
 use policy_runtime::watch::Sink;
 
 use super::known::{KnownPolicies, KnownPolicy};
-use super::{ClusterPolicy, NamespaceSet, Policies, PolicySet};
+use super::{ClusterPolicy, NamespaceSet, Policies, PolicySet, first_judged};
 
 /// The sinks of the watches that bring policies.
 pub(crate) struct Sinks {
@@ -176,10 +176,9 @@ fn named(rank: &PolicyRank, known: &KnownPolicy) -> NamedPolicy {
 /// Cluster policies first, so that no policy of the namespace displaces one.
 fn namespace_set(namespace: &str, cluster: &[&NamedPolicy], own: &KnownPolicies) -> NamespaceSet {
     let named = own.iter().map(|(rank, known)| named(rank, known));
-    let judged = cluster.iter().map(|policy| (*policy).clone()).chain(named);
-    let excess = (cluster.len() + own.len()).saturating_sub(MAX_PER_NAMESPACE);
+    let all = cluster.iter().map(|policy| (*policy).clone()).chain(named);
     NamespaceSet {
-        policies: NamespacePolicies { judged: judged.take(MAX_PER_NAMESPACE).collect(), excess },
+        policies: first_judged(all, cluster.len() + own.len()),
         own: own.len(),
         injections: own.injections(namespace),
     }
