@@ -67,7 +67,7 @@ pub use owners::Owner;
 pub use poll::wait_for;
 pub use process_kubelet::{ProcessKubelet, ReadyPod};
 pub use processes::Signal;
-pub use programs::{policyctl, released_program, root, service_binary};
+pub use programs::{earlier_program, policyctl, released_program, root, service_binary};
 pub use progress::say;
 pub use prometheus::{
     Choices, OPERATOR_DEFINITIONS, PROMETHEUS_DEFINITIONS, PanelQuery, Prometheus, Surroundings,

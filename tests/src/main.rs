@@ -19,6 +19,8 @@ enum Command {
     Build(command::build::Options),
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
+    /// Measure the memory of policy-operator and policy-watcher on 150 000 pods; prints one JSON object
+    BenchMemory,
     /// Measure policy-operator on 100 000 pods and 1 000 policies; prints one JSON object
     BenchOperator,
     /// Measure enforce mode: plans, repairs and injections; prints one JSON object
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(options) => command::build::run(&options),
         Command::BenchLive => command::bench_live::run(),
+        Command::BenchMemory => command::bench_memory::run(),
         Command::BenchOperator => command::bench_operator::run(),
         Command::BenchRemediation => command::bench_remediation::run(),
         Command::BenchScrape => command::bench_scrape::run(),

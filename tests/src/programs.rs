@@ -35,6 +35,15 @@ pub fn released_program(name: &str) -> Result<PathBuf> {
     }
 }
 
+/// Names a folder of programs of an earlier build, to measure beside those of this checkout.
+const EARLIER: &str = "BENCH_EARLIER";
+
+/// The path of a program of the earlier build, where one is to be measured.
+#[must_use]
+pub fn earlier_program(name: &str) -> Option<PathBuf> {
+    env::var_os(EARLIER).map(|folder| Path::new(&folder).join(name))
+}
+
 /// The checkout that this program was built in.
 #[must_use]
 pub fn root() -> &'static Path {

@@ -1,6 +1,7 @@
 //! One module for each subcommand.
 
 pub(crate) mod bench_live;
+pub(crate) mod bench_memory;
 pub(crate) mod bench_operator;
 pub(crate) mod bench_remediation;
 pub(crate) mod bench_scrape;

@@ -5,6 +5,7 @@ mod core;
 mod live;
 mod manifests;
 mod measure;
+mod memory;
 mod operator;
 mod remediation;
 mod sample;
@@ -44,6 +45,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
+    /// policy-operator and policy-watcher with 150 000 pods and 10 000 namespaces of a fake API server
+    Memory {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// policy-webhook beside a server that does nothing, and before a real API server
     Webhook {
         /// Print one JSON object instead of a table
@@ -78,6 +85,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Core { json: false } => arguments.push("core"),
             Bench::IndexMemory => arguments.push("index-memory"),
             Bench::Live { .. }
+            | Bench::Memory { .. }
             | Bench::Watcher { .. }
             | Bench::Operator { .. }
             | Bench::Remediation { .. }
@@ -90,6 +98,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Core { json } => core::run(*json),
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
+        Bench::Memory { json } => measure_by_e2e(memory::COMMAND, memory::rows(), *json),
         Bench::Operator { json } => measure_by_e2e(operator::COMMAND, &operator::ROWS, *json),
         Bench::Remediation { json } => {
             measure_by_e2e(remediation::COMMAND, &remediation::ROWS, *json)

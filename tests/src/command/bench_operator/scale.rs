@@ -55,7 +55,7 @@ pub(super) fn measure(testbed: &Testbed, program: &Path) -> Result<Scale> {
 
 fn fake(namespaces: usize) -> Result<FakeApi> {
     let pods = namespaces * PODS;
-    FakeApi::with_policies(Shape { pods, namespaces, failing: Some(FAILING) }, &["strict"])
+    FakeApi::with_policies(Shape::even(pods, namespaces).failing(FAILING), &["strict"])
 }
 
 /// The processor time of a changed pod in the large cluster divided by that in the small one: each

@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     let ratios = beside::ratios(&testbed, &watcher)?;
     // Stopped, as it would disturb the measurements that follow.
     testbed.kill_api_server()?;
-    let shape = Shape { pods: PODS, namespaces: NAMESPACES, failing: Some(FAILING) };
+    let shape = Shape::even(PODS, NAMESPACES).failing(FAILING);
     let fake = FakeApi::with_policies(shape, &["strict"])?;
     let kubeconfig = fake.kubeconfig(testbed.folder())?;
     let watcher = started(&testbed, &watcher, &kubeconfig, "namespace_health_score{", NAMESPACES)?;

@@ -144,5 +144,5 @@ impl Bench {
 }
 
 fn fake(pods: usize) -> Result<FakeApi> {
-    FakeApi::start(Shape { pods, namespaces: NAMESPACES, failing: None })
+    FakeApi::start(Shape::even(pods, NAMESPACES))
 }

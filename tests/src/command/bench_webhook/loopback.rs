@@ -62,7 +62,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
 }
 
 fn fake(namespaces: usize) -> Result<FakeApi> {
-    FakeApi::with_policies(Shape { pods: 0, namespaces, failing: None }, &POLICIES)
+    FakeApi::with_policies(Shape::even(0, namespaces), &POLICIES)
 }
 
 /// Requests per second of the webhook, against the baseline.

@@ -1,18 +1,22 @@
-//! An API server that is quick enough for 100 000 pods, because it generates them as it sends them:
-//! streamed lists, watches, and writes with resourceVersions.
+//! An API server that is quick enough for 150 000 pods, because it generates them as it sends them:
+//! streamed lists, watches, and writes with resourceVersions. A resource without objects is an empty
+//! list.
 //!
 //! ```text
 //! wire       requests and responses
 //! pods       generated pods
-//! store      stored objects: policies, audit results, Leases
-//! policies   the content of a policy
+//! shape      how many pods there are, of which workloads in which namespaces
+//! store      stored objects: namespaces, policies, audit results, Leases
+//! objects    the content of a namespace and of a policy
 //! ```
 
+mod objects;
 mod pods;
-mod policies;
+mod shape;
 mod store;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,9 +35,10 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::spawn_blocking;
 
-pub(super) use pods::Shape;
+pub(super) use objects::policy_spec;
+use objects::{namespace, policy};
 use pods::Template;
-pub(super) use policies::spec as policy_spec;
+pub(super) use shape::Shape;
 use store::Store;
 use wire::{Answer, Call, bookmark, event, refused};
 
@@ -46,8 +51,13 @@ const CHUNK: usize = 8;
 /// A quiet watch gets a bookmark, as from real servers.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 
-/// The watches of one kind, each by the channel to its connection.
-type Watches = Mutex<Vec<Sender<Bytes>>>;
+/// The watches of a resource, each by the channel to its connection.
+type Watches = Arc<Mutex<Vec<Sender<Bytes>>>>;
+
+/// The resource whose objects are generated.
+const PODS: &str = "pods";
+/// The parameter by which the baseline's watch of pods is told from that of the service.
+const READER: &str = "reader";
 
 /// The server. It ends with the process.
 pub(super) struct FakeApi {
@@ -63,22 +73,30 @@ struct Shared {
     version: AtomicU64,
     template: Template,
     store: Mutex<Store>,
-    watches: [Watches; 4],
+    /// By resource.
+    watches: Mutex<BTreeMap<String, Watches>>,
 }
 
-/// A group of watches.
+/// Whose watches of pods.
 #[derive(Clone, Copy)]
 pub(super) enum Watched {
-    /// Of pods, by the service that is measured.
+    /// The service that is measured.
     Pods,
-    /// Of pods, by the baseline.
+    /// The baseline.
     Reader,
-    Policies,
-    AuditResults,
+}
+
+impl Watched {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Pods => PODS,
+            Self::Reader => READER,
+        }
+    }
 }
 
 impl FakeApi {
-    /// A server without policies.
+    /// A server with the namespaces of the pods, `team-0` and so on, and without policies.
     pub(super) fn start(shape: Shape) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let addr = listener.local_addr()?;
@@ -86,10 +104,13 @@ impl FakeApi {
             shape,
             pods: AtomicUsize::new(shape.pods),
             version: AtomicU64::new(1000),
-            template: Template::new(shape.namespaces),
+            template: Template::new(),
             store: Mutex::default(),
-            watches: Default::default(),
+            watches: Mutex::default(),
         });
+        for number in 0..shape.namespaces() {
+            shared.store().keep("namespaces", namespace(&format!("team-{number}")));
+        }
         listener.set_nonblocking(true)?;
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
         let for_listener = Arc::clone(&shared);
@@ -104,12 +125,12 @@ impl FakeApi {
         Ok(Self { addr, shared })
     }
 
-    /// A server with policies of these names in each namespace: `team-0` and so on.
+    /// A server with policies of these names in each namespace.
     pub(super) fn with_policies(shape: Shape, names: &[&str]) -> Result<Self> {
         let fake = Self::start(shape)?;
-        for number in 0..shape.namespaces {
+        for number in 0..shape.namespaces() {
             for name in names {
-                let policy = policies::policy(&format!("team-{number}"), name);
+                let policy = policy(&format!("team-{number}"), name);
                 fake.shared.store().keep("devopspolicies", policy);
             }
         }
@@ -132,7 +153,7 @@ impl FakeApi {
     /// The size of a pod.
     pub(super) fn pod_bytes(&self) -> usize {
         let mut pod = Vec::new();
-        self.shared.template.write(&mut pod, 1, 1, 1);
+        self.shared.template.write(&mut pod, self.shared.shape.pod(1), 1, 1);
         pod.len()
     }
 
@@ -143,7 +164,7 @@ impl FakeApi {
         for number in first..first + events {
             self.event(&mut text, "MODIFIED", number % pods, restarts);
         }
-        self.shared.send(watched, &text.into());
+        self.shared.send(watched.key(), &text.into());
     }
 
     /// Adds a pod.
@@ -151,24 +172,24 @@ impl FakeApi {
         let mut text = Vec::new();
         let number = self.shared.pods.fetch_add(1, Ordering::Relaxed);
         self.event(&mut text, "ADDED", number, 0);
-        self.shared.send(watched, &text.into());
+        self.shared.send(watched.key(), &text.into());
     }
 
     /// Ends the watch of pods with 410 (Expired), so that the client has to relist.
     pub(super) fn expire(&self) {
         let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old","status":"Failure"}}"#;
-        self.shared.send(Watched::Pods, &format!("{gone}\n").into());
+        self.shared.send(PODS, &format!("{gone}\n").into());
         self.end(Watched::Pods);
     }
 
     /// The number of watches.
     pub(super) fn watches(&self, watched: Watched) -> usize {
-        self.shared.watches(watched).len()
+        lock(&self.shared.watches(watched.key())).len()
     }
 
     /// Ends the watches.
     pub(super) fn end(&self, watched: Watched) {
-        self.shared.watches(watched).clear();
+        lock(&self.shared.watches(watched.key())).clear();
     }
 
     /// The number of policy statuses written.
@@ -183,25 +204,26 @@ impl FakeApi {
 }
 
 impl Shared {
-    fn watches(&self, watched: Watched) -> MutexGuard<'_, Vec<Sender<Bytes>>> {
-        self.watches[watched as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    fn watches(&self, resource: &str) -> Watches {
+        Arc::clone(lock(&self.watches).entry(resource.to_owned()).or_default())
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 
-    fn send(&self, watched: Watched, text: &Bytes) {
-        self.watches(watched).retain(|watch| watch.blocking_send(text.clone()).is_ok());
+    fn send(&self, watched: &str, text: &Bytes) {
+        lock(&self.watches(watched)).retain(|watch| watch.blocking_send(text.clone()).is_ok());
     }
 
     fn send_bookmarks(&self) {
         let version = self.version.load(Ordering::Relaxed);
-        self.send(Watched::Pods, &bookmark(version, false).into());
-        for watched in [Watched::Policies, Watched::AuditResults] {
-            // The lock keeps writes from coming between the resourceVersion and the bookmark.
-            let store = self.store();
-            self.send(watched, &bookmark(store.version(), false).into());
+        self.send(PODS, &bookmark(version, false).into());
+        // The lock keeps writes from coming between the resourceVersion and the bookmark.
+        let store = self.store();
+        let resources: Vec<_> = lock(&self.watches).keys().cloned().collect();
+        for resource in resources.iter().filter(|resource| !matches!(&***resource, PODS | READER)) {
+            self.send(resource, &bookmark(store.version(), false).into());
         }
     }
 
@@ -209,7 +231,7 @@ impl Shared {
         text.extend_from_slice(b"{\"type\":\"");
         text.extend_from_slice(kind.as_bytes());
         text.extend_from_slice(b"\",\"object\":");
-        self.template.write(text, pod, version, restarts);
+        self.template.write(text, self.shape.pod(pod), version, restarts);
         text.extend_from_slice(b"}\n");
     }
 
@@ -221,9 +243,9 @@ impl Shared {
         }
         let mut store = self.store();
         let (answer, change) = store.handle(call)?;
-        if let (Some((kind, object)), Some(watched)) = (change, stored(&call.resource)) {
+        if let Some((kind, object)) = change {
             // The store stays locked, so that events are sent in the order of their versions.
-            self.send(watched, &event(kind, &object).into());
+            self.send(&call.resource, &event(kind, &object).into());
         }
         Ok(answer)
     }
@@ -232,7 +254,7 @@ impl Shared {
     /// the watch.
     fn begin_watch(&self, call: &Call, watch: Sender<Bytes>) -> Result<()> {
         let is_list = call.query("sendInitialEvents").is_some();
-        if let Some(watched) = stored(&call.resource) {
+        if call.resource != PODS {
             let store = self.store();
             let version = call.query("resourceVersion").filter(|_| !is_list);
             let version = version.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -243,12 +265,13 @@ impl Shared {
             if is_list {
                 watch.blocking_send(bookmark(store.version(), true).into())?;
             }
-            self.watches(watched).push(watch);
+            lock(&self.watches(&call.resource)).push(watch);
             return Ok(());
         }
-        let is_reader = call.query("reader").is_some();
+        let whose = if call.query(READER).is_some() { Watched::Reader } else { Watched::Pods };
         // The lock keeps changes from coming before the end of the list.
-        let mut watches = self.watches(if is_reader { Watched::Reader } else { Watched::Pods });
+        let watches = self.watches(whose.key());
+        let mut watches = lock(&watches);
         if is_list {
             self.list(&watch)?;
         }
@@ -272,13 +295,8 @@ impl Shared {
     }
 }
 
-/// The watches of a resource whose objects are stored.
-fn stored(resource: &str) -> Option<Watched> {
-    match resource {
-        "devopspolicies" => Some(Watched::Policies),
-        "policyauditresults" => Some(Watched::AuditResults),
-        _ => None,
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Accepts connections until the process ends.

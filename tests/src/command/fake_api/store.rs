@@ -1,4 +1,4 @@
-//! The objects that are stored: policies, audit results and Leases.
+//! The objects that are stored: namespaces, policies, audit results and Leases.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,9 @@ impl Store {
 
     /// Stores an object with the present resourceVersion, and returns it.
     fn insert(&mut self, key: Key, mut object: Value) -> Value {
-        object["metadata"]["namespace"] = json!(key.1);
+        if !key.1.is_empty() {
+            object["metadata"]["namespace"] = json!(key.1);
+        }
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(key, object.clone());
         object

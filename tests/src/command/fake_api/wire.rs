@@ -35,10 +35,16 @@ impl Call {
         let mut path = path.peekable();
         // `api` and the version, or `apis`, the group and the version.
         let skipped = if path.peek().is_some_and(|first| first == "api") { 2 } else { 3 };
-        let mut path = path.skip(skipped).peekable();
-        let is_namespaced = path.next_if(|part| part == "namespaces").is_some();
+        let path: Vec<_> = path.skip(skipped).collect();
+        // `namespaces/NAME` is a namespace itself.
+        let (namespace, path) = match &*path {
+            [first, namespace, rest @ ..] if first == "namespaces" && !rest.is_empty() => {
+                (namespace.clone(), rest)
+            }
+            path => (String::new(), path),
+        };
+        let mut path = path.iter().cloned();
         let mut next = || path.next().unwrap_or_default();
-        let namespace = if is_namespaced { next() } else { String::new() };
         Ok(Self {
             method: parts.method,
             resource: next(),
