@@ -117,7 +117,7 @@ impl Finding {
     }
 
     fn subject<'a>(&self, pod: &'a CheckedFacts) -> Subject<'a> {
-        Subject { pod, container: self.container(pod) }
+        Subject::of(pod, self.container)
     }
 }
 

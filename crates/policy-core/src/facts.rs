@@ -38,8 +38,8 @@ pub struct PodFacts {
     /// When it was created, in seconds since 1970; 0 where that is not known. It tells apart pods of
     /// one name, as those of a `StatefulSet`.
     pub created: u32,
-    /// The object that a user would change to change the pod.
-    pub workload: Workload,
+    /// The object that a user would change to change the pod. Shared, because it has several.
+    pub workload: Arc<Workload>,
     /// The input of the checks.
     pub checked: CheckedFacts,
 }
@@ -50,12 +50,14 @@ pub struct CheckedFacts {
     /// The phase; a template is [`Lifecycle::Active`] unless its Job has ended.
     pub lifecycle: Lifecycle,
     /// Regular containers, then init containers, ephemeral containers and image volumes, each in
-    /// the order of their list.
-    pub containers: Vec<ContainerFacts>,
+    /// the order of their list. Only of the spec, so that the pods of a workload can share them.
+    pub containers: Arc<[ContainerFacts]>,
+    /// How containers run that are in trouble, in their order; none in a template.
+    pub runs: Box<[RunFacts]>,
 }
 
-/// The facts of one container, or of one image volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The facts of one container, or of one image volume, in the spec.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerFacts {
     /// The name; its path, such as `containers[0]` or `volumes[models]`, where it has none. Shared,
     /// because many pods have containers of the same name.
@@ -72,8 +74,6 @@ pub struct ContainerFacts {
     pub has_readiness_probe: bool,
     /// The requests and limits that it lacks.
     pub missing_resources: ResourceGaps,
-    /// How it runs; `None` where it has no trouble, and in a template.
-    pub run: Option<Box<RunFacts>>,
 }
 
 /// The sort of a container.
@@ -113,7 +113,7 @@ impl ContainerRole {
 }
 
 /// Whether an image is pinned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ImageFact {
     /// There is no reference. Something else fills it in.
     Absent,
@@ -141,12 +141,6 @@ impl ContainerFacts {
     pub fn needs_probes(&self) -> bool {
         self.role.is_long_running() && self.restarts_always
     }
-
-    /// How often it restarted.
-    #[must_use]
-    pub fn restarts(&self) -> u32 {
-        self.run.as_ref().map_or(0, |run| run.restarts)
-    }
 }
 
 impl PodFacts {
@@ -172,9 +166,7 @@ impl PodFacts {
     /// Drops the facts of the status, which do not count at admission.
     pub fn clear_status(&mut self) {
         self.checked.lifecycle = Lifecycle::Active;
-        for container in &mut self.checked.containers {
-            container.run = None;
-        }
+        self.checked.runs = Box::default();
     }
 }
 
@@ -192,11 +184,17 @@ impl CheckedFacts {
             restarts_always: !kind.runs_to_completion()
                 && restarts_always(spec.restart_policy.as_deref()).unwrap_or(true),
             resources: &spec.resources,
-            runs,
         };
-        let containers = all_containers(spec)
-            .map(|(role, index, container)| pod.container_facts(role, index, &container.value));
-        Self { lifecycle, containers: containers.collect() }
+        let containers: Arc<[_]> = all_containers(spec)
+            .map(|(role, index, container)| pod.container_facts(role, index, &container.value))
+            .collect();
+        Self { lifecycle, runs: runs.of_containers(&containers), containers }
+    }
+
+    /// How the container of that index runs; `None` where it has no trouble, and in a template.
+    #[must_use]
+    pub fn run(&self, container: usize) -> Option<&RunFacts> {
+        self.runs.iter().find(|run| run.container == container)
     }
 }
 
@@ -263,7 +261,7 @@ fn facts(
             .into(),
         kind,
         name: name.into(),
-        workload: Workload::of(kind, name, metadata),
+        workload: Arc::new(Workload::of(kind, name, metadata)),
         checked: CheckedFacts::of(kind, spec, lifecycle, &runs),
     }
 }
@@ -272,7 +270,6 @@ fn facts(
 struct PodSettings<'a> {
     restarts_always: bool,
     resources: &'a ResourcesView,
-    runs: &'a Runs<'a>,
 }
 
 impl PodSettings<'_> {
@@ -296,7 +293,6 @@ impl PodSettings<'_> {
             has_liveness_probe: container.liveness_probe.is_set(),
             has_readiness_probe: container.readiness_probe.is_set(),
             missing_resources: ResourceGaps::of(&container.resources, self.resources),
-            run: self.runs.facts(role, &name),
             name,
         }
     }

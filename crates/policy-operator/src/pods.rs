@@ -48,6 +48,14 @@ impl State {
         self.is_listed && !self.is_listing
     }
 
+    /// Removes a pod. Returns whether that changed anything.
+    fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let was_injected = self.health.remove(namespace, name);
+        let was_there = self.index.remove(namespace, name);
+        self.interner.removed(usize::from(was_there));
+        was_there | was_injected
+    }
+
     fn wait(&mut self, namespace: &str) {
         if !self.waiting.contains(namespace) {
             self.waiting.insert(namespace.into());
@@ -128,7 +136,10 @@ impl Sink<PodView> for PodSink {
 
     fn list_completes(&mut self) {
         let mut state = self.0.0.state.lock();
+        let before = state.index.len();
         let removed = state.index.finish_relist();
+        let gone = before - state.index.len();
+        state.interner.removed(gone);
         state.health.finish_relist();
         let mut changed = std::mem::take(&mut state.waiting);
         changed.extend(removed);
@@ -149,14 +160,11 @@ impl Sink<PodView> for PodSink {
         let facts = PodFacts::of_pod(&pod, namespace);
         let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
         self.0.change(namespace, |state| {
-            let Some(mut facts) = record else {
-                let was_injected = state.health.remove(namespace, name);
-                return state.index.set(namespace, name, None) | was_injected;
-            };
+            let Some(mut facts) = record else { return state.remove(namespace, name) };
             state.interner.intern(&mut facts);
             let health = PodHealth::of(&pod, &facts.workload);
             let has_failed = state.health.set(&facts.namespace, name, health);
-            state.index.set(namespace, name, Some(Arc::new(facts))) | has_failed
+            state.index.apply(namespace, name, Arc::new(facts)) | has_failed
         });
     }
 
@@ -167,10 +175,7 @@ impl Sink<PodView> for PodSink {
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        self.0.change(namespace, |state| {
-            let was_injected = state.health.remove(namespace, name);
-            state.index.remove(namespace, name) | was_injected
-        });
+        self.0.change(namespace, |state| state.remove(namespace, name));
     }
 }
 

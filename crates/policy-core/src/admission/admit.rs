@@ -294,8 +294,7 @@ impl PolicyFinding<'_> {
     }
 
     fn named(self, facts: &CheckedFacts) -> NamedFinding {
-        let container = self.container.and_then(|index| facts.containers.get(index));
-        let subject = Subject { pod: facts, container };
+        let subject = Subject::of(facts, self.container);
         let text = self.check.check().admission_message(subject, self.rules.parameters(self.check));
         let exemption = self.exemption.and_then(|id| self.rules.exemptions()?.get(id));
         NamedFinding {
@@ -303,7 +302,7 @@ impl PolicyFinding<'_> {
             policy: self.policy.clone(),
             severity: self.severity,
             check: self.check,
-            container: container.map(|container| Arc::clone(&container.name)),
+            container: subject.container.map(|container| Arc::clone(&container.name)),
             text: if self.may_be_filled_in && is_severe(self.rules, self.severity) {
                 format!("may be filled in by a LimitRange: {text}").into()
             } else {

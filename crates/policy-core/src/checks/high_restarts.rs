@@ -48,11 +48,8 @@ impl Check for HighRestarts {
         Parameters { limit, window }: Parameters,
         sink: &mut FindingSink<'_>,
     ) {
-        for (index, container) in pod.containers.iter().enumerate() {
-            let Some(run) = container.run.as_ref().filter(|run| run.restarts > limit) else {
-                continue;
-            };
-            let count = run.restarts.min(MAX_COUNTED);
+        for run in pod.runs.iter().filter(|run| run.restarts > limit) {
+            let (index, count) = (run.container, run.restarts.min(MAX_COUNTED));
             let ended = run.last_end.as_ref().and_then(|end| end.at);
             match ended.zip(window) {
                 None => sink.container(index, count),
@@ -63,8 +60,7 @@ impl Check for HighRestarts {
 
     fn message(&self, subject: Subject<'_>, parameters: Parameters) -> Cow<'static, str> {
         let text = META.text_with(parameters);
-        let run = subject.container.and_then(|container| container.run.as_ref());
-        match run.and_then(|run| run.last_end.as_ref()) {
+        match subject.run.and_then(|run| run.last_end.as_ref()) {
             Some(end) => format!("{text} ({end})").into(),
             None => text,
         }

@@ -106,7 +106,7 @@ mod tests {
             let pod =
                 format!(r#"{{"spec": {{"containers": [{{"name": "c", "image": "{image}"}}]}}}}"#);
             let pod = PodFacts::of_pod(&serde_json::from_str(&pod).unwrap(), "default");
-            let subject = Subject { pod: &pod.checked, container: pod.checked.containers.first() };
+            let subject = Subject::of(&pod.checked, Some(0));
             LatestTag.report_message(subject, Parameters::default()).into_owned()
         };
         for (image, why) in [

@@ -18,7 +18,7 @@ use std::fmt;
 
 use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
 use crate::evaluate::FindingSink;
-use crate::facts::{CheckedFacts, ContainerFacts};
+use crate::facts::{CheckedFacts, ContainerFacts, RunFacts};
 use crate::severity::Severity;
 
 /// All checks, in the order in which reports list them.
@@ -85,6 +85,16 @@ pub struct Subject<'a> {
     pub pod: &'a CheckedFacts,
     /// Its container or image volume; `None` where the finding is about the pod as a whole.
     pub container: Option<&'a ContainerFacts>,
+    /// How that container runs; `None` where it has no trouble.
+    pub run: Option<&'a RunFacts>,
+}
+
+impl<'a> Subject<'a> {
+    /// The container or image volume of that index; the pod as a whole without one.
+    pub(crate) fn of(pod: &'a CheckedFacts, container: Option<usize>) -> Self {
+        let run = container.and_then(|index| pod.run(index));
+        Self { pod, container: container.and_then(|index| pod.containers.get(index)), run }
+    }
 }
 
 /// The parameters of a check without any.

@@ -60,11 +60,10 @@ fn reason(pod: &CheckedFacts) -> Option<Cow<'_, str>> {
     if matches!(pod.lifecycle, Lifecycle::NotReady { lacks_only_gates: true, .. }) {
         return Some("ReadinessGatesNotReady".into());
     }
-    let runs = || pod.containers.iter().filter_map(|container| container.run.as_deref());
-    let waiting = runs().find_map(|run| run.waiting.as_deref());
+    let waiting = pod.runs.iter().find_map(|run| run.waiting.as_deref());
     let ended =
         |run: &RunFacts| run.last_end.as_ref().filter(|_| run.has_ended).map(End::to_string);
-    waiting.map(Cow::Borrowed).or_else(|| runs().find_map(ended).map(Cow::Owned))
+    waiting.map(Cow::Borrowed).or_else(|| pod.runs.iter().find_map(ended).map(Cow::Owned))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::view::{Amount, AmountsView, ResourcesView};
 
 /// The requests and limits that a container lacks, after the pod's own resources and the API
 /// server's defaults. A CPU limit is not demanded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceGaps {
     /// The CPU request.
     pub cpu_request: ResourceGap,
@@ -16,7 +16,7 @@ pub struct ResourceGaps {
 
 /// Whether a request or limit is lacking. Ordered: the smaller of two counts, because a container
 /// and its pod need to set a value only once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceGap {
     /// It is set.
     #[default]

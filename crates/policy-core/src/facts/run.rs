@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::ContainerRole;
+use super::{ContainerFacts, ContainerRole};
 use crate::view::{ContainerStatusView, PodStatusView, TerminatedView};
 
 /// The longest reason that is stored, in characters. Kubernetes' own have at most 30.
@@ -13,6 +13,8 @@ const MAX_REASON: usize = 64;
 /// How a container runs. Only one that restarted, waits or failed has these facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFacts {
+    /// The index in [`CheckedFacts::containers`](super::CheckedFacts::containers).
+    pub container: usize,
     /// How often it restarted.
     pub restarts: u32,
     /// Why it waits now, such as `CrashLoopBackOff`.
@@ -81,20 +83,19 @@ impl RunFacts {
         self.waiting.as_mut().into_iter().chain(of_end)
     }
 
-    /// The facts in a status; `None` where there is no trouble.
-    fn of(status: &ContainerStatusView) -> Option<Box<Self>> {
+    /// The facts in the status of a container; `None` where there is no trouble.
+    fn of(container: usize, status: &ContainerStatusView) -> Option<Self> {
         let count = status.restart_count.unwrap_or_default().max(0);
         let now = status.state.terminated.as_ref();
         let last = now.or(status.last_state.terminated.as_ref());
         let waiting = status.state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref());
         let has_failed = now.is_some_and(|end| end.exit_code != 0);
-        (count > 0 || waiting.is_some() || has_failed).then(|| {
-            Box::new(Self {
-                restarts: u32::try_from(count).unwrap_or(u32::MAX),
-                waiting: waiting.and_then(reason),
-                last_end: last.map(End::of),
-                has_ended: now.is_some(),
-            })
+        (count > 0 || waiting.is_some() || has_failed).then(|| Self {
+            container,
+            restarts: u32::try_from(count).unwrap_or(u32::MAX),
+            waiting: waiting.and_then(reason),
+            last_end: last.map(End::of),
+            has_ended: now.is_some(),
         })
     }
 }
@@ -121,13 +122,17 @@ impl<'a> Runs<'a> {
         }
     }
 
-    pub(super) fn facts(&self, role: ContainerRole, name: &str) -> Option<Box<RunFacts>> {
-        let statuses = match role {
-            ContainerRole::Regular => &self.containers,
-            ContainerRole::Sidecar | ContainerRole::Init => &self.init_containers,
-            ContainerRole::Ephemeral | ContainerRole::ImageVolume => return None,
-        };
-        statuses.get(name).and_then(|status| RunFacts::of(status))
+    /// The facts of the containers that are in trouble.
+    pub(super) fn of_containers(&self, containers: &[ContainerFacts]) -> Box<[RunFacts]> {
+        let in_trouble = containers.iter().enumerate().filter_map(|(index, container)| {
+            let statuses = match container.role {
+                ContainerRole::Regular => &self.containers,
+                ContainerRole::Sidecar | ContainerRole::Init => &self.init_containers,
+                ContainerRole::Ephemeral | ContainerRole::ImageVolume => return None,
+            };
+            RunFacts::of(index, statuses.get(&*container.name)?)
+        });
+        in_trouble.collect()
     }
 }
 

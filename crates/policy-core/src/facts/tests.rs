@@ -7,7 +7,7 @@ fn pod(text: &str) -> PodFacts {
 
 fn only_container(text: &str) -> ContainerFacts {
     let facts = pod(&format!(r#"{{"spec": {{"containers": [{text}]}}}}"#));
-    facts.checked.containers.into_iter().next().unwrap()
+    facts.checked.containers[0].clone()
 }
 
 #[test]
@@ -169,11 +169,12 @@ fn restarts_are_found_by_name_in_the_right_list() {
                 {"name": "a", "restartCount": -1}],
             "initContainerStatuses": [{"name": "i", "restartCount": 99999999999}],
             "ephemeralContainerStatuses": [{"name": "e", "restartCount": 5}]}}"#);
-    let restarts: Vec<_> = facts.checked.containers.iter().map(ContainerFacts::restarts).collect();
-    assert_eq!(restarts, [0, 7, u32::MAX, 0]);
+    let restarts: Vec<_> =
+        facts.checked.runs.iter().map(|run| (run.container, run.restarts)).collect();
+    assert_eq!(restarts, [(1, 7), (2, u32::MAX)]);
     let mut at_admission = facts;
     at_admission.clear_status();
-    assert!(at_admission.checked.containers.iter().all(|c| c.run.is_none()));
+    assert_eq!(*at_admission.checked.runs, []);
 }
 
 #[test]

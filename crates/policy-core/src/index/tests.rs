@@ -41,7 +41,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             let last_end =
                 at.map(|at| End { at: Some(at), reason: None, exit_code: 1, signal: None });
             let run = RunFacts { restarts, last_end, ..RunFacts::default() };
-            ContainerFacts {
+            let container = ContainerFacts {
                 name: "c".into(),
                 role: ContainerRole::Regular,
                 image: if pinned {
@@ -56,8 +56,8 @@ fn facts() -> impl Strategy<Value = PodFacts> {
                     memory_limit: if probe { ResourceGap::None } else { ResourceGap::Missing },
                     ..Default::default()
                 },
-                run: Some(Box::new(run)),
-            }
+            };
+            (container, run)
         },
     );
     let containers = proptest::collection::vec(container, 0..4);
@@ -67,12 +67,18 @@ fn facts() -> impl Strategy<Value = PodFacts> {
         namespace: "n".into(),
         kind: ObjectKind::Pod,
         name: "p".into(),
-        workload: Workload {
+        workload: Arc::new(Workload {
             group: "apps".into(),
             kind: "Deployment".into(),
             name: workload.into(),
+        }),
+        checked: CheckedFacts {
+            lifecycle,
+            containers: containers.iter().map(|(container, _)| container.clone()).collect(),
+            runs: (containers.into_iter().enumerate())
+                .map(|(container, (_, run))| RunFacts { container, ..run })
+                .collect(),
         },
-        checked: CheckedFacts { lifecycle, containers },
     })
 }
 

@@ -182,7 +182,7 @@ pub struct WorkloadPeaks<'a> {
 impl<'a> WorkloadPeaks<'a> {
     /// For the pods of one namespace.
     pub fn new(pods: impl IntoIterator<Item = &'a PodFacts>) -> Self {
-        let workloads = pods.into_iter().map(|pod| (&*pod.name, &pod.workload)).collect();
+        let workloads = pods.into_iter().map(|pod| (&*pod.name, &*pod.workload)).collect();
         Self { workloads, peaks: BTreeMap::new(), has_metrics: false }
     }
 

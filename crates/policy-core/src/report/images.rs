@@ -63,7 +63,7 @@ impl RunningImages {
     fn count(&mut self, facts: &PodFacts, name: &Arc<str>, image: &str, digest: &str) {
         let container = Container {
             namespace: Arc::clone(&facts.namespace),
-            workload: facts.workload.clone(),
+            workload: Workload::clone(&facts.workload),
             name: Arc::clone(name),
             image: image.into(),
         };

@@ -168,13 +168,13 @@ mod tests {
             for pod in &pods {
                 for finding in evaluate(pod, &policy, Timestamp::UNIX_EPOCH).findings {
                     let container = finding.container(&pod.checked).map_or("", |found| &*found.name);
-                    lines.insert((finding.check, finding.severity, pod.workload.clone(), container));
+                    lines.insert((finding.check, finding.severity, &*pod.workload, container));
                 }
             }
             let found = verdict(&pods);
             let mut bytes = vec![found.score.value()];
             for (check, severity, Workload { group, kind, name }, container) in lines {
-                let texts = [check.as_str(), severity.as_str(), &*group, &*kind, &*name, container];
+                let texts = [check.as_str(), severity.as_str(), group, kind, name, container];
                 for text in texts {
                     bytes.extend(text.bytes());
                     bytes.push(0);

@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn a_table_fits_and_shows_no_odd_character() {
         let mut odd = pod(0, "w", 9);
-        odd.workload.name = format!("\u{1b}[2J{}", "w".repeat(240)).into();
+        std::sync::Arc::make_mut(&mut odd.workload).name =
+            format!("\u{1b}[2J{}", "w".repeat(240)).into();
         let mut written = status(json!({ "healthScore": 1, "observedGeneration": 1 }), 2);
         written.last_evaluated = Some("\u{202e}now".to_owned());
         for width in [80, 100, 200] {

@@ -214,7 +214,7 @@ fn the_use_of_a_workload_is_found_by_the_names_of_its_pods() {
         }
         peaks.finish()
     };
-    let of_pod = BTreeMap::from([(pod.workload.clone(), peaks("7Mi"))]);
+    let of_pod = BTreeMap::from([((*pod.workload).clone(), peaks("7Mi"))]);
     assert_eq!(found(&["web-5d8-a", "another"]), Some(of_pod));
     assert_eq!(found(&["another"]), Some(BTreeMap::new()));
     assert_eq!(found(&[]), None, "nothing answers, or nothing has been measured yet");

@@ -228,8 +228,9 @@ proptest! {
                 .iter()
                 .cloned()
                 .map(|mut facts| {
-                    if facts.workload == share.workload {
-                        facts.checked.containers.clear();
+                    if *facts.workload == share.workload {
+                        facts.checked.containers = Arc::default();
+                        facts.checked.runs = Box::default();
                     }
                     facts
                 })

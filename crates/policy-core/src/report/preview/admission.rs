@@ -100,7 +100,7 @@ impl AdmissionPreview {
             let created_again = creation(ObjectKind::Pod, &*pod.name, CONTROLLER_MANAGER);
             let is_of_controller = kind.is_some_and(|kind| kind != ObjectKind::Pod);
             if is_of_controller && !created_again.admit(&denying_pods, now).is_allowed() {
-                denied_pods.insert(pod.name.clone(), workload.clone());
+                denied_pods.insert(pod.name.clone(), Workload::clone(workload));
             }
         }
         let denied = denied.into_iter().map(|(workload, (pods, message))| DeniedWorkload {
@@ -126,7 +126,12 @@ impl AdmissionPreview {
 
 /// No pod is created with ephemeral containers: they are added later.
 fn without_ephemeral(facts: &CheckedFacts) -> CheckedFacts {
-    let mut facts = facts.clone();
-    facts.containers.retain(|container| container.role != ContainerRole::Ephemeral);
-    facts
+    let containers = facts.containers.iter();
+    let others = containers.filter(|container| container.role != ContainerRole::Ephemeral);
+    CheckedFacts {
+        lifecycle: facts.lifecycle,
+        containers: others.cloned().collect(),
+        // No check that runs at admission is about them.
+        runs: Box::default(),
+    }
 }
