@@ -48,6 +48,13 @@ pub struct ExemptedReportFinding {
 }
 
 impl ExemptedReportFinding {
+    /// Why it is accepted, and until when: `exempted until 2027-01-01T00:00:00Z: it is replaced`.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        let until = self.expires.map(|ends| format!(" until {ends}")).unwrap_or_default();
+        format!("exempted{until}: {}", self.reason)
+    }
+
     pub(super) fn order(&self, other: &Self) -> Ordering {
         let key = |of: &Self| (Arc::clone(&of.reason), of.expires);
         self.finding.order(&other.finding).then_with(|| key(self).cmp(&key(other)))

@@ -1,17 +1,33 @@
 //! `JUnit` XML for CI systems: a suite for each namespace, a case for each check that ran, and a
-//! suite for what could not be read.
+//! suite for what could not be read. A check whose findings are all exempted is skipped.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use policy_core::report::{NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject};
+use policy_core::report::{
+    ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject,
+};
 use policy_core::text::{container_or_volume, counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 pub(super) type Xml<'a> = Writer<&'a mut dyn io::Write>;
 /// Findings by namespace and check.
-type Findings<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a ReportFinding>>;
+type Findings<'a> = BTreeMap<(&'a str, &'a str), Found<'a>>;
+
+/// The findings of a check in a namespace.
+#[derive(Default)]
+struct Found<'a> {
+    findings: Vec<&'a ReportFinding>,
+    exempted: Vec<&'a ExemptedReportFinding>,
+}
+
+impl Found<'_> {
+    /// Whether all are exempted.
+    fn is_skipped(&self) -> bool {
+        self.findings.is_empty() && !self.exempted.is_empty()
+    }
+}
 
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let mut xml = Writer::new_with_indent(out, b' ', 2);
@@ -21,23 +37,29 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     let failures: usize = report.namespaces.iter().map(failing_checks).sum();
     let mut findings = Findings::new();
     for finding in &report.findings {
-        findings
-            .entry((&finding.object.namespace, finding.check.as_str()))
-            .or_default()
-            .push(finding);
+        findings.entry(key(finding)).or_default().findings.push(finding);
     }
-    let (tests, failures, errors) =
-        ((cases + failed).to_string(), failures.to_string(), failed.to_string());
+    for exempted in &report.exempted {
+        findings.entry(key(&exempted.finding)).or_default().exempted.push(exempted);
+    }
+    let skipped = findings.values().filter(|found| found.is_skipped()).count();
+    let [tests, failures, errors, skipped] =
+        [cases + failed, failures, failed, skipped].map(|number| number.to_string());
     xml.create_element("testsuites")
         .with_attribute(("name", "policyctl"))
         .with_attribute(("tests", tests.as_str()))
         .with_attribute(("failures", failures.as_str()))
         .with_attribute(("errors", errors.as_str()))
+        .with_attribute(("skipped", skipped.as_str()))
         .write_inner_content(|xml| {
             report.namespaces.iter().try_for_each(|namespace| suite(xml, namespace, &findings))?;
             if failed > 0 { not_read(xml, &report.coverage.failed) } else { Ok(()) }
         })?;
     writeln!(xml.into_inner())
+}
+
+fn key(finding: &ReportFinding) -> (&str, &str) {
+    (&finding.object.namespace, finding.check.as_str())
 }
 
 fn failing_checks(namespace: &NamespaceSummary) -> usize {
@@ -51,17 +73,18 @@ fn suite(
 ) -> io::Result<()> {
     let checks = &namespace.summary.violations_by_check;
     let name = printable(&namespace.namespace);
-    let (tests, failures) = (checks.len().to_string(), failing_checks(namespace).to_string());
+    let of_check = |check| findings.get(&(&*namespace.namespace, check));
+    let skipped = checks.keys().filter_map(|check| of_check(check)).filter(|f| f.is_skipped());
+    let [tests, failures, skipped] =
+        [checks.len(), failing_checks(namespace), skipped.count()].map(|number| number.to_string());
     xml.create_element("testsuite")
         .with_attribute(("name", &*name))
         .with_attribute(("tests", tests.as_str()))
         .with_attribute(("failures", failures.as_str()))
         .with_attribute(("errors", "0"))
+        .with_attribute(("skipped", skipped.as_str()))
         .write_inner_content(|xml| {
-            checks.keys().try_for_each(|check| {
-                let found = findings.get(&(&*namespace.namespace, check));
-                case(xml, &name, check, found.map_or(&[], Vec::as_slice))
-            })
+            checks.keys().try_for_each(|check| case(xml, &name, check, of_check(check)))
         })?;
     Ok(())
 }
@@ -70,21 +93,40 @@ fn case(
     xml: &mut Xml<'_>,
     namespace: &str,
     check: &str,
-    findings: &[&ReportFinding],
+    found: Option<&Found<'_>>,
 ) -> io::Result<()> {
     let element = xml
         .create_element("testcase")
         .with_attribute(("classname", namespace))
         .with_attribute(("name", check));
-    if findings.is_empty() {
+    let Some(found @ Found { findings, exempted }) = found else {
         element.write_empty()?;
         return Ok(());
-    }
-    let lines = || findings.iter().map(|finding| finding_line(finding));
-    let message =
-        format!("{} of {check} in {namespace}", counted(findings.len() as u64, "finding"));
-    element.write_inner_content(|xml| failure(xml, "failure", &message, lines()))?;
+    };
+    let message = |number: usize, exempted: &str| {
+        let number = counted(number as u64, "finding");
+        format!("{number} of {check} in {namespace}{exempted}")
+    };
+    element.write_inner_content(|xml| {
+        if found.is_skipped() {
+            let message = message(exempted.len(), ", exempted by the policy");
+            return outcome(xml, "skipped", &message, exempted.iter().copied().map(exempted_line));
+        }
+        let lines = findings.iter().copied().map(finding_line);
+        outcome(xml, "failure", &message(findings.len(), ""), lines)?;
+        if !exempted.is_empty() {
+            let output = xml.create_element("system-out");
+            output.write_inner_content(|xml| {
+                texts(xml, exempted.iter().copied().map(exempted_line))
+            })?;
+        }
+        Ok(())
+    })?;
     Ok(())
+}
+
+fn exempted_line(exempted: &ExemptedReportFinding) -> String {
+    format!("{}; {}", finding_line(&exempted.finding), exempted.explanation())
 }
 
 fn finding_line(finding: &ReportFinding) -> String {
@@ -113,7 +155,7 @@ pub(super) fn not_read(xml: &mut Xml<'_>, failed: &[NotRead]) -> io::Result<()> 
                     .with_attribute(("classname", "coverage"))
                     .with_attribute(("name", &*printable(&failed.source)))
                     .write_inner_content(|xml| {
-                        failure(xml, "error", "not read", [failed.reason.clone()])
+                        outcome(xml, "error", "not read", [failed.reason.clone()])
                     })?;
                 Ok(())
             })
@@ -121,8 +163,8 @@ pub(super) fn not_read(xml: &mut Xml<'_>, failed: &[NotRead]) -> io::Result<()> 
     Ok(())
 }
 
-/// Each text is one line: a line break in a name would begin a finding of its own.
-pub(super) fn failure(
+/// How a case ended, and why.
+pub(super) fn outcome(
     xml: &mut Xml<'_>,
     element: &str,
     message: &str,
@@ -130,13 +172,16 @@ pub(super) fn failure(
 ) -> io::Result<()> {
     xml.create_element(element)
         .with_attribute(("message", &*printable(message)))
-        .write_inner_content(|xml| {
-            let mut separator = "";
-            lines.into_iter().try_for_each(|line| {
-                let line = format!("{separator}{}", printable(&line));
-                separator = "\n";
-                xml.write_event(Event::Text(BytesText::new(&line)))
-            })
-        })?;
+        .write_inner_content(|xml| texts(xml, lines))?;
     Ok(())
+}
+
+/// Each text is one line: a line break in a name would begin a finding of its own.
+fn texts(xml: &mut Xml<'_>, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+    let mut separator = "";
+    lines.into_iter().try_for_each(|line| {
+        let line = format!("{separator}{}", printable(&line));
+        separator = "\n";
+        xml.write_event(Event::Text(BytesText::new(&line)))
+    })
 }

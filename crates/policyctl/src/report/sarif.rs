@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// The most results of a run that GitHub shows.
 const MAX_RESULTS: usize = 5000;
+/// The most exempted findings that are named; a run has few notifications.
+const MAX_EXEMPTED: usize = 100;
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
@@ -70,16 +72,6 @@ fn rule(check: CheckId) -> Value {
 }
 
 fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, usize>) -> Value {
-    let ReportFinding { container, message, .. } = finding;
-    let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
-    let object = format!("{kind} {namespace}/{name}");
-    let text = match container {
-        Some(name) => {
-            let (what, name) = container_or_volume(name);
-            format!("{object}: {what} {name} {message}")
-        }
-        None => format!("{object}: {message}"),
-    };
     let fingerprint = fingerprint(finding);
     let times = seen.entry(fingerprint).or_insert(0);
     *times += 1;
@@ -87,11 +79,24 @@ fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, u
         "ruleId": finding.check.as_str(),
         "ruleIndex": rules.iter().position(|check| *check == finding.check),
         "level": level(finding.severity),
-        "message": { "text": plain(&text) },
-        "locations": [location(file.as_deref(), finding.line)],
+        "message": { "text": plain(&sentence(finding)) },
+        "locations": [location(finding.object.file.as_deref(), finding.line)],
         "partialFingerprints": { "primaryLocationLineHash": format!("{fingerprint:016x}:{times}") },
         "properties": { "severity": finding.severity },
     })
+}
+
+fn sentence(finding: &ReportFinding) -> String {
+    let ReportFinding { container, message, .. } = finding;
+    let ReportedObject { namespace, kind, name, .. } = &*finding.object;
+    let object = format!("{kind} {namespace}/{name}");
+    match container {
+        Some(name) => {
+            let (what, name) = container_or_volume(name);
+            format!("{object}: {what} {name} {message}")
+        }
+        None => format!("{object}: {message}"),
+    }
 }
 
 /// Names may contain control characters, which viewers of SARIF show as they are, and brackets, which
@@ -115,7 +120,9 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// What could not be read, and what was cut.
+/// What could not be read, what was cut, and what the policy exempts. Exempted findings are no
+/// results: GitHub opens an alert for each result, also for one with `suppressions`, which are not
+/// among the properties that it reads.
 fn notifications(report: &Report, cut: u64) -> Vec<Value> {
     let failed = report.coverage.failed.iter().map(|failed| {
         json!({ "level": "error", "message": { "text": plain(&format!("{}: {}", failed.source, failed.reason)) } })
@@ -125,7 +132,18 @@ fn notifications(report: &Report, cut: u64) -> Vec<Value> {
             format!("{cut} more results of lower severity; at most {MAX_RESULTS} are listed");
         json!({ "level": "warning", "message": { "text": text } })
     });
-    failed.chain(cut).collect()
+    failed.chain(cut).chain(exempted(report)).collect()
+}
+
+fn exempted(report: &Report) -> impl Iterator<Item = Value> {
+    let note = |text: String| json!({ "level": "note", "message": { "text": plain(&text) } });
+    let named = report.exempted.iter().take(MAX_EXEMPTED);
+    let more = report.summary.exempted_violations.saturating_sub(named.len() as u64);
+    let named = named.map(move |exempted| {
+        note(format!("{}; {}", sentence(&exempted.finding), exempted.explanation()))
+    });
+    let more = (more > 0).then(|| note(format!("{more} more findings are exempted")));
+    named.chain(more)
 }
 
 /// A path as a URI reference (RFC 3986), relative where the path is.

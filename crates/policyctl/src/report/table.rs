@@ -30,7 +30,7 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
     table.not_read(&report.coverage)?;
     table.notes(&report.coverage)?;
     table.findings(report)?;
-    table.exempted(report)
+    table.exempted(&report.exempted, report.summary.exempted_violations)
 }
 
 /// The table of several clusters, with the summary of each on demand.
@@ -272,26 +272,31 @@ impl Table<'_> {
     }
 
     /// The findings that are known and accepted, with the reason.
-    fn exempted(&mut self, report: &Report) -> io::Result<()> {
+    pub(super) fn exempted(
+        &mut self,
+        exempted: &[ExemptedReportFinding],
+        total: u64,
+    ) -> io::Result<()> {
         const MOST: usize = 50;
-        let total = report.summary.exempted_violations;
         if total == 0 {
             return Ok(());
         }
         self.heading(format_args!("{} exempted by the policy:", counted(total, "finding")))?;
-        for ExemptedReportFinding { finding, reason, expires } in report.exempted.iter().take(MOST)
-        {
+        let shown = exempted.iter().take(MOST);
+        let more = total.saturating_sub(shown.len() as u64);
+        for exempted in shown {
+            let finding = &exempted.finding;
             let ReportedObject { namespace, kind, name, .. } = &*finding.object;
             let container = finding.container.as_ref().map(|name| format!("{name}: "));
-            let until = expires.map(|ends| format!(" until {ends}")).unwrap_or_default();
             let line = format!(
-                "{namespace}  {kind}/{name}  {}{}; exempted{until}: {reason}",
+                "{namespace}  {kind}/{name}  {}{}; {}",
                 container.unwrap_or_default(),
                 finding.message,
+                exempted.explanation(),
             );
             self.wrapped_printable("  ", &line)?;
         }
-        match report.exempted.len().saturating_sub(MOST) {
+        match more {
             0 => Ok(()),
             more => self.line(format_args!("  and {more} more (-o json lists them)")),
         }

@@ -11,7 +11,7 @@ use policy_core::text::{container_or_volume, counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, Event};
 
-use super::junit::{Xml, failure};
+use super::junit::{Xml, outcome};
 use super::layout::{Table, TableStyle};
 
 const ADDED: Style = AnsiColor::Green.on_default();
@@ -175,7 +175,7 @@ fn suite(xml: &mut Xml<'_>, file: &TestedFile) -> io::Result<()> {
                 let lines = differences(test);
                 let lines = lines.into_iter().map(|(mark, line)| format!("{}{line}", mark.text()));
                 case.write_inner_content(|xml| {
-                    failure(xml, "failure", "another verdict than expected", lines)
+                    outcome(xml, "failure", "another verdict than expected", lines)
                 })
                 .map(drop)
             })
