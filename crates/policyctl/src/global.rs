@@ -53,6 +53,8 @@ impl Scope {
         [Self::Kubeconfig, Self::Context, Self::Namespace, Self::AllNamespaces];
     /// A command that asks a cluster about one namespace.
     pub(crate) const NAMESPACE: [Self; 3] = [Self::Kubeconfig, Self::Context, Self::Namespace];
+    /// A command that asks a cluster about no namespace.
+    pub(crate) const CONTEXT: [Self; 2] = [Self::Kubeconfig, Self::Context];
     /// A command that reads files without a cluster.
     pub(crate) const FILES: [Self; 2] = [Self::Namespace, Self::AllNamespaces];
 }

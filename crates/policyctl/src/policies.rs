@@ -1,5 +1,6 @@
 //! Policies in files and in clusters.
 
+mod scope;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use kube::api::DynamicObject;
 use policy_core::api::{API_VERSION, CLUSTER_POLICY, ClusterDevOpsPolicySpec, DevOpsPolicySpec};
 use policy_core::manifest::{DecodedPolicy, PolicyFile};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{CompiledClusterPolicy, CompiledPolicy, InvalidField};
+use policy_core::policy::{ClusterScope, CompiledClusterPolicy, CompiledPolicy, InvalidField};
 use policy_core::text::printable;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ use crate::input::Inputs;
 use crate::judgement::is_of_system;
 use crate::output;
 
+pub(crate) use scope::{NamespaceLabels, ScopedPolicy, labels_of};
 pub(crate) use stored::{ListedPolicies, PolicyApi};
 
 /// The annotation in which `kubectl apply` keeps a copy of the object.
@@ -132,6 +134,12 @@ impl Policy {
             return CompiledClusterPolicy::compile(&spec).map(|compiled| compiled.rules);
         }
         CompiledPolicy::compile(&self.typed::<DevOpsPolicySpec>()?)
+    }
+
+    /// The namespaces to which it applies; `None` where it is invalid or no cluster policy.
+    pub(crate) fn scope(&self) -> Option<ClusterScope> {
+        let spec: ClusterDevOpsPolicySpec = self.is_cluster().then(|| self.typed().ok())??;
+        CompiledClusterPolicy::compile(&spec).ok().map(|compiled| compiled.scope)
     }
 
     fn typed<S: DeserializeOwned>(&self) -> Result<S, Vec<InvalidField>> {

@@ -2,6 +2,7 @@
 
 mod chart;
 mod cli;
+mod cluster_policies;
 mod clusters;
 mod crds;
 mod explain;

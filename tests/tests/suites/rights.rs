@@ -108,7 +108,7 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
     let read = documented("policyctl-read");
     list_patched(testbed, &namespace);
     let reader = testbed.service_account(&namespace, "reader", &text(&read)).unwrap();
-    let commands: [(&[&str], &str); 13] = [
+    let commands: [(&[&str], &str); 15] = [
         (&["check"], ""),
         (&["remediations", "-n", &namespace], ""),
         (&["analyze"], ""),
@@ -117,6 +117,8 @@ fn readers_and_writers_need_exactly_what_the_documentation_names() {
         (&["export", "-A"], ""),
         (&["diff", "-"], &strict),
         (&["explain", "devops-policy", "-n", &namespace], ""),
+        (&["explain", "devops-policy", "--cluster"], ""),
+        (&["analyze", "--policies", "cluster"], ""),
         (&["export-vap", "devops-policy", "-n", &namespace], ""),
         (&["preview", "-"], &strict),
         (&["preview", "--bundle", "baseline", "-A"], ""),

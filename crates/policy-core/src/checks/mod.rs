@@ -78,6 +78,15 @@ pub struct Parameters {
     pub window: Option<u32>,
 }
 
+impl Parameters {
+    /// Whether everything that is a finding under `other` is one under these.
+    #[must_use]
+    pub fn finds_all_of(&self, other: &Self) -> bool {
+        let is_longer = |window| other.window.is_some_and(|other| other <= window);
+        self.limit <= other.limit && self.window.is_none_or(is_longer)
+    }
+}
+
 /// What a finding is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -157,6 +166,17 @@ pub struct CheckMeta {
 }
 
 impl CheckMeta {
+    /// The fields of a policy that sets these parameters, such as `maxRestartCount: 3`.
+    #[must_use]
+    pub fn setting(&self, Parameters { limit, window }: Parameters) -> String {
+        let field = self.field;
+        match window {
+            Some(window) => format!("{field}: {limit}, restartWindow: {window}"),
+            None if self.text.contains("{limit}") => format!("{field}: {limit}"),
+            None => format!("{field}: true"),
+        }
+    }
+
     /// The text of a finding under these parameters.
     fn text_with(&self, parameters: Parameters) -> Cow<'static, str> {
         match self.text {

@@ -329,6 +329,7 @@ impl<'a> Assessment<'a> {
             tally,
             findings,
             findings_cut,
+            exempted: self.exempted.finish().0,
             coverage: self.coverage.finish(),
         }
     }
@@ -341,5 +342,7 @@ pub(super) struct Assessed<'a> {
     /// Sorted; empty where they were only counted.
     pub(super) findings: Vec<ReportFinding>,
     pub(super) findings_cut: u64,
+    /// Sorted; at most 10 000.
+    pub(super) exempted: Vec<ExemptedReportFinding>,
     pub(super) coverage: Coverage,
 }

@@ -25,7 +25,10 @@ pub use admission::{AdmissionOutcome, AdmissionReport, AdmissionSummary, Admitte
 pub use assessment::{Assessment, ManifestLocation};
 pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
-pub use explanation::{Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare};
+pub use explanation::{
+    Basis, CheckPolicies, CheckShare, Explanation, OperatorStatus, PodShare, PolicySetting,
+    WorkloadShare, check_policies,
+};
 pub use finding::{ExemptedReportFinding, ReportFinding, ReportedObject};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::ArgAction;
-use k8s_openapi::api::core::v1::{LimitRange, Namespace};
-use kube::{Api, Resource as _};
+use k8s_openapi::api::core::v1::LimitRange;
+use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::{ClusterDevOpsPolicy, DevOpsPolicy};
@@ -24,7 +24,7 @@ use crate::global::{Global, Scope};
 use crate::input::{Input, Inputs};
 use crate::judgement::PolicyChoice;
 use crate::output::{self, Output};
-use crate::policies::PolicyApi;
+use crate::policies::{PolicyApi, labels_of};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -262,17 +262,6 @@ async fn cluster_policies(cluster: &Cluster) -> Result<Vec<ClusterPolicyView>, C
     }
 }
 
-/// The labels of a namespace.
-async fn labels(
-    cluster: &Cluster,
-    namespace: &str,
-) -> Result<BTreeMap<String, String>, ClusterError> {
-    let api: Api<Namespace> = Api::all(cluster.client());
-    let operation = format!("cannot read the labels of namespace {namespace}");
-    let found = cluster.call(&operation, api.get_opt(namespace)).await?;
-    Ok(found.and_then(|found| found.metadata.labels).unwrap_or_default())
-}
-
 /// The policies that apply to a namespace as the webhook has them, invalid ones included.
 async fn list(
     cluster: &Cluster,
@@ -283,7 +272,7 @@ async fn list(
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
     let (mut readable, mut unreadable) = (PoliciesByRank::default(), Vec::new());
     if !cluster_policies.is_empty() {
-        let labels = labels(cluster, namespace).await?;
+        let labels = labels_of(cluster, namespace).await?;
         for policy in cluster_policies.iter().cloned().map(PolicyView::from) {
             let selects = |part: &ClusterPart| {
                 part.scope.selects(namespace, &labels, &ExcludedNamespaces::default())

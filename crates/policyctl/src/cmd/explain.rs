@@ -5,8 +5,10 @@ use clap::ArgAction;
 use kube::api::DynamicObject;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
-use policy_core::report::{Assessment, Explanation, OperatorStatus, Source};
+use policy_core::facts::PodFacts;
+use policy_core::report::{Assessment, Explanation, OperatorStatus, Source, check_policies};
 use policy_core::text::printable;
+use policy_core::view::PodView;
 
 use super::analyze::{files, live};
 use crate::cluster::namespaced::Event;
@@ -16,18 +18,20 @@ use crate::global::{Global, Scope};
 use crate::judgement::{PolicyChoice, warn_without_checks};
 use crate::names;
 use crate::output::{self, Output};
-use crate::policies::{Policy, PolicyApi};
+use crate::policies::{NamespaceLabels, Policy, PolicyApi};
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl explain devops-policy -n shop             a policy of the cluster, with its current pods
+  policyctl explain fleet --cluster                   a cluster policy, with the pods that it judges
   policyctl explain -f deploy/                        files, without a cluster
   policyctl explain -f deploy/ --bundle restricted -o json
 
 Shows the points that each check takes from the score (count x weight), the ten workloads and the
 ten pods that take the most, and the score after fixing one check or one workload. For a policy of
-the cluster it compares the operator's status with the current pods. Where you may not read the
-pods, it explains the status alone and exits with 3.
+the cluster it compares the operator's status with the current pods, and where more policies apply
+to the namespace, it names for each check the policy that decides, which is the strictest. Where you
+may not read the pods, it explains the status alone and exits with 3.
 Output: table (default), json and yaml (docs/explanation.schema.json).";
 
 const USAGE: &str = "\
@@ -42,6 +46,10 @@ pub(crate) struct Args {
     #[arg(conflicts_with_all = ["filename", "bundle", "policy"])]
     name: Option<String>,
 
+    /// Explain a `ClusterDevOpsPolicy`, by the pods of all namespaces to which it applies
+    #[arg(long, requires = "name")]
+    cluster: bool,
+
     /// Manifests instead of a cluster: a file, a folder, a pattern, or - for standard input
     #[arg(short, long = "filename", value_name = "FILE", action = ArgAction::Append)]
     filename: Vec<String>,
@@ -51,10 +59,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    let used = if args.name.is_some() { &Scope::CLUSTER[..] } else { &Scope::FILES };
+    let used = match (&args.name, args.cluster) {
+        (None, _) => &Scope::FILES[..],
+        (Some(_), true) => &Scope::CONTEXT,
+        (Some(_), false) => &Scope::CLUSTER,
+    };
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml], used)?;
     let explanation = match &args.name {
-        Some(name) => cluster::run(of_cluster(name, &args.choice, global))?,
+        Some(name) => cluster::run(of_cluster(name, args, global))?,
         None => of_files(args, global)?,
     };
     let Explanation { coverage, source, .. } = &explanation;
@@ -74,20 +86,19 @@ fn of_files(args: &Args, global: &Global) -> anyhow::Result<Explanation> {
     Ok(assessed.explain(Source::Files { paths: filename.clone() }, choice.name(), None))
 }
 
-async fn of_cluster(
-    name: &str,
-    choice: &PolicyChoice,
-    global: &Global,
-) -> anyhow::Result<Explanation> {
+async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<Explanation> {
     if global.target.all_namespaces {
         bail!("a policy belongs to one namespace; choose it with -n");
     }
     let cluster = live::connect(global).await?;
-    let namespace = global.target.namespace_in(&cluster);
-    choice.exclusion.includes(namespace)?;
-    let object = PolicyApi::of(&cluster).await?.get(namespace, name).await?;
+    let policies = PolicyApi::of(&cluster).await?;
+    let namespace = (!args.cluster).then(|| global.target.namespace_in(&cluster));
+    if let Some(namespace) = namespace {
+        args.choice.exclusion.includes(namespace)?;
+    }
+    let object = policies.get(namespace.unwrap_or_default(), name).await?;
     let policy = Policy::of_live(&object);
-    let full_name = format!("{namespace}/{name}");
+    let full_name = policy.full_name();
     let compiled =
         policy.compiled().map_err(|invalid| output::problems(&policy.is_invalid(), &invalid))?;
     warn_without_checks(&full_name, &compiled);
@@ -95,26 +106,45 @@ async fn of_cluster(
         let reason = printable(reason);
         global.console().note(format_args!("the operator does not judge {full_name}: {reason}"));
     }
-    let excluded = choice.exclusion.namespaces();
+    let excluded = args.choice.exclusion.namespaces();
+    let selected = match policy.scope() {
+        Some(scope) => Some(NamespaceLabels::of_all(&cluster).await?.selected(&scope, &excluded)),
+        None => None,
+    };
+    let is_selected = |pod: &PodView| {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        selected.as_ref().is_none_or(|names| names.contains(namespace))
+    };
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
     let mut is_forbidden = false;
-    live::read(&cluster, Some(namespace), &excluded, global.console(), &mut |event| {
+    live::read(&cluster, namespace, &excluded, global.console(), &mut |event| {
         is_forbidden |=
             matches!(&event, Event::NotRead { error, .. } if error.kind == ErrorKind::Forbidden);
-        live::assess(&mut assessment, event);
+        for pod in live::pods_of(event, &mut assessment.coverage).iter().filter(|p| is_selected(p))
+        {
+            assessment.live_pod(pod, &PodFacts::of_pod(pod, ""));
+        }
     })
     .await;
-    let (source, status) = (live::source(&cluster, Some(namespace)), status(&object));
-    if !is_forbidden || assessment.coverage.objects_read() > 0 {
-        return Ok(assessment.explain(source, full_name, Some(status)));
+    let (source, status) = (live::source(&cluster, namespace), status(&object));
+    let mut explanation = if !is_forbidden || assessment.coverage.objects_read() > 0 {
+        assessment.explain(source, full_name, Some(status))
+    } else {
+        let explanation = assessment.explain_from_status(source, full_name.clone(), status);
+        explanation.ok_or_else(|| {
+            ClusterError::configuration(
+                format!("cannot explain policy {full_name}"),
+                "you may not read its pods, and the operator has not evaluated it",
+            )
+        })?
+    };
+    if let Some(namespace) = namespace {
+        match policies.applying_to(namespace).await {
+            Ok(applying) => explanation.check_policies = Some(check_policies(&applying)),
+            Err(error) => explanation.unknown.push(format!("which policy decides: {error}")),
+        }
     }
-    let explanation = assessment.explain_from_status(source, full_name, status);
-    Ok(explanation.ok_or_else(|| {
-        ClusterError::configuration(
-            format!("cannot explain policy {namespace}/{name}"),
-            "you may not read its pods, and the operator has not evaluated it",
-        )
-    })?)
+    Ok(explanation)
 }
 
 /// Why the operator does not judge a policy, in its own words.

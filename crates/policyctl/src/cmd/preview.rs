@@ -20,12 +20,13 @@ use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{BUNDLE_POLICY, Exclusion, warn_without_checks};
 use crate::output::{self, Output};
-use crate::policies::{self, FilePolicy, PolicyApi};
+use crate::policies::{self, FilePolicy, NamespaceLabels, PolicyApi, ScopedPolicy};
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl preview policies/                  each policy in its own namespace
   policyctl preview strict.yaml -A             each policy in every namespace that has pods
+  policyctl preview fleet.yaml                 a cluster policy in the namespaces that it selects
   policyctl preview --bundle restricted        a bundle in every namespace that has pods
   policyctl preview --bundle restricted -n shop
 
@@ -60,15 +61,34 @@ struct Proposed {
     name: String,
     /// The file and line, or the bundle.
     place: String,
-    /// Where it would be applied; `None` for every namespace.
-    namespace: Option<String>,
+    namespaces: Namespaces,
     policy: CompiledPolicy,
+}
+
+/// Where a policy would be applied.
+enum Namespaces {
+    All,
+    One(String),
+    /// Those that a cluster policy selects.
+    Selected(BTreeSet<String>),
 }
 
 impl Proposed {
     /// Whether it would be applied to the namespace.
     fn is_for(&self, namespace: &str) -> bool {
-        self.namespace.as_deref().is_none_or(|own| own == namespace)
+        match &self.namespaces {
+            Namespaces::All => true,
+            Namespaces::One(own) => own == namespace,
+            Namespaces::Selected(selected) => selected.contains(namespace),
+        }
+    }
+
+    /// Its only namespace.
+    fn namespace(&self) -> Option<&str> {
+        match &self.namespaces {
+            Namespaces::One(own) => Some(own),
+            Namespaces::All | Namespaces::Selected(_) => None,
+        }
     }
 }
 
@@ -81,7 +101,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     };
     let preview = cluster::run(async {
         let cluster = live::connect(global).await?;
-        let proposed = proposed(args, bundle, global, &cluster)?;
+        let proposed = proposed(args, bundle, global, &cluster).await?;
         preview(&cluster, &proposed, &args.exclusion.namespaces(), global).await
     })?;
     output::report(&preview, &preview.coverage.failed, form, global.console())?;
@@ -110,7 +130,7 @@ fn requests(preview: &Preview) -> String {
     text
 }
 
-fn proposed(
+async fn proposed(
     args: &Args,
     bundle: Option<(&str, CompiledPolicy)>,
     global: &Global,
@@ -120,26 +140,45 @@ fn proposed(
         Some((name, policy)) => vec![Proposed {
             name: BUNDLE_POLICY.to_owned(),
             place: format!("bundle {name}"),
-            namespace: global.target.namespace.clone(),
+            namespaces: match &global.target.namespace {
+                Some(namespace) => Namespaces::One(namespace.clone()),
+                None => Namespaces::All,
+            },
             policy,
         }],
-        None => of_files(args, global, cluster)?,
+        None => of_files(args, global, cluster).await?,
     };
-    for namespace in proposed.iter().filter_map(|proposed| proposed.namespace.as_deref()) {
+    for namespace in proposed.iter().filter_map(Proposed::namespace) {
         args.exclusion.includes(namespace)?;
     }
     Ok(proposed)
 }
 
-fn of_files(args: &Args, global: &Global, cluster: &Cluster) -> anyhow::Result<Vec<Proposed>> {
+async fn of_files(
+    args: &Args,
+    global: &Global,
+    cluster: &Cluster,
+) -> anyhow::Result<Vec<Proposed>> {
     let files = policies::read_files(&args.files, global, cluster, "nothing was judged")?;
-    files.values().try_for_each(FilePolicy::expect_namespaced)?;
-    let proposed = files.into_iter().map(|((namespace, name), file)| {
-        warn_without_checks(&file.policy.full_name(), &file.compiled);
-        let namespace = (!global.target.all_namespaces).then_some(namespace);
-        Proposed { name, place: file.place, namespace, policy: file.compiled }
-    });
-    Ok(proposed.collect())
+    let excluded = args.exclusion.namespaces();
+    let mut labels = None;
+    let mut proposed = Vec::new();
+    for ((namespace, name), FilePolicy { place, policy, compiled }) in files {
+        warn_without_checks(&policy.full_name(), &compiled);
+        let (name, namespaces) = if let Some(scope) = policy.scope() {
+            if labels.is_none() {
+                labels = Some(NamespaceLabels::of_all(cluster).await?);
+            }
+            let selected = labels.as_ref().map(|labels| labels.selected(&scope, &excluded));
+            (policy.full_name(), Namespaces::Selected(selected.unwrap_or_default()))
+        } else if global.target.all_namespaces {
+            (name, Namespaces::All)
+        } else {
+            (name, Namespaces::One(namespace))
+        };
+        proposed.push(Proposed { name, place, namespaces, policy: compiled });
+    }
+    Ok(proposed)
 }
 
 async fn preview(
@@ -151,7 +190,12 @@ async fn preview(
     let now = Timestamp::now();
     let mut coverage = CoverageCounter::default();
     let mut pods: BTreeMap<Arc<str>, Vec<PodFacts>> = BTreeMap::new();
-    let targets: BTreeSet<Option<&str>> = proposed.iter().map(|p| p.namespace.as_deref()).collect();
+    let mut targets: BTreeSet<Option<&str>> = proposed.iter().map(Proposed::namespace).collect();
+    let is_everywhere = targets.contains(&None);
+    if is_everywhere {
+        // With the pods of all namespaces come those of each.
+        targets = [None].into();
+    }
     for target in targets {
         let mut is_read = true;
         live::read(cluster, target, excluded, global.console(), &mut |event| {
@@ -169,17 +213,18 @@ async fn preview(
             pods.entry(target.into()).or_default();
         }
     }
-    let is_everywhere = proposed.iter().any(|proposed| proposed.namespace.is_none());
     let current = current(cluster, pods.keys().map(AsRef::as_ref), is_everywhere).await?;
     let mut previews = Vec::new();
     for (namespace, pods) in &pods {
         let of_namespace = NamespacePods { namespace, pods, excluded, now };
         let current = current.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
-        for Proposed { name, place, policy, .. } in applied {
+        for Proposed { name, place, policy, namespaces } in applied {
             let mut preview = of_namespace.preview(name.clone(), place.clone(), policy, current);
             let of = (&**namespace, &**pods);
-            preview.remediation = remediation::preview(cluster, of, name, policy).await?;
+            if !matches!(namespaces, Namespaces::Selected(_)) {
+                preview.remediation = remediation::preview(cluster, of, name, policy).await?;
+            }
             previews.push(preview);
         }
     }
@@ -187,7 +232,7 @@ async fn preview(
     Ok(Preview::new(source, previews, coverage.finish()))
 }
 
-/// The policies that are in the namespaces now, by namespace.
+/// The policies that apply to the namespaces now, by namespace.
 async fn current<'a>(
     cluster: &Cluster,
     namespaces: impl Iterator<Item = &'a str>,
@@ -197,21 +242,27 @@ async fn current<'a>(
     let Some(api) = PolicyApi::find(cluster).await? else {
         return Ok(BTreeMap::new());
     };
+    let excluded = ExcludedNamespaces::default();
+    let (mut scoped, mut found) = (Vec::new(), BTreeMap::new());
     // One request instead of one for each namespace, where that is allowed.
     let all = if is_everywhere { api.list(None).await.whole().ok() } else { None };
-    let mut found = BTreeMap::new();
-    match all {
-        Some(all) => found = all,
-        None => {
-            for namespace in namespaces {
-                found.append(&mut api.list(Some(namespace)).await.whole()?);
-            }
+    if let Some(all) = all {
+        found = all;
+        scoped = api.scoped_if_allowed(None, &excluded).await?;
+    } else {
+        for namespace in namespaces {
+            found.append(&mut api.list(Some(namespace)).await.whole()?);
+            scoped.extend(api.scoped_if_allowed(Some(namespace), &excluded).await?);
         }
     }
+    let scoped = scoped.into_iter().flat_map(|ScopedPolicy { policy, namespaces }| {
+        let name = policy.full_name();
+        namespaces.into_iter().map(move |namespace| (namespace, name.clone(), policy.compiled()))
+    });
+    let own = found.into_iter().map(|((namespace, name), own)| (namespace, name, own.compiled()));
     let mut current: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();
-    for ((namespace, name), policy) in found {
-        let policy = CurrentPolicy { name, policy: policy.compiled() };
-        current.entry(namespace).or_default().push(policy);
+    for (namespace, name, policy) in scoped.chain(own) {
+        current.entry(namespace).or_default().push(CurrentPolicy { name, policy });
     }
     Ok(current)
 }

@@ -8,7 +8,7 @@ use kube::{Api, Resource as _};
 use policy_core::api::{ClusterDevOpsPolicy, DevOpsPolicy, GROUP, VERSION};
 use serde_json::Value;
 
-use super::{Policy, PolicyName};
+use super::{Policy, PolicyName, full_name};
 use crate::cluster::namespaced::{Event, Listed};
 use crate::cluster::pages::{self, Page};
 use crate::cluster::{Cluster, ClusterError, ErrorKind};
@@ -77,6 +77,10 @@ impl<'a> PolicyApi<'a> {
         }
     }
 
+    pub(crate) fn cluster(&self) -> &'a Cluster {
+        self.cluster
+    }
+
     /// The policies of a namespace; the cluster policies where it is empty.
     pub(crate) fn namespaced(&self, namespace: &str) -> Api<DynamicObject> {
         let client = self.cluster.client();
@@ -134,23 +138,27 @@ impl<'a> PolicyApi<'a> {
         policies.read(self.cluster, namespace, None, take).await;
     }
 
-    /// The policy of that name. The error names the policies that it may have been mistaken for.
+    /// The policy of that name, of the cluster where the namespace is empty. The error names the policies that it may have been mistaken for.
     pub(crate) async fn get(&self, namespace: &str, name: &str) -> anyhow::Result<DynamicObject> {
-        let operation = format!("cannot read policy {namespace}/{name}");
+        let full_name = full_name(namespace, name);
+        let operation = format!("cannot read policy {full_name}");
         let api = self.namespaced(namespace);
         if let Some(found) =
             crate::cluster::write::get(self.cluster, &api, name, &operation).await?
         {
             return Ok(found);
         }
-        self.cluster.expect_namespace(namespace).await?;
+        if !namespace.is_empty() {
+            self.cluster.expect_namespace(namespace).await?;
+        }
         // Best effort: without the permission to list, the error is just shorter.
-        let others = self.list(None).await.policies;
+        let mut others = self.list_cluster().await.unwrap_or_default();
+        others.append(&mut self.list(None).await.policies);
         let others = others.values().filter(|p| p.namespace == namespace || p.name == name);
         let others: Vec<String> = others.map(Policy::full_name).collect();
         if others.is_empty() {
-            bail!("there is no policy {namespace}/{name}");
+            bail!("there is no policy {full_name}");
         }
-        bail!("there is no policy {namespace}/{name}; there is {}", others.join(", "))
+        bail!("there is no policy {full_name}; there is {}", others.join(", "))
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use anstyle::Style;
+use policy_core::admission::EXEMPTED;
 use policy_core::report::{
     AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject, PolicySource,
 };
@@ -55,10 +56,10 @@ impl Table<'_> {
         for line in &object.warnings {
             self.line(format_args!("Warning: {line}"))?;
         }
-        match &object.message {
-            Some(message) => self.line(message),
-            None => Ok(()),
+        if let Some(message) = &object.message {
+            self.line(message)?;
         }
+        object.audit_annotations.get(EXEMPTED).map_or(Ok(()), |exempted| self.line(exempted))
     }
 }
 
@@ -80,14 +81,20 @@ mod tests {
     const STYLE: TableStyle = TableStyle { is_coloured: false, width: None };
 
     fn judged(namespace: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
+        judged_as(namespace, "web\n", image)
+    }
+
+    fn judged_as(namespace: &str, name: &str, image: &str) -> (PodFacts, AdmissionVerdict) {
         let pod = json!({
-            "metadata": { "namespace": namespace, "name": "web\n" },
+            "metadata": { "namespace": namespace, "name": name },
             "spec": { "containers": [{ "name": "c", "image": image }] },
         });
         let object: ObjectView = serde_json::from_value(pod).unwrap();
         let facts = PodFacts::of_object(ObjectKind::Pod, &object, "").unwrap();
         let spec = json!({ "forbidLatestTag": true, "requireLivenessProbe": image != "x:2",
-            "severityOverrides": { "latestTag": "high" } });
+            "severityOverrides": { "latestTag": "high" },
+            "exemptions": [{ "checks": ["latest-tag"], "workload": { "kind": "Pod", "name": "legacy" },
+                "reason": "its registry has no tags" }] });
         let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
         let policy = NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) };
         let pod = Creation { namespace, ..Creation::of(&facts) };
@@ -102,8 +109,10 @@ mod tests {
             let (facts, verdict) = judged("shop", image);
             AdmittedObject::of(&facts, place(line), 1, &verdict)
         };
+        let (facts, verdict) = judged_as("shop", "legacy", "x");
+        let exempted = AdmittedObject::of(&facts, place(7), 1, &verdict);
         let excluded = AdmittedObject::excluded(&judged("kube-system", "x").0, place(9));
-        let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), excluded];
+        let objects = vec![of(1, "x"), of(3, "x:1"), of(5, "x:2"), exempted, excluded];
         let source = Source::Files { paths: vec!["a.yaml".to_owned()] };
         let policies = PolicySource::Given { name: "strict.yaml".to_owned() };
         let report = AdmissionReport::new(source, policies, objects, Coverage::default());
@@ -113,7 +122,7 @@ mod tests {
             String::from_utf8(text).unwrap(),
             "\
 Policy                     : strict.yaml
-Admission                  : 1 denied, 1 warned, 2 allowed
+Admission                  : 1 denied, 2 warned, 2 allowed
 Coverage                   : 0 evaluated, 0 skipped, 0 not read
 
 denied   shop  Pod/web\u{fffd}  a.yaml:1
@@ -124,6 +133,10 @@ warned   shop  Pod/web\u{fffd}  a.yaml:3
 Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
 
 allowed  shop  Pod/web\u{fffd}  a.yaml:5
+
+warned   shop  Pod/legacy  a.yaml:7
+Warning: policy shop/strict: container c: missing liveness probe (missing-liveness, medium)
+policy shop/strict: container c: image x is not pinned (latest-tag, high), exempted: its registry has no tags
 
 allowed  kube-system  Pod/web\u{fffd}  a.yaml:9  (the namespace is excluded)
 "

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use policy_core::report::{
-    Basis, CheckShare, Explanation, OperatorStatus, PodShare, WorkloadShare,
+    Basis, CheckPolicies, CheckShare, Explanation, OperatorStatus, PodShare, PolicySetting,
+    WorkloadShare,
 };
 use policy_core::text::printable;
 
@@ -30,6 +31,10 @@ pub(super) fn write(
         table.heading(what)?;
         explanation.unknown.iter().try_for_each(|text| table.wrapped_printable("  ", text))?;
     }
+    if let Some(checks) = explanation.check_policies.as_deref() {
+        table.check_policies(checks)?;
+    }
+    table.exempted(&explanation.exempted, explanation.exempted_violations)?;
     let Some(score) = explanation.score.filter(|_| explanation.total_violations > 0) else {
         return Ok(());
     };
@@ -134,6 +139,32 @@ impl Table<'_> {
         };
         self.line("")?;
         self.columns("", &columns, &checks.iter().map(row).collect::<Vec<_>>())
+    }
+
+    /// Each check that more than one policy enables.
+    fn check_policies(&mut self, checks: &[CheckPolicies]) -> io::Result<()> {
+        use Column::{Left, Name};
+        let checks: Vec<_> = checks.iter().filter(|check| check.policies.len() > 1).collect();
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let row = |check: &CheckPolicies, setting: &PolicySetting, is_first: bool| {
+            vec![
+                Cell::new(if is_first { check.check.as_str() } else { "" }),
+                Cell::new(if setting.decides { "yes" } else { "no" }),
+                Cell::styled(setting.severity, severity_style(setting.severity)),
+                Cell::new(&setting.setting),
+                Cell::new(&setting.policy),
+            ]
+        };
+        let rows = checks.iter().flat_map(|check| {
+            let settings = check.policies.iter().enumerate();
+            settings.map(move |(index, setting)| row(check, setting, index == 0))
+        });
+        let columns =
+            [Left("CHECK"), Left("DECIDES"), Left("SEVERITY"), Left("SETTING"), Name("POLICY")];
+        self.heading("Checks of more than one policy of the namespace")?;
+        self.columns("  ", &columns, &rows.collect::<Vec<_>>())
     }
 
     fn workloads(&mut self, workloads: &[WorkloadShare], of: &str, score: u8) -> io::Result<()> {

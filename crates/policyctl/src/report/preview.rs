@@ -30,7 +30,12 @@ pub(super) fn write(
 impl Table<'_> {
     fn policy(&mut self, preview: &PolicyPreview) -> io::Result<()> {
         let PolicyPreview { namespace, policy, place, comparisons, .. } = preview;
-        let title = format!("{namespace}/{policy}  {place}");
+        // The name of a cluster policy has its kind before it.
+        let title = if policy.contains('/') {
+            format!("{policy} in namespace {namespace}  {place}")
+        } else {
+            format!("{namespace}/{policy}  {place}")
+        };
         self.heading(printable(&title))?;
         let mut rows = vec![summary_row("with it", Some(&preview.summary))];
         rows.extend(comparisons.iter().map(|comparison| {
@@ -42,6 +47,13 @@ impl Table<'_> {
             summary_row(&name, comparison.summary.as_ref())
         }));
         self.columns("", &summary_columns("POLICY"), &rows)?;
+        let exempted = preview.summary.exempted_violations;
+        if exempted > 0 {
+            let findings = counted(exempted, "finding");
+            self.line(format_args!(
+                "It exempts {findings}, which have no weight and deny nothing."
+            ))?;
+        }
         for Comparison { today, problems, .. } in comparisons {
             for problem in problems {
                 let name = today.as_deref().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Why a score is what it is: which checks, workloads and pods take how many points, and what
 //! mending one of them would bring.
 
+mod deciding;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
-use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, as_text};
+use super::{
+    Coverage, ExemptedReportFinding, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, as_text,
+};
 use crate::checks::CheckId;
 use crate::classification::Classification;
 use crate::policy::CompiledPolicy;
@@ -21,10 +24,13 @@ use crate::severity::Severity;
 use crate::text::counted;
 use crate::workload::Workload;
 
+pub use deciding::{CheckPolicies, PolicySetting, check_policies};
 pub use status::OperatorStatus;
 
 /// How many of the worst workloads and pods are named.
 const MOST: usize = 10;
+/// How many exempted findings are named.
+const MOST_EXEMPTED: usize = 50;
 
 /// How a score came about.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -52,8 +58,12 @@ pub struct Explanation {
     pub points: Option<u64>,
     /// How points and pods make the score, in one line.
     pub arithmetic: String,
-    /// How many findings there are.
+    /// How many findings there are, without exempted ones.
     pub total_violations: u64,
+    /// How many findings are known and accepted by an exemption of the policy; they take no point.
+    pub exempted_violations: u64,
+    /// These findings, at most fifty; none where they are known from the status alone.
+    pub exempted: Vec<ExemptedReportFinding>,
     /// How many pods have no finding; `null` where that cannot be known.
     pub compliant_pods: Option<u64>,
     /// The checks that ran, the one that takes the most points first.
@@ -66,6 +76,9 @@ pub struct Explanation {
     pub worst_pods: Option<Vec<PodShare>>,
     /// How many pods have a finding.
     pub pods_with_findings: Option<u64>,
+    /// The checks of all policies that apply to the namespace, with the policies that decide; `null`
+    /// without a cluster, for a cluster policy, and where they cannot be known.
+    pub check_policies: Option<Vec<CheckPolicies>>,
     /// What the operator last wrote; `null` where there is no operator to ask about.
     pub status: Option<OperatorStatus>,
     /// What cannot be known from what the explanation rests on.
@@ -164,8 +177,9 @@ impl Assessment<'_> {
         policy: String,
         status: Option<OperatorStatus>,
     ) -> Explanation {
-        let Assessed { policy: compiled, tally, findings, findings_cut, coverage } =
+        let Assessed { policy: compiled, tally, findings, findings_cut, mut exempted, coverage } =
             self.finish_parts();
+        exempted.truncate(MOST_EXEMPTED);
         let points = tally.total_points(compiled);
         let score = (!coverage.is_unread()).then(|| tally.score(compiled));
         let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();
@@ -191,6 +205,8 @@ impl Assessment<'_> {
                 |score| arithmetic(points, tally.pods(), score),
             ),
             total_violations: tally.total_findings(),
+            exempted_violations: tally.total_exempted(),
+            exempted,
             compliant_pods: Some(tally.compliant_pods()),
             checks: checks(compiled, score.map(|_| (points, tally.pods())), numbers),
             workloads_with_findings: Some(workloads.len() as u64),
@@ -210,6 +226,7 @@ impl Assessment<'_> {
                     .collect(),
             ),
             worst_pods: Some(pods.into_iter().take(MOST).map(pod_share).collect()),
+            check_policies: None,
             status: status.map(|status| match score {
                 Some(score) => status.compared(&tally, score),
                 None => status,

@@ -27,6 +27,8 @@ pub struct OperatorStatus {
     pub pods: Option<u64>,
     /// How many findings there were.
     pub total_violations: Option<u64>,
+    /// How many findings were exempted; `null` for a policy without exemptions.
+    pub exempted_violations: Option<u64>,
     /// The number of findings by check.
     pub violations_by_check: BTreeMap<String, u64>,
     /// When that was, in UTC.
@@ -57,6 +59,7 @@ impl OperatorStatus {
             classification: status.classification,
             pods: number(status.pods_evaluated),
             total_violations: number(status.total_violations),
+            exempted_violations: number(status.exempted_violations),
             violations_by_check: status
                 .violations_by_check
                 .iter()
@@ -90,6 +93,7 @@ impl OperatorStatus {
         compare("score", self.score.map(u64::from), score.value().into());
         compare("pods", self.pods, now.pods());
         compare("findings", self.total_violations, now.total_findings());
+        compare("exempted findings", self.exempted_violations, now.total_exempted());
         for check in CheckId::all().filter(|_| !self.violations_by_check.is_empty()) {
             let then = self.violations_by_check.get(check.as_str()).copied();
             compare(check.as_str(), Some(then.unwrap_or(0)), now.findings(check));
@@ -144,11 +148,14 @@ impl Assessment<'_> {
                 _ => "how the points add up to it cannot be known from the status".to_owned(),
             },
             total_violations: status.total_violations.unwrap_or(0),
+            exempted_violations: status.exempted_violations.unwrap_or(0),
+            exempted: Vec::new(),
             compliant_pods: None,
             checks: checks(compiled, total, |check| (found(check), count(check))),
             worst_workloads: None,
             workloads_with_findings: None,
             worst_pods: None,
+            check_policies: None,
             pods_with_findings: None,
             unknown: unknown(&status, compiled, count),
             status: Some(status),

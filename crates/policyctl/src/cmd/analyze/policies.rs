@@ -1,15 +1,16 @@
-//! `analyze --policies cluster`: each policy of the cluster on the pods of its namespace.
+//! `analyze --policies cluster`: each policy of the cluster on the pods of its namespaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
+use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter};
 use policy_core::text::printable;
 
 use super::live;
-use crate::cluster;
+use crate::cluster::{self, Cluster};
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::judgement::Judgement;
@@ -44,6 +45,13 @@ pub(super) fn analyze(
     Ok(thresholds.fold(exit.max(not_read), Exit::max))
 }
 
+/// A valid policy, and the namespaces that it judges.
+struct ValidPolicy {
+    policy: Policy,
+    compiled: CompiledPolicy,
+    namespaces: BTreeSet<String>,
+}
+
 /// A report for each valid policy, these policies in the same order, and the exit code for gaps.
 async fn judged(
     judgement: &Judgement,
@@ -52,33 +60,15 @@ async fn judged(
     let cluster = live::connect(global).await?;
     let namespace = global.target.namespace.as_deref();
     let excluded = judgement.choice.exclusion.namespaces();
-    let listed = PolicyApi::of(&cluster).await?.list(namespace).await;
-    let mut exit = listed.report_gaps();
-    let (mut names, mut policies): (Vec<&Policy>, Vec<CompiledPolicy>) = (Vec::new(), Vec::new());
-    let not_judged = listed.not_judged().unwrap_or_default();
-    for line in limits::lines(&not_judged) {
-        global.console().note(printable(&line));
-    }
-    let not_judged: BTreeSet<_> = not_judged.into_iter().map(NotJudged::key).collect();
-    let judged = listed.policies.iter().filter(|(key, _)| !not_judged.contains(*key));
-    let judged = judged.map(|(_, policy)| policy);
-    for policy in judged.filter(|policy| !excluded.contains(&policy.namespace)) {
-        match policy.compiled() {
-            Ok(compiled) => {
-                names.push(policy);
-                policies.push(compiled);
-            }
-            Err(invalid) => {
-                exit = exit.max(Exit::Error);
-                output::failure(&output::problems(&policy.is_invalid(), &invalid));
-            }
-        }
-    }
+    let (policies, exit) = valid(&cluster, namespace, &excluded, global).await?;
     let now = Timestamp::now();
-    let mut assessments: BTreeMap<&str, Vec<(&Policy, Assessment<'_>)>> = BTreeMap::new();
-    for (policy, compiled) in names.iter().zip(&policies) {
-        let assessment = Assessment::new(compiled, &excluded, now);
-        assessments.entry(&policy.namespace).or_default().push((policy, assessment));
+    let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut assessments = Vec::new();
+    for (index, ValidPolicy { compiled, namespaces, .. }) in policies.iter().enumerate() {
+        assessments.push(Assessment::new(compiled, &excluded, now));
+        for namespace in namespaces {
+            by_namespace.entry(namespace).or_default().push(index);
+        }
     }
     let mut coverage = CoverageCounter::default();
     let mut without_policy: BTreeMap<String, u64> = BTreeMap::new();
@@ -88,17 +78,56 @@ async fn judged(
             if !coverage.pod(&facts, &excluded) {
                 continue;
             }
-            match assessments.get_mut(&*facts.namespace) {
-                Some(own) => own.iter_mut().for_each(|(_, own)| own.live_pod(&pod, &facts)),
-                None => *without_policy.entry(facts.namespace.to_string()).or_default() += 1,
+            let Some(policies) = by_namespace.get(&*facts.namespace) else {
+                *without_policy.entry(facts.namespace.to_string()).or_default() += 1;
+                continue;
+            };
+            for index in policies {
+                assessments[*index].live_pod(&pod, &facts);
             }
         }
     })
     .await;
-    let reports = assessments.into_values().flatten().map(|(policy, assessment)| {
-        assessment.finish(live::source(&cluster, Some(&policy.namespace)), policy.full_name())
+    let reports = assessments.into_iter().zip(&policies).map(|(assessment, policy)| {
+        let policy = &policy.policy;
+        let namespace = if policy.is_cluster() { namespace } else { Some(&*policy.namespace) };
+        assessment.finish(live::source(&cluster, namespace), policy.full_name())
     });
     let reports = reports.collect();
     let coverage = coverage.finish();
+    let policies = policies.into_iter().map(|policy| policy.compiled).collect();
     Ok((PolicyReports { reports, without_policy, coverage }, policies, exit))
+}
+
+/// The valid policies that judge pods of the namespace, or of any, cluster policies first.
+async fn valid(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    excluded: &ExcludedNamespaces,
+    global: &Global,
+) -> anyhow::Result<(Vec<ValidPolicy>, Exit)> {
+    let api = PolicyApi::of(cluster).await?;
+    let of_cluster = api.scoped_if_allowed(namespace, excluded).await?;
+    let listed = api.list(namespace).await;
+    let mut exit = listed.report_gaps();
+    let not_judged = listed.not_judged().unwrap_or_default();
+    for line in limits::lines(&not_judged) {
+        global.console().note(printable(&line));
+    }
+    let not_judged: BTreeSet<_> = not_judged.into_iter().map(NotJudged::key).collect();
+    let own = listed.policies.into_iter().filter(|(key, _)| !not_judged.contains(key));
+    let own = own.map(|(_, policy)| policy).filter(|policy| !excluded.contains(&policy.namespace));
+    let own = own.map(|policy| (BTreeSet::from([policy.namespace.clone()]), policy));
+    let of_cluster = of_cluster.into_iter().map(|scoped| (scoped.namespaces, scoped.policy));
+    let mut policies = Vec::new();
+    for (namespaces, policy) in of_cluster.chain(own) {
+        match policy.compiled() {
+            Ok(compiled) => policies.push(ValidPolicy { policy, compiled, namespaces }),
+            Err(invalid) => {
+                exit = exit.max(Exit::Error);
+                output::failure(&output::problems(&policy.is_invalid(), &invalid));
+            }
+        }
+    }
+    Ok((policies, exit))
 }

@@ -16,6 +16,7 @@ const CRDS: &str = "customresourcedefinitions";
 const CRD_GROUP: &str = "apiextensions.k8s.io";
 const NAMESPACES: &str = "namespaces";
 const POLICIES: &str = "devopspolicies";
+const CLUSTER_POLICIES: &str = "clusterdevopspolicies";
 const WEBHOOKS: &str = "validatingwebhookconfigurations";
 const MUTATING_WEBHOOKS: &str = "mutatingwebhookconfigurations";
 const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
@@ -23,14 +24,23 @@ const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
 /// The permission without which no command works.
 const LIST_PODS: Need = Need::new("analyze, explain, preview, list pods", "list", "", "pods");
 
-const NEEDS: [Need; 26] = [
+const NEEDS: [Need; 30] = [
     LIST_PODS,
-    Need::new("all namespaces, where not all are open", "list", "", NAMESPACES),
+    Need::new("cluster policies; all namespaces, where not all are open", "list", "", NAMESPACES),
     Need::new("-n, to report a missing namespace", "get", "", NAMESPACES),
     Need::new("admit, check, diff, export, preview, remediations", "list", GROUP, POLICIES),
     Need::new("explain, export-map, import", "get", GROUP, POLICIES),
     Need::new("import", "create", GROUP, POLICIES),
     Need::new("import", "patch", GROUP, POLICIES),
+    Need::new(
+        "admit, analyze --policies, diff, explain, export, preview",
+        "list",
+        GROUP,
+        CLUSTER_POLICIES,
+    ),
+    Need::new("explain --cluster, import", "get", GROUP, CLUSTER_POLICIES),
+    Need::new("import", "create", GROUP, CLUSTER_POLICIES),
+    Need::new("import", "patch", GROUP, CLUSTER_POLICIES),
     Need::new("remediations, revert", "get", APPS, "deployments"),
     Need::new("remediations, revert", "get", APPS, "statefulsets"),
     Need::new("remediations, revert", "get", APPS, "daemonsets"),

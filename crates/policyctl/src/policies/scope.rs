@@ -1,0 +1,120 @@
+//! The namespaces to which cluster policies apply, by the labels that the cluster's namespaces have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Resource as _};
+use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::policy::{ClusterScope, CompiledPolicy};
+use policy_core::view::NamespaceView;
+
+use super::{Policy, PolicyApi};
+use crate::cluster::pages::{self, Page};
+use crate::cluster::{Cluster, ClusterError, ErrorKind};
+use crate::output;
+
+/// The labels of a namespace.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// The labels of all namespaces, by name.
+pub(crate) struct NamespaceLabels(BTreeMap<String, Labels>);
+
+impl NamespaceLabels {
+    /// Reads those of the whole cluster.
+    pub(crate) async fn of_all(cluster: &Cluster) -> Result<Self, ClusterError> {
+        let operation = "cannot list namespaces, from which a cluster policy selects";
+        let mut labels = BTreeMap::new();
+        let path = Namespace::url_path(&(), None);
+        pages::read(&cluster.client(), &path, operation, |page: Page<NamespaceView>| {
+            labels.extend(page.objects.into_iter().map(NamespaceView::into_parts));
+        })
+        .await?;
+        Ok(Self(labels))
+    }
+
+    /// The names of the namespaces to which a cluster policy applies.
+    pub(crate) fn selected(
+        &self,
+        scope: &ClusterScope,
+        excluded: &ExcludedNamespaces,
+    ) -> BTreeSet<String> {
+        let selected = self.0.iter().filter(|(name, labels)| scope.selects(name, labels, excluded));
+        selected.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Reads the labels of a namespace; none where it does not exist.
+pub(crate) async fn labels_of(cluster: &Cluster, namespace: &str) -> Result<Labels, ClusterError> {
+    let api: Api<Namespace> = Api::all(cluster.client());
+    let operation = format!("cannot read the labels of namespace {namespace}");
+    let found = cluster.call(&operation, api.get_opt(namespace)).await?;
+    Ok(found.and_then(|found| found.metadata.labels).unwrap_or_default())
+}
+
+/// A cluster policy, and the namespaces to which it applies.
+pub(crate) struct ScopedPolicy {
+    pub(crate) policy: Policy,
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+impl PolicyApi<'_> {
+    /// The cluster policies that apply to a namespace, or to any. One that is invalid is
+    /// left out, which is said.
+    pub(crate) async fn scoped(
+        &self,
+        namespace: Option<&str>,
+        excluded: &ExcludedNamespaces,
+    ) -> Result<Vec<ScopedPolicy>, ClusterError> {
+        let policies = self.list_cluster().await?;
+        if policies.is_empty() {
+            return Ok(Vec::new());
+        }
+        let labels = match namespace {
+            Some(name) => {
+                let labels = labels_of(self.cluster(), name).await?;
+                NamespaceLabels([(name.to_owned(), labels)].into())
+            }
+            None => NamespaceLabels::of_all(self.cluster()).await?,
+        };
+        let mut scoped = Vec::new();
+        for policy in policies.into_values() {
+            let Some(scope) = policy.scope() else {
+                output::reason(policy.is_invalid());
+                continue;
+            };
+            let namespaces = labels.selected(&scope, excluded);
+            if !namespaces.is_empty() {
+                scoped.push(ScopedPolicy { policy, namespaces });
+            }
+        }
+        Ok(scoped)
+    }
+
+    /// The same; none where the user may not read them, which is said.
+    pub(crate) async fn scoped_if_allowed(
+        &self,
+        namespace: Option<&str>,
+        excluded: &ExcludedNamespaces,
+    ) -> Result<Vec<ScopedPolicy>, ClusterError> {
+        match self.scoped(namespace, excluded).await {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                output::reason(format_args!("{error}; cluster policies are left out"));
+                Ok(Vec::new())
+            }
+            result => result,
+        }
+    }
+
+    /// The valid policies that apply to a namespace: cluster policies first, each kind by name.
+    pub(crate) async fn applying_to(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<(String, CompiledPolicy)>, ClusterError> {
+        let of_cluster = self.scoped(Some(namespace), &ExcludedNamespaces::default()).await?;
+        let own = self.list(Some(namespace)).await.whole()?;
+        let applying = of_cluster.iter().map(|scoped| &scoped.policy).chain(own.values());
+        let compiled =
+            applying.filter_map(|policy| Some((policy.full_name(), policy.compiled().ok()?)));
+        Ok(compiled.collect())
+    }
+}
