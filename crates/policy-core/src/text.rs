@@ -76,6 +76,12 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// The note on a workload whose rollout is stuck, with the reason.
+#[must_use]
+pub fn stuck_rollout(why: &str) -> String {
+    format!("rollout is stuck: {why}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -124,6 +124,17 @@ struct ObjectId<'a> {
 }
 
 impl Workload {
+    /// The Deployment of that name.
+    #[must_use]
+    pub fn deployment(name: &str) -> Self {
+        let kind = ObjectKind::Deployment;
+        Self {
+            group: kind.group().into(),
+            kind: kind.as_str().into(),
+            name: bounded_name(name).into(),
+        }
+    }
+
     /// The workload of an object with that metadata.
     #[must_use]
     pub fn of(kind: ObjectKind, name: &str, metadata: &ObjectMeta) -> Self {

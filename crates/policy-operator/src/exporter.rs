@@ -17,6 +17,7 @@ use crate::cluster::Namespaces;
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
+use crate::rollouts::Rollouts;
 use crate::write_error::ErrorClass;
 use policy_metrics::operator::{
     AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
@@ -31,9 +32,10 @@ const MOST_DEFERRED: usize = 100;
 pub(crate) struct Exporter {
     pub(crate) pods: Pods,
     pub(crate) namespaces: Namespaces,
+    pub(crate) rollouts: Rollouts,
     pub(crate) policies: Policies,
     pub(crate) gate: LeaderGate,
-    pub(crate) watches: [WatchStatus; 5],
+    pub(crate) watches: [WatchStatus; 6],
 }
 
 #[derive(Serialize)]
@@ -43,6 +45,8 @@ struct DebugState {
     /// Those that are not healthy, or were changed at admission.
     pods_observed: usize,
     namespaces: usize,
+    /// The Deployments whose rollouts are stuck.
+    stuck_rollouts: usize,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -78,6 +82,7 @@ impl Exporter {
             pods: self.pods.len(),
             pods_observed: self.pods.unhealthy_len(),
             namespaces: self.namespaces.len(),
+            stuck_rollouts: self.rollouts.len(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),

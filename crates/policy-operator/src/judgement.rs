@@ -23,6 +23,8 @@ pub(crate) struct Judged {
     pub(crate) summary: Summary,
     /// How many namespaces a cluster policy selects; `None` for the policy of a namespace.
     pub(crate) namespaces: Option<usize>,
+    /// What to know about workloads beside their findings.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Why a namespace cannot be judged by a policy.
@@ -97,7 +99,7 @@ impl Judgement {
 impl Judged {
     pub(crate) fn new(policy: &Arc<CompiledPolicy>, verdict: Verdict) -> Self {
         let summary = Summary::of(&verdict.tally, policy);
-        Self { policy: Arc::clone(policy), verdict, summary, namespaces: None }
+        Self { policy: Arc::clone(policy), verdict, summary, namespaces: None, notes: Vec::new() }
     }
 
     /// That of a cluster policy, which selects so many namespaces.

@@ -4,6 +4,7 @@
 //! ```text
 //! watch of pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
 //! watch of namespaces ─ Namespaces ─────────── changed labels ─────┤
+//! watch of Deployments ─ Rollouts ──────────── changed notes ──────┤
 //! watches of policies ─ PolicyView ─ Policies ─ changed policies ───┤
 //!                                                            ReconcileQueue ◄───────┐
 //!                                                                   │               │
@@ -29,6 +30,7 @@ mod interner;
 mod judgement;
 mod limits;
 mod metrics;
+mod notes;
 mod pods;
 mod policies;
 mod policy_key;
@@ -36,6 +38,7 @@ mod policy_state;
 mod queue;
 mod reconcile;
 mod remediation;
+mod rollouts;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -52,13 +55,14 @@ use exporter::Exporter;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
-use policy_core::view::{ClusterPolicyView, NamespaceView, PodView, PolicyView};
+use policy_core::view::{ClusterPolicyView, DeploymentView, NamespaceView, PodView, PolicyView};
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
 use policy_runtime::watch::Target;
 use reconcile::Reconciler;
 use remediation::{Budgets, Executor};
+use rollouts::Rollouts;
 use writer::Writer;
 
 const ABOUT: About = About {
@@ -89,6 +93,12 @@ const NAMESPACES: Target = Target {
     path: "/api/v1/namespaces",
     is_optional: false,
 };
+const DEPLOYMENTS: Target = Target {
+    kind: "Deployment",
+    plural: "Deployments",
+    path: "/apis/apps/v1/deployments",
+    is_optional: false,
+};
 const AUDIT_RESULTS: Target = Target {
     kind: "PolicyAuditResult",
     plural: "audit results",
@@ -110,6 +120,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let policies = Policies::default();
     let pods = Pods::new(config.excluded(), policies.clone());
     let namespaces = Namespaces::new(config.excluded(), policies.clone());
+    let rollouts = Rollouts::new(config.excluded(), policies.clone());
     let audit_store = AuditStore::new(&config.lease.namespace);
     let gate = service.elect(client.clone(), &config.lease)?;
     let watches = [
@@ -117,6 +128,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<PolicyView, _>(&client, POLICIES, policies.sink()),
         service.watch::<ClusterPolicyView, _>(&client, CLUSTER_POLICIES, policies.cluster_sink()),
         service.watch::<NamespaceView, _>(&client, NAMESPACES, namespaces.sink()),
+        service.watch::<DeploymentView, _>(&client, DEPLOYMENTS, rollouts.sink()),
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
@@ -124,6 +136,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let reconciler = Reconciler {
         pods: pods.clone(),
         namespaces: namespaces.clone(),
+        rollouts: rollouts.clone(),
         policies: policies.clone(),
         audit_store,
         executor: Executor::new(writer.clone(), budgets),
@@ -134,7 +147,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     };
     let stop = service.stop.clone();
     service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
-    let exporter = Exporter { pods, namespaces, policies, gate, watches };
+    let exporter = Exporter { pods, namespaces, rollouts, policies, gate, watches };
     let at_scrape = exporter.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
     service.endpoints.get("/debug/state", move || exporter.state());

@@ -19,12 +19,14 @@ use crate::audit_store::AuditStore;
 use crate::cluster::Namespaces;
 use crate::context::ReconcileContext;
 use crate::judgement::{Judged, Judgement, Rejection};
+use crate::notes::Notes;
 use crate::pods::Pods;
 use crate::policies::Policies;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::{Outcome, PACE};
 use crate::remediation::{Executor, Record};
+use crate::rollouts::Rollouts;
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
 use policy_metrics::operator::{DURATION, PODS_SCANNED, RECONCILE_ERRORS, RECONCILES};
@@ -36,6 +38,7 @@ const HANDOVER_POLL: Duration = Duration::from_millis(200);
 pub(crate) struct Reconciler {
     pub(crate) pods: Pods,
     pub(crate) namespaces: Namespaces,
+    pub(crate) rollouts: Rollouts,
     pub(crate) policies: Policies,
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
@@ -168,7 +171,10 @@ impl Reconciler {
         let pods = self.pods.of(namespace)?;
         let verdict = Verdict::of(pods.iter().map(|pod| &**pod), rules, now);
         counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
-        Some(Judgement::Judged(Judged::new(rules, verdict).into()))
+        let mut notes = Notes::default();
+        self.rollouts.note(namespace, &mut notes);
+        let judged = Judged { notes: notes.finish(), ..Judged::new(rules, verdict) };
+        Some(Judgement::Judged(judged.into()))
     }
 
     /// Writes what is due, the status first. Returns whether the status was written.

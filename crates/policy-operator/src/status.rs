@@ -154,6 +154,7 @@ fn numbers(judged: &Judged) -> DevOpsPolicyStatus {
             .exemptions()
             .map(|_| signed(summary.exempted_violations)),
         exempted: verdict.exempted.iter().map(listed).collect(),
+        notes: judged.notes.clone(),
         violations_by_check: by_check
             .map(|(check, number)| ((*check).to_owned(), signed(*number)))
             .collect(),

@@ -19,6 +19,7 @@ use crate::policies::{Policies, PolicySink};
 use crate::policy_key::PolicyKey;
 use crate::reconcile::Reconciler;
 use crate::remediation::{Budgets, Executor};
+use crate::rollouts::Rollouts;
 use crate::status::status;
 use crate::writer::Writer;
 
@@ -52,6 +53,7 @@ impl ReconcileBench {
             reconciler: Reconciler {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
+                rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
                 executor: Executor::new(writer.clone(), Budgets::default()),
                 writer,
                 policies,

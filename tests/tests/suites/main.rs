@@ -1,5 +1,6 @@
 //! Suites on a real control plane, one for all of them: see [`e2e::shared`].
 
+mod alerts;
 mod chart;
 mod cli;
 mod cluster_policies;

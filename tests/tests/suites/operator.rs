@@ -88,7 +88,7 @@ pub(crate) fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
 }
 
 /// All objects of a kind in a namespace.
-fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
+pub(crate) fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value> {
     let get = ["get", kind, "-n", namespace, "-o", "json"];
     let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();

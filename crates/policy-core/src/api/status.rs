@@ -50,6 +50,11 @@ pub struct DevOpsPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub exempted: Vec<String>,
+    /// What to know about workloads beside their findings, such as a rollout that is stuck, at most
+    /// 20. A note has no weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub notes: Vec<String>,
     /// The number of findings by check, keyed by the check's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub violations_by_check: BTreeMap<String, i64>,

@@ -35,7 +35,7 @@ impl Lifecycle {
         match status.phase.as_deref() {
             Some("Succeeded" | "Failed") => Self::Ended,
             Some("Pending") if spec.scheduling_gates.is_empty() => {
-                Self::of_ungated(metadata, status.conditions)
+                Self::of_ungated(metadata, &status.conditions)
             }
             Some("Running") => Self::of_running(spec, status),
             _ => Self::Active,
@@ -72,7 +72,7 @@ impl Lifecycle {
     /// - While the scheduler finds no node, it keeps the condition's status and with it the time of
     ///   creation. The end of the gate is then not recorded anywhere, and the age runs from
     ///   creation.
-    fn of_ungated(metadata: &ObjectMeta, conditions: ConditionsView) -> Self {
+    fn of_ungated(metadata: &ObjectMeta, conditions: &ConditionsView) -> Self {
         let created = metadata.creation_timestamp.as_ref().map(|time| Timestamp::as_second(time.0));
         if metadata.generation == Some(1) {
             return Self::Pending { since: created };

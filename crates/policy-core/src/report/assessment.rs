@@ -18,7 +18,9 @@ use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, ExemptionSet};
 use crate::score::Tally;
-use crate::view::PodView;
+use crate::text::stuck_rollout;
+use crate::view::{DeploymentView, ObjectView, PodView};
+use crate::workload::{ObjectKind, Workload};
 
 /// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
@@ -119,6 +121,17 @@ impl<'a> Assessment<'a> {
         }
     }
 
+    /// Notes a Deployment of a cluster whose rollout is stuck.
+    pub fn live_deployment(&mut self, deployment: &DeploymentView) {
+        let (namespace, name) = deployment.key();
+        if let Some(why) = deployment.stuck_rollout()
+            && !self.excluded.contains(namespace)
+        {
+            let message = stuck_rollout(why);
+            self.coverage.note_workload(namespace, &Workload::deployment(name), message);
+        }
+    }
+
     /// Evaluates a pod or pod template. Returns whether it is counted.
     pub fn pod(&mut self, pod: &PodFacts, location: Option<ManifestLocation<'_>>) -> bool {
         if !self.coverage.pod(pod, self.excluded) {
@@ -195,13 +208,26 @@ impl<'a> Assessment<'a> {
         namespace: &str,
         is_explicit: bool,
     ) {
-        let mut content = document.read_each(namespace, &mut |object, _| {
+        let mut content = document.read_each(namespace, &mut |object, view| {
+            self.note_rollout(file, &object, view);
             self.manifest_object(file, document.number, object);
         });
         if !is_explicit {
             content.skip_what_is_no_manifest();
         }
         self.coverage.other_objects(file, &content);
+    }
+
+    /// Notes a Deployment whose rollout is stuck, where the manifest has its status.
+    fn note_rollout(&mut self, file: &Arc<str>, object: &ManifestObject, view: &ObjectView) {
+        let PodFacts { kind, namespace, name, .. } = &object.facts;
+        if *kind == ObjectKind::Deployment
+            && let Some(why) = &view.status.conditions.stuck_rollout
+            && !self.excluded.contains(namespace)
+        {
+            let message = format!("Deployment {namespace}/{name}: {}", stuck_rollout(why));
+            self.coverage.note(file, Some(object.line), message);
+        }
     }
 
     fn manifest_object(&mut self, file: &Arc<str>, document: u32, object: ManifestObject) {

@@ -10,6 +10,7 @@ use crate::capped::Capped;
 use crate::facts::{Lifecycle, PodFacts};
 use crate::manifest::DocumentContent;
 use crate::namespaces::ExcludedNamespaces;
+use crate::workload::Workload;
 
 /// How many failures, and how many notes, a report names at most; the others are counted.
 const MAX_NAMED: usize = 10_000;
@@ -54,7 +55,7 @@ impl Coverage {
 }
 
 /// What was read or skipped otherwise than its author may expect, such as a repeated key; and what
-/// to know about a workload, such as replicas that run different images.
+/// to know about a workload, such as a rollout that is stuck, or replicas that run different images.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CoverageNote {
     #[serde(skip)]
@@ -150,6 +151,12 @@ impl CoverageCounter {
     pub fn note(&mut self, file: &Arc<str>, line: Option<u32>, message: String) {
         let (file, source) = (Arc::clone(file), source(file, line));
         self.notes.extend([CoverageNote { file, line, source, message }]);
+    }
+
+    /// Records something to know about a workload beside its findings.
+    pub(super) fn note_workload(&mut self, namespace: &str, workload: &Workload, message: String) {
+        let Workload { kind, name, .. } = workload;
+        self.note(&format!("{namespace} {kind}/{name}").into(), None, message);
     }
 
     /// Counts an object whose pods are counted with the object that controls it.

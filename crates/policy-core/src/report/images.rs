@@ -94,9 +94,8 @@ impl RunningImages {
     pub(super) fn note(self, coverage: &mut CoverageCounter) {
         for (container, digests) in self.found {
             if digests.len() > 1 {
-                let Container { namespace, workload: Workload { kind, name, .. }, .. } = &container;
-                let source = format!("{namespace} {kind}/{name}");
-                coverage.note(&source.into(), None, container.message(digests));
+                let message = container.message(digests);
+                coverage.note_workload(&container.namespace, &container.workload, message);
             }
         }
         if self.is_full {

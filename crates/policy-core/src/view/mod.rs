@@ -6,6 +6,7 @@
 
 mod amount;
 mod cluster_policy;
+mod deployment;
 mod excess;
 mod lenient;
 mod located;
@@ -19,6 +20,7 @@ mod volume;
 
 pub use amount::Amount;
 pub use cluster_policy::{ClusterPart, ClusterPolicyView};
+pub use deployment::DeploymentView;
 pub(crate) use excess::MAX_CONTAINERS;
 use excess::containers;
 use k8s_openapi::api::core::v1::Pod;

@@ -9,6 +9,7 @@ use super::excess::MAX_CONTAINERS;
 use super::lenient::{for_each, nullable};
 use super::metadata::time;
 use super::text::Text;
+use crate::text::excerpt;
 
 /// The status of a pod.
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -107,9 +108,9 @@ fn statuses<'de, D: Deserializer<'de>>(
     Ok(found)
 }
 
-/// The conditions of a pod or a Job, as far as they say how long a pod has been Pending, whether it
-/// is ready, and whether a Job has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The conditions of a pod, a Job or a Deployment, as far as they say how long a pod has been Pending,
+/// whether it is ready, whether a Job has ended, and whether a rollout is stuck.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConditionsView {
     /// Whether the reason of `PodScheduled` is `SchedulingGated`.
     pub is_gated: bool,
@@ -121,6 +122,8 @@ pub struct ConditionsView {
     pub ready: Option<ReadyView>,
     /// Whether `Complete` or `Failed`, the last conditions of a Job, is `True`.
     pub is_job_ended: bool,
+    /// Why `Progressing` is `False`, where it is: reason and message.
+    pub stuck_rollout: Option<Box<str>>,
 }
 
 /// The condition `Ready` of a pod.
@@ -145,16 +148,29 @@ struct Condition<'a> {
     reason: Text<'a>,
     #[serde(borrow, default)]
     last_transition_time: Text<'a>,
+    #[serde(borrow, default)]
+    message: Text<'a>,
 }
 
 impl Condition<'_> {
+    /// Its reason and its message, both short.
+    fn why(&self) -> Box<str> {
+        let [reason, message] = [&self.reason.0, &self.message.0].map(|text| excerpt(text));
+        match message.trim_end_matches('.') {
+            "" => reason.into(),
+            message => format!("{reason} ({message})").into(),
+        }
+    }
+
     /// When its status changed last, in seconds since 1970.
     fn transition(&self) -> Option<i64> {
         self.last_transition_time.0.parse().ok().map(Timestamp::as_second)
     }
 }
 
-fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsView, D::Error> {
+pub(super) fn conditions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ConditionsView, D::Error> {
     let mut found = ConditionsView::default();
     for_each(deserializer, |condition: Option<Condition<'de>>| {
         let Some(condition) = condition else { return true };
@@ -170,6 +186,9 @@ fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConditionsVi
                     since: condition.transition(),
                     lacks_only_gates: condition.reason.0 == "ReadinessGatesNotReady",
                 });
+            }
+            "Progressing" if condition.status.0 == "False" => {
+                found.stuck_rollout = Some(condition.why());
             }
             "Complete" | "Failed" => found.is_job_ended |= condition.status.0 == "True",
             _ => {}

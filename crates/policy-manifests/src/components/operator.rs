@@ -18,6 +18,8 @@ pub const OPERATOR: Component = Component {
     cluster: &[
         // Cluster policies select namespaces by their labels.
         Rule::new("", &["pods", "namespaces"], &["watch"]),
+        // Of Deployments whether their rollouts are stuck, for the notes of a status.
+        Rule::new("apps", &["deployments"], &["watch"]),
         // `patch` is only for the finalizer; RBAC cannot restrict a rule to a field, so an admission
         // policy does.
         Rule::new(GROUP, &POLICIES, &["watch", "patch"]),

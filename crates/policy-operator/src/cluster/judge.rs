@@ -14,7 +14,9 @@ use tokio::task::yield_now;
 use super::namespaces::Namespaces;
 use super::tallies::{Listed, NamespaceTallies};
 use crate::judgement::Judged;
+use crate::notes::Notes;
 use crate::pods::Pods;
+use crate::rollouts::Rollouts;
 
 /// So many pods are evaluated before other tasks have their turn: some milliseconds.
 const SLICE: usize = 4_000;
@@ -56,6 +58,7 @@ impl ClusterState {
 pub(crate) struct ClusterJudge<'a> {
     pub(crate) pods: &'a Pods,
     pub(crate) namespaces: &'a Namespaces,
+    pub(crate) rollouts: &'a Rollouts,
     pub(crate) rules: &'a Arc<CompiledPolicy>,
     pub(crate) part: &'a Arc<ClusterPart>,
     pub(crate) now: Timestamp,
@@ -124,7 +127,10 @@ impl ClusterJudge<'_> {
             return Err(Interrupted(Some(BTreeSet::new())));
         };
         let verdict = known.tallies.verdict(self.rules, listed, self.now);
-        let judged = Judged::of_namespaces(self.rules, verdict, known.tallies.len());
+        let mut judged = Judged::of_namespaces(self.rules, verdict, known.tallies.len());
+        let mut notes = Notes::default();
+        self.rollouts.note_all(|namespace| known.tallies.contains(namespace), &mut notes);
+        judged.notes = notes.finish();
         Ok((judged, slice.scanned))
     }
 

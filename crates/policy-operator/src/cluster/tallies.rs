@@ -67,6 +67,11 @@ impl NamespaceTallies {
         true
     }
 
+    /// Whether there is a verdict on a namespace.
+    pub(crate) fn contains(&self, namespace: &str) -> bool {
+        self.parts.contains_key(namespace)
+    }
+
     /// How many namespaces there are.
     pub(crate) fn len(&self) -> usize {
         self.parts.len()

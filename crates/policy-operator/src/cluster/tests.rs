@@ -19,6 +19,7 @@ use crate::judgement::Judged;
 use crate::pods::{PodSink, Pods};
 use crate::policies::{ClusterPolicySink, Policies};
 use crate::policy_key::PolicyKey;
+use crate::rollouts::Rollouts;
 
 const NAMESPACES: [&str; 4] = ["bank", "kube-system", "old", "shop"];
 /// Each with other rules or other namespaces.
@@ -48,6 +49,7 @@ struct World {
     pod_sink: PodSink,
     namespaces: Namespaces,
     namespace_sink: NamespaceSink,
+    rollouts: Rollouts,
     state: Option<Box<ClusterState>>,
     second: i64,
     version: i64,
@@ -65,6 +67,7 @@ impl World {
             policy_sink: policies.cluster_sink(),
             pod_sink: pods.sink(),
             namespace_sink: namespaces.sink(),
+            rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
             policies,
             pods,
             namespaces,
@@ -144,6 +147,7 @@ impl World {
         let judge = ClusterJudge {
             pods: &self.pods,
             namespaces: &self.namespaces,
+            rollouts: &self.rollouts,
             rules: policy.rules.as_ref().unwrap(),
             part: policy.cluster.as_ref().unwrap(),
             now: at(self.second),

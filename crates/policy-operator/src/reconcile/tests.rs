@@ -184,6 +184,7 @@ impl World {
             reconciler: Reconciler {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
+                rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
                 executor: Executor::new(writing.clone(), Budgets::default()),
                 writer: writing,
                 policies,

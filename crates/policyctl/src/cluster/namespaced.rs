@@ -33,6 +33,13 @@ impl Listed {
         },
     };
 
+    pub(crate) const DEPLOYMENTS: Self = Self {
+        plural: "Deployments",
+        path: |namespace| {
+            <k8s_openapi::api::apps::v1::Deployment as kube::Resource>::url_path(&(), namespace)
+        },
+    };
+
     /// Reads the objects of a namespace, or of all. Where the user may not list those of the whole
     /// cluster, reads its namespaces one by one, except the excluded ones; where the user may not
     /// list namespaces either, the context's namespace.

@@ -37,9 +37,13 @@ pub(crate) fn write(
     if reports.len() > 1 {
         table.line("\nEach policy has its own score; there is none for all of them.")?;
     }
-    for report in reports.iter().filter(|report| !report.findings.is_empty()) {
+    let has_more =
+        |report: &&Report| !(report.findings.is_empty() && report.coverage.notes.is_empty());
+    for report in reports.iter().filter(has_more) {
         table.heading(format_args!("Policy {}", printable(&report.policy)))?;
         table.findings(report)?;
+        table.notes(&report.coverage)?;
     }
+    table.notes(coverage)?;
     Ok(())
 }

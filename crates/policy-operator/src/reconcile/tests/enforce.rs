@@ -207,6 +207,7 @@ impl Operator {
             reconciler: Reconciler {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
+                rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
                 executor: Executor::new(
                     writer.clone(),
                     Budgets::new(config, CancellationToken::new()),

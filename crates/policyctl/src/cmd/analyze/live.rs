@@ -1,4 +1,4 @@
-//! The pods of a cluster.
+//! The pods of a cluster, and which rollouts are stuck.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter, Report, Source};
-use policy_core::view::PodView;
+use policy_core::view::{DeploymentView, PodView};
 
 use crate::cluster::namespaced::{Event, Listed};
 use crate::cluster::{self, Cluster, ClusterError};
@@ -30,6 +30,14 @@ pub(super) fn analyze(
             assess(&mut assessment, event);
         })
         .await;
+        let coverage = &assessment.coverage;
+        if coverage.is_complete() || coverage.objects_read() > 0 {
+            let unread = read_deployments(&cluster, namespace, &excluded, &mut |deployment| {
+                assessment.live_deployment(deployment);
+            })
+            .await;
+            note_unread(&mut assessment.coverage, unread);
+        }
         Ok(assessment.finish(source(&cluster, namespace), judgement.choice.name()))
     })
 }
@@ -62,6 +70,32 @@ pub(crate) async fn read(
     Listed::PODS.read(cluster, namespace, Some(excluded), &mut take).await;
     progress.finish_and_clear();
     console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
+}
+
+/// Reads the Deployments. Returns why some could not be read.
+pub(super) async fn read_deployments(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    excluded: &ExcludedNamespaces,
+    take: &mut impl FnMut(&DeploymentView),
+) -> Option<ClusterError> {
+    let mut unread = None;
+    let mut take = |event| match event {
+        Event::Page(page) => page.objects.iter().for_each(&mut *take),
+        Event::NotRead { error, .. } => {
+            unread.get_or_insert(error);
+        }
+    };
+    Listed::DEPLOYMENTS.read(cluster, namespace, Some(excluded), &mut take).await;
+    unread
+}
+
+/// Notes that Deployments could not be read. That is no gap of a judgement, which is one of pods.
+pub(super) fn note_unread(coverage: &mut CoverageCounter, unread: Option<ClusterError>) {
+    if let Some(error) = unread {
+        let message = format!("rollouts that are stuck are not noted: {}", error.reason());
+        coverage.note(&"Deployments".into(), None, message);
+    }
 }
 
 /// Adds an event of reading pods to an assessment.

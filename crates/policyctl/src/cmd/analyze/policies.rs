@@ -88,6 +88,13 @@ async fn judged(
         }
     })
     .await;
+    let unread = live::read_deployments(&cluster, namespace, &excluded, &mut |deployment| {
+        for index in by_namespace.get(deployment.key().0).into_iter().flatten() {
+            assessments[*index].live_deployment(deployment);
+        }
+    })
+    .await;
+    live::note_unread(&mut coverage, unread);
     let reports = assessments.into_iter().zip(&policies).map(|(assessment, policy)| {
         let policy = &policy.policy;
         let namespace = if policy.is_cluster() { namespace } else { Some(&*policy.namespace) };

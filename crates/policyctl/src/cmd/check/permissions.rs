@@ -44,7 +44,7 @@ const NEEDS: [Need; 30] = [
     Need::new("remediations, revert", "get", APPS, "deployments"),
     Need::new("remediations, revert", "get", APPS, "statefulsets"),
     Need::new("remediations, revert", "get", APPS, "daemonsets"),
-    Need::new("revert --all", "list", APPS, "deployments"),
+    Need::new("analyze (stuck rollouts), revert --all", "list", APPS, "deployments"),
     Need::new("revert --all", "list", APPS, "statefulsets"),
     Need::new("revert --all", "list", APPS, "daemonsets"),
     Need::new("revert", "patch", APPS, "deployments"),
