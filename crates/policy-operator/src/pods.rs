@@ -164,7 +164,7 @@ impl Sink<PodView> for PodSink {
             state.interner.intern(&mut facts);
             let health = PodHealth::of(&pod, &facts.workload);
             let has_failed = state.health.set(&facts.namespace, name, health);
-            state.index.apply(namespace, name, Arc::new(facts)) | has_failed
+            state.index.apply(namespace, Arc::new(facts)) | has_failed
         });
     }
 

@@ -199,7 +199,7 @@ impl Sink<PodView> for PodSink {
         }
         let evaluation =
             evaluate(&PodFacts::of_pod(&pod, namespace), &self.policy, Timestamp::now());
-        let record = ScoredPod::of(&evaluation);
+        let record = ScoredPod::of(name, &evaluation);
         self.scores.update(|pods| pods.index.set(namespace, name, record));
     }
 

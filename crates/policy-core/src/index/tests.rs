@@ -125,13 +125,13 @@ fn profile() -> CompiledPolicy {
 }
 
 impl World {
-    fn scored(&self, pod: &PodFacts) -> Option<ScoredPod> {
+    fn scored(&self, name: u8, pod: &PodFacts) -> Option<ScoredPod> {
         let now = Timestamp::from_second(self.now).unwrap();
-        ScoredPod::of(&evaluate(pod, &profile(), now))
+        ScoredPod::of(&name.to_string(), &evaluate(pod, &profile(), now))
     }
 
     fn apply(&mut self, (ns, name): (u8, u8), pod: &PodFacts) -> bool {
-        let record = self.scored(pod);
+        let record = self.scored(name, pod);
         self.index.set(&namespace(ns), &name.to_string(), record)
     }
 
@@ -192,8 +192,8 @@ impl World {
     fn recount(&self) -> (BTreeMap<String, Tally>, Tally, usize) {
         let mut namespaces: BTreeMap<String, Tally> = BTreeMap::new();
         let (mut total, mut len) = (Tally::default(), 0);
-        for ((ns, _), pod) in &self.live {
-            if let Some(record) = self.scored(pod) {
+        for ((ns, name), pod) in &self.live {
+            if let Some(record) = self.scored(*name, pod) {
                 total.add(&record.tally);
                 namespaces.entry(namespace(*ns)).or_default().add(&record.tally);
                 len += 1;
@@ -222,14 +222,14 @@ fn the_same_record_again_is_no_change() {
         &serde_json::from_str(r#"{"spec": {"containers": [{"image": "nginx"}]}}"#).unwrap(),
         "default",
     );
-    let record = ScoredPod::of(&evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
+    let record = ScoredPod::of("web", &evaluate(&pod, &policy, Timestamp::UNIX_EPOCH)).unwrap();
     let mut index = Index::default();
-    assert!(index.apply("shop", "web", record.clone()));
-    assert!(!index.apply("shop", "web", record.clone()));
+    assert!(index.apply("shop", record.clone()));
+    assert!(!index.apply("shop", record.clone()));
     assert!(!index.remove("shop", "other") && !index.remove("other", "web"));
     assert_eq!(index.records("shop").len(), 1);
     index.begin_relist();
-    assert!(!index.apply("shop", "web", record));
+    assert!(!index.apply("shop", record));
     assert!(index.finish_relist().is_empty());
     assert!(index.remove("shop", "web"));
     assert!(index.namespaces().next().is_none() && index.is_empty());
@@ -243,10 +243,10 @@ fn facts_are_kept_and_a_pod_that_cannot_be_read_survives_a_relist() {
     };
     let mut index = Index::default();
     for name in ["a", "b", "c"] {
-        assert!(index.apply("shop", name, facts(name)));
+        assert!(index.apply("shop", facts(name)));
     }
     index.begin_relist();
-    assert!(!index.apply("shop", "a", facts("a")));
+    assert!(!index.apply("shop", facts("a")));
     index.keep("shop", "b");
     index.keep("shop", "never-seen");
     assert_eq!(index.finish_relist(), BTreeSet::from(["shop".into()]));
