@@ -103,6 +103,8 @@ impl AuditQueue {
         while self.0.front().is_some_and(|first| Some(first.fingerprint) == newest.fingerprint) {
             self.0.pop_front();
         }
+        // Most queues are empty for days, and each would keep a kilobyte.
+        self.0.shrink_to_fit();
     }
 
     /// Moves the oldest verdict to the next minute, because its own minute has another audit

@@ -1,6 +1,6 @@
 //! The audit results that exist.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -38,13 +38,20 @@ pub(crate) struct AuditStore {
     platform: Arc<str>,
 }
 
-/// By namespace and name: an object of one namespace must not speak for a policy of another.
-type ByNamespace = HashMap<String, BTreeMap<String, Stored>>;
+/// By namespace, and there sorted by name: an object of one namespace must not speak for a policy of
+/// another. Most namespaces have few, for which a tree would take a kilobyte.
+type ByNamespace = HashMap<String, Vec<Stored>>;
 
 struct Stored {
+    name: Box<str>,
     /// The uid of the policy that owns it.
-    policy: String,
+    policy: Box<str>,
     written: WrittenResult,
+}
+
+/// Where the audit result of a name is, or would be.
+fn place(stored: &[Stored], name: &str) -> Result<usize, usize> {
+    stored.binary_search_by(|stored| (*stored.name).cmp(name))
 }
 
 /// Stores an audit result that is owned by a policy.
@@ -58,8 +65,16 @@ fn insert(stored: &mut ByNamespace, object: &ObjectMeta, minute: i64) {
     });
     if let (Some(owner), Some(namespace), Some(name)) = (owner, &object.namespace, &object.name) {
         let written = WrittenResult { minute, fingerprint };
-        let result = Stored { policy: owner.uid.clone(), written };
-        stored.entry(namespace.clone()).or_default().insert(name.clone(), result);
+        let (name, policy) = (name.as_str().into(), owner.uid.as_str().into());
+        let result = Stored { name, policy, written };
+        let of_namespace = stored.entry(namespace.clone()).or_default();
+        match place(of_namespace, &result.name) {
+            Ok(known) => of_namespace[known] = result,
+            Err(place) => {
+                of_namespace.reserve_exact(1);
+                of_namespace.insert(place, result);
+            }
+        }
     }
 }
 
@@ -104,8 +119,8 @@ impl AuditStore {
         let stored = self.stored.lock();
         let namespace = stored.get(self.namespace_of(policy));
         let uid = policy.uid.as_deref().unwrap_or_default();
-        let of_policy = namespace.into_iter().flatten().filter(|(_, stored)| stored.policy == uid);
-        read(&mut of_policy.map(|(name, stored)| (&**name, stored.written)))
+        let of_policy = namespace.into_iter().flatten().filter(|stored| *stored.policy == *uid);
+        read(&mut of_policy.map(|stored| (&*stored.name, stored.written)))
     }
 
     /// Notes one that was just written, before the watch shows it.
@@ -117,7 +132,9 @@ impl AuditStore {
     pub(crate) fn remove(&self, namespace: &str, name: &str) {
         let mut stored = self.stored.lock();
         let Some(of_namespace) = stored.get_mut(namespace) else { return };
-        of_namespace.remove(name);
+        if let Ok(known) = place(of_namespace, name) {
+            of_namespace.remove(known);
+        }
         if of_namespace.is_empty() {
             stored.remove(namespace);
         }

@@ -4,8 +4,6 @@
 //! the API server refuses that (422) where the object's name is longer than 236 bytes. client-go
 //! had the same fault: <https://github.com/kubernetes/kubernetes/issues/127594>.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -39,8 +37,32 @@ pub(crate) struct EventThrottle {
     class: Option<Classification>,
     /// The second (since 1970) of the last Event.
     published: Option<i64>,
-    /// The Events whose count can still be incremented.
-    recent: BTreeMap<Classification, Event>,
+    /// The Events whose count can still be incremented, one of each class.
+    recent: Vec<RecentEvent>,
+}
+
+/// A published Event, as far as it is needed to count it up: each policy has one after its start.
+#[derive(Debug)]
+struct RecentEvent {
+    class: Classification,
+    /// When it was published first, which names it.
+    first: Timestamp,
+    count: i32,
+    /// The second (since 1970) at which it was counted last.
+    last: i64,
+}
+
+impl RecentEvent {
+    fn of(class: Classification, event: &Event) -> Option<Self> {
+        let first = event.event_time.as_ref()?.0;
+        let series = event.series.as_ref();
+        let last = series.map_or(first, |series| series.last_observed_time.0).as_second();
+        Some(Self { class, first, count: series.map_or(1, |series| series.count), last })
+    }
+
+    fn is_recent(&self, now: Timestamp) -> bool {
+        (0..SERIES_SECONDS).contains(&(now.as_second() - self.last))
+    }
 }
 
 /// Whether an Event is due.
@@ -92,14 +114,17 @@ impl EventThrottle {
         instance: &str,
         now: Timestamp,
     ) -> Event {
-        if let Some(recent) = self.recent.get(&class).filter(|event| is_recent(event, now)) {
-            let count = recent.series.as_ref().map_or(1, |series| series.count) + 1;
-            let series = Some(EventSeries { count, last_observed_time: MicroTime(now) });
-            return Event { series, ..recent.clone() };
-        }
+        let recent = self.recent.iter().find(|recent| recent.class == class);
+        let recent = recent.filter(|recent| recent.is_recent(now));
         let is_fine = matches!(class, Classification::Healthy | Classification::Stable);
+        let first = recent.map_or(now, |recent| recent.first);
         // One reason per class, because an Event only increments one with the same reason.
-        event(policy, (class.as_str(), "Judge"), is_fine, note, instance, now)
+        let event = event(policy, (class.as_str(), "Judge"), is_fine, note, instance, first);
+        let series = recent.map(|recent| EventSeries {
+            count: recent.count + 1,
+            last_observed_time: MicroTime(now),
+        });
+        Event { series, ..event }
     }
 
     /// Records that the Event for a class was published; `None` if that failed. It is not retried,
@@ -107,9 +132,8 @@ impl EventThrottle {
     pub(crate) fn sent(&mut self, class: Classification, event: Option<Event>, now: Timestamp) {
         self.assume(Some(class));
         self.published = Some(now.as_second());
-        self.recent.remove(&class);
-        self.recent.retain(|_, event| is_recent(event, now));
-        self.recent.extend(event.map(|event| (class, event)));
+        self.recent.retain(|recent| recent.class != class && recent.is_recent(now));
+        self.recent.extend(event.and_then(|event| RecentEvent::of(class, &event)));
     }
 }
 
@@ -150,12 +174,6 @@ pub(crate) fn event(
         ),
         ..Event::default()
     }
-}
-
-fn is_recent(event: &Event, now: Timestamp) -> bool {
-    let last = event.series.as_ref().map(|series| &series.last_observed_time);
-    let last = last.or(event.event_time.as_ref()).map(|time| time.0.as_second());
-    last.is_some_and(|last| (0..SERIES_SECONDS).contains(&(now.as_second() - last)))
 }
 
 #[cfg(test)]

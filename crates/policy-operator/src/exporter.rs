@@ -118,12 +118,11 @@ fn render(policies: &[(PolicyKey, PolicyGauges)], to: &mut Exposition) {
             family.series(&[("namespace", namespace), ("policy", name)], value(gauges));
         }
     };
-    each(&HEALTH_SCORE, &|(_, score, _)| score.value().into());
-    each(&VIOLATIONS, &|(_, _, summary)| summary.total_violations);
-    each(&MODE, &|(mode, ..)| u64::from(*mode == EnforcementMode::Enforce));
+    each(&HEALTH_SCORE, &|gauges| gauges.score.value().into());
+    each(&VIOLATIONS, &|gauges| gauges.violations);
+    each(&MODE, &|gauges| u64::from(gauges.mode == EnforcementMode::Enforce));
     let mut family = to.family(&VIOLATIONS_BY_SEVERITY);
-    for (PolicyKey { namespace, name }, (.., summary)) in policies {
-        let by = &summary.violations_by_severity;
+    for (PolicyKey { namespace, name }, PolicyGauges { by_severity: by, .. }) in policies {
         let numbers =
             [("critical", by.critical), ("high", by.high), ("medium", by.medium), ("low", by.low)];
         for (severity, number) in numbers {
@@ -136,21 +135,18 @@ fn render(policies: &[(PolicyKey, PolicyGauges)], to: &mut Exposition) {
 #[cfg(test)]
 mod tests {
     use policy_core::api::ViolationsBySeverity;
-    use policy_core::policy::CompiledPolicy;
-    use policy_core::report::Summary;
-    use policy_core::score::{Score, Tally};
+    use policy_core::score::Score;
 
     use super::*;
 
     #[test]
     fn each_policy_has_its_series() {
-        let policy = CompiledPolicy::default_profile();
-        let summary = Summary {
-            total_violations: 3,
-            violations_by_severity: ViolationsBySeverity { high: 2, low: 1, ..Default::default() },
-            ..Summary::of(&Tally::default(), &policy)
+        let gauges = PolicyGauges {
+            mode: EnforcementMode::Enforce,
+            score: Score::of(23, 1),
+            violations: 3,
+            by_severity: ViolationsBySeverity { high: 2, low: 1, ..Default::default() },
         };
-        let gauges = (EnforcementMode::Enforce, Score::of(23, 1), summary);
         let mut text = Exposition::default();
         render(&[(PolicyKey::new("shop", "strict"), gauges)], &mut text);
         let mut metrics = Exposition::default();

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use policy_core::api::EnforcementMode;
+use policy_core::api::{EnforcementMode, ViolationsBySeverity};
 use policy_core::remediation::RemediationRules;
-use policy_core::report::Summary;
 use policy_core::score::Score;
 use policy_core::view::{ClusterPolicyView, PolicyView};
 use policy_runtime::watch::Sink;
 
+use crate::judgement::Judged;
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::ReconcileQueue;
@@ -26,7 +26,24 @@ use memory::enforced;
 use namespace::{Known, Namespace};
 
 /// The values of the metrics of a policy.
-pub(crate) type PolicyGauges = (EnforcementMode, Score, Summary);
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PolicyGauges {
+    pub(crate) mode: EnforcementMode,
+    pub(crate) score: Score,
+    pub(crate) violations: u64,
+    pub(crate) by_severity: ViolationsBySeverity,
+}
+
+impl PolicyGauges {
+    pub(crate) fn of(Judged { policy, verdict, summary, .. }: &Judged) -> Self {
+        Self {
+            mode: policy.mode(),
+            score: verdict.score,
+            violations: summary.total_violations,
+            by_severity: summary.violations_by_severity,
+        }
+    }
+}
 
 /// A policy's state. A reconcile holds the lock from its start to its end.
 pub(crate) type SharedState = Arc<tokio::sync::Mutex<PolicyState>>;
@@ -105,7 +122,7 @@ impl Policies {
         });
         let with_gauges = each.filter_map(|(namespace, name, known)| {
             let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
-            Some((PolicyKey { namespace, name }, known.gauges.clone()?))
+            Some((PolicyKey { namespace, name }, known.gauges?))
         });
         with_gauges.collect()
     }

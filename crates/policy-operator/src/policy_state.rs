@@ -31,7 +31,8 @@ pub(crate) struct PolicyState {
     heartbeat: Option<i64>,
     pub(crate) audit: AuditQueue,
     pub(crate) events: EventThrottle,
-    pub(crate) remediation: Record,
+    /// Of a policy in enforce mode, what it did with its workloads.
+    pub(crate) remediation: Option<Box<Record>>,
     /// Of a cluster policy, the verdict on its namespaces.
     pub(crate) cluster: Option<Box<ClusterState>>,
     /// When its deletion was first seen.

@@ -21,11 +21,11 @@ use crate::context::ReconcileContext;
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::notes::Notes;
 use crate::pods::Pods;
-use crate::policies::Policies;
+use crate::policies::{Policies, PolicyGauges};
 use crate::policy_key::PolicyKey;
 use crate::policy_state::PolicyState;
 use crate::queue::{Outcome, PACE};
-use crate::remediation::{Executor, Record};
+use crate::remediation::Executor;
 use crate::rollouts::Rollouts;
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
@@ -115,9 +115,7 @@ impl Reconciler {
             state.audit.clear();
             state.cluster = None;
         }
-        let gauges =
-            |judged: &Judged| (judged.policy.mode(), judged.verdict.score, judged.summary.clone());
-        self.policies.set_gauges(policy, judgement.judged().map(gauges));
+        self.policies.set_gauges(policy, judgement.judged().map(PolicyGauges::of));
         let (report, written) = (None, None);
         let mut context = ReconcileContext { policy, state, judgement, role, now, report, written };
         let newest = self.audit_store.newest(metadata, now);
@@ -129,7 +127,7 @@ impl Reconciler {
             self.remediate_and_write(&mut context).await?
         } else {
             // The leader's is in the status.
-            context.state.remediation = Record::default();
+            context.state.remediation = None;
             (false, None)
         };
         // Since the judgement: what changed after it must not wait for a slow write as well.

@@ -14,7 +14,8 @@ use crate::queue::ReconcileQueue;
 /// The policies of a namespace.
 #[derive(Default)]
 pub(super) struct Namespace {
-    policies: BTreeMap<Arc<str>, Known>,
+    /// Boxed, because a tree has space for eleven, and most namespaces have one or two.
+    policies: BTreeMap<Arc<str>, Box<Known>>,
     /// Those that are not being deleted.
     by_rank: PoliciesByRank<()>,
 }
@@ -59,15 +60,15 @@ impl Known {
 
 impl Namespace {
     pub(super) fn get(&self, name: &str) -> Option<&Known> {
-        self.policies.get(name)
+        self.policies.get(name).map(|known| &**known)
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
-        self.policies.get_mut(name)
+        self.policies.get_mut(name).map(|known| &mut **known)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Known)> {
-        self.policies.iter()
+        self.policies.iter().map(|(name, known)| (name, &**known))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,7 +114,7 @@ impl Namespace {
             changed.extend(self.remove(&key.name));
             let (policy, state) = (Arc::new(policy), SharedState::default());
             let known = Known { policy, state, gauges: None, changed: None };
-            self.policies.insert(Arc::clone(&key.name), known);
+            self.policies.insert(Arc::clone(&key.name), Box::new(known));
             queue.add_urgent(key);
         }
         changed.extend(if is_deleted { self.forget(&rank) } else { self.count(rank) });

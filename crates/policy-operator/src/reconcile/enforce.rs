@@ -24,7 +24,7 @@ impl Reconciler {
         let rules = rules.filter(|_| !policy.is_cluster());
         let pods = rules.and_then(|_| self.pods.of(&policy.namespace));
         let (Some(rules), Some(pods)) = (rules, pods) else {
-            context.state.remediation = Record::default();
+            context.state.remediation = None;
             context.report = Report::remembered(context.policy.status.as_deref());
             return Ok((self.write(context).await?, None));
         };
@@ -40,10 +40,10 @@ impl Reconciler {
             now: context.now,
         };
         // Apart from the state while that is used for the status.
-        let mut record = std::mem::take(&mut context.state.remediation);
+        let mut record = context.state.remediation.take().unwrap_or_default();
         let written = self.remediate(&scope, &mut record, context).await;
         let next = self.executor.next_due(&scope, &record);
-        context.state.remediation = record;
+        context.state.remediation = Some(record);
         Ok((written?, next))
     }
 

@@ -90,7 +90,7 @@ async fn it_has_a_status_events_and_audit_results_as_any_policy() {
     assert_eq!(audit["spec"]["policyName"], "ClusterDevOpsPolicy/strict");
     assert_eq!(audit["spec"]["violations"][1]["namespace"], "shop");
     let gauges = world.reconciler.policies.gauges();
-    assert_eq!((&gauges[0].0, gauges[0].1.1.value()), (&key(), 60));
+    assert_eq!((&gauges[0].0, gauges[0].1.score.value()), (&key(), 60));
 }
 
 #[tokio::test(start_paused = true)]
