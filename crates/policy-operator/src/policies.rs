@@ -74,7 +74,12 @@ impl Policies {
     /// A policy with its state.
     pub(crate) fn get(&self, key: &PolicyKey) -> Option<(Arc<PolicyView>, SharedState)> {
         let mut all = self.known.lock();
-        find(&mut all, key).map(|known| (Arc::clone(&known.policy), Arc::clone(&known.state)))
+        let known = find(&mut all, key)?;
+        let (policy, status, state) =
+            (Arc::clone(&known.policy), known.status(), Arc::clone(&known.state));
+        drop(all);
+        let status = status.read().map(Arc::new);
+        Some((Arc::new(PolicyView { status, ..(*policy).clone() }), state))
     }
 
     /// Whether a policy is among those of its namespace that are judged.
@@ -103,8 +108,11 @@ impl Policies {
             known.iter().map(move |(name, known)| (namespace, name, known))
         });
         let remediating = each.filter_map(|(namespace, name, known)| {
-            let status = known.policy.status.as_ref()?;
-            let standing = Standing::read(&status.conditions)?;
+            // No other has the condition; those are not even read.
+            if known.policy.rules.as_ref().is_ok_and(|rules| rules.remediation().is_none()) {
+                return None;
+            }
+            let standing = Standing::read(&known.status().read()?.conditions)?;
             if standing.is_withheld_by_policy() {
                 return None;
             }

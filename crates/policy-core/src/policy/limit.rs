@@ -73,7 +73,10 @@ impl PolicyRank {
 /// The policies that apply to a namespace, by their rank: which of them are judged. Add none that is being
 /// deleted: such a policy no longer applies, and takes no place.
 #[derive(Clone, Debug)]
-pub struct PoliciesByRank<T>(BTreeMap<PolicyRank, T>);
+pub struct PoliciesByRank<T>(
+    /// Boxed, because a tree has space for eleven, and most namespaces have one or two.
+    BTreeMap<Box<PolicyRank>, T>,
+);
 
 impl<T> Default for PoliciesByRank<T> {
     fn default() -> Self {
@@ -84,7 +87,7 @@ impl<T> Default for PoliciesByRank<T> {
 impl<T> PoliciesByRank<T> {
     /// Adds a policy. Returns what was stored for it before.
     pub fn insert(&mut self, rank: PolicyRank, policy: T) -> Option<T> {
-        self.0.insert(rank, policy)
+        self.0.insert(Box::new(rank), policy)
     }
 
     /// Removes a policy.
@@ -117,19 +120,23 @@ impl<T> PoliciesByRank<T> {
     /// Those that are judged.
     #[must_use]
     pub fn judged(&self) -> impl ExactSizeIterator<Item = (&PolicyRank, &T)> {
-        self.0.iter().take(MAX_PER_NAMESPACE)
+        self.iter().take(MAX_PER_NAMESPACE)
     }
 
     /// Those that are not judged, because of others before them.
     #[must_use]
     pub fn excess(&self) -> impl ExactSizeIterator<Item = (&PolicyRank, &T)> {
-        self.0.iter().skip(MAX_PER_NAMESPACE)
+        self.iter().skip(MAX_PER_NAMESPACE)
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&PolicyRank, &T)> {
+        self.0.iter().map(|(rank, policy)| (&**rank, policy))
     }
 
     /// The last that is judged, where as many are as may be.
     #[must_use]
     pub fn last_judged(&self) -> Option<&PolicyRank> {
-        self.0.keys().nth(MAX_PER_NAMESPACE - 1)
+        self.0.keys().nth(MAX_PER_NAMESPACE - 1).map(|rank| &**rank)
     }
 
     /// Whether a policy of that rank is judged, or would be if it were added.
@@ -141,7 +148,7 @@ impl<T> PoliciesByRank<T> {
 
 impl<T> FromIterator<(PolicyRank, T)> for PoliciesByRank<T> {
     fn from_iter<I: IntoIterator<Item = (PolicyRank, T)>>(policies: I) -> Self {
-        Self(policies.into_iter().collect())
+        Self(policies.into_iter().map(|(rank, policy)| (Box::new(rank), policy)).collect())
     }
 }
 

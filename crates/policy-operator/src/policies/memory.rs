@@ -4,11 +4,11 @@
 
 use std::collections::HashSet;
 
-use policy_core::api::RemediatedWorkload;
+use policy_core::api::{DevOpsPolicyStatus, RemediatedWorkload};
 use policy_core::remediation::RemediationRules;
 use policy_core::view::PolicyView;
 
-use super::namespace::Namespace;
+use super::namespace::{Known, Namespace};
 use super::{ByNamespace, Policies};
 use crate::policy_key::PolicyKey;
 
@@ -28,18 +28,18 @@ pub(super) fn enforced(policy: &PolicyView) -> Option<&RemediationRules> {
     policy.metadata.deletion_timestamp.is_none().then_some(rules)
 }
 
-fn remembered(policy: &PolicyView) -> impl Iterator<Item = &RemediatedWorkload> {
-    let status = policy.status.as_ref().and_then(|status| status.remediation.as_ref());
-    let workloads = status.into_iter().flat_map(|remediation| &remediation.workloads);
+fn remembered(status: Option<DevOpsPolicyStatus>) -> impl Iterator<Item = RemediatedWorkload> {
+    let remediation = status.and_then(|status| status.remediation);
+    let workloads = remediation.into_iter().flat_map(|remediation| remediation.workloads);
     workloads.filter(|workload| workload.state.is_remembered())
 }
 
 impl Namespace {
     /// The policies that are judged and enforce, except one.
-    fn enforcing(&self, except: &str) -> impl Iterator<Item = (&std::sync::Arc<str>, &PolicyView)> {
+    fn enforcing(&self, except: &str) -> impl Iterator<Item = (&std::sync::Arc<str>, &Known)> {
         let judged = self.judged().filter(move |name| &***name != except);
-        let judged = judged.filter_map(|name| Some((name, &*self.get(name)?.policy)));
-        judged.filter(|(_, policy)| enforced(policy).is_some())
+        let judged = judged.filter_map(|name| Some((name, self.get(name)?)));
+        judged.filter(|(_, known)| enforced(&known.policy).is_some())
     }
 }
 
@@ -55,7 +55,7 @@ impl Policies {
         for (name, other) in known.iter().filter(|(name, _)| **name != key.name) {
             let to =
                 if enforcing.contains(name) { &mut memory.enforcing } else { &mut memory.left };
-            to.extend(remembered(&other.policy).cloned());
+            to.extend(remembered(other.status().read()));
         }
         memory
     }
@@ -66,13 +66,14 @@ impl Policies {
         let key = PolicyKey::of(&policy.metadata);
         let all = self.known.lock();
         let Some(known) = all.get(&key.namespace) else { return true };
-        let identity = |memory: &RemediatedWorkload| {
+        let identity = |memory: RemediatedWorkload| {
             let RemediatedWorkload { workload, uid, template, .. } = memory;
-            (workload.clone(), uid.clone(), template.clone())
+            (workload, uid, template)
         };
+        let own: Vec<_> = remembered(policy.status.as_deref().cloned()).map(identity).collect();
         known.enforcing(&key.name).all(|(_, other)| {
-            let has: HashSet<_> = remembered(other).map(identity).collect();
-            remembered(policy).all(|memory| has.contains(&identity(memory)))
+            let has: HashSet<_> = remembered(other.status().read()).map(identity).collect();
+            own.iter().all(|memory| has.contains(memory))
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy_core::api::DevOpsPolicyStatus;
 use policy_core::policy::{PoliciesByRank, PolicyRank};
 use policy_core::view::PolicyView;
 
@@ -21,7 +22,9 @@ pub(super) struct Namespace {
 }
 
 pub(super) struct Known {
+    /// Without its status.
     pub(super) policy: Arc<PolicyView>,
+    status: StatusText,
     pub(super) state: SharedState,
     pub(super) gauges: Option<PolicyGauges>,
     /// Of a cluster policy, the namespaces that changed since they were judged; `None` where all
@@ -29,7 +32,35 @@ pub(super) struct Known {
     pub(super) changed: Option<BTreeSet<Arc<str>>>,
 }
 
+/// A status as JSON, which takes half of the memory of the decoded one; each policy has one, and few
+/// are read at a time.
+#[derive(Clone)]
+pub(super) struct StatusText(Option<Arc<str>>);
+
+impl StatusText {
+    /// Takes the status out of a policy.
+    fn take(policy: &mut PolicyView) -> Self {
+        let text = policy.status.take().and_then(|status| serde_json::to_string(&status).ok());
+        Self(text.map(Into::into))
+    }
+
+    pub(super) fn read(&self) -> Option<DevOpsPolicyStatus> {
+        serde_json::from_str(self.0.as_deref()?).ok()
+    }
+}
+
 impl Known {
+    fn new(mut policy: PolicyView) -> Self {
+        let status = StatusText::take(&mut policy);
+        let (policy, state) = (Arc::new(policy), SharedState::default());
+        Self { policy, status, state, gauges: None, changed: None }
+    }
+
+    /// The status that was written last.
+    pub(super) fn status(&self) -> StatusText {
+        self.status.clone()
+    }
+
     /// Whether it is the same object, not one that was created later under the same name.
     pub(super) fn is(&self, policy: &PolicyView) -> bool {
         self.policy.metadata.uid == policy.metadata.uid
@@ -47,13 +78,14 @@ impl Known {
 
     /// Replaces the policy by another version, and adds it to the queue where it changed. A status
     /// is no change, so that the operator's own writes cause no reconcile.
-    fn replace(&mut self, policy: PolicyView, key: &PolicyKey, queue: &ReconcileQueue) {
+    fn replace(&mut self, mut policy: PolicyView, key: &PolicyKey, queue: &ReconcileQueue) {
         let (old, new) = (&self.policy.metadata, &policy.metadata);
         if old.generation != new.generation || old.deletion_timestamp != new.deletion_timestamp {
             queue.add_urgent(key);
         } else if self.policy.finalizers != policy.finalizers {
             queue.add_after(key, Duration::ZERO);
         }
+        self.status = StatusText::take(&mut policy);
         self.policy = Arc::new(policy);
     }
 }
@@ -112,9 +144,7 @@ impl Namespace {
             }
         } else {
             changed.extend(self.remove(&key.name));
-            let (policy, state) = (Arc::new(policy), SharedState::default());
-            let known = Known { policy, state, gauges: None, changed: None };
-            self.policies.insert(Arc::clone(&key.name), Box::new(known));
+            self.policies.insert(Arc::clone(&key.name), Box::new(Known::new(policy)));
             queue.add_urgent(key);
         }
         changed.extend(if is_deleted { self.forget(&rank) } else { self.count(rank) });
