@@ -89,6 +89,8 @@ impl AuditQueue {
         let mut spec = spec();
         // Readers of an audit result derive its minute from the time.
         spec.timestamp.0 = spec.timestamp.0.max(start_of(minute));
+        // One waits for each policy after a start, more are rare.
+        self.0.reserve_exact(1);
         self.0.push_back(WaitingResult { minute, fingerprint, spec });
         let excess = self.0.len().saturating_sub(MOST_WAITING);
         self.0.drain(..excess);

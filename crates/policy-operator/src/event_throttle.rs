@@ -133,6 +133,7 @@ impl EventThrottle {
         self.assume(Some(class));
         self.published = Some(now.as_second());
         self.recent.retain(|recent| recent.class != class && recent.is_recent(now));
+        self.recent.reserve_exact(1);
         self.recent.extend(event.and_then(|event| RecentEvent::of(class, &event)));
     }
 }

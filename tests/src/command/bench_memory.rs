@@ -20,8 +20,9 @@ const PODS: u64 = 150_000;
 /// One pod in this many restarts too often.
 const FAILING: usize = 20;
 const RELISTS: u64 = 3;
-/// After the start and after the relists, for the remaining work.
-const SETTLING: Duration = Duration::from_secs(15);
+/// After the start and after the relists, for the remaining work: audit results are written after
+/// the end of their minute.
+const SETTLING: Duration = Duration::from_secs(75);
 
 pub(crate) fn run() -> Result<()> {
     let (operator, watcher) =
