@@ -18,6 +18,9 @@ check of weight 0 reports without scoring. 80 and above is Healthy, 60 Stable, 4
 40 Critical. Severities never change the score. They decide what `--fail-on` and the admission
 webhook do.
 
+A policy may have checks of its own, as expressions in CEL, which are true for a pod in order. Their ids
+are `custom/NAME`, their weight is 3 unless they set another: see [custom checks](policies.md#custom-checks).
+
 Pods that ended (Succeeded, Failed) are not counted. Excluded namespaces: `kube-system`,
 `kube-public`, `kube-node-lease`, `cert-manager`, `istio-system`, and every name that ends in
 `-system`.

@@ -1,10 +1,13 @@
 //! The engine: facts, policy and time in, findings out. All four callers use the same function.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::checks::{CheckId, Subject};
+use crate::checks::{CheckId, CheckName, Subject};
+use crate::custom::{CustomResults, CustomViolation};
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle, PodFacts};
 use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, MatchingExemptions};
 use crate::score::PodTally;
@@ -15,6 +18,17 @@ use crate::severity::Severity;
 /// Times are compared in whole seconds, as the API server stores them.
 #[must_use]
 pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
+    evaluate_with(pod, policy, None, now)
+}
+
+/// The same with what the custom checks of the policy say of the pod.
+#[must_use]
+pub fn evaluate_with(
+    pod: &PodFacts,
+    policy: &CompiledPolicy,
+    custom: Option<&CustomResults>,
+    now: Timestamp,
+) -> Evaluation {
     let mut evaluation = Evaluation::default();
     if pod.checked.lifecycle == Lifecycle::Ended {
         return evaluation;
@@ -23,6 +37,12 @@ pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Eval
     let matching = policy.exemptions().and_then(|exemptions| exemptions.matching(&pod.into()));
     for (check, enabled) in policy.enabled() {
         evaluate_check(&pod.checked, check, enabled, matching, now, &mut evaluation);
+    }
+    for violation in custom.into_iter().flat_map(|custom| &custom.violations) {
+        let finding = Finding::of_custom(violation);
+        let name = finding.check.name();
+        let exemption = matching.and_then(|matching| matching.of(&name, None));
+        add(finding, exemption, ALWAYS, now.as_second(), &mut evaluation);
     }
     evaluation
 }
@@ -60,10 +80,10 @@ impl Evaluation {
     pub fn tally(&self) -> PodTally {
         let mut tally = PodTally::default();
         for finding in &self.findings {
-            tally.add(finding.check, finding.count);
+            tally.add(&finding.check, finding.count);
         }
         for ExemptedFinding { finding, .. } in &self.exempted {
-            tally.exempt(finding.check);
+            tally.exempt(&finding.check);
         }
         tally
     }
@@ -75,11 +95,58 @@ impl Evaluation {
     }
 }
 
+/// The check of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FoundBy {
+    /// One of the registry.
+    Registered(CheckId),
+    /// A custom one, with what it says.
+    Custom(Arc<CustomViolation>),
+}
+
+impl FoundBy {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> CheckName {
+        match self {
+            Self::Registered(check) => CheckName::Registered(*check),
+            Self::Custom(violation) => CheckName::Custom(Arc::clone(&violation.name)),
+        }
+    }
+
+    /// The check of the registry, if it is one.
+    #[must_use]
+    pub fn registered(&self) -> Option<CheckId> {
+        match self {
+            Self::Registered(check) => Some(*check),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> Cow<'static, str> {
+        self.name().as_str()
+    }
+}
+
+impl PartialEq<CheckId> for FoundBy {
+    fn eq(&self, other: &CheckId) -> bool {
+        self.registered() == Some(*other)
+    }
+}
+
+impl fmt::Display for FoundBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name().fmt(f)
+    }
+}
+
 /// One check on one container, or on the pod as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The check that found it.
-    pub check: CheckId,
+    pub check: FoundBy,
     /// How severe it is under the policy.
     pub severity: Severity,
     /// The index in [`CheckedFacts::containers`]; `None` where it is about the pod.
@@ -89,7 +156,7 @@ pub struct Finding {
 }
 
 /// A finding that is known and accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptedFinding {
     /// The finding.
     pub finding: Finding,
@@ -98,6 +165,11 @@ pub struct ExemptedFinding {
 }
 
 impl Finding {
+    fn of_custom(violation: &Arc<CustomViolation>) -> Self {
+        let check = FoundBy::Custom(Arc::clone(violation));
+        Self { check, severity: violation.severity, container: None, count: 1 }
+    }
+
     /// The container concerned, in the pod that was evaluated.
     #[must_use]
     pub fn container<'a>(&self, pod: &'a CheckedFacts) -> Option<&'a ContainerFacts> {
@@ -107,13 +179,23 @@ impl Finding {
     /// The text of the finding in statuses and audit results, without the container's name.
     #[must_use]
     pub fn message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
-        self.check.check().message(self.subject(pod), policy.parameters(self.check))
+        match &self.check {
+            FoundBy::Registered(check) => {
+                check.check().message(self.subject(pod), policy.parameters(*check))
+            }
+            FoundBy::Custom(violation) => violation.message.to_string().into(),
+        }
     }
 
     /// The text of the finding in reports, without the container's name.
     #[must_use]
     pub fn report_message(&self, pod: &CheckedFacts, policy: &CompiledPolicy) -> Cow<'static, str> {
-        self.check.check().report_message(self.subject(pod), policy.parameters(self.check))
+        match &self.check {
+            FoundBy::Registered(check) => {
+                check.check().report_message(self.subject(pod), policy.parameters(*check))
+            }
+            FoundBy::Custom(violation) => violation.message.to_string().into(),
+        }
     }
 
     fn subject<'a>(&self, pod: &'a CheckedFacts) -> Subject<'a> {
@@ -122,12 +204,12 @@ impl Finding {
 }
 
 /// A finding that comes or goes only because time passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedChange {
     /// The first second (since 1970) at which it is, or is no longer, a finding.
     pub at: i64,
     /// The check that has the finding.
-    pub check: CheckId,
+    pub check: FoundBy,
     /// Whether it comes or goes.
     pub direction: Direction,
     /// Whether the finding is an exempted one until then, or from then on. An exempted one that
@@ -193,46 +275,63 @@ impl FindingSink<'_> {
         self.add(Some(index), count, (i64::MIN, after(happened, window)));
     }
 
-    /// Adds a finding that is one for so long. An exemption divides that time into two.
-    fn add(&mut self, container: Option<usize>, count: u32, (from, to): Seconds) {
+    /// Adds a finding that is one for so long.
+    fn add(&mut self, container: Option<usize>, count: u32, seconds: Seconds) {
         let Self { check, severity, .. } = *self;
-        let finding = Finding { check, severity, container, count };
         let exemption = self.exempting.and_then(|exempting| exempting.of(check, container));
-        let Some((exemption, ends)) = exemption else {
-            return self.schedule(finding, None, (from, to));
-        };
-        self.schedule(finding, Some(exemption), (from, to.min(ends)));
-        self.schedule(finding, None, (from.max(ends), to));
+        let check = FoundBy::Registered(check);
+        let finding = Finding { check, severity, container, count };
+        add(finding, exemption, seconds, self.now, self.evaluation);
     }
+}
 
-    /// Adds a finding that is one for so long, and exempted or not.
-    fn schedule(&mut self, finding: Finding, exemption: Option<ExemptionId>, (from, to): Seconds) {
-        let (now, evaluation) = (self.now, &mut *self.evaluation);
-        if to <= now || to <= from {
-            return;
-        }
-        let Finding { check, count, .. } = finding;
-        let is_exempted = exemption.is_some();
-        let mut change = |at, direction| {
-            evaluation.changes.push(TimedChange { at, check, direction, is_exempted, count });
-        };
-        if to < i64::MAX {
-            change(to, Direction::Goes);
-        }
-        if now < from {
-            change(from, Direction::Comes);
-        } else if let Some(exemption) = exemption {
-            evaluation.exempted.push(ExemptedFinding { finding, exemption });
-        } else {
-            evaluation.findings.push(finding);
-        }
+/// Adds a finding that is one for so long. An exemption divides that time into two.
+fn add(
+    finding: Finding,
+    exemption: Option<(ExemptionId, i64)>,
+    (from, to): Seconds,
+    now: i64,
+    evaluation: &mut Evaluation,
+) {
+    let Some((exemption, ends)) = exemption else {
+        return schedule(finding, None, (from, to), now, evaluation);
+    };
+    schedule(finding.clone(), Some(exemption), (from, to.min(ends)), now, evaluation);
+    schedule(finding, None, (from.max(ends), to), now, evaluation);
+}
+
+/// Adds a finding that is one for so long, and exempted or not.
+fn schedule(
+    finding: Finding,
+    exemption: Option<ExemptionId>,
+    (from, to): Seconds,
+    now: i64,
+    evaluation: &mut Evaluation,
+) {
+    if to <= now || to <= from {
+        return;
+    }
+    let is_exempted = exemption.is_some();
+    let mut change = |at, direction| {
+        let (check, count) = (finding.check.clone(), finding.count);
+        evaluation.changes.push(TimedChange { at, check, direction, is_exempted, count });
+    };
+    if to < i64::MAX {
+        change(to, Direction::Goes);
+    }
+    if now < from {
+        change(from, Direction::Comes);
+    } else if let Some(exemption) = exemption {
+        evaluation.exempted.push(ExemptedFinding { finding, exemption });
+    } else {
+        evaluation.findings.push(finding);
     }
 }
 
 impl Exempting<'_> {
     fn of(&self, check: CheckId, container: Option<usize>) -> Option<(ExemptionId, i64)> {
         let container = container.and_then(|index| self.containers.get(index));
-        self.matching.of(check, container.map(|container| &*container.name))
+        self.matching.of(&check.into(), container.map(|container| &*container.name))
     }
 }
 
@@ -274,8 +373,8 @@ mod tests {
     fn a_pending_pod_says_when_it_becomes_a_finding() {
         let text = r#"{"metadata": {"creationTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Pending"}}"#;
         let early = evaluated(text, 310);
-        let change = early.changes[0];
-        assert_eq!((change.at, change.check.as_str(), change.count), (311, "pending", 1));
+        let change = early.changes[0].clone();
+        assert_eq!((change.at, &*change.check.name().as_str(), change.count), (311, "pending", 1));
         assert_eq!((change.direction, early.findings.len()), (Direction::Comes, 0));
         let late = evaluated(text, change.at);
         assert_eq!((late.changes.len(), late.findings.len()), (0, 1));
@@ -287,11 +386,11 @@ mod tests {
             {"name": "c", "restartCount": 4, "lastState": {"terminated": {"finishedAt": "1970-01-01T00:00:10Z"}}}]}}"#;
         let restarts = |second| {
             let mut evaluation = evaluated(text, second);
-            evaluation.findings.retain(|finding| finding.check.as_str() == "high-restarts");
+            evaluation.findings.retain(|finding| finding.check.name().as_str() == "high-restarts");
             evaluation
         };
         let early = restarts(86_410);
-        let change = early.changes[0];
+        let change = early.changes[0].clone();
         assert_eq!((change.at, change.count, early.findings[0].count), (86_411, 4, 4));
         assert_eq!((change.direction, early.next_change()), (Direction::Goes, Some(86_411)));
         let late = restarts(change.at);

@@ -81,10 +81,10 @@ impl Record for ScoredPod {
         while let Some(change) = self.changes.pop_if(|change| change.at <= second) {
             let TimedChange { check, direction, is_exempted, count, .. } = change;
             match (direction, is_exempted) {
-                (Direction::Comes, false) => self.tally.add(check, count),
-                (Direction::Goes, false) => self.tally.subtract(check, count),
-                (Direction::Comes, true) => self.tally.exempt(check),
-                (Direction::Goes, true) => self.tally.subtract_exempted(check),
+                (Direction::Comes, false) => self.tally.add(&check, count),
+                (Direction::Goes, false) => self.tally.subtract(&check, count),
+                (Direction::Comes, true) => self.tally.exempt(&check),
+                (Direction::Goes, true) => self.tally.subtract_exempted(&check),
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod bundle;
 mod capped;
 pub mod checks;
 mod classification;
+pub mod custom;
 pub mod evaluate;
 pub mod facts;
 pub mod image;

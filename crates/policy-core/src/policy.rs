@@ -9,13 +9,15 @@ mod selector;
 use std::sync::Arc;
 
 use crate::api::{
-    Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicySpec,
-    EnforcementMode, MAX_WINDOWS, RemediationWindow,
+    Admission, AdmissionMode, ControllerPods, CustomCheck, DefaultProbe, DefaultResources,
+    DevOpsPolicySpec, EnforcementMode, MAX_CUSTOM, MAX_WINDOWS, RemediationWindow,
 };
-use crate::checks::{CHECK_COUNT, CheckId, Parameters};
+use crate::checks::{CHECK_COUNT, CheckId, CheckName, Parameters, is_name};
+use crate::custom::CustomChecks;
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::remediation::{RemediationRules, window_problems};
 use crate::severity::Severity;
+use crate::text::excerpt;
 
 pub use cluster::{ClusterScope, CompiledClusterPolicy};
 pub use exemption::{
@@ -37,6 +39,8 @@ pub struct CompiledPolicy {
     remediation: Option<Box<RemediationRules>>,
     /// `None` without any, so that such a policy pays nothing for them.
     exemptions: Option<Arc<Exemptions>>,
+    /// `None` without any, as of exemptions.
+    custom: Option<Arc<CustomChecks>>,
 }
 
 /// What a policy sets for a check that it enables.
@@ -82,6 +86,7 @@ impl CompiledPolicy {
             admission: spec.admission.clone().unwrap_or_default(),
             remediation: None,
             exemptions: Exemptions::of(&spec.exemptions),
+            custom: CustomChecks::of(&spec.custom),
         };
         for check in CheckId::all() {
             let meta = check.meta();
@@ -122,6 +127,19 @@ impl CompiledPolicy {
         self.enabled[check.index()].map(|enabled| enabled.severity).unwrap_or_default()
     }
 
+    /// The same of a check by its name, which may be one of its own.
+    #[must_use]
+    pub fn severity_of(&self, check: &CheckName) -> Severity {
+        match check {
+            CheckName::Registered(check) => self.severity(*check),
+            CheckName::Custom(name) => {
+                let mut checks = self.custom().into_iter().flat_map(CustomChecks::checks);
+                let own = checks.find(|check| check.name() == name);
+                own.map(crate::custom::CustomCheck::severity).unwrap_or_default()
+            }
+        }
+    }
+
     /// The limit of a check; 0 where it has none.
     #[must_use]
     pub fn limit(&self, check: CheckId) -> u32 {
@@ -146,6 +164,19 @@ impl CompiledPolicy {
         u64::from(self.weight(check)).saturating_mul(count)
     }
 
+    /// The same of a check by its name, which may be one of its own.
+    #[must_use]
+    pub fn points_of(&self, check: &CheckName, count: u64) -> u64 {
+        match check {
+            CheckName::Registered(check) => self.points(*check, count),
+            CheckName::Custom(name) => {
+                let mut checks = self.custom().into_iter().flat_map(CustomChecks::checks);
+                let own = checks.find(|check| check.name() == name);
+                own.map_or(0, |check| u64::from(check.weight()).saturating_mul(count))
+            }
+        }
+    }
+
     /// Whether the operator may change workloads.
     #[must_use]
     pub fn mode(&self) -> EnforcementMode {
@@ -154,12 +185,21 @@ impl CompiledPolicy {
 
     /// The checks whose findings the webhook denies: those that run at admission and reach
     /// `denySeverity`. None where admission only warns or is disabled.
-    pub fn denied_at_admission(&self) -> impl Iterator<Item = CheckId> {
-        let denies = self.admission.mode == AdmissionMode::Deny;
-        let is_denied = move |(check, enabled): &(CheckId, EnabledCheck)| {
-            denies && check.meta().at_admission && enabled.severity >= self.admission.deny_severity
-        };
-        self.enabled().filter(is_denied).map(|(check, _)| check)
+    pub fn denied_at_admission(&self) -> impl Iterator<Item = CheckName> {
+        let registered = self.enabled().filter(|(check, _)| check.meta().at_admission);
+        let registered =
+            registered.map(|(check, enabled)| (CheckName::from(check), enabled.severity));
+        let custom = self.custom().into_iter().flat_map(CustomChecks::checks);
+        let custom =
+            custom.map(|check| (CheckName::Custom(Arc::clone(check.name())), check.severity()));
+        let is_denied = |(_, severity): &(CheckName, Severity)| self.denies(*severity);
+        registered.chain(custom).filter(is_denied).map(|(check, _)| check)
+    }
+
+    /// Whether the webhook denies findings of that severity.
+    #[must_use]
+    pub fn denies(&self, severity: Severity) -> bool {
+        self.admission.mode == AdmissionMode::Deny && severity >= self.admission.deny_severity
     }
 
     /// The same policy with another setting for pods that the cluster's own controllers make.
@@ -179,6 +219,12 @@ impl CompiledPolicy {
     #[must_use]
     pub fn exemptions(&self) -> Option<&Exemptions> {
         self.exemptions.as_deref()
+    }
+
+    /// The checks of its own; `None` without any.
+    #[must_use]
+    pub fn custom(&self) -> Option<&CustomChecks> {
+        self.custom.as_deref()
     }
 
     /// The settings of the webhook.
@@ -272,6 +318,29 @@ impl Problems {
     }
 }
 
+impl Problems {
+    /// Of expressions only their length: one that is refused harms only its check.
+    fn custom(&mut self, checks: &[CustomCheck]) {
+        if checks.len() > MAX_CUSTOM {
+            let problem = format!("must have at most {MAX_CUSTOM} checks, not {}", checks.len());
+            self.add("custom", problem);
+        }
+        for (index, check) in checks.iter().take(MAX_CUSTOM).enumerate() {
+            let path = |field: &str| format!("custom[{index}].{field}");
+            let name = excerpt(&check.name);
+            if !is_name(&check.name) {
+                let problem = format!(
+                    "must be at most 63 lower-case letters, digits and `-` between them, not `{name}`"
+                );
+                self.add(&path("name"), problem);
+            } else if checks[..index].iter().any(|other| other.name == check.name) {
+                self.add(&path("name"), format!("`{name}` is the name of another one"));
+            }
+            self.range(&path("weight"), Some(check.weight), 0, 100);
+        }
+    }
+}
+
 fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
     let mut problems = Problems::default();
     problems.range("maxRestartCount", spec.max_restart_count, 0, i32::MAX);
@@ -295,6 +364,7 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
         problems.windows(&remediation.windows);
     }
     problems.exemptions(&spec.exemptions);
+    problems.custom(&spec.custom);
     problems.0
 }
 
@@ -351,7 +421,7 @@ mod tests {
     fn a_severe_finding_of_a_check_at_admission_is_denied() {
         let denied = |json: &str| {
             let policy = compile(json).unwrap();
-            policy.denied_at_admission().map(CheckId::as_str).collect::<Vec<_>>()
+            policy.denied_at_admission().map(|check| check.to_string()).collect::<Vec<_>>()
         };
         let severe = r#""forbidLatestTag": true, "requireLivenessProbe": true, "maxRestartCount": 1,
             "severityOverrides": {"latestTag": "high", "highRestarts": "critical"}"#;

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::checks::{CHECK_COUNT, CheckId};
+use crate::custom::CustomViolation;
+use crate::evaluate::FoundBy;
 use crate::policy::CompiledPolicy;
+use crate::severity::Severity;
 
 pub use crate::classification::Classification;
 
@@ -12,7 +15,7 @@ pub use crate::classification::Classification;
 pub struct PodTally(Numbers);
 
 /// The large form is used only where the numbers do not fit into the small one, which has no exempted
-/// findings, so equal numbers are equal values.
+/// findings and none of custom checks, so equal numbers are equal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Numbers {
     Small(Rows<u8>),
@@ -23,11 +26,27 @@ enum Numbers {
 struct LargeNumbers {
     rows: Rows<u32>,
     exempted: [u32; CHECK_COUNT],
+    custom: CustomNumbers<u32>,
+}
+
+/// The findings of all custom checks. Each has a weight of its own, so their points are summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct CustomNumbers<T> {
+    /// By severity, the most severe first.
+    findings: [T; Severity::ALL.len()],
+    points: T,
+    exempted: T,
+}
+
+/// The position of a severity in [`CustomNumbers::findings`].
+fn position(severity: Severity) -> usize {
+    Severity::Critical as usize - severity as usize
 }
 
 impl Numbers {
     /// In the small form where the numbers fit.
-    fn of(LargeNumbers { rows, exempted }: LargeNumbers) -> Self {
+    fn of(numbers: LargeNumbers) -> Self {
+        let LargeNumbers { rows, exempted, custom } = numbers;
         let small = |numbers: [u32; CHECK_COUNT]| {
             let mut small = [0_u8; CHECK_COUNT];
             for (to, number) in small.iter_mut().zip(numbers) {
@@ -36,10 +55,12 @@ impl Numbers {
             Some(small)
         };
         match (small(rows.findings), small(rows.counts)) {
-            (Some(findings), Some(counts)) if exempted == [0; CHECK_COUNT] => {
+            (Some(findings), Some(counts))
+                if exempted == [0; CHECK_COUNT] && custom == CustomNumbers::default() =>
+            {
                 Self::Small(Rows { findings, counts })
             }
-            _ => Self::Large(Box::new(LargeNumbers { rows, exempted })),
+            _ => Self::Large(Box::new(numbers)),
         }
     }
 }
@@ -59,8 +80,13 @@ impl Default for PodTally {
 
 impl PodTally {
     /// Adds one finding; its weight is multiplied by `count`.
-    pub fn add(&mut self, check: CheckId, count: u32) {
-        let i = check.index();
+    pub fn add(&mut self, check: &FoundBy, count: u32) {
+        let i = match check {
+            FoundBy::Registered(check) => check.index(),
+            FoundBy::Custom(violation) => {
+                return self.change_custom(violation, u32::saturating_add);
+            }
+        };
         match &mut self.0 {
             Numbers::Small(Rows { findings, counts }) => {
                 let more = u8::try_from(count).ok().and_then(|count| counts[i].checked_add(count));
@@ -80,8 +106,13 @@ impl PodTally {
     }
 
     /// Subtracts one finding that was added before, with the same count.
-    pub fn subtract(&mut self, check: CheckId, count: u32) {
-        let i = check.index();
+    pub fn subtract(&mut self, check: &FoundBy, count: u32) {
+        let i = match check {
+            FoundBy::Registered(check) => check.index(),
+            FoundBy::Custom(violation) => {
+                return self.change_custom(violation, u32::saturating_sub);
+            }
+        };
         let mut numbers = self.numbers();
         let Rows { findings, counts } = &mut numbers.rows;
         findings[i] = findings[i].saturating_sub(1);
@@ -90,18 +121,30 @@ impl PodTally {
     }
 
     /// Adds one exempted finding, which has no weight.
-    pub fn exempt(&mut self, check: CheckId) {
+    pub fn exempt(&mut self, check: &FoundBy) {
         self.change_exempted(check, |number| number.saturating_add(1));
     }
 
     /// Subtracts one exempted finding that was added before.
-    pub fn subtract_exempted(&mut self, check: CheckId) {
+    pub fn subtract_exempted(&mut self, check: &FoundBy) {
         self.change_exempted(check, |number| number.saturating_sub(1));
     }
 
-    fn change_exempted(&mut self, check: CheckId, change: impl Fn(u32) -> u32) {
+    fn change_custom(&mut self, violation: &CustomViolation, change: fn(u32, u32) -> u32) {
         let mut numbers = self.numbers();
-        let number = &mut numbers.exempted[check.index()];
+        let CustomNumbers { findings, points, .. } = &mut numbers.custom;
+        let findings = &mut findings[position(violation.severity)];
+        *findings = change(*findings, 1);
+        *points = change(*points, u32::from(violation.weight));
+        self.0 = Numbers::of(numbers);
+    }
+
+    fn change_exempted(&mut self, check: &FoundBy, change: impl Fn(u32) -> u32) {
+        let mut numbers = self.numbers();
+        let number = match check {
+            FoundBy::Registered(check) => &mut numbers.exempted[check.index()],
+            FoundBy::Custom(_) => &mut numbers.custom.exempted,
+        };
         *number = change(*number);
         self.0 = Numbers::of(numbers);
     }
@@ -109,7 +152,8 @@ impl PodTally {
     /// Whether the pod has no finding but exempted ones.
     #[must_use]
     pub fn is_compliant(&self) -> bool {
-        self.numbers().rows.findings.iter().all(|n| *n == 0)
+        let LargeNumbers { rows, custom, .. } = self.numbers();
+        rows.findings.iter().chain(&custom.findings).all(|n| *n == 0)
     }
 
     fn numbers(&self) -> LargeNumbers {
@@ -117,6 +161,7 @@ impl PodTally {
             Numbers::Small(Rows { findings, counts }) => LargeNumbers {
                 rows: Rows { findings: findings.map(u32::from), counts: counts.map(u32::from) },
                 exempted: [0; CHECK_COUNT],
+                custom: CustomNumbers::default(),
             },
             Numbers::Large(numbers) => **numbers,
         }
@@ -132,12 +177,18 @@ pub struct Tally {
     findings: [u64; CHECK_COUNT],
     counts: [u64; CHECK_COUNT],
     exempted: [u64; CHECK_COUNT],
+    custom: CustomNumbers<u64>,
 }
 
 impl Tally {
     fn of(pod: &PodTally) -> Self {
-        let LargeNumbers { rows: Rows { findings, counts }, exempted } = pod.numbers();
+        let LargeNumbers { rows: Rows { findings, counts }, exempted, custom } = pod.numbers();
         Self {
+            custom: CustomNumbers {
+                findings: custom.findings.map(u64::from),
+                points: custom.points.into(),
+                exempted: custom.exempted.into(),
+            },
             exempted: exempted.map(u64::from),
             pods: 1,
             compliant_pods: u64::from(pod.is_compliant()),
@@ -174,6 +225,10 @@ impl Tally {
             operation(&mut self.counts[i], other.counts[i]);
             operation(&mut self.exempted[i], other.exempted[i]);
         }
+        let (own, other) = (&mut self.custom, &other.custom);
+        own.findings.iter_mut().zip(other.findings).for_each(|(own, other)| operation(own, other));
+        operation(&mut own.points, other.points);
+        operation(&mut own.exempted, other.exempted);
     }
 
     /// How many pods are counted.
@@ -206,16 +261,40 @@ impl Tally {
         self.exempted[check.index()]
     }
 
+    /// How many findings of that severity the custom checks have.
+    #[must_use]
+    pub fn custom_findings_of(&self, severity: Severity) -> u64 {
+        self.custom.findings[position(severity)]
+    }
+
+    /// How many findings the custom checks have.
+    #[must_use]
+    pub fn custom_findings(&self) -> u64 {
+        self.custom.findings.iter().sum()
+    }
+
+    /// How many exempted findings the custom checks have.
+    #[must_use]
+    pub fn custom_exempted(&self) -> u64 {
+        self.custom.exempted
+    }
+
+    /// The points that the findings of the custom checks subtract, over all pods.
+    #[must_use]
+    pub fn custom_points(&self) -> u64 {
+        self.custom.points
+    }
+
     /// How many exempted findings there are in all.
     #[must_use]
     pub fn total_exempted(&self) -> u64 {
-        self.exempted.iter().sum()
+        self.exempted.iter().sum::<u64>() + self.custom.exempted
     }
 
     /// How many findings there are in all, without exempted ones.
     #[must_use]
     pub fn total_findings(&self) -> u64 {
-        self.findings.iter().sum()
+        self.findings.iter().sum::<u64>() + self.custom_findings()
     }
 
     /// The points that the findings of a check subtract, over all pods: weight × count.
@@ -227,7 +306,8 @@ impl Tally {
     /// The points that all findings subtract, over all pods: Σ weight × count.
     #[must_use]
     pub fn total_points(&self, policy: &CompiledPolicy) -> u64 {
-        CheckId::all().map(|check| self.points(check, policy)).fold(0, u64::saturating_add)
+        let points = CheckId::all().map(|check| self.points(check, policy));
+        points.fold(self.custom_points(), u64::saturating_add)
     }
 
     /// `100 − min(⌊Σ weight × count / pods⌋, 100)`; 100 without pods.
@@ -350,9 +430,9 @@ mod tests {
             let checks: Vec<CheckId> = CheckId::all().collect();
             let (mut pod, mut tally) = (PodTally::default(), Tally::default());
             for (check, count) in &adds {
-                pod.add(checks[*check], *count);
+                pod.add(&FoundBy::Registered(checks[*check]), *count);
                 if count % 3 == 0 {
-                    pod.exempt(checks[*check]);
+                    pod.exempt(&FoundBy::Registered(checks[*check]));
                 }
             }
             tally.add(&pod);
@@ -370,15 +450,15 @@ mod tests {
             let (gone, stay) = adds.split_at(adds.len() / 2);
             let mut expected = PodTally::default();
             for (check, count) in gone {
-                pod.subtract(checks[*check], *count);
+                pod.subtract(&FoundBy::Registered(checks[*check]), *count);
                 if count % 3 == 0 {
-                    pod.subtract_exempted(checks[*check]);
+                    pod.subtract_exempted(&FoundBy::Registered(checks[*check]));
                 }
             }
             for (check, count) in stay {
-                expected.add(checks[*check], *count);
+                expected.add(&FoundBy::Registered(checks[*check]), *count);
                 if count % 3 == 0 {
-                    expected.exempt(checks[*check]);
+                    expected.exempt(&FoundBy::Registered(checks[*check]));
                 }
             }
             prop_assert_eq!(pod, expected);

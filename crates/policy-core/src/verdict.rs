@@ -129,6 +129,10 @@ impl Verdict {
     }
 }
 
+fn is_patchable(finding: &Finding) -> bool {
+    finding.check.registered().is_some_and(|check| check.meta().patchable)
+}
+
 /// Collects the workloads of pods; `None` where nobody needs them.
 struct Workloads<'a>(Option<BTreeMap<&'a Workload, Option<u64>>>);
 
@@ -136,9 +140,9 @@ impl<'a> Workloads<'a> {
     fn add(&mut self, pod: &'a PodFacts, findings: &[Finding]) {
         let Some(workloads) = &mut self.0 else { return };
         let known = workloads.entry(&pod.workload).or_default();
-        for finding in findings.iter().filter(|finding| finding.check.meta().patchable) {
+        for finding in findings.iter().filter(|finding| is_patchable(finding)) {
             let mut hash = DefaultHasher::new();
-            (&pod.name, pod.created, finding.check, finding.container).hash(&mut hash);
+            (&pod.name, pod.created, &finding.check, finding.container).hash(&mut hash);
             // A sum, because the pods come in no order.
             *known = Some(known.unwrap_or_default().wrapping_add(hash.finish()));
         }

@@ -80,7 +80,7 @@ proptest! {
         let points: u64 = report
             .findings
             .iter()
-            .map(|found| u64::from(policy.weight(found.check)) * u64::from(found.count))
+            .map(|found| policy.points_of(&found.check, found.count.into()))
             .sum();
         let summary = &report.summary;
         let expected = 100 - points.checked_div(summary.pods).unwrap_or(0).min(100);

@@ -69,7 +69,7 @@ fn violation(listed: &ListedFinding, is_cluster: bool) -> AuditViolation {
         pods: signed(listed.pods),
         pod_name: listed.first_pod.to_string(),
         container_name: listed.container.as_deref().map(str::to_owned),
-        violation_type: listed.check.meta().violation_type.to_owned(),
+        violation_type: listed.check.violation_type().into_owned(),
         severity: listed.severity,
         message: listed.message.to_string(),
         reason: listed.exempted_for.as_deref().map(str::to_owned),

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use policy_core::Timestamp;
 use policy_core::api::{AdmissionMode, DevOpsPolicyStatus, EnforcementMode};
-use policy_core::checks::CheckId;
+use policy_core::custom::CustomChecks;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Classification;
 use policy_core::text::{counted, truncated};
@@ -45,6 +45,7 @@ pub(crate) fn status(
             let ready = ("Ready", true, "Judged", message);
             let mut conditions = vec![ready, healthy(&judged.verdict), admission(&judged.policy)];
             conditions.extend(exemptions(judged));
+            conditions.extend(judged.policy.custom().map(custom));
             if judged.namespaces.is_some() && judged.policy.mode() == EnforcementMode::Enforce {
                 conditions.push(Standing::ClusterPolicy.stated());
             }
@@ -94,7 +95,7 @@ fn healthy(Verdict { tally, score, .. }: &Verdict) -> Stated {
 }
 
 fn admission(policy: &CompiledPolicy) -> Stated {
-    let denied: Vec<_> = policy.denied_at_admission().map(CheckId::as_str).collect();
+    let denied: Vec<_> = policy.denied_at_admission().map(|check| check.to_string()).collect();
     let (is_true, reason, message) = match policy.admission().mode {
         AdmissionMode::Disabled | AdmissionMode::Off => {
             (false, "Disabled", "admission.mode is disabled".to_owned())
@@ -131,6 +132,18 @@ fn exemptions(judged: &Judged) -> Option<Stated> {
         _ => notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
     Some(("Exemptions", notes.is_empty(), reason, message))
+}
+
+/// What becomes of custom checks.
+fn custom(checks: &CustomChecks) -> Stated {
+    const WHERE: &str = "custom checks are judged at admission and by policyctl in files; findings \
+        of pods that run, and the score, do not have them yet";
+    let refused = checks.refused();
+    if refused.is_empty() {
+        return ("Custom", false, "AdmissionOnly", WHERE.to_owned());
+    }
+    let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    ("Custom", false, "Refused", format!("{}; {WHERE}", refused.join("; ")))
 }
 
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 use policy_core::admission::{AdmissionVerdict, Decision, FailOpenReason, Operation};
-use policy_core::checks::CheckId;
+use policy_core::checks::{CheckId, CheckName};
 use policy_metrics::every_service::DROPPED;
 use policy_metrics::webhook::{DENIALS, DURATION, FAIL_OPEN, FINDINGS, REQUESTS};
 use policy_runtime::endpoints::Refusal;
@@ -32,6 +32,8 @@ pub(crate) struct Counters {
     fail_open: Vec<Counter>,
     /// By check, where it applies at admission: denied, warned and exempted.
     findings: Vec<Option<[Counter; 3]>>,
+    /// The same of all custom checks.
+    custom: [Counter; 3],
     /// Policies that were not applied to a request.
     excess: Counter,
 }
@@ -51,14 +53,14 @@ impl Counters {
             });
             by_decision.collect()
         };
-        let findings = CheckId::all().map(|check| {
-            check.meta().at_admission.then(|| {
-                [Decision::Denied, Decision::Warned, Decision::Exempted].map(|decision| {
-                    let labels = [("check", check.as_str()), ("decision", decision.as_str())];
-                    registered(FINDINGS.name, &labels)
-                })
+        let of_check = |check: &'static str| {
+            [Decision::Denied, Decision::Warned, Decision::Exempted].map(|decision| {
+                let labels = [("check", check), ("decision", decision.as_str())];
+                registered(FINDINGS.name, &labels)
             })
-        });
+        };
+        let findings =
+            CheckId::all().map(|check| check.meta().at_admission.then(|| of_check(check.as_str())));
         let fail_open = FailOpenReason::ALL
             .iter()
             .map(|reason| registered(FAIL_OPEN.name, &[("reason", reason.as_str())]));
@@ -69,6 +71,7 @@ impl Counters {
             duration: histogram!(DURATION.name),
             fail_open: fail_open.collect(),
             findings: findings.collect(),
+            custom: of_check(CheckName::CUSTOM_LABEL),
             excess: registered(DROPPED.name, &[("what", "policies")]),
         }
     }
@@ -88,9 +91,11 @@ impl Counters {
         let is_allowed = match verdict {
             Ok(verdict) => {
                 for (check, decision, count) in verdict.counts() {
-                    let Some([denied, warned, exempted]) = &self.findings[check.index()] else {
-                        continue;
+                    let counters = match check.registered() {
+                        Some(check) => self.findings[check.index()].as_ref(),
+                        None => Some(&self.custom),
                     };
+                    let Some([denied, warned, exempted]) = counters else { continue };
                     match decision {
                         Decision::Denied => denied.increment(count as u64),
                         Decision::Warned => warned.increment(count as u64),

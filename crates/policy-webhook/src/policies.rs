@@ -51,7 +51,11 @@ struct ClusterPolicy {
 /// The first policies of that number, as many as are judged.
 fn first_judged(all: impl Iterator<Item = NamedPolicy>, number: usize) -> NamespacePolicies {
     let judged = all.take(MAX_PER_NAMESPACE).collect();
-    NamespacePolicies { judged, excess: number.saturating_sub(MAX_PER_NAMESPACE) }
+    NamespacePolicies {
+        judged,
+        excess: number.saturating_sub(MAX_PER_NAMESPACE),
+        ..NamespacePolicies::default()
+    }
 }
 
 impl Policies {

@@ -4,6 +4,7 @@
 mod agreement;
 mod cluster;
 pub(crate) mod continuity;
+mod custom;
 mod exemptions;
 mod export_map;
 mod export_vap;

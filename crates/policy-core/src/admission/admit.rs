@@ -6,46 +6,25 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Request;
+use super::custom::{CustomObjects, Unjudged, has_custom, unjudged};
 use super::fail_open::FailOpenReason;
 use super::introduced::IntroducedFindings;
 use super::owner::OwnerParts;
+use super::policies::{NamedPolicy, NamespacePolicies};
 use super::raw::Raw;
 use super::requester::Requester;
 use super::verdict::{AdmissionVerdict, Decision, InvalidPolicy, MAX_SHOWN, NamedFinding};
-use crate::api::{AdmissionMode, ControllerPods};
+use super::{Operation, Request};
+use crate::api::ControllerPods;
 use crate::capped::Capped;
-use crate::checks::{CheckId, Subject};
+use crate::checks::{CheckId, CheckName, Subject};
+use crate::custom::CustomInput;
+use crate::evaluate::FoundBy;
 use crate::facts::{CheckedFacts, PodFacts};
 use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, PolicyName};
 use crate::severity::Severity;
 use crate::text::excerpt;
 use crate::workload::{ObjectKind, Workload};
-
-/// A policy that applies to the request's namespace.
-#[derive(Clone, Debug)]
-pub struct NamedPolicy {
-    /// Its name.
-    pub name: PolicyName,
-    /// The compiled policy, or why it is invalid.
-    pub rules: Result<Arc<CompiledPolicy>, String>,
-}
-
-/// The policies that apply to a namespace.
-#[derive(Clone, Debug, Default)]
-pub struct NamespacePolicies {
-    /// Those that are judged, in the order in which they are: see
-    /// [`PoliciesByRank`](crate::policy::PoliciesByRank).
-    pub judged: Vec<NamedPolicy>,
-    /// How many others there are, beyond [`MAX_PER_NAMESPACE`](crate::policy::MAX_PER_NAMESPACE).
-    pub excess: usize,
-}
-
-impl From<NamedPolicy> for NamespacePolicies {
-    fn from(policy: NamedPolicy) -> Self {
-        Self { judged: vec![policy], excess: 0 }
-    }
-}
 
 /// The creation of an object that is known by its facts.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +68,21 @@ impl Creation<'_> {
     /// Decides on the creation at that time by the policies of its namespace.
     #[must_use]
     pub fn admit(&self, policies: &NamespacePolicies, now: Timestamp) -> AdmissionVerdict {
+        self.admit_with(None, policies, now)
+    }
+
+    /// The same with the object as custom checks see it. Without it they are not judged.
+    #[must_use]
+    pub fn admit_with(
+        &self,
+        object: Option<CustomInput>,
+        policies: &NamespacePolicies,
+        now: Timestamp,
+    ) -> AdmissionVerdict {
         let requester = Requester::of(self.user, self.kind);
-        self.decide(None, requester, policies, Time { now, is_left: &|| true }).0
+        let custom = object.map(CustomObjects::from);
+        let objects = Objects { old: None, custom: custom.as_ref() };
+        self.decide(objects, requester, policies, Time { now, is_left: &|| true }).0
     }
 
     /// The object as exemptions know it.
@@ -103,7 +95,7 @@ impl Creation<'_> {
     /// The verdict by the policies that were judged in time, and whether these are all.
     fn decide(
         &self,
-        old: Option<&CheckedFacts>,
+        Objects { old, custom }: Objects<'_>,
         requester: Requester,
         policies: &NamespacePolicies,
         time: Time<'_>,
@@ -125,27 +117,46 @@ impl Creation<'_> {
                 }
             };
             let exemptions = rules.exemptions().and_then(|all| all.matching(&subject));
-            let exemption = |check, container: Option<usize>| {
+            let exemption = |check: &FoundBy, container: Option<usize>| {
                 let container = container.and_then(|index| self.facts.containers.get(index));
                 let name = container.map(|container| &*container.name);
-                let (exemption, ends) = exemptions?.of(check, name)?;
+                let (exemption, ends) = exemptions?.of(&check.name(), name)?;
                 (time.now.as_second() < ends).then_some(exemption)
             };
+            let finding = |check: FoundBy, severity, container, may_be_filled_in| PolicyFinding {
+                policy,
+                rank: matches!(policy, PolicyName::Cluster(_)).then_some(Reverse(rank)),
+                rules,
+                severity,
+                container,
+                exemption: exemption(&check, container),
+                check,
+                may_be_filled_in,
+            };
+            if let Some((custom, checks)) = custom.zip(rules.custom())
+                && has_custom(rules)
+            {
+                let results = custom.judge(checks, policies.namespace.as_deref());
+                findings.unjudged.extend(unjudged(checks, &results).map(|of| (policy, of)));
+                for violation in results.violations {
+                    let severity = violation.severity;
+                    let found = finding(FoundBy::Custom(violation), severity, None, false);
+                    let decision = match found.exemption {
+                        Some(_) => Decision::Exempted,
+                        None => decision(rules, severity, false, self.kind, requester),
+                    };
+                    findings.add(&found.check.name(), decision, std::iter::once(found));
+                }
+            }
             for (check, enabled) in at_admission(rules) {
                 let containers = introduced.of(check, enabled);
                 let severity = enabled.severity;
                 let may_be_filled_in =
                     may_be_filled_in(check, self.kind, self.is_before_limit_ranges);
-                let named = |&container: &Option<usize>| PolicyFinding {
-                    policy,
-                    rank: matches!(policy, PolicyName::Cluster(_)).then_some(Reverse(rank)),
-                    rules,
-                    severity,
-                    container,
-                    check,
-                    may_be_filled_in,
-                    exemption: exemption(check, container),
+                let named = |&container: &Option<usize>| {
+                    finding(FoundBy::Registered(check), severity, container, may_be_filled_in)
                 };
+                let check = &CheckName::Registered(check);
                 let decision = decision(rules, severity, may_be_filled_in, self.kind, requester);
                 if exemptions.is_none() {
                     findings.add(check, decision, containers.iter().map(named));
@@ -161,6 +172,13 @@ impl Creation<'_> {
         verdict.excess_policies = policies.excess;
         (verdict, is_complete)
     }
+}
+
+/// What a decision compares the object with, and its objects as custom checks see them.
+#[derive(Clone, Copy)]
+struct Objects<'a> {
+    old: Option<&'a CheckedFacts>,
+    custom: Option<&'a CustomObjects>,
 }
 
 /// The time of a decision, and whether there is time left for it.
@@ -186,7 +204,7 @@ pub fn admit(
     is_in_time: impl Fn() -> bool,
 ) -> Result<AdmissionVerdict, FailOpenReason> {
     let judged_kind = request.judged_kind();
-    let Request { operation, namespace, name, user, spec, old_spec, metadata, .. } = request;
+    let Request { operation, namespace, name, user, spec, old_spec, metadata, body, .. } = request;
     let (Some(kind), Some(spec)) = (judged_kind, spec.filter(|_| !policies.judged.is_empty()))
     else {
         return Ok(AdmissionVerdict::default());
@@ -210,7 +228,13 @@ pub fn admit(
         is_before_limit_ranges: false,
     };
     let time = Time { now, is_left: &is_in_time };
-    let (verdict, is_complete) = object.decide(old.as_ref(), requester, policies, time);
+    let rules = || policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
+    let custom = rules().any(|rules| has_custom(rules)).then(|| {
+        let is_update = operation == Operation::Update;
+        CustomObjects::read(kind, body, is_update)
+    });
+    let objects = Objects { old: old.as_ref(), custom: custom.as_ref() };
+    let (verdict, is_complete) = object.decide(objects, requester, policies, time);
     if is_complete || !verdict.is_allowed() { Ok(verdict) } else { Err(FailOpenReason::Deadline) }
 }
 
@@ -258,19 +282,12 @@ pub(super) fn decision(
     match requester {
         Requester::Node | Requester::Operator => Decision::Recorded,
         Requester::Controller if !denies_pods_of_controllers => Decision::Recorded,
-        _ if is_severe(rules, severity) && !may_be_filled_in => Decision::Denied,
+        _ if rules.denies(severity) && !may_be_filled_in => Decision::Denied,
         _ => Decision::Warned,
     }
 }
 
-/// Whether the policy denies findings of that severity.
-fn is_severe(rules: &CompiledPolicy, severity: Severity) -> bool {
-    let admission = rules.admission();
-    admission.mode == AdmissionMode::Deny && severity >= admission.deny_severity
-}
-
 /// A finding of one policy, without its text.
-#[derive(Clone, Copy)]
 struct PolicyFinding<'a> {
     policy: &'a PolicyName,
     /// Of a cluster policy, by its priority; the greatest is listed first.
@@ -278,7 +295,7 @@ struct PolicyFinding<'a> {
     rules: &'a CompiledPolicy,
     severity: Severity,
     container: Option<usize>,
-    check: CheckId,
+    check: FoundBy,
     may_be_filled_in: bool,
     exemption: Option<ExemptionId>,
 }
@@ -286,24 +303,29 @@ struct PolicyFinding<'a> {
 impl PolicyFinding<'_> {
     /// The order in which an answer lists findings.
     fn order(&self, other: &Self) -> Ordering {
-        fn key<'a>(found: &PolicyFinding<'a>) -> impl Ord + use<'a> {
+        fn key<'a>(found: &'a PolicyFinding<'_>) -> impl Ord + use<'a> {
             let policy = (Reverse(found.rank), found.policy);
-            (Reverse(found.severity), policy, found.container, found.check)
+            (Reverse(found.severity), policy, found.container, &found.check)
         }
         key(self).cmp(&key(other))
     }
 
     fn named(self, facts: &CheckedFacts) -> NamedFinding {
         let subject = Subject::of(facts, self.container);
-        let text = self.check.check().admission_message(subject, self.rules.parameters(self.check));
+        let text = match &self.check {
+            FoundBy::Registered(check) => {
+                check.check().admission_message(subject, self.rules.parameters(*check))
+            }
+            FoundBy::Custom(violation) => violation.message.to_string().into(),
+        };
         let exemption = self.exemption.and_then(|id| self.rules.exemptions()?.get(id));
         NamedFinding {
             exempted_for: exemption.map(|exemption| Arc::clone(exemption.reason())),
             policy: self.policy.clone(),
             severity: self.severity,
-            check: self.check,
+            check: self.check.name(),
             container: subject.container.map(|container| Arc::clone(&container.name)),
-            text: if self.may_be_filled_in && is_severe(self.rules, self.severity) {
+            text: if self.may_be_filled_in && self.rules.denies(self.severity) {
                 format!("may be filled in by a LimitRange: {text}").into()
             } else {
                 text
@@ -314,9 +336,10 @@ impl PolicyFinding<'_> {
 
 /// Collects findings. Of very many, the first are kept and the rest is counted.
 struct Findings<'a> {
-    counts: BTreeMap<(CheckId, Decision), usize>,
+    counts: BTreeMap<(CheckName, Decision), usize>,
     kept: [Capped<PolicyFinding<'a>>; Decision::ALL.len()],
     invalid_policies: Capped<(&'a PolicyName, &'a String)>,
+    unjudged: Capped<(&'a PolicyName, Unjudged)>,
 }
 
 impl Default for Findings<'_> {
@@ -325,6 +348,7 @@ impl Default for Findings<'_> {
             counts: BTreeMap::new(),
             kept: Decision::ALL.map(|decision| Capped::new(decision.shown(), PolicyFinding::order)),
             invalid_policies: Capped::new(MAX_SHOWN, Ord::cmp),
+            unjudged: Capped::new(MAX_SHOWN, Ord::cmp),
         }
     }
 }
@@ -333,18 +357,20 @@ impl<'a> Findings<'a> {
     /// Adds the findings of one check and policy, in the order of their containers.
     fn add(
         &mut self,
-        check: CheckId,
+        check: &CheckName,
         decision: Decision,
         found: impl ExactSizeIterator<Item = PolicyFinding<'a>>,
     ) {
         if found.len() > 0 {
-            *self.counts.entry((check, decision)).or_default() += found.len();
+            *self.counts.entry((check.clone(), decision)).or_default() += found.len();
             self.kept[decision as usize].extend(found.take(decision.shown()));
         }
     }
 
     fn verdict(self, namespace: &str, facts: &CheckedFacts) -> AdmissionVerdict {
         let (invalid, more) = self.invalid_policies.finish();
+        let (unjudged, more_unjudged) = self.unjudged.finish();
+        let unjudged_count = unjudged.len() + usize::try_from(more_unjudged).unwrap_or(usize::MAX);
         let invalid_policy_count = invalid.len() + usize::try_from(more).unwrap_or(usize::MAX);
         let named = |kept: Capped<PolicyFinding<'_>>| {
             kept.finish().0.into_iter().map(|found| found.named(facts)).collect()
@@ -361,6 +387,8 @@ impl<'a> Findings<'a> {
                 })
                 .collect(),
             invalid_policy_count,
+            unjudged: unjudged.into_iter().map(|(policy, of)| (policy.clone(), of)).collect(),
+            unjudged_count,
             excess_policies: 0,
         }
     }

@@ -34,6 +34,9 @@ pub enum FailOpenReason {
     Deadline,
     /// A policy is invalid. The others were applied.
     InvalidPolicy,
+    /// A custom check of a policy is refused, or has no result for the object. The others were
+    /// applied.
+    CustomCheck,
     /// The body holds no request, or one without a uid (HTTP 400).
     Unreadable,
     /// There were too many concurrent requests (HTTP 503).
@@ -72,6 +75,7 @@ impl fmt::Display for FailOpenReason {
             Self::Panic => "the policy webhook had an internal error",
             Self::Deadline => "the decision took too long",
             Self::InvalidPolicy => "a policy is invalid",
+            Self::CustomCheck => "a custom check has no result",
             Self::Unreadable => "the request cannot be read",
             Self::Overload => "there are too many concurrent requests",
             Self::TooLarge => "the request is too large",

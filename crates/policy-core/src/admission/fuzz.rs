@@ -23,7 +23,7 @@ static POLICIES: LazyLock<NamespacePolicies> = LazyLock::new(|| {
         named("profile", Ok(Arc::new(CompiledPolicy::default_profile()))),
         named("bad", Err("spec.x: \u{1b}odd\n".repeat(99))),
     ];
-    NamespacePolicies { judged, excess: 9 }
+    NamespacePolicies { judged, excess: 9, ..NamespacePolicies::default() }
 });
 
 /// What is filled in for every workload.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::admit::{NamedPolicy, at_admission, decision, may_be_filled_in};
+use super::admit::{at_admission, decision, may_be_filled_in};
+use super::policies::NamedPolicy;
 use super::request::{Operation, judged_kind};
 use super::requester::Requester;
 use super::verdict::Decision;

@@ -17,7 +17,10 @@ fn keys<'a>(finding: &Finding, facts: &'a CheckedFacts) -> Vec<FindingKey<'a>> {
     let Some(container) = finding.container(facts) else {
         return vec![(None, "")];
     };
-    let fields = finding.check.check().found_fields(container);
+    let Some(check) = finding.check.registered() else {
+        return vec![(None, "")];
+    };
+    let fields = check.check().found_fields(container);
     let key = |field| (Some((container.role, &*container.name)), field);
     fields.into_iter().map(key).collect()
 }

@@ -11,6 +11,7 @@
 
 mod admit;
 mod compact;
+mod custom;
 mod fail_open;
 #[cfg(any(test, feature = "testing"))]
 mod fuzz;
@@ -20,6 +21,7 @@ mod line;
 mod mutation;
 mod own_fields;
 mod owner;
+mod policies;
 mod raw;
 mod request;
 mod requester;
@@ -30,12 +32,13 @@ mod tests;
 mod verdict;
 mod wire;
 
-pub use admit::{Creation, NamedPolicy, NamespacePolicies, admit};
+pub use admit::{Creation, admit};
 pub use fail_open::FailOpenReason;
 #[cfg(any(test, feature = "testing"))]
 pub use fuzz::fuzz;
 pub use head::ReviewHead;
 pub use mutation::{Injection, MutationRequest, MutationReview};
+pub use policies::{NamedPolicy, NamespacePolicies};
 pub use request::{Operation, Request};
 pub use requester::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS, controllers_of};
 pub use response::{

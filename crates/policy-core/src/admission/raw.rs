@@ -16,6 +16,13 @@ pub(super) const RAW: &str = "Raw";
 #[derive(Clone, Copy)]
 pub(super) struct Raw<'a>(pub(super) &'a [u8]);
 
+/// Of nothing.
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Self(b"")
+    }
+}
+
 /// Not its JSON, which may be large, and be the same value written in another way.
 impl fmt::Debug for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

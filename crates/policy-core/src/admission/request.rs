@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub name: Cow<'a, str>,
     /// The user that the API server authenticated.
     pub user: Cow<'a, str>,
+    /// The whole review, not decoded, for what only some policies need.
+    pub(super) body: Raw<'a>,
     /// The metadata of the object, not decoded.
     pub(super) metadata: Option<Raw<'a>>,
     /// The spec of the object; `None` where it is not judged.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::compact;
+use super::raw::Raw;
 use super::request::Request;
 use super::wire::{Envelope, Object, RawRequest, RequestUid};
 use super::{API_VERSION, KIND};
@@ -57,11 +58,18 @@ impl<'a> Review<'a> {
             let mut raw = envelope.open()?;
             let uid = known(std::mem::take(&mut raw.uid))?;
             let request = raw.request(Ok, Ok).map_err(|why| excerpt(&why).into_owned());
-            return Ok(Self { uid, request });
+            return Ok(Self { uid, request }.of(body));
         }
         let read = |raw: RawRequest<'a, &'a RawValue, &'a RawValue>| raw.request(object, object);
         let (uid, request) = in_parts(body, read)?;
-        Ok(Self { uid, request })
+        Ok(Self { uid, request }.of(body))
+    }
+
+    fn of(mut self, body: &'a [u8]) -> Self {
+        if let Ok(request) = &mut self.request {
+            request.body = Raw(body);
+        }
+        self
     }
 }
 

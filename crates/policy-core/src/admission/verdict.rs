@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::custom::Unjudged;
 use super::fail_open::FailOpenReason;
 use super::line::{Line, Lines};
 use super::{EXEMPTED, FAIL_OPEN, RECORDED};
-use crate::checks::CheckId;
+use crate::checks::CheckName;
 use crate::policy::{MAX_PER_NAMESPACE, PolicyName};
 use crate::severity::Severity;
 use crate::text::{container_or_volume, excerpt};
@@ -75,12 +76,15 @@ impl Decision {
 pub struct AdmissionVerdict {
     pub(super) namespace: String,
     /// Without entries of 0.
-    pub(super) counts: BTreeMap<(CheckId, Decision), usize>,
+    pub(super) counts: BTreeMap<(CheckName, Decision), usize>,
     /// By decision, in the order of an answer, at most [`Decision::shown`] of each.
     pub(super) findings: [Vec<NamedFinding>; Decision::ALL.len()],
     /// By name, at most [`MAX_SHOWN`].
     pub(super) invalid_policies: Vec<InvalidPolicy>,
     pub(super) invalid_policy_count: usize,
+    /// Custom checks that say nothing, at most [`MAX_SHOWN`].
+    pub(super) unjudged: Vec<(PolicyName, Unjudged)>,
+    pub(super) unjudged_count: usize,
     /// As [`NamespacePolicies::excess`](super::NamespacePolicies::excess).
     pub(super) excess_policies: usize,
 }
@@ -90,7 +94,7 @@ pub struct AdmissionVerdict {
 pub(super) struct NamedFinding {
     pub(super) policy: PolicyName,
     pub(super) severity: Severity,
-    pub(super) check: CheckId,
+    pub(super) check: CheckName,
     pub(super) container: Option<Arc<str>>,
     pub(super) text: Cow<'static, str>,
     /// Why it is exempted; `None` where it is not.
@@ -117,9 +121,10 @@ impl AdmissionVerdict {
     #[must_use]
     pub fn message(&self) -> Option<String> {
         let lines = self.of(Decision::Denied).map(|finding| {
-            let (named, check, severity) = (self.named(finding), finding.check, finding.severity);
-            let remedy = check.meta().remedy;
-            let line = format!("denied by {named} (check {check}, {severity}); {remedy}");
+            let (named, check, severity) = (self.named(finding), &finding.check, finding.severity);
+            let remedy = check.registered().map(|check| format!("; {}", check.meta().remedy));
+            let remedy = remedy.unwrap_or_default();
+            let line = format!("denied by {named} (check {check}, {severity}){remedy}");
             MESSAGE_LINE.cut(line)
         });
         let total = self.count(Decision::Denied);
@@ -137,7 +142,7 @@ impl AdmissionVerdict {
     fn is_about_debug_copy(&self) -> bool {
         self.of(Decision::Denied).any(|finding| {
             let is_of_probe =
-                ["missing-liveness", "missing-readiness"].contains(&finding.check.as_str());
+                ["missing-liveness", "missing-readiness"].contains(&finding.check.label());
             let suffix = finding.container.as_deref().and_then(|n| n.strip_prefix("debugger-"));
             is_of_probe && suffix.is_some_and(|suffix| suffix.len() == 5)
         })
@@ -151,10 +156,12 @@ impl AdmissionVerdict {
         let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));
         let findings = self.of(Decision::Warned).map(|finding| self.summary(finding));
         let excess = (self.excess_policies > 0).then(|| self.excess());
+        let unjudged = self.unjudged.iter().map(|unjudged| self.without_result(unjudged));
         let total = usize::from(excess.is_some())
             + self.invalid_policy_count
+            + self.unjudged_count
             + self.count(Decision::Warned);
-        let lines = excess.into_iter().chain(invalid).chain(findings);
+        let lines = excess.into_iter().chain(invalid).chain(findings).chain(unjudged);
         WARNINGS.fit(lines.map(|line| WARNING.cut(line)), total)
     }
 
@@ -175,16 +182,18 @@ impl AdmissionVerdict {
             }
         }
         if let Some(reason) = self.fail_open_reason() {
-            let mut lines = self.invalid_policies.iter().map(|policy| self.invalid(policy));
-            let detail = joined(&mut lines, self.invalid_policy_count);
+            let invalid = self.invalid_policies.iter().map(|policy| self.invalid(policy));
+            let unjudged = self.unjudged.iter().map(|unjudged| self.without_result(unjudged));
+            let count = self.invalid_policy_count + self.unjudged_count;
+            let detail = joined(&mut invalid.chain(unjudged), count);
             annotations.insert(FAIL_OPEN, reason.annotation(&detail));
         }
         annotations
     }
 
     /// How many findings there are of each check and decision, where there are any.
-    pub fn counts(&self) -> impl Iterator<Item = (CheckId, Decision, usize)> {
-        self.counts.iter().map(|(&(check, decision), &count)| (check, decision, count))
+    pub fn counts(&self) -> impl Iterator<Item = (&CheckName, Decision, usize)> {
+        self.counts.iter().map(|((check, decision), &count)| (check, *decision, count))
     }
 
     /// The policies of the findings by which the request is denied, or else warned of, as far as an
@@ -195,10 +204,12 @@ impl AdmissionVerdict {
         self.of(decision).map(|finding| &finding.policy).collect()
     }
 
-    /// Why the verdict is incomplete: a policy is invalid. The others were applied, and may deny.
+    /// Why the verdict is incomplete: a policy is invalid, or a custom check has no result. The
+    /// others were applied, and may deny.
     #[must_use]
     pub fn fail_open_reason(&self) -> Option<FailOpenReason> {
-        (self.invalid_policy_count > 0).then_some(FailOpenReason::InvalidPolicy)
+        let invalid = (self.invalid_policy_count > 0).then_some(FailOpenReason::InvalidPolicy);
+        invalid.or_else(|| (self.unjudged_count > 0).then_some(FailOpenReason::CustomCheck))
     }
 
     /// How many policies of the namespace were not applied, because there are too many.
@@ -238,6 +249,11 @@ impl AdmissionVerdict {
             Some(reason) => format!("{summary}, exempted: {reason}"),
             None => summary,
         }
+    }
+
+    fn without_result(&self, (policy, unjudged): &(PolicyName, Unjudged)) -> String {
+        let Unjudged { check, reason } = unjudged;
+        format!("{}: check custom/{check} was not applied: {reason}", self.policy(policy))
     }
 
     fn excess(&self) -> String {

@@ -105,6 +105,7 @@ impl<'a, N, O> RawRequest<'a, N, O> {
             namespace: self.namespace.0,
             name: self.name.0,
             user: self.user_info.unwrap_or_default().username.0,
+            body: Raw::default(),
             metadata: None,
             spec: None,
             old_spec: None,

@@ -4,8 +4,11 @@ use kube_derive::KubeSchema;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::checks::CheckId;
+use super::custom::MAX_CUSTOM;
+use crate::checks::{CHECK_COUNT, CheckId};
 
+/// The most checks of an exemption: those of the registry and the custom ones of a policy.
+pub const MAX_CHECKS: usize = CHECK_COUNT + MAX_CUSTOM;
 /// The most exemptions of a policy.
 pub const MAX_EXEMPTIONS: usize = 100;
 
@@ -15,7 +18,7 @@ pub const MAX_EXEMPTIONS: usize = 100;
 #[serde(rename_all = "camelCase")]
 #[x_kube(crates(kube_core = "::kube_core"))]
 pub struct Exemption {
-    /// The ids of the checks, such as `latest-tag`; at least one. Required.
+    /// The ids of the checks, such as `latest-tag` or `custom/NAME`; at least one. Required.
     #[schemars(schema_with = "check_ids")]
     pub checks: Vec<String>,
 
@@ -70,9 +73,13 @@ fn check_ids(_: &mut SchemaGenerator) -> Schema {
     let ids: Vec<&str> = CheckId::all().map(CheckId::as_str).collect();
     json_schema!({
         "type": "array",
-        "items": { "type": "string", "description": "The id of a check.", "enum": ids },
+        "items": {
+            "type": "string",
+            "description": "The id of a check.",
+            "pattern": format!("^({}|custom/[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?)$", ids.join("|")),
+        },
         "minItems": 1,
-        "maxItems": ids.len(),
+        "maxItems": MAX_CHECKS,
         "x-kubernetes-list-type": "set",
     })
 }

@@ -7,6 +7,8 @@ mod audit;
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
 mod cluster_policy;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
+mod custom;
+#[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 mod exemption;
 #[expect(unreachable_pub, reason = "KubeSchema copies the type into a private scope")]
 #[expect(clippy::duplicated_attributes, reason = "two columns may have the same type")]
@@ -24,7 +26,8 @@ pub use audit::{AuditViolation, AuditWorkload, PolicyAuditResult, PolicyAuditRes
 pub use cluster_policy::{
     ClusterDevOpsPolicy, ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY,
 };
-pub use exemption::{ExemptedWorkload, Exemption, MAX_EXEMPTIONS};
+pub use custom::{CUSTOM_WEIGHT, CustomCheck, MAX_CUSTOM};
+pub use exemption::{ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTIONS};
 pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
     DevOpsPolicySpec, EnforcementMode, SeverityOverrides, Weights,

@@ -4,6 +4,7 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::custom::{CustomCheck, MAX_CUSTOM};
 use super::exemption::Exemption;
 use super::remediation::Remediation;
 use super::status::DevOpsPolicyStatus;
@@ -128,6 +129,12 @@ pub struct DevOpsPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub exemptions: Vec<Exemption>,
+
+    /// Checks of your own, as expressions in CEL. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_CUSTOM))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub custom: Vec<CustomCheck>,
 }
 
 /// Whether the operator may change workloads under a policy.

@@ -10,6 +10,7 @@ mod latest_tag;
 mod missing_liveness;
 mod missing_readiness;
 mod missing_resources;
+mod name;
 mod not_ready;
 mod pending;
 
@@ -20,6 +21,8 @@ use crate::api::{DevOpsPolicySpec, SeverityOverrides, Weights};
 use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, RunFacts};
 use crate::severity::Severity;
+
+pub use name::{CheckName, UnknownCheck, is_name};
 
 /// All checks, in the order in which reports list them.
 pub const CHECKS: &[&dyn Check] = &[
@@ -261,7 +264,7 @@ mod tests {
             .read_dir()
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !matches!(name.as_str(), "mod.rs" | "testing.rs"))
+            .filter(|name| !matches!(name.as_str(), "mod.rs" | "name.rs" | "testing.rs"))
             .map(|name| name.trim_end_matches(".rs").replace('_', "-"))
             .collect();
         let ids: BTreeSet<String> = CheckId::all().map(|check| check.to_string()).collect();

@@ -11,6 +11,7 @@ use serde_json::{Number, Value, json};
 use serde_path_to_error::{Path, Segment, Track};
 
 use crate::api::{CLUSTER_POLICY, ClusterDevOpsPolicySpec, DevOpsPolicy, LabelSelector, crds};
+use crate::custom::CustomChecks;
 use crate::policy::{ClusterScope, CompiledClusterPolicy, CompiledPolicy, InvalidField};
 
 /// How alike two names must be for one to be suggested in place of the other.
@@ -92,12 +93,22 @@ fn compile(
 ) -> Result<(CompiledPolicy, Option<ClusterScope>), Vec<InvalidField>> {
     let Some(ClusterFieldsOfSpec { namespace_selector, excluded_namespaces, priority }) = fields
     else {
-        return Ok((CompiledPolicy::compile(&policy.spec)?, None));
+        return Ok((applicable(CompiledPolicy::compile(&policy.spec)?)?, None));
     };
     let rules = policy.spec.clone();
     let spec = ClusterDevOpsPolicySpec { rules, namespace_selector, excluded_namespaces, priority };
     let CompiledClusterPolicy { rules, scope } = CompiledClusterPolicy::compile(&spec)?;
-    Ok((rules, Some(scope)))
+    Ok((applicable(rules)?, Some(scope)))
+}
+
+/// The rules, if all of their expressions can be evaluated. In a cluster the others go on; whoever
+/// has the file can mend it.
+fn applicable(rules: CompiledPolicy) -> Result<CompiledPolicy, Vec<InvalidField>> {
+    let refused = rules.custom().map(CustomChecks::refused).unwrap_or_default();
+    match refused {
+        [] => Ok(rules),
+        refused => Err(refused.iter().cloned().map(InvalidField::from).collect()),
+    }
 }
 
 /// Moves these fields out of an object. The rest is decoded apart from them: serde does not say

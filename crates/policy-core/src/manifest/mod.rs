@@ -27,12 +27,13 @@ pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};
 pub use split::{Document, documents};
 pub use test_file::{ExpectedFinding, ExpectedVerdict, ObjectName, PolicyChoice, PolicyTest};
 
+use crate::custom::CustomInput;
 use crate::facts::PodFacts;
 use crate::view::ObjectView;
 use reader::{Reader, Wanted};
 
 /// What a document holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DocumentContent {
     /// The pods and workloads.
     pub objects: Vec<ManifestObject>,
@@ -102,7 +103,7 @@ fn push<T>(list: &mut Vec<T>, member: T, cut: &mut u64) {
 }
 
 /// A pod or workload of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ManifestObject {
     /// Its facts.
     pub facts: PodFacts,
@@ -110,6 +111,8 @@ pub struct ManifestObject {
     pub line: u32,
     /// The line of each container, in the order of the facts.
     pub container_lines: Vec<u32>,
+    /// The object as custom checks see it; `None` where nobody asked for it.
+    pub custom: Option<Box<CustomInput>>,
     /// What controls it; `None` where nothing does.
     pub controlled: Option<Box<Controlled>>,
 }

@@ -17,6 +17,7 @@ use super::split::file_line;
 use super::{
     DecodedPolicy, Document, DocumentContent, Failure, ManifestObject, Note, SkippedObject, lines,
 };
+use crate::custom::{CustomInput, ObjectDocument};
 use crate::facts::{PodFacts, all_containers, pod_spec};
 use crate::view::{Located, MAX_CONTAINERS, ObjectView, SpecView};
 use crate::workload::ObjectKind;
@@ -42,17 +43,28 @@ pub(super) struct Reader<'a> {
     first_line: u32,
     /// The line to report for everything, where the text that is read was not copied from the file.
     only_line: Option<u32>,
+    /// Whether objects are read as custom checks see them, too.
+    reads_custom: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Objects without a namespace belong to `namespace`.
     pub(super) fn new(namespace: &'a str, wanted: Wanted<'a>) -> Self {
         let content = DocumentContent::default();
-        Self { namespace, wanted, content, taken: 0, first_line: 1, only_line: None }
+        Self {
+            namespace,
+            wanted,
+            content,
+            taken: 0,
+            first_line: 1,
+            only_line: None,
+            reads_custom: false,
+        }
     }
 
     pub(super) fn read(mut self, document: &Document<'_>) -> DocumentContent {
         self.first_line = document.first_line;
+        self.reads_custom = document.reads_custom;
         if document.is_json {
             // Invalid UTF-8 is replaced, as Go's decoder does, so that the other objects are read.
             self.json(JsonText::new(&String::from_utf8_lossy(document.bytes)).root(), None, 0);
@@ -91,7 +103,7 @@ impl<'a> Reader<'a> {
             return;
         };
         match value.read::<ObjectView>() {
-            Ok(object) => self.workload(kind, &object, line),
+            Ok(object) => self.workload(kind, &object, line, self.custom_of(value)),
             Err(error) => return self.fail(error, true),
         }
         if value.text().len() > MAX_TOLERANT {
@@ -104,6 +116,10 @@ impl<'a> Reader<'a> {
         {
             self.note(found.problems.into_iter().map(KeyProblem::note));
         }
+    }
+
+    fn custom_of(&self, value: JsonValue<'_>) -> Option<ObjectDocument> {
+        self.reads_custom.then(|| serde_json::from_str(value.text()).ok()).flatten()
     }
 
     fn json_list(&mut self, items: JsonValue<'_>, list: &ObjectType, nesting: usize) {
@@ -135,7 +151,7 @@ impl<'a> Reader<'a> {
     ) {
         match parse::<Located<ObjectView>>(bytes) {
             Ok(Some(root)) => self.yaml_object(bytes, &root, list_type, None),
-            Ok(None) if nesting > 0 => self.object(&ObjectView::default(), self.file_line(1), None),
+            Ok(None) if nesting > 0 => self.object(&<_>::default(), self.file_line(1), None, None),
             Ok(None) => {}
             Err(error) => self.yaml_in_parts(bytes, list_type, nesting, error),
         }
@@ -151,7 +167,9 @@ impl<'a> Reader<'a> {
         repeated: Option<ParseError>,
     ) {
         let taken = self.taken;
-        self.object(&root.value, self.file_line(root.line), list_type);
+        let read = || parse_last_wins::<ObjectDocument>(bytes).ok().flatten();
+        let custom = self.reads_custom.then(read).flatten();
+        self.object(&root.value, self.file_line(root.line), list_type, custom);
         let has_merge = || memchr::memmem::find(bytes, b"<<").is_some();
         if self.taken == taken || !(repeated.is_some() || has_merge()) {
             return;
@@ -237,17 +255,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes an object, or a List and its members.
-    fn object(&mut self, object: &ObjectView, line: u32, list_type: Option<&ObjectType>) {
+    /// Takes an object, or a List and its members; `custom` is the same as custom checks see it.
+    fn object(
+        &mut self,
+        object: &ObjectView,
+        line: u32,
+        list_type: Option<&ObjectType>,
+        custom: Option<ObjectDocument>,
+    ) {
         let own = ObjectType::of(object.api_version.as_deref(), object.kind.as_deref());
         let object_type = own.or_else(|| list_type.cloned()).unwrap_or_default();
         if object_type.is_list() {
             let member_type = object_type.member();
+            let mut members = custom.into_iter().flat_map(|list| list.items);
             for item in &object.items {
-                self.object(&item.value, self.file_line(item.line), member_type.as_ref());
+                let line = self.file_line(item.line);
+                self.object(&item.value, line, member_type.as_ref(), members.next());
             }
         } else if let Some(kind) = self.workload_kind(&object_type, line, object.is_patch) {
-            self.workload(kind, object, line);
+            self.workload(kind, object, line, custom);
         }
     }
 
@@ -269,7 +295,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn workload(&mut self, kind: ObjectKind, object: &ObjectView, line: u32) {
+    fn workload(
+        &mut self,
+        kind: ObjectKind,
+        object: &ObjectView,
+        line: u32,
+        custom: Option<ObjectDocument>,
+    ) {
         let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let reason = format!("{kind} {name} has no containers").replace("  ", " ");
@@ -290,7 +322,8 @@ impl<'a> Reader<'a> {
         self.taken += 1;
         let controlled = Controlled::of(&facts, object);
         if let Wanted::Workloads(take) = &mut self.wanted {
-            take(ManifestObject { facts, line, container_lines, controlled }, object);
+            let custom = self.reads_custom.then(|| CustomInput::of_read(kind, custom).into());
+            take(ManifestObject { facts, line, container_lines, custom, controlled }, object);
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Document<'a> {
     /// Whether the document is JSON, which allows characters that YAML does not (RFC 8259
     /// section 7).
     pub is_json: bool,
+    /// Whether its objects are read as custom checks see them, too.
+    pub reads_custom: bool,
 }
 
 /// The line of the file for a line of a text that starts on `first_line`.
@@ -55,6 +57,7 @@ impl<'a> Documents<'a> {
             first_line: saturate(first_line),
             bytes,
             is_json,
+            reads_custom: false,
         });
     }
 

@@ -7,8 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Problems;
 use super::selector::{is_namespace, is_object_name};
-use crate::api::{ExemptedWorkload, Exemption, MAX_EXEMPTIONS};
-use crate::checks::{CHECK_COUNT, CheckId};
+use crate::api::{ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTIONS};
+use crate::checks::{CHECK_COUNT, CheckId, CheckName};
 use crate::facts::PodFacts;
 use crate::text::excerpt;
 use crate::workload::{ObjectKind, Workload};
@@ -55,6 +55,8 @@ impl ExemptionSet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledExemption {
     checks: CheckSet,
+    /// Custom checks, by name.
+    custom: Box<[Box<str>]>,
     kind: Box<str>,
     /// The kind, where it is one that is evaluated.
     object_kind: Option<ObjectKind>,
@@ -134,10 +136,18 @@ impl CompiledExemption {
         let ExemptedWorkload { kind, name, namespace } = &exemption.workload;
         let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
         // The policy is valid, and so are its checks and times.
-        let checks = exemption.checks.iter().filter_map(|id| CheckId::from_name(id));
+        let mut custom = Vec::new();
+        let checks = exemption.checks.iter().filter_map(|id| {
+            let id = id.parse().ok()?;
+            if let CheckName::Custom(name) = &id {
+                custom.push(Box::from(&**name));
+            }
+            id.registered()
+        });
         let ends = exemption.expires.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
         Self {
             checks: checks.collect(),
+            custom: custom.into(),
             kind: (**kind).into(),
             object_kind: kind.parse().ok(),
             name: (**name).into(),
@@ -156,8 +166,11 @@ impl CompiledExemption {
 
     /// Whether it is about findings of the check.
     #[must_use]
-    pub fn has_check(&self, check: CheckId) -> bool {
-        self.checks.contains(check)
+    pub fn has_check(&self, check: &CheckName) -> bool {
+        match check {
+            CheckName::Registered(check) => self.checks.contains(*check),
+            CheckName::Custom(name) => self.custom.iter().any(|known| **known == **name),
+        }
     }
 
     /// The kind of the workload, where it is one that is evaluated.
@@ -213,8 +226,8 @@ impl CompiledExemption {
         *self.name == *workload.name && *self.kind == *workload.kind && is_of_group()
     }
 
-    fn covers(&self, check: CheckId, container: Option<&str>) -> bool {
-        self.checks.contains(check)
+    fn covers(&self, check: &CheckName, container: Option<&str>) -> bool {
+        self.has_check(check)
             && self.container.as_deref().is_none_or(|wanted| Some(wanted) == container)
     }
 }
@@ -243,7 +256,8 @@ impl Exemptions {
     #[must_use]
     pub fn notes(&self, used: ExemptionSet, now: i64) -> Vec<ExemptionNote> {
         let is_noted = |(id, exemption): &(ExemptionId, &CompiledExemption)| {
-            exemption.has_ended(now) || !used.contains(*id)
+            // Findings of custom checks are not known everywhere.
+            exemption.has_ended(now) || (!used.contains(*id) && exemption.custom.is_empty())
         };
         let note = |(id, exemption): (ExemptionId, &CompiledExemption)| {
             let CompiledExemption { kind, name, .. } = exemption;
@@ -261,7 +275,7 @@ impl Exemptions {
     pub fn exempts(
         &self,
         subject: &ExemptionSubject<'_>,
-        (check, container): (CheckId, Option<&str>),
+        (check, container): (&CheckName, Option<&str>),
         now: i64,
     ) -> bool {
         let exemption = self.matching(subject).and_then(|all| all.of(check, container));
@@ -289,7 +303,7 @@ impl MatchingExemptions<'_> {
     /// The exemption of a finding, and the first second (since 1970) at which it no longer exempts
     /// it. Of several the one that lasts longest; it may have ended.
     #[must_use]
-    pub fn of(&self, check: CheckId, container: Option<&str>) -> Option<(ExemptionId, i64)> {
+    pub fn of(&self, check: &CheckName, container: Option<&str>) -> Option<(ExemptionId, i64)> {
         let mut longest: Option<(ExemptionId, i64)> = None;
         for (id, exemption) in self.all.iter().filter(|(id, _)| self.set.contains(*id)) {
             let ends = exemption.ends.unwrap_or(i64::MAX);
@@ -333,16 +347,14 @@ impl Problems {
     }
 
     fn checks(&mut self, path: &str, checks: &[String]) {
-        if !(1..=CHECK_COUNT).contains(&checks.len()) {
-            let problem = format!("must name 1 to {CHECK_COUNT} checks, not {}", checks.len());
+        if !(1..=MAX_CHECKS).contains(&checks.len()) {
+            let problem = format!("must name 1 to {MAX_CHECKS} checks, not {}", checks.len());
             self.add(path, problem);
         }
-        for (index, id) in checks.iter().take(CHECK_COUNT).enumerate() {
+        for (index, id) in checks.iter().take(MAX_CHECKS).enumerate() {
             let path = format!("{path}[{index}]");
-            if CheckId::from_name(id).is_none() {
-                let known: Vec<&str> = CheckId::all().map(CheckId::as_str).collect();
-                let known = known.join(", ");
-                self.add(&path, format!("there is no check `{}`; there are {known}", excerpt(id)));
+            if let Err(unknown) = id.parse::<CheckName>() {
+                self.add(&path, unknown.to_string());
             } else if checks[..index].contains(id) {
                 self.add(&path, format!("names `{id}` again"));
             }

@@ -63,7 +63,7 @@ impl RemediationRules {
         let is_counted = |id| {
             let check = CheckId::from_name(id);
             check.zip(self.exemptions.as_ref()).is_none_or(|(check, exemptions)| {
-                !exemptions.exempts(subject, (check, Some(container)), now)
+                !exemptions.exempts(subject, (&check.into(), Some(container)), now)
             })
         };
         Self {

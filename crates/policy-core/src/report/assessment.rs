@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::custom::{ControlledObject, WithoutResult};
 use super::finding::SharedTexts;
 use super::images::RunningImages;
 use super::{
@@ -12,7 +13,8 @@ use super::{
     ReportedObject, Source, Summary,
 };
 use crate::capped::Capped;
-use crate::evaluate::{Finding, evaluate};
+use crate::custom::{CustomInput, CustomResults};
+use crate::evaluate::{Finding, evaluate_with};
 use crate::facts::PodFacts;
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
@@ -48,6 +50,8 @@ pub struct Assessment<'a> {
     /// The exemptions that exempt something.
     used_exemptions: ExemptionSet,
     texts: SharedTexts,
+    /// The custom checks without a result.
+    without_result: WithoutResult,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
     images: RunningImages,
@@ -56,14 +60,6 @@ pub struct Assessment<'a> {
     controlled: Vec<ControlledObject>,
     /// Whether others were evaluated at once, because so many wait.
     is_controlled_full: bool,
-}
-
-/// An object that is evaluated once it is known that nothing else stands for its pods.
-#[derive(Debug)]
-struct ControlledObject {
-    object: ManifestObject,
-    file: Arc<str>,
-    document: u32,
 }
 
 /// Where an object stands in the user's files.
@@ -98,6 +94,7 @@ impl<'a> Assessment<'a> {
             exempted: Capped::new(MAX_EXEMPTED, ExemptedReportFinding::order),
             used_exemptions: ExemptionSet::default(),
             texts: SharedTexts::default(),
+            without_result: WithoutResult::default(),
             coverage: CoverageCounter::default(),
             images: RunningImages::default(),
             objects: InputObjects::default(),
@@ -116,7 +113,8 @@ impl<'a> Assessment<'a> {
     /// Evaluates a pod of a cluster, and compares what it runs with the other pods of its workload.
     /// The facts are those of that pod.
     pub fn live_pod(&mut self, pod: &PodView, facts: &PodFacts) {
-        if self.pod(facts, None) {
+        self.without_result.is_live |= self.policy.custom().is_some();
+        if self.pod(facts, &CustomResults::default(), None) {
             self.images.add(pod, facts);
         }
     }
@@ -132,12 +130,18 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// Evaluates a pod or pod template. Returns whether it is counted.
-    pub fn pod(&mut self, pod: &PodFacts, location: Option<ManifestLocation<'_>>) -> bool {
+    /// Evaluates a pod or pod template, with what the custom checks say of it. Returns whether it is
+    /// counted.
+    pub fn pod(
+        &mut self,
+        pod: &PodFacts,
+        custom: &CustomResults,
+        location: Option<ManifestLocation<'_>>,
+    ) -> bool {
         if !self.coverage.pod(pod, self.excluded) {
             return false;
         }
-        let evaluation = evaluate(pod, self.policy, self.now);
+        let evaluation = evaluate_with(pod, self.policy, Some(custom), self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
         if self.namespaces.len() > 2 * MAX_NAMESPACES {
@@ -166,7 +170,7 @@ impl<'a> Assessment<'a> {
             let line = finding.container.and_then(|index| lines.get(index).copied());
             let container = finding.container(&pod.checked);
             ReportFinding {
-                check: finding.check,
+                check: finding.check.name(),
                 severity: finding.severity,
                 object: Arc::clone(&object),
                 container: container.map(|container| self.texts.get(&container.name)),
@@ -208,6 +212,7 @@ impl<'a> Assessment<'a> {
         namespace: &str,
         is_explicit: bool,
     ) {
+        let document = Document { reads_custom: self.policy.custom().is_some(), ..*document };
         let mut content = document.read_each(namespace, &mut |object, view| {
             self.note_rollout(file, &object, view);
             self.manifest_object(file, document.number, object);
@@ -230,26 +235,40 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    fn manifest_object(&mut self, file: &Arc<str>, document: u32, object: ManifestObject) {
+    fn manifest_object(&mut self, file: &Arc<str>, document: u32, mut object: ManifestObject) {
         self.objects.add(&object);
-        if object.controlled.is_none() {
-            self.object(&object, file, document);
+        // Only the results stay, because many objects may wait.
+        let custom = self.judge_custom(object.custom.take().as_deref());
+        let object = ControlledObject { object, custom, file: Arc::clone(file), document };
+        if object.object.controlled.is_none() {
+            self.object(&object);
         } else if self.controlled.len() < MAX_CONTROLLED {
-            self.controlled.push(ControlledObject { object, file: Arc::clone(file), document });
+            self.controlled.push(object);
         } else {
-            self.count_at_once(file, document, &object);
+            self.count_at_once(&object);
         }
     }
 
     /// Evaluates an object without waiting for its controller, because too many wait already.
-    fn count_at_once(&mut self, file: &Arc<str>, document: u32, object: &ManifestObject) {
+    fn count_at_once(&mut self, object: &ControlledObject) {
         self.is_controlled_full = true;
-        self.object(object, file, document);
+        self.object(object);
     }
 
-    fn object(&mut self, object: &ManifestObject, file: &Arc<str>, document: u32) {
+    fn judge_custom(&self, input: Option<&CustomInput>) -> CustomResults {
+        let judged = self.policy.custom().zip(input);
+        // The labels of namespaces are not in the files.
+        judged.map(|(checks, input)| checks.judge(input, None)).unwrap_or_default()
+    }
+
+    fn object(&mut self, object: &ControlledObject) {
+        let ControlledObject { object, custom, file, document } = object;
         let ManifestObject { facts, line, container_lines, .. } = object;
-        self.pod(facts, Some(ManifestLocation { file, document, line: *line, container_lines }));
+        let (document, line) = (*document, *line);
+        let location = ManifestLocation { file, document, line, container_lines };
+        if self.pod(facts, custom, Some(location)) {
+            self.without_result.add(facts, custom, (file, line));
+        }
     }
 
     /// Evaluates the objects whose controller is not among those of the input.
@@ -263,9 +282,10 @@ impl<'a> Assessment<'a> {
         for message in too_many.into_iter().chain(self.objects.limit()) {
             self.coverage.note(&"and".into(), None, message);
         }
-        for ControlledObject { object, file, document } in std::mem::take(&mut self.controlled) {
-            if self.excluded.contains(&object.facts.namespace) || self.objects.counts(&object) {
-                self.object(&object, &file, document);
+        for controlled in std::mem::take(&mut self.controlled) {
+            let object = &controlled.object;
+            if self.excluded.contains(&object.facts.namespace) || self.objects.counts(object) {
+                self.object(&controlled);
             } else {
                 self.coverage.controlled();
             }
@@ -284,13 +304,14 @@ impl<'a> Assessment<'a> {
         self.used_exemptions.merge(other.used_exemptions);
         self.coverage.merge(other.coverage);
         self.images.merge(other.images);
+        self.without_result.merge(other.without_result);
         self.objects.merge(other.objects);
         self.is_controlled_full |= other.is_controlled_full;
         self.controlled.extend(other.controlled);
         while self.controlled.len() > MAX_CONTROLLED
-            && let Some(ControlledObject { object, file, document }) = self.controlled.pop()
+            && let Some(object) = self.controlled.pop()
         {
-            self.count_at_once(&file, document, &object);
+            self.count_at_once(&object);
         }
     }
 
@@ -306,7 +327,7 @@ impl<'a> Assessment<'a> {
             );
             self.coverage.note(&"and".into(), None, message);
         }
-        self.note_exemptions();
+        self.note_rules();
         let Self { policy, namespaces, findings, exempted, mut coverage, images, .. } = self;
         images.note(&mut coverage);
         let (findings, findings_cut) = findings.finish();
@@ -329,13 +350,15 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// Notes the exemptions that have ended, or exempt nothing.
-    fn note_exemptions(&mut self) {
+    /// Notes the exemptions that have ended, or exempt nothing, and the custom checks without a
+    /// result.
+    fn note_rules(&mut self) {
         let exemptions = self.policy.exemptions();
         let notes = exemptions.map(|all| all.notes(self.used_exemptions, self.now.as_second()));
         for note in notes.unwrap_or_default() {
             self.coverage.note(&note.place.as_str().into(), None, note.message());
         }
+        std::mem::take(&mut self.without_result).note(&mut self.coverage);
     }
 
     fn total(&self) -> Tally {
@@ -347,7 +370,7 @@ impl<'a> Assessment<'a> {
     /// What other reports are made of.
     pub(super) fn finish_parts(mut self) -> Assessed<'a> {
         self.evaluate_controlled();
-        self.note_exemptions();
+        self.note_rules();
         let tally = self.total();
         let (findings, findings_cut) = self.findings.finish();
         Assessed {

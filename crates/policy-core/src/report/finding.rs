@@ -9,8 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
-use super::as_text;
-use crate::checks::CheckId;
+use crate::checks::CheckName;
 use crate::severity::Severity;
 use crate::workload::Workload;
 
@@ -19,7 +18,7 @@ use crate::workload::Workload;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFinding {
     /// The check.
-    pub check: CheckId,
+    pub check: CheckName,
     /// How severe the finding is under the policy.
     pub severity: Severity,
     /// The object that was read.
@@ -89,7 +88,7 @@ impl ReportFinding {
                 &*finding.object;
             (
                 (namespace, kind, name, file),
-                (document, line, finding.check, finding.line),
+                (document, line, &finding.check, finding.line),
                 (&finding.container, finding.count, &finding.message, &workload.name),
             )
         }
@@ -138,9 +137,7 @@ impl SharedTexts {
 #[schemars(rename = "ReportFinding")]
 struct Row<'a> {
     /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    check: CheckId,
+    check: &'a CheckName,
     /// How severe the finding is under the policy.
     severity: Severity,
     /// The namespace of the object.
@@ -170,7 +167,7 @@ impl Serialize for ReportFinding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let ReportedObject { namespace, kind, name, workload, file, document, .. } = &*self.object;
         let row = Row {
-            check: self.check,
+            check: &self.check,
             severity: self.severity,
             namespace,
             kind,

@@ -5,6 +5,7 @@ mod admission;
 mod assessment;
 mod clusters;
 mod coverage;
+mod custom;
 mod explanation;
 mod finding;
 mod images;
@@ -46,7 +47,7 @@ pub use tested::{
 pub use workloads::{ByWorkload, WorkloadFinding, WorkloadFindings};
 
 use crate::api::ViolationsBySeverity;
-use crate::checks::CheckId;
+use crate::checks::{CheckId, CheckName};
 use crate::classification::Classification;
 use crate::manifest::PolicyTest;
 use crate::policy::CompiledPolicy;
@@ -233,15 +234,21 @@ impl Summary {
     pub fn of(tally: &Tally, policy: &CompiledPolicy) -> Self {
         let score = tally.score(policy);
         let mut by_severity = ViolationsBySeverity::default();
-        for (check, enabled) in policy.enabled() {
-            let number = match enabled.severity {
+        let registered =
+            policy.enabled().map(|(check, enabled)| (enabled.severity, tally.findings(check)));
+        let custom = Severity::ALL.map(|severity| (severity, tally.custom_findings_of(severity)));
+        for (severity, findings) in registered.chain(custom) {
+            let number = match severity {
                 Severity::Critical => &mut by_severity.critical,
                 Severity::High => &mut by_severity.high,
                 Severity::Medium => &mut by_severity.medium,
                 Severity::Low => &mut by_severity.low,
             };
-            *number += i64::try_from(tally.findings(check)).unwrap_or(i64::MAX);
+            *number += i64::try_from(findings).unwrap_or(i64::MAX);
         }
+        // Without any, it may be that nobody has judged them.
+        let custom = Some((CheckName::CUSTOM_LABEL, tally.custom_findings()));
+        let custom = custom.filter(|(_, findings)| *findings > 0);
         Self {
             pods: tally.pods(),
             score: Some(score.value()),
@@ -256,6 +263,7 @@ impl Summary {
             violations_by_check: policy
                 .enabled()
                 .map(|(check, _)| (check.as_str(), tally.findings(check)))
+                .chain(custom)
                 .collect(),
             violations_by_severity: by_severity,
         }

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::{AdmittedObject, NotRead, SCHEMA_VERSION};
 use crate::admission::{Creation, NamespacePolicies};
-use crate::checks::CheckId;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::checks::CheckName;
+use crate::custom::{CustomInput, CustomResults};
+use crate::evaluate::{Evaluation, evaluate_with};
 use crate::facts::PodFacts;
 use crate::manifest::{ExpectedFinding, ExpectedVerdict, PolicyTest};
 use crate::namespaces::ExcludedNamespaces;
@@ -90,9 +91,7 @@ pub struct TestedObject {
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct TestFinding {
     /// The id of the check.
-    #[serde(serialize_with = "super::as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
+    pub check: CheckName,
     /// The container, or the image volume; `null` where the finding is about the pod.
     pub container: Option<Arc<str>>,
     /// How severe it is.
@@ -124,6 +123,7 @@ impl JudgedObject {
     /// [`NoTime`].
     pub fn of(
         facts: &PodFacts,
+        custom: Option<CustomInput>,
         place: (Arc<str>, u32, u32),
         path: String,
         policies: &NamespacePolicies,
@@ -135,9 +135,11 @@ impl JudgedObject {
         }
         let mut findings: Vec<TestFinding> = Vec::new();
         for rules in policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok()) {
-            for finding in evaluated(facts, rules, now)?.findings {
+            let checks = rules.custom().zip(custom.as_ref());
+            let results = checks.map(|(checks, object)| checks.judge(object, None));
+            for finding in evaluated(facts, rules, results.as_ref(), now)?.findings {
                 let found = TestFinding {
-                    check: finding.check,
+                    check: finding.check.name(),
                     container: finding.container(&facts.checked).map(|of| Arc::clone(&of.name)),
                     severity: finding.severity,
                     message: finding.report_message(&facts.checked, rules).into_owned(),
@@ -147,11 +149,12 @@ impl JudgedObject {
                 }
             }
         }
-        findings.sort_by_key(|finding| finding.check);
+        findings.sort_by(|a, b| a.check.cmp(&b.check));
         // The status does not count at admission.
         let mut created = facts.clone();
         created.clear_status();
-        let verdict = Creation::of(&created).admit(policies, now.unwrap_or(Timestamp::MAX));
+        let verdict =
+            Creation::of(&created).admit_with(custom, policies, now.unwrap_or(Timestamp::MAX));
         let object = AdmittedObject::of(facts, place, policies.judged.len(), &verdict);
         Ok(Self { object, path, findings })
     }
@@ -174,7 +177,7 @@ impl JudgedObject {
         let namespace = (is_ambiguous && same(&|other| other.path == self.path))
             .then(|| self.object.namespace.to_string());
         let findings = self.findings.iter().map(|finding| ExpectedFinding {
-            check: finding.check,
+            check: finding.check.clone(),
             container: finding.container.as_deref().map(str::to_owned),
             severity: Some(finding.severity),
         });
@@ -197,9 +200,10 @@ impl JudgedObject {
 fn evaluated(
     facts: &PodFacts,
     rules: &CompiledPolicy,
+    custom: Option<&CustomResults>,
     now: Option<Timestamp>,
 ) -> Result<Evaluation, NoTime> {
-    let at = |time| evaluate(facts, rules, time);
+    let at = |time| evaluate_with(facts, rules, custom, time);
     let Some(now) = now else {
         let (first, last) = (at(Timestamp::UNIX_EPOCH), at(Timestamp::MAX));
         return if first.findings == last.findings { Ok(last) } else { Err(NoTime) };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::{ReportFinding, as_text};
-use crate::checks::CheckId;
+use super::ReportFinding;
+use crate::checks::CheckName;
 use crate::severity::Severity;
 use crate::workload::Workload;
 
@@ -30,9 +30,7 @@ pub struct WorkloadFindings<'a> {
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadFinding<'a> {
     /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
+    pub check: CheckName,
     /// How severe the finding is under the policy.
     pub severity: Severity,
     /// The container; `null` where the finding is about the pods.
@@ -97,13 +95,14 @@ fn together<'a>(objects: &[&'a [ReportFinding]]) -> Option<WorkloadFindings<'a>>
     for ReportFinding { check, severity, container, message, count, .. } in
         objects.iter().copied().flatten()
     {
-        let place = (Reverse(*severity), *check, container.as_deref(), &**message);
+        let place = (Reverse(*severity), check, container.as_deref(), &**message);
         let numbers = groups.entry(place).or_default();
         numbers.pods += 1;
         numbers.count += u64::from(*count);
     }
     let findings = groups.into_iter().map(|((severity, check, container, message), numbers)| {
         let Numbers { pods, count } = numbers;
+        let check = check.clone();
         WorkloadFinding { check, severity: severity.0, container, message, pods, count }
     });
     Some(WorkloadFindings {

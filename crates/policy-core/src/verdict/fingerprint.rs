@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::checks::CheckId;
+use crate::checks::CheckName;
 use crate::evaluate::Finding;
 use crate::facts::PodFacts;
 use crate::score::Score;
@@ -20,7 +20,7 @@ use crate::workload::Workload;
 pub struct Fingerprint(pub(super) u128);
 
 /// The part of a finding that counts for a fingerprint.
-type Part<'a> = (CheckId, Severity, &'a Workload, Option<&'a str>);
+type Part<'a> = (CheckName, Severity, &'a Workload, Option<&'a str>);
 
 /// With fewer parts than that, those that are equal are not removed before the end.
 const MIN_LIMIT: usize = 256;
@@ -42,7 +42,7 @@ impl<'a> FingerprintParts<'a> {
             self.limit = self.parts.len() * 2;
         }
         let container = finding.container(&pod.checked).map(|container| &*container.name);
-        self.parts.push((finding.check, finding.severity, &pod.workload, container));
+        self.parts.push((finding.check.name(), finding.severity, &pod.workload, container));
     }
 
     fn remove_equal(&mut self) {
@@ -59,7 +59,7 @@ impl<'a> FingerprintParts<'a> {
         for (check, severity, workload, container) in self.parts {
             let Workload { group, kind, name } = workload;
             let container = container.unwrap_or_default();
-            for text in [check.as_str(), severity.as_str(), group, kind, name, container] {
+            for text in [&*check.as_str(), severity.as_str(), group, kind, name, container] {
                 hash.update(text);
                 // A separator that no name contains.
                 hash.update([0]);
@@ -168,13 +168,14 @@ mod tests {
             for pod in &pods {
                 for finding in evaluate(pod, &policy, Timestamp::UNIX_EPOCH).findings {
                     let container = finding.container(&pod.checked).map_or("", |found| &*found.name);
-                    lines.insert((finding.check, finding.severity, &*pod.workload, container));
+                    lines.insert((finding.check.name(), finding.severity, &*pod.workload, container));
                 }
             }
             let found = verdict(&pods);
             let mut bytes = vec![found.score.value()];
             for (check, severity, Workload { group, kind, name }, container) in lines {
-                let texts = [check.as_str(), severity.as_str(), group, kind, name, container];
+                let check = check.as_str();
+                let texts = [&*check, severity.as_str(), group, kind, name, container];
                 for text in texts {
                     bytes.extend(text.bytes());
                     bytes.push(0);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::checks::CheckId;
-use crate::evaluate::Finding;
+use crate::checks::CheckName;
+use crate::evaluate::{Finding, FoundBy};
 use crate::facts::PodFacts;
 use crate::policy::{CompiledPolicy, ExemptionId};
 use crate::severity::Severity;
@@ -19,7 +19,7 @@ use crate::workload::Workload;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFinding {
     /// The check.
-    pub check: CheckId,
+    pub check: CheckName,
     /// Its severity under the policy.
     pub severity: Severity,
     /// The namespace of the pods.
@@ -60,10 +60,10 @@ impl fmt::Display for ListedFinding {
 }
 
 /// What the findings of a group have in common, but for the text. The order of the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place<'a> {
     severity: Reverse<Severity>,
-    check: CheckId,
+    check: FoundBy,
     namespace: &'a Arc<str>,
     workload: &'a Workload,
     container: Option<&'a Arc<str>>,
@@ -100,7 +100,7 @@ impl<'a> WorstFindings<'a> {
     ) {
         let place = Place {
             severity: Reverse(finding.severity),
-            check: finding.check,
+            check: finding.check.clone(),
             namespace: &pod.namespace,
             workload: &pod.workload,
             container: finding.container(&pod.checked).map(|container| &container.name),
@@ -123,7 +123,7 @@ impl<'a> WorstFindings<'a> {
         let exemption = |id| self.policy.exemptions()?.get(id);
         let exempted_for = |id| Some(Arc::clone(exemption(id)?.reason()));
         let listed = self.groups.into_iter().map(|((place, message), group)| ListedFinding {
-            check: place.check,
+            check: place.check.name(),
             severity: place.severity.0,
             namespace: Arc::clone(place.namespace),
             workload: place.workload.clone(),

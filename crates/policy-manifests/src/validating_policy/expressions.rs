@@ -65,7 +65,7 @@ impl Rule {
     /// That no exemption is about the finding, as a further condition; nothing where none can be.
     fn counts(&self, exemptions: &Exemptions) -> String {
         let of_check = exemptions.iter().map(|(_, exemption)| exemption).filter(|exemption| {
-            CheckId::from_name(self.check).is_some_and(|check| exemption.has_check(check))
+            CheckId::from_name(self.check).is_some_and(|check| exemption.has_check(&check.into()))
         });
         let exempted: Vec<String> = of_check.filter_map(exempted).collect();
         if exempted.is_empty() {
@@ -88,7 +88,7 @@ pub(super) fn is_expressible(exemption: &CompiledExemption) -> bool {
 }
 
 /// Whether an exemption is about `c` in the object of the request.
-fn exempted(exemption: &CompiledExemption) -> Option<String> {
+pub(super) fn exempted(exemption: &CompiledExemption) -> Option<String> {
     let kind = exemption.object_kind().filter(|_| is_expressible(exemption))?;
     let namespace =
         exemption.namespace().map(|name| format!("request.namespace == {}", quoted(name)));

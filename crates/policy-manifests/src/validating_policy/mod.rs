@@ -4,6 +4,7 @@
 //! The expressions decide on a request as `policy_core::admission::admit` does; a suite compares
 //! both on a real API server. [`ValidatingPolicy::remarks`] says what is beyond them.
 
+mod custom;
 mod expressions;
 mod remarks;
 #[cfg(test)]
@@ -126,6 +127,11 @@ pub fn validating_policy(
         if !consequences.is_empty() {
             objects.extend(exported.objects(action, &consequences)?);
         }
+        let custom = exported.custom(action);
+        if !custom.is_empty() {
+            let name = format!("{}-custom", action.name());
+            objects.extend(exported.pair(&name, action, "Ignore", custom::variables(), custom)?);
+        }
     }
     if objects.is_empty() {
         return Err(NoValidatingPolicy::Nothing);
@@ -143,10 +149,9 @@ struct Exported<'a> {
 impl Exported<'_> {
     /// The findings with that consequence.
     fn consequences(&self, action: Action) -> Vec<Consequence> {
-        let denied: Vec<CheckId> = self.rules.denied_at_admission().collect();
         let expressible = self.rules.enabled().filter_map(|(check, enabled)| {
             let rule = rule(check)?;
-            let is_severe = denied.contains(&check);
+            let is_severe = self.rules.denies(enabled.severity);
             let is_filled_in_later = check.meta().is_filled_in_later;
             let objects = match (action, is_severe, is_filled_in_later) {
                 (Action::Deny, true, true) => Objects::Pods,
@@ -164,25 +169,38 @@ impl Exported<'_> {
         action: Action,
         consequences: &[Consequence],
     ) -> Result<[Object; 2], NoValidatingPolicy> {
-        let name = format!("{PLATFORM}-{}.{}.{}", action.name(), self.namespace, self.policy);
-        if name.len() > LONGEST_NAME {
-            return Err(NoValidatingPolicy::NameTooLong);
-        }
-        let metadata = cluster_wide(&name, PLATFORM);
         let found = consequences.iter().map(|consequence| Variable {
             name: consequence.check.meta().severity_key.to_owned(),
             expression: consequence.rule.introduced(self.rules.exemptions()),
         });
         let variables = expressions::containers().into_iter().chain(found);
         let validations = consequences.iter().map(|consequence| self.validation(consequence));
+        let (variables, validations) = (variables.collect(), validations.collect());
+        self.pair(action.name(), action, action.failure_policy(), variables, validations)
+    }
+
+    /// A policy and its binding.
+    fn pair(
+        &self,
+        name: &str,
+        action: Action,
+        failure_policy: &str,
+        variables: Vec<Variable>,
+        validations: Vec<Validation>,
+    ) -> Result<[Object; 2], NoValidatingPolicy> {
+        let name = format!("{PLATFORM}-{name}.{}.{}", self.namespace, self.policy);
+        if name.len() > LONGEST_NAME {
+            return Err(NoValidatingPolicy::NameTooLong);
+        }
+        let metadata = cluster_wide(&name, PLATFORM);
         let policy = ValidatingAdmissionPolicy {
             metadata: metadata.clone(),
             spec: Some(ValidatingAdmissionPolicySpec {
-                failure_policy: Some(action.failure_policy().to_owned()),
+                failure_policy: Some(failure_policy.to_owned()),
                 match_constraints: Some(match_constraints()),
                 match_conditions: Some(self.match_conditions()),
-                variables: Some(variables.collect()),
-                validations: Some(validations.collect()),
+                variables: Some(variables),
+                validations: Some(validations),
                 ..ValidatingAdmissionPolicySpec::default()
             }),
             ..ValidatingAdmissionPolicy::default()

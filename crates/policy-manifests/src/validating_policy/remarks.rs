@@ -2,6 +2,7 @@
 
 use policy_core::api::{ControllerPods, EnforcementMode};
 use policy_core::checks::CheckId;
+use policy_core::custom::CustomChecks;
 use policy_core::policy::{CompiledPolicy, Exemptions};
 
 use super::expressions::is_expressible;
@@ -24,6 +25,15 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
         enabled(&|check| check.meta().at_admission && rule(check).is_none()),
         "not expressed; only the webhook judges them.",
     );
+    let refused = rules.custom().map(CustomChecks::refused).unwrap_or_default();
+    let refused: Vec<String> = refused.iter().map(|one| format!("custom/{}", one.name)).collect();
+    let refused = (!refused.is_empty())
+        .then(|| format!("{}: left out, as its expression is refused.", refused.join(", ")));
+    let custom = rules.custom().map(|_| {
+        "Custom checks see the whole metadata of an object there. What a pod of the cluster violates \
+         of them is not listed beside this."
+            .to_owned()
+    });
     let fills_in = (rules.mode() == EnforcementMode::Enforce).then(|| {
         "What enforce mode has filled in cannot be taken back by the owner of the workload where \
          that is denied, as by `kubectl rollout undo`: whose field it is, is beyond an expression."
@@ -60,7 +70,13 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
          object with thousands of containers, or of a change to one that has several hundred in \
          violation.",
     ];
-    let found =
-        run_time.into_iter().chain(unknown).chain(omitted).chain(of_controllers).chain(fills_in);
+    let custom = refused.into_iter().chain(custom);
+    let found = run_time
+        .into_iter()
+        .chain(unknown)
+        .chain(omitted)
+        .chain(of_controllers)
+        .chain(fills_in)
+        .chain(custom);
     found.chain(always.into_iter().map(str::to_owned)).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use policy_core::admission::NamedPolicy;
+use policy_core::custom::CustomNamespace;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::PolicyRank;
 use policy_core::view::{ClusterPolicyView, NamespaceView, PolicyView};
@@ -123,7 +124,8 @@ impl State {
     }
 
     /// What requests of a namespace need; `None` where nothing is known of it. Namespaces without
-    /// own policies that the same cluster policies select share theirs.
+    /// own policies that the same cluster policies select share theirs, unless a custom check
+    /// depends on their labels.
     fn set_of(
         &self,
         namespace: &str,
@@ -134,13 +136,21 @@ impl State {
             return None;
         }
         let none = BTreeMap::new();
-        let labels = labels.map_or(&none, |known| &known.labels);
-        let selecting = self.set.selecting(namespace, labels);
+        let labels = labels.map(|known| &known.labels);
+        let selecting = self.set.selecting(namespace, labels.unwrap_or(&none));
         let (indexes, selecting): (Vec<_>, Vec<_>) = selecting.unzip();
-        Some(match (own, shared.entry(indexes)) {
-            (Some(own), _) => Arc::new(namespace_set(namespace, &selecting, own)),
-            (None, Entry::Occupied(set)) => Arc::clone(set.get()),
-            (None, Entry::Vacant(vacant)) => {
+        if own.is_some() || selecting.iter().any(|policy| policy.needs_namespace()) {
+            let empty = KnownPolicies::default();
+            let mut set = namespace_set(namespace, &selecting, own.unwrap_or(&empty));
+            if set.policies.judged.iter().any(NamedPolicy::needs_namespace) {
+                let seen = labels.map(|labels| Arc::new(CustomNamespace::new(namespace, labels)));
+                set.policies.namespace = seen;
+            }
+            return Some(Arc::new(set));
+        }
+        Some(match shared.entry(indexes) {
+            Entry::Occupied(set) => Arc::clone(set.get()),
+            Entry::Vacant(vacant) => {
                 let set = namespace_set(namespace, &selecting, &KnownPolicies::default());
                 Arc::clone(vacant.insert(Arc::new(set)))
             }

@@ -9,6 +9,7 @@ use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
 use policy_core::api::{ClusterDevOpsPolicy, DevOpsPolicy};
+use policy_core::custom::CustomNamespace;
 use policy_core::manifest::{DocumentContent, InputObjects, ManifestObject, documents};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::{PoliciesByRank, PolicyRank};
@@ -130,17 +131,20 @@ impl Document {
         now: Timestamp,
     ) -> Vec<AdmittedObject> {
         let Self { file, number, content } = self;
-        let admitted = content.objects.into_iter().map(|ManifestObject { facts, line, .. }| {
-            let place = (Arc::clone(&file), number, line);
-            if excluded.contains(&facts.namespace) {
-                return AdmittedObject::excluded(&facts, place);
-            }
-            let none = NamespacePolicies::default();
-            let policies = rules.policies(&facts.namespace).unwrap_or(&none);
-            let is_before_limit_ranges = rules.may_have_limit_range(&facts.namespace);
-            let creation = Creation { is_before_limit_ranges, ..Creation::of(&facts) };
-            AdmittedObject::of(&facts, place, policies.judged.len(), &creation.admit(policies, now))
-        });
+        let admitted =
+            content.objects.into_iter().map(|ManifestObject { facts, line, custom, .. }| {
+                let place = (Arc::clone(&file), number, line);
+                if excluded.contains(&facts.namespace) {
+                    return AdmittedObject::excluded(&facts, place);
+                }
+                let none = NamespacePolicies::default();
+                let policies = rules.policies(&facts.namespace).unwrap_or(&none);
+                let is_before_limit_ranges = rules.may_have_limit_range(&facts.namespace);
+                let creation = Creation { is_before_limit_ranges, ..Creation::of(&facts) };
+                let custom = custom.map(|custom| *custom);
+                let verdict = creation.admit_with(custom, policies, now);
+                AdmittedObject::of(&facts, place, policies.judged.len(), &verdict)
+            });
         admitted.collect()
     }
 }
@@ -185,6 +189,8 @@ fn of_input(input: &Input, namespace: &str, limit: u64) -> Result<Vec<Document>,
         return Err("holds no document".to_owned());
     }
     let read = documents.iter().map(|document| {
+        // Which policies judge them is not known yet.
+        let document = policy_core::manifest::Document { reads_custom: true, ..*document };
         let mut content = document.read_of_file(namespace, input.is_explicit);
         for object in &mut content.objects {
             // The status does not count at admission, so a pod that ended is judged as well.
@@ -300,6 +306,12 @@ async fn list(
     let judged = readable
         .judged()
         .map(|(age, rules)| NamedPolicy { name: age.policy(), rules: rules.clone() });
-    let judged = judged.chain(unreadable).collect();
-    Ok(NamespacePolicies { judged, excess: readable.excess().len() })
+    let judged: Vec<NamedPolicy> = judged.chain(unreadable).collect();
+    let namespace = if judged.iter().any(NamedPolicy::needs_namespace) {
+        let labels = labels_of(cluster, namespace).await?;
+        Some(Arc::new(CustomNamespace::new(namespace, &labels)))
+    } else {
+        None
+    };
+    Ok(NamespacePolicies { judged, excess: readable.excess().len(), namespace })
 }

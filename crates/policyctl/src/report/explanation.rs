@@ -128,7 +128,7 @@ impl Table<'_> {
                 None => "?".to_owned(),
             };
             vec![
-                Cell::new(share.check),
+                Cell::new(&share.check),
                 Cell::styled(share.severity, severity_style(share.severity)),
                 Cell::new(share.findings),
                 number(share.count),
@@ -224,6 +224,7 @@ fn improvement(now: u8, after: u8) -> String {
 #[cfg(test)]
 mod tests {
     use policy_core::Timestamp;
+    use policy_core::custom::CustomResults;
     use policy_core::facts::PodFacts;
     use policy_core::namespaces::ExcludedNamespaces;
     use policy_core::policy::CompiledPolicy;
@@ -257,7 +258,7 @@ mod tests {
         let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
         let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
         for pod in pods {
-            assessment.pod(pod, None);
+            assessment.pod(pod, &CustomResults::default(), None);
         }
         let explanation = explain(assessment, Source::Files { paths: vec!["x".to_owned()] });
         let mut text = Vec::new();

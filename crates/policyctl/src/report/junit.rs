@@ -59,7 +59,7 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
 }
 
 fn key(finding: &ReportFinding) -> (&str, &str) {
-    (&finding.object.namespace, finding.check.as_str())
+    (&finding.object.namespace, finding.check.label())
 }
 
 fn failing_checks(namespace: &NamespaceSummary) -> usize {

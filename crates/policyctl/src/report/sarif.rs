@@ -2,10 +2,10 @@
 //! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html> and
 //! <https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use policy_core::checks::CheckId;
+use policy_core::checks::{CheckId, CheckName};
 use policy_core::report::{Report, ReportFinding, ReportedObject};
 use policy_core::severity::Severity;
 use policy_core::text::{container_or_volume, printable};
@@ -19,9 +19,16 @@ const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 pub(super) fn render(report: &Report) -> Value {
-    let rules: Vec<CheckId> = CheckId::all()
-        .filter(|check| report.summary.violations_by_check.contains_key(check.as_str()))
+    let enabled = CheckId::all()
+        .filter(|check| report.summary.violations_by_check.contains_key(check.as_str()));
+    let custom: BTreeSet<&CheckName> = report
+        .findings
+        .iter()
+        .map(|finding| &finding.check)
+        .filter(|check| check.registered().is_none())
         .collect();
+    let rules: Vec<CheckName> =
+        enabled.map(CheckName::from).chain(custom.into_iter().cloned()).collect();
     let mut seen = BTreeMap::new();
     let results: Vec<Value> = by_severity(&report.findings)
         .take(MAX_RESULTS)
@@ -35,7 +42,7 @@ pub(super) fn render(report: &Report) -> Value {
             "tool": { "driver": {
                 "name": "policyctl",
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": rules.iter().map(|check| rule(*check)).collect::<Vec<_>>(),
+                "rules": rules.iter().map(rule).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
             "invocations": [{
@@ -55,8 +62,19 @@ fn by_severity(findings: &[ReportFinding]) -> impl Iterator<Item = &ReportFindin
         .flat_map(move |severity| findings.iter().filter(move |f| f.severity == severity))
 }
 
-fn rule(check: CheckId) -> Value {
-    let meta = check.meta();
+fn rule(check: &CheckName) -> Value {
+    let Some(meta) = check.registered().map(CheckId::meta) else {
+        let text = "A check of the policy itself, as an expression in CEL.";
+        return json!({
+            "id": check,
+            "name": check,
+            "shortDescription": { "text": check },
+            "fullDescription": { "text": text },
+            "help": { "text": text },
+            "defaultConfiguration": { "level": "warning" },
+            "properties": { "tags": ["kubernetes"] },
+        });
+    };
     json!({
         "id": meta.id,
         "name": meta.violation_type,
@@ -71,7 +89,7 @@ fn rule(check: CheckId) -> Value {
     })
 }
 
-fn result(finding: &ReportFinding, rules: &[CheckId], seen: &mut BTreeMap<u64, usize>) -> Value {
+fn result(finding: &ReportFinding, rules: &[CheckName], seen: &mut BTreeMap<u64, usize>) -> Value {
     let fingerprint = fingerprint(finding);
     let times = seen.entry(fingerprint).or_insert(0);
     *times += 1;
@@ -164,8 +182,9 @@ fn uri(path: &str) -> String {
 /// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: stable across versions and machines.
 fn fingerprint(finding: &ReportFinding) -> u64 {
     let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
+    let check = finding.check.as_str();
     let parts = [
-        finding.check.as_str(),
+        &*check,
         namespace,
         kind,
         name,

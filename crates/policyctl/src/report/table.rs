@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use policy_core::checks::CheckId;
+use policy_core::checks::{CheckId, CheckName};
 use policy_core::report::{
     ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report,
     ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
@@ -103,6 +103,9 @@ impl Table<'_> {
                 }
                 Some(findings) => self.row(label, findings)?,
             }
+        }
+        if let Some(findings) = summary.violations_by_check.get(CheckName::CUSTOM_LABEL) {
+            self.row("Custom check violations", findings)?;
         }
         self.line("-".repeat(38))?;
         let (score, status) = match (summary.score, summary.classification) {

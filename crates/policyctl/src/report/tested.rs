@@ -113,14 +113,14 @@ fn differences(test: &TestedObject) -> Vec<(Mark, String)> {
     }
     let missing = test.missing.iter().map(|ExpectedFinding { check, container, severity }| {
         let severity = severity.map(|severity| format!(", {severity}")).unwrap_or_default();
-        let line = format!("{}{severity}", found(check.as_str(), container.as_deref()));
-        ((*check, container.clone(), Mark::Expected), line)
+        let line = format!("{}{severity}", found(&check.as_str(), container.as_deref()));
+        ((check.clone(), container.clone(), Mark::Expected), line)
     });
     let unexpected = test.unexpected.iter().map(|finding| {
         let TestFinding { check, container, severity, message } = finding;
         let line =
-            format!("{}, {severity}: {message}", found(check.as_str(), container.as_deref()));
-        ((*check, container.as_deref().map(str::to_owned), Mark::Found), line)
+            format!("{}, {severity}: {message}", found(&check.as_str(), container.as_deref()));
+        ((check.clone(), container.as_deref().map(str::to_owned), Mark::Found), line)
     });
     let mut findings: Vec<_> = missing.chain(unexpected).collect();
     findings.sort();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::checks::CheckId;
+use crate::checks::CheckName;
 use crate::facts::CheckedFacts;
 use crate::workload::ObjectKind;
 
@@ -123,7 +123,7 @@ fn what_a_template_lacks_may_still_be_filled_in() {
         let workload = None;
         let pod = Creation { kind, namespace, name, workload, user, facts, is_before_limit_ranges };
         found(&pod.admit(
-            &NamespacePolicies { judged: wanting.to_vec(), excess: 0 },
+            &NamespacePolicies { judged: wanting.to_vec(), ..NamespacePolicies::default() },
             Timestamp::UNIX_EPOCH,
         ))
     };
@@ -291,11 +291,12 @@ fn an_invalid_policy_is_left_out_and_the_others_deny() {
 fn findings_are_counted_by_check_and_decision() {
     let bare = json!({ "name": "a", "image": "x" });
     let pod = pod(&[bare, json!({ "name": "b", "image": "x" })]);
-    let counts: Vec<_> = verdict(&create(&pod), &[strict()]).counts().collect();
-    let check = |id| CheckId::from_name(id).unwrap();
+    let verdict = verdict(&create(&pod), &[strict()]);
+    let counts: Vec<_> = verdict.counts().collect();
+    let check = |id: &str| id.parse::<CheckName>().unwrap();
     let expected = [
-        (check("latest-tag"), Decision::Denied, 2),
-        (check("missing-readiness"), Decision::Warned, 2),
+        (&check("latest-tag"), Decision::Denied, 2),
+        (&check("missing-readiness"), Decision::Warned, 2),
     ];
     assert_eq!(counts, expected);
 }
@@ -314,7 +315,7 @@ fn times(most: usize) -> (std::rc::Rc<std::cell::Cell<usize>>, impl Fn() -> bool
 fn judged_for(times_in_time: usize, policies: &[NamedPolicy]) -> Vec<String> {
     let text = create(&pod(&[container("web", "nginx")])).to_string();
     let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
-    let policies = NamespacePolicies { judged: policies.to_vec(), excess: 0 };
+    let policies = NamespacePolicies { judged: policies.to_vec(), ..NamespacePolicies::default() };
     let (asked, is_in_time) = times(times_in_time);
     let verdict = admit(request, &policies, Timestamp::UNIX_EPOCH, is_in_time);
     assert!(asked.get() <= times_in_time + 1, "it goes on after the time is over");
@@ -339,8 +340,7 @@ fn a_check_is_evaluated_once_and_counts_for_every_policy() {
     let named = |number: usize| NamedPolicy { name: format!("p-{number}").into(), ..strict() };
     let policies: Vec<_> = (0..64).map(named).collect();
     let verdict = verdict(&update(&old, &bad), &policies);
-    let counts: Vec<_> =
-        verdict.counts().map(|(check, _, count)| (check.as_str(), count)).collect();
+    let counts: Vec<_> = verdict.counts().map(|(check, _, count)| (check.label(), count)).collect();
     assert_eq!(counts, [("latest-tag", 64)], "the proxy was there before");
     let message = verdict.message().unwrap();
     assert!(message.starts_with("denied by policy production/p-0: container web: "), "{message}");
@@ -351,7 +351,8 @@ fn a_check_is_evaluated_once_and_counts_for_every_policy() {
 fn policies_over_the_limit_are_told_of() {
     let text = create(&pod(&[container("web", "nginx:1")])).to_string();
     let request = Review::decode(text.as_bytes()).unwrap().request.unwrap();
-    let policies = NamespacePolicies { judged: vec![strict()], excess: 936 };
+    let policies =
+        NamespacePolicies { judged: vec![strict()], excess: 936, ..NamespacePolicies::default() };
     let verdict = admit(request, &policies, Timestamp::UNIX_EPOCH, || true).unwrap();
     assert_eq!(verdict.excess_policies(), 936);
     assert_eq!(

@@ -101,7 +101,7 @@ fn verdict(review: &Value, policies: &[NamedPolicy]) -> AdmissionVerdict {
 fn verdict_at(second: i64, review: &Value, policies: &[NamedPolicy]) -> AdmissionVerdict {
     let text = review.to_string();
     let review = Review::decode(text.as_bytes()).unwrap();
-    let policies = NamespacePolicies { judged: policies.to_vec(), excess: 0 };
+    let policies = NamespacePolicies { judged: policies.to_vec(), ..NamespacePolicies::default() };
     let now = Timestamp::from_second(second).unwrap();
     admit(review.request.unwrap(), &policies, now, || true).unwrap()
 }

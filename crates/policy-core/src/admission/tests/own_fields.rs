@@ -60,7 +60,7 @@ fn judged(review: &Value) -> Vec<String> {
     let compact = found(&verdict(review, &[probes()]));
     let text = format!("{review:#}");
     let review = Review::decode(text.as_bytes()).unwrap();
-    let policies = NamespacePolicies { judged: vec![probes()], excess: 0 };
+    let policies = NamespacePolicies { judged: vec![probes()], ..NamespacePolicies::default() };
     assert_eq!(
         found(&admit(review.request.unwrap(), &policies, Timestamp::UNIX_EPOCH, || true).unwrap()),
         compact

@@ -14,10 +14,11 @@ use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
 use super::{
-    Coverage, ExemptedReportFinding, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, as_text,
+    Coverage, ExemptedReportFinding, ReportFinding, ReportedObject, SCHEMA_VERSION, Source,
 };
-use crate::checks::CheckId;
+use crate::checks::CheckName;
 use crate::classification::Classification;
+use crate::custom::CustomChecks;
 use crate::policy::CompiledPolicy;
 use crate::score::Score;
 use crate::severity::Severity;
@@ -102,9 +103,7 @@ pub enum Basis {
 #[serde(rename_all = "camelCase")]
 pub struct CheckShare {
     /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
+    pub check: CheckName,
     /// How severe its findings are under the policy.
     pub severity: Severity,
     /// How many findings it has.
@@ -185,7 +184,13 @@ impl Assessment<'_> {
         let after = |fixed: u64| Score::of(points.saturating_sub(fixed), tally.pods()).value();
         let workloads = shares(&findings, compiled, |f| (&f.object.namespace, &f.object.workload));
         let pods = shares(&findings, compiled, pod_key);
-        let numbers = |check| (tally.findings(check), Some(tally.count(check)));
+        let numbers = |check: &CheckName| match check {
+            CheckName::Registered(check) => (tally.findings(*check), Some(tally.count(*check))),
+            CheckName::Custom(_) => {
+                let found = findings.iter().filter(|found| found.check == *check).count() as u64;
+                (found, Some(found))
+            }
+        };
         let mut unknown = Vec::new();
         if findings_cut > 0 {
             let text = "findings are counted, but not attributed to a workload and a pod";
@@ -263,8 +268,8 @@ fn shares<'a, K: Ord>(
     for finding in findings {
         let share = shares.entry(key(finding)).or_default();
         share.pods.insert(pod_key(finding));
-        *share.by_check.entry(finding.check.as_str()).or_default() += 1;
-        let points = policy.points(finding.check, finding.count.into());
+        *share.by_check.entry(finding.check.label()).or_default() += 1;
+        let points = policy.points_of(&finding.check, finding.count.into());
         share.points = share.points.saturating_add(points);
     }
     let mut shares: Vec<_> = shares.into_iter().collect();
@@ -279,22 +284,29 @@ fn shares<'a, K: Ord>(
 fn checks(
     policy: &CompiledPolicy,
     total: Option<(u64, u64)>,
-    numbers: impl Fn(CheckId) -> (u64, Option<u64>),
+    numbers: impl Fn(&CheckName) -> (u64, Option<u64>),
 ) -> Vec<CheckShare> {
-    let mut checks: Vec<CheckShare> = policy
-        .enabled()
-        .map(|(check, enabled)| {
-            let (findings, count) = numbers(check);
-            let points = count.map(|count| policy.points(check, count));
+    let registered = policy.enabled().map(|(check, enabled)| {
+        (CheckName::Registered(check), enabled.severity, policy.weight(check))
+    });
+    let custom = policy.custom().into_iter().flat_map(CustomChecks::checks);
+    let custom = custom.map(|check| {
+        (CheckName::Custom(Arc::clone(check.name())), check.severity(), check.weight())
+    });
+    let mut checks: Vec<CheckShare> = registered
+        .chain(custom)
+        .map(|(check, severity, weight)| {
+            let (findings, count) = numbers(&check);
+            let points = count.map(|count| policy.points_of(&check, count));
             let after = |(total, pods): (u64, u64)| {
                 points.map(|points| Score::of(total.saturating_sub(points), pods).value())
             };
             CheckShare {
                 check,
-                severity: enabled.severity,
+                severity,
                 findings,
                 count,
-                weight: policy.weight(check),
+                weight,
                 points,
                 score_after_fix: total.and_then(after),
             }

@@ -1,14 +1,16 @@
 //! What the operator last wrote about a policy, beside pods that are judged now, or alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Basis, Explanation, arithmetic, checks};
 use crate::api::DevOpsPolicyStatus;
-use crate::checks::CheckId;
+use crate::checks::{CheckId, CheckName};
 use crate::classification::Classification;
+use crate::custom::CustomChecks;
 use crate::policy::CompiledPolicy;
 use crate::report::assessment::{Assessed, Assessment};
 use crate::report::{SCHEMA_VERSION, Source};
@@ -116,15 +118,21 @@ impl Assessment<'_> {
         let Assessed { policy: compiled, coverage, .. } = self.finish_parts();
         let score = status.score?;
         let found =
-            |check: CheckId| status.violations_by_check.get(check.as_str()).copied().unwrap_or(0);
+            |check: &CheckName| status.violations_by_check.get(check.label()).copied().unwrap_or(0);
         // A finding counts once, but for restarts, of which the status has no number.
-        let count = |check: CheckId| match found(check) {
-            0 => Some(0),
-            findings => (!check.meta().counts_restarts).then_some(findings),
+        // Those of all custom checks are one number there.
+        let count = |check: &CheckName| match (found(check), check.registered()) {
+            (0, _) => Some(0),
+            (findings, Some(check)) => (!check.meta().counts_restarts).then_some(findings),
+            (_, None) => None,
         };
+        let custom = compiled.custom().into_iter().flat_map(CustomChecks::checks);
+        let custom = custom.map(|check| CheckName::Custom(Arc::clone(check.name())));
         let points = compiled
             .enabled()
-            .map(|(check, _)| Some(compiled.points(check, count(check)?)))
+            .map(|(check, _)| CheckName::Registered(check))
+            .chain(custom)
+            .map(|check| Some(compiled.points_of(&check, count(&check)?)))
             .try_fold(0_u64, |sum, points| Some(sum.saturating_add(points?)));
         // Of another policy, or of other weights, the sum would be another one.
         let total = points.zip(status.pods);
@@ -157,7 +165,7 @@ impl Assessment<'_> {
             worst_pods: None,
             check_policies: None,
             pods_with_findings: None,
-            unknown: unknown(&status, compiled, count),
+            unknown: unknown(&status, compiled, &count),
             status: Some(status),
             coverage,
         })
@@ -167,14 +175,18 @@ impl Assessment<'_> {
 fn unknown(
     status: &OperatorStatus,
     policy: &CompiledPolicy,
-    count: impl Fn(CheckId) -> Option<u64>,
+    count: &dyn Fn(&CheckName) -> Option<u64>,
 ) -> Vec<String> {
     let mut unknown = vec![
         "which workloads and pods have the findings, and how many pods have none".to_owned(),
         "what changed since the operator wrote the status".to_owned(),
     ];
-    for (check, _) in policy.enabled().filter(|(check, _)| count(*check).is_none()) {
+    let is_unknown = |check: &CheckId| count(&CheckName::Registered(*check)).is_none();
+    for check in policy.enabled().map(|(check, _)| check).filter(is_unknown) {
         unknown.push(format!("how often containers restarted, so what {check} takes"));
+    }
+    if status.violations_by_check.get(CheckName::CUSTOM_LABEL).is_some_and(|found| *found > 0) {
+        unknown.push("which custom checks have the findings, so what each takes".to_owned());
     }
     if status.is_behind {
         unknown.push("what the present policy says: the status is of an older one".to_owned());

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::Timestamp;
 use crate::api::DevOpsPolicyStatus;
+use crate::custom::CustomResults;
 use crate::facts::PodFacts;
 use crate::namespaces::ExcludedNamespaces;
 
@@ -43,7 +44,7 @@ fn assessed<'a>(
 ) -> Assessment<'a> {
     let mut assessment = Assessment::new(policy, excluded, Timestamp::UNIX_EPOCH);
     for pod in pods {
-        assessment.pod(pod, None);
+        assessment.pod(pod, &CustomResults::default(), None);
     }
     assessment
 }
@@ -74,7 +75,7 @@ fn each_check_and_workload_says_what_it_takes_and_what_mending_it_brings() {
     let checks: Vec<_> = found
         .checks
         .iter()
-        .map(|c| (c.check.as_str(), c.count, c.points, c.score_after_fix))
+        .map(|c| (c.check.label(), c.count, c.points, c.score_after_fix))
         .collect();
     assert_eq!(
         checks,
@@ -215,7 +216,7 @@ proptest! {
         // What is promised is what the engine says once the check is off, or the workload mended.
         for share in &found.checks {
             let mut weights = json!({});
-            weights[share.check.meta().severity_key] = json!(0);
+            weights[share.check.registered().unwrap().meta().severity_key] = json!(0);
             let mut spec = crate::policy::default_profile_spec();
             spec.weights = Some(serde_json::from_value(weights).unwrap());
             let without = CompiledPolicy::compile(&spec).unwrap();

@@ -18,7 +18,8 @@ pub use remediation::{PlannedAction, PlannedWorkload, RemediationPreview};
 
 use super::assessment::{Assessed, Assessment};
 use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Summary, as_text};
-use crate::checks::CheckId;
+use crate::checks::{CheckId, CheckName};
+use crate::custom::CustomResults;
 use crate::facts::PodFacts;
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, InvalidField};
@@ -145,9 +146,7 @@ pub struct WorkloadChange {
 #[serde(rename_all = "camelCase")]
 pub struct ChangedFindings {
     /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
+    pub check: CheckName,
     /// How severe they are.
     pub severity: Severity,
     /// The workload.
@@ -236,18 +235,18 @@ impl<'a> NamespacePods<'a> {
     fn judged(self, policy: &'a CompiledPolicy) -> Assessed<'a> {
         let mut assessment = Assessment::new(policy, self.excluded, self.now);
         for pod in self.pods {
-            assessment.pod(pod, None);
+            assessment.pod(pod, &CustomResults::default(), None);
         }
         assessment.finish_parts()
     }
 }
 
 /// What makes a finding the same under another policy, in the order in which they are listed.
-type Key<'a> = (CheckId, &'a Workload, &'a Option<Arc<str>>, &'static str, &'a Arc<str>);
+type Key<'a> = (&'a CheckName, &'a Workload, &'a Option<Arc<str>>, &'static str, &'a Arc<str>);
 
 fn key(finding: &ReportFinding) -> Key<'_> {
     let ReportedObject { workload, kind, name, .. } = &*finding.object;
-    (finding.check, workload, &finding.container, kind, name)
+    (&finding.check, workload, &finding.container, kind, name)
 }
 
 fn keys<'a>(parts: &'a Assessed<'_>) -> BTreeSet<Key<'a>> {
@@ -261,7 +260,7 @@ fn compare(today: Option<&Assessed<'_>>, then: &Assessed<'_>) -> Comparison {
     let going: Vec<Key<'_>> = now.difference(&new).copied().collect();
     let summary = today.map(|today| Summary::of(&today.tally, today.policy));
     let score = then.tally.score(then.policy).value();
-    let of_check = |keys: &[Key<'_>], check| keys.iter().filter(|k| k.0 == check).count() as u64;
+    let of_check = |keys: &[Key<'_>], check| keys.iter().filter(|k| *k.0 == check).count() as u64;
     let checks = CheckId::all().filter_map(|check| {
         let (today, then) = (today.and_then(|today| side(today, check)), side(then, check));
         let (come, go) = (of_check(&coming, check), of_check(&going, check));
@@ -322,8 +321,8 @@ fn rows(keys: &[Key<'_>], policy: &CompiledPolicy) -> Vec<ChangedFindings> {
         .filter_map(|same| {
             let (check, workload, container, ..) = same.first()?;
             Some(ChangedFindings {
-                check: *check,
-                severity: policy.severity(*check),
+                check: (*check).clone(),
+                severity: policy.severity_of(check),
                 workload: (*workload).clone(),
                 container: (*container).clone(),
                 pods: same.len() as u64,

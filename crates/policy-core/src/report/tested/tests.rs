@@ -16,7 +16,7 @@ fn judged(files: &[(&str, &str)], specs: &[&str], now: Option<&str>) -> Vec<Judg
         let rules = CompiledPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap();
         NamedPolicy { name: "strict".into(), rules: Ok(Arc::new(rules)) }
     });
-    let policies = NamespacePolicies { judged: judged.collect(), excess: 0 };
+    let policies = NamespacePolicies { judged: judged.collect(), ..NamespacePolicies::default() };
     let now = now.map(|now| now.parse().unwrap());
     let mut objects = Vec::new();
     for (file, text) in files {
@@ -24,7 +24,9 @@ fn judged(files: &[(&str, &str)], specs: &[&str], now: Option<&str>) -> Vec<Judg
             for object in document.read("default").objects {
                 let place = (Arc::from(format!("x/{file}")), document.number, object.line);
                 let path = (*file).to_owned();
-                objects.push(JudgedObject::of(&object.facts, place, path, &policies, now).unwrap());
+                objects.push(
+                    JudgedObject::of(&object.facts, None, place, path, &policies, now).unwrap(),
+                );
             }
         }
     }
@@ -82,7 +84,7 @@ fn the_findings_of_several_policies_count_once() {
     let other = r#"{"forbidLatestTag": true, "requireReadinessProbe": true,
         "severityOverrides": {"latestTag": "high"}}"#;
     let objects = judged(&[("web.yaml", WEB)], &[STRICT, other, STRICT], None);
-    let found: Vec<&str> = objects[0].findings.iter().map(|found| found.check.as_str()).collect();
+    let found: Vec<&str> = objects[0].findings.iter().map(|found| found.check.label()).collect();
     assert_eq!(found, ["latest-tag", "missing-liveness", "missing-readiness"]);
 }
 
@@ -96,7 +98,7 @@ fn what_depends_on_the_time_needs_one() {
     let rules = CompiledPolicy::compile(&serde_json::from_str(pending).unwrap()).unwrap();
     let policy = NamedPolicy { name: "p".into(), rules: Ok(Arc::new(rules)) };
     let place = ("web.yaml".into(), 1, 1);
-    let judged = JudgedObject::of(facts, place, "web.yaml".to_owned(), &policy.into(), None);
+    let judged = JudgedObject::of(facts, None, place, "web.yaml".to_owned(), &policy.into(), None);
     assert_eq!(judged.map(drop), Err(NoTime));
 }
 

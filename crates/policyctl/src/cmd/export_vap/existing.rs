@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::Resource;
 use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamespacePolicies};
+use policy_core::custom::CustomInput;
 use policy_core::facts::{Lifecycle, PodFacts};
-use policy_core::manifest::{InputObjects, documents};
+use policy_core::manifest::{Document, InputObjects, documents};
 use policy_core::report::AdmittedObject;
 use policy_core::view::ObjectView;
 use policy_core::workload::ObjectKind;
@@ -22,7 +23,8 @@ use crate::input::Inputs;
 
 /// The pods and workloads of a namespace, without what controllers make of others of them.
 pub(super) struct Existing {
-    objects: Vec<(PodFacts, u32)>,
+    /// Each with its line, and with what custom checks see of it.
+    objects: Vec<(PodFacts, u32, Option<Box<CustomInput>>)>,
     /// Why none are known, where there is no cluster to ask.
     pub(super) unknown: Option<String>,
     /// What could not be read.
@@ -50,6 +52,8 @@ impl Existing {
                 continue;
             };
             for document in documents(&bytes) {
+                let document = Document { reads_custom: true, ..document };
+                let document = Document { reads_custom: true, ..document };
                 let content = document.read_of_file(namespace, input.is_explicit);
                 let failures = content.failures.iter();
                 problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
@@ -62,7 +66,8 @@ impl Existing {
         }
         found.retain(|object| all.counts(object) && *object.facts.namespace == *namespace);
         let exit = if problems.is_empty() { Exit::Fine } else { Exit::Error };
-        let objects = found.into_iter().map(|object| (object.facts, object.line)).collect();
+        let objects =
+            found.into_iter().map(|object| (object.facts, object.line, object.custom)).collect();
         Self { objects, unknown: None, problems, exit }
     }
 
@@ -75,7 +80,7 @@ impl Existing {
             let read = pages::read(&client, &path, &operation, |page: Page<ObjectView>| {
                 existing.objects.extend(page.objects.iter().filter_map(|object| {
                     (!is_made_by_controller(object)).then_some(())?;
-                    Some((PodFacts::of_object(kind, object, namespace)?, 0))
+                    Some((PodFacts::of_object(kind, object, namespace)?, 0, None))
                 }));
             });
             if let Err(error) = read.await {
@@ -89,11 +94,15 @@ impl Existing {
     /// What would become of each of them, were it created now. What has ended is left out.
     pub(super) fn admitted(&self, policies: &NamespacePolicies) -> Vec<AdmittedObject> {
         let live =
-            self.objects.iter().filter(|(facts, _)| facts.checked.lifecycle != Lifecycle::Ended);
-        let admitted = live.map(|(facts, line)| {
+            self.objects.iter().filter(|(facts, ..)| facts.checked.lifecycle != Lifecycle::Ended);
+        let admitted = live.map(|(facts, line, custom)| {
             let mut facts = facts.clone();
             facts.clear_status();
-            let verdict = Creation::of(&facts).admit(policies, Timestamp::now());
+            let verdict = Creation::of(&facts).admit_with(
+                custom.as_deref().cloned(),
+                policies,
+                Timestamp::now(),
+            );
             AdmittedObject::of(&facts, (Arc::from(""), 1, *line), policies.judged.len(), &verdict)
         });
         admitted.collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use policy_core::Timestamp;
 use policy_core::admission::{NamedPolicy, NamespacePolicies};
 use policy_core::bundle::Bundle;
-use policy_core::manifest::{PolicyChoice, PolicyFile, PolicyTest, documents};
+use policy_core::manifest::{Document, PolicyChoice, PolicyFile, PolicyTest, documents};
 use policy_core::report::{JudgedObject, NotRead};
 use policy_core::view::Located;
 
@@ -99,7 +99,7 @@ impl Reader<'_> {
                 PolicyChoice::File(file) => judged.extend(self.policy_file(file, *line)),
             }
         }
-        NamespacePolicies { judged, excess: 0 }
+        NamespacePolicies { judged, ..NamespacePolicies::default() }
     }
 
     fn policy_file(&mut self, file: &str, line: u32) -> Vec<NamedPolicy> {
@@ -146,14 +146,19 @@ impl Reader<'_> {
         let path = Path::new(&*input.name);
         let folder = input::display_name(self.folder);
         let path = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+        let mut rules = policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
+        let reads_custom = rules.any(|rules| rules.custom().is_some());
         for document in documents(&bytes) {
+            let document = Document { reads_custom, ..document };
             let content = document.read_of_file(namespace, input.is_explicit);
             for failure in content.failures {
                 fail(Some(failure.line), failure.reason);
             }
             for object in content.objects {
                 let place = (Arc::clone(&input.name), document.number, object.line);
-                let judged = JudgedObject::of(&object.facts, place, path.clone(), policies, now);
+                let custom = object.custom.map(|custom| *custom);
+                let path_of = path.clone();
+                let judged = JudgedObject::of(&object.facts, custom, place, path_of, policies, now);
                 let judged = judged.map_err(|error| format!("{path}:{}: {error}", object.line))?;
                 objects.push(judged);
             }

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let finding = |container: &str| ExpectedFinding {
-            check: policy_core::checks::CheckId::from_name("latest-tag").unwrap(),
+            check: "latest-tag".parse().unwrap(),
             container: (!container.is_empty()).then(|| container.to_owned()),
             severity: None,
         };

@@ -1,0 +1,100 @@
+//! Custom checks at admission.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::raw::Raw;
+use crate::custom::{CustomChecks, CustomInput, CustomNamespace, CustomResults, ObjectDocument};
+use crate::policy::CompiledPolicy;
+use crate::workload::ObjectKind;
+
+/// The objects of a request as expressions see them.
+#[derive(Clone, Debug)]
+pub(super) struct CustomObjects {
+    new: CustomInput,
+    /// The object before an update.
+    old: Option<CustomInput>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    request: Objects<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Objects<'a> {
+    #[serde(borrow)]
+    object: Option<Raw<'a>>,
+    #[serde(borrow)]
+    old_object: Option<Raw<'a>>,
+}
+
+impl CustomObjects {
+    /// Reads the objects of a review once more, as expressions see them.
+    pub(super) fn read(kind: ObjectKind, body: Raw<'_>, is_update: bool) -> Self {
+        let read = body.read::<Envelope<'_>>("review").ok().map(|envelope| envelope.request);
+        let (new, old) = read.map_or((None, None), |objects| (objects.object, objects.old_object));
+        let input = |Raw(json): Raw<'_>| {
+            let read = serde_json::from_slice::<ObjectDocument>(json);
+            read.map_or_else(|_| CustomInput::unreadable(), |read| CustomInput::of(kind, read))
+        };
+        Self {
+            new: new.map_or_else(CustomInput::unreadable, input),
+            old: old.filter(|_| is_update).map(input),
+        }
+    }
+
+    /// What the custom checks of a policy say: of an update only the findings that it brings in.
+    pub(super) fn judge(
+        &self,
+        checks: &CustomChecks,
+        namespace: Option<&CustomNamespace>,
+    ) -> CustomResults {
+        let mut results = checks.judge(&self.new, namespace);
+        if let Some(old) = self.old.as_ref().filter(|_| !results.violations.is_empty()) {
+            let known = checks.judge(old, namespace).violations;
+            results.violations.retain(|found| known.iter().all(|known| known.name != found.name));
+        }
+        results
+    }
+}
+
+impl From<CustomInput> for CustomObjects {
+    fn from(new: CustomInput) -> Self {
+        Self { new, old: None }
+    }
+}
+
+/// Whether a policy has custom checks.
+pub(super) fn has_custom(rules: &CompiledPolicy) -> bool {
+    !rules.admission().mode.is_disabled() && rules.custom().is_some()
+}
+
+/// A custom check that says nothing of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unjudged {
+    /// The name of the check.
+    pub(super) check: Arc<str>,
+    /// Why.
+    pub(super) reason: Arc<str>,
+}
+
+/// The custom checks of a policy that say nothing of an object: those that are refused, and those
+/// without a result.
+pub(super) fn unjudged(
+    checks: &CustomChecks,
+    results: &CustomResults,
+) -> impl Iterator<Item = Unjudged> {
+    let refused = checks.refused().iter().map(|refused| Unjudged {
+        check: Arc::clone(&refused.name),
+        reason: format!("its expression is refused: {}", refused.reason).into(),
+    });
+    let failed = results.failures.iter().map(|failure| Unjudged {
+        check: Arc::clone(&failure.name),
+        reason: Arc::clone(&failure.reason),
+    });
+    refused.chain(failed).collect::<Vec<_>>().into_iter()
+}
