@@ -117,6 +117,15 @@ prometheus.io/scheme: {{ .component.scheme }}
 {{- $environment = append $environment (dict "name" (printf "GOV_TLS__%s" $key) "value" (printf "/etc/policy-webhook/%s" $file)) }}
 {{- end }}
 {{- end }}
+{{- if eq .component "webhook" }}
+{{- $kinds := list }}
+{{- range $values.workloadKinds }}
+{{- $kinds = append $kinds (printf "%s/%s=%s" .group .kind (.podTemplatePath | default "spec.template")) }}
+{{- end }}
+{{- with $kinds }}
+{{- $environment = append $environment (dict "name" "GOV_WORKLOAD_KINDS" "value" (join "," .)) }}
+{{- end }}
+{{- end }}
 {{- toYaml $environment }}
 {{- end }}
 

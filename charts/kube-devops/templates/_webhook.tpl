@@ -1,5 +1,5 @@
-{{/* A webhook configuration, with its caBundle where the webhook does not add it, and with the
-     excluded namespaces. */}}
+{{/* A webhook configuration, with its caBundle where the webhook does not add it, with the excluded
+     namespaces and, where it validates, with the rules of further kinds. */}}
 {{- define "kube-devops.webhookConfiguration" -}}
 {{- $values := .root.Values }}
 {{- $object := .root.Files.Get .file | fromYaml }}
@@ -12,6 +12,14 @@
 {{- range $object.webhooks }}
 {{- if eq $values.certificate.source "secret" }}
 {{- $_ := set .clientConfig "caBundle" (b64enc $values.certificate.caBundle) }}
+{{- end }}
+{{- if eq $object.kind "ValidatingWebhookConfiguration" }}
+{{- $webhook := . }}
+{{- range $values.workloadKinds }}
+{{- $rule := dict "apiGroups" (list .group) "apiVersions" (list "*") "operations" (list "CREATE" "UPDATE") "scope" "Namespaced" }}
+{{- $_ := set $rule "resources" (list (printf "%ss" (lower .kind))) }}
+{{- $_ := set $webhook "rules" (append $webhook.rules $rule) }}
+{{- end }}
 {{- end }}
 {{- range .namespaceSelector.matchExpressions }}
 {{- if eq .key "kubernetes.io/metadata.name" }}

@@ -27,6 +27,7 @@ pub use exemption::{
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 pub use name::PolicyName;
 pub use selector::Selector;
+pub(crate) use selector::is_subdomain;
 
 /// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

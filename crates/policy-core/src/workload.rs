@@ -1,31 +1,24 @@
 //! Kinds that create pods, and the workload of a pod.
 
+mod configured;
+
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::Serialize;
-use strum::VariantArray as _;
 
 use crate::text::bounded_name;
-use crate::view::POD_TEMPLATE_HASH;
+use crate::view::{POD_TEMPLATE_HASH, ROLLOUT_TEMPLATE_HASH};
+
+#[cfg(test)]
+pub(crate) use configured::for_tests;
+pub use configured::{ConfiguredKind, UnusableKind, WorkloadKind, check_all, configure};
 
 /// A kind that is evaluated: a pod, or a kind with a pod template.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    strum::IntoStaticStr,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
     /// `v1` Pod.
     Pod,
@@ -43,25 +36,76 @@ pub enum ObjectKind {
     Job,
     /// `batch` `CronJob`.
     CronJob,
+    /// One that configuration added.
+    Configured(ConfiguredKind),
+}
+
+/// No kind that is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no kind that is evaluated")]
+pub struct UnknownKind;
+
+impl FromStr for ObjectKind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::all().find(|kind| kind.as_str() == name).ok_or(UnknownKind)
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl ObjectKind {
-    /// All kinds that are evaluated.
-    pub const ALL: &'static [Self] = Self::VARIANTS;
+    /// The kinds of Kubernetes that are evaluated.
+    pub const BUILT_IN: [Self; 8] = [
+        Self::Pod,
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+        Self::ReplicationController,
+        Self::Job,
+        Self::CronJob,
+    ];
+
+    /// All kinds that are evaluated: those of Kubernetes, and those that configuration added.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::BUILT_IN.into_iter().chain(ConfiguredKind::all().map(Self::Configured))
+    }
 
     /// The kind as in a manifest.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.into()
+        match self {
+            Self::Pod => "Pod",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::ReplicationController => "ReplicationController",
+            Self::Job => "Job",
+            Self::CronJob => "CronJob",
+            Self::Configured(kind) => &kind.get().kind,
+        }
     }
 
     /// The API group that the kind is served in; the core group is the empty one.
-    const fn group(self) -> &'static str {
+    fn group(self) -> &'static str {
         match self {
             Self::Pod | Self::ReplicationController => "",
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::ReplicaSet => "apps",
             Self::Job | Self::CronJob => "batch",
+            Self::Configured(kind) => &kind.get().group,
         }
+    }
+
+    /// Whether it is a kind of Kubernetes that is evaluated.
+    fn is_built_in(group: &str, kind: &str) -> bool {
+        Self::BUILT_IN.into_iter().any(|own| own.as_str() == kind && own.is_of_group(group))
     }
 
     /// Whether the kind is or was served in that group.
@@ -84,7 +128,17 @@ impl ObjectKind {
     /// The kind of that name in that API group; `None` where it is not evaluated.
     #[must_use]
     pub fn in_group(group: &str, kind: &str) -> Option<Self> {
-        kind.parse().ok().filter(|found: &Self| found.is_of_group(group))
+        let built_in = Self::BUILT_IN.into_iter().find(|own| own.as_str() == kind);
+        let built_in = built_in.filter(|found| found.is_of_group(group));
+        built_in.or_else(|| ConfiguredKind::find(group, kind).map(Self::Configured))
+    }
+
+    /// The fields of the spec to the pod template, where it is not in the usual place of the kind.
+    pub(crate) fn template_path(self) -> Option<impl Iterator<Item = &'static str>> {
+        match self {
+            Self::Configured(kind) => kind.path_below_spec(),
+            _ => None,
+        }
     }
 
     /// Whether the operator may patch objects of this kind.
@@ -173,13 +227,20 @@ impl<'a> ObjectId<'a> {
         self.kind == kind.as_str() && (self.group.is_empty() || kind.is_of_group(self.group))
     }
 
-    /// The Deployment of a `ReplicaSet`, which it names `<deployment>-<pod-template-hash>`.
+    /// The Deployment of a `ReplicaSet`, which it names `<deployment>-<pod-template-hash>`. Argo's
+    /// Rollout names its own in the same way, and has another label for the hash
+    /// (`DefaultRolloutUniqueLabelKey` in
+    /// <https://github.com/argoproj/argo-rollouts/blob/master/pkg/apis/rollouts/v1alpha1/types.go>).
     fn deployment(self, metadata: &'a ObjectMeta) -> Option<Self> {
-        let hash = metadata.labels.as_ref().and_then(|labels| labels.get(POD_TEMPLATE_HASH))?;
+        let labels = metadata.labels.as_ref()?;
+        let (hash, group, kind) = match labels.get(ROLLOUT_TEMPLATE_HASH) {
+            Some(hash) => (hash, ROLLOUT_GROUP, ROLLOUT),
+            None => (labels.get(POD_TEMPLATE_HASH)?, self.group, ObjectKind::Deployment.as_str()),
+        };
         let name = self.name.strip_suffix(hash.as_str()).filter(|_| !hash.is_empty())?;
         let name = name.strip_suffix('-').filter(|name| !name.is_empty())?;
         let is_replica_set = self.is(ObjectKind::ReplicaSet);
-        is_replica_set.then_some(Self { kind: ObjectKind::Deployment.as_str(), name, ..self })
+        is_replica_set.then_some(Self { group, kind, name })
     }
 
     /// The `CronJob` of a Job, which its controller names `<cronjob>-<minutes>`, the scheduled time
@@ -200,6 +261,10 @@ impl<'a> ObjectId<'a> {
         is_possible.then_some(Self { kind, name, ..self })
     }
 }
+
+/// Argo's group, and its kind that makes a `ReplicaSet` as a Deployment does.
+const ROLLOUT_GROUP: &str = "argoproj.io";
+const ROLLOUT: &str = "Rollout";
 
 /// The start of 2020. Jobs have been named by minutes since Kubernetes 1.20, of that year.
 const FIRST_CRON_JOB_MINUTE: i64 = 26_297_280;
@@ -224,6 +289,7 @@ mod tests {
 
     #[test]
     fn a_kind_counts_only_in_its_own_groups() {
+        configured::for_tests();
         for (api_version, kind) in [
             ("v1", "Pod"),
             ("v1", "ReplicationController"),
@@ -233,6 +299,7 @@ mod tests {
             ("extensions/v1beta1", "ReplicaSet"),
             ("batch/v1", "Job"),
             ("batch/v2alpha1", "CronJob"),
+            ("argoproj.io/v1alpha1", "Rollout"),
         ] {
             assert_eq!(ObjectKind::of(api_version, kind), Some(kind.parse().unwrap()), "{kind}");
         }
@@ -241,6 +308,8 @@ mod tests {
             ("serving.knative.dev/v1", "Deployment"),
             ("batch.volcano.sh/v1alpha1", "Job"),
             ("metrics.k8s.io/v1", "Pod"),
+            ("argoproj.io/v1alpha1", "Workflow"),
+            ("example.com/v1", "Rollout"),
             ("v1", "Service"),
             ("", ""),
         ] {
@@ -268,6 +337,9 @@ mod tests {
         let of = |group: &str| replica_set.replace('{', &format!(r#"{{"apiVersion": "{group}", "#));
         assert_eq!(owned(&of("apps/v1"), "5d8"), "Deployment/web");
         assert_eq!(owned(&of("apps.kruise.io/v1"), "5d8"), "ReplicaSet/web-5d8", "not ours");
+        let rollout = r#"{"labels": {"rollouts-pod-template-hash": "5d8"}, "ownerReferences": [REPLICA_SET]}"#;
+        let rollout = workload(ObjectKind::Pod, &rollout.replace("REPLICA_SET", replica_set));
+        assert_eq!(rollout, "Rollout/web");
         assert_eq!(owned(r#"{"kind": "Job", "name": "j", "controller": true}"#, ""), "Job/j");
         assert_eq!(owned(r#"{"kind": "Node", "name": "n", "controller": true}"#, ""), "Node/n");
         assert_eq!(owned(r#"{"kind": "Foo", "name": "n"}"#, ""), "Pod/web-5d8-x", "no controller");

@@ -18,6 +18,7 @@ use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_NAME, WEBHOOK_TIMEOUT_SECONDS,
 };
 use policy_core::namespaces::{NAME_LABEL, SYSTEM, SYSTEM_SUFFIX};
+use policy_core::workload::WorkloadKind;
 
 use crate::WEBHOOK;
 use crate::metadata::cluster_wide;
@@ -72,6 +73,8 @@ pub struct Admission {
     pub authority: Option<Vec<u8>>,
     /// Excluded namespaces beside those of the system and the platform's own.
     pub excluded: Vec<String>,
+    /// Further kinds with a pod template.
+    pub kinds: Vec<WorkloadKind>,
 }
 
 impl Admission {
@@ -81,7 +84,9 @@ impl Admission {
         let webhook = ValidatingWebhook {
             name: WEBHOOK_NAME.to_owned(),
             client_config: self.client_config(PATH),
-            rules: Some(RULES.map(rule).to_vec()),
+            rules: Some(
+                RULES.map(rule).into_iter().chain(self.kinds.iter().map(rule_of)).collect(),
+            ),
             namespace_selector: Some(self.namespaces()),
             match_conditions: Some(conditions()),
             // Fail-open: a webhook that does not answer denies nothing.
@@ -146,6 +151,14 @@ fn rule((group, resources, operations): (&str, &[&str], &[&str])) -> RuleWithOpe
     }
 }
 
+/// The rule for a kind of which no version is known.
+fn rule_of(kind: &WorkloadKind) -> RuleWithOperations {
+    RuleWithOperations {
+        api_versions: Some(vec!["*".to_owned()]),
+        ..rule((&kind.group, &[&kind.resource()], WRITES))
+    }
+}
+
 /// The match conditions. They use only fields that every request has: with `failurePolicy: Ignore`
 /// an expression that fails to evaluate skips the webhook.
 fn conditions() -> Vec<MatchCondition> {
@@ -177,7 +190,8 @@ mod tests {
 
     fn json_of(server: Server, authority: Option<&[u8]>, excluded: &[&str]) -> Value {
         let excluded = excluded.iter().map(|&name| name.to_owned()).collect();
-        let admission = Admission { server, authority: authority.map(<[u8]>::to_vec), excluded };
+        let authority = authority.map(<[u8]>::to_vec);
+        let admission = Admission { server, authority, excluded, kinds: Vec::new() };
         serde_json::to_value(admission.configuration()).unwrap()
     }
 
@@ -292,10 +306,21 @@ mod tests {
     }
 
     #[test]
+    fn a_further_kind_has_a_rule_for_all_its_versions() {
+        let kinds = vec!["argoproj.io/Rollout".parse().unwrap()];
+        let server = Server::installed();
+        let admission = Admission { server, authority: None, excluded: Vec::new(), kinds };
+        let found = serde_json::to_value(admission.configuration()).unwrap();
+        let expected = json!({ "apiGroups": ["argoproj.io"], "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"], "resources": ["rollouts"], "scope": "Namespaced" });
+        assert_eq!(found["webhooks"][0]["rules"][4], expected);
+    }
+
+    #[test]
     fn every_analysed_kind_has_a_rule() {
         let resources: Vec<&str> =
             RULES.iter().flat_map(|(_, resources, _)| *resources).copied().collect();
-        for kind in ObjectKind::ALL {
+        for kind in ObjectKind::BUILT_IN {
             let resource = format!("{}s", kind.as_str().to_lowercase());
             assert!(resources.contains(&resource.as_str()), "{resource}");
         }

@@ -84,7 +84,12 @@ pub fn for_chart() -> Result<Vec<File>, Error> {
 /// Without `caBundle`, which the webhook adds. Until then the API server cannot call it, and admits
 /// everything.
 fn to_be_completed() -> Admission {
-    Admission { server: Server::installed(), authority: None, excluded: Vec::new() }
+    Admission {
+        server: Server::installed(),
+        authority: None,
+        excluded: Vec::new(),
+        kinds: Vec::new(),
+    }
 }
 
 fn file(name: &str, objects: &[Object]) -> Result<File, Error> {

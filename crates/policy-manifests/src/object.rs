@@ -107,6 +107,7 @@ mod tests {
             server: Server::installed(),
             authority: Some(b"PEM".to_vec()),
             excluded: Vec::new(),
+            kinds: Vec::new(),
         };
         let settings = Settings::default();
         let of = |component: &Component| [component.rights(), component.run(&settings)].concat();

@@ -7,6 +7,7 @@ use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_SECRET, WEBHOOK_SERVICE, WEBHOOK_TIMEOUT_SECONDS,
 };
 use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::workload::{self, WorkloadKind};
 use policy_kube::certificate::CertificateNames;
 use policy_runtime::config::{Configuration, Problems, RuntimeConfig, is_subdomain};
 use policy_runtime::endpoints::PostLimits;
@@ -47,6 +48,9 @@ pub struct Config {
     pub admission: AdmissionConfig,
     /// Namespaces that are excluded, in addition to system namespaces.
     pub excluded_namespaces: Vec<String>,
+    /// Further kinds with a pod template that are judged, each as `GROUP/KIND` or `GROUP/KIND=PATH`
+    /// (such as `argoproj.io/Rollout`), or as `group`, `kind` and `podTemplatePath`.
+    pub workload_kinds: Vec<WorkloadKind>,
 }
 
 /// `certificate`: the self-managed certificate, which is used where `tls.cert` is not set.
@@ -93,6 +97,7 @@ impl Default for Config {
             certificate: CertificateConfig::default(),
             admission: AdmissionConfig { concurrency: 256, deadline_millis: 4_000 },
             excluded_namespaces: Vec::new(),
+            workload_kinds: Vec::new(),
         }
     }
 }
@@ -111,6 +116,9 @@ impl Configuration for Config {
     fn check(&self, problems: &mut Problems) {
         self.tls.check(problems);
         self.certificate.check(problems);
+        if let Err(error) = workload::check_all(&self.workload_kinds) {
+            problems.add(&["workloadKinds"], error.to_string());
+        }
     }
 }
 

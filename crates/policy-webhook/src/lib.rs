@@ -26,6 +26,7 @@ mod validate;
 use std::process::ExitCode;
 
 use policy_core::view::{ClusterPolicyView, NamespaceView, PolicyView};
+use policy_core::workload;
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
@@ -80,6 +81,8 @@ fn run_with(judge: impl Judge) -> ExitCode {
 
 async fn start(service: &mut Service<Config>, judge: impl Judge) -> anyhow::Result<()> {
     let config = service.config.clone();
+    // Before the first request.
+    workload::configure(&config.workload_kinds)?;
     let client = client::connect(&config.runtime.kube).await?;
     if let (None, Some(store)) = (&config.tls.cert, &service.certificates) {
         let rotation = CertificateRotation::new(client.clone(), &config.certificate, store.clone());

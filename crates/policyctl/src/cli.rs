@@ -6,6 +6,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::cmd;
 use crate::exit::Exit;
+use policy_core::workload;
+
 use crate::global::Global;
 use crate::output;
 
@@ -107,7 +109,8 @@ impl Cli {
     /// Runs the command; an error is one line on standard error.
     pub(crate) fn run(self) -> ExitCode {
         let global = &self.global;
-        let result = match &self.command {
+        let result = workload::configure(&global.workload_kinds).map_err(Into::into);
+        let result = result.and_then(|()| match &self.command {
             Command::Version => cmd::version::run(global),
             Command::Check(args) => cmd::check::run(args, global),
             Command::List(command) => cmd::list::run(command, global),
@@ -131,7 +134,7 @@ impl Cli {
             Command::MultiCluster(command) => cmd::multi_cluster::run(command, global),
             Command::Webhook(command) => cmd::webhook::run(command, global),
             Command::Completions(args) => cmd::completions::run(args, &mut Self::command(), global),
-        };
+        });
         result
             .unwrap_or_else(|error| {
                 output::failure(&error);

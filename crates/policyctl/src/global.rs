@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use clap::ValueEnum as _;
+use policy_core::workload::WorkloadKind;
 use serde::Serialize;
 
 use crate::cluster::Target;
@@ -36,6 +37,17 @@ pub(crate) struct Global {
     /// Print to standard error which cluster answered and how long it took
     #[arg(long, short, global = true, conflicts_with = "quiet")]
     verbose: bool,
+
+    /// Judge the pod templates of a further kind, GROUP/KIND or GROUP/KIND=PATH; can be repeated
+    #[arg(
+        long = "workload-kind",
+        global = true,
+        value_name = "KIND",
+        env = "POLICYCTL_WORKLOAD_KINDS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) workload_kinds: Vec<WorkloadKind>,
 }
 
 /// Global options that only some commands use.

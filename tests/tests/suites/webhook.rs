@@ -18,6 +18,7 @@ mod self_managed;
 mod tenant;
 mod undo;
 mod verdicts;
+mod workload_kinds;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@
 mod admit;
 mod compact;
 mod custom;
+mod elsewhere;
 mod fail_open;
 #[cfg(any(test, feature = "testing"))]
 mod fuzz;

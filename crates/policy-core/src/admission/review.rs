@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::compact;
+use super::elsewhere::specs;
 use super::raw::Raw;
-use super::request::Request;
+use super::request::{Operation, Request};
 use super::wire::{Envelope, Object, RawRequest, RequestUid};
 use super::{API_VERSION, KIND};
 use crate::text::excerpt;
@@ -65,9 +66,18 @@ impl<'a> Review<'a> {
         Ok(Self { uid, request }.of(body))
     }
 
+    /// The same with its body, and with the pod templates that are not in the usual place.
     fn of(mut self, body: &'a [u8]) -> Self {
-        if let Ok(request) = &mut self.request {
-            request.body = Raw(body);
+        let Ok(request) = &mut self.request else { return self };
+        request.body = Raw(body);
+        let Some(kind) = request.judged_kind() else { return self };
+        match specs(kind, body) {
+            Ok(None) => {}
+            Ok(Some((spec, old_spec))) => {
+                request.spec = spec;
+                request.old_spec = old_spec.filter(|_| request.operation == Operation::Update);
+            }
+            Err(why) => self.request = Err(excerpt(&why).into_owned()),
         }
         self
     }

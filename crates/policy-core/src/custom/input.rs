@@ -54,10 +54,11 @@ fn object(
     Bounded(spec): Bounded,
 ) -> Result<Value, InputError> {
     let spec = spec.ok_or(InputError::TooLarge)?;
-    let path: &[&str] = match kind {
-        ObjectKind::Pod => return Ok(pod(metadata.fields()?, spec)),
-        ObjectKind::CronJob => &["jobTemplate", "spec", "template"],
-        _ => &["template"],
+    let path: Vec<&str> = match (kind, kind.template_path()) {
+        (ObjectKind::Pod, _) => return Ok(pod(metadata.fields()?, spec)),
+        (ObjectKind::CronJob, _) => vec!["jobTemplate", "spec", "template"],
+        (_, Some(path)) => path.collect(),
+        (_, None) => vec!["template"],
     };
     let template = path.iter().try_fold(spec, take).ok_or(InputError::Unreadable)?;
     let Value::Map(mut template) = template else { return Err(InputError::Unreadable) };

@@ -1,6 +1,7 @@
 //! Reads users' manifests: from bytes to facts with line numbers. What is not read is counted or
 //! reported, and does not affect the other objects of the file.
 
+mod claim;
 mod decode;
 mod encoding;
 mod expansion;

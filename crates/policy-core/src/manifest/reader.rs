@@ -4,14 +4,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::claim::{Claim, claimed_type};
 use super::json::{JsonText, JsonValue};
 use super::keys::{KeyProblem, KeyProblems};
 use super::large::{MAX_AT_ONCE, too_large_for_notes};
-use super::object_type::{Header, ObjectType};
+use super::object_type::ObjectType;
 use super::ownership::Controlled;
-use super::parse::{
-    MAX_TOLERANT, NOT_AN_OBJECT, ParseError, parse, parse_every_key, parse_last_wins,
-};
+use super::parse::{MAX_TOLERANT, ParseError, parse, parse_every_key, parse_last_wins};
 use super::repair::repaired;
 use super::split::file_line;
 use super::{
@@ -303,6 +302,12 @@ impl<'a> Reader<'a> {
         custom: Option<ObjectDocument>,
     ) {
         let Some(facts) = PodFacts::of_object(kind, object, self.namespace) else {
+            let object_type = ObjectType::of(object.api_version.as_deref(), object.kind.as_deref());
+            // A definition may have other ways to say which pods; Argo's Rollout may refer to a
+            // Deployment (`workloadRef`).
+            if let (ObjectKind::Configured(_), Some(object_type)) = (kind, object_type) {
+                return self.skip(line, &object_type);
+            }
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let reason = format!("{kind} {name} has no containers").replace("  ", " ");
             self.content.fail(Failure { line, reason, is_manifest: true });
@@ -328,7 +333,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn skip(&mut self, line: u32, object_type: &ObjectType) {
-        let mut workloads = ObjectKind::ALL.iter();
+        let mut workloads = ObjectKind::all();
         let looks_like_a_workload = object_type.classify() == Ok(None)
             && workloads.any(|kind| kind.as_str().eq_ignore_ascii_case(&object_type.kind));
         let kind = object_type.to_string();
@@ -355,30 +360,6 @@ impl<'a> Reader<'a> {
 fn too_many_lists(line: u32) -> ParseError {
     let reason = format!("Lists are nested deeper than {MAX_NESTED_LISTS} levels");
     ParseError::mismatch(line, reason)
-}
-
-/// What a text that could not be parsed is, by its own account.
-enum Claim {
-    /// An object, with its type if it has one, and its first line.
-    Object(Option<ObjectType>, u32),
-    /// Something else, or something unknown.
-    Nothing { is_manifest: bool },
-}
-
-fn claimed_type(bytes: &[u8], error: &ParseError) -> Claim {
-    if let Some((object_type, line)) = lines::object_type(bytes) {
-        return Claim::Object(Some(object_type), line);
-    }
-    if error.is_mismatch {
-        // The text is well-formed, so its type can be parsed.
-        return match parse::<Located<Header>>(bytes) {
-            Ok(Some(header)) => Claim::Object(header.value.object_type(), header.line),
-            Ok(None) => Claim::Nothing { is_manifest: false },
-            Err(error) => Claim::Nothing { is_manifest: error.reason != NOT_AN_OBJECT },
-        };
-    }
-    let names = |word: &str| memchr::memmem::find(bytes, word.as_bytes()).is_some();
-    Claim::Nothing { is_manifest: names("apiVersion") && names("kind") }
 }
 
 /// The fields that identify a JSON object.

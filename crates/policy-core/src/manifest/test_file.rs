@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use strum::VariantArray as _;
 
 use super::Failure;
 use super::parse::{ParseError, parse};
@@ -132,8 +131,7 @@ impl<'de> Deserialize<'de> for ObjectName {
             Ok(kind) if !name.is_empty() => Ok(Self { kind, name: name.to_owned() }),
             Ok(_) => Err(D::Error::custom(format!("`{text}` is no KIND/NAME"))),
             Err(_) => {
-                let kinds: Vec<&str> =
-                    ObjectKind::VARIANTS.iter().map(|kind| kind.as_str()).collect();
+                let kinds: Vec<&str> = ObjectKind::all().map(ObjectKind::as_str).collect();
                 let kinds = kinds.join(", ");
                 Err(D::Error::custom(format!("`{text}` is no KIND/NAME with a kind of {kinds}")))
             }
@@ -147,7 +145,7 @@ impl JsonSchema for ObjectName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let kinds: Vec<&str> = ObjectKind::VARIANTS.iter().map(|kind| kind.as_str()).collect();
+        let kinds: Vec<&str> = ObjectKind::all().map(ObjectKind::as_str).collect();
         json_schema!({ "type": "string", "pattern": format!("^({})/.+$", kinds.join("|")) })
     }
 }

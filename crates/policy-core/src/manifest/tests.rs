@@ -41,6 +41,24 @@ fn objects_and_containers_know_their_lines() {
 }
 
 #[test]
+fn kinds_of_configuration_are_read_wherever_their_template_and_kind_are() {
+    crate::workload::for_tests();
+    let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec:\n  \
+                   template:\n    spec:\n      containers:\n      - name: c\n        image: x\n";
+    assert_eq!(read(rollout), ["Rollout default/web @1 [8]"]);
+    let spec = "spec: {jobTargetRef: {template: {spec: {containers: [{name: c, image: x}]}}}}\n";
+    let head = "apiVersion: keda.sh/v1alpha1\nkind: ScaledJob\nmetadata: {name: batch}\n";
+    assert_eq!(read(&format!("{head}{spec}")), ["ScaledJob default/batch @1 [4]"]);
+    let result = read(&format!("{spec}{head}"));
+    assert!(result[0].contains("apiVersion and kind have to come before spec"), "{result:?}");
+    // A kind that is built in keeps its own place, also where its type comes last.
+    let pod = "spec: {containers: [{name: c}]}\nmetadata: {name: a}\nkind: Pod\napiVersion: v1\n";
+    assert!(read(pod)[0].starts_with("Pod default/a @1"), "{:?}", read(pod));
+    let none = "apiVersion: keda.sh/v1alpha1\nkind: ScaledJob\nmetadata: {name: b}\nspec: {template: {}}\n";
+    assert_eq!(read(none), ["- keda.sh/v1alpha1 ScaledJob @1"]);
+}
+
+#[test]
 fn one_bad_document_hides_no_other() {
     let text =
         format!("{POD}---\na: [1, 2\n---\n{POD}---\nkind: {{{{ .x }}}}\n---\n- a\n---\n{POD}");

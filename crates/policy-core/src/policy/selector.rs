@@ -95,7 +95,7 @@ fn is_value(value: &str) -> bool {
     value.len() <= MAX_NAME && is_bounded(value, is_inner, |byte| byte.is_ascii_alphanumeric())
 }
 
-fn is_subdomain(name: &str) -> bool {
+pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_PREFIX && name.split('.').all(|part| !part.is_empty() && is_label(part))
 }
 

@@ -15,12 +15,17 @@ use crate::api::INJECTED_BY;
 
 /// The label of a `ReplicaSet` and its pods with the hash in the `ReplicaSet`'s name.
 pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+/// The same of Argo's Rollouts.
+pub(crate) const ROLLOUT_TEMPLATE_HASH: &str = "rollouts-pod-template-hash";
 /// The label of the pods of a `StatefulSet` or `DaemonSet` with the revision of their template.
 const REVISION_HASH: &str = "controller-revision-hash";
 
+/// The labels with a hash of the template of a pod.
+const TEMPLATE_LABELS: &[&str] = &[POD_TEMPLATE_HASH, ROLLOUT_TEMPLATE_HASH, REVISION_HASH];
+
 /// Decodes the metadata that facts, watches and preconditions need. Of labels only
-/// [`POD_TEMPLATE_HASH`] and [`REVISION_HASH`] are kept, of annotations only [`INJECTED_BY`], and of
-/// owners only the controller.
+/// those with a hash of the template are kept, of annotations only [`INJECTED_BY`], and of owners only
+/// the controller.
 pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<ObjectMeta, D::Error> {
@@ -80,13 +85,13 @@ fn controller<'de, D: Deserializer<'de>>(
 #[must_use]
 pub fn template_of(metadata: &ObjectMeta) -> Option<&str> {
     let labels = metadata.labels.as_ref()?;
-    [POD_TEMPLATE_HASH, REVISION_HASH].iter().find_map(|name| labels.get(*name)).map(String::as_str)
+    TEMPLATE_LABELS.iter().find_map(|name| labels.get(*name)).map(String::as_str)
 }
 
 fn template_labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    deserializer.deserialize_option(SomeKeys(&[POD_TEMPLATE_HASH, REVISION_HASH]))
+    deserializer.deserialize_option(SomeKeys(TEMPLATE_LABELS))
 }
 
 fn injected_by<'de, D: Deserializer<'de>>(

@@ -15,6 +15,7 @@ mod namespace;
 mod object;
 mod policy;
 mod status;
+mod template_at;
 mod text;
 mod volume;
 
@@ -28,9 +29,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use lenient::nullable;
 pub(crate) use located::LOCATED;
 pub use located::Located;
-pub(crate) use metadata::POD_TEMPLATE_HASH;
 use metadata::slim_metadata;
 pub use metadata::template_of;
+pub(crate) use metadata::{POD_TEMPLATE_HASH, ROLLOUT_TEMPLATE_HASH};
 pub use namespace::NamespaceView;
 pub use object::ObjectView;
 pub use policy::{Finalizers, MAX_FINALIZERS, PolicyView, Refused};
@@ -40,6 +41,7 @@ pub use status::{
     ConditionsView, ContainerStatusView, PodStatusView, ReadyView, StateView, TerminatedView,
     WaitingView,
 };
+pub(crate) use template_at::TemplateAt;
 pub(crate) use text::Text;
 use volume::image_volumes;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::lenient::for_each;
 use super::metadata::slim_metadata;
+use super::template_at::TemplateAt;
 use super::{Located, PodStatusView, SpecView};
 use crate::workload::ObjectKind;
 
@@ -35,6 +36,13 @@ pub struct ObjectView {
 }
 
 impl ObjectView {
+    /// The fields to the pod template, once group and kind have been read, of a kind that has it
+    /// elsewhere than most.
+    fn template_path(&self) -> Option<Vec<&'static str>> {
+        let kind = ObjectKind::of(self.api_version.as_deref()?, self.kind.as_deref()?);
+        Some(kind?.template_path()?.collect())
+    }
+
     /// Whether kind and group have been read and are not those of a pod or workload.
     fn is_of_another_kind(&self) -> bool {
         match (&self.api_version, &self.kind) {
@@ -101,6 +109,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectView, A::Error> {
         let mut object = ObjectView::default();
+        let mut spec_is_first = false;
         while let Some(field) = map.next_key::<Field>()? {
             match field {
                 Field::ApiVersion => object.api_version = map.next_value()?,
@@ -110,13 +119,26 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                     map.next_value::<IgnoredAny>()?;
                 }
                 Field::Metadata => object.metadata = map.next_value::<Metadata>()?.0,
-                Field::Spec => object.spec = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                Field::Spec => {
+                    spec_is_first = object.kind.is_none() || object.api_version.is_none();
+                    object.spec = match object.template_path() {
+                        Some(path) => map.next_value_seed(TemplateAt(&path))?,
+                        None => map.next_value::<Option<_>>()?.unwrap_or_default(),
+                    };
+                }
                 Field::Status => object.status = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 Field::Patch => object.is_patch = map.next_value::<Option<IgnoredAny>>()?.is_some(),
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+        }
+        if spec_is_first && object.template_path().is_some() {
+            let kind = object.kind.unwrap_or_default();
+            return Err(A::Error::custom(format_args!(
+                "apiVersion and kind have to come before spec, as {kind} has its pod template in a \
+                 place of its own"
+            )));
         }
         Ok(object)
     }

@@ -85,6 +85,7 @@ mod tests {
             server: Server::installed(),
             authority: None,
             excluded: vec!["sandbox".to_owned()],
+            kinds: Vec::new(),
         };
         let found = serde_json::to_value(admission.mutating_configuration()).unwrap();
         let validating = serde_json::to_value(admission.configuration()).unwrap();

@@ -256,7 +256,7 @@ impl Exported<'_> {
     /// that every request has.
     fn match_conditions(&self) -> Vec<MatchCondition> {
         let denies_pods = self.rules.admission().controller_pods == ControllerPods::Deny;
-        let kinds = ObjectKind::ALL.iter().copied();
+        let kinds = ObjectKind::BUILT_IN.into_iter();
         let kinds = kinds.filter(|kind| !(*kind == ObjectKind::Pod && denies_pods));
         let made = kinds.filter(|kind| !controllers_of(*kind).is_empty()).map(|kind| {
             let accounts = controllers_of(kind).iter();
@@ -277,7 +277,7 @@ impl Exported<'_> {
                  request.userInfo.username.startsWith('{NODE_USERS}'))"
             ),
         };
-        let patched = ObjectKind::ALL.iter().filter(|kind| kind.is_patchable());
+        let patched = ObjectKind::BUILT_IN.iter().filter(|kind| kind.is_patchable());
         let patched: Vec<String> = patched.map(|kind| format!("'{kind}'")).collect();
         let operator = MatchCondition {
             name: "no-change-of-the-operator".to_owned(),

@@ -150,8 +150,8 @@ fn running(settings: &Settings) -> Vec<Object> {
 
 /// The webhook adds `caBundle`.
 fn configurations(Enforcement { enforcement }: Enforcement) -> Vec<Object> {
-    let admission =
-        Admission { server: Server::installed(), authority: None, excluded: Vec::new() };
+    let server = Server::installed();
+    let admission = Admission { server, authority: None, excluded: Vec::new(), kinds: Vec::new() };
     let mut configurations = vec![admission.configuration().into()];
     if enforcement {
         configurations.push(admission.mutating_configuration().into());

@@ -101,6 +101,7 @@ fn configuration(bench: &Bench, namespace: &str, service: &Service<'_>) -> Resul
         server: Server::Url(format!("https://{}{PATH}", service.addr())),
         authority: Some(bench.certificates.authority.clone().into_bytes()),
         excluded: Vec::new(),
+        kinds: Vec::new(),
     };
     let mut configuration = admission.configuration();
     configuration.metadata.name = Some(namespace.to_owned());

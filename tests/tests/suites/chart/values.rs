@@ -32,6 +32,7 @@ fn values_that_are_wrong_fail_with_a_sentence() {
         ("replicaCount=two", "at '/replicaCount': got string, want integer"),
         ("webhook.resources.limit.cpu=1", "additional properties 'limit' not allowed"),
         ("excludedNamespaces={Shop}", "at '/excludedNamespaces/0'"),
+        ("workloadKinds[0].group=apps", "at '/workloadKinds/0'"),
         ("serviceMonitor.interval=often", "at '/serviceMonitor/interval'"),
     ] {
         let run = helm(testbed, "install", &["--dry-run=client", "--set", values]);
@@ -142,6 +143,7 @@ fn configuration(all: &[Value], component: &str) -> Value {
 fn values_reach_the_configuration_of_the_programs() {
     let testbed = e2e::shared();
     let values = "excludedNamespaces={sandbox,legacy},log.level=debug,log.format=text,\
+        workloadKinds[0].group=argoproj.io,workloadKinds[0].kind=Rollout,\
         clusterName=blue,auditResults.retention=25,certificate.source=cert-manager";
     let all = rendered(testbed, &["--set", values]);
     let set = ["policy-watcher", "policy-operator", "policy-webhook"];
@@ -153,6 +155,14 @@ fn values_reach_the_configuration_of_the_programs() {
     let operator = configuration(&all, "policy-operator");
     assert_eq!(operator["clusterName"], "blue");
     assert_eq!(operator["auditResults"]["retention"], 25);
+    let kinds = &configuration(&all, "policy-webhook")["workloadKinds"];
+    let rollout =
+        json!({ "group": "argoproj.io", "kind": "Rollout", "podTemplatePath": "spec.template" });
+    assert_eq!(*kinds, json!([rollout]));
+    let validating = "ValidatingWebhookConfiguration";
+    let validating = super::object(&all, validating, "kube-devops-policy-webhook");
+    let rules = validating["webhooks"][0]["rules"].as_array().unwrap();
+    assert_eq!(rules.last().unwrap()["resources"], json!(["rollouts"]));
     let tls = &configuration(&all, "policy-webhook")["tls"];
     assert_eq!(tls["cert"], "/etc/policy-webhook/tls.crt");
     assert_eq!(tls["key"], "/etc/policy-webhook/tls.key");

@@ -74,8 +74,7 @@ impl Existing {
     pub(super) async fn of_cluster(cluster: &Cluster, namespace: &str) -> Self {
         let mut existing = Self::none();
         let client = cluster.client();
-        for kind in ObjectKind::ALL.iter().copied() {
-            let path = path(kind, namespace);
+        for (kind, path) in paths(namespace) {
             let operation = format!("cannot list objects of kind {kind} in namespace {namespace}");
             let read = pages::read(&client, &path, &operation, |page: Page<ObjectView>| {
                 existing.objects.extend(page.objects.iter().filter_map(|object| {
@@ -116,18 +115,19 @@ fn is_made_by_controller(object: &ObjectView) -> bool {
     controllers.any(|owner| ObjectKind::of(&owner.api_version, &owner.kind).is_some())
 }
 
-fn path(kind: ObjectKind, namespace: &str) -> String {
+/// The lists of a namespace, by the kind of their objects.
+fn paths(namespace: &str) -> [(ObjectKind, String); 8] {
     fn of<K: Resource<DynamicType = ()>>(namespace: &str) -> String {
         K::url_path(&(), Some(namespace))
     }
-    match kind {
-        ObjectKind::Pod => of::<Pod>(namespace),
-        ObjectKind::Deployment => of::<Deployment>(namespace),
-        ObjectKind::StatefulSet => of::<StatefulSet>(namespace),
-        ObjectKind::DaemonSet => of::<DaemonSet>(namespace),
-        ObjectKind::ReplicaSet => of::<ReplicaSet>(namespace),
-        ObjectKind::ReplicationController => of::<ReplicationController>(namespace),
-        ObjectKind::Job => of::<Job>(namespace),
-        ObjectKind::CronJob => of::<CronJob>(namespace),
-    }
+    [
+        (ObjectKind::Pod, of::<Pod>(namespace)),
+        (ObjectKind::Deployment, of::<Deployment>(namespace)),
+        (ObjectKind::StatefulSet, of::<StatefulSet>(namespace)),
+        (ObjectKind::DaemonSet, of::<DaemonSet>(namespace)),
+        (ObjectKind::ReplicaSet, of::<ReplicaSet>(namespace)),
+        (ObjectKind::ReplicationController, of::<ReplicationController>(namespace)),
+        (ObjectKind::Job, of::<Job>(namespace)),
+        (ObjectKind::CronJob, of::<CronJob>(namespace)),
+    ]
 }

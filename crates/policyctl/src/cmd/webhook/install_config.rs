@@ -32,6 +32,7 @@ Examples:
   policyctl webhook install-config --ca-bundle-path ca.crt -o yaml | kubectl apply -f -
   policyctl webhook install-config --ca-bundle-path ca.crt --url https://10.0.0.7:8443
   policyctl webhook install-config --mutating
+  policyctl webhook install-config --workload-kind argoproj.io/Rollout
 
 Applies the ValidatingWebhookConfiguration with the field manager `policyctl`. Without
 --ca-bundle-path it has no caBundle: a webhook that issues its own certificate adds it. From then on
@@ -88,7 +89,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         None => (None, SELF_MANAGED.to_owned()),
     };
     let excluded = args.exclusion.added().to_vec();
-    let admission = Admission { server, authority, excluded };
+    let kinds = global.workload_kinds.clone();
+    let admission = Admission { server, authority, excluded, kinds };
     let configuration: Object = if args.mutating {
         admission.mutating_configuration().into()
     } else {
