@@ -1,5 +1,5 @@
 //! One verdict: what the webhook says, `policyctl admit`, `policyctl analyze -f` and the operator
-//! say as well.
+//! say as well, of a namespaced policy with exemptions and of a cluster policy beside it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +7,23 @@ use std::fs;
 use e2e::{Parts, Run, service_binary};
 use serde_json::{Value, json};
 
+use super::workload_kinds::CONFIGURED;
 use super::{AdmissionTestbed, KINDS, SURELY, policy, program};
 use crate::cli;
 
 const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
     requireReadinessProbe: true, requireResources: true, maxRestartCount: 3, \
-    severityOverrides: {latestTag: critical, missingLiveness: high}}";
+    severityOverrides: {latestTag: critical, missingLiveness: high}, exemptions: [\
+    {checks: [latest-tag], workload: {kind: Pod, name: pod-1}, reason: a pod}, \
+    {checks: [latest-tag, missing-liveness], workload: {kind: Deployment, name: deployment-2}, \
+     container: first, reason: one of its containers}, \
+    {checks: [missing-resources], workload: {kind: Rollout, name: rollout-3}, reason: a kind of our own}]}";
+
+/// Denies more than the other policy, and exempts less.
+const CLUSTER_SPEC: &str = "{requireLivenessProbe: true, requireResources: true, \
+    severityOverrides: {missingResources: high, missingLiveness: low}, exemptions: [\
+    {checks: [missing-liveness], workload: {kind: ScaledJob, name: scaledjob-5, namespace: elsewhere}, \
+     reason: another namespace}]}";
 
 /// A container for each combination of image, probes and resources.
 fn containers() -> Vec<Value> {
@@ -27,6 +38,8 @@ fn containers() -> Vec<Value> {
         json!({}),
         json!({ "limits": { "cpu": "1" } }),
         json!({ "limits": { "cpu": "1", "memory": "64Mi" } }),
+        json!({ "requests": { "cpu": "1", "memory": "64Mi" } }),
+        json!({ "requests": { "cpu": "0" }, "limits": { "memory": "0" } }),
     ];
     let mut all = Vec::new();
     for image in images {
@@ -43,11 +56,11 @@ fn containers() -> Vec<Value> {
 }
 
 /// An object of each kind for some of the containers, alone and beside another.
-pub(super) fn corpus(namespace: &str) -> Vec<Value> {
+pub(super) fn corpus(namespace: &str, kinds: &[&str]) -> Vec<Value> {
     let containers = containers();
     let mut corpus = Vec::new();
     for (number, container) in containers.iter().enumerate() {
-        for kind in KINDS {
+        for kind in kinds {
             let mut first = container.clone();
             first["name"] = json!("first");
             let mut pod = json!({ "containers": [first] });
@@ -90,6 +103,11 @@ fn object(kind: &str, namespace: &str, number: usize, mut pod: Value) -> Value {
         "Pod" => ("v1", pod),
         "ReplicationController" => ("v1", json!({ "template": template })),
         "Job" => ("batch/v1", json!({ "template": template })),
+        "Rollout" => ("argoproj.io/v1alpha1", json!({ "template": template })),
+        "ScaledJob" => {
+            let spec = json!({ "jobTargetRef": { "template": template } });
+            ("keda.sh/v1alpha1", spec)
+        }
         "CronJob" => ("batch/v1", json!({ "jobTemplate": { "spec": { "template": template } } })),
         _ => ("apps/v1", json!({ "template": template })),
     };
@@ -126,23 +144,38 @@ fn the_webhook_says_what_everybody_says() {
     let shop = testbed.namespace("shop").unwrap();
     let strict = policy(&shop, "strict", SPEC);
     testbed.apply(&strict).unwrap();
+    let fleet = format!(
+        "{{apiVersion: devops.stochastic.io/v1, kind: ClusterDevOpsPolicy, \
+         metadata: {{name: fleet}}, spec: {CLUSTER_SPEC}}}"
+    );
+    testbed.apply(&fleet).unwrap();
     let write = |name: &str, text: String| {
         let path = testbed.folder().join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let corpus = corpus(&shop);
+    let kinds = [&KINDS[..], &["Rollout", "ScaledJob"]].concat();
+    let corpus = corpus(&shop, &kinds);
+    assert!(corpus.len() >= 600 && kinds.len() >= 10, "{} of {}", corpus.len(), kinds.len());
     let list = |objects: &[&Value]| json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     let file = write("corpus.json", list(&corpus.iter().collect::<Vec<_>>()).to_string());
-    let policy_file = write("strict.yaml", strict);
+    let policy_files = [write("strict.yaml", strict), write("fleet.yaml", fleet)];
+    let policies = ["DevOpsPolicy", "ClusterDevOpsPolicy"].into_iter().zip(["strict", "fleet"]);
+    let analyses = |file: &str| {
+        let by = |policy: &String| {
+            let analyze = ["-f", file, "--policy", policy, "--workload-kind", CONFIGURED];
+            cli::analysis(testbed, &analyze)
+        };
+        policy_files.iter().map(by).collect::<Vec<Value>>()
+    };
 
     // policyctl, by the policies of the cluster.
-    let admit = ["admit", "-f", &file, "-o", "json"];
+    let admit = ["admit", "-f", &file, "-o", "json", "--workload-kind", CONFIGURED];
     let Run { stdout, .. } = cli::run(testbed.kubeconfig(), &admit, "");
     let said: Value = serde_json::from_str(&stdout).unwrap();
     let said = said["objects"].as_array().unwrap();
     assert_eq!(said.len(), corpus.len());
-    let webhook = admission.start("webhook", program(), &[]);
+    let webhook = admission.start("webhook", program(), &[("GOV_WORKLOAD_KINDS", CONFIGURED)]);
     for (object, said) in corpus.iter().zip(said) {
         assert_eq!(said["name"], object["metadata"]["name"]);
         let (status, body) = webhook.post("/validate", &review(object).to_string()).unwrap();
@@ -153,11 +186,19 @@ fn the_webhook_says_what_everybody_says() {
         assert_eq!(answer["status"]["message"], said["message"], "{object}");
         let warnings = answer.get("warnings").cloned().unwrap_or_else(|| json!([]));
         assert_eq!(warnings, said["warnings"], "{object}");
+        let annotations = answer.get("auditAnnotations").cloned().unwrap_or_else(|| json!({}));
+        assert_eq!(annotations, said["auditAnnotations"], "{object}");
     }
 
-    // The report of the same file, finding by finding.
-    let analysis = cli::analysis(testbed, &["-f", &file, "--policy", &policy_file]);
-    let found = findings(&analysis);
+    // The reports of the same file, finding by finding.
+    let reports = analyses(&file);
+    let mut found = findings(&reports[0]);
+    for (object, number) in findings(&reports[1]) {
+        *found.entry(object).or_default() += number;
+    }
+    let exempted: Vec<_> =
+        reports.iter().map(|report| &report["summary"]["exemptedViolations"]).collect();
+    assert!(exempted[0].as_u64() >= Some(3) && exempted[1].is_null(), "{exempted:?}");
     for said in said {
         let lines = said["message"].as_str().map_or(0, |message| message.lines().count());
         let lines = lines + said["warnings"].as_array().unwrap().len();
@@ -169,21 +210,25 @@ fn the_webhook_says_what_everybody_says() {
     let pods: Vec<_> = corpus.iter().filter(|object| object["kind"] == "Pod").collect();
     testbed.apply(&list(&pods).to_string()).unwrap();
     let pods_file = write("pods.json", list(&pods).to_string());
-    let analysis = cli::analysis(testbed, &["-f", &pods_file, "--policy", &policy_file]);
+    let reports = analyses(&pods_file);
     let kubeconfig = testbed.account_kubeconfig("kube-devops", "policy-operator").unwrap();
     let operator = testbed
         .service("operator", &service_binary("policy-operator").unwrap())
         .kubeconfig(&kubeconfig)
         .start()
         .unwrap();
-    let mut judged = Value::Null;
-    let agrees = testbed.wait_for("the operator to agree", SURELY, || {
-        let get = ["get", "dop", "strict", "-n", &shop, "-o", "json"];
-        judged = serde_json::from_str(&testbed.kubectl(&get)?.succeeded()?)?;
-        let (status, summary) = (&judged["status"], &analysis["summary"]);
-        Ok(status["violationsByCheck"] == summary["violationsByCheck"]
-            && status["podsEvaluated"] == summary["pods"])
-    });
-    let summary = &analysis["summary"];
-    assert!(agrees.is_ok(), "{summary:#}\n{:#}\n{}", judged["status"], operator.logs().unwrap());
+    for ((kind, name), report) in policies.zip(&reports) {
+        let summary = &report["summary"];
+        let mut status = Value::Null;
+        let agrees = testbed.wait_for("the operator to agree", SURELY, || {
+            let get = ["get", kind, name, "-n", &shop, "-o", "json"];
+            let judged: Value = serde_json::from_str(&testbed.kubectl(&get)?.succeeded()?)?;
+            status = judged["status"].clone();
+            let exempted = |of: &Value| of["exemptedViolations"].as_u64().unwrap_or_default();
+            Ok(status["violationsByCheck"] == summary["violationsByCheck"]
+                && status["podsEvaluated"] == summary["pods"]
+                && exempted(&status) == exempted(summary))
+        });
+        assert!(agrees.is_ok(), "{summary:#}\n{status:#}\n{}", operator.logs().unwrap());
+    }
 }

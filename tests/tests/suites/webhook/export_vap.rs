@@ -96,7 +96,7 @@ fn pod_of(spec: &Value) -> Value {
 
 /// The generated corpus with what the API server demands, pods of odd shapes, and manifests.
 fn corpus() -> Vec<Value> {
-    let mut objects = super::agreement::corpus("any");
+    let mut objects = super::agreement::corpus("any", &super::KINDS);
     for object in &mut objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let labels = json!({ "app": object["metadata"]["name"] });

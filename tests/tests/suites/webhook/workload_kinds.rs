@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::{AdmissionTestbed, program};
 use crate::cli;
 
-const KINDS: &str = "argoproj.io/Rollout,keda.sh/ScaledJob=spec.jobTargetRef.template";
+pub(super) const CONFIGURED: &str =
+    "argoproj.io/Rollout,keda.sh/ScaledJob=spec.jobTargetRef.template";
 
 /// A definition without a schema, as the templates in real ones often are.
 fn definition(group: &str, kind: &str) -> Value {
@@ -45,10 +46,10 @@ fn a_kind_of_configuration_is_denied_and_warned_of_like_a_deployment() {
         testbed.kubectl(&established).unwrap().succeeded().unwrap();
     }
     let namespace = admission.strict();
-    let webhook = admission.start("webhook", program(), &[("GOV_WORKLOAD_KINDS", KINDS)]);
+    let webhook = admission.start("webhook", program(), &[("GOV_WORKLOAD_KINDS", CONFIGURED)]);
     let (url, ca) = (format!("https://{}", webhook.addr()), admission.file("ca.crt"));
     let install = ["webhook", "install-config", "--ca-bundle-path", &ca, "--url", &url];
-    let install = [&install[..], &["--workload-kind", KINDS]].concat();
+    let install = [&install[..], &["--workload-kind", CONFIGURED]].concat();
     cli::expect(testbed, 0, &install, "");
     // Its configuration is one object: the rule for pods takes effect with those of other kinds.
     admission.wait_until_denied(&namespace);
@@ -62,7 +63,7 @@ fn a_kind_of_configuration_is_denied_and_warned_of_like_a_deployment() {
     for (bad, good) in [(rollout("nginx"), rollout("nginx:1")), (job("nginx"), job("nginx:1"))] {
         let denied = testbed.kubectl_stdin(&["apply", "-f", "-"], &bad).unwrap();
         assert!(denied.stderr.contains("image nginx is not pinned"), "{denied:?}");
-        let offline = ["admit", "-f", "-", "-n", &namespace, "--workload-kind", KINDS];
+        let offline = ["admit", "-f", "-", "-n", &namespace, "--workload-kind", CONFIGURED];
         let offline = cli::expect(testbed, 1, &offline, &bad);
         assert!(offline.contains("image nginx is not pinned"), "{offline}");
         testbed.kubectl_stdin(&["apply", "-f", "-"], &good).unwrap().succeeded().unwrap();
