@@ -8,7 +8,7 @@ use crate::operation::{List, Text, Val, are_equal, arithmetic, as_text, cased, c
 use crate::value::Value;
 
 /// The most steps of an evaluation. A step takes some nanoseconds, and makes at most some bytes.
-pub const MAX_STEPS: usize = 100_000;
+pub const MAX_STEPS: usize = 20_000;
 
 /// Why an expression has no result for a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
