@@ -11,7 +11,8 @@ const HEAD: &str = "\
 
 A policy enables each check by a field of its own. A check whose field is omitted does not run. The
 exception is missing-resources: it also runs where a policy in enforce mode has `defaultResources`
-and omits `requireResources`. Without a policy, the built-in profile runs all checks.
+and omits `requireResources`. Without a policy, the built-in profile runs all checks but
+drain-blocked.
 
 Each finding subtracts points: `score = 100 - min(floor(sum of weight x count / pods), 100)`. A
 check of weight 0 reports without scoring. 80 and above is Healthy, 60 Stable, 40 Degraded, below
@@ -96,7 +97,8 @@ pub(crate) fn page() -> String {
 }
 
 fn section(check: CheckId) -> String {
-    let CheckMeta { id, title, field, severity_key, what, why, fix, text, .. } = check.meta();
+    let CheckMeta { id, title, field, severity_key, what, why, fix, text, weight_override, .. } =
+        check.meta();
     let limit = match CompiledPolicy::default_profile().parameters(check) {
         Parameters { limit: 0, .. } => String::new(),
         Parameters { limit, window: None } => format!(" The default profile's limit is {limit}."),
@@ -104,10 +106,13 @@ fn section(check: CheckId) -> String {
             format!(" The default profile's limit is {limit}, with a `restartWindow` of {window}.")
         }
     };
+    let weight = match weight_override {
+        Some(_) => format!(", weight `spec.weights.{severity_key}`"),
+        None => String::new(),
+    };
     format!(
         "\n### {id}\n\n{title}: \"{}\".\n\n**What.** {what}\n\n**Why.** {why}\n\n**Fix.** {fix}\n\n\
-         Policy field `spec.{field}`, severity `spec.severityOverrides.{severity_key}`, weight \
-         `spec.weights.{severity_key}`.{limit}\n",
+         Policy field `spec.{field}`, severity `spec.severityOverrides.{severity_key}`{weight}.{limit}\n",
         text.replace("{limit}", "M")
     )
 }

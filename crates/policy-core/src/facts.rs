@@ -54,7 +54,14 @@ pub struct CheckedFacts {
     pub containers: Arc<[ContainerFacts]>,
     /// How containers run that are in trouble, in their order; none in a template.
     pub runs: Box<[RunFacts]>,
+    /// The budget that never allows an eviction of the pod, as far as it is known: the pod itself does not
+    /// say. A thin pointer, because each pod has it and nearly none has a budget.
+    pub blocking_budget: Option<Arc<BudgetName>>,
 }
+
+/// The name of a `PodDisruptionBudget`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetName(pub Box<str>);
 
 /// The facts of one container, or of one image volume, in the spec.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -167,6 +174,7 @@ impl PodFacts {
     pub fn clear_status(&mut self) {
         self.checked.lifecycle = Lifecycle::Active;
         self.checked.runs = Box::default();
+        self.checked.blocking_budget = None;
     }
 }
 
@@ -188,7 +196,8 @@ impl CheckedFacts {
         let containers: Arc<[_]> = all_containers(spec)
             .map(|(role, index, container)| pod.container_facts(role, index, &container.value))
             .collect();
-        Self { lifecycle, runs: runs.of_containers(&containers), containers }
+        let runs = runs.of_containers(&containers);
+        Self { lifecycle, containers, runs, blocking_budget: None }
     }
 
     /// How the container of that index runs; `None` where it has no trouble, and in a template.

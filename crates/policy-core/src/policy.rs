@@ -94,7 +94,9 @@ impl CompiledPolicy {
             let severity = (meta.severity_override)(&severities).unwrap_or_default();
             policy.enabled[check.index()] =
                 (meta.configure)(spec).map(|parameters| EnabledCheck { severity, parameters });
-            policy.weights[check.index()] = (meta.weight_override)(&weights)
+            policy.weights[check.index()] = meta
+                .weight_override
+                .and_then(|read| read(&weights))
                 .and_then(|weight| u8::try_from(weight).ok())
                 .unwrap_or(meta.weight);
         }
@@ -235,6 +237,15 @@ impl CompiledPolicy {
     }
 }
 
+impl CompiledPolicy {
+    /// Whether it has a check that needs to know which `PodDisruptionBudget` never allows an eviction of a
+    /// pod ([`crate::facts::CheckedFacts::blocking_budget`]).
+    #[must_use]
+    pub fn needs_budgets(&self) -> bool {
+        CheckId::from_name("drain-blocked").is_some_and(|check| self.is_enabled(check))
+    }
+}
+
 /// The spec behind [`CompiledPolicy::default_profile`].
 #[must_use]
 pub fn default_profile_spec() -> DevOpsPolicySpec {
@@ -358,7 +369,7 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
         for check in CheckId::all() {
             let meta = check.meta();
             let path = format!("weights.{}", meta.severity_key);
-            problems.range(&path, (meta.weight_override)(weights), 0, 100);
+            problems.range(&path, meta.weight_override.and_then(|read| read(weights)), 0, 100);
         }
     }
     if let Some(remediation) = &spec.remediation {
@@ -380,11 +391,11 @@ mod tests {
     }
 
     #[test]
-    fn an_omitted_check_is_skipped_and_the_default_profile_has_all() {
+    fn an_omitted_check_is_skipped_and_the_default_profile_has_all_that_score() {
         assert_eq!(compile("{}").unwrap().enabled().count(), 0);
         let profile = CompiledPolicy::default_profile();
         assert_eq!(CompiledPolicy::compile(&default_profile_spec()), Ok(profile.clone()));
-        assert_eq!(profile.enabled().count(), CHECK_COUNT);
+        assert_eq!(profile.enabled().count(), CHECK_COUNT - 1, "all but drain-blocked");
         let limit = |id| profile.limit(CheckId::from_name(id).unwrap());
         assert_eq!((limit("high-restarts"), limit("pending"), limit("not-ready")), (3, 300, 300));
         let restarts = CheckId::from_name("high-restarts").unwrap();
@@ -502,7 +513,8 @@ mod tests {
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut found = Vec::new();
         bounds("", spec, &mut found);
-        assert_eq!(found.len(), 4 + 3 + CHECK_COUNT, "{found:?}");
+        let weighted = CheckId::all().filter(|check| check.meta().weight_override.is_some());
+        assert_eq!(found.len(), 4 + 3 + weighted.count(), "{found:?}");
         for (path, min, max) in found {
             let with = |value: i64| {
                 let mut spec =

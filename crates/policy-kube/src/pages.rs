@@ -53,17 +53,19 @@ pub async fn read<T: DeserializeOwned>(
     operation: &str,
     take: impl FnMut(Page<T>),
 ) -> Result<(), ClusterError> {
-    let limits = Limits { deadline: DEADLINE, most: usize::MAX };
+    let limits = Limits { deadline: DEADLINE, most: usize::MAX, labels: None };
     read_within(client, path, operation, limits, take).await
 }
 
 /// How much of a list is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Limits<'a> {
     /// The deadline of a page.
     pub deadline: Duration,
     /// A list of more objects is an error.
     pub most: usize,
+    /// Only what this label selector selects is read, and of that only the metadata.
+    pub labels: Option<&'a str>,
 }
 
 /// As [`read`], within limits.
@@ -74,12 +76,13 @@ pub async fn read_within<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     operation: &str,
-    Limits { deadline, most }: Limits,
+    Limits { deadline, most, labels }: Limits<'_>,
     mut take: impl FnMut(Page<T>),
 ) -> Result<(), ClusterError> {
     let mut number = 0;
     let mut body = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);
+    parameters.label_selector = labels.map(str::to_owned);
     let mut resumptions = 0;
     loop {
         let token = match fetch(client, path, &parameters, (operation, deadline), &mut body).await {
@@ -126,7 +129,12 @@ async fn fetch(
     (operation, deadline): (&str, Duration),
     body: &mut Vec<u8>,
 ) -> Result<(), PageError> {
-    let request = Request::new(path).list(parameters).map_err(|error| {
+    let request = Request::new(path);
+    let request = match parameters.label_selector {
+        None => request.list(parameters),
+        Some(_) => request.list_metadata(parameters),
+    };
+    let request = request.map_err(|error| {
         PageError::Cluster(ClusterError::configuration(operation, error.to_string()))
     })?;
     body.clear();

@@ -19,7 +19,7 @@ const CONCURRENCY: usize = 8;
 pub(crate) async fn run(
     reconciler: Reconciler,
     gate: LeaderGate,
-    watches: [WatchStatus; 6],
+    watches: [WatchStatus; 7],
     stop: CancellationToken,
 ) {
     let listed = future::join_all(watches.iter().map(WatchStatus::listed));

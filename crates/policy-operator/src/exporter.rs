@@ -14,6 +14,7 @@ use serde::Serialize;
 use strum::VariantArray as _;
 
 use crate::cluster::Namespaces;
+use crate::drains::Drains;
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
@@ -33,9 +34,10 @@ pub(crate) struct Exporter {
     pub(crate) pods: Pods,
     pub(crate) namespaces: Namespaces,
     pub(crate) rollouts: Rollouts,
+    pub(crate) drains: Drains,
     pub(crate) policies: Policies,
     pub(crate) gate: LeaderGate,
-    pub(crate) watches: [WatchStatus; 6],
+    pub(crate) watches: [WatchStatus; 7],
 }
 
 #[derive(Serialize)]
@@ -47,6 +49,8 @@ struct DebugState {
     namespaces: usize,
     /// The Deployments whose rollouts are stuck.
     stuck_rollouts: usize,
+    /// The disruption budgets that never allow an eviction.
+    blocking_budgets: usize,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -83,6 +87,7 @@ impl Exporter {
             pods_observed: self.pods.unhealthy_len(),
             namespaces: self.namespaces.len(),
             stuck_rollouts: self.rollouts.len(),
+            blocking_budgets: self.drains.len(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),

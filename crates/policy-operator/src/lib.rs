@@ -5,6 +5,7 @@
 //! watch of pods ─ PodView ─ PodFacts ─ Index ── changed namespaces ─┐
 //! watch of namespaces ─ Namespaces ─────────── changed labels ─────┤
 //! watch of Deployments ─ Rollouts ──────────── changed notes ──────┤
+//! watch of budgets ─ Drains ────────────────── changed budgets ────┤
 //! watches of policies ─ PolicyView ─ Policies ─ changed policies ───┤
 //!                                                            ReconcileQueue ◄───────┐
 //!                                                                   │               │
@@ -23,11 +24,13 @@ mod cluster;
 mod config;
 mod context;
 mod controller;
+mod drains;
 mod event_throttle;
 mod exporter;
 mod finalizer;
 mod interner;
 mod judgement;
+mod kept;
 mod limits;
 mod metrics;
 mod notes;
@@ -51,11 +54,14 @@ use std::process::ExitCode;
 use audit_store::{AuditResultView, AuditStore};
 use cluster::Namespaces;
 pub use config::Config;
+use drains::Drains;
 use exporter::Exporter;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
-use policy_core::view::{ClusterPolicyView, DeploymentView, NamespaceView, PodView, PolicyView};
+use policy_core::view::{
+    BudgetView, ClusterPolicyView, DeploymentView, NamespaceView, PodView, PolicyView,
+};
 use policy_runtime::client;
 use policy_runtime::config::About;
 use policy_runtime::service::{self, Service};
@@ -99,6 +105,12 @@ const DEPLOYMENTS: Target = Target {
     path: "/apis/apps/v1/deployments",
     is_optional: false,
 };
+const BUDGETS: Target = Target {
+    kind: "PodDisruptionBudget",
+    plural: "disruption budgets",
+    path: "/apis/policy/v1/poddisruptionbudgets",
+    is_optional: false,
+};
 const AUDIT_RESULTS: Target = Target {
     kind: "PolicyAuditResult",
     plural: "audit results",
@@ -121,6 +133,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let pods = Pods::new(config.excluded(), policies.clone());
     let namespaces = Namespaces::new(config.excluded(), policies.clone());
     let rollouts = Rollouts::new(config.excluded(), policies.clone());
+    let drains = Drains::new(config.excluded(), policies.clone(), client.clone());
     let audit_store = AuditStore::new(&config.lease.namespace);
     let gate = service.elect(client.clone(), &config.lease)?;
     let watches = [
@@ -129,6 +142,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<ClusterPolicyView, _>(&client, CLUSTER_POLICIES, policies.cluster_sink()),
         service.watch::<NamespaceView, _>(&client, NAMESPACES, namespaces.sink()),
         service.watch::<DeploymentView, _>(&client, DEPLOYMENTS, rollouts.sink()),
+        service.watch::<BudgetView, _>(&client, BUDGETS, drains.sink()),
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
@@ -137,6 +151,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         pods: pods.clone(),
         namespaces: namespaces.clone(),
         rollouts: rollouts.clone(),
+        drains: drains.clone(),
         policies: policies.clone(),
         audit_store,
         executor: Executor::new(writer.clone(), budgets),
@@ -147,7 +162,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     };
     let stop = service.stop.clone();
     service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
-    let exporter = Exporter { pods, namespaces, rollouts, policies, gate, watches };
+    let exporter = Exporter { pods, namespaces, rollouts, drains, policies, gate, watches };
     let at_scrape = exporter.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
     service.endpoints.get("/debug/state", move || exporter.state());

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::audit_store::AuditStore;
 use crate::cluster::Namespaces;
 use crate::context::ReconcileContext;
+use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::notes::Notes;
 use crate::pods::Pods;
@@ -39,6 +40,7 @@ pub(crate) struct Reconciler {
     pub(crate) pods: Pods,
     pub(crate) namespaces: Namespaces,
     pub(crate) rollouts: Rollouts,
+    pub(crate) drains: Drains,
     pub(crate) policies: Policies,
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
@@ -146,13 +148,30 @@ impl Reconciler {
         now: Timestamp,
     ) -> Option<Judgement> {
         match &policy.cluster {
-            None => self.judge_namespace(policy, now),
+            None => {
+                let blocked = self.blocked_drains(policy).await;
+                self.judge_namespace(policy, &blocked, now)
+            }
             Some(part) => self.judge_namespaces(policy, part, state, now).await,
         }
     }
 
+    /// The workloads of the namespace of a policy whose drain is blocked, where it has the check.
+    async fn blocked_drains(&self, policy: &PolicyView) -> BlockedWorkloads {
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+        match &policy.rules {
+            Ok(rules) if rules.needs_budgets() => self.drains.of(namespace).await,
+            _ => BlockedWorkloads::new(),
+        }
+    }
+
     /// Judges the namespace of a policy. `None` while a list of pods is being read.
-    pub(crate) fn judge_namespace(&self, policy: &PolicyView, now: Timestamp) -> Option<Judgement> {
+    pub(crate) fn judge_namespace(
+        &self,
+        policy: &PolicyView,
+        blocked: &BlockedWorkloads,
+        now: Timestamp,
+    ) -> Option<Judgement> {
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
         if self.pods.excludes(namespace) {
             return Some(Judgement::Rejected(Rejection::ExcludedNamespace));
@@ -166,7 +185,8 @@ impl Reconciler {
                 return Some(Judgement::Rejected(Rejection::Policy(refused.clone())));
             }
         };
-        let pods = self.pods.of(namespace)?;
+        let mut pods = self.pods.of(namespace)?;
+        with_budgets(&mut pods, blocked);
         let verdict = Verdict::of(pods.iter().map(|pod| &**pod), rules, now);
         counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
         let mut notes = Notes::default();

@@ -13,6 +13,7 @@ use crate::audit_queue::{WaitingResult, minute_of};
 use crate::audit_result;
 use crate::audit_store::AuditStore;
 use crate::cluster::Namespaces;
+use crate::drains::{BlockedWorkloads, Drains};
 use crate::judgement::Judgement;
 use crate::pods::{PodSink, Pods};
 use crate::policies::{Policies, PolicySink};
@@ -54,6 +55,11 @@ impl ReconcileBench {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+                drains: Drains::new(
+                    ExcludedNamespaces::default(),
+                    policies.clone(),
+                    script.client(),
+                ),
                 executor: Executor::new(writer.clone(), Budgets::default()),
                 writer,
                 policies,
@@ -86,7 +92,7 @@ impl ReconcileBench {
         });
         let now = Timestamp::now();
         let view: PolicyView = serde_json::from_value(policy.clone())?;
-        let judgement = self.reconciler.judge_namespace(&view, now);
+        let judgement = self.reconciler.judge_namespace(&view, &BlockedWorkloads::new(), now);
         let Some(judgement @ Judgement::Judged(judged)) = &judgement else {
             anyhow::bail!("{judgement:?}")
         };

@@ -5,6 +5,7 @@ mod audit;
 mod changes;
 mod cluster;
 mod deletion;
+mod drains;
 mod faults;
 mod guarded;
 mod limits;

@@ -90,6 +90,11 @@ pub struct DevOpsPolicySpec {
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub forbid_not_ready_duration: Option<i32>,
 
+    /// Flag workloads that a pod disruption budget lets nobody drain: it allows no disruption, and not
+    /// because pods are unhealthy. Found by the operator and by policyctl in a cluster. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbid_blocked_drain: Option<bool>,
+
     /// Whether the operator may change workloads: `audit` never changes workloads; `enforce` fills
     /// missing probes and resources into Deployments, StatefulSets and DaemonSets. What the
     /// admission webhook denies is set by admission, in both modes. Default: audit.
@@ -238,6 +243,9 @@ pub struct SeverityOverrides {
     /// Severity of running pods that are not ready. Default: medium.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<Severity>,
+    /// Severity of drains that a budget blocks. Default: medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_blocked: Option<Severity>,
 }
 
 /// How many points a finding of each check takes from the score; 0 reports without scoring.

@@ -33,7 +33,7 @@ static META: CheckMeta = CheckMeta {
         let window = super::number(spec.restart_window);
         super::limit(spec.max_restart_count).map(|limit| Parameters { window, ..limit })
     },
-    weight_override: |weights| weights.high_restarts,
+    weight_override: Some(|weights| weights.high_restarts),
     severity_override: |severities| severities.high_restarts,
 };
 

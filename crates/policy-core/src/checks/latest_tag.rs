@@ -28,7 +28,7 @@ static META: CheckMeta = CheckMeta {
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::switch(spec.forbid_latest_tag),
-    weight_override: |weights| weights.latest_tag,
+    weight_override: Some(|weights| weights.latest_tag),
     severity_override: |severities| severities.latest_tag,
 };
 

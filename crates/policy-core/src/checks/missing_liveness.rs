@@ -24,7 +24,7 @@ static META: CheckMeta = CheckMeta {
     is_filled_in_later: false,
     patchable: true,
     configure: |spec| super::switch(spec.require_liveness_probe),
-    weight_override: |weights| weights.missing_liveness,
+    weight_override: Some(|weights| weights.missing_liveness),
     severity_override: |severities| severities.missing_liveness,
 };
 

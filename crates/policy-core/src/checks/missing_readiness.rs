@@ -24,7 +24,7 @@ static META: CheckMeta = CheckMeta {
     is_filled_in_later: false,
     patchable: true,
     configure: |spec| super::switch(spec.require_readiness_probe),
-    weight_override: |weights| weights.missing_readiness,
+    weight_override: Some(|weights| weights.missing_readiness),
     severity_override: |severities| severities.missing_readiness,
 };
 

@@ -33,7 +33,7 @@ static META: CheckMeta = CheckMeta {
             spec.enforcement_mode == EnforcementMode::Enforce && spec.default_resources.is_some();
         super::switch(spec.require_resources.or(Some(fills_in)))
     },
-    weight_override: |weights| weights.missing_resources,
+    weight_override: Some(|weights| weights.missing_resources),
     severity_override: |severities| severities.missing_resources,
 };
 

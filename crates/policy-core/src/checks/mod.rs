@@ -5,6 +5,7 @@
 //! line and its line in [`CHECKS`], and add its fields to the custom resource. The tests below fail
 //! when a part is missing.
 
+mod drain_blocked;
 mod high_restarts;
 mod latest_tag;
 mod missing_liveness;
@@ -33,6 +34,7 @@ pub const CHECKS: &[&dyn Check] = &[
     &high_restarts::HighRestarts,
     &pending::Pending,
     &not_ready::NotReady,
+    &drain_blocked::DrainBlocked,
 ];
 
 /// How many checks there are; the size of every table by check.
@@ -162,8 +164,9 @@ pub struct CheckMeta {
     pub patchable: bool,
     /// The parameters of the check under a policy; `None` where the policy does not enable it.
     pub configure: fn(&DevOpsPolicySpec) -> Option<Parameters>,
-    /// The policy's weight for this check.
-    pub weight_override: fn(&Weights) -> Option<i32>,
+    /// The policy's weight for this check; `None` where a policy cannot set one, because not everyone who
+    /// computes a score can evaluate the check.
+    pub weight_override: Option<fn(&Weights) -> Option<i32>>,
     /// The policy's severity for this check.
     pub severity_override: fn(&SeverityOverrides) -> Option<Severity>,
 }
@@ -348,6 +351,13 @@ mod tests {
                 false,
                 false,
             ),
+            (
+                ["drain-blocked", "forbidBlockedDrain", "drainBlocked", "drain_blocked"],
+                0,
+                "PodDisruptionBudget allows no eviction: a drain of its node never ends",
+                false,
+                false,
+            ),
         ];
         for (check, row) in CheckId::all().zip(ROWS) {
             let CheckMeta { id, field, severity_key, violation_type, .. } = check.meta();
@@ -368,20 +378,25 @@ mod tests {
             assert!(matches!(kind, "boolean" | "integer"), "{check}: no field {}", meta.field);
             let value =
                 if kind == "boolean" { serde_json::json!(true) } else { serde_json::json!(7) };
-            let policy: DevOpsPolicySpec = serde_json::from_value(serde_json::json!({
+            let mut policy = serde_json::json!({
                 meta.field: value,
                 "severityOverrides": { meta.severity_key: "critical" },
-                "weights": { meta.severity_key: 42 },
-            }))
-            .unwrap();
+            });
+            if meta.weight_override.is_some() {
+                policy["weights"] = serde_json::json!({ meta.severity_key: 42 });
+            }
+            let policy: DevOpsPolicySpec = serde_json::from_value(policy).unwrap();
             assert_ne!((check.meta().configure)(&policy), None, "{check}");
             assert_eq!((check.meta().configure)(&DevOpsPolicySpec::default()), None, "{check}");
             let severity = (meta.severity_override)(&policy.severity_overrides.unwrap());
             assert_eq!(severity, Some(Severity::Critical), "{check}");
-            assert_eq!((meta.weight_override)(&policy.weights.unwrap()), Some(42), "{check}");
-            for table in ["severityOverrides", "weights"] {
+            let weight = meta.weight_override.zip(policy.weights.as_ref());
+            let weight = weight.and_then(|(read, weights)| read(weights));
+            assert_eq!(weight, meta.weight_override.map(|_| 42), "{check}");
+            assert!(weight.is_some() || meta.weight == 0, "{check} can only be reported");
+            for (table, is_there) in [("severityOverrides", true), ("weights", weight.is_some())] {
                 let described = &spec[table]["properties"][meta.severity_key]["description"];
-                assert!(described.is_string(), "{check}: {table} lacks {}", meta.severity_key);
+                assert_eq!(described.is_string(), is_there, "{check}: {table}");
             }
         }
     }

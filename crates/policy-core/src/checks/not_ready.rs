@@ -26,7 +26,7 @@ static META: CheckMeta = CheckMeta {
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::limit(spec.forbid_not_ready_duration),
-    weight_override: |weights| weights.not_ready,
+    weight_override: Some(|weights| weights.not_ready),
     severity_override: |severities| severities.not_ready,
 };
 

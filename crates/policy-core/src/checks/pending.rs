@@ -24,7 +24,7 @@ static META: CheckMeta = CheckMeta {
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::limit(spec.forbid_pending_duration),
-    weight_override: |weights| weights.pending,
+    weight_override: Some(|weights| weights.pending),
     severity_override: |severities| severities.pending,
 };
 

@@ -78,6 +78,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
             runs: (containers.into_iter().enumerate())
                 .map(|(container, (_, run))| RunFacts { container, ..run })
                 .collect(),
+            blocking_budget: None,
         },
     })
 }

@@ -1,5 +1,7 @@
 //! Collecting a report: pods in any order, from any number of threads.
 
+mod finish;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,10 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::custom::{ControlledObject, WithoutResult};
 use super::finding::SharedTexts;
 use super::images::RunningImages;
-use super::{
-    Coverage, CoverageCounter, ExemptedReportFinding, NamespaceSummary, Report, ReportFinding,
-    ReportedObject, Source, Summary,
-};
+use super::{CoverageCounter, ExemptedReportFinding, ReportFinding, ReportedObject};
 use crate::capped::Capped;
 use crate::custom::{CustomInput, CustomResults};
 use crate::evaluate::{Finding, evaluate_with};
@@ -23,6 +22,8 @@ use crate::score::Tally;
 use crate::text::stuck_rollout;
 use crate::view::{DeploymentView, ObjectView, PodView};
 use crate::workload::{ObjectKind, Workload};
+
+pub(super) use finish::Assessed;
 
 /// How many findings a report lists at most; a cluster of 100 000 pods has fewer. All are counted.
 const MAX_FINDINGS: usize = 1_000_000;
@@ -101,6 +102,18 @@ impl<'a> Assessment<'a> {
             controlled: Vec::new(),
             is_controlled_full: false,
         }
+    }
+
+    /// The policy that is judged by.
+    #[must_use]
+    pub fn policy(&self) -> &'a CompiledPolicy {
+        self.policy
+    }
+
+    /// The namespaces that are left out.
+    #[must_use]
+    pub fn excluded(&self) -> &'a ExcludedNamespaces {
+        self.excluded
     }
 
     /// The same without a list of findings: they are counted and not kept.
@@ -314,84 +327,4 @@ impl<'a> Assessment<'a> {
             self.count_at_once(&object);
         }
     }
-
-    /// The report, sorted. `policy_name` is for people.
-    #[must_use]
-    pub fn finish(mut self, source: Source, policy_name: String) -> Report {
-        self.evaluate_controlled();
-        self.list_fewer_namespaces();
-        let total = self.total();
-        if self.other_namespaces.pods() > 0 {
-            let message = format!(
-                "more than {MAX_NAMESPACES} namespaces; the pods of the others are only in the summary"
-            );
-            self.coverage.note(&"and".into(), None, message);
-        }
-        self.note_rules();
-        let Self { policy, namespaces, findings, exempted, mut coverage, images, .. } = self;
-        images.note(&mut coverage);
-        let (findings, findings_cut) = findings.finish();
-        let coverage = coverage.finish();
-        Report {
-            source,
-            policy: policy_name,
-            summary: Summary::of(&total, policy).unless(coverage.is_unread()),
-            namespaces: namespaces
-                .into_iter()
-                .map(|(namespace, tally)| NamespaceSummary {
-                    namespace,
-                    summary: Summary::of(&tally, policy),
-                })
-                .collect(),
-            findings,
-            exempted: exempted.finish().0,
-            coverage,
-            findings_cut,
-        }
-    }
-
-    /// Notes the exemptions that have ended, or exempt nothing, and the custom checks without a
-    /// result.
-    fn note_rules(&mut self) {
-        let exemptions = self.policy.exemptions();
-        let notes = exemptions.map(|all| all.notes(self.used_exemptions, self.now.as_second()));
-        for note in notes.unwrap_or_default() {
-            self.coverage.note(&note.place.as_str().into(), None, note.message());
-        }
-        std::mem::take(&mut self.without_result).note(&mut self.coverage);
-    }
-
-    fn total(&self) -> Tally {
-        let mut total = self.other_namespaces;
-        self.namespaces.values().for_each(|tally| total.merge(tally));
-        total
-    }
-
-    /// What other reports are made of.
-    pub(super) fn finish_parts(mut self) -> Assessed<'a> {
-        self.evaluate_controlled();
-        self.note_rules();
-        let tally = self.total();
-        let (findings, findings_cut) = self.findings.finish();
-        Assessed {
-            policy: self.policy,
-            tally,
-            findings,
-            findings_cut,
-            exempted: self.exempted.finish().0,
-            coverage: self.coverage.finish(),
-        }
-    }
-}
-
-/// The result of an assessment, all namespaces together.
-pub(super) struct Assessed<'a> {
-    pub(super) policy: &'a CompiledPolicy,
-    pub(super) tally: Tally,
-    /// Sorted; empty where they were only counted.
-    pub(super) findings: Vec<ReportFinding>,
-    pub(super) findings_cut: u64,
-    /// Sorted; at most 10 000.
-    pub(super) exempted: Vec<ExemptedReportFinding>,
-    pub(super) coverage: Coverage,
 }

@@ -5,6 +5,7 @@
 //! field. Each container from a manifest has its line ([`Located`]).
 
 mod amount;
+mod budget;
 mod cluster_policy;
 mod deployment;
 mod excess;
@@ -20,6 +21,7 @@ mod text;
 mod volume;
 
 pub use amount::Amount;
+pub use budget::{BlockedPods, BudgetView};
 pub use cluster_policy::{ClusterPart, ClusterPolicyView};
 pub use deployment::DeploymentView;
 pub(crate) use excess::MAX_CONTAINERS;

@@ -20,6 +20,9 @@ pub const OPERATOR: Component = Component {
         Rule::new("", &["pods", "namespaces"], &["watch"]),
         // Of Deployments whether their rollouts are stuck, for the notes of a status.
         Rule::new("apps", &["deployments"], &["watch"]),
+        // The check drain-blocked: the budgets, and the pods that one of them selects.
+        Rule::new("policy", &["poddisruptionbudgets"], &["watch"]),
+        Rule::new("", &["pods"], &["list"]),
         // `patch` is only for the finalizer; RBAC cannot restrict a rule to a field, so an admission
         // policy does.
         Rule::new(GROUP, &POLICIES, &["watch", "patch"]),
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn it_writes_only_its_own_kinds_and_events() {
         for rule in OPERATOR.cluster {
-            let writes = rule.verbs.iter().any(|verb| *verb != "watch");
+            let writes = rule.verbs.iter().any(|verb| !["list", "watch"].contains(verb));
             let is_ours = rule.group == GROUP || rule.group == "events.k8s.io";
             assert!(!writes || is_ours, "{rule:?}");
         }

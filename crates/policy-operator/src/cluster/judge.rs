@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 
 use super::namespaces::Namespaces;
 use super::tallies::{Listed, NamespaceTallies};
+use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::Judged;
 use crate::notes::Notes;
 use crate::pods::Pods;
@@ -59,6 +60,7 @@ pub(crate) struct ClusterJudge<'a> {
     pub(crate) pods: &'a Pods,
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) rollouts: &'a Rollouts,
+    pub(crate) drains: &'a Drains,
     pub(crate) rules: &'a Arc<CompiledPolicy>,
     pub(crate) part: &'a Arc<ClusterPart>,
     pub(crate) now: Timestamp,
@@ -144,7 +146,13 @@ impl ClusterJudge<'_> {
             slice.add(0).await;
             return Ok(None);
         }
-        let pods = self.pods.of(namespace).ok_or(Listing)?;
+        let blocked = if self.rules.needs_budgets() {
+            self.drains.of(namespace).await
+        } else {
+            BlockedWorkloads::new()
+        };
+        let mut pods = self.pods.of(namespace).ok_or(Listing)?;
+        with_budgets(&mut pods, &blocked);
         let verdict = Verdict::of_part(pods.iter().map(|pod| &**pod), self.rules, self.now);
         slice.add(pods.len()).await;
         Ok(Some(verdict))

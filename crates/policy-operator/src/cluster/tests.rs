@@ -9,12 +9,14 @@ use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::verdict::{MAX_LISTED, Verdict};
 use policy_core::view::PolicyView;
+use policy_runtime::testing::Script;
 use policy_runtime::watch::Sink as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::namespaces::NamespaceSink;
 use super::*;
+use crate::drains::Drains;
 use crate::judgement::Judged;
 use crate::pods::{PodSink, Pods};
 use crate::policies::{ClusterPolicySink, Policies};
@@ -50,6 +52,7 @@ struct World {
     namespaces: Namespaces,
     namespace_sink: NamespaceSink,
     rollouts: Rollouts,
+    drains: Drains,
     state: Option<Box<ClusterState>>,
     second: i64,
     version: i64,
@@ -68,6 +71,11 @@ impl World {
             pod_sink: pods.sink(),
             namespace_sink: namespaces.sink(),
             rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+            drains: Drains::new(
+                ExcludedNamespaces::default(),
+                policies.clone(),
+                Script::default().client(),
+            ),
             policies,
             pods,
             namespaces,
@@ -148,6 +156,7 @@ impl World {
             pods: &self.pods,
             namespaces: &self.namespaces,
             rollouts: &self.rollouts,
+            drains: &self.drains,
             rules: policy.rules.as_ref().unwrap(),
             part: policy.cluster.as_ref().unwrap(),
             now: at(self.second),

@@ -35,8 +35,8 @@ impl Reconciler {
             }
         };
         let key = PolicyKey::of(&policy.metadata);
-        let Self { pods, namespaces, rollouts, .. } = self;
-        let judge = ClusterJudge { pods, namespaces, rollouts, rules, part, now };
+        let Self { pods, namespaces, rollouts, drains, .. } = self;
+        let judge = ClusterJudge { pods, namespaces, rollouts, drains, rules, part, now };
         match judge.judge(&mut state.cluster, self.policies.take_changed(&key)).await {
             Ok((judged, scanned)) => {
                 counter!(PODS_SCANNED.name).increment(scanned);

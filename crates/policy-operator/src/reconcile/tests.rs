@@ -171,7 +171,8 @@ impl World {
         let (gate_control, gate) = GateControl::for_test();
         gate_control.open();
         let policies = Policies::default();
-        let pods = Pods::new(ExcludedNamespaces::default(), policies.clone());
+        let excluded = ExcludedNamespaces::default;
+        let pods = Pods::new(excluded(), policies.clone());
         let writing = Writer::new(server.client(), gate, policies.queue.budget());
         let start = Instant::now();
         let now = move || {
@@ -183,8 +184,9 @@ impl World {
             policies: policies.sink(),
             reconciler: Reconciler {
                 pods,
-                namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
-                rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+                namespaces: Namespaces::new(excluded(), policies.clone()),
+                rollouts: Rollouts::new(excluded(), policies.clone()),
+                drains: Drains::new(excluded(), policies.clone(), server.client()),
                 executor: Executor::new(writing.clone(), Budgets::default()),
                 writer: writing,
                 policies,

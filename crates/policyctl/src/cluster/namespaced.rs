@@ -33,6 +33,15 @@ impl Listed {
         },
     };
 
+    pub(crate) const BUDGETS: Self = Self {
+        plural: "disruption budgets",
+        path: |namespace| {
+            let kind = ();
+            <k8s_openapi::api::policy::v1::PodDisruptionBudget as kube::Resource>::url_path(
+                &kind, namespace,
+            )
+        },
+    };
     pub(crate) const DEPLOYMENTS: Self = Self {
         plural: "Deployments",
         path: |namespace| {

@@ -116,13 +116,16 @@ async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<
         selected.as_ref().is_none_or(|names| names.contains(namespace))
     };
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
+    let blocked = live::blocked(&cluster, namespace, &mut assessment).await;
     let mut is_forbidden = false;
     live::read(&cluster, namespace, &excluded, global.console(), &mut |event| {
         is_forbidden |=
             matches!(&event, Event::NotRead { error, .. } if error.kind == ErrorKind::Forbidden);
         for pod in live::pods_of(event, &mut assessment.coverage).iter().filter(|p| is_selected(p))
         {
-            assessment.live_pod(pod, &PodFacts::of_pod(pod, ""));
+            let mut facts = PodFacts::of_pod(pod, "");
+            blocked.tell(&mut facts);
+            assessment.live_pod(pod, &facts);
         }
     })
     .await;

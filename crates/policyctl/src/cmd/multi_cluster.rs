@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cluster::namespaced::Listed;
 use crate::cluster::{self, Cluster, Context, Contexts};
-use crate::cmd::analyze::live::assess;
+use crate::cmd::analyze::live::{assess, blocked};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
@@ -309,7 +309,8 @@ async fn read<'a>(
         let cluster = Cluster::connect(contexts, &context.name).await?;
         global.console().detail(format_args!("{cluster} answered"));
         uid = cluster.uid().await;
-        let mut take = |event| assess(&mut assessment, event);
+        let blocked = blocked(&cluster, namespace, &mut assessment).await;
+        let mut take = |event| assess(&mut assessment, &blocked, event);
         Listed::PODS.read(&cluster, namespace, Some(excluded), &mut take).await;
         Ok::<(), cluster::ClusterError>(())
     };

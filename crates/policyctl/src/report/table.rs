@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use policy_core::checks::{CheckId, CheckName};
+use policy_core::policy::CompiledPolicy;
 use policy_core::report::{
     ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report,
     ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
@@ -94,9 +95,12 @@ impl Table<'_> {
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         self.line("===== DevOps Governance Summary =====")?;
         self.row("Workload Pods Analyzed", summary.pods)?;
+        let default_profile = CompiledPolicy::default_profile();
         for check in CheckId::all() {
             let label = check.meta().summary_label;
             match summary.violations_by_check.get(check.as_str()) {
+                // A check that not even the built-in profile has is shown to who asked for it.
+                None if !default_profile.is_enabled(check) => {}
                 None => self.row(label, "not checked")?,
                 Some(_) if check.meta().counts_restarts => {
                     self.row(label, summary.restart_severity)?;

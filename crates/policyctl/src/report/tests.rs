@@ -283,7 +283,11 @@ fn sarif_shows_no_control_character_of_a_name() {
 fn each_check_has_a_case_that_it_finds_and_one_that_it_does_not() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden/checks.yaml");
     let report = report(&manifest, false);
-    for check in CheckId::all() {
+    // What needs the budgets of a cluster is not found in files; the suite `operator::drains` finds it.
+    let profile = CompiledPolicy::default_profile();
+    let checks: Vec<_> = profile.enabled().map(|(check, _)| check).collect();
+    assert_eq!(checks.len(), CheckId::all().len() - 1);
+    for &check in &checks {
         let finds = |object: String| {
             report
                 .findings
@@ -293,5 +297,5 @@ fn each_check_has_a_case_that_it_finds_and_one_that_it_does_not() {
         assert!(finds(format!("{check}-fail")), "{check} is not found where it should be");
         assert!(!finds(format!("{check}-pass")), "{check} is found where it should not be");
     }
-    assert_eq!(report.coverage.evaluated, 2 * CheckId::all().len() as u64);
+    assert_eq!(report.coverage.evaluated, 2 * checks.len() as u64);
 }

@@ -1,6 +1,6 @@
 //! The operator has exactly the permissions that it needs.
 
-use e2e::{Parts, Service, Signal};
+use e2e::{Parts, Service, Signal, Testbed};
 
 use super::cluster::{apply_cluster_policy, wait_for_message};
 use super::{
@@ -12,6 +12,19 @@ const PLATFORM: &str = "kube-devops";
 fn stop(operator: &Service<'_>) {
     operator.signal(Signal::Term).unwrap();
     assert_eq!(operator.wait_exit(SURELY).unwrap().code(), Some(0));
+}
+
+/// A budget over all pods whose status, as its controller would write it, allows no eviction.
+fn block_drains(testbed: &Testbed, namespace: &str) {
+    let budget = format!(
+        "{{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {{name: all, namespace: \
+         {namespace}}}, spec: {{maxUnavailable: 0, selector: {{}}}}}}"
+    );
+    testbed.apply(&budget).unwrap();
+    let status = r#"{"status": {"currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 0,
+        "expectedPods": 1, "observedGeneration": 1}}"#;
+    let patch = ["patch", "pdb", "all", "-n", namespace, "--subresource=status", "-p", status];
+    testbed.kubectl(&[&patch[..], &["--type=merge"]].concat()).unwrap().succeeded().unwrap();
 }
 
 #[test]
@@ -68,6 +81,14 @@ fn it_needs_exactly_the_rules_that_are_installed() {
     let spec = format!("{{forbidLatestTag: true, namespaceSelector: {scope}}}");
     apply_cluster_policy(&testbed, "strict", &spec);
     wait_for_message(&testbed, &operator, "strict", "no pods to judge in 1 namespace");
+    // The pods that a budget selects are asked for, where a policy wants to know.
+    let spec = "{forbidBlockedDrain: true}";
+    apply_policy(&testbed, &shop, "strict", spec);
+    apply_pod(&testbed, &shop, "careful", "nginx:1.27");
+    block_drains(&testbed, &shop);
+    wait_for_status(&testbed, &operator, strict, |status| {
+        status["violationsByCheck"]["drain-blocked"] == 1
+    });
     delete(&testbed, &shop, "dop/strict");
     testbed.kubectl(&["delete", "cdop", "strict"]).unwrap().succeeded().unwrap();
     stop(&operator);

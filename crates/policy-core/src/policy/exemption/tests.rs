@@ -179,8 +179,8 @@ fn an_invalid_exemption_makes_the_policy_invalid_and_says_where() {
     assert_eq!(
         compile(invalid).unwrap_err(),
         [
-            "spec.exemptions[0].checks: must name 1 to 23 checks, not 0",
-            "spec.exemptions[1].checks[0]: there is no check `latest`; choose latest-tag, missing-liveness, missing-readiness, missing-resources, high-restarts, pending, not-ready, or custom/NAME",
+            "spec.exemptions[0].checks: must name 1 to 24 checks, not 0",
+            "spec.exemptions[1].checks[0]: there is no check `latest`; choose latest-tag, missing-liveness, missing-readiness, missing-resources, high-restarts, pending, not-ready, drain-blocked, or custom/NAME",
             "spec.exemptions[1].checks[2]: names `pending` again",
             "spec.exemptions[1].workload.kind: must be a kind such as Deployment or Pod, not `deployment`",
             "spec.exemptions[1].workload.name: must be the full name of a workload, such as web, not `web-*`",

@@ -133,5 +133,6 @@ fn without_ephemeral(facts: &CheckedFacts) -> CheckedFacts {
         containers: others.cloned().collect(),
         // No check that runs at admission is about them.
         runs: Box::default(),
+        blocking_budget: None,
     }
 }

@@ -208,6 +208,11 @@ impl Operator {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+                drains: Drains::new(
+                    ExcludedNamespaces::default(),
+                    policies.clone(),
+                    cluster.client(),
+                ),
                 executor: Executor::new(
                     writer.clone(),
                     Budgets::new(config, CancellationToken::new()),

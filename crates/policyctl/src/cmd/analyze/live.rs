@@ -9,6 +9,7 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter, Report, Source};
 use policy_core::view::{DeploymentView, PodView};
 
+use super::drains::BlockedDrains;
 use crate::cluster::namespaced::{Event, Listed};
 use crate::cluster::{self, Cluster, ClusterError};
 use crate::global::Global;
@@ -26,8 +27,9 @@ pub(super) fn analyze(
         let excluded = judgement.choice.exclusion.namespaces();
         let namespace = global.target.namespace.as_deref();
         let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
+        let blocked = blocked(&cluster, namespace, &mut assessment).await;
         read(&cluster, namespace, &excluded, global.console(), &mut |event| {
-            assess(&mut assessment, event);
+            assess(&mut assessment, &blocked, event);
         })
         .await;
         let coverage = &assessment.coverage;
@@ -98,10 +100,29 @@ pub(super) fn note_unread(coverage: &mut CoverageCounter, unread: Option<Cluster
     }
 }
 
+/// The workloads whose drain is blocked, where the policy of the assessment has the check.
+pub(crate) async fn blocked(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    assessment: &mut Assessment<'_>,
+) -> BlockedDrains {
+    if !assessment.policy().needs_budgets() {
+        return BlockedDrains::default();
+    }
+    let excluded = assessment.excluded();
+    BlockedDrains::read(cluster, namespace, excluded, &mut assessment.coverage).await
+}
+
 /// Adds an event of reading pods to an assessment.
-pub(crate) fn assess(assessment: &mut Assessment<'_>, event: Event<PodView>) {
+pub(crate) fn assess(
+    assessment: &mut Assessment<'_>,
+    blocked: &BlockedDrains,
+    event: Event<PodView>,
+) {
     for pod in pods_of(event, &mut assessment.coverage) {
-        assessment.live_pod(&pod, &PodFacts::of_pod(&pod, ""));
+        let mut facts = PodFacts::of_pod(&pod, "");
+        blocked.tell(&mut facts);
+        assessment.live_pod(&pod, &facts);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `policyctl analyze`
 
+pub(crate) mod drains;
 pub(crate) mod files;
 pub(crate) mod live;
 mod policies;

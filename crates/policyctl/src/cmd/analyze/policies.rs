@@ -9,6 +9,7 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter};
 use policy_core::text::printable;
 
+use super::drains::BlockedDrains;
 use super::live;
 use crate::cluster::{self, Cluster};
 use crate::exit::Exit;
@@ -72,9 +73,15 @@ async fn judged(
     }
     let mut coverage = CoverageCounter::default();
     let mut without_policy: BTreeMap<String, u64> = BTreeMap::new();
+    let blocked = if policies.iter().any(|policy| policy.compiled.needs_budgets()) {
+        BlockedDrains::read(&cluster, namespace, &excluded, &mut coverage).await
+    } else {
+        BlockedDrains::default()
+    };
     live::read(&cluster, namespace, &excluded, global.console(), &mut |event| {
         for pod in live::pods_of(event, &mut coverage) {
-            let facts = PodFacts::of_pod(&pod, "");
+            let mut facts = PodFacts::of_pod(&pod, "");
+            blocked.tell(&mut facts);
             if !coverage.pod(&facts, &excluded) {
                 continue;
             }

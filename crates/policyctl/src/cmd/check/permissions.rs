@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, ClusterError};
 
 const APPS: &str = "apps";
+const BUDGETS: &str = "poddisruptionbudgets";
 const CRDS: &str = "customresourcedefinitions";
 const CRD_GROUP: &str = "apiextensions.k8s.io";
 const NAMESPACES: &str = "namespaces";
@@ -24,8 +25,9 @@ const WEBHOOK_GROUP: &str = "admissionregistration.k8s.io";
 /// The permission without which no command works.
 const LIST_PODS: Need = Need::new("analyze, explain, preview, list pods", "list", "", "pods");
 
-const NEEDS: [Need; 30] = [
+const NEEDS: [Need; 31] = [
     LIST_PODS,
+    Need::new("analyze, explain by forbidBlockedDrain", "list", "policy", BUDGETS),
     Need::new("cluster policies; all namespaces, where not all are open", "list", "", NAMESPACES),
     Need::new("-n, to report a missing namespace", "get", "", NAMESPACES),
     Need::new("admit, check, diff, export, preview, remediations", "list", GROUP, POLICIES),
@@ -139,7 +141,7 @@ impl Need {
         let of_namespace = || namespace.map(str::to_owned);
         let (name, namespace) = match (self.resource, self.verb) {
             _ if self.group == APPS => (None, of_namespace()),
-            ("pods" | POLICIES, _) => (None, of_namespace()),
+            ("pods" | POLICIES | BUDGETS, _) => (None, of_namespace()),
             (NAMESPACES, "get") => (of_namespace(), of_namespace()),
             (WEBHOOKS | MUTATING_WEBHOOKS, "get" | "patch") => {
                 (Some(WEBHOOK_CONFIGURATION.to_owned()), None)
