@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::checks::CheckId;
 use policy_core::manifest::documents;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
@@ -88,7 +87,7 @@ proptest! {
         let is_unread = summary.pods == 0 && !report.coverage.failed.is_empty();
         prop_assert_eq!(summary.score.map(u64::from), (!is_unread).then_some(expected));
         prop_assert_eq!(summary.total_violations, report.findings.len() as u64);
-        for check in CheckId::all() {
+        for (check, _) in policy.enabled() {
             let found = report.findings.iter().filter(|found| found.check == check).count();
             prop_assert_eq!(summary.violations_by_check[check.as_str()], found as u64);
         }
