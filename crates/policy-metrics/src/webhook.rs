@@ -29,8 +29,8 @@ pub const FAIL_OPEN: Metric = Metric::new(
 )
 .with(&[(
     "reason",
-    "not_synced, invalid_policy, unreadable_object, unreadable, deadline, panic, overload, \
-     too_large, slow_body, unauthenticated",
+    "not_synced, invalid_policy, custom_check, unreadable_object, unreadable, deadline, panic, \
+     overload, too_large, slow_body, unauthenticated",
 )]);
 
 pub const FINDINGS: Metric = Metric::new(

@@ -35,9 +35,11 @@ fn of_team(name: &str, team: &str, spec: &str) -> String {
     )
 }
 
+/// On a control plane of its own, as it exports everything that there is.
 #[test]
 fn a_cluster_policy_goes_to_the_cluster_and_back_and_admit_judges_by_it() {
-    let testbed = testbed();
+    let testbed = &Testbed::start(&Parts::new("cluster-policies-back")).unwrap();
+    cli::expect(testbed, 0, &["crd", "install"], "");
     let [shop, lab] = ["shop", "lab"].map(|name| testbed.namespace(name).unwrap());
     label(testbed, &shop, "tier=web");
     let bundle = ["bundle", "apply", "restricted", "--cluster", "--policy-name", "fleet"];

@@ -70,7 +70,8 @@ fn unjudged() -> Vec<Panel> {
     let ours = Panel::events(
         "Failed open, as the webhook counts",
         "Requests that were allowed without a complete verdict. not_synced: shortly after a start. \
-         overload, deadline: too few replicas or too little CPU. invalid_policy: a policy with a false \
+         overload, deadline: too few replicas or too little CPU. custom_check: a policy with a false \
+         condition Custom. invalid_policy: a policy with a false \
          condition Ready. too_large, slow_body: look at the client.",
         (0, 16, 12, 8),
     );
