@@ -117,10 +117,7 @@ impl FoundBy {
     /// The check of the registry, if it is one.
     #[must_use]
     pub fn registered(&self) -> Option<CheckId> {
-        match self {
-            Self::Registered(check) => Some(*check),
-            Self::Custom(_) => None,
-        }
+        self.name().registered()
     }
 
     /// The id.

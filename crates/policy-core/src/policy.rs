@@ -12,7 +12,7 @@ use crate::api::{
     Admission, AdmissionMode, ControllerPods, CustomCheck, DefaultProbe, DefaultResources,
     DevOpsPolicySpec, EnforcementMode, MAX_CUSTOM, MAX_WINDOWS, RemediationWindow,
 };
-use crate::checks::{CHECK_COUNT, CheckId, CheckName, Parameters, is_name};
+use crate::checks::{CHECK_COUNT, CheckId, CheckName, Parameters};
 use crate::custom::CustomChecks;
 use crate::quantity::{ParsedQuantity, Quantity};
 use crate::remediation::{RemediationRules, window_problems};
@@ -27,7 +27,7 @@ pub use exemption::{
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 pub use name::PolicyName;
 pub use selector::Selector;
-pub(crate) use selector::is_subdomain;
+pub(crate) use selector::{is_dns_label, is_subdomain};
 
 /// A policy in the form that evaluation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -340,7 +340,7 @@ impl Problems {
         for (index, check) in checks.iter().take(MAX_CUSTOM).enumerate() {
             let path = |field: &str| format!("custom[{index}].{field}");
             let name = excerpt(&check.name);
-            if !is_name(&check.name) {
+            if !is_dns_label(&check.name) {
                 let problem = format!(
                     "must be at most 63 lower-case letters, digits and `-` between them, not `{name}`"
                 );

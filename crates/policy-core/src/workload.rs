@@ -103,9 +103,10 @@ impl ObjectKind {
         }
     }
 
-    /// Whether it is a kind of Kubernetes that is evaluated.
-    fn is_built_in(group: &str, kind: &str) -> bool {
-        Self::BUILT_IN.into_iter().any(|own| own.as_str() == kind && own.is_of_group(group))
+    /// The kind of Kubernetes of that name in that group; `None` where it is not evaluated.
+    fn built_in(group: &str, kind: &str) -> Option<Self> {
+        let named = Self::BUILT_IN.into_iter().find(|own| own.as_str() == kind);
+        named.filter(|own| own.is_of_group(group))
     }
 
     /// Whether the kind is or was served in that group.
@@ -128,8 +129,7 @@ impl ObjectKind {
     /// The kind of that name in that API group; `None` where it is not evaluated.
     #[must_use]
     pub fn in_group(group: &str, kind: &str) -> Option<Self> {
-        let built_in = Self::BUILT_IN.into_iter().find(|own| own.as_str() == kind);
-        let built_in = built_in.filter(|found| found.is_of_group(group));
+        let built_in = Self::built_in(group, kind);
         built_in.or_else(|| ConfiguredKind::find(group, kind).map(Self::Configured))
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct FilePolicy {
     pub(crate) place: String,
     pub(crate) policy: Policy,
     pub(crate) compiled: CompiledPolicy,
+    /// Where a cluster policy applies.
+    pub(crate) scope: Option<ClusterScope>,
 }
 
 /// Namespace and name. A cluster policy has no namespace: it is empty, so that it comes first.
@@ -129,17 +131,19 @@ impl Policy {
     /// Compiles a policy of a cluster. Unknown fields are ignored: the cluster's definition may be
     /// newer than this program.
     pub(crate) fn compiled(&self) -> Result<CompiledPolicy, Vec<InvalidField>> {
-        if self.is_cluster() {
-            let spec: ClusterDevOpsPolicySpec = self.typed()?;
-            return CompiledClusterPolicy::compile(&spec).map(|compiled| compiled.rules);
-        }
-        CompiledPolicy::compile(&self.typed::<DevOpsPolicySpec>()?)
+        self.compiled_with_scope().map(|(rules, _)| rules)
     }
 
-    /// The namespaces to which it applies; `None` where it is invalid or no cluster policy.
-    pub(crate) fn scope(&self) -> Option<ClusterScope> {
-        let spec: ClusterDevOpsPolicySpec = self.is_cluster().then(|| self.typed().ok())??;
-        CompiledClusterPolicy::compile(&spec).ok().map(|compiled| compiled.scope)
+    /// The same, with the namespaces to which a cluster policy applies.
+    pub(crate) fn compiled_with_scope(
+        &self,
+    ) -> Result<(CompiledPolicy, Option<ClusterScope>), Vec<InvalidField>> {
+        if self.is_cluster() {
+            let spec: ClusterDevOpsPolicySpec = self.typed()?;
+            let CompiledClusterPolicy { rules, scope } = CompiledClusterPolicy::compile(&spec)?;
+            return Ok((rules, Some(scope)));
+        }
+        Ok((CompiledPolicy::compile(&self.typed::<DevOpsPolicySpec>()?)?, None))
     }
 
     fn typed<S: DeserializeOwned>(&self) -> Result<S, Vec<InvalidField>> {
@@ -232,12 +236,14 @@ pub(crate) fn read_files_in(
         let failures = failures.iter().filter(|f| f.is_manifest || input.is_explicit);
         problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
         skipped += others;
-        for DecodedPolicy { line, object, compiled, .. } in policies {
+        for DecodedPolicy { line, object, compiled, scope, .. } in policies {
             let place = format!("{}:{line}", input.name);
             let policy = Policy::of(&object, namespace);
             match unusable(&policy, global, &read) {
                 Some(problem) => problems.push(format!("{place}: {problem}")),
-                None => _ = read.insert(policy.key(), FilePolicy { place, policy, compiled }),
+                None => {
+                    _ = read.insert(policy.key(), FilePolicy { place, policy, compiled, scope });
+                }
             }
         }
     }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
+use super::objects::RawObjects;
 use super::raw::Raw;
 use crate::custom::{CustomChecks, CustomInput, CustomNamespace, CustomResults, ObjectDocument};
 use crate::policy::CompiledPolicy;
@@ -17,33 +16,17 @@ pub(super) struct CustomObjects {
     old: Option<CustomInput>,
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    request: Objects<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Objects<'a> {
-    #[serde(borrow)]
-    object: Option<Raw<'a>>,
-    #[serde(borrow)]
-    old_object: Option<Raw<'a>>,
-}
-
 impl CustomObjects {
     /// Reads the objects of a review once more, as expressions see them.
     pub(super) fn read(kind: ObjectKind, body: Raw<'_>, is_update: bool) -> Self {
-        let read = body.read::<Envelope<'_>>("review").ok().map(|envelope| envelope.request);
-        let (new, old) = read.map_or((None, None), |objects| (objects.object, objects.old_object));
+        let RawObjects { object, old_object } = RawObjects::of(body).unwrap_or_default();
         let input = |Raw(json): Raw<'_>| {
             let read = serde_json::from_slice::<ObjectDocument>(json);
             read.map_or_else(|_| CustomInput::unreadable(), |read| CustomInput::of(kind, read))
         };
         Self {
-            new: new.map_or_else(CustomInput::unreadable, input),
-            old: old.filter(|_| is_update).map(input),
+            new: object.map_or_else(CustomInput::unreadable, input),
+            old: old_object.filter(|_| is_update).map(input),
         }
     }
 

@@ -20,6 +20,7 @@ mod head;
 mod introduced;
 mod line;
 mod mutation;
+mod objects;
 mod own_fields;
 mod owner;
 mod policies;

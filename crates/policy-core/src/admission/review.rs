@@ -71,7 +71,7 @@ impl<'a> Review<'a> {
         let Ok(request) = &mut self.request else { return self };
         request.body = Raw(body);
         let Some(kind) = request.judged_kind() else { return self };
-        match specs(kind, body) {
+        match specs(kind, request.body) {
             Ok(None) => {}
             Ok(Some((spec, old_spec))) => {
                 request.spec = spec;

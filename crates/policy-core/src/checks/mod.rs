@@ -23,7 +23,7 @@ use crate::evaluate::FindingSink;
 use crate::facts::{CheckedFacts, ContainerFacts, RunFacts};
 use crate::severity::Severity;
 
-pub use name::{CheckName, UnknownCheck, is_name};
+pub use name::{CheckName, UnknownCheck};
 
 /// All checks, in the order in which reports list them.
 pub const CHECKS: &[&dyn Check] = &[

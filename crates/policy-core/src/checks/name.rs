@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::CheckId;
+use crate::policy::is_dns_label;
 
 /// What the ids of custom checks start with.
 const CUSTOM: &str = "custom/";
@@ -94,23 +95,13 @@ impl FromStr for CheckName {
 
     fn from_str(id: &str) -> Result<Self, UnknownCheck> {
         match id.strip_prefix(CUSTOM) {
-            Some(name) if is_name(name) => Ok(Self::Custom(name.into())),
+            Some(name) if is_dns_label(name) => Ok(Self::Custom(name.into())),
             _ => {
                 let registered = CheckId::from_name(id).map(Self::Registered);
                 registered.ok_or_else(|| UnknownCheck { id: crate::text::excerpt(id).into() })
             }
         }
     }
-}
-
-/// Whether a custom check may have that name: a DNS label.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(is_inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 impl Serialize for CheckName {

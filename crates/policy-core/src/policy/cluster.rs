@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::{ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY};
 use crate::namespaces::ExcludedNamespaces;
 
-use super::selector::{Selector, compile, is_namespace};
+use super::selector::{Selector, compile, is_dns_label};
 use super::{CompiledPolicy, InvalidField, Problems, validate};
 
 /// A cluster policy in the form that evaluation needs.
@@ -74,7 +74,7 @@ impl Problems {
             self.add("excludedNamespaces", problem);
         }
         for (index, name) in names.iter().take(MAX_EXCLUDED).enumerate() {
-            if !is_namespace(name) {
+            if !is_dns_label(name) {
                 let path = format!("excludedNamespaces[{index}]");
                 self.add(&path, format!("must be the name of a namespace, not `{name}`"));
             }

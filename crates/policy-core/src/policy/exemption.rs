@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Problems;
-use super::selector::{is_namespace, is_object_name};
+use super::selector::{is_dns_label, is_object_name};
 use crate::api::{ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTIONS};
 use crate::checks::{CHECK_COUNT, CheckId, CheckName};
 use crate::facts::PodFacts;
@@ -378,7 +378,7 @@ impl Problems {
             );
             self.add(&format!("{path}.name"), problem);
         }
-        if let Some(namespace) = namespace.as_ref().filter(|name| !is_namespace(name)) {
+        if let Some(namespace) = namespace.as_ref().filter(|name| !is_dns_label(name)) {
             let problem = format!("must be the name of a namespace, not `{}`", excerpt(namespace));
             self.add(&format!("{path}.namespace"), problem);
         }

@@ -99,8 +99,8 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_PREFIX && name.split('.').all(|part| !part.is_empty() && is_label(part))
 }
 
-/// Whether it is the name of a namespace: a DNS label.
-pub(super) fn is_namespace(name: &str) -> bool {
+/// Whether it is a DNS label, as the name of a namespace.
+pub(crate) fn is_dns_label(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && is_label(name)
 }
 

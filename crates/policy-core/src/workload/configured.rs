@@ -126,7 +126,7 @@ impl WorkloadKind {
             || !path.iter().all(is_field)
         {
             format!("`{}` is no path of fields, such as {DEFAULT_PATH}", self.pod_template_path)
-        } else if ObjectKind::is_built_in(&self.group, &self.kind) {
+        } else if ObjectKind::built_in(&self.group, &self.kind).is_some() {
             "is a kind of Kubernetes".to_owned()
         } else {
             return Ok(());

@@ -277,11 +277,12 @@ async fn list(
     let operation = format!("cannot list the policies of namespace {namespace}");
     let path = DevOpsPolicy::url_path(&(), Some(namespace));
     let (mut readable, mut unreadable) = (PoliciesByRank::default(), Vec::new());
+    let mut labels = None;
     if !cluster_policies.is_empty() {
-        let labels = labels_of(cluster, namespace).await?;
+        let labels = labels.insert(labels_of(cluster, namespace).await?);
         for policy in cluster_policies.iter().cloned().map(PolicyView::from) {
             let selects = |part: &ClusterPart| {
-                part.scope.selects(namespace, &labels, &ExcludedNamespaces::default())
+                part.scope.selects(namespace, labels, &ExcludedNamespaces::default())
             };
             let is_deleted = policy.metadata.deletion_timestamp.is_some();
             if !is_deleted && policy.cluster.as_deref().is_some_and(selects) {
@@ -308,7 +309,10 @@ async fn list(
         .map(|(age, rules)| NamedPolicy { name: age.policy(), rules: rules.clone() });
     let judged: Vec<NamedPolicy> = judged.chain(unreadable).collect();
     let namespace = if judged.iter().any(NamedPolicy::needs_namespace) {
-        let labels = labels_of(cluster, namespace).await?;
+        let labels = match labels {
+            Some(labels) => labels,
+            None => labels_of(cluster, namespace).await?,
+        };
         Some(Arc::new(CustomNamespace::new(namespace, &labels)))
     } else {
         None

@@ -99,15 +99,16 @@ async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<
     let object = policies.get(namespace.unwrap_or_default(), name).await?;
     let policy = Policy::of_live(&object);
     let full_name = policy.full_name();
-    let compiled =
-        policy.compiled().map_err(|invalid| output::problems(&policy.is_invalid(), &invalid))?;
+    let (compiled, scope) = policy
+        .compiled_with_scope()
+        .map_err(|invalid| output::problems(&policy.is_invalid(), &invalid))?;
     warn_without_checks(&full_name, &compiled);
     if let Some(reason) = not_judged(&object) {
         let reason = printable(reason);
         global.console().note(format_args!("the operator does not judge {full_name}: {reason}"));
     }
     let excluded = args.choice.exclusion.namespaces();
-    let selected = match policy.scope() {
+    let selected = match scope {
         Some(scope) => Some(NamespaceLabels::of_all(&cluster).await?.selected(&scope, &excluded)),
         None => None,
     };

@@ -163,9 +163,9 @@ async fn of_files(
     let excluded = args.exclusion.namespaces();
     let mut labels = None;
     let mut proposed = Vec::new();
-    for ((namespace, name), FilePolicy { place, policy, compiled }) in files {
+    for ((namespace, name), FilePolicy { place, policy, compiled, scope }) in files {
         warn_without_checks(&policy.full_name(), &compiled);
-        let (name, namespaces) = if let Some(scope) = policy.scope() {
+        let (name, namespaces) = if let Some(scope) = scope {
             if labels.is_none() {
                 labels = Some(NamespaceLabels::of_all(cluster).await?);
             }
@@ -243,21 +243,21 @@ async fn current<'a>(
         return Ok(BTreeMap::new());
     };
     let excluded = ExcludedNamespaces::default();
-    let (mut scoped, mut found) = (Vec::new(), BTreeMap::new());
     // One request instead of one for each namespace, where that is allowed.
     let all = if is_everywhere { api.list(None).await.whole().ok() } else { None };
-    if let Some(all) = all {
-        found = all;
-        scoped = api.scoped_if_allowed(None, &excluded).await?;
+    let (found, scoped) = if let Some(all) = all {
+        (all, api.scoped_if_allowed(None, &excluded).await?)
     } else {
-        for namespace in namespaces {
+        let namespaces: Vec<&str> = namespaces.collect();
+        let mut found = BTreeMap::new();
+        for namespace in &namespaces {
             found.append(&mut api.list(Some(namespace)).await.whole()?);
-            scoped.extend(api.scoped_if_allowed(Some(namespace), &excluded).await?);
         }
-    }
-    let scoped = scoped.into_iter().flat_map(|ScopedPolicy { policy, namespaces }| {
+        (found, api.scoped_if_allowed(Some(&namespaces), &excluded).await?)
+    };
+    let scoped = scoped.into_iter().flat_map(|ScopedPolicy { policy, compiled, namespaces }| {
         let name = policy.full_name();
-        namespaces.into_iter().map(move |namespace| (namespace, name.clone(), policy.compiled()))
+        namespaces.into_iter().map(move |namespace| (namespace, name.clone(), Ok(compiled.clone())))
     });
     let own = found.into_iter().map(|((namespace, name), own)| (namespace, name, own.compiled()));
     let mut current: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();

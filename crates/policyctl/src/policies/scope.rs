@@ -51,40 +51,44 @@ pub(crate) async fn labels_of(cluster: &Cluster, namespace: &str) -> Result<Labe
     Ok(found.and_then(|found| found.metadata.labels).unwrap_or_default())
 }
 
-/// A cluster policy, and the namespaces to which it applies.
+/// A valid policy, and the namespaces to which it applies.
 pub(crate) struct ScopedPolicy {
     pub(crate) policy: Policy,
+    pub(crate) compiled: CompiledPolicy,
     pub(crate) namespaces: BTreeSet<String>,
 }
 
 impl PolicyApi<'_> {
-    /// The cluster policies that apply to a namespace, or to any. One that is invalid is
+    /// The cluster policies that apply to one of these namespaces, or to any. One that is invalid is
     /// left out, which is said.
     pub(crate) async fn scoped(
         &self,
-        namespace: Option<&str>,
+        namespaces: Option<&[&str]>,
         excluded: &ExcludedNamespaces,
     ) -> Result<Vec<ScopedPolicy>, ClusterError> {
         let policies = self.list_cluster().await?;
         if policies.is_empty() {
             return Ok(Vec::new());
         }
-        let labels = match namespace {
-            Some(name) => {
-                let labels = labels_of(self.cluster(), name).await?;
-                NamespaceLabels([(name.to_owned(), labels)].into())
+        let labels = match namespaces {
+            Some(names) => {
+                let mut labels = BTreeMap::new();
+                for name in names {
+                    labels.insert((*name).to_owned(), labels_of(self.cluster(), name).await?);
+                }
+                NamespaceLabels(labels)
             }
             None => NamespaceLabels::of_all(self.cluster()).await?,
         };
         let mut scoped = Vec::new();
         for policy in policies.into_values() {
-            let Some(scope) = policy.scope() else {
+            let Ok((compiled, Some(scope))) = policy.compiled_with_scope() else {
                 output::reason(policy.is_invalid());
                 continue;
             };
             let namespaces = labels.selected(&scope, excluded);
             if !namespaces.is_empty() {
-                scoped.push(ScopedPolicy { policy, namespaces });
+                scoped.push(ScopedPolicy { policy, compiled, namespaces });
             }
         }
         Ok(scoped)
@@ -93,10 +97,10 @@ impl PolicyApi<'_> {
     /// The same; none where the user may not read them, which is said.
     pub(crate) async fn scoped_if_allowed(
         &self,
-        namespace: Option<&str>,
+        namespaces: Option<&[&str]>,
         excluded: &ExcludedNamespaces,
     ) -> Result<Vec<ScopedPolicy>, ClusterError> {
-        match self.scoped(namespace, excluded).await {
+        match self.scoped(namespaces, excluded).await {
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 output::reason(format_args!("{error}; cluster policies are left out"));
                 Ok(Vec::new())
@@ -110,11 +114,11 @@ impl PolicyApi<'_> {
         &self,
         namespace: &str,
     ) -> Result<Vec<(String, CompiledPolicy)>, ClusterError> {
-        let of_cluster = self.scoped(Some(namespace), &ExcludedNamespaces::default()).await?;
+        let of_cluster = self.scoped(Some(&[namespace]), &ExcludedNamespaces::default()).await?;
+        let of_cluster =
+            of_cluster.into_iter().map(|scoped| (scoped.policy.full_name(), scoped.compiled));
         let own = self.list(Some(namespace)).await.whole()?;
-        let applying = of_cluster.iter().map(|scoped| &scoped.policy).chain(own.values());
-        let compiled =
-            applying.filter_map(|policy| Some((policy.full_name(), policy.compiled().ok()?)));
-        Ok(compiled.collect())
+        let own = own.values().filter_map(|own| Some((own.full_name(), own.compiled().ok()?)));
+        Ok(of_cluster.chain(own).collect())
     }
 }

@@ -17,7 +17,7 @@ use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::limits::{self, NotJudged};
 use crate::output::{self, Output};
-use crate::policies::{Policy, PolicyApi};
+use crate::policies::{PolicyApi, ScopedPolicy};
 use crate::report::{self, PolicyReports};
 
 pub(super) fn analyze(
@@ -46,13 +46,6 @@ pub(super) fn analyze(
     Ok(thresholds.fold(exit.max(not_read), Exit::max))
 }
 
-/// A valid policy, and the namespaces that it judges.
-struct ValidPolicy {
-    policy: Policy,
-    compiled: CompiledPolicy,
-    namespaces: BTreeSet<String>,
-}
-
 /// A report for each valid policy, these policies in the same order, and the exit code for gaps.
 async fn judged(
     judgement: &Judgement,
@@ -65,7 +58,7 @@ async fn judged(
     let now = Timestamp::now();
     let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut assessments = Vec::new();
-    for (index, ValidPolicy { compiled, namespaces, .. }) in policies.iter().enumerate() {
+    for (index, ScopedPolicy { compiled, namespaces, .. }) in policies.iter().enumerate() {
         assessments.push(Assessment::new(compiled, &excluded, now));
         for namespace in namespaces {
             by_namespace.entry(namespace).or_default().push(index);
@@ -119,9 +112,10 @@ async fn valid(
     namespace: Option<&str>,
     excluded: &ExcludedNamespaces,
     global: &Global,
-) -> anyhow::Result<(Vec<ValidPolicy>, Exit)> {
+) -> anyhow::Result<(Vec<ScopedPolicy>, Exit)> {
     let api = PolicyApi::of(cluster).await?;
-    let of_cluster = api.scoped_if_allowed(namespace, excluded).await?;
+    let mut policies =
+        api.scoped_if_allowed(namespace.as_ref().map(std::slice::from_ref), excluded).await?;
     let listed = api.list(namespace).await;
     let mut exit = listed.report_gaps();
     let not_judged = listed.not_judged().unwrap_or_default();
@@ -131,12 +125,10 @@ async fn valid(
     let not_judged: BTreeSet<_> = not_judged.into_iter().map(NotJudged::key).collect();
     let own = listed.policies.into_iter().filter(|(key, _)| !not_judged.contains(key));
     let own = own.map(|(_, policy)| policy).filter(|policy| !excluded.contains(&policy.namespace));
-    let own = own.map(|policy| (BTreeSet::from([policy.namespace.clone()]), policy));
-    let of_cluster = of_cluster.into_iter().map(|scoped| (scoped.namespaces, scoped.policy));
-    let mut policies = Vec::new();
-    for (namespaces, policy) in of_cluster.chain(own) {
+    for policy in own {
+        let namespaces = [policy.namespace.clone()].into();
         match policy.compiled() {
-            Ok(compiled) => policies.push(ValidPolicy { policy, compiled, namespaces }),
+            Ok(compiled) => policies.push(ScopedPolicy { policy, compiled, namespaces }),
             Err(invalid) => {
                 exit = exit.max(Exit::Error);
                 output::failure(&output::problems(&policy.is_invalid(), &invalid));
