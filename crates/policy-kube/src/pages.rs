@@ -31,6 +31,15 @@ pub struct Page<T> {
     next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// The same with each object as another type.
+    #[must_use]
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {
+        let Self { objects, unreadable, remaining, next } = self;
+        Page { objects: objects.into_iter().map(each).collect(), unreadable, remaining, next }
+    }
+}
+
 /// An object that could not be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable {

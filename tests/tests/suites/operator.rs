@@ -4,6 +4,7 @@
 mod audit;
 mod changes;
 mod cluster;
+mod custom;
 mod deletion;
 mod drains;
 mod faults;

@@ -4,6 +4,7 @@
 //! ([`CustomResults`]). An expression that is refused, or has no result for a pod, harms only itself.
 
 mod input;
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use policy_cel::{Failure, Program, ResultType, Shape, Value};
 
 pub use input::{CustomInput, CustomNamespace, ObjectDocument};
+pub use live::{CustomNamespaces, LivePod, WholePod};
 
 use crate::api::{self, MAX_CUSTOM};
 use crate::policy::InvalidField;

@@ -9,7 +9,9 @@ use super::*;
 use crate::admission::{NamedPolicy, NamespacePolicies, Review, admit};
 use crate::evaluate::{Evaluation, evaluate_with};
 use crate::facts::PodFacts;
+use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
+use crate::report::{Assessment, Source};
 use crate::workload::ObjectKind;
 
 const HOST_NETWORK: &str = "!has(object.spec.hostNetwork) || object.spec.hostNetwork == false";
@@ -244,4 +246,38 @@ fn of_an_update_only_what_it_brings_in_is_denied() {
     assert!(answer(strict(), &spec(true, "a:2"), &spec(true, "a:1")).0, "it was so before");
     assert!(!answer(strict(), &spec(true, "a:1"), &spec(false, "a:1")).0);
     assert!(answer(strict(), &spec(false, "a:1"), &spec(true, "a:1")).0);
+}
+
+/// What a report on two pods of a cluster says, with what it has no result for.
+fn live(policy: &CompiledPolicy, labels: Option<&[&str]>) -> (u64, Vec<String>) {
+    let excluded = ExcludedNamespaces::default();
+    let mut assessment = Assessment::new(policy, &excluded, Timestamp::UNIX_EPOCH);
+    if let Some(labels) = labels {
+        let labels = labels.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect();
+        let namespace = CustomNamespace::new("shop", &labels);
+        assessment.know_namespaces(Arc::new([("shop".to_owned(), namespace)].into()));
+    }
+    for (name, phase) in [("web", "Running"), ("job", "Succeeded")] {
+        let pod = json!({ "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "hostNetwork": true }, "status": { "phase": phase } });
+        let pod: WholePod = serde_json::from_value(pod).unwrap();
+        let pod = LivePod::from(pod);
+        assessment.live_pod(&pod, &PodFacts::of_pod(&pod.view, ""));
+    }
+    let report = assessment.finish(Source::Files { paths: Vec::new() }, String::new());
+    let notes = report.coverage.notes.iter();
+    let notes = notes.map(|note| format!("{}: {}", note.source, note.message)).collect();
+    (report.summary.total_violations, notes)
+}
+
+#[test]
+fn pods_of_a_cluster_are_judged_with_the_labels_of_their_namespaces() {
+    let host_network = custom(&json!([{ "name": "host-network", "expression": HOST_NETWORK }]));
+    assert_eq!(live(&host_network, None), (1, Vec::new()), "one that ended has no findings");
+    let team = custom(&json!([{ "name": "team", "expression": TEAM }]));
+    assert_eq!(live(&team, Some(&["team"])), (0, Vec::new()));
+    assert_eq!(live(&team, Some(&["other"])), (1, Vec::new()));
+    let unknown = "namespace shop: check custom/team has no result for 1 object, such as Pod/web: \
+                   the labels of the namespace are not known here";
+    assert_eq!(live(&team, None), (0, vec![unknown.to_owned()]));
 }

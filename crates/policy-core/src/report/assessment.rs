@@ -12,15 +12,15 @@ use super::finding::SharedTexts;
 use super::images::RunningImages;
 use super::{CoverageCounter, ExemptedReportFinding, ReportFinding, ReportedObject};
 use crate::capped::Capped;
-use crate::custom::{CustomInput, CustomResults};
+use crate::custom::{CustomInput, CustomNamespaces, CustomResults, LivePod};
 use crate::evaluate::{Finding, evaluate_with};
-use crate::facts::PodFacts;
+use crate::facts::{Lifecycle, PodFacts};
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, ExemptionSet};
 use crate::score::Tally;
 use crate::text::stuck_rollout;
-use crate::view::{DeploymentView, ObjectView, PodView};
+use crate::view::{DeploymentView, ObjectView};
 use crate::workload::{ObjectKind, Workload};
 
 pub(super) use finish::Assessed;
@@ -53,6 +53,8 @@ pub struct Assessment<'a> {
     texts: SharedTexts,
     /// The custom checks without a result.
     without_result: WithoutResult,
+    /// The namespaces of the cluster as custom checks see them, where they are known.
+    custom_namespaces: Arc<CustomNamespaces>,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
     images: RunningImages,
@@ -96,6 +98,7 @@ impl<'a> Assessment<'a> {
             used_exemptions: ExemptionSet::default(),
             texts: SharedTexts::default(),
             without_result: WithoutResult::default(),
+            custom_namespaces: Arc::default(),
             coverage: CoverageCounter::default(),
             images: RunningImages::default(),
             objects: InputObjects::default(),
@@ -123,13 +126,30 @@ impl<'a> Assessment<'a> {
         self
     }
 
+    /// Tells custom checks the labels of the cluster's namespaces.
+    pub fn know_namespaces(&mut self, namespaces: Arc<CustomNamespaces>) {
+        self.custom_namespaces = namespaces;
+    }
+
     /// Evaluates a pod of a cluster, and compares what it runs with the other pods of its workload.
     /// The facts are those of that pod.
-    pub fn live_pod(&mut self, pod: &PodView, facts: &PodFacts) {
-        self.without_result.is_live |= self.policy.custom().is_some();
-        if self.pod(facts, &CustomResults::default(), None) {
-            self.images.add(pod, facts);
+    pub fn live_pod(&mut self, LivePod { view, custom }: &LivePod, facts: &PodFacts) {
+        if self.live_facts(facts, custom.as_deref()) {
+            self.images.add(view, facts);
         }
+    }
+
+    /// The same without the pod. Returns whether it is counted.
+    pub(super) fn live_facts(&mut self, facts: &PodFacts, input: Option<&CustomInput>) -> bool {
+        let namespace = &facts.namespace;
+        let counts =
+            facts.checked.lifecycle != Lifecycle::Ended && !self.excluded.contains(namespace);
+        let custom = self.judge_custom(input.filter(|_| counts), Some(namespace));
+        let is_counted = self.pod(facts, &custom, None);
+        if is_counted {
+            self.without_result.add_live(facts, &custom);
+        }
+        is_counted
     }
 
     /// Notes a Deployment of a cluster whose rollout is stuck.
@@ -251,7 +271,7 @@ impl<'a> Assessment<'a> {
     fn manifest_object(&mut self, file: &Arc<str>, document: u32, mut object: ManifestObject) {
         self.objects.add(&object);
         // Only the results stay, because many objects may wait.
-        let custom = self.judge_custom(object.custom.take().as_deref());
+        let custom = self.judge_custom(object.custom.take().as_deref(), None);
         let object = ControlledObject { object, custom, file: Arc::clone(file), document };
         if object.object.controlled.is_none() {
             self.object(&object);
@@ -268,10 +288,11 @@ impl<'a> Assessment<'a> {
         self.object(object);
     }
 
-    fn judge_custom(&self, input: Option<&CustomInput>) -> CustomResults {
+    /// The labels of namespaces are not in files.
+    fn judge_custom(&self, input: Option<&CustomInput>, namespace: Option<&str>) -> CustomResults {
+        let namespace = namespace.and_then(|name| self.custom_namespaces.get(name));
         let judged = self.policy.custom().zip(input);
-        // The labels of namespaces are not in the files.
-        judged.map(|(checks, input)| checks.judge(input, None)).unwrap_or_default()
+        judged.map(|(checks, input)| checks.judge(input, namespace)).unwrap_or_default()
     }
 
     fn object(&mut self, object: &ControlledObject) {

@@ -22,8 +22,6 @@ pub(super) struct ControlledObject {
 #[derive(Debug, Default)]
 pub(super) struct WithoutResult {
     checks: BTreeMap<Arc<str>, Objects>,
-    /// Whether pods were read of which only a part is known, so that no expression could see them.
-    pub(super) is_live: bool,
 }
 
 #[derive(Debug)]
@@ -35,16 +33,32 @@ struct Objects {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
+    /// The file, or the namespace of a cluster.
     file: Arc<str>,
-    line: u32,
+    line: Option<u32>,
     object: String,
     reason: Arc<str>,
 }
 
 impl WithoutResult {
+    /// Adds those of an object of a file.
     pub(super) fn add(&mut self, pod: &PodFacts, results: &CustomResults, at: (&Arc<str>, u32)) {
+        self.add_at(pod, results, || (Arc::clone(at.0), Some(at.1)));
+    }
+
+    /// Adds those of a pod of a cluster.
+    pub(super) fn add_live(&mut self, pod: &PodFacts, results: &CustomResults) {
+        self.add_at(pod, results, || (format!("namespace {}", pod.namespace).into(), None));
+    }
+
+    fn add_at(
+        &mut self,
+        pod: &PodFacts,
+        results: &CustomResults,
+        at: impl Fn() -> (Arc<str>, Option<u32>),
+    ) {
         for failure in &results.failures {
-            let (file, line) = (Arc::clone(at.0), at.1);
+            let (file, line) = at();
             let object = format!("{}/{}", pod.kind, pod.name);
             let first = Place { file, line, object, reason: Arc::clone(&failure.reason) };
             self.merge_check(Arc::clone(&failure.name), Objects { number: 1, first });
@@ -66,25 +80,19 @@ impl WithoutResult {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        self.is_live |= other.is_live;
         for (check, objects) in other.checks {
             self.merge_check(check, objects);
         }
     }
 
     pub(super) fn note(self, coverage: &mut CoverageCounter) {
-        if self.is_live {
-            let message =
-                "custom checks are judged at admission and in files, not in a cluster yet";
-            coverage.note(&"spec.custom".into(), None, message.to_owned());
-        }
         for (check, Objects { number, first }) in self.checks {
             let Place { file, line, object, reason } = first;
             let objects = counted(number, "object");
             let message = format!(
                 "check custom/{check} has no result for {objects}, such as {object}: {reason}"
             );
-            coverage.note(&file, Some(line), message);
+            coverage.note(&file, line, message);
         }
     }
 }

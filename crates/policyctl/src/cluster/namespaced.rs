@@ -1,7 +1,9 @@
 //! Lists of namespaced objects, as far as the user may read them: of one namespace, of the whole
 //! cluster, or of the namespaces that the user has access to.
 
+use policy_core::custom::{LivePod, WholePod};
 use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::view::PodView;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +25,16 @@ pub(crate) enum Event<T> {
     Page(Page<T>),
     /// A part of the cluster, such as `namespace shop`, that was not read.
     NotRead { part: String, error: ClusterError },
+}
+
+impl<T> Event<T> {
+    /// The same with each object as another type.
+    fn map<U>(self, each: impl FnMut(T) -> U) -> Event<U> {
+        match self {
+            Self::Page(page) => Event::Page(page.map(each)),
+            Self::NotRead { part, error } => Event::NotRead { part, error },
+        }
+    }
 }
 
 impl Listed {
@@ -84,6 +96,24 @@ impl Listed {
             let part = format!("namespaces other than {}", cluster.namespace);
             take(Event::NotRead { part, error });
             self.read_namespace(cluster, &cluster.namespace, take).await;
+        }
+    }
+
+    /// Reads pods as [`Listed::read`] does; for custom checks as well where `is_whole`, which takes
+    /// half as long again.
+    pub(crate) async fn read_pods(
+        cluster: &Cluster,
+        namespace: Option<&str>,
+        excluded: Option<&ExcludedNamespaces>,
+        is_whole: bool,
+        take: &mut impl FnMut(Event<LivePod>),
+    ) {
+        if is_whole {
+            let mut take = |event: Event<WholePod>| take(event.map(Into::into));
+            Self::PODS.read(cluster, namespace, excluded, &mut take).await;
+        } else {
+            let mut take = |event: Event<PodView>| take(event.map(Into::into));
+            Self::PODS.read(cluster, namespace, excluded, &mut take).await;
         }
     }
 

@@ -5,10 +5,10 @@ use clap::ArgAction;
 use kube::api::DynamicObject;
 use policy_core::Timestamp;
 use policy_core::api::DevOpsPolicyStatus;
+use policy_core::custom::LivePod;
 use policy_core::facts::PodFacts;
 use policy_core::report::{Assessment, Explanation, OperatorStatus, Source, check_policies};
 use policy_core::text::printable;
-use policy_core::view::PodView;
 
 use super::analyze::{files, live};
 use crate::cluster::namespaced::Event;
@@ -112,19 +112,21 @@ async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<
         Some(scope) => Some(NamespaceLabels::of_all(&cluster).await?.selected(&scope, &excluded)),
         None => None,
     };
-    let is_selected = |pod: &PodView| {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let is_selected = |pod: &LivePod| {
+        let namespace = pod.view.metadata.namespace.as_deref().unwrap_or_default();
         selected.as_ref().is_none_or(|names| names.contains(namespace))
     };
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
     let blocked = live::blocked(&cluster, namespace, &mut assessment).await;
     let mut is_forbidden = false;
-    live::read(&cluster, namespace, &excluded, global.console(), &mut |event| {
+    live::know_namespaces(&cluster, namespace, &mut assessment).await;
+    let is_whole = compiled.custom().is_some();
+    live::read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {
         is_forbidden |=
             matches!(&event, Event::NotRead { error, .. } if error.kind == ErrorKind::Forbidden);
         for pod in live::pods_of(event, &mut assessment.coverage).iter().filter(|p| is_selected(p))
         {
-            let mut facts = PodFacts::of_pod(pod, "");
+            let mut facts = PodFacts::of_pod(&pod.view, "");
             blocked.tell(&mut facts);
             assessment.live_pod(pod, &facts);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use policy_core::Timestamp;
 use policy_core::bundle::Bundle;
+use policy_core::custom::{CustomInput, LivePod};
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
@@ -189,21 +190,29 @@ async fn preview(
 ) -> anyhow::Result<Preview> {
     let now = Timestamp::now();
     let mut coverage = CoverageCounter::default();
-    let mut pods: BTreeMap<Arc<str>, Vec<PodFacts>> = BTreeMap::new();
+    let mut pods: BTreeMap<Arc<str>, (Vec<PodFacts>, Vec<CustomInput>)> = BTreeMap::new();
     let mut targets: BTreeSet<Option<&str>> = proposed.iter().map(Proposed::namespace).collect();
     let is_everywhere = targets.contains(&None);
     if is_everywhere {
         // With the pods of all namespaces come those of each.
         targets = [None].into();
     }
+    let api = PolicyApi::find(cluster).await?;
+    // Before the pods: of these more has to be read where a policy has custom checks.
+    let named = (!is_everywhere).then(|| targets.iter().copied().flatten().collect());
+    let early = current(api.as_ref(), named).await.ok().flatten();
+    let is_whole = proposed.iter().any(|proposed| proposed.policy.custom().is_some())
+        || early.as_ref().is_none_or(|early| rules(early).any(|rules| rules.custom().is_some()));
     for target in targets {
         let mut is_read = true;
-        live::read(cluster, target, excluded, global.console(), &mut |event| {
+        live::read(cluster, target, excluded, is_whole, global.console(), &mut |event| {
             is_read &= !matches!(event, Event::NotRead { .. });
-            for pod in live::pods_of(event, &mut coverage) {
-                let facts = PodFacts::of_pod(&pod, "");
+            for LivePod { view, custom } in live::pods_of(event, &mut coverage) {
+                let facts = PodFacts::of_pod(&view, "");
                 if coverage.pod(&facts, excluded) {
-                    pods.entry(Arc::clone(&facts.namespace)).or_default().push(facts);
+                    let (pods, inputs) = pods.entry(Arc::clone(&facts.namespace)).or_default();
+                    pods.push(facts);
+                    inputs.extend(custom.map(|input| *input));
                 }
             }
         })
@@ -213,11 +222,20 @@ async fn preview(
             pods.entry(target.into()).or_default();
         }
     }
-    let current = current(cluster, pods.keys().map(AsRef::as_ref), is_everywhere).await?;
+    let today = if let Some(early) = early {
+        early
+    } else {
+        let named = pods.keys().map(AsRef::as_ref).collect();
+        current(api.as_ref(), Some(named)).await?.unwrap_or_default()
+    };
+    let judging = proposed.iter().map(|proposed| &proposed.policy).chain(rules(&today));
+    let only = pods.keys().next().filter(|_| !is_everywhere && pods.len() == 1).map(|name| &**name);
+    let namespaces = NamespaceLabels::for_custom(cluster, only, judging, &mut coverage).await;
     let mut previews = Vec::new();
-    for (namespace, pods) in &pods {
-        let of_namespace = NamespacePods { namespace, pods, excluded, now };
-        let current = current.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
+    for (namespace, (pods, custom)) in &pods {
+        let namespaces = &namespaces;
+        let of_namespace = NamespacePods { namespace, pods, custom, namespaces, excluded, now };
+        let current = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
         for Proposed { name, place, policy, namespaces } in applied {
             let mut preview = of_namespace.preview(name.clone(), place.clone(), policy, current);
@@ -232,37 +250,42 @@ async fn preview(
     Ok(Preview::new(source, previews, coverage.finish()))
 }
 
-/// The policies that apply to the namespaces now, by namespace.
-async fn current<'a>(
-    cluster: &Cluster,
-    namespaces: impl Iterator<Item = &'a str>,
-    is_everywhere: bool,
-) -> Result<BTreeMap<String, Vec<CurrentPolicy>>, ClusterError> {
+/// The valid policies among these.
+fn rules(policies: &CurrentPolicies) -> impl Iterator<Item = &CompiledPolicy> {
+    policies.values().flatten().filter_map(|current| current.policy.as_ref().ok())
+}
+
+/// By namespace.
+type CurrentPolicies = BTreeMap<String, Vec<CurrentPolicy>>;
+
+/// The policies that apply now to these namespaces, or to any; `None` where those of the whole cluster
+/// cannot be read, though those of some namespaces may be.
+async fn current(
+    api: Option<&PolicyApi<'_>>,
+    namespaces: Option<Vec<&str>>,
+) -> Result<Option<CurrentPolicies>, ClusterError> {
     // Without the definition there is no policy yet.
-    let Some(api) = PolicyApi::find(cluster).await? else {
-        return Ok(BTreeMap::new());
-    };
+    let Some(api) = api else { return Ok(Some(BTreeMap::new())) };
     let excluded = ExcludedNamespaces::default();
-    // One request instead of one for each namespace, where that is allowed.
-    let all = if is_everywhere { api.list(None).await.whole().ok() } else { None };
-    let (found, scoped) = if let Some(all) = all {
-        (all, api.scoped_if_allowed(None, &excluded).await?)
-    } else {
-        let namespaces: Vec<&str> = namespaces.collect();
+    let (found, scoped) = if let Some(namespaces) = namespaces {
         let mut found = BTreeMap::new();
         for namespace in &namespaces {
             found.append(&mut api.list(Some(namespace)).await.whole()?);
         }
         (found, api.scoped_if_allowed(Some(&namespaces), &excluded).await?)
+    } else {
+        // One request instead of one for each namespace.
+        let Ok(all) = api.list(None).await.whole() else { return Ok(None) };
+        (all, api.scoped_if_allowed(None, &excluded).await?)
     };
     let scoped = scoped.into_iter().flat_map(|ScopedPolicy { policy, compiled, namespaces }| {
         let name = policy.full_name();
         namespaces.into_iter().map(move |namespace| (namespace, name.clone(), Ok(compiled.clone())))
     });
     let own = found.into_iter().map(|((namespace, name), own)| (namespace, name, own.compiled()));
-    let mut current: BTreeMap<String, Vec<CurrentPolicy>> = BTreeMap::new();
+    let mut current = CurrentPolicies::new();
     for (namespace, name, policy) in scoped.chain(own) {
         current.entry(namespace).or_default().push(CurrentPolicy { name, policy });
     }
-    Ok(current)
+    Ok(Some(current))
 }

@@ -1,11 +1,14 @@
 //! The namespaces to which cluster policies apply, by the labels that the cluster's namespaces have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Resource as _};
+use policy_core::custom::{CustomChecks, CustomNamespace, CustomNamespaces};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::{ClusterScope, CompiledPolicy};
+use policy_core::report::CoverageCounter;
 use policy_core::view::NamespaceView;
 
 use super::{Policy, PolicyApi};
@@ -22,7 +25,7 @@ pub(crate) struct NamespaceLabels(BTreeMap<String, Labels>);
 impl NamespaceLabels {
     /// Reads those of the whole cluster.
     pub(crate) async fn of_all(cluster: &Cluster) -> Result<Self, ClusterError> {
-        let operation = "cannot list namespaces, from which a cluster policy selects";
+        let operation = "cannot list the namespaces with their labels";
         let mut labels = BTreeMap::new();
         let path = Namespace::url_path(&(), None);
         pages::read(&cluster.client(), &path, operation, |page: Page<NamespaceView>| {
@@ -30,6 +33,39 @@ impl NamespaceLabels {
         })
         .await?;
         Ok(Self(labels))
+    }
+
+    /// The namespaces as custom checks see them.
+    pub(crate) fn custom(&self) -> CustomNamespaces {
+        let each = self.0.iter();
+        each.map(|(name, labels)| (name.clone(), CustomNamespace::new(name, labels))).collect()
+    }
+
+    /// The namespaces that the custom checks of these policies see: those of a cluster, or one of
+    /// them. None where no expression depends on them, or where they cannot be read, which is noted.
+    pub(crate) async fn for_custom<'a>(
+        cluster: &Cluster,
+        namespace: Option<&str>,
+        policies: impl IntoIterator<Item = &'a CompiledPolicy>,
+        coverage: &mut CoverageCounter,
+    ) -> Arc<CustomNamespaces> {
+        let mut custom = policies.into_iter().filter_map(CompiledPolicy::custom);
+        if !custom.any(CustomChecks::need_namespace) {
+            return Arc::default();
+        }
+        let labels = match namespace {
+            Some(name) => labels_of(cluster, name)
+                .await
+                .map(|labels| Self([(name.to_owned(), labels)].into())),
+            None => Self::of_all(cluster).await,
+        };
+        match labels {
+            Ok(labels) => Arc::new(labels.custom()),
+            Err(error) => {
+                coverage.note(&"namespaces".into(), None, error.to_string());
+                Arc::default()
+            }
+        }
     }
 
     /// The names of the namespaces to which a cluster policy applies.

@@ -266,7 +266,14 @@ mod tests {
         let style = TableStyle { is_coloured: false, width };
         let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
         let namespace = &Arc::from("shop");
-        let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
+        let of_namespace = NamespacePods {
+            namespace,
+            pods,
+            custom: &[],
+            namespaces: &Arc::default(),
+            excluded: &excluded,
+            now,
+        };
         let place = "p.yaml:1".to_owned();
         let previewed = of_namespace.preview("p".to_owned(), place, new, today);
         let source = Source::Files { paths: Vec::new() };

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::first;
+use super::{NamespacePods, first};
 use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy, NamespacePolicies};
 use crate::api::{AdmissionMode, ControllerPods};
-use crate::facts::{CheckedFacts, ContainerRole, PodFacts};
+use crate::facts::{CheckedFacts, ContainerRole};
 use crate::policy::CompiledPolicy;
 use crate::severity::Severity;
 use crate::workload::{ObjectKind, Workload};
@@ -64,19 +63,20 @@ impl AdmissionPreview {
     /// Judges the pods of a namespace as if they and their workloads were created again under a
     /// policy of that name.
     pub(super) fn of(
-        pods: &[PodFacts],
+        NamespacePods { namespace, pods, custom, namespaces, now, .. }: NamespacePods<'_>,
         name: &str,
         policy: &CompiledPolicy,
-        now: Timestamp,
     ) -> Self {
-        let named = |rules| {
-            NamespacePolicies::from(NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) })
+        let named = |rules| NamespacePolicies {
+            namespace: namespaces.get(&**namespace).cloned().map(Arc::new),
+            ..NamedPolicy { name: name.into(), rules: Ok(Arc::new(rules)) }.into()
         };
         let as_it_is = named(policy.clone());
         let denying_pods = named(policy.clone().with_controller_pods(ControllerPods::Deny));
         let mut denied: BTreeMap<&Workload, (u64, String)> = BTreeMap::new();
         let mut denied_pods = BTreeMap::new();
-        for pod in pods {
+        for (index, pod) in pods.iter().enumerate() {
+            let object = || policy.custom().and_then(|_| custom.get(index)).cloned();
             let workload = &pod.workload;
             // What other controllers create is judged itself.
             let kind = ObjectKind::in_group(&workload.group, &workload.kind);
@@ -94,12 +94,14 @@ impl AdmissionPreview {
                 Some(kind) => creation(kind, &*workload.name, ""),
                 None => creation(ObjectKind::Pod, &*pod.name, ""),
             };
-            if let Some(message) = created.admit(&as_it_is, now).message() {
+            if let Some(message) = created.admit_with(object(), &as_it_is, now).message() {
                 denied.entry(workload).or_insert((0, message)).0 += 1;
             }
             let created_again = creation(ObjectKind::Pod, &*pod.name, CONTROLLER_MANAGER);
             let is_of_controller = kind.is_some_and(|kind| kind != ObjectKind::Pod);
-            if is_of_controller && !created_again.admit(&denying_pods, now).is_allowed() {
+            if is_of_controller
+                && !created_again.admit_with(object(), &denying_pods, now).is_allowed()
+            {
                 denied_pods.insert(pod.name.clone(), Workload::clone(workload));
             }
         }

@@ -17,9 +17,9 @@ pub use admission::{AdmissionPreview, DeniedPod, DeniedWorkload};
 pub use remediation::{PlannedAction, PlannedWorkload, RemediationPreview};
 
 use super::assessment::{Assessed, Assessment};
-use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Summary, as_text};
+use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Summary};
 use crate::checks::{CheckId, CheckName};
-use crate::custom::CustomResults;
+use crate::custom::{CustomChecks, CustomInput, CustomNamespaces};
 use crate::facts::PodFacts;
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, InvalidField};
@@ -104,9 +104,7 @@ pub struct Comparison {
 #[serde(rename_all = "camelCase")]
 pub struct CheckChange {
     /// The id of the check.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub check: CheckId,
+    pub check: CheckName,
     /// Today; `null` where it does not run.
     pub today: Option<CheckSide>,
     /// Under the new policy; `null` where it would not run.
@@ -185,6 +183,10 @@ pub struct NamespacePods<'a> {
     pub namespace: &'a Arc<str>,
     /// All of its pods.
     pub pods: &'a [PodFacts],
+    /// What custom checks see of each pod, in the same order; empty where no policy has one.
+    pub custom: &'a [CustomInput],
+    /// The namespaces as custom checks see them, where they are known.
+    pub namespaces: &'a Arc<CustomNamespaces>,
     /// The namespaces that are left out; this one should not be among them.
     pub excluded: &'a ExcludedNamespaces,
     /// The time for what depends on it.
@@ -220,7 +222,7 @@ impl<'a> NamespacePods<'a> {
         }
         let summary = Summary::of(&then.tally, compiled);
         let namespace = Arc::clone(self.namespace);
-        let admission = AdmissionPreview::of(self.pods, &policy, compiled, self.now);
+        let admission = AdmissionPreview::of(self, &policy, compiled);
         PolicyPreview {
             namespace,
             policy,
@@ -234,8 +236,9 @@ impl<'a> NamespacePods<'a> {
 
     fn judged(self, policy: &'a CompiledPolicy) -> Assessed<'a> {
         let mut assessment = Assessment::new(policy, self.excluded, self.now);
-        for pod in self.pods {
-            assessment.pod(pod, &CustomResults::default(), None);
+        assessment.know_namespaces(Arc::clone(self.namespaces));
+        for (index, pod) in self.pods.iter().enumerate() {
+            assessment.live_facts(pod, self.custom.get(index));
         }
         assessment.finish_parts()
     }
@@ -260,10 +263,13 @@ fn compare(today: Option<&Assessed<'_>>, then: &Assessed<'_>) -> Comparison {
     let going: Vec<Key<'_>> = now.difference(&new).copied().collect();
     let summary = today.map(|today| Summary::of(&today.tally, today.policy));
     let score = then.tally.score(then.policy).value();
-    let of_check = |keys: &[Key<'_>], check| keys.iter().filter(|k| *k.0 == check).count() as u64;
-    let checks = CheckId::all().filter_map(|check| {
-        let (today, then) = (today.and_then(|today| side(today, check)), side(then, check));
-        let (come, go) = (of_check(&coming, check), of_check(&going, check));
+    let of_check =
+        |keys: &[Key<'_>], check: &CheckName| keys.iter().filter(|k| k.0 == check).count() as u64;
+    let custom: BTreeSet<_> = today.into_iter().chain([then]).flat_map(custom).collect();
+    let registered = CheckId::all().map(CheckName::Registered);
+    let checks = registered.chain(custom.into_iter().map(CheckName::Custom)).filter_map(|check| {
+        let (today, then) = (today.and_then(|today| side(today, &check)), side(then, &check));
+        let (come, go) = (of_check(&coming, &check), of_check(&going, &check));
         let runs = today.is_some() || then.is_some();
         runs.then_some(CheckChange { check, today, then, come, go })
     });
@@ -290,11 +296,28 @@ fn compare(today: Option<&Assessed<'_>>, then: &Assessed<'_>) -> Comparison {
     }
 }
 
-fn side(parts: &Assessed<'_>, check: CheckId) -> Option<CheckSide> {
-    parts.policy.is_enabled(check).then(|| CheckSide {
-        severity: parts.policy.severity(check),
-        findings: parts.tally.findings(check),
-        points: parts.tally.points(check, parts.policy),
+/// The names of the custom checks that are judged.
+fn custom(parts: &Assessed<'_>) -> Vec<Arc<str>> {
+    let checks = parts.policy.custom().into_iter().flat_map(CustomChecks::checks);
+    checks.map(|check| Arc::clone(check.name())).collect()
+}
+
+fn side(parts: &Assessed<'_>, check: &CheckName) -> Option<CheckSide> {
+    let (findings, count) = match check {
+        CheckName::Registered(check) => {
+            parts.policy.is_enabled(*check).then_some(())?;
+            (parts.tally.findings(*check), parts.tally.count(*check))
+        }
+        CheckName::Custom(name) => {
+            custom(parts).contains(name).then_some(())?;
+            let found = parts.findings.iter().filter(|found| found.check == *check).count() as u64;
+            (found, found)
+        }
+    };
+    Some(CheckSide {
+        severity: parts.policy.severity_of(check),
+        findings,
+        points: parts.policy.points_of(check, count),
     })
 }
 

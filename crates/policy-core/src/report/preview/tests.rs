@@ -19,7 +19,14 @@ fn pod(name: &str, image: &str, restarts: u32) -> PodFacts {
 fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -> PolicyPreview {
     let (excluded, now) = (ExcludedNamespaces::default(), Timestamp::UNIX_EPOCH);
     let namespace = &Arc::from("shop");
-    let of_namespace = NamespacePods { namespace, pods, excluded: &excluded, now };
+    let of_namespace = NamespacePods {
+        namespace,
+        pods,
+        custom: &[],
+        namespaces: &Arc::default(),
+        excluded: &excluded,
+        now,
+    };
     let place = "p.yaml:1".to_owned();
     of_namespace.preview("p".to_owned(), place, new, today)
 }
@@ -51,17 +58,17 @@ fn findings_that_come_and_go_are_told_by_check_and_workload() {
         .iter()
         .map(|c| {
             let findings = |side: Option<CheckSide>| side.map(|side| side.findings);
-            (c.check.as_str(), findings(c.today), findings(c.then), c.come, c.go)
+            (c.check.to_string(), findings(c.today), findings(c.then), c.come, c.go)
         })
         .collect();
-    assert_eq!(
-        checks,
-        [
-            ("latest-tag", Some(1), None, 0, 1),
-            ("missing-readiness", None, Some(2), 2, 0),
-            ("high-restarts", Some(2), Some(1), 0, 1),
-        ]
-    );
+    let expected = [
+        ("latest-tag", Some(1), None, 0, 1),
+        ("missing-readiness", None, Some(2), 2, 0),
+        ("high-restarts", Some(2), Some(1), 0, 1),
+    ];
+    let expected =
+        expected.map(|(check, today, then, come, go)| (check.to_owned(), today, then, come, go));
+    assert_eq!(checks, expected);
 }
 
 #[test]
@@ -141,7 +148,16 @@ fn admission(
         });
         PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
     });
-    AdmissionPreview::of(&pods.collect::<Vec<_>>(), "p", policy, Timestamp::UNIX_EPOCH)
+    let pods: Vec<_> = pods.collect();
+    let of_namespace = NamespacePods {
+        namespace: &"shop".into(),
+        pods: &pods,
+        custom: &[],
+        namespaces: &Arc::default(),
+        excluded: &ExcludedNamespaces::default(),
+        now: Timestamp::UNIX_EPOCH,
+    };
+    AdmissionPreview::of(of_namespace, "p", policy)
 }
 
 fn owner(api_version: &str, kind: &str, name: &str) -> serde_json::Value {

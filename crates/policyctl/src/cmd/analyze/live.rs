@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use policy_core::Timestamp;
+use policy_core::custom::LivePod;
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, CoverageCounter, Report, Source};
-use policy_core::view::{DeploymentView, PodView};
+use policy_core::view::DeploymentView;
 
 use super::drains::BlockedDrains;
 use crate::cluster::namespaced::{Event, Listed};
@@ -15,6 +16,7 @@ use crate::cluster::{self, Cluster, ClusterError};
 use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::output::Console;
+use crate::policies::NamespaceLabels;
 
 /// Reads and judges the pods of a namespace or of the whole cluster.
 pub(super) fn analyze(
@@ -28,7 +30,9 @@ pub(super) fn analyze(
         let namespace = global.target.namespace.as_deref();
         let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
         let blocked = blocked(&cluster, namespace, &mut assessment).await;
-        read(&cluster, namespace, &excluded, global.console(), &mut |event| {
+        know_namespaces(&cluster, namespace, &mut assessment).await;
+        let is_whole = policy.custom().is_some();
+        read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {
             assess(&mut assessment, &blocked, event);
         })
         .await;
@@ -52,13 +56,26 @@ pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
     Ok(cluster)
 }
 
-/// Reads pods as [`Listed::read`] does, with a progress bar.
+/// Tells the custom checks of an assessment the labels of namespaces, where they need them.
+pub(crate) async fn know_namespaces(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    assessment: &mut Assessment<'_>,
+) {
+    let policy = [assessment.policy()];
+    let coverage = &mut assessment.coverage;
+    let namespaces = NamespaceLabels::for_custom(cluster, namespace, policy, coverage).await;
+    assessment.know_namespaces(namespaces);
+}
+
+/// Reads pods as [`Listed::read_pods`] does, with a progress bar.
 pub(crate) async fn read(
     cluster: &Cluster,
     namespace: Option<&str>,
     excluded: &ExcludedNamespaces,
+    is_whole: bool,
     console: Console,
-    take: &mut impl FnMut(Event<PodView>),
+    take: &mut impl FnMut(Event<LivePod>),
 ) {
     let start = Instant::now();
     let progress = console.progress(None, "pods");
@@ -69,7 +86,7 @@ pub(crate) async fn read(
         }
         take(event);
     };
-    Listed::PODS.read(cluster, namespace, Some(excluded), &mut take).await;
+    Listed::read_pods(cluster, namespace, Some(excluded), is_whole, &mut take).await;
     progress.finish_and_clear();
     console.detail(format_args!("read and judged in {:.1?}", start.elapsed()));
 }
@@ -117,17 +134,17 @@ pub(crate) async fn blocked(
 pub(crate) fn assess(
     assessment: &mut Assessment<'_>,
     blocked: &BlockedDrains,
-    event: Event<PodView>,
+    event: Event<LivePod>,
 ) {
     for pod in pods_of(event, &mut assessment.coverage) {
-        let mut facts = PodFacts::of_pod(&pod, "");
+        let mut facts = PodFacts::of_pod(&pod.view, "");
         blocked.tell(&mut facts);
         assessment.live_pod(&pod, &facts);
     }
 }
 
 /// The pods that were read; what could not be read is recorded.
-pub(crate) fn pods_of(event: Event<PodView>, coverage: &mut CoverageCounter) -> Vec<PodView> {
+pub(crate) fn pods_of(event: Event<LivePod>, coverage: &mut CoverageCounter) -> Vec<LivePod> {
     match event {
         Event::Page(page) => {
             for pod in page.unreadable {

@@ -1,6 +1,7 @@
 //! `analyze --policies cluster`: each policy of the cluster on the pods of its namespaces.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
@@ -17,7 +18,7 @@ use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::limits::{self, NotJudged};
 use crate::output::{self, Output};
-use crate::policies::{PolicyApi, ScopedPolicy};
+use crate::policies::{NamespaceLabels, PolicyApi, ScopedPolicy};
 use crate::report::{self, PolicyReports};
 
 pub(super) fn analyze(
@@ -71,9 +72,15 @@ async fn judged(
     } else {
         BlockedDrains::default()
     };
-    live::read(&cluster, namespace, &excluded, global.console(), &mut |event| {
+    let rules = || policies.iter().map(|policy| &policy.compiled);
+    let namespaces = NamespaceLabels::for_custom(&cluster, namespace, rules(), &mut coverage).await;
+    for assessment in &mut assessments {
+        assessment.know_namespaces(Arc::clone(&namespaces));
+    }
+    let is_whole = rules().any(|policy| policy.custom().is_some());
+    live::read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {
         for pod in live::pods_of(event, &mut coverage) {
-            let mut facts = PodFacts::of_pod(&pod, "");
+            let mut facts = PodFacts::of_pod(&pod.view, "");
             blocked.tell(&mut facts);
             if !coverage.pod(&facts, &excluded) {
                 continue;
