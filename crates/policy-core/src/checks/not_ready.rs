@@ -42,7 +42,7 @@ impl Check for NotReady {
         sink: &mut FindingSink<'_>,
     ) {
         if let Lifecycle::NotReady { since: Some(since), .. } = pod.lifecycle {
-            sink.pod_later_than(since, limit);
+            sink.pod_later_than(since.get().into(), limit);
         }
     }
 
@@ -163,8 +163,8 @@ mod tests {
         let pod = r#"{"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running",
             "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "1970-01-01T00:01:00Z"}]}}"#;
         let pod = crate::facts::PodFacts::of_pod(&serde_json::from_str(pod).unwrap(), "default");
-        let lifecycle =
-            crate::facts::Lifecycle::NotReady { since: Some(60), lacks_only_gates: false };
+        let since = std::num::NonZeroU32::new(60);
+        let lifecycle = crate::facts::Lifecycle::NotReady { since, lacks_only_gates: false };
         assert_eq!(pod.checked.lifecycle, lifecycle);
     }
 }

@@ -42,7 +42,7 @@ impl Check for Pending {
         let Lifecycle::Pending { since: Some(since) } = pod.lifecycle else {
             return;
         };
-        sink.pod_later_than(since, limit);
+        sink.pod_later_than(since.get().into(), limit);
     }
 }
 

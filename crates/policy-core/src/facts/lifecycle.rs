@@ -1,30 +1,33 @@
 //! How long a pod has been pending or not ready, and whether a pod or a Job has ended.
 
+use std::num::NonZeroU32;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use super::restarts_always;
 use crate::view::{ConditionsView, ContainerStatusView, PodStatusView, ReadyView, SpecView};
 
-/// The phase of a pod, as far as checks depend on it.
+/// The phase of a pod, as far as checks depend on it. Times are in seconds since 1970; in 32 bits, because
+/// a large cluster has 150 000 of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
     /// Running, or held by a scheduling gate, or a template.
     Active,
     /// Running without being ready.
     NotReady {
-        /// When its condition `Ready` became `False`, in seconds since 1970; a pod that was never
-        /// ready has it since its start. `None` where that is not known.
-        since: Option<i64>,
+        /// When its condition `Ready` became `False`; a pod that was never ready has it since its
+        /// start. `None` where that is not known.
+        since: Option<NonZeroU32>,
         /// Whether only a readiness gate is missing
         /// ([KEP-580](https://github.com/kubernetes/enhancements/issues/580)).
         lacks_only_gates: bool,
     },
     /// Waiting for a node or an image.
     Pending {
-        /// When it was created, or when its last scheduling gate was removed, in seconds since
-        /// 1970; `None` where neither is known.
-        since: Option<i64>,
+        /// When it was created, or when its last scheduling gate was removed; `None` where neither
+        /// is known.
+        since: Option<NonZeroU32>,
     },
     /// Succeeded or Failed. Neither such a pod nor the template of such a Job is counted.
     Ended,
@@ -53,7 +56,7 @@ impl Lifecycle {
             Some(ReadyView { is_true: false, since, lacks_only_gates })
                 if !is_only_completed(spec, status) =>
             {
-                Self::NotReady { since, lacks_only_gates }
+                Self::NotReady { since: known(since), lacks_only_gates }
             }
             _ => Self::Active,
         }
@@ -75,13 +78,18 @@ impl Lifecycle {
     fn of_ungated(metadata: &ObjectMeta, conditions: &ConditionsView) -> Self {
         let created = metadata.creation_timestamp.as_ref().map(|time| Timestamp::as_second(time.0));
         if metadata.generation == Some(1) {
-            return Self::Pending { since: created };
+            return Self::Pending { since: known(created) };
         }
         if conditions.is_gated {
             return Self::Active;
         }
-        Self::Pending { since: created.max(conditions.scheduled_transition) }
+        Self::Pending { since: known(created.max(conditions.scheduled_transition)) }
     }
+}
+
+/// A second since 1970, where it is one that a cluster has seen.
+fn known(second: Option<i64>) -> Option<NonZeroU32> {
+    second.and_then(|second| u32::try_from(second).ok()).and_then(NonZeroU32::new)
 }
 
 /// Whether the containers that are not ready have all completed, and stay so.

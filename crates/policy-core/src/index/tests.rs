@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
@@ -28,10 +29,12 @@ fn facts() -> impl Strategy<Value = PodFacts> {
     let lifecycle = prop_oneof![
         3 => Just(Lifecycle::Active),
         1 => Just(Lifecycle::Ended),
-        3 => (0_i64..1000).prop_map(|since| Lifecycle::Pending { since: Some(since) }),
+        3 => (0_u32..1000).prop_map(|since| Lifecycle::Pending { since: NonZeroU32::new(since) }),
         1 => Just(Lifecycle::Pending { since: None }),
-        3 => (0_i64..1000)
-            .prop_map(|since| Lifecycle::NotReady { since: Some(since), lacks_only_gates: false }),
+        3 => (0_u32..1000).prop_map(|since| Lifecycle::NotReady {
+            since: NonZeroU32::new(since),
+            lacks_only_gates: false
+        }),
     ];
     // The ends of containers meet each other and the limits, so that several changes are due at
     // the same second.

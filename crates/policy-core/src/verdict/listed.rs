@@ -203,7 +203,7 @@ mod tests {
                     { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "controller": true }] },
                 "status": { "phase": "Running",
                     "conditions": [{ "type": "Ready", "status": "False",
-                        "lastTransitionTime": "1970-01-01T00:00:00Z" }],
+                        "lastTransitionTime": "1970-01-01T00:00:01Z" }],
                     "containerStatuses": [{ "name": "c", "state": { "waiting": { "reason": reason } } }] },
                 "spec": { "containers": [{ "name": "c", "image": "a:1" }] } });
             PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "shop")

@@ -1,6 +1,6 @@
 //! The policies of one namespace, and which of them are judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use crate::queue::ReconcileQueue;
 /// The policies of a namespace.
 #[derive(Default)]
 pub(super) struct Namespace {
-    /// Boxed, because a tree has space for eleven, and most namespaces have one or two.
-    policies: BTreeMap<Arc<str>, Box<Known>>,
+    /// Sorted by name. A tree has space for eleven, and most namespaces have one or two; boxed, because
+    /// one that is added moves those after it.
+    policies: Vec<(Arc<str>, Box<Known>)>,
     /// Those that are not being deleted.
     by_rank: PoliciesByRank<()>,
 }
@@ -91,12 +92,26 @@ impl Known {
 }
 
 impl Namespace {
+    /// Where the policy of a name is, or would be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.policies.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Known> {
-        self.policies.get(name).map(|known| &**known)
+        let (_, known) = self.policies.get(self.place(name).ok()?)?;
+        Some(known)
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Known> {
-        self.policies.get_mut(name).map(|known| &mut **known)
+        let place = self.place(name).ok()?;
+        let (_, known) = self.policies.get_mut(place)?;
+        Some(known)
+    }
+
+    fn insert(&mut self, name: &Arc<str>, policy: PolicyView) {
+        let Err(place) = self.place(name) else { return };
+        self.policies.reserve_exact(1);
+        self.policies.insert(place, (Arc::clone(name), Box::new(Known::new(policy))));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Known)> {
@@ -133,7 +148,7 @@ impl Namespace {
         let rank = policy.rank();
         let is_deleted = policy.metadata.deletion_timestamp.is_some();
         let mut changed = Vec::new();
-        let known = self.policies.get_mut(&key.name).filter(|known| known.is(&policy));
+        let known = self.get_mut(&key.name).filter(|known| known.is(&policy));
         if let Some(known) = known {
             let before = known.policy.rank();
             known.replace(policy, key, queue);
@@ -144,7 +159,7 @@ impl Namespace {
             }
         } else {
             changed.extend(self.remove(&key.name));
-            self.policies.insert(Arc::clone(&key.name), Box::new(Known::new(policy)));
+            self.insert(&key.name, policy);
             queue.add_urgent(key);
         }
         changed.extend(if is_deleted { self.forget(&rank) } else { self.count(rank) });
@@ -153,7 +168,7 @@ impl Namespace {
 
     /// Removes a policy. Returns the one that is judged in its place.
     pub(super) fn remove(&mut self, name: &str) -> Option<Arc<str>> {
-        let removed = self.policies.remove(name)?;
+        let (_, removed) = self.policies.remove(self.place(name).ok()?);
         self.forget(&removed.policy.rank())
     }
 
