@@ -25,6 +25,11 @@ impl ExcludedNamespaces {
         Self { added: added.into_iter().collect() }
     }
 
+    /// Those beside the system namespaces.
+    pub fn added(&self) -> impl Iterator<Item = &str> {
+        self.added.iter().map(String::as_str)
+    }
+
     /// Whether the namespace is left out.
     #[must_use]
     pub fn contains(&self, namespace: &str) -> bool {

@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use e2e::{Parts, Testbed};
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::policies::policy;
+
+/// How long the API server may take to enforce a policy.
+const SURELY: Duration = Duration::from_secs(60);
 
 /// A control plane of its own: a cluster policy applies to the namespaces of all tests.
 fn testbed() -> &'static Testbed {
@@ -185,4 +189,56 @@ fn a_preview_of_a_cluster_policy_is_of_the_namespaces_it_selects() {
     let found = cli::json(testbed, &["preview", "-"], &own);
     let comparison = &found["policies"][0]["comparisons"][0];
     assert_eq!((&comparison["today"], &comparison["isReplaced"]), (&cluster, &json!(false)));
+}
+
+/// The API server denies where the policy applies and nowhere else.
+#[test]
+fn an_exported_cluster_policy_denies_in_the_namespaces_that_it_selects() {
+    let testbed = &Testbed::start(&Parts::new("cluster-policies-vap")).unwrap();
+    cli::expect(testbed, 0, &["crd", "install"], "");
+    let [shop, old, other] = ["shop", "old", "other"].map(|name| testbed.namespace(name).unwrap());
+    let system = format!("{shop}-system");
+    testbed.kubectl(&["create", "namespace", &system]).unwrap().succeeded().unwrap();
+    for namespace in [&shop, &old, &system] {
+        label(testbed, namespace, "team=vap");
+    }
+    let spec = format!(
+        "excludedNamespaces: [{old}], forbidLatestTag: true, severityOverrides: {{latestTag: high}}, \
+         custom: [{{name: team, expression: \"namespaceObject.metadata.labels['team'] != 'vap' || \
+         has(object.metadata.labels)\", severity: high}}]"
+    );
+    cli::expect(testbed, 0, &["import", "-"], &of_team("fleet", "vap", &spec));
+    let pod = |namespace: &str, image: &str, labels: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: web, namespace: {namespace}{labels}}}, \
+             spec: {{containers: [{{name: web, image: {image}}}]}}}}"
+        )
+    };
+    for namespace in [&shop, &old, &system, &other] {
+        testbed.apply(&pod(namespace, "nginx", "")).unwrap();
+    }
+    let run = cli::run(testbed.kubeconfig(), &["export-vap", "fleet", "--cluster"], "");
+    let existing = "existing in 1 namespace: 1 object, of which 1 would be denied if created now";
+    assert!(run.stderr.contains(existing), "{}", run.stderr);
+    let listed = "Pod/web: denied by policy ClusterDevOpsPolicy/fleet: ";
+    assert!(run.stderr.contains(listed), "{}", run.stderr);
+    assert!(run.stderr.contains("custom check team failed"), "{}", run.stderr);
+    testbed.kubectl_stdin(&["apply", "-f", "-"], &run.stdout).unwrap().succeeded().unwrap();
+    let create = |text: &str| {
+        let create = ["create", "--dry-run=server", "-f", "-"];
+        testbed.kubectl_stdin(&create, &text.replace("name: web,", "name: new,")).unwrap()
+    };
+    let labels = ", labels: {a: b}";
+    testbed
+        .wait_for("both denials", SURELY, || {
+            let by_tag = create(&pod(&shop, "nginx", labels));
+            let by_custom = create(&pod(&shop, "nginx:1", ""));
+            Ok(by_tag.stderr.contains("policy ClusterDevOpsPolicy/fleet: container new: image")
+                && by_custom.stderr.contains("policy ClusterDevOpsPolicy/fleet: custom check team"))
+        })
+        .unwrap();
+    create(&pod(&shop, "nginx:1", labels)).succeeded().unwrap();
+    for namespace in [&old, &system, &other] {
+        create(&pod(namespace, "nginx", "")).succeeded().unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY};
+use crate::api::{ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY, SelectorRequirement};
 use crate::namespaces::ExcludedNamespaces;
 
 use super::selector::{Selector, compile, is_dns_label};
@@ -62,8 +62,25 @@ impl ClusterScope {
         configured: &ExcludedNamespaces,
     ) -> bool {
         !configured.contains(namespace)
-            && !self.excluded.contains(namespace)
+            && !self.excludes(namespace)
             && self.selector.matches(labels)
+    }
+
+    /// Whether the policy does not apply to a namespace, whatever its labels are.
+    #[must_use]
+    pub fn excludes(&self, namespace: &str) -> bool {
+        self.excluded.contains(namespace)
+    }
+
+    /// What the labels of a namespace must be.
+    #[must_use]
+    pub fn requirements(&self) -> &[SelectorRequirement] {
+        self.selector.requirements()
+    }
+
+    /// The namespaces that the policy excludes by name.
+    pub fn excluded(&self) -> impl Iterator<Item = &str> {
+        self.excluded.added()
     }
 }
 

@@ -22,6 +22,11 @@ impl Selector {
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|requirement| is_met(requirement, labels.get(&requirement.key)))
     }
+
+    /// What all of the labels must fulfil.
+    pub(super) fn requirements(&self) -> &[SelectorRequirement] {
+        &self.0
+    }
 }
 
 fn is_met(requirement: &SelectorRequirement, label: Option<&String>) -> bool {

@@ -37,7 +37,7 @@ impl Exported<'_> {
         // Of an update, only what it brings in.
         let is_fine = format!("({new}) || (oldObject != null && !({old}))");
         let all: Vec<String> = exempted.chain([is_fine]).collect();
-        let before = format!("policy {}/{}: ", self.namespace, self.policy);
+        let before = format!("policy {}: ", self.place.qualified(self.policy));
         let after = format!(" (check custom/{name}, {})", check.severity());
         let message_expression = source.message_expression.as_deref().map(|text| {
             let start = quoted(&format!("{before}{name}: "));

@@ -6,6 +6,7 @@
 
 mod custom;
 mod expressions;
+mod place;
 mod remarks;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,6 @@ use policy_core::admission::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS
 use policy_core::api::ControllerPods;
 use policy_core::checks::CheckId;
 use policy_core::installation::OPERATOR_USER;
-use policy_core::namespaces::NAME_LABEL;
 use policy_core::policy::CompiledPolicy;
 use policy_core::severity::Severity;
 use policy_core::workload::ObjectKind;
@@ -29,6 +29,8 @@ use crate::Object;
 use crate::admission::RULES;
 use crate::metadata::{PLATFORM, cluster_wide};
 use expressions::{Rule, quoted, rule};
+
+pub use place::PolicyPlace;
 
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
@@ -113,14 +115,14 @@ enum Objects {
 /// # Errors
 /// There is nothing that they could express, or the name is too long.
 pub fn validating_policy(
-    namespace: &str,
+    place: PolicyPlace<'_>,
     policy: &str,
     rules: &CompiledPolicy,
 ) -> Result<ValidatingPolicy, NoValidatingPolicy> {
     if rules.admission().mode.is_disabled() {
         return Err(NoValidatingPolicy::Disabled);
     }
-    let exported = Exported { namespace, policy, rules };
+    let exported = Exported { place, policy, rules };
     let mut objects = Vec::new();
     for action in [Action::Deny, Action::Warn] {
         let consequences = exported.consequences(action);
@@ -136,12 +138,12 @@ pub fn validating_policy(
     if objects.is_empty() {
         return Err(NoValidatingPolicy::Nothing);
     }
-    Ok(ValidatingPolicy { objects, remarks: remarks::of(rules) })
+    Ok(ValidatingPolicy { objects, remarks: remarks::of(place, rules) })
 }
 
 /// The policy that is exported.
 struct Exported<'a> {
-    namespace: &'a str,
+    place: PolicyPlace<'a>,
     policy: &'a str,
     rules: &'a CompiledPolicy,
 }
@@ -188,7 +190,7 @@ impl Exported<'_> {
         variables: Vec<Variable>,
         validations: Vec<Validation>,
     ) -> Result<[Object; 2], NoValidatingPolicy> {
-        let name = format!("{PLATFORM}-{name}.{}.{}", self.namespace, self.policy);
+        let name = self.place.object_name(name, self.policy);
         if name.len() > LONGEST_NAME {
             return Err(NoValidatingPolicy::NameTooLong);
         }
@@ -205,16 +207,13 @@ impl Exported<'_> {
             }),
             ..ValidatingAdmissionPolicy::default()
         };
-        let namespace = (NAME_LABEL.to_owned(), self.namespace.to_owned());
-        let namespace =
-            LabelSelector { match_labels: Some([namespace].into()), match_expressions: None };
         let binding = ValidatingAdmissionPolicyBinding {
             metadata,
             spec: Some(ValidatingAdmissionPolicyBindingSpec {
                 policy_name: Some(name),
                 match_resources: Some(MatchResources {
                     match_policy: Some("Equivalent".to_owned()),
-                    namespace_selector: Some(namespace),
+                    namespace_selector: Some(self.place.namespace_selector()),
                     object_selector: Some(LabelSelector::default()),
                     ..MatchResources::default()
                 }),
@@ -241,7 +240,7 @@ impl Exported<'_> {
                 "may be filled in by a LimitRange: ",
             ),
         };
-        let policy = quoted(&format!("policy {}/{}: ", self.namespace, self.policy));
+        let policy = quoted(&format!("policy {}: ", self.place.qualified(self.policy)));
         let remedy = format!(" (check {check}, {severity}); {}", meta.remedy);
         let sentences = format!("{found}.map(c, {}).join('; ')", rule.sentence(remark));
         Validation {
@@ -287,7 +286,7 @@ impl Exported<'_> {
                 patched.join(", ")
             ),
         };
-        made.chain([mirrors, operator]).collect()
+        made.chain([mirrors, operator]).chain(self.place.match_condition()).collect()
     }
 }
 

@@ -6,10 +6,10 @@ use policy_core::custom::CustomChecks;
 use policy_core::policy::{CompiledPolicy, Exemptions};
 
 use super::expressions::is_expressible;
-use super::rule;
+use super::{PolicyPlace, rule};
 
 /// What the webhook does under the policy and its admission policies do not.
-pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
+pub(super) fn of(place: PolicyPlace<'_>, rules: &CompiledPolicy) -> Vec<String> {
     let names = |checks: Vec<&str>, rest: &str| {
         (!checks.is_empty()).then(|| format!("{}: {rest}", checks.join(", ")))
     };
@@ -29,11 +29,9 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
     let refused: Vec<String> = refused.iter().map(|one| format!("custom/{}", one.name)).collect();
     let refused = (!refused.is_empty())
         .then(|| format!("{}: left out, as its expression is refused.", refused.join(", ")));
-    let custom = rules.custom().map(|_| {
-        "Custom checks see the whole metadata of an object there. What a pod of the cluster violates \
-         of them is not listed beside this."
-            .to_owned()
-    });
+    let custom = rules
+        .custom()
+        .map(|_| "Custom checks see the whole metadata of an object there.".to_owned());
     let fills_in = (rules.mode() == EnforcementMode::Enforce).then(|| {
         "What enforce mode has filled in cannot be taken back by the owner of the workload where \
          that is denied, as by `kubectl rollout undo`: whose field it is, is beyond an expression."
@@ -57,9 +55,14 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
          of its workload: an expression does not know the Deployment of a ReplicaSet."
             .to_owned()
     });
+    let excluded = matches!(place, PolicyPlace::Cluster(_)).then(|| {
+        "Namespaces that the configuration of the services excludes are judged too: add them to \
+         spec.excludedNamespaces."
+            .to_owned()
+    });
     let always = [
-        "They are a copy: after a change of the policy export it again. Other policies of the \
-         namespace have objects of their own.",
+        "They are a copy: after a change of the policy export it again. Other policies have objects \
+         of their own.",
         "Pods of the cluster's controllers, mirrors of static pods and changes by the operator are \
          let in as by the webhook, but their findings are not recorded in the audit log.",
         "There are no metrics of the webhook. The API server has its own: \
@@ -77,6 +80,7 @@ pub(super) fn of(rules: &CompiledPolicy) -> Vec<String> {
         .chain(omitted)
         .chain(of_controllers)
         .chain(fills_in)
+        .chain(excluded)
         .chain(custom);
     found.chain(always.into_iter().map(str::to_owned)).collect()
 }

@@ -1,4 +1,5 @@
 use policy_core::bundle::Bundle;
+use policy_core::policy::CompiledClusterPolicy;
 use serde_json::{Value, json};
 
 use super::*;
@@ -8,7 +9,7 @@ fn rules(spec: &str) -> CompiledPolicy {
 }
 
 fn export(spec: &str) -> Result<ValidatingPolicy, NoValidatingPolicy> {
-    validating_policy("shop", "strict", &rules(spec))
+    validating_policy(PolicyPlace::Namespace("shop"), "strict", &rules(spec))
 }
 
 /// Name, actions and checks of each pair of objects.
@@ -72,7 +73,8 @@ fn a_policy_without_anything_to_judge_has_none() {
     let disabled = export(r#"{"forbidLatestTag": true, "admission": {"mode": "disabled"}}"#);
     assert_eq!(disabled, Err(NoValidatingPolicy::Disabled));
     let rules = Bundle::all()[0].compiled();
-    let long = validating_policy(&"x".repeat(63), &"y".repeat(253), &rules);
+    let (namespace, policy) = ("x".repeat(63), "y".repeat(253));
+    let long = validating_policy(PolicyPlace::Namespace(&namespace), &policy, &rules);
     assert_eq!(long, Err(NoValidatingPolicy::NameTooLong));
 }
 
@@ -97,8 +99,11 @@ fn every_check_at_admission_is_expressed() {
     for check in CheckId::all() {
         assert_eq!(rule(check).is_some(), check.meta().at_admission, "{check}");
     }
-    let restricted =
-        validating_policy("shop", "p", &Bundle::named("restricted").unwrap().compiled());
+    let restricted = validating_policy(
+        PolicyPlace::Namespace("shop"),
+        "p",
+        &Bundle::named("restricted").unwrap().compiled(),
+    );
     let remarks = restricted.unwrap().remarks;
     assert!(remarks[0].starts_with("high-restarts, pending"), "{remarks:?}");
     assert!(!remarks.iter().any(|remark| remark.contains("not expressed")), "{remarks:?}");
@@ -137,4 +142,33 @@ fn exemptions_are_expressed_or_named() {
         let (exempted, _, is_named) = exporting(&left_out);
         assert!(!exempted.contains("request.name") && is_named, "{exempted}");
     }
+}
+
+/// As many as labels tell apart; the rest by a condition.
+#[test]
+fn a_cluster_policy_applies_to_the_namespaces_that_it_selects() {
+    let spec = r#"{"forbidLatestTag": true, "excludedNamespaces": ["old"], "namespaceSelector": {
+        "matchLabels": {"team": "a"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}}"#;
+    let policy = CompiledClusterPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap();
+    let place = PolicyPlace::Cluster(&policy.scope);
+    let exported = validating_policy(place, "shop.fleet", &policy.rules).unwrap();
+    let values: Vec<Value> =
+        exported.objects.iter().map(|object| serde_json::to_value(object).unwrap()).collect();
+    assert_eq!(values[0]["metadata"]["name"], "kube-devops-cluster-warn.shop.fleet");
+    let message = values[0]["spec"]["validations"][0]["messageExpression"].as_str().unwrap();
+    assert!(message.starts_with(r#""policy ClusterDevOpsPolicy/shop.fleet: ""#), "{message}");
+    let conditions = values[0]["spec"]["matchConditions"].as_array().unwrap();
+    let expected = "!request.namespace.endsWith('-system')";
+    assert_eq!(conditions.last().unwrap()["expression"], expected);
+    let selector = &values[1]["spec"]["matchResources"]["namespaceSelector"];
+    assert_eq!(
+        *selector,
+        json!({ "matchExpressions": [
+            { "key": "team", "operator": "In", "values": ["a"] },
+            { "key": "tier", "operator": "Exists" },
+            { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [
+                "kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system",
+                "old"] },
+        ] })
+    );
 }

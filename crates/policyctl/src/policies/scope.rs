@@ -74,8 +74,16 @@ impl NamespaceLabels {
         scope: &ClusterScope,
         excluded: &ExcludedNamespaces,
     ) -> BTreeSet<String> {
-        let selected = self.0.iter().filter(|(name, labels)| scope.selects(name, labels, excluded));
-        selected.map(|(name, _)| name.clone()).collect()
+        self.selected_with_labels(scope, excluded).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The namespaces to which a cluster policy applies.
+    pub(crate) fn selected_with_labels(
+        &self,
+        scope: &ClusterScope,
+        excluded: &ExcludedNamespaces,
+    ) -> impl Iterator<Item = (&String, &Labels)> {
+        self.0.iter().filter(|(name, labels)| scope.selects(name, labels, excluded))
     }
 }
 

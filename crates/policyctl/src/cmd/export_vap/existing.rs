@@ -1,5 +1,6 @@
 //! The objects that are there before a policy is in force.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -7,24 +8,40 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::Resource;
 use policy_core::Timestamp;
-use policy_core::admission::{Creation, NamespacePolicies};
-use policy_core::custom::CustomInput;
+use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
+use policy_core::custom::{CustomInput, CustomNamespace, ObjectDocument};
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::manifest::{Document, InputObjects, documents};
-use policy_core::report::AdmittedObject;
+use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::policy::ClusterScope;
+use policy_core::report::{AdmissionOutcome, AdmittedObject};
 use policy_core::view::ObjectView;
 use policy_core::workload::ObjectKind;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use super::MAX_FILE_SIZE;
-use crate::cluster::Cluster;
-use crate::cluster::pages::{self, Page};
+use super::{Exported, MAX_FILE_SIZE, Place};
+use crate::cluster::pages::{self, Page, Unreadable};
+use crate::cluster::{Cluster, ClusterError};
 use crate::exit::Exit;
 use crate::input::Inputs;
+use crate::policies::{NamespaceLabels, labels_of};
 
-/// The pods and workloads of a namespace, without what controllers make of others of them.
+/// How many objects are listed.
+const MAX_LISTED: usize = 50;
+
+/// What would become of the pods and workloads of a policy's namespaces, were they created now.
+/// What has ended and what controllers make of others of them is left out.
 pub(super) struct Existing {
-    /// Each with its line, and with what custom checks see of it.
-    objects: Vec<(PodFacts, u32, Option<Box<CustomInput>>)>,
+    pub(super) objects: u64,
+    pub(super) denied: u64,
+    /// The first of these, with the reason.
+    pub(super) listed: Vec<String>,
+    /// The namespaces of the objects.
+    pub(super) namespaces: BTreeSet<Box<str>>,
+    /// Whether the labels of namespaces are not known, by which the policy selects.
+    pub(super) ignores_selector: bool,
     /// Why none are known, where there is no cluster to ask.
     pub(super) unknown: Option<String>,
     /// What could not be read.
@@ -33,9 +50,35 @@ pub(super) struct Existing {
     pub(super) exit: Exit,
 }
 
+/// By what an object is judged.
+enum Judging<'a> {
+    /// The policies of these namespaces, and nothing elsewhere.
+    Namespaces(BTreeMap<String, NamespacePolicies>),
+    /// A cluster policy, where the labels of namespaces are not known.
+    AnyLabels(&'a ClusterScope, NamespacePolicies),
+}
+
+impl Judging<'_> {
+    fn of(&self, namespace: &str) -> Option<&NamespacePolicies> {
+        match self {
+            Self::Namespaces(policies) => policies.get(namespace),
+            Self::AnyLabels(scope, policies) => (!scope.excludes(namespace)).then_some(policies),
+        }
+    }
+}
+
 impl Existing {
     fn none() -> Self {
-        Self { objects: Vec::new(), unknown: None, problems: Vec::new(), exit: Exit::Fine }
+        Self {
+            objects: 0,
+            denied: 0,
+            listed: Vec::new(),
+            namespaces: BTreeSet::new(),
+            ignores_selector: false,
+            unknown: None,
+            problems: Vec::new(),
+            exit: Exit::Fine,
+        }
     }
 
     /// Where there is no cluster to ask.
@@ -43,20 +86,31 @@ impl Existing {
         Self { unknown: Some(reason), ..Self::none() }
     }
 
-    pub(super) fn of_files(filename: &[String], namespace: &str) -> Self {
+    /// The objects of files. The labels of their namespaces are not known.
+    pub(super) fn of_files(filename: &[String], exported: &Exported) -> Self {
+        let mut existing = Self::none();
         let inputs = Inputs::find(filename);
-        let mut problems: Vec<String> = inputs.problems().collect();
+        existing.problems.extend(inputs.problems());
+        let (default, judging) = match &exported.place {
+            Place::Namespace(namespace) => {
+                let policies = [(namespace.clone(), exported.policies(None))].into();
+                (namespace.as_str(), Judging::Namespaces(policies))
+            }
+            Place::Cluster(scope) => {
+                existing.ignores_selector = !scope.requirements().is_empty();
+                ("default", Judging::AnyLabels(scope, exported.policies(None)))
+            }
+        };
         let mut found = Vec::new();
         for input in &inputs.found {
-            let Some(bytes) = input.read_or_add_to(&mut problems, MAX_FILE_SIZE) else {
+            let Some(bytes) = input.read_or_add_to(&mut existing.problems, MAX_FILE_SIZE) else {
                 continue;
             };
             for document in documents(&bytes) {
                 let document = Document { reads_custom: true, ..document };
-                let document = Document { reads_custom: true, ..document };
-                let content = document.read_of_file(namespace, input.is_explicit);
+                let content = document.read_of_file(default, input.is_explicit);
                 let failures = content.failures.iter();
-                problems.extend(failures.map(|failure| format!("{}:{failure}", input.name)));
+                existing.problems.extend(failures.map(|one| format!("{}:{one}", input.name)));
                 found.extend(content.objects);
             }
         }
@@ -64,23 +118,46 @@ impl Existing {
         for object in &found {
             all.add(object);
         }
-        found.retain(|object| all.counts(object) && *object.facts.namespace == *namespace);
-        let exit = if problems.is_empty() { Exit::Fine } else { Exit::Error };
-        let objects =
-            found.into_iter().map(|object| (object.facts, object.line, object.custom)).collect();
-        Self { objects, unknown: None, problems, exit }
+        found.retain(|object| all.counts(object));
+        for object in found {
+            existing.add(object.facts, object.custom.map(|custom| *custom), &judging);
+        }
+        if !existing.problems.is_empty() {
+            existing.exit = Exit::Error;
+        }
+        existing
     }
 
-    pub(super) async fn of_cluster(cluster: &Cluster, namespace: &str) -> Self {
+    /// The objects of a cluster, judged while they are read.
+    pub(super) async fn of_cluster(cluster: &Cluster, exported: &Exported) -> Self {
         let mut existing = Self::none();
+        let (namespace, policies) = match exported.policies_by_namespace(cluster).await {
+            Ok(found) => found,
+            Err(error) => {
+                existing.problems.push(error.to_string());
+                existing.exit = Exit::Cluster;
+                return existing;
+            }
+        };
+        let judging = Judging::Namespaces(policies);
+        let place = namespace.map_or_else(String::new, |name| format!(" in namespace {name}"));
         let client = cluster.client();
         for (kind, path) in paths(namespace) {
-            let operation = format!("cannot list objects of kind {kind} in namespace {namespace}");
-            let read = pages::read(&client, &path, &operation, |page: Page<ObjectView>| {
-                existing.objects.extend(page.objects.iter().filter_map(|object| {
-                    (!is_made_by_controller(object)).then_some(())?;
-                    Some((PodFacts::of_object(kind, object, namespace)?, 0, None))
-                }));
+            let operation = format!("cannot list objects of kind {kind}{place}");
+            let read = pages::read(&client, &path, &operation, |page: Page<Listed>| {
+                for unreadable in page.unreadable {
+                    let Unreadable { object, reason } = unreadable;
+                    existing.problems.push(format!("{kind} {object} cannot be read: {reason}"));
+                    existing.exit = Exit::Cluster;
+                }
+                for Listed { view, document } in page.objects {
+                    if is_made_by_controller(&view) {
+                        continue;
+                    }
+                    if let Some(facts) = PodFacts::of_object(kind, &view, "") {
+                        existing.add(facts, Some(CustomInput::of(kind, document)), &judging);
+                    }
+                }
             });
             if let Err(error) = read.await {
                 existing.problems.push(error.to_string());
@@ -90,21 +167,80 @@ impl Existing {
         existing
     }
 
-    /// What would become of each of them, were it created now. What has ended is left out.
-    pub(super) fn admitted(&self, policies: &NamespacePolicies) -> Vec<AdmittedObject> {
-        let live =
-            self.objects.iter().filter(|(facts, ..)| facts.checked.lifecycle != Lifecycle::Ended);
-        let admitted = live.map(|(facts, line, custom)| {
-            let mut facts = facts.clone();
-            facts.clear_status();
-            let verdict = Creation::of(&facts).admit_with(
-                custom.as_deref().cloned(),
-                policies,
-                Timestamp::now(),
-            );
-            AdmittedObject::of(&facts, (Arc::from(""), 1, *line), policies.judged.len(), &verdict)
-        });
-        admitted.collect()
+    /// Counts an object to which the policy applies.
+    fn add(&mut self, mut facts: PodFacts, custom: Option<CustomInput>, judging: &Judging<'_>) {
+        let Some(policies) = judging.of(&facts.namespace) else { return };
+        if facts.checked.lifecycle == Lifecycle::Ended {
+            return;
+        }
+        self.objects += 1;
+        if !self.namespaces.contains(&*facts.namespace) {
+            self.namespaces.insert((&*facts.namespace).into());
+        }
+        facts.clear_status();
+        let verdict = Creation::of(&facts).admit_with(custom, policies, Timestamp::now());
+        let object = AdmittedObject::of(&facts, (Arc::from(""), 1, 1), 1, &verdict);
+        if object.outcome != AdmissionOutcome::Denied {
+            return;
+        }
+        self.denied += 1;
+        if self.listed.len() < MAX_LISTED {
+            let place = match judging {
+                Judging::Namespaces(one) if one.len() == 1 => String::new(),
+                _ => format!("{}/", object.namespace),
+            };
+            let message = object.message.as_deref().unwrap_or_default().replace('\n', "; ");
+            self.listed.push(format!("{place}{}/{}: {message}", object.kind, object.name));
+        }
+    }
+}
+
+impl Exported {
+    /// The policy alone, in a namespace.
+    fn policies(&self, namespace: Option<CustomNamespace>) -> NamespacePolicies {
+        let policy = NamedPolicy { name: self.policy_name(), rules: Ok(self.rules.clone()) };
+        NamespacePolicies { namespace: namespace.map(Arc::new), ..NamespacePolicies::from(policy) }
+    }
+
+    /// The policy by each namespace of the cluster to which it applies, and the name of the only one.
+    async fn policies_by_namespace(
+        &self,
+        cluster: &Cluster,
+    ) -> Result<(Option<&str>, BTreeMap<String, NamespacePolicies>), ClusterError> {
+        let named = |name: &str, labels| {
+            let namespace = CustomNamespace::new(name, labels);
+            (name.to_owned(), self.policies(Some(namespace)))
+        };
+        Ok(match &self.place {
+            Place::Namespace(namespace) if self.policies(None).judged[0].needs_namespace() => {
+                let labels = labels_of(cluster, namespace).await?;
+                (Some(namespace), [named(namespace, &labels)].into())
+            }
+            Place::Namespace(namespace) => {
+                (Some(namespace), [(namespace.clone(), self.policies(None))].into())
+            }
+            Place::Cluster(scope) => {
+                let all = NamespaceLabels::of_all(cluster).await?;
+                let excluded = ExcludedNamespaces::default();
+                let selected = all.selected_with_labels(scope, &excluded);
+                (None, selected.map(|(name, labels)| named(name, labels)).collect())
+            }
+        })
+    }
+}
+
+/// An object as it is judged, and as custom checks see it.
+struct Listed {
+    view: ObjectView,
+    document: ObjectDocument,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let view = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        let document = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        Ok(Self { view, document })
     }
 }
 
@@ -115,10 +251,10 @@ fn is_made_by_controller(object: &ObjectView) -> bool {
     controllers.any(|owner| ObjectKind::of(&owner.api_version, &owner.kind).is_some())
 }
 
-/// The lists of a namespace, by the kind of their objects.
-fn paths(namespace: &str) -> [(ObjectKind, String); 8] {
-    fn of<K: Resource<DynamicType = ()>>(namespace: &str) -> String {
-        K::url_path(&(), Some(namespace))
+/// The lists of a namespace, or of all, by the kind of their objects.
+fn paths(namespace: Option<&str>) -> [(ObjectKind, String); 8] {
+    fn of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
+        K::url_path(&(), namespace)
     }
     [
         (ObjectKind::Pod, of::<Pod>(namespace)),

@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ArgAction;
-use policy_core::admission::{NamedPolicy, NamespacePolicies};
 use policy_core::bundle::Bundle;
+use policy_core::manifest::DecodedPolicy;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::CompiledPolicy;
-use policy_core::report::{AdmissionOutcome, AdmittedObject};
+use policy_core::policy::{ClusterScope, CompiledPolicy, PolicyName};
 use policy_core::text::{counted, printable};
-use policy_manifests::{ValidatingPolicy, validating_policy, yaml};
+use policy_manifests::{PolicyPlace, ValidatingPolicy, validating_policy, yaml};
 
-use crate::cluster::{self, Cluster};
+use crate::cluster;
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{BUNDLE_POLICY, is_of_system, policy_file};
@@ -29,13 +28,15 @@ const EXAMPLES: &str = "\
 Examples:
   policyctl export-vap strict -n shop | kubectl apply -f -    a policy of the cluster
   policyctl export-vap --bundle restricted -n shop            a ready-made policy
+  policyctl export-vap fleet --cluster | kubectl apply -f -   a ClusterDevOpsPolicy
   policyctl export-vap --policy mine.yaml -f deploy/          without a cluster
 
 Prints what the webhook denies and warns of under a policy as ValidatingAdmissionPolicies with bindings
-to the policy's namespace, for clusters that want no webhook. The comments say what the webhook does
-and these objects do not. Standard error repeats them, and lists the objects of the namespace that
-would be denied if they were created now: those of files with -f, else those of the cluster. As with
-the webhook, they can still be changed, unless the change brings in more. Nothing is written.
+to the policy's namespace, or to the namespaces that a cluster policy selects, for clusters that want
+no webhook. The comments say what the webhook does and these objects do not. Standard error repeats
+them, and lists the objects there that would be denied if they were created now: those of files with
+-f, else those of the cluster. As with the webhook, they can still be changed, unless the change
+brings in more. Nothing is written.
 Output: yaml.";
 
 const USAGE: &str = "\
@@ -45,8 +46,6 @@ policyctl export-vap [OPTIONS] <POLICY>
 
 /// The size limit of each file, in MiB.
 const MAX_FILE_SIZE: u64 = 64;
-/// How many existing objects are listed.
-const MAX_LISTED: usize = 50;
 
 #[derive(clap::Args)]
 #[command(override_usage = USAGE, after_help = EXAMPLES)]
@@ -56,11 +55,15 @@ pub(crate) struct Args {
     #[arg(required_unless_present_any = ["bundle", "policy"])]
     name: Option<String>,
 
+    /// Export a `ClusterDevOpsPolicy`
+    #[arg(long, requires = "name")]
+    cluster: bool,
+
     /// A ready-made policy: baseline, restricted or permissive
     #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "policy"])]
     bundle: Option<String>,
 
-    /// The `DevOpsPolicy` of a file
+    /// The `DevOpsPolicy` or `ClusterDevOpsPolicy` of a file
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     policy: Option<PathBuf>,
 
@@ -72,77 +75,94 @@ pub(crate) struct Args {
 
 /// The policy to export.
 struct Exported {
-    namespace: String,
+    place: Place,
     name: String,
-    rules: CompiledPolicy,
+    rules: Arc<CompiledPolicy>,
+}
+
+/// Where it applies.
+enum Place {
+    Namespace(String),
+    Cluster(ClusterScope),
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
-    global.output(&[Output::Yaml], &Scope::NAMESPACE)?;
-    let (exported, existing) = if let Some(name) = &args.name {
-        cluster::run(async {
-            let cluster = global.target.connect().await?;
-            let exported = Exported::of_cluster(name, global, &cluster).await?;
-            let existing = match args.filename.as_slice() {
-                [] => Existing::of_cluster(&cluster, &exported.namespace).await,
-                files => Existing::of_files(files, &exported.namespace),
-            };
-            anyhow::Ok((exported, existing))
-        })?
-    } else {
-        let exported = Exported::given(args, global)?;
-        let existing = match args.filename.as_slice() {
-            [] => cluster::run(async {
-                anyhow::Ok(match global.target.connect().await {
-                    Ok(cluster) => Existing::of_cluster(&cluster, &exported.namespace).await,
-                    Err(error) => Existing::unknown(error.to_string()),
-                })
-            })?,
-            files => Existing::of_files(files, &exported.namespace),
-        };
-        (exported, existing)
+    let used = if args.cluster { &Scope::CONTEXT[..] } else { &Scope::NAMESPACE };
+    global.output(&[Output::Yaml], used)?;
+    let exported = match &args.name {
+        Some(name) => cluster::run(Exported::of_cluster(name, args, global))?,
+        None => Exported::given(args, global)?,
+    };
+    let existing = match args.filename.as_slice() {
+        [] => cluster::run(async {
+            anyhow::Ok(match global.target.connect().await {
+                Ok(cluster) => Existing::of_cluster(&cluster, &exported).await,
+                Err(error) => Existing::unknown(error.to_string()),
+            })
+        })?,
+        files => Existing::of_files(files, &exported),
     };
     exported.print(&existing, global)
 }
 
 impl Exported {
-    async fn of_cluster(name: &str, global: &Global, cluster: &Cluster) -> anyhow::Result<Self> {
-        let namespace = global.target.namespace_in(cluster);
-        let object = PolicyApi::of(cluster).await?.get(namespace, name).await?;
+    async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<Self> {
+        let cluster = global.target.connect().await?;
+        let namespace = if args.cluster { "" } else { global.target.namespace_in(&cluster) };
+        let object = PolicyApi::of(&cluster).await?.get(namespace, name).await?;
         let policy = Policy::of_live(&object);
         let invalid = |found: Vec<_>| output::problems(&policy.is_invalid(), &found);
-        let rules = policy.compiled().map_err(invalid)?;
-        Ok(Self { namespace: policy.namespace, name: policy.name, rules })
+        let (rules, scope) = policy.compiled_with_scope().map_err(invalid)?;
+        let place = scope.map_or(Place::Namespace(policy.namespace), Place::Cluster);
+        Ok(Self { place, name: policy.name, rules: Arc::new(rules) })
     }
 
     fn given(args: &Args, global: &Global) -> anyhow::Result<Self> {
         let wanted = global.target.namespace.clone();
         let default = || "default".to_owned();
         if let Some(bundle) = &args.bundle {
-            let rules = Bundle::named(bundle)?.compiled();
-            let namespace = wanted.unwrap_or_else(default);
-            return Ok(Self { namespace, name: BUNDLE_POLICY.to_owned(), rules });
+            let rules = Arc::new(Bundle::named(bundle)?.compiled());
+            let place = Place::Namespace(wanted.unwrap_or_else(default));
+            return Ok(Self { place, name: BUNDLE_POLICY.to_owned(), rules });
         }
         let file = args.policy.as_deref().context("no policy is given")?;
-        let read = policy_file(file, MAX_FILE_SIZE)?;
-        let metadata = read.policy.metadata;
-        let namespace = metadata.namespace.or_else(|| wanted.clone()).unwrap_or_else(default);
+        let DecodedPolicy { policy, compiled, scope, .. } = policy_file(file, MAX_FILE_SIZE)?;
+        let rules = Arc::new(compiled);
+        let name = policy.metadata.name.context("the policy has no name")?;
+        if let Some(scope) = scope {
+            if let Some(wanted) = wanted {
+                bail!("the policy is a cluster policy, and does not belong to namespace {wanted}");
+            }
+            return Ok(Self { place: Place::Cluster(scope), name, rules });
+        }
+        let namespace =
+            policy.metadata.namespace.or_else(|| wanted.clone()).unwrap_or_else(default);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != namespace) {
             bail!("the policy belongs to namespace {namespace}, not to {wanted}");
         }
-        let name = metadata.name.context("the policy has no name")?;
-        Ok(Self { namespace, name, rules: read.compiled })
+        Ok(Self { place: Place::Namespace(namespace), name, rules })
+    }
+
+    /// The policy as the webhook names it.
+    fn policy_name(&self) -> PolicyName {
+        match &self.place {
+            Place::Namespace(_) => PolicyName::from(&*self.name),
+            Place::Cluster(_) => PolicyName::Cluster(self.name.as_str().into()),
+        }
     }
 
     fn print(self, existing: &Existing, global: &Global) -> anyhow::Result<Exit> {
-        let Self { namespace, name, rules } = self;
-        let full_name = format!("{namespace}/{name}");
-        let full_name = printable(&full_name);
-        if ExcludedNamespaces::default().contains(&namespace) {
-            bail!("{}", is_of_system(&namespace));
+        let (place, namespace) = match &self.place {
+            Place::Namespace(namespace) => (PolicyPlace::Namespace(namespace), &**namespace),
+            Place::Cluster(scope) => (PolicyPlace::Cluster(scope), ""),
+        };
+        let full_name = self.policy_name().qualified(namespace);
+        if ExcludedNamespaces::default().contains(namespace) {
+            bail!("{}", is_of_system(namespace));
         }
-        let ValidatingPolicy { objects, remarks } = validating_policy(&namespace, &name, &rules)
-            .with_context(|| format!("cannot express {full_name}"))?;
+        let ValidatingPolicy { objects, remarks } =
+            validating_policy(place, &self.name, &self.rules)
+                .with_context(|| format!("cannot express {full_name}"))?;
         let title = format!("What {full_name} denies and warns of at admission.");
         let text =
             report::comments(&title, &remarks) + &yaml(&objects).context("cannot write YAML")?;
@@ -151,8 +171,6 @@ impl Exported {
         for remark in &remarks {
             console.note(remark);
         }
-        let rules = Ok(Arc::new(rules));
-        let policies = NamespacePolicies::from(NamedPolicy { name: name.into(), rules });
         if let Some(reason) = &existing.unknown {
             console.note(format_args!("existing objects are not listed: {reason}"));
             return Ok(Exit::Fine);
@@ -160,20 +178,27 @@ impl Exported {
         for problem in &existing.problems {
             output::error(problem);
         }
-        let objects = existing.admitted(&policies);
-        let denied: Vec<&AdmittedObject> =
-            objects.iter().filter(|object| object.outcome == AdmissionOutcome::Denied).collect();
-        let counts = (counted(objects.len() as u64, "object"), denied.len());
-        console.note(format_args!(
-            "existing in namespace {namespace}: {}, of which {} would be denied if created now",
-            counts.0, counts.1
-        ));
-        for object in denied.iter().take(MAX_LISTED) {
-            let message = object.message.as_deref().unwrap_or_default().replace('\n', "; ");
-            console.note(format_args!("  {}/{}: {message}", object.kind, object.name));
+        if existing.ignores_selector {
+            console.note(
+                "the labels of the files' namespaces are not known: their objects are listed \
+                 whatever the namespaceSelector is",
+            );
         }
-        if denied.len() > MAX_LISTED {
-            console.note(format_args!("  and {} more", denied.len() - MAX_LISTED));
+        let place = match &self.place {
+            Place::Namespace(namespace) => format!("namespace {}", printable(namespace)),
+            Place::Cluster(_) => counted(existing.namespaces.len() as u64, "namespace"),
+        };
+        console.note(format_args!(
+            "existing in {place}: {}, of which {} would be denied if created now",
+            counted(existing.objects, "object"),
+            existing.denied
+        ));
+        for object in &existing.listed {
+            console.note(format_args!("  {object}"));
+        }
+        let more = existing.denied - existing.listed.len() as u64;
+        if more > 0 {
+            console.note(format_args!("  and {more} more"));
         }
         Ok(existing.exit)
     }
