@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Build the programs of a control plane that the cache lacks
     Build(command::build::Options),
+    /// Measure how soon a changed policy counts in each service; prints one JSON object
+    BenchChanges,
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
     /// Measure the memory of policy-operator and policy-watcher on 150 000 pods; prints one JSON object
@@ -59,6 +61,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(options) => command::build::run(&options),
+        Command::BenchChanges => command::bench_changes::run(),
         Command::BenchLive => command::bench_live::run(),
         Command::BenchMemory => command::bench_memory::run(),
         Command::BenchOperator => command::bench_operator::run(),

@@ -1,5 +1,6 @@
 //! One module for each subcommand.
 
+pub(crate) mod bench_changes;
 pub(crate) mod bench_live;
 pub(crate) mod bench_memory;
 pub(crate) mod bench_operator;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements that anyone can repeat. Both sides of a ratio are measured in
 //! turn within one run.
 
+mod changes;
 mod core;
 mod live;
 mod manifests;
@@ -23,6 +24,12 @@ use measure::measure_by_e2e;
 pub(crate) enum Bench {
     /// The engine and policyctl
     Core {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// How soon a changed policy and exemption count in each service, on a real API server
+    Changes {
         /// Print one JSON object instead of a table
         #[arg(long)]
         json: bool,
@@ -84,7 +91,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Core { json: true } => arguments.extend(["core", "--json"]),
             Bench::Core { json: false } => arguments.push("core"),
             Bench::IndexMemory => arguments.push("index-memory"),
-            Bench::Live { .. }
+            Bench::Changes { .. }
+            | Bench::Live { .. }
             | Bench::Memory { .. }
             | Bench::Watcher { .. }
             | Bench::Operator { .. }
@@ -96,6 +104,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     match bench {
         Bench::Core { json } => core::run(*json),
+        Bench::Changes { json } => measure_by_e2e(changes::COMMAND, &changes::ROWS, *json),
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
         Bench::Memory { json } => measure_by_e2e(memory::COMMAND, memory::rows(), *json),

@@ -114,6 +114,7 @@ mod tests {
         assert!(of([0, 4, 3]).is_some(), "minAvailable above the replicas");
         assert_eq!(of([0, 2, 3]), None, "a pod is not healthy just now");
         assert_eq!(of([1, 2, 3]), None);
+        assert_eq!(of([1, 3, 3]), None, "a pod more than there should be, as in a rollout");
         assert_eq!(of([0, 1, 0]), None, "no pods");
         let bare: BudgetView = serde_json::from_str(r#"{"metadata": {}, "status": null}"#).unwrap();
         assert_eq!(bare.blocked, None);

@@ -72,6 +72,7 @@ pub(in crate::command) fn of_pod(namespace: &str, pod: &Value) -> String {
 fn of_object(namespace: &str, object: &Value) -> String {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
+    let name = &object["metadata"]["name"];
     let user = json!({
         "username": "system:serviceaccount:ci:runner-controller",
         "uid": "0e6f7a8b-1c2d-4e5f-9a0b-1c2d3e4f5a6b",
@@ -81,7 +82,7 @@ fn of_object(namespace: &str, object: &Value) -> String {
     format!(
         "{{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\",\"request\":{{\
          \"uid\":\"{UID}\",\"kind\":{kind},\"resource\":{resource},\"requestKind\":{kind},\
-         \"requestResource\":{resource},\"name\":\"{NAME}\",\"namespace\":\"{namespace}\",\
+         \"requestResource\":{resource},\"name\":{name},\"namespace\":\"{namespace}\",\
          \"operation\":\"CREATE\",\"userInfo\":{user},\"object\":{object},\"oldObject\":null,\
          \"dryRun\":false,\"options\":{{\"kind\":\"CreateOptions\",\
          \"apiVersion\":\"meta.k8s.io/v1\"}}}}}}"
