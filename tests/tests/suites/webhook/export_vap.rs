@@ -301,6 +301,8 @@ fn only_what_a_change_brings_in_counts_and_controllers_are_let_in() {
     };
     assert!(!is_denied(&apply(&deployment("nginx", "two"))), "a label");
     assert!(is_denied(&apply(&deployment("httpd", "two"))), "another image");
+    let beside = deployment("nginx}, {name: beside, image: nginx", "two");
+    assert!(is_denied(&apply(&beside)), "another container of the same image");
     assert!(!is_denied(&apply(&deployment("httpd:2", "two"))), "a repair");
     assert!(is_denied(&apply(&deployment("nginx", "two"))), "the same as before the repair");
     let debug = r#"{"spec": {"ephemeralContainers": [{"name": "debug", "image": "IMAGE"}]}}"#;
