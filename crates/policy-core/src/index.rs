@@ -318,6 +318,14 @@ impl<R: Record> Index<R> {
         sorted.into_iter()
     }
 
+    /// Whether there is such a pod.
+    #[must_use]
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
+        let pods = self.namespaces.get(namespace).map(|namespace| &namespace.pods.0);
+        let hash = self.hasher.hash_one(name);
+        pods.is_some_and(|pods| pods.find(hash, |entry| entry.record.name() == name).is_some())
+    }
+
     /// The records of the pods of a namespace, in no order.
     #[must_use]
     pub fn records(&self, namespace: &str) -> Vec<R>

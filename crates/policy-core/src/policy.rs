@@ -230,6 +230,12 @@ impl CompiledPolicy {
         self.custom.as_deref()
     }
 
+    /// The same, for what outlives the policy.
+    #[must_use]
+    pub fn shared_custom(&self) -> Option<&Arc<CustomChecks>> {
+        self.custom.as_ref()
+    }
+
     /// The settings of the webhook.
     #[must_use]
     pub fn admission(&self) -> &Admission {

@@ -14,7 +14,8 @@ pub use listed::ListedFinding;
 use listed::WorstFindings;
 pub use sum::FingerprintSum;
 
-use crate::evaluate::{ExemptedFinding, Finding, evaluate};
+use crate::custom::CustomResults;
+use crate::evaluate::{ExemptedFinding, Finding, evaluate_with};
 use crate::facts::PodFacts;
 use crate::policy::{CompiledPolicy, ExemptionNote, ExemptionSet};
 use crate::score::{Score, Tally};
@@ -59,11 +60,35 @@ pub struct JudgedWorkload {
     pub findings: Option<u64>,
 }
 
+/// A pod, with what the custom checks of the policy found in it.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedPod<'a> {
+    /// The pod.
+    pub pod: &'a PodFacts,
+    /// What was found, if anything.
+    pub custom: Option<&'a CustomResults>,
+    /// Whether it was judged by custom checks at all.
+    pub is_judged: bool,
+}
+
+impl<'a> From<&'a PodFacts> for JudgedPod<'a> {
+    fn from(pod: &'a PodFacts) -> Self {
+        Self { pod, custom: None, is_judged: false }
+    }
+}
+
+impl JudgedPod<'_> {
+    /// Whether each custom check has a result.
+    fn has_results(&self) -> bool {
+        self.is_judged && self.custom.is_none_or(|custom| custom.failures.is_empty())
+    }
+}
+
 impl Verdict {
     /// The verdict of a policy on these pods.
     #[must_use]
     pub fn of<'a>(
-        pods: impl IntoIterator<Item = &'a PodFacts>,
+        pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
         policy: &CompiledPolicy,
         now: Timestamp,
     ) -> Self {
@@ -76,7 +101,7 @@ impl Verdict {
     /// workloads.
     #[must_use]
     pub fn of_part<'a>(
-        pods: impl IntoIterator<Item = &'a PodFacts>,
+        pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
         policy: &CompiledPolicy,
         now: Timestamp,
     ) -> Self {
@@ -84,7 +109,7 @@ impl Verdict {
     }
 
     fn with<'a>(
-        pods: impl IntoIterator<Item = &'a PodFacts>,
+        pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
         policy: &CompiledPolicy,
         now: Timestamp,
         mut workloads: Workloads<'a>,
@@ -95,9 +120,13 @@ impl Verdict {
         let mut worst = WorstFindings::new(policy, MAX_LISTED);
         let mut exempted = WorstFindings::new(policy, MAX_EXEMPTED);
         let mut used = ExemptionSet::default();
+        let mut has_results = true;
         let mut fingerprint = FingerprintParts::default();
         for pod in pods {
-            let evaluation = evaluate(pod, policy, now);
+            let judged = pod.into();
+            has_results &= judged.has_results();
+            let JudgedPod { pod, custom, .. } = judged;
+            let evaluation = evaluate_with(pod, policy, custom, now);
             if !evaluation.is_counted {
                 continue;
             }
@@ -114,11 +143,14 @@ impl Verdict {
             }
         }
         let score = tally.score(policy);
+        has_results |= policy.custom().is_none();
         let exemptions = policy.exemptions();
         Self {
             exempted: exempted.finish(),
             used,
-            notes: exemptions.map(|all| all.notes(used, now.as_second())).unwrap_or_default(),
+            notes: exemptions
+                .map(|all| all.notes(used, has_results, now.as_second()))
+                .unwrap_or_default(),
             tally,
             score,
             fingerprint: fingerprint.finish(identifying(score)),

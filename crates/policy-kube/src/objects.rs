@@ -43,7 +43,7 @@ pub async fn each(
     mut take: impl FnMut(&Value),
 ) -> Result<(), ClusterError> {
     let operation = format!("cannot list {path}");
-    let limits = Limits { deadline, most: MOST, labels: None };
+    let limits = Limits { deadline, most: MOST, page: pages::PAGE, labels: None };
     let read = pages::read_within(client, path, &operation, limits, |page: Page<Value>| {
         page.objects.iter().for_each(&mut take);
     });

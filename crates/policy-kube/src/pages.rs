@@ -1,5 +1,6 @@
 //! Reading long lists in pages, each decoded straight into the type that is wanted.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures::AsyncReadExt as _;
@@ -15,7 +16,7 @@ use crate::{ClusterError, ErrorKind, with_deadline};
 /// The deadline of a page; 500 pods are about 7 MB.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Objects per page, as in client-go.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 /// How often a list is resumed after the server has dropped its version.
 const MAX_RESUMPTIONS: u32 = 10;
 
@@ -62,7 +63,7 @@ pub async fn read<T: DeserializeOwned>(
     operation: &str,
     take: impl FnMut(Page<T>),
 ) -> Result<(), ClusterError> {
-    let limits = Limits { deadline: DEADLINE, most: usize::MAX, labels: None };
+    let limits = Limits { deadline: DEADLINE, most: usize::MAX, page: PAGE, labels: None };
     read_within(client, path, operation, limits, take).await
 }
 
@@ -73,6 +74,8 @@ pub struct Limits<'a> {
     pub deadline: Duration,
     /// A list of more objects is an error.
     pub most: usize,
+    /// The most objects of a page.
+    pub page: u32,
     /// Only what this label selector selects is read, and of that only the metadata.
     pub labels: Option<&'a str>,
 }
@@ -85,42 +88,90 @@ pub async fn read_within<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     operation: &str,
-    Limits { deadline, most, labels }: Limits<'_>,
+    limits: Limits<'_>,
     mut take: impl FnMut(Page<T>),
 ) -> Result<(), ClusterError> {
-    let mut number = 0;
-    let mut body = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE);
-    parameters.label_selector = labels.map(str::to_owned);
-    let mut resumptions = 0;
-    loop {
-        let token = match fetch(client, path, &parameters, (operation, deadline), &mut body).await {
-            Ok(()) => {
-                let mut page = decode(&body).map_err(|error| {
-                    let reason = format!("the answer is not a list: {error}");
-                    ClusterError::configuration(operation, reason)
-                })?;
-                let token = page.next.take();
-                number += page.objects.len();
-                if number > most {
-                    return Err(ClusterError::too_many(operation, most));
-                }
-                take(page);
-                token
-            }
-            Err(PageError::VersionGone(token)) if resumptions < MAX_RESUMPTIONS => {
-                resumptions += 1;
-                Some(token)
-            }
-            Err(PageError::VersionGone(_)) => {
-                return Err(ClusterError::timeout(operation, Duration::from_secs(300)));
-            }
-            Err(PageError::Cluster(error)) => return Err(error),
-        };
-        match token {
-            None => return Ok(()),
-            Some(token) => parameters.continue_token = Some(token),
+    let mut pages = Pages::new(client, path, operation, limits);
+    while let Some(page) = pages.next().await? {
+        take(page);
+    }
+    Ok(())
+}
+
+/// The pages of a list, one at a time.
+pub struct Pages<'a, T> {
+    client: &'a Client,
+    path: &'a str,
+    operation: &'a str,
+    deadline: Duration,
+    most: usize,
+    parameters: ListParams,
+    /// The pages share it.
+    body: Vec<u8>,
+    number: usize,
+    resumptions: u32,
+    is_complete: bool,
+    object: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: DeserializeOwned> Pages<'a, T> {
+    /// Those of the list at a path of the API.
+    #[must_use]
+    pub fn new(client: &'a Client, path: &'a str, operation: &'a str, limits: Limits<'_>) -> Self {
+        let Limits { deadline, most, page, labels } = limits;
+        let mut parameters = ListParams::default().limit(page);
+        parameters.label_selector = labels.map(str::to_owned);
+        Self {
+            client,
+            path,
+            operation,
+            deadline,
+            most,
+            parameters,
+            body: Vec::new(),
+            number: 0,
+            resumptions: 0,
+            is_complete: false,
+            object: PhantomData,
         }
+    }
+
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// As [`read_within`].
+    pub async fn next(&mut self) -> Result<Option<Page<T>>, ClusterError> {
+        while !self.is_complete {
+            let call = (self.operation, self.deadline);
+            let fetched = fetch(self.client, self.path, &self.parameters, call, &mut self.body);
+            match fetched.await {
+                Ok(()) => return self.decode().map(Some),
+                Err(PageError::VersionGone(token)) if self.resumptions < MAX_RESUMPTIONS => {
+                    self.resumptions += 1;
+                    self.parameters.continue_token = Some(token);
+                }
+                Err(PageError::VersionGone(_)) => {
+                    let limit = Duration::from_secs(300);
+                    return Err(ClusterError::timeout(self.operation, limit));
+                }
+                Err(PageError::Cluster(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn decode(&mut self) -> Result<Page<T>, ClusterError> {
+        let mut page = decode::<T>(&self.body).map_err(|error| {
+            let reason = format!("the answer is not a list: {error}");
+            ClusterError::configuration(self.operation, reason)
+        })?;
+        self.number += page.objects.len();
+        if self.number > self.most {
+            return Err(ClusterError::too_many(self.operation, self.most));
+        }
+        self.parameters.continue_token = page.next.take();
+        self.is_complete = self.parameters.continue_token.is_none();
+        Ok(page)
     }
 }
 

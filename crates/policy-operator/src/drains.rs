@@ -20,7 +20,7 @@ use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::view::{BlockedPods, BudgetView, PodView};
 use policy_core::workload::{ObjectKind, Workload};
 use policy_kube::ClusterError;
-use policy_kube::pages::{self, Limits, Page};
+use policy_kube::pages::{self, Limits, PAGE, Page};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -153,7 +153,8 @@ impl Drains {
     ) -> Result<Arc<[Workload]>, ClusterError> {
         let operation = format!("cannot list the pods of PodDisruptionBudget {namespace}/{budget}");
         let path = format!("/api/v1/namespaces/{namespace}/pods");
-        let limits = Limits { deadline: DEADLINE, most: MAX_PODS, labels: Some(labels) };
+        let limits =
+            Limits { deadline: DEADLINE, most: MAX_PODS, page: PAGE, labels: Some(labels) };
         let mut found = BTreeSet::new();
         let take = |page: Page<PodView>| {
             found.extend(page.objects.iter().map(|pod| {

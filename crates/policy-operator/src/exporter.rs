@@ -14,6 +14,7 @@ use serde::Serialize;
 use strum::VariantArray as _;
 
 use crate::cluster::Namespaces;
+use crate::custom::CustomReport;
 use crate::drains::Drains;
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
@@ -51,6 +52,7 @@ struct DebugState {
     stuck_rollouts: usize,
     /// The disruption budgets that never allow an eviction.
     blocking_budgets: usize,
+    custom_checks: CustomReport,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -88,6 +90,7 @@ impl Exporter {
             namespaces: self.namespaces.len(),
             stuck_rollouts: self.rollouts.len(),
             blocking_budgets: self.drains.len(),
+            custom_checks: self.pods.custom().report(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),

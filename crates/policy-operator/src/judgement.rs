@@ -8,6 +8,8 @@ use policy_core::text::counted;
 use policy_core::verdict::{JudgedWorkload, Verdict};
 use policy_core::view::Refused;
 
+use crate::custom::CustomStanding;
+
 /// The result of judging a namespace by a policy.
 #[derive(Debug)]
 pub(crate) enum Judgement {
@@ -25,6 +27,8 @@ pub(crate) struct Judged {
     pub(crate) namespaces: Option<usize>,
     /// What to know about workloads beside their findings.
     pub(crate) notes: Vec<String>,
+    /// What is not known of its custom checks, where it has some.
+    pub(crate) custom: Option<CustomStanding>,
 }
 
 /// Why a namespace cannot be judged by a policy.
@@ -99,7 +103,8 @@ impl Judgement {
 impl Judged {
     pub(crate) fn new(policy: &Arc<CompiledPolicy>, verdict: Verdict) -> Self {
         let summary = Summary::of(&verdict.tally, policy);
-        Self { policy: Arc::clone(policy), verdict, summary, namespaces: None, notes: Vec::new() }
+        let policy = Arc::clone(policy);
+        Self { policy, verdict, summary, namespaces: None, notes: Vec::new(), custom: None }
     }
 
     /// That of a cluster policy, which selects so many namespaces.

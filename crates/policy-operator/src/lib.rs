@@ -6,6 +6,7 @@
 //! watch of namespaces ─ Namespaces ─────────── changed labels ─────┤
 //! watch of Deployments ─ Rollouts ──────────── changed notes ──────┤
 //! watch of budgets ─ Drains ────────────────── changed budgets ────┤
+//! watch of pods, lists ─ CustomStore: results of custom checks ─────┤
 //! watches of policies ─ PolicyView ─ Policies ─ changed policies ───┤
 //!                                                            ReconcileQueue ◄───────┐
 //!                                                                   │               │
@@ -24,6 +25,7 @@ mod cluster;
 mod config;
 mod context;
 mod controller;
+mod custom;
 mod drains;
 mod event_throttle;
 mod exporter;
@@ -54,6 +56,7 @@ use std::process::ExitCode;
 use audit_store::{AuditResultView, AuditStore};
 use cluster::Namespaces;
 pub use config::Config;
+use custom::PodLists;
 use drains::Drains;
 use exporter::Exporter;
 use pods::Pods;
@@ -77,6 +80,9 @@ const ABOUT: About = About {
     about: "Keeps the status of every policy current",
     histograms: metrics::HISTOGRAMS,
 };
+
+/// So many namespaces are listed at a time for custom checks.
+const CUSTOM_LISTS: usize = 2;
 
 const PODS: Target =
     Target { kind: "Pod", plural: "pods", path: "/api/v1/pods", is_optional: false };
@@ -145,6 +151,11 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         service.watch::<BudgetView, _>(&client, BUDGETS, drains.sink()),
         service.watch::<AuditResultView, _>(&client, AUDIT_RESULTS, audit_store.sink()),
     ];
+    let lists = PodLists { client: client.clone(), pods: pods.clone(), policies: policies.clone() };
+    for number in 1..=CUSTOM_LISTS {
+        let task = format!("lists for custom checks {number}");
+        service.spawn_until_stop(task, lists.clone().run());
+    }
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
     let budgets = Budgets::new(config.remediation.clone(), service.stop.clone());
     let reconciler = Reconciler {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use policy_core::custom::{CustomInput, CustomResults};
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::index::Index;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::view::PodView;
-use policy_runtime::watch::Sink;
+use policy_core::workload::ObjectKind;
+use policy_runtime::watch::{RawEvent, Sink};
+use tokio::time::Instant;
 
+use crate::custom::{self, CustomStore, Now, SetId, Version};
 use crate::interner::Interner;
 use crate::policies::Policies;
 use crate::remediation::{HealthTable, PodHealth};
@@ -26,6 +30,8 @@ pub(crate) struct Pods(Arc<Shared>);
 struct Shared {
     excluded: ExcludedNamespaces,
     policies: Policies,
+    /// The results of custom checks. Its lock is taken within that of the state, never around it.
+    custom: CustomStore,
     state: Mutex<State>,
 }
 
@@ -66,7 +72,12 @@ impl State {
 impl Pods {
     /// No pods. Their changes add policies to the queue.
     pub(crate) fn new(excluded: ExcludedNamespaces, policies: Policies) -> Self {
-        Self(Arc::new(Shared { excluded, policies, state: Mutex::default() }))
+        Self(Arc::new(Shared {
+            excluded,
+            policies,
+            custom: CustomStore::default(),
+            state: Mutex::default(),
+        }))
     }
 
     /// Whether a namespace is never judged.
@@ -86,6 +97,30 @@ impl Pods {
         }
         state.wait(namespace);
         None
+    }
+
+    /// The results of custom checks.
+    pub(crate) fn custom(&self) -> &CustomStore {
+        &self.0.custom
+    }
+
+    /// Whether a pod is known.
+    pub(crate) fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.0.state.lock().index.contains(namespace, name)
+    }
+
+    /// Sets what custom checks found in a pod of a list. Whether it exists the watch knows.
+    pub(crate) fn judged(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Version,
+        results: Vec<(SetId, CustomResults)>,
+    ) {
+        let state = self.0.state.lock();
+        if state.index.contains(namespace, name) {
+            self.0.custom.set_listed(namespace, name, version, results);
+        }
     }
 
     /// How many pods there are.
@@ -139,6 +174,10 @@ impl Sink<PodView> for PodSink {
         let before = state.index.len();
         let removed = state.index.finish_relist();
         let gone = before - state.index.len();
+        for namespace in &removed {
+            let exists = |name: &str| state.index.contains(namespace, name);
+            self.0.0.custom.retain(namespace, exists);
+        }
         state.interner.removed(gone);
         state.health.finish_relist();
         let mut changed = std::mem::take(&mut state.waiting);
@@ -152,20 +191,11 @@ impl Sink<PodView> for PodSink {
     }
 
     fn applied(&mut self, pod: PodView) {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let Some(name) = pod.metadata.name.as_deref() else { return };
-        if self.0.excludes(namespace) {
-            return;
-        }
-        let facts = PodFacts::of_pod(&pod, namespace);
-        let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
-        self.0.change(namespace, |state| {
-            let Some(mut facts) = record else { return state.remove(namespace, name) };
-            state.interner.intern(&mut facts);
-            let health = PodHealth::of(&pod, &facts.workload);
-            let has_failed = state.health.set(&facts.namespace, name, health);
-            state.index.apply(namespace, Arc::new(facts)) | has_failed
-        });
+        self.apply(&pod, None);
+    }
+
+    fn applied_from(&mut self, pod: PodView, event: RawEvent<'_>) {
+        self.apply(&pod, Some(event));
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
@@ -175,7 +205,48 @@ impl Sink<PodView> for PodSink {
     }
 
     fn deleted(&mut self, namespace: &str, name: &str) {
-        self.0.change(namespace, |state| state.remove(namespace, name));
+        self.0.change(namespace, |state| {
+            self.0.0.custom.remove(namespace, name);
+            state.remove(namespace, name)
+        });
+    }
+}
+
+impl PodSink {
+    fn apply(&self, pod: &PodView, event: Option<RawEvent<'_>>) {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let Some(name) = pod.metadata.name.as_deref() else { return };
+        if self.0.excludes(namespace) {
+            return;
+        }
+        let facts = PodFacts::of_pod(pod, namespace);
+        let record = (facts.checked.lifecycle != Lifecycle::Ended).then_some(facts);
+        let custom = &self.0.0.custom;
+        let version = custom::version(pod.metadata.resource_version.as_deref());
+        let now = match record {
+            Some(_) => custom.judging_now(namespace, name, version),
+            None => Now::Nothing,
+        };
+        let results = event.zip(now.judging()).map(|(event, judging)| {
+            let start = Instant::now();
+            let input = CustomInput::of_read(ObjectKind::Pod, event.object().ok());
+            let results = judging.judge(&input).collect();
+            custom.spent(namespace, start.elapsed());
+            results
+        });
+        self.0.change(namespace, |state| {
+            let Some(mut facts) = record else {
+                custom.remove(namespace, name);
+                return state.remove(namespace, name);
+            };
+            state.interner.intern(&mut facts);
+            let health = PodHealth::of(pod, &facts.workload);
+            let has_failed = state.health.set(&facts.namespace, name, health);
+            // Before the facts: whoever has these has the results.
+            let has_found =
+                !matches!(now, Now::Nothing) && custom.set(namespace, name, version, results);
+            state.index.apply(namespace, Arc::new(facts)) | has_failed | has_found
+        });
     }
 }
 

@@ -82,6 +82,11 @@ impl Policies {
         Some((Arc::new(PolicyView { status, ..(*policy).clone() }), state))
     }
 
+    /// Whether there is such a policy.
+    pub(crate) fn contains(&self, key: &PolicyKey) -> bool {
+        find(&mut self.known.lock(), key).is_some()
+    }
+
     /// Whether a policy is among those of its namespace that are judged.
     pub(crate) fn is_judged(&self, policy: &PolicyView) -> bool {
         let key = PolicyKey::of(&policy.metadata);

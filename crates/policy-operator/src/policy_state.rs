@@ -10,11 +10,15 @@ use tokio::time::Instant;
 use crate::audit_queue::AuditQueue;
 use crate::cluster::ClusterState;
 use crate::event_throttle::EventThrottle;
+use crate::judgement::Judgement;
 use crate::remediation::Record;
 use crate::write_error::ErrorClass;
 
 /// The longest time for which a deletion waits until other policies remember what this one does.
 const LONGEST_HANDOVER: Duration = Duration::from_secs(10);
+
+/// The longest time for which a status waits until pods are judged by custom checks.
+const LONGEST_CUSTOM_WAIT: Duration = Duration::from_secs(10);
 
 /// An unchanged status is written again after this time plus a random part of the spread, so that
 /// policies that were created together are not always written together. The sum stays below the
@@ -35,6 +39,8 @@ pub(crate) struct PolicyState {
     pub(crate) remediation: Option<Box<Record>>,
     /// Of a cluster policy, the verdict on its namespaces.
     pub(crate) cluster: Option<Box<ClusterState>>,
+    /// Since when pods are not judged by its custom checks.
+    unjudged: Option<Instant>,
     /// When its deletion was first seen.
     deleted: Option<Instant>,
 }
@@ -69,6 +75,19 @@ impl PolicyState {
         let remaining = heartbeat - now.as_second();
         // A heartbeat too far in the future was set before the clock was set back.
         remaining <= 0 || remaining > HEARTBEAT_SECONDS + HEARTBEAT_SPREAD
+    }
+
+    /// How long a judgement waits for the results of custom checks, which mostly take a moment: a score
+    /// without them would be too good.
+    pub(crate) fn custom_wait(&mut self, judgement: &Judgement, now: Instant) -> Option<Duration> {
+        let custom = judgement.judged().and_then(|judged| judged.custom.as_ref());
+        let Some(custom) = custom.filter(|custom| custom.unjudged > 0) else {
+            self.unjudged = None;
+            return None;
+        };
+        let waited = now.duration_since(*self.unjudged.get_or_insert(now));
+        let left = LONGEST_CUSTOM_WAIT.saturating_sub(waited);
+        (custom.error.is_none() && !left.is_zero()).then_some(left)
     }
 
     /// Whether a deletion may still wait for other policies.

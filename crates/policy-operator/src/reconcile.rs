@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::audit_store::AuditStore;
 use crate::cluster::Namespaces;
 use crate::context::ReconcileContext;
+use crate::custom;
 use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::notes::Notes;
@@ -88,6 +89,8 @@ impl Reconciler {
             self.policies.set_gauges(policy, None);
             state.audit.clear();
             state.cluster = None;
+            let key = PolicyKey::of(metadata);
+            self.pods.custom().retain_policies(|other| *other != key);
             if role == Role::Leader && has_finalizer {
                 if !self.policies.has_handed_over(policy) && state.may_hand_over(Instant::now()) {
                     return Ok(Outcome {
@@ -112,6 +115,9 @@ impl Reconciler {
             // The policy is due again when the list of pods is complete.
             return Ok(Outcome::default());
         };
+        if let Some(wait) = state.custom_wait(&judgement, start) {
+            return Ok(Outcome { requeue_after: Some(wait), ..Outcome::default() });
+        }
         if judgement.is_excess() {
             // It may have been judged before.
             state.audit.clear();
@@ -173,25 +179,30 @@ impl Reconciler {
         now: Timestamp,
     ) -> Option<Judgement> {
         let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+        let key = PolicyKey::of(&policy.metadata);
         if self.pods.excludes(namespace) {
             return Some(Judgement::Rejected(Rejection::ExcludedNamespace));
         }
         if !self.policies.is_judged(policy) {
+            self.pods.custom().forget(namespace, &key);
             return Some(Judgement::Rejected(Rejection::TooManyPolicies));
         }
         let rules = match &policy.rules {
             Ok(rules) => rules,
             Err(refused) => {
+                self.pods.custom().forget(namespace, &key);
                 return Some(Judgement::Rejected(Rejection::Policy(refused.clone())));
             }
         };
         let mut pods = self.pods.of(namespace)?;
         with_budgets(&mut pods, blocked);
-        let verdict = Verdict::of(pods.iter().map(|pod| &**pod), rules, now);
+        let places = (&self.pods, &self.namespaces);
+        let (found, custom) = custom::found(places, (&key, rules), namespace, &pods);
+        let verdict = Verdict::of(custom::with_found(&pods, &found), rules, now);
         counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
         let mut notes = Notes::default();
         self.rollouts.note(namespace, &mut notes);
-        let judged = Judged { notes: notes.finish(), ..Judged::new(rules, verdict) };
+        let judged = Judged { notes: notes.finish(), custom, ..Judged::new(rules, verdict) };
         Some(Judgement::Judged(judged.into()))
     }
 

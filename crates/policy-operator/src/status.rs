@@ -9,6 +9,7 @@ use policy_core::score::Classification;
 use policy_core::text::{counted, truncated};
 use policy_core::verdict::{ListedFinding, Verdict};
 
+use crate::custom::CustomStanding;
 use crate::judgement::{Judged, Judgement};
 use crate::remediation::Standing;
 
@@ -17,8 +18,8 @@ const MAX_VIOLATIONS: usize = 50;
 /// The longest message of a condition, in bytes. The API server takes 32 768.
 const LONGEST_MESSAGE: usize = 4_096;
 
-/// Type, status, reason and message of a condition.
-pub(crate) type Stated = (&'static str, bool, &'static str, String);
+/// Type, status (`None`: unknown), reason and message of a condition.
+pub(crate) type Stated = (&'static str, Option<bool>, &'static str, String);
 
 /// The status that reports a judgement of a policy. `before` is the current status: a condition
 /// that does not change keeps its transition time.
@@ -32,7 +33,7 @@ pub(crate) fn status(
     let (status, conditions) = match judgement {
         Judgement::Rejected(rejection) => {
             let message = message(rejection.to_string());
-            let ready = ("Ready", false, rejection.reason(), message.clone());
+            let ready = ("Ready", Some(false), rejection.reason(), message.clone());
             (DevOpsPolicyStatus { message: Some(message), ..Default::default() }, vec![ready])
         }
         Judgement::Judged(judged) => {
@@ -42,10 +43,11 @@ pub(crate) fn status(
                 "its namespace"
             };
             let message = format!("the policy is valid, and {place} is judged by it");
-            let ready = ("Ready", true, "Judged", message);
+            let ready = ("Ready", Some(true), "Judged", message);
             let mut conditions = vec![ready, healthy(&judged.verdict), admission(&judged.policy)];
             conditions.extend(exemptions(judged));
-            conditions.extend(judged.policy.custom().map(custom));
+            let known = judged.policy.custom().zip(judged.custom.as_ref());
+            conditions.extend(known.map(|(checks, standing)| custom(checks, standing)));
             if judged.namespaces.is_some() && judged.policy.mode() == EnforcementMode::Enforce {
                 conditions.push(Standing::ClusterPolicy.stated());
             }
@@ -63,13 +65,17 @@ pub(crate) fn status(
 
 /// A condition. Where it does not change it keeps the transition time that it has in `before`.
 pub(crate) fn condition(
-    (type_, is_true, reason, message): Stated,
+    (type_, truth, reason, message): Stated,
     generation: Option<i64>,
     before: Option<&DevOpsPolicyStatus>,
     now: &Time,
 ) -> Condition {
     let before = before.map(|before| &*before.conditions).unwrap_or_default();
-    let status = if is_true { "True" } else { "False" };
+    let status = match truth {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
     let same = before.iter().find(|before| before.type_ == type_ && before.status == status);
     Condition {
         type_: type_.to_owned(),
@@ -87,11 +93,11 @@ fn message(text: String) -> String {
 
 fn healthy(Verdict { tally, score, .. }: &Verdict) -> Stated {
     if tally.pods() == 0 {
-        return ("Healthy", true, "NoPods", "there are no pods to judge".to_owned());
+        return ("Healthy", Some(true), "NoPods", "there are no pods to judge".to_owned());
     }
     let message = format!("the score is {score}; healthy is 80 or more");
     let class = score.classification();
-    ("Healthy", class == Classification::Healthy, class.as_str(), message)
+    ("Healthy", Some(class == Classification::Healthy), class.as_str(), message)
 }
 
 fn admission(policy: &CompiledPolicy) -> Stated {
@@ -115,7 +121,7 @@ fn admission(policy: &CompiledPolicy) -> Stated {
             (true, "Denies", format!("denied at admission: {}", denied.join(", ")))
         }
     };
-    ("Admission", is_true, reason, message)
+    ("Admission", Some(is_true), reason, message)
 }
 
 /// Whether each exemption is in use. The oldest mistakes of a policy are those that nobody sees.
@@ -131,19 +137,30 @@ fn exemptions(judged: &Judged) -> Option<Stated> {
         "InUse" => format!("{} in use", counted(all as u64, "exemption")),
         _ => notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
-    Some(("Exemptions", notes.is_empty(), reason, message))
+    Some(("Exemptions", Some(notes.is_empty()), reason, message))
 }
 
 /// What becomes of custom checks.
-fn custom(checks: &CustomChecks) -> Stated {
-    const WHERE: &str = "custom checks are judged at admission and by policyctl in files; findings \
-        of pods that run, and the score, do not have them yet";
-    let refused = checks.refused();
-    if refused.is_empty() {
-        return ("Custom", false, "AdmissionOnly", WHERE.to_owned());
-    }
-    let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
-    ("Custom", false, "Refused", format!("{}; {WHERE}", refused.join("; ")))
+fn custom(checks: &CustomChecks, standing: &CustomStanding) -> Stated {
+    let (truth, reason, said) = match (standing.unjudged, &standing.error) {
+        _ if !checks.refused().is_empty() => {
+            let refused: Vec<_> = checks.refused().iter().map(ToString::to_string).collect();
+            (Some(false), "Refused", refused.join("; "))
+        }
+        (1.., Some(error)) => (None, "NotListed", error.to_string()),
+        (unjudged @ 1.., None) => {
+            let pods = counted(unjudged, "pod");
+            (None, "Judging", format!("{pods} to be judged; their findings are not counted yet"))
+        }
+        (0, _) if !standing.failing.is_empty() => (Some(false), "NoResult", String::new()),
+        (0, _) => {
+            let number = counted(checks.checks().len() as u64, "custom check");
+            (Some(true), "Judged", format!("each pod is judged by {number}"))
+        }
+    };
+    let failing = standing.to_string();
+    let said = [said, failing].into_iter().filter(|text| !text.is_empty());
+    ("Custom", truth, reason, said.collect::<Vec<_>>().join("; "))
 }
 
 fn numbers(judged: &Judged) -> DevOpsPolicyStatus {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use policy_core::bundle::Bundle;
+use policy_core::custom::CustomChecks;
 use policy_core::manifest::read_policy;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
@@ -128,9 +129,26 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>, String> {
 pub(crate) fn policy_of(file: &Path, content: &[u8]) -> Result<CompiledPolicy, Vec<String>> {
     let name = file.display();
     match read_policy(content) {
-        Ok(policy) => Ok(policy.compiled),
+        Ok(policy) => usable(policy.compiled).map_err(|problem| vec![format!("{name}: {problem}")]),
         Err(failures) => Err(failures.iter().map(|failure| format!("{name}:{failure}")).collect()),
     }
+}
+
+/// A policy without what only others can judge. Of namespaces the watcher knows no more than their
+/// names: it may read pods and nothing else.
+fn usable(policy: CompiledPolicy) -> Result<CompiledPolicy, String> {
+    let custom = policy.custom();
+    if custom.is_some_and(CustomChecks::need_namespace) {
+        return Err(
+            "a custom check of it depends on namespaceObject, and the watcher does not read \
+                    namespaces; leave that check out of its policy"
+                .to_owned(),
+        );
+    }
+    if let Some(refused) = custom.and_then(|custom| custom.refused().first()) {
+        return Err(refused.to_string());
+    }
+    Ok(policy)
 }
 
 #[cfg(test)]
@@ -155,6 +173,27 @@ mod tests {
         std::fs::write(file.path(), text).unwrap();
         let found = problems(None, file.path().to_str());
         assert!(found.contains("maxRestartCount"), "{found}");
+    }
+
+    #[test]
+    fn custom_checks_that_it_cannot_judge_are_refused() {
+        let problem = |expression: &str| {
+            let text = format!(
+                "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {{name: p}}\n\
+                 spec: {{custom: [{{name: c, expression: '{expression}'}}]}}\n"
+            );
+            policy_of(Path::new("p.yaml"), text.as_bytes())
+                .err()
+                .map(|problems| problems.join("; "))
+        };
+        assert_eq!(problem("has(object.metadata.labels.team)"), None);
+        let found = problem("has(namespaceObject.metadata.labels.team)").unwrap();
+        assert!(
+            found.starts_with("p.yaml: a custom check of it depends on namespaceObject"),
+            "{found}"
+        );
+        let found = problem("object.status.phase == 1").unwrap();
+        assert!(found.contains("status"), "{found}");
     }
 
     #[test]

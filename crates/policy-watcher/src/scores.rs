@@ -5,15 +5,18 @@ use std::sync::Arc;
 use metrics::{Counter, counter};
 use parking_lot::Mutex;
 use policy_core::Timestamp;
-use policy_core::evaluate::evaluate;
+use policy_core::custom::CustomInput;
+use policy_core::evaluate::evaluate_with;
 use policy_core::facts::PodFacts;
 use policy_core::index::{Index, ScoredPod};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::score::Tally;
 use policy_core::view::PodView;
+use policy_core::workload::ObjectKind;
+use policy_metrics::every_service::DROPPED;
 use policy_metrics::watcher::POD_EVENTS;
-use policy_runtime::watch::Sink;
+use policy_runtime::watch::{RawEvent, Sink};
 
 /// The scores, shared by the watch and the endpoints. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -144,6 +147,7 @@ impl Scores {
             applied: events("applied"),
             deleted: events("deleted"),
             relisted: events("relisted"),
+            without_result: counter!(DROPPED.name, "what" => "results of custom checks"),
         }
     }
 
@@ -162,6 +166,8 @@ pub(crate) struct PodSink {
     applied: Counter,
     deleted: Counter,
     relisted: Counter,
+    /// Custom checks without a result for a pod.
+    without_result: Counter,
 }
 
 impl Sink<PodView> for PodSink {
@@ -190,17 +196,11 @@ impl Sink<PodView> for PodSink {
     }
 
     fn applied(&mut self, pod: PodView) {
-        let counter = if self.is_listing { &self.relisted } else { &self.applied };
-        counter.increment(1);
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let Some(name) = pod.metadata.name.as_deref() else { return };
-        if self.scores.0.excluded.contains(namespace) {
-            return;
-        }
-        let evaluation =
-            evaluate(&PodFacts::of_pod(&pod, namespace), &self.policy, Timestamp::now());
-        let record = ScoredPod::of(name, &evaluation);
-        self.scores.update(|pods| pods.index.set(namespace, name, record));
+        self.apply(&pod, None);
+    }
+
+    fn applied_from(&mut self, pod: PodView, event: RawEvent<'_>) {
+        self.apply(&pod, Some(event));
     }
 
     fn undecodable(&mut self, namespace: &str, name: &str) {
@@ -210,6 +210,28 @@ impl Sink<PodView> for PodSink {
     fn deleted(&mut self, namespace: &str, name: &str) {
         self.deleted.increment(1);
         self.scores.update(|pods| pods.index.remove(namespace, name));
+    }
+}
+
+impl PodSink {
+    fn apply(&self, pod: &PodView, event: Option<RawEvent<'_>>) {
+        let counter = if self.is_listing { &self.relisted } else { &self.applied };
+        counter.increment(1);
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let Some(name) = pod.metadata.name.as_deref() else { return };
+        if self.scores.0.excluded.contains(namespace) {
+            return;
+        }
+        let custom = self.policy.custom().zip(event).map(|(checks, event)| {
+            let input = CustomInput::of_read(ObjectKind::Pod, event.object().ok());
+            checks.judge(&input, None)
+        });
+        let without_result = custom.as_ref().map_or(0, |custom| custom.failures.len());
+        self.without_result.increment(without_result as u64);
+        let facts = PodFacts::of_pod(pod, namespace);
+        let evaluation = evaluate_with(&facts, &self.policy, custom.as_ref(), Timestamp::now());
+        let record = ScoredPod::of(name, &evaluation);
+        self.scores.update(|pods| pods.index.set(namespace, name, record));
     }
 }
 

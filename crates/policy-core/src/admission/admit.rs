@@ -136,7 +136,9 @@ impl Creation<'_> {
             if let Some((custom, checks)) = custom.zip(rules.custom())
                 && has_custom(rules)
             {
-                let results = custom.judge(checks, policies.namespace.as_deref());
+                let namespace = policies.namespace.as_deref();
+                let (results, is_judged) = custom.judge(checks, namespace, time.is_left);
+                is_complete = is_judged;
                 findings.unjudged.extend(unjudged(checks, &results).map(|of| (policy, of)));
                 for violation in results.violations {
                     let severity = violation.severity;
@@ -147,6 +149,9 @@ impl Creation<'_> {
                     };
                     findings.add(&found.check.name(), decision, std::iter::once(found));
                 }
+            }
+            if !is_complete {
+                break;
             }
             for (check, enabled) in at_admission(rules) {
                 let containers = introduced.of(check, enabled);
@@ -192,7 +197,7 @@ struct Time<'a> {
 /// namespace.
 ///
 /// Pure; takes about a microsecond beside decoding the request. `is_in_time` is asked before each
-/// policy. The first one costs about as much as all others: a check is evaluated once, and its
+/// policy and each custom check. The first one costs about as much as all others: a check is evaluated once, and its
 /// findings count for every policy that enables it.
 ///
 /// # Errors

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::objects::RawObjects;
 use super::raw::Raw;
-use crate::custom::{CustomChecks, CustomInput, CustomNamespace, CustomResults, ObjectDocument};
+use crate::custom::{
+    CustomChecks, CustomInput, CustomNamespace, CustomResults, CustomViolation, ObjectDocument,
+};
 use crate::policy::CompiledPolicy;
 use crate::workload::ObjectKind;
 
@@ -30,18 +32,24 @@ impl CustomObjects {
         }
     }
 
-    /// What the custom checks of a policy say: of an update only the findings that it brings in.
+    /// What the custom checks of a policy say while there is time left, and whether there was enough:
+    /// of an update only the findings that it brings in.
     pub(super) fn judge(
         &self,
         checks: &CustomChecks,
         namespace: Option<&CustomNamespace>,
-    ) -> CustomResults {
-        let mut results = checks.judge(&self.new, namespace);
-        if let Some(old) = self.old.as_ref().filter(|_| !results.violations.is_empty()) {
-            let known = checks.judge(old, namespace).violations;
-            results.violations.retain(|found| known.iter().all(|known| known.name != found.name));
-        }
-        results
+        is_left: &dyn Fn() -> bool,
+    ) -> (CustomResults, bool) {
+        let (mut results, is_complete) = checks.judge_while(&self.new, namespace, is_left);
+        let Some(old) = self.old.as_ref().filter(|_| !results.violations.is_empty()) else {
+            return (results, is_complete);
+        };
+        let (known, was_complete) = checks.judge_while(old, namespace, is_left);
+        let is_new = |found: &Arc<CustomViolation>| {
+            was_complete && known.violations.iter().all(|known| known.name != found.name)
+        };
+        results.violations.retain(is_new);
+        (results, is_complete && was_complete)
     }
 }
 

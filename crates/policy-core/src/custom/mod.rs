@@ -118,7 +118,7 @@ pub struct CustomViolation {
 }
 
 /// A check without a result for a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomFailure {
     /// The name of the check.
     pub name: Arc<str>,
@@ -127,12 +127,36 @@ pub struct CustomFailure {
 }
 
 /// What the custom checks of a policy say of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CustomResults {
     /// The findings, in the order of the checks.
     pub violations: Vec<Arc<CustomViolation>>,
     /// The checks without a result.
     pub failures: Vec<CustomFailure>,
+}
+
+impl CustomResults {
+    /// The same findings with the texts that all pods share, as those of an author's own may differ
+    /// from pod to pod.
+    #[must_use]
+    pub fn without_own_texts(&self) -> Self {
+        let violation = |violation: &Arc<CustomViolation>| {
+            let message = plain_message(&violation.name).into();
+            Arc::new(CustomViolation { message, ..CustomViolation::clone(violation) })
+        };
+        let failure = |failure: &CustomFailure| {
+            let (name, reason) = (Arc::clone(&failure.name), "the evaluation failed".into());
+            CustomFailure { name, reason }
+        };
+        Self {
+            violations: self.violations.iter().map(violation).collect(),
+            failures: self.failures.iter().map(failure).collect(),
+        }
+    }
+}
+
+fn plain_message(check: &str) -> String {
+    format!("custom check {check} failed")
 }
 
 impl CustomChecks {
@@ -179,8 +203,23 @@ impl CustomChecks {
     /// Judges a pod. Bounded in time by the number of checks and the bound of each evaluation.
     #[must_use]
     pub fn judge(&self, input: &CustomInput, namespace: Option<&CustomNamespace>) -> CustomResults {
+        self.judge_while(input, namespace, &|| true).0
+    }
+
+    /// The same while there is time left, which is asked before each check: one may take some
+    /// milliseconds. Returns whether there was enough as well.
+    #[must_use]
+    pub fn judge_while(
+        &self,
+        input: &CustomInput,
+        namespace: Option<&CustomNamespace>,
+        is_left: &dyn Fn() -> bool,
+    ) -> (CustomResults, bool) {
         let mut results = CustomResults::default();
         for check in &self.checks {
+            if !is_left() {
+                return (results, false);
+            }
             match check.judge(input, namespace) {
                 Ok(None) => {}
                 Ok(Some(violation)) => results.violations.push(Arc::new(violation)),
@@ -190,7 +229,7 @@ impl CustomChecks {
                 }
             }
         }
-        results
+        (results, true)
     }
 }
 
@@ -283,7 +322,7 @@ impl CustomCheck {
             .map(|text| printable(prefix(text.trim(), MAX_MESSAGE, usize::MAX)).into_owned());
         match own.filter(|text| !text.is_empty()) {
             Some(text) => format!("{}: {text}", self.name),
-            None => format!("custom check {} failed", self.name),
+            None => plain_message(&self.name),
         }
     }
 }

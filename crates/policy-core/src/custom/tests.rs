@@ -281,3 +281,30 @@ fn pods_of_a_cluster_are_judged_with_the_labels_of_their_namespaces() {
                    the labels of the namespace are not known here";
     assert_eq!(live(&team, None), (0, vec![unknown.to_owned()]));
 }
+
+/// A check may take some milliseconds, and a policy has up to 16 of them.
+#[test]
+fn the_deadline_counts_between_the_checks_of_a_policy() {
+    let check = |name: &str, expression: &str| json!({ "name": name, "expression": expression, "severity": "high" });
+    let admitted = |checks: Value, asked: usize| {
+        let rules = Ok(Arc::new(custom(&checks)));
+        let policies = NamespacePolicies::from(NamedPolicy { name: "p".into(), rules });
+        let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": { "uid": "1", "operation": "CREATE", "namespace": "shop", "name": "web", "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "userInfo": { "username": "ann" },
+            "object": pod(&json!({ "containers": [{ "name": "c", "image": "a:1" }] })) } });
+        let body = review.to_string();
+        let request = Review::decode(body.as_bytes()).unwrap().request.unwrap();
+        let left = std::cell::Cell::new(asked);
+        let is_in_time = || left.replace(left.get().saturating_sub(1)) > 0;
+        admit(request, &policies, Timestamp::UNIX_EPOCH, is_in_time)
+            .map(|verdict| verdict.is_allowed())
+            .map_err(crate::admission::FailOpenReason::as_str)
+    };
+    let fine = json!([check("a", "true"), check("b", "true"), check("c", "true")]);
+    // Once for the policy, once for each check.
+    assert_eq!(admitted(fine.clone(), 4), Ok(true));
+    assert_eq!(admitted(fine, 3), Err("deadline"));
+    let bad = json!([check("a", "false"), check("b", "true"), check("c", "true")]);
+    assert_eq!(admitted(bad, 2), Ok(false), "what was found in time denies");
+}

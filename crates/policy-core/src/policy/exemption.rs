@@ -252,12 +252,12 @@ impl Exemptions {
     }
 
     /// Those that have ended by then, in seconds since 1970, and those that exempt nothing though
-    /// they have not.
+    /// they have not; without `is_judged` some findings of custom checks are not known.
     #[must_use]
-    pub fn notes(&self, used: ExemptionSet, now: i64) -> Vec<ExemptionNote> {
+    pub fn notes(&self, used: ExemptionSet, is_judged: bool, now: i64) -> Vec<ExemptionNote> {
         let is_noted = |(id, exemption): &(ExemptionId, &CompiledExemption)| {
-            // Findings of custom checks are not known everywhere.
-            exemption.has_ended(now) || (!used.contains(*id) && exemption.custom.is_empty())
+            let is_unused = !used.contains(*id) && (is_judged || exemption.custom.is_empty());
+            exemption.has_ended(now) || is_unused
         };
         let note = |(id, exemption): (ExemptionId, &CompiledExemption)| {
             let CompiledExemption { kind, name, .. } = exemption;

@@ -41,6 +41,10 @@ struct Place {
 }
 
 impl WithoutResult {
+    pub(super) fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+
     /// Adds those of an object of a file.
     pub(super) fn add(&mut self, pod: &PodFacts, results: &CustomResults, at: (&Arc<str>, u32)) {
         self.add_at(pod, results, || (Arc::clone(at.0), Some(at.1)));

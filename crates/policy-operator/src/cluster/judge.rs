@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::checks::CheckId;
 use policy_core::policy::CompiledPolicy;
-use policy_core::score::Tally;
 use policy_core::verdict::{ListedFinding, MAX_EXEMPTED, MAX_LISTED, Verdict};
 use policy_core::view::ClusterPart;
 use tokio::task::yield_now;
 
 use super::namespaces::Namespaces;
-use super::tallies::{Listed, NamespaceTallies};
+use super::tallies::{CheckGroup, Listed, NamespaceTallies};
+use crate::custom::{self, CustomStanding};
 use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::Judged;
 use crate::notes::Notes;
 use crate::pods::Pods;
+use crate::policy_key::PolicyKey;
 use crate::rollouts::Rollouts;
 
 /// So many pods are evaluated before other tasks have their turn: some milliseconds.
@@ -35,6 +35,8 @@ pub(crate) struct ClusterState {
     tallies: NamespaceTallies,
     /// The findings to list; `None` where they have to be found again.
     listed: Option<Listed>,
+    /// What is not known of custom checks, of the namespaces where that is something.
+    custom: BTreeMap<Arc<str>, CustomStanding>,
 }
 
 impl ClusterState {
@@ -45,6 +47,7 @@ impl ClusterState {
             judged: Timestamp::MIN,
             tallies: NamespaceTallies::default(),
             listed: None,
+            custom: BTreeMap::new(),
         }
     }
 
@@ -61,6 +64,7 @@ pub(crate) struct ClusterJudge<'a> {
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) rollouts: &'a Rollouts,
     pub(crate) drains: &'a Drains,
+    pub(crate) key: &'a PolicyKey,
     pub(crate) rules: &'a Arc<CompiledPolicy>,
     pub(crate) part: &'a Arc<ClusterPart>,
     pub(crate) now: Timestamp,
@@ -109,9 +113,19 @@ impl ClusterJudge<'_> {
         known.judged = self.now;
         while let Some(namespace) = changed.pop_first() {
             match self.part_of(&namespace, &mut slice).await {
-                Ok(Some(verdict)) => known.tallies.set(&namespace, &verdict),
-                Ok(None) if !known.tallies.remove(&namespace) => continue,
-                Ok(None) => {}
+                Ok(Some((verdict, custom))) => {
+                    known.tallies.set(&namespace, &verdict);
+                    match custom.filter(|custom| !custom.is_empty()) {
+                        Some(custom) => known.custom.insert(Arc::clone(&namespace), custom),
+                        None => known.custom.remove(&namespace),
+                    };
+                }
+                Ok(None) => {
+                    known.custom.remove(&namespace);
+                    if !known.tallies.remove(&namespace) {
+                        continue;
+                    }
+                }
                 Err(Listing) if is_anew => return Err(Interrupted(None)),
                 Err(Listing) => {
                     changed.insert(namespace);
@@ -128,11 +142,15 @@ impl ClusterJudge<'_> {
         let Some(listed) = known.listed.clone() else {
             return Err(Interrupted(Some(BTreeSet::new())));
         };
-        let verdict = known.tallies.verdict(self.rules, listed, self.now);
+        let mut custom = CustomStanding::default();
+        known.custom.values().for_each(|other| custom.merge(other));
+        let is_judged = custom.is_empty();
+        let verdict = known.tallies.verdict(self.rules, listed, is_judged, self.now);
         let mut judged = Judged::of_namespaces(self.rules, verdict, known.tallies.len());
         let mut notes = Notes::default();
         self.rollouts.note_all(|namespace| known.tallies.contains(namespace), &mut notes);
         judged.notes = notes.finish();
+        judged.custom = self.rules.custom().map(|_| custom);
         Ok((judged, slice.scanned))
     }
 
@@ -141,8 +159,9 @@ impl ClusterJudge<'_> {
         &self,
         namespace: &str,
         slice: &mut Slice,
-    ) -> Result<Option<Verdict>, Listing> {
+    ) -> Result<Option<(Verdict, Option<CustomStanding>)>, Listing> {
         if !self.namespaces.is_selected(&self.part.scope, namespace) {
+            self.pods.custom().forget(namespace, self.key);
             slice.add(0).await;
             return Ok(None);
         }
@@ -153,9 +172,13 @@ impl ClusterJudge<'_> {
         };
         let mut pods = self.pods.of(namespace).ok_or(Listing)?;
         with_budgets(&mut pods, &blocked);
-        let verdict = Verdict::of_part(pods.iter().map(|pod| &**pod), self.rules, self.now);
-        slice.add(pods.len()).await;
-        Ok(Some(verdict))
+        let facts = pods.len();
+        let (places, policy) = ((self.pods, self.namespaces), (self.key, &**self.rules));
+        let (found, custom) = custom::found(places, policy, namespace, &pods);
+        let pods = custom::with_found(&pods, &found);
+        let verdict = Verdict::of_part(pods, self.rules, self.now);
+        slice.add(facts).await;
+        Ok(Some((verdict, custom)))
     }
 
     async fn listed(
@@ -163,9 +186,9 @@ impl ClusterJudge<'_> {
         tallies: &NamespaceTallies,
         slice: &mut Slice,
     ) -> Result<Listed, Listing> {
-        let worst = tallies.with_findings(self.rules, Tally::findings);
+        let worst = tallies.with_findings(self.rules, CheckGroup::findings);
         let worst = self.first(worst, MAX_LISTED, |verdict| verdict.worst, slice).await?;
-        let exempted = tallies.with_findings(self.rules, Tally::exempted);
+        let exempted = tallies.with_findings(self.rules, CheckGroup::exempted);
         let exempted = self.first(exempted, MAX_EXEMPTED, |found| found.exempted, slice).await?;
         Ok(Listed { worst, exempted })
     }
@@ -174,24 +197,24 @@ impl ClusterJudge<'_> {
     /// more than it lists are evaluated again, however many are selected.
     async fn first(
         &self,
-        namespaces: impl Iterator<Item = (CheckId, &Arc<str>)>,
+        namespaces: impl Iterator<Item = (CheckGroup, &Arc<str>)>,
         most: usize,
         list: fn(Verdict) -> Vec<ListedFinding>,
         slice: &mut Slice,
     ) -> Result<Vec<ListedFinding>, Listing> {
         let mut first = Vec::new();
         let mut evaluated: BTreeMap<&Arc<str>, Vec<ListedFinding>> = BTreeMap::new();
-        for (check, namespace) in namespaces {
+        for (group, namespace) in namespaces {
             if first.len() >= most {
                 break;
             }
             if !evaluated.contains_key(namespace) {
                 let verdict = self.part_of(namespace, slice).await?;
-                let found = verdict.map(list).unwrap_or_default();
+                let found = verdict.map(|(verdict, _)| list(verdict)).unwrap_or_default();
                 evaluated.insert(namespace, found);
             }
             let found = evaluated.get(namespace).into_iter().flatten();
-            first.extend(found.filter(|listed| listed.check == check).cloned());
+            first.extend(found.filter(|listed| group.has(listed)).cloned());
         }
         first.truncate(most);
         Ok(first)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use policy_core::custom::CustomNamespace;
 use policy_core::namespaces::{ExcludedNamespaces, NAME_LABEL};
 use policy_core::policy::ClusterScope;
 use policy_core::view::NamespaceView;
@@ -50,12 +51,24 @@ impl Namespaces {
     /// Whether a policy with that scope applies to a namespace. One that does not exist is not
     /// selected.
     pub(crate) fn is_selected(&self, scope: &ClusterScope, namespace: &str) -> bool {
+        let labels = self.labels(namespace);
+        labels.is_some_and(|labels| scope.selects(namespace, &labels, &self.0.excluded))
+    }
+
+    /// A namespace as custom checks see it; `None` where it does not exist.
+    pub(crate) fn custom(&self, namespace: &str) -> Option<CustomNamespace> {
+        Some(CustomNamespace::new(namespace, &self.labels(namespace)?))
+    }
+
+    fn labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let known = self.0.known.lock();
-        let Some(labels) = known.get(namespace) else { return false };
-        let mut labels: BTreeMap<String, String> =
-            labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let mut labels: BTreeMap<String, String> = known
+            .get(namespace)?
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
         labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
-        scope.selects(namespace, &labels, &self.0.excluded)
+        Some(labels)
     }
 
     /// The sink for a watch of all namespaces.
@@ -79,7 +92,7 @@ impl Namespaces {
         };
         drop(known);
         if is_changed {
-            self.0.policies.selection_changed(name);
+            self.0.policies.labels_changed(name);
         }
     }
 }

@@ -11,6 +11,7 @@ use policy_core::Timestamp;
 use policy_core::checks::CheckId;
 use policy_core::policy::{CompiledPolicy, ExemptionSet};
 use policy_core::score::Tally;
+use policy_core::severity::Severity;
 use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, Verdict};
 
 /// What is kept of the verdict on one namespace.
@@ -29,6 +30,39 @@ struct Part {
 pub(crate) struct Listed {
     pub(crate) worst: Vec<ListedFinding>,
     pub(crate) exempted: Vec<ListedFinding>,
+}
+
+/// Findings that are listed together: those of a check, or of all custom checks of a severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CheckGroup {
+    One(CheckId),
+    Custom(Severity),
+}
+
+impl CheckGroup {
+    pub(crate) fn findings(self, tally: &Tally) -> u64 {
+        match self {
+            Self::One(check) => tally.findings(check),
+            Self::Custom(severity) => tally.custom_findings_of(severity),
+        }
+    }
+
+    /// Of custom checks the number is that of all severities.
+    pub(crate) fn exempted(self, tally: &Tally) -> u64 {
+        match self {
+            Self::One(check) => tally.exempted(check),
+            Self::Custom(_) => tally.custom_exempted(),
+        }
+    }
+
+    /// Whether a finding belongs to it.
+    pub(crate) fn has(self, listed: &ListedFinding) -> bool {
+        match (self, listed.check.registered()) {
+            (Self::One(check), Some(of)) => check == of,
+            (Self::Custom(severity), None) => listed.severity == severity,
+            _ => false,
+        }
+    }
 }
 
 /// The verdicts of a cluster policy on the namespaces that it selects, by namespace.
@@ -87,14 +121,17 @@ impl NamespaceTallies {
     pub(crate) fn with_findings<'a>(
         &'a self,
         policy: &CompiledPolicy,
-        count: fn(&Tally, CheckId) -> u64,
-    ) -> impl Iterator<Item = (CheckId, &'a Arc<str>)> + use<'a> {
-        let mut checks: Vec<_> =
-            policy.enabled().filter(|(check, _)| count(&self.tally, *check) > 0).collect();
-        checks.sort_by_key(|(check, enabled)| (Reverse(enabled.severity), *check));
-        checks.into_iter().flat_map(move |(check, _)| {
-            let having = self.parts.iter().filter(move |(_, part)| count(&part.tally, check) > 0);
-            having.map(move |(namespace, _)| (check, namespace))
+        count: fn(CheckGroup, &Tally) -> u64,
+    ) -> impl Iterator<Item = (CheckGroup, &'a Arc<str>)> + use<'a> {
+        let registered =
+            policy.enabled().map(|(check, enabled)| (enabled.severity, CheckGroup::One(check)));
+        let custom = Severity::ALL.into_iter().map(|of| (of, CheckGroup::Custom(of)));
+        let mut groups: Vec<_> =
+            registered.chain(custom).filter(|(_, group)| count(*group, &self.tally) > 0).collect();
+        groups.sort_by_key(|(severity, group)| (Reverse(*severity), *group));
+        groups.into_iter().flat_map(move |(_, group)| {
+            let having = self.parts.iter().filter(move |(_, part)| count(group, &part.tally) > 0);
+            having.map(move |(namespace, _)| (group, namespace))
         })
     }
 
@@ -103,6 +140,7 @@ impl NamespaceTallies {
         &self,
         policy: &CompiledPolicy,
         Listed { worst, exempted }: Listed,
+        is_judged: bool,
         now: Timestamp,
     ) -> Verdict {
         let score = self.tally.score(policy);
@@ -116,7 +154,9 @@ impl NamespaceTallies {
             worst,
             exempted,
             used,
-            notes: exemptions.map(|all| all.notes(used, now.as_second())).unwrap_or_default(),
+            notes: exemptions
+                .map(|all| all.notes(used, is_judged, now.as_second()))
+                .unwrap_or_default(),
             fingerprint: self.fingerprint.finish(score),
             due: self.due.first().map(|(second, _)| *second),
             workloads: Vec::new(),

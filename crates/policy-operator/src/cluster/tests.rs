@@ -157,6 +157,7 @@ impl World {
             namespaces: &self.namespaces,
             rollouts: &self.rollouts,
             drains: &self.drains,
+            key: &key(),
             rules: policy.rules.as_ref().unwrap(),
             part: policy.cluster.as_ref().unwrap(),
             now: at(self.second),

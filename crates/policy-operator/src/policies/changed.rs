@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy_core::custom::CustomChecks;
+
 use super::{ByNamespace, Policies, find};
 use crate::policy_key::PolicyKey;
 
@@ -11,9 +13,20 @@ use crate::policy_key::PolicyKey;
 pub(super) const CLUSTER: &str = "";
 
 impl Policies {
-    /// Makes the cluster policies due whose selection a namespace may have entered or left.
-    pub(crate) fn selection_changed(&self, namespace: &str) {
-        self.cluster_due(&mut self.known.lock(), namespace, Duration::ZERO);
+    /// Makes the cluster policies due whose selection a namespace may have entered or left, and the
+    /// policies of the namespace with an expression that depends on its labels.
+    pub(crate) fn labels_changed(&self, namespace: &str) {
+        let mut all = self.known.lock();
+        self.cluster_due(&mut all, namespace, Duration::ZERO);
+        let Some((namespace, known)) = all.get_key_value(namespace) else { return };
+        let needs = |name: &&Arc<str>| {
+            let rules = known.get(name).and_then(|known| known.policy.rules.as_ref().ok());
+            rules.and_then(|rules| rules.custom()).is_some_and(CustomChecks::need_namespace)
+        };
+        for name in known.judged().filter(needs) {
+            let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+            self.queue.add_after(&PolicyKey { namespace, name }, Duration::ZERO);
+        }
     }
 
     /// Makes the cluster policies that are judged due, because of that namespace. Whether they

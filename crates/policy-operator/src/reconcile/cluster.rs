@@ -23,27 +23,29 @@ impl Reconciler {
         state: &mut PolicyState,
         now: Timestamp,
     ) -> Option<Judgement> {
+        let key = PolicyKey::of(&policy.metadata);
         if !self.policies.is_judged(policy) {
             state.cluster = None;
+            self.pods.custom().retain_policies(|other| *other != key);
             return Some(Judgement::Rejected(Rejection::TooManyClusterPolicies));
         }
         let rules = match &policy.rules {
             Ok(rules) => rules,
             Err(refused) => {
                 state.cluster = None;
+                self.pods.custom().retain_policies(|other| *other != key);
                 return Some(Judgement::Rejected(Rejection::Policy(refused.clone())));
             }
         };
-        let key = PolicyKey::of(&policy.metadata);
-        let Self { pods, namespaces, rollouts, drains, .. } = self;
-        let judge = ClusterJudge { pods, namespaces, rollouts, drains, rules, part, now };
-        match judge.judge(&mut state.cluster, self.policies.take_changed(&key)).await {
+        let (key, Self { pods, namespaces, rollouts, drains, .. }) = (&key, self);
+        let judge = ClusterJudge { pods, namespaces, rollouts, drains, key, rules, part, now };
+        match judge.judge(&mut state.cluster, self.policies.take_changed(key)).await {
             Ok((judged, scanned)) => {
                 counter!(PODS_SCANNED.name).increment(scanned);
                 Some(Judgement::Judged(judged.into()))
             }
             Err(Interrupted(remaining)) => {
-                self.policies.give_back(&key, remaining);
+                self.policies.give_back(key, remaining);
                 None
             }
         }

@@ -51,7 +51,7 @@ impl Standing {
     }
 
     pub(crate) fn stated(self) -> Stated {
-        (CONDITION, self == Self::Remediating, self.reason(), self.message())
+        (CONDITION, Some(self == Self::Remediating), self.reason(), self.message())
     }
 
     fn reason(self) -> &'static str {

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::lines::{Line, Lines};
 use super::wire::{Loose, Named, WireEvent};
-use super::{Sink, Target, WatchStatus};
+use super::{RawEvent, Sink, Target, WatchStatus};
 use crate::readiness::Hold;
 
 /// For the head of an answer.
@@ -190,7 +190,7 @@ impl ListWatch {
         match serde_json::from_slice::<WireEvent<T>>(line) {
             Ok(WireEvent::Added(object) | WireEvent::Modified(object)) => {
                 self.saw(object.meta().resource_version.as_deref().unwrap_or_default());
-                sink.applied(object);
+                sink.applied_from(object, RawEvent::new(line));
             }
             Ok(WireEvent::Deleted(named)) => {
                 self.saw(named.version());

@@ -17,6 +17,7 @@ mod wire;
 use std::time::Duration;
 
 use kube::{Client, Resource};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,11 +47,41 @@ pub trait Sink<T>: Send {
     /// An object as it is now, of a list or a change. The same one may come again.
     fn applied(&mut self, object: T);
 
+    /// The same, for a sink that reads more of some objects than `T` has.
+    fn applied_from(&mut self, object: T, event: RawEvent<'_>) {
+        let _ = event;
+        self.applied(object);
+    }
+
     /// An object that exists and cannot be decoded. Keep its last known state.
     fn undecodable(&mut self, namespace: &str, name: &str);
 
     /// An object that is gone.
     fn deleted(&mut self, namespace: &str, name: &str);
+}
+
+/// An event as the server wrote it.
+#[derive(Clone, Copy)]
+pub struct RawEvent<'a>(&'a [u8]);
+
+impl<'a> RawEvent<'a> {
+    /// The event in its JSON.
+    #[must_use]
+    pub const fn new(json: &'a [u8]) -> Self {
+        Self(json)
+    }
+
+    /// Decodes its object once more, into another type.
+    ///
+    /// # Errors
+    /// The object is no `U`.
+    pub fn object<U: Deserialize<'a>>(self) -> serde_json::Result<U> {
+        #[derive(Deserialize)]
+        struct Event<U> {
+            object: U,
+        }
+        serde_json::from_slice::<Event<U>>(self.0).map(|event| event.object)
+    }
 }
 
 /// The kind that is watched.

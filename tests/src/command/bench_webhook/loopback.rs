@@ -9,7 +9,7 @@ use super::super::fake_api::{FakeApi, Shape};
 use super::super::measure::median;
 use super::super::process;
 use super::load::{Load, in_turn};
-use super::{Bench, review};
+use super::{Bench, custom, review};
 
 /// The policies in each namespace.
 const POLICIES: [&str; 3] = ["baseline", "strict", "team"];
@@ -19,7 +19,7 @@ const PAIRS: usize = 60;
 /// Requests of a round, which takes some tenths of a second: the speed of a shared machine changes
 /// within seconds, and both sides of a pair need the same speed.
 const ROUND: usize = 4_000;
-const ROUND_OF_MANY: usize = 8_000;
+pub(super) const ROUND_OF_MANY: usize = 8_000;
 /// Linux counts processor time in hundredths of a second. These requests take about two seconds.
 const ROUND_OF_COSTS: usize = 60_000;
 const COST_PAIRS: usize = 7;
@@ -31,6 +31,7 @@ pub(super) struct Loopback {
     pub(super) webhook_cpu_us: f64,
     pub(super) p99_ms: f64,
     pub(super) cost_growth: f64,
+    pub(super) custom_ratio: f64,
     pub(super) rss_mib: f64,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
     judges(&large)?;
     let load_of_many = Load::new(bench.certificates.client()?, MANY);
     let cost_growth = cost_growth([(&load_of_many, &large), (&load, &webhook)])?;
+    let custom_ratio = custom::ratio(bench, &load, &webhook)?;
     let rss_mib = rss_mib(&load, &webhook)?;
     let (large_rss, _) = large.memory_mib()?;
     say(&format!("with {} policies {large_rss:.1} MiB", MANY * POLICIES.len()));
@@ -58,15 +60,23 @@ pub(super) fn measure(bench: &Bench) -> Result<Loopback> {
         judges(webhook)?;
         never_doubted(webhook)?;
     }
-    Ok(Loopback { floor_ratio_1, floor_ratio_32, webhook_cpu_us, p99_ms, cost_growth, rss_mib })
+    Ok(Loopback {
+        floor_ratio_1,
+        floor_ratio_32,
+        webhook_cpu_us,
+        p99_ms,
+        cost_growth,
+        custom_ratio,
+        rss_mib,
+    })
 }
 
-fn fake(namespaces: usize) -> Result<FakeApi> {
+pub(super) fn fake(namespaces: usize) -> Result<FakeApi> {
     FakeApi::with_policies(Shape::even(0, namespaces), &POLICIES)
 }
 
 /// Requests per second of the webhook, against the baseline.
-fn rate_ratio(
+pub(super) fn rate_ratio(
     load: &Load,
     sides: [&Service<'_>; 2],
     connections: usize,
@@ -174,7 +184,7 @@ fn rss_mib(load: &Load, webhook: &Service<'_>) -> Result<f64> {
 }
 
 /// Checks that all policies of the namespace apply: each denies an image that is not pinned.
-fn judges(webhook: &Service<'_>) -> Result<()> {
+pub(super) fn judges(webhook: &Service<'_>) -> Result<()> {
     let (status, answer) = webhook.post("/validate", &review::denied("team-0"))?;
     let named = POLICIES
         .iter()
@@ -184,7 +194,7 @@ fn judges(webhook: &Service<'_>) -> Result<()> {
 }
 
 /// Checks that no request was allowed by fail-open.
-fn never_doubted(webhook: &Service<'_>) -> Result<()> {
+pub(super) fn never_doubted(webhook: &Service<'_>) -> Result<()> {
     let metrics = webhook.metrics()?;
     let doubts = metrics.iter().filter(|(series, _)| series.name == "webhook_failopen_total");
     let doubts: f64 = doubts.map(|(_, count)| count).sum();

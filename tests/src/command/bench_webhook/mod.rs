@@ -7,6 +7,7 @@
 //! client      one connection
 //! load        many connections, in rounds
 //! loopback    rates, latencies, processor time, memory
+//! custom      the same with custom checks
 //! creation    the time that is added to a creation by a real API server
 //! changes     the time until a changed policy applies
 //! ```
@@ -16,6 +17,7 @@ mod certificates;
 mod changes;
 mod client;
 mod creation;
+mod custom;
 pub(crate) mod floor;
 mod load;
 mod loopback;
@@ -50,6 +52,7 @@ pub(crate) fn run() -> Result<()> {
         "webhook_cpu_us": loopback.webhook_cpu_us,
         "p99_ms": loopback.p99_ms,
         "cost_growth_policies": loopback.cost_growth,
+        "custom_ratio": loopback.custom_ratio,
         "rss_mib": loopback.rss_mib,
         "apiserver_added_ratio": added,
         "policy_change_visible_ms": visible_ms,

@@ -137,6 +137,15 @@ impl FakeApi {
         Ok(fake)
     }
 
+    /// Adds a policy to each namespace.
+    pub(super) fn add_policy(&self, name: &str, spec: &serde_json::Value) {
+        for number in 0..self.shared.shape.namespaces() {
+            let mut policy = policy(&format!("team-{number}"), name);
+            policy["spec"] = spec.clone();
+            self.shared.store().keep("devopspolicies", policy);
+        }
+    }
+
     /// Writes a kubeconfig for this server into the folder.
     pub(super) fn kubeconfig(&self, folder: &Path) -> Result<PathBuf> {
         let config = json!({

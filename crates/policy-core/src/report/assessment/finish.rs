@@ -47,7 +47,9 @@ impl<'a> Assessment<'a> {
     /// result.
     fn note_rules(&mut self) {
         let exemptions = self.policy.exemptions();
-        let notes = exemptions.map(|all| all.notes(self.used_exemptions, self.now.as_second()));
+        let is_judged = self.without_result.is_empty();
+        let notes =
+            exemptions.map(|all| all.notes(self.used_exemptions, is_judged, self.now.as_second()));
         for note in notes.unwrap_or_default() {
             self.coverage.note(&note.place.as_str().into(), None, note.message());
         }

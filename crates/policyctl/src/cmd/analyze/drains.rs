@@ -71,7 +71,12 @@ impl BlockedDrains {
     ) -> Result<(), ClusterError> {
         let operation = format!("cannot list the pods of disruption budget {namespace}/{budget}");
         let path = (Listed::PODS.path)(Some(namespace));
-        let limits = Limits { deadline: DEADLINE, most: usize::MAX, labels: Some(labels) };
+        let limits = Limits {
+            deadline: DEADLINE,
+            most: usize::MAX,
+            page: pages::PAGE,
+            labels: Some(labels),
+        };
         let budget = Arc::new(BudgetName(budget.into()));
         let take = |page: Page<PodView>| {
             for pod in page.objects {
