@@ -246,6 +246,9 @@ struct Exempting<'a> {
 /// longer.
 type Seconds = (i64, i64);
 
+/// A pod with a finding has often several: each time that their list grows costs as much as a check.
+const FIRST: usize = 12;
+
 /// Something that always is.
 const ALWAYS: Seconds = (i64::MIN, i64::MAX);
 
@@ -275,9 +278,17 @@ impl FindingSink<'_> {
     /// Adds a finding that is one for so long.
     fn add(&mut self, container: Option<usize>, count: u32, seconds: Seconds) {
         let Self { check, severity, .. } = *self;
+        let finding = Finding { check: FoundBy::Registered(check), severity, container, count };
+        // So are nearly all.
+        if self.exempting.is_none() && seconds == ALWAYS {
+            let findings = &mut self.evaluation.findings;
+            if findings.is_empty() {
+                findings.reserve(FIRST);
+            }
+            findings.push(finding);
+            return;
+        }
         let exemption = self.exempting.and_then(|exempting| exempting.of(check, container));
-        let check = FoundBy::Registered(check);
-        let finding = Finding { check, severity, container, count };
         add(finding, exemption, seconds, self.now, self.evaluation);
     }
 }
