@@ -9,7 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 use crate::checks::{CheckId, CheckName, Subject};
 use crate::custom::{CustomResults, CustomViolation};
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle, PodFacts};
-use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, MatchingExemptions};
+use crate::labels::Labels;
+use crate::policy::{
+    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, MatchingExemptions,
+};
 use crate::score::PodTally;
 use crate::severity::Severity;
 
@@ -18,15 +21,17 @@ use crate::severity::Severity;
 /// Times are compared in whole seconds, as the API server stores them.
 #[must_use]
 pub fn evaluate(pod: &PodFacts, policy: &CompiledPolicy, now: Timestamp) -> Evaluation {
-    evaluate_with(pod, policy, None, now)
+    evaluate_with(pod, policy, None, None, now)
 }
 
-/// The same with what the custom checks of the policy say of the pod.
+/// The same with what the custom checks of the policy say of the pod, and with the labels of a workload
+/// that makes such pods, where it is known by its manifest.
 #[must_use]
 pub fn evaluate_with(
     pod: &PodFacts,
     policy: &CompiledPolicy,
     custom: Option<&CustomResults>,
+    labels: Option<&Labels>,
     now: Timestamp,
 ) -> Evaluation {
     let mut evaluation = Evaluation::default();
@@ -34,7 +39,9 @@ pub fn evaluate_with(
         return evaluation;
     }
     evaluation.is_counted = true;
-    let matching = policy.exemptions().and_then(|exemptions| exemptions.matching(&pod.into()));
+    let matching = policy
+        .exemptions()
+        .and_then(|exemptions| exemptions.matching(&ExemptionSubject { labels, ..pod.into() }));
     for (check, enabled) in policy.enabled() {
         evaluate_check(&pod.checked, check, enabled, matching, now, &mut evaluation);
     }

@@ -27,6 +27,7 @@ pub mod facts;
 pub mod image;
 pub mod index;
 pub mod installation;
+pub mod labels;
 mod managed_fields;
 pub mod manifest;
 pub mod namespaces;

@@ -21,8 +21,9 @@ use crate::text::excerpt;
 
 pub use cluster::{ClusterScope, CompiledClusterPolicy};
 pub use exemption::{
-    CompiledExemption, ExemptionId, ExemptionNote, ExemptionSet, ExemptionSubject, Exemptions,
-    MatchingExemptions,
+    CompiledExemption, ExemptedWorkloads, ExemptionId, ExemptionNote, ExemptionSet,
+    ExemptionSubject, Exemptions, LabelledWorkload, MatchingExemptions, NamedWorkload,
+    SelectedWorkloads,
 };
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 pub use name::PolicyName;
@@ -382,6 +383,7 @@ fn validate(spec: &DevOpsPolicySpec) -> Vec<InvalidField> {
         problems.windows(&remediation.windows);
     }
     problems.exemptions(&spec.exemptions);
+    problems.controller_pods(spec);
     problems.custom(&spec.custom);
     problems.0
 }

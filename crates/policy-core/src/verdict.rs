@@ -126,7 +126,7 @@ impl Verdict {
             let judged = pod.into();
             has_results &= judged.has_results();
             let JudgedPod { pod, custom, .. } = judged;
-            let evaluation = evaluate_with(pod, policy, custom, now);
+            let evaluation = evaluate_with(pod, policy, custom, None, now);
             if !evaluation.is_counted {
                 continue;
             }

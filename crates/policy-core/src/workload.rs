@@ -181,7 +181,12 @@ impl Workload {
     /// The Deployment of that name.
     #[must_use]
     pub fn deployment(name: &str) -> Self {
-        let kind = ObjectKind::Deployment;
+        Self::of_kind(ObjectKind::Deployment, name)
+    }
+
+    /// The workload of that kind and name that is no part of another one.
+    #[must_use]
+    pub fn of_kind(kind: ObjectKind, name: &str) -> Self {
         Self {
             group: kind.group().into(),
             kind: kind.as_str().into(),

@@ -20,6 +20,7 @@ use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
 use crate::rollouts::Rollouts;
+use crate::workload_labels::WorkloadLabels;
 use crate::write_error::ErrorClass;
 use policy_metrics::operator::{
     AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
@@ -36,6 +37,7 @@ pub(crate) struct Exporter {
     pub(crate) namespaces: Namespaces,
     pub(crate) rollouts: Rollouts,
     pub(crate) drains: Drains,
+    pub(crate) labels: WorkloadLabels,
     pub(crate) policies: Policies,
     pub(crate) gate: LeaderGate,
     pub(crate) watches: [WatchStatus; 7],
@@ -53,6 +55,8 @@ struct DebugState {
     /// The disruption budgets that never allow an eviction.
     blocking_budgets: usize,
     custom_checks: CustomReport,
+    /// The workloads whose labels are known; none while no exemption has a selector.
+    labelled_workloads: usize,
     policies: usize,
     /// Those beyond the most that are judged in a namespace.
     policies_not_judged: usize,
@@ -74,7 +78,7 @@ pub(crate) fn describe() {
     for class in ErrorClass::VARIANTS {
         counter!(RECONCILE_ERRORS.name, "class" => class.as_str()).increment(0);
     }
-    for what in ["audit results", "events"] {
+    for what in ["audit results", "events", "kept objects"] {
         counter!("dropped_total", "what" => what).increment(0);
     }
 }
@@ -91,11 +95,17 @@ impl Exporter {
             stuck_rollouts: self.rollouts.len(),
             blocking_budgets: self.drains.len(),
             custom_checks: self.pods.custom().report(),
+            labelled_workloads: self.labels.len(),
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),
             leader: self.gate.report(),
-            watches: self.watches.iter().map(WatchStatus::report).collect(),
+            watches: self
+                .watches
+                .iter()
+                .chain(self.labels.begun())
+                .map(WatchStatus::report)
+                .collect(),
         })
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Judged {
     pub(crate) notes: Vec<String>,
     /// What is not known of its custom checks, where it has some.
     pub(crate) custom: Option<CustomStanding>,
+    /// Of which workloads the labels are not known, where exemptions select by them.
+    pub(crate) unread_labels: Option<String>,
 }
 
 /// Why a namespace cannot be judged by a policy.
@@ -103,8 +105,15 @@ impl Judgement {
 impl Judged {
     pub(crate) fn new(policy: &Arc<CompiledPolicy>, verdict: Verdict) -> Self {
         let summary = Summary::of(&verdict.tally, policy);
-        let policy = Arc::clone(policy);
-        Self { policy, verdict, summary, namespaces: None, notes: Vec::new(), custom: None }
+        Self {
+            policy: Arc::clone(policy),
+            verdict,
+            summary,
+            namespaces: None,
+            notes: Vec::new(),
+            custom: None,
+            unread_labels: None,
+        }
     }
 
     /// That of a cluster policy, which selects so many namespaces.

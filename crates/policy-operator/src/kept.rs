@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use metrics::counter;
 use parking_lot::Mutex;
 use policy_core::namespaces::ExcludedNamespaces;
+use policy_metrics::every_service::DROPPED;
 use policy_runtime::watch::Sink;
 
 use crate::pods::GATHERING;
@@ -61,6 +63,7 @@ impl<T: PartialEq> Objects<T> {
             return is_changed;
         }
         if self.len >= MAX_KEPT {
+            counter!(DROPPED.name, "what" => "kept objects").increment(1);
             return false;
         }
         let all = self.by_namespace.entry(namespace.into()).or_default();

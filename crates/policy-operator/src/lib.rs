@@ -7,6 +7,7 @@
 //! watch of Deployments ─ Rollouts ──────────── changed notes ──────┤
 //! watch of budgets ─ Drains ────────────────── changed budgets ────┤
 //! watch of pods, lists ─ CustomStore: results of custom checks ─────┤
+//! watches of workloads ─ WorkloadLabels ────── changed labels ─────┤
 //! watches of policies ─ PolicyView ─ Policies ─ changed policies ───┤
 //!                                                            ReconcileQueue ◄───────┐
 //!                                                                   │               │
@@ -47,6 +48,7 @@ mod rollouts;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod workload_labels;
 mod write_budget;
 mod write_error;
 mod writer;
@@ -72,6 +74,7 @@ use policy_runtime::watch::Target;
 use reconcile::Reconciler;
 use remediation::{Budgets, Executor};
 use rollouts::Rollouts;
+use workload_labels::WorkloadLabels;
 use writer::Writer;
 
 const ABOUT: About = About {
@@ -140,6 +143,8 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     let namespaces = Namespaces::new(config.excluded(), policies.clone());
     let rollouts = Rollouts::new(config.excluded(), policies.clone());
     let drains = Drains::new(config.excluded(), policies.clone(), client.clone());
+    let labels = WorkloadLabels::new(&config.excluded(), &policies);
+    labels.watch(service, &client);
     let audit_store = AuditStore::new(&config.lease.namespace);
     let gate = service.elect(client.clone(), &config.lease)?;
     let watches = [
@@ -163,6 +168,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         namespaces: namespaces.clone(),
         rollouts: rollouts.clone(),
         drains: drains.clone(),
+        labels: labels.clone(),
         policies: policies.clone(),
         audit_store,
         executor: Executor::new(writer.clone(), budgets),
@@ -173,7 +179,7 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
     };
     let stop = service.stop.clone();
     service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
-    let exporter = Exporter { pods, namespaces, rollouts, drains, policies, gate, watches };
+    let exporter = Exporter { pods, namespaces, rollouts, drains, labels, policies, gate, watches };
     let at_scrape = exporter.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
     service.endpoints.get("/debug/state", move || exporter.state());

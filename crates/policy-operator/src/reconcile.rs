@@ -5,6 +5,7 @@
 mod cluster;
 mod enforce;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
@@ -29,6 +30,7 @@ use crate::policy_state::PolicyState;
 use crate::queue::{Outcome, PACE};
 use crate::remediation::Executor;
 use crate::rollouts::Rollouts;
+use crate::workload_labels::WorkloadLabels;
 use crate::write_error::{ErrorClass, WriteError};
 use crate::writer::{Role, Writer};
 use policy_metrics::operator::{DURATION, PODS_SCANNED, RECONCILE_ERRORS, RECONCILES};
@@ -42,6 +44,7 @@ pub(crate) struct Reconciler {
     pub(crate) namespaces: Namespaces,
     pub(crate) rollouts: Rollouts,
     pub(crate) drains: Drains,
+    pub(crate) labels: WorkloadLabels,
     pub(crate) policies: Policies,
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
@@ -153,12 +156,29 @@ impl Reconciler {
         state: &mut PolicyState,
         now: Timestamp,
     ) -> Option<Judgement> {
-        match &policy.cluster {
+        let mut judgement = match &policy.cluster {
             None => {
+                let policy = &self.with_selected(policy).await;
                 let blocked = self.blocked_drains(policy).await;
-                self.judge_namespace(policy, &blocked, now)
+                self.judge_namespace(policy, &blocked, now)?
             }
-            Some(part) => self.judge_namespaces(policy, part, state, now).await,
+            Some(part) => self.judge_namespaces(policy, part, state, now).await?,
+        };
+        if let Judgement::Judged(judged) = &mut judgement {
+            judged.unread_labels = self.labels.unread(&judged.policy);
+        }
+        Some(judgement)
+    }
+
+    /// The policy of a namespace, with the workloads that its exemptions select.
+    async fn with_selected<'a>(&self, policy: &'a PolicyView) -> Cow<'a, PolicyView> {
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+        match &policy.rules {
+            Ok(rules) if rules.has_selectors() => {
+                let rules = Ok(self.labels.resolve(rules, namespace).await);
+                Cow::Owned(PolicyView { rules, ..policy.clone() })
+            }
+            _ => Cow::Borrowed(policy),
         }
     }
 

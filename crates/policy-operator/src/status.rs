@@ -128,16 +128,22 @@ fn admission(policy: &CompiledPolicy) -> Stated {
 fn exemptions(judged: &Judged) -> Option<Stated> {
     let all = judged.policy.exemptions()?.iter().len();
     let notes = &judged.verdict.notes;
+    let unread = judged.unread_labels.iter();
     let reason = match notes.iter().any(|note| note.ended.is_some()) {
+        _ if unread.len() > 0 => "LabelsUnread",
         _ if notes.is_empty() => "InUse",
         true => "Expired",
         false => "Unused",
     };
     let message = match reason {
         "InUse" => format!("{} in use", counted(all as u64, "exemption")),
-        _ => notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        _ => unread
+            .cloned()
+            .chain(notes.iter().map(ToString::to_string))
+            .collect::<Vec<_>>()
+            .join("; "),
     };
-    Some(("Exemptions", Some(notes.is_empty()), reason, message))
+    Some(("Exemptions", Some(reason == "InUse"), reason, message))
 }
 
 /// What becomes of custom checks.

@@ -22,6 +22,7 @@ use crate::reconcile::Reconciler;
 use crate::remediation::{Budgets, Executor};
 use crate::rollouts::Rollouts;
 use crate::status::status;
+use crate::workload_labels::WorkloadLabels;
 use crate::writer::Writer;
 
 /// The leader's reconciler, over policies for which everything is written.
@@ -55,6 +56,7 @@ impl ReconcileBench {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+                labels: WorkloadLabels::new(&ExcludedNamespaces::default(), &policies),
                 drains: Drains::new(
                     ExcludedNamespaces::default(),
                     policies.clone(),

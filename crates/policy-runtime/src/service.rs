@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -192,8 +193,35 @@ impl<C: Configuration> Service<C> {
         let listed = self.readiness.hold(format!("the initial list of {}", target.plural));
         let name = format!("watch of {}", target.plural);
         let (client, stop) = (client.clone(), self.stop.clone());
-        self.spawn(name, watch::run(client, target, sink, status.clone(), listed, stop));
+        self.spawn(name, watch::run(client, target, sink, status.clone(), Some(listed), stop));
         status
+    }
+
+    /// Watches all objects of a kind from the moment on in which `begin` is cancelled, for what is seldom
+    /// needed. The service is ready without it. The state of the watch is there once it has begun.
+    pub fn watch_from<T, S>(
+        &mut self,
+        client: &Client,
+        target: Target,
+        sink: S,
+        begin: CancellationToken,
+    ) -> Arc<OnceLock<WatchStatus>>
+    where
+        T: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,
+        S: Sink<T> + 'static,
+    {
+        let state = Arc::new(OnceLock::new());
+        let name = format!("watch of {} from when they are needed", target.plural);
+        let (client, stop, status) = (client.clone(), self.stop.clone(), Arc::clone(&state));
+        self.spawn(name, async move {
+            if stop.run_until_cancelled(begin.cancelled()).await.is_some() {
+                // Its series appear with it: one that is there and never set would look like a watch
+                // that nobody hears from.
+                let status = status.get_or_init(|| WatchStatus::new(target.kind)).clone();
+                watch::run(client, target, sink, status, None, stop).await;
+            }
+        });
+        state
     }
 
     /// Takes part in the leader election by this Lease, and releases the Lease once all tasks have

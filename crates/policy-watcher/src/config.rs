@@ -137,6 +137,15 @@ pub(crate) fn policy_of(file: &Path, content: &[u8]) -> Result<CompiledPolicy, V
 /// A policy without what only others can judge. Of namespaces the watcher knows no more than their
 /// names: it may read pods and nothing else.
 fn usable(policy: CompiledPolicy) -> Result<CompiledPolicy, String> {
+    // Labels of workloads come from the API server. The watcher keeps no facts of pods: after a
+    // change of one label it would have to list them all.
+    if policy.has_selectors() {
+        return Err(
+            "exemptions with a selector cannot be used here, as the watcher knows no labels of \
+                    workloads; name the workloads by kind and name"
+                .to_owned(),
+        );
+    }
     let custom = policy.custom();
     if custom.is_some_and(CustomChecks::need_namespace) {
         return Err(
@@ -194,6 +203,26 @@ mod tests {
         );
         let found = problem("object.status.phase == 1").unwrap();
         assert!(found.contains("status"), "{found}");
+    }
+
+    #[test]
+    fn an_exemption_with_a_selector_is_refused_with_a_sentence() {
+        let policy = |whom: &str| {
+            let text = format!(
+                "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {{name: p}}\n\
+                 spec: {{exemptions: [{{checks: [pending], reason: r, {whom}}}]}}\n"
+            );
+            policy_of(Path::new("p.yaml"), text.as_bytes())
+        };
+        assert!(policy("workload: {kind: Deployment, name: web}").is_ok());
+        let refused = policy("selector: {matchLabels: {tier: legacy}}").unwrap_err();
+        assert_eq!(
+            refused,
+            [
+                "p.yaml: exemptions with a selector cannot be used here, as the watcher knows no labels \
+              of workloads; name the workloads by kind and name"
+            ]
+        );
     }
 
     #[test]

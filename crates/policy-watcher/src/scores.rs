@@ -229,7 +229,8 @@ impl PodSink {
         let without_result = custom.as_ref().map_or(0, |custom| custom.failures.len());
         self.without_result.increment(without_result as u64);
         let facts = PodFacts::of_pod(pod, namespace);
-        let evaluation = evaluate_with(&facts, &self.policy, custom.as_ref(), Timestamp::now());
+        let evaluation =
+            evaluate_with(&facts, &self.policy, custom.as_ref(), None, Timestamp::now());
         let record = ScoredPod::of(name, &evaluation);
         self.scores.update(|pods| pods.index.set(namespace, name, record));
     }

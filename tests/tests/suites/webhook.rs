@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod continuity;
 mod custom;
 mod exemptions;
+mod exemptions_by_labels;
 mod export_map;
 mod export_vap;
 mod failopen;

@@ -9,9 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use super::custom::{CustomObjects, Unjudged, has_custom, unjudged};
 use super::fail_open::FailOpenReason;
 use super::introduced::IntroducedFindings;
-use super::owner::OwnerParts;
+use super::owner::{labels_of, workload_of};
 use super::policies::{NamedPolicy, NamespacePolicies};
-use super::raw::Raw;
 use super::requester::Requester;
 use super::verdict::{AdmissionVerdict, Decision, InvalidPolicy, MAX_SHOWN, NamedFinding};
 use super::{Operation, Request};
@@ -21,6 +20,7 @@ use crate::checks::{CheckId, CheckName, Subject};
 use crate::custom::CustomInput;
 use crate::evaluate::FoundBy;
 use crate::facts::{CheckedFacts, PodFacts};
+use crate::labels::Labels;
 use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, PolicyName};
 use crate::severity::Severity;
 use crate::text::excerpt;
@@ -38,6 +38,8 @@ pub struct Creation<'a> {
     /// The workload that it names as its own. That counts where a controller of the cluster creates
     /// it: of anybody else it is only a word.
     pub workload: Option<&'a Workload>,
+    /// Its own labels, where it is a workload and no part of another one.
+    pub labels: Option<&'a Labels>,
     /// The user who creates it; empty for one without rights of its own at admission.
     pub user: &'a str,
     /// The facts, without those of a status.
@@ -57,6 +59,7 @@ impl<'a> Creation<'a> {
             namespace: &facts.namespace,
             name: &facts.name,
             workload: Some(&facts.workload),
+            labels: None,
             user: "",
             facts: &facts.checked,
             is_before_limit_ranges: false,
@@ -87,9 +90,9 @@ impl Creation<'_> {
 
     /// The object as exemptions know it.
     fn subject(&self, requester: Requester) -> ExemptionSubject<'_> {
-        let Self { namespace, kind, name, .. } = *self;
+        let Self { namespace, kind, name, labels, .. } = *self;
         let workload = self.workload.filter(|_| requester == Requester::Controller);
-        ExemptionSubject { namespace, kind, name, workload }
+        ExemptionSubject { namespace, kind, name, workload, labels }
     }
 
     /// The verdict by the policies that were judged in time, and whether these are all.
@@ -220,40 +223,31 @@ pub fn admit(
     let Some(facts) = facts else { return Ok(AdmissionVerdict::default()) };
     let old = old_spec.and_then(|spec| CheckedFacts::of_spec(kind, &spec));
     let requester = Requester::of_request(operation, &user, kind);
-    let workload =
-        metadata.filter(|_| requester == Requester::Controller && has_exemptions(policies));
+    let is_believed = requester == Requester::Controller;
+    let has_exemptions = |rules: &CompiledPolicy| rules.exemptions().is_some();
+    let workload = metadata.filter(|_| is_believed && policies.any(has_exemptions));
     let workload = workload.and_then(|metadata| workload_of(kind, &name, metadata));
+    let has_labels = kind != ObjectKind::Pod && policies.any(CompiledPolicy::has_selectors);
+    let labels = metadata.filter(|_| has_labels);
+    let labels = labels.and_then(|metadata| labels_of(kind, &name, metadata));
     let object = Creation {
         kind,
         namespace: &namespace,
         name: &name,
         workload: workload.as_ref(),
+        labels: labels.as_ref(),
         user: &user,
         facts: &facts,
         is_before_limit_ranges: false,
     };
     let time = Time { now, is_left: &is_in_time };
-    let rules = || policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
-    let custom = rules().any(|rules| has_custom(rules)).then(|| {
+    let custom = policies.any(has_custom).then(|| {
         let is_update = operation == Operation::Update;
         CustomObjects::read(kind, body, is_update)
     });
     let objects = Objects { old: old.as_ref(), custom: custom.as_ref() };
     let (verdict, is_complete) = object.decide(objects, requester, policies, time);
     if is_complete || !verdict.is_allowed() { Ok(verdict) } else { Err(FailOpenReason::Deadline) }
-}
-
-/// Whether a policy has exemptions.
-fn has_exemptions(policies: &NamespacePolicies) -> bool {
-    let rules = policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
-    rules.into_iter().any(|rules| rules.exemptions().is_some())
-}
-
-/// The workload in the metadata of an object. Metadata that cannot be read names none, and exempts
-/// nothing.
-fn workload_of(kind: ObjectKind, name: &str, metadata: Raw<'_>) -> Option<Workload> {
-    let owner: OwnerParts<'_> = metadata.read("metadata").ok()?;
-    owner.workload(kind, name).ok()
 }
 
 /// The checks of a policy that run at admission. These do not depend on time.

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::Deserialize;
 
 use super::raw::Raw;
+use crate::labels::{Labels, is_own};
 use crate::view::POD_TEMPLATE_HASH;
 use crate::workload::{ObjectKind, Workload};
 
@@ -20,12 +21,19 @@ pub(super) struct OwnerParts<'a> {
 }
 
 #[derive(Deserialize)]
-struct Labels {
+struct TemplateLabels {
     #[serde(rename = "pod-template-hash")]
     hash: Option<String>,
 }
 
 impl OwnerParts<'_> {
+    /// All labels; `None` where they cannot be read.
+    pub(super) fn labels(&self) -> Option<Labels> {
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|labels| labels.read::<Option<BTreeMap<String, String>>>("object"));
+        labels.transpose().ok().map(|labels| labels.flatten().unwrap_or_default().into())
+    }
+
     /// The workload of an object of that kind and name; the object itself where it names none.
     pub(super) fn workload(&self, kind: ObjectKind, name: &str) -> Result<Workload, String> {
         let owners = self.owner_references.as_ref();
@@ -33,7 +41,7 @@ impl OwnerParts<'_> {
             owners.map(|owners| owners.read::<Vec<OwnerReference>>("object")).transpose()?;
         let controller = owners.into_iter().flatten().find(|owner| owner.controller == Some(true));
         let labels = self.labels.as_ref();
-        let labels = labels.map(|labels| labels.read::<Labels>("object")).transpose()?;
+        let labels = labels.map(|labels| labels.read::<TemplateLabels>("object")).transpose()?;
         let hash = labels.and_then(|labels| labels.hash);
         let metadata = ObjectMeta {
             owner_references: controller.map(|controller| vec![controller]),
@@ -42,4 +50,19 @@ impl OwnerParts<'_> {
         };
         Ok(Workload::of(kind, name, &metadata))
     }
+}
+
+/// The labels in the metadata of an object that is a workload itself. Metadata that cannot be read has
+/// none that exempt.
+pub(super) fn labels_of(kind: ObjectKind, name: &str, metadata: Raw<'_>) -> Option<Labels> {
+    let owner: OwnerParts<'_> = metadata.read("metadata").ok()?;
+    let workload = owner.workload(kind, name).ok()?;
+    is_own(kind, name, &workload).then(|| owner.labels()).flatten()
+}
+
+/// The workload in the metadata of an object. Metadata that cannot be read names none, and exempts
+/// nothing.
+pub(super) fn workload_of(kind: ObjectKind, name: &str, metadata: Raw<'_>) -> Option<Workload> {
+    let owner: OwnerParts<'_> = metadata.read("metadata").ok()?;
+    owner.workload(kind, name).ok()
 }

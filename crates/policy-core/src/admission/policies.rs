@@ -35,6 +35,14 @@ pub struct NamespacePolicies {
     pub namespace: Option<Arc<CustomNamespace>>,
 }
 
+impl NamespacePolicies {
+    /// Whether a valid one of those that are judged is such a policy.
+    pub(super) fn any(&self, is_such: impl Fn(&CompiledPolicy) -> bool) -> bool {
+        let rules = self.judged.iter().filter_map(|policy| policy.rules.as_ref().ok());
+        rules.into_iter().any(|rules| is_such(rules))
+    }
+}
+
 impl From<NamedPolicy> for NamespacePolicies {
     fn from(policy: NamedPolicy) -> Self {
         Self { judged: vec![policy], ..Self::default() }

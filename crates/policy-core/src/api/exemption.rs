@@ -1,29 +1,44 @@
 //! Findings of a policy that are known and accepted.
 
 use kube_derive::KubeSchema;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::custom::MAX_CUSTOM;
+use super::selector::LabelSelector;
 use crate::checks::{CHECK_COUNT, CheckId};
 
 /// The most checks of an exemption: those of the registry and the custom ones of a policy.
 pub const MAX_CHECKS: usize = CHECK_COUNT + MAX_CUSTOM;
 /// The most exemptions of a policy.
 pub const MAX_EXEMPTIONS: usize = 100;
+/// The most entries of each list and map of the selector of an exemption. The API server estimates what
+/// the rules of a definition may cost, and a policy has up to [`MAX_EXEMPTIONS`] selectors.
+pub const MAX_EXEMPTION_SELECTOR_ENTRIES: usize = 8;
 
 /// Findings of one workload that are known and accepted: they are listed with their reason, and
 /// neither lower the score nor deny anything.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = Rule::new("has(self.workload) != has(self.selector)").message("names its workloads either by workload or by selector"))]
+#[x_kube(validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0) || (has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)").message("must have a requirement; an empty one would exempt every workload").field_path(".selector"))]
 pub struct Exemption {
     /// The ids of the checks, such as `latest-tag` or `custom/NAME`; at least one. Required.
     #[schemars(schema_with = "check_ids")]
     pub checks: Vec<String>,
 
-    /// The workload whose findings are exempted. Required.
-    pub workload: ExemptedWorkload,
+    /// The workload whose findings are exempted. Required, unless there is a `selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<ExemptedWorkload>,
+
+    /// The workloads whose findings are exempted, by the labels in their own metadata (of the
+    /// Deployment, not of its pod template). Whoever may label a workload can exempt it; who may only
+    /// write pods cannot, and a pod that nothing controls is never selected. It must have a
+    /// requirement. Default: none; then `workload` is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "small_selector")]
+    pub selector: Option<LabelSelector>,
 
     /// The container whose findings are exempted; a volume with the content of an image is
     /// `volumes[NAME]`. Findings about the pod as a whole belong to no container. Default: the pod
@@ -45,7 +60,7 @@ pub struct Exemption {
     pub expires: Option<String>,
 }
 
-/// A workload by its kind and name. Labels do not count, because whoever writes a pod chooses them.
+/// A workload by its kind and name.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(crates(kube_core = "::kube_core"))]
@@ -66,6 +81,28 @@ pub struct ExemptedWorkload {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("must be the name of a namespace"))]
     pub namespace: Option<String>,
+}
+
+/// A selector of labels with at most [`MAX_EXEMPTION_SELECTOR_ENTRIES`] of everything.
+fn small_selector(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Option::<LabelSelector>::json_schema(generator).to_value();
+    lower_limits(&mut schema);
+    Schema::try_from(schema).unwrap_or_default()
+}
+
+fn lower_limits(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(fields) => {
+            for limit in ["maxItems", "maxProperties"] {
+                if let Some(limit) = fields.get_mut(limit) {
+                    *limit = MAX_EXEMPTION_SELECTOR_ENTRIES.into();
+                }
+            }
+            fields.values_mut().for_each(lower_limits);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(lower_limits),
+        _ => {}
+    }
 }
 
 /// A set of check ids, which is not empty.

@@ -27,7 +27,9 @@ pub use cluster_policy::{
     ClusterDevOpsPolicy, ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY,
 };
 pub use custom::{CUSTOM_WEIGHT, CustomCheck, MAX_CUSTOM};
-pub use exemption::{ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTIONS};
+pub use exemption::{
+    ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTION_SELECTOR_ENTRIES, MAX_EXEMPTIONS,
+};
 pub use policy::{
     Admission, AdmissionMode, ControllerPods, DefaultProbe, DefaultResources, DevOpsPolicy,
     DevOpsPolicySpec, EnforcementMode, SeverityOverrides, Weights,

@@ -48,7 +48,7 @@ fn judged(policy: &CompiledPolicy, pod: &Value, labels: Option<&[&str]>) -> Cust
 fn evaluated(policy: &CompiledPolicy, pod: &Value) -> Evaluation {
     let facts = PodFacts::of_pod(&serde_json::from_value(pod.clone()).unwrap(), "shop");
     let results = judged(policy, pod, None);
-    evaluate_with(&facts, policy, Some(&results), Timestamp::UNIX_EPOCH)
+    evaluate_with(&facts, policy, Some(&results), None, Timestamp::UNIX_EPOCH)
 }
 
 #[test]

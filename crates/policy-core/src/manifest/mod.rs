@@ -30,6 +30,7 @@ pub use test_file::{ExpectedFinding, ExpectedVerdict, ObjectName, PolicyChoice, 
 
 use crate::custom::CustomInput;
 use crate::facts::PodFacts;
+use crate::labels::Labels;
 use crate::view::ObjectView;
 use reader::{Reader, Wanted};
 
@@ -114,6 +115,8 @@ pub struct ManifestObject {
     pub container_lines: Vec<u32>,
     /// The object as custom checks see it; `None` where nobody asked for it.
     pub custom: Option<Box<CustomInput>>,
+    /// Its own labels, where it is a workload and no part of another one; `None` of a pod.
+    pub labels: Option<Labels>,
     /// What controls it; `None` where nothing does.
     pub controlled: Option<Box<Controlled>>,
 }

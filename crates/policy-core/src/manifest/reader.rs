@@ -18,6 +18,7 @@ use super::{
 };
 use crate::custom::{CustomInput, ObjectDocument};
 use crate::facts::{PodFacts, all_containers, pod_spec};
+use crate::labels::Labels;
 use crate::view::{Located, MAX_CONTAINERS, ObjectView, SpecView};
 use crate::workload::ObjectKind;
 
@@ -328,7 +329,9 @@ impl<'a> Reader<'a> {
         let controlled = Controlled::of(&facts, object);
         if let Wanted::Workloads(take) = &mut self.wanted {
             let custom = self.reads_custom.then(|| CustomInput::of_read(kind, custom).into());
-            take(ManifestObject { facts, line, container_lines, custom, controlled }, object);
+            let labels = Labels::of_workload(&facts, &object.metadata);
+            let read = ManifestObject { facts, line, container_lines, custom, labels, controlled };
+            take(read, object);
         }
     }
 

@@ -85,6 +85,10 @@ pub struct ExpectedVerdict {
     /// All findings on the object, as `policyctl analyze` lists them; omitted, they may be any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<ExpectedFinding>>,
+    /// All findings that an exemption of the policy accepts; omitted, they may be any. They are not
+    /// among `findings`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exempted: Option<Vec<ExpectedFinding>>,
 }
 
 /// An expected finding.
@@ -172,11 +176,12 @@ impl PolicyTest {
             }
         }
         let undecided = |test: &&Located<ExpectedVerdict>| {
-            test.value.admission.is_none() && test.value.findings.is_none()
+            let ExpectedVerdict { admission, findings, exempted, .. } = &test.value;
+            admission.is_none() && findings.is_none() && exempted.is_none()
         };
         if let Some(Located { value, line }) = test.tests.iter().find(undecided) {
             let reason = format!(
-                "the test of {} expects nothing: add `admission`, `findings` or both",
+                "the test of {} expects nothing: add `admission`, `findings` or `exempted`",
                 value.object
             );
             return Err(failure(ParseError::mismatch(*line, reason)));
@@ -240,7 +245,7 @@ mod tests {
             (with("    findings: none\n"), "5: expected a list"),
             (
                 with("    name: x\n"),
-                "4: the test of Pod/p expects nothing: add `admission`, `findings` or both",
+                "4: the test of Pod/p expects nothing: add `admission`, `findings` or `exempted`",
             ),
             (with("    admission: denied\n    admission: denied\n"), "6: "),
         ] {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY, SelectorRequirement};
+use crate::api::{
+    ClusterDevOpsPolicySpec, MAX_EXCLUDED, MAX_PRIORITY, MAX_SELECTOR_ENTRIES, SelectorRequirement,
+};
 use crate::namespaces::ExcludedNamespaces;
 
 use super::selector::{Selector, compile, is_dns_label};
@@ -42,7 +44,9 @@ impl CompiledClusterPolicy {
 impl ClusterScope {
     fn compile(spec: &ClusterDevOpsPolicySpec, problems: &mut Problems) -> Self {
         let selector = spec.namespace_selector.as_ref();
-        let selector = selector.map(|selector| compile("namespaceSelector", selector, problems));
+        let selector = selector.map(|selector| {
+            compile(("namespaceSelector", selector, MAX_SELECTOR_ENTRIES), problems)
+        });
         problems.excluded(&spec.excluded_namespaces);
         problems.range("priority", Some(spec.priority), -MAX_PRIORITY, MAX_PRIORITY);
         let excluded = spec.excluded_namespaces.iter().take(MAX_EXCLUDED).cloned();

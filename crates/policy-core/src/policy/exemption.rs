@@ -1,17 +1,19 @@
 //! Findings of a policy that are known and accepted: which they are, and until when.
 
+mod problems;
+mod workloads;
+
 use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Problems;
-use super::selector::{is_dns_label, is_object_name};
-use crate::api::{ExemptedWorkload, Exemption, MAX_CHECKS, MAX_EXEMPTIONS};
+use crate::api::{Exemption, MAX_EXEMPTIONS};
 use crate::checks::{CHECK_COUNT, CheckId, CheckName};
 use crate::facts::PodFacts;
-use crate::text::excerpt;
+use crate::labels::Labels;
 use crate::workload::{ObjectKind, Workload};
+pub use workloads::{ExemptedWorkloads, LabelledWorkload, NamedWorkload, SelectedWorkloads};
 
 /// The exemptions of a policy, in the order of its spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +59,7 @@ pub struct CompiledExemption {
     checks: CheckSet,
     /// Custom checks, by name.
     custom: Box<[Box<str>]>,
-    kind: Box<str>,
-    /// The kind, where it is one that is evaluated.
-    object_kind: Option<ObjectKind>,
-    name: Box<str>,
-    namespace: Option<Box<str>>,
+    workloads: ExemptedWorkloads,
     container: Option<Box<str>>,
     reason: Arc<str>,
     /// The first second (since 1970) at which it no longer exempts.
@@ -71,7 +69,7 @@ pub struct CompiledExemption {
 /// An exemption that its author should look at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptionNote {
-    /// Its place in the policy and its workload, such as `spec.exemptions[1] (Deployment/web)`.
+    /// Its place in the policy and its workloads, such as `spec.exemptions[1] (Deployment/web)`.
     pub place: String,
     /// The time at which it ended; `None` where it exempts nothing although it has not.
     pub ended: Option<Timestamp>,
@@ -122,19 +120,20 @@ pub struct ExemptionSubject<'a> {
     pub name: &'a str,
     /// Its workload; `None` where nobody but the object itself says which one that is.
     pub workload: Option<&'a Workload>,
+    /// The labels of its workload, or its own where it is one; `None` where they are not known. Those of
+    /// a pod are never among them.
+    pub labels: Option<&'a Labels>,
 }
 
 impl<'a> From<&'a PodFacts> for ExemptionSubject<'a> {
     fn from(pod: &'a PodFacts) -> Self {
         let PodFacts { namespace, kind, name, workload, .. } = pod;
-        Self { namespace, kind: *kind, name, workload: Some(workload) }
+        Self { namespace, kind: *kind, name, workload: Some(workload), labels: None }
     }
 }
 
 impl CompiledExemption {
     fn of(exemption: &Exemption) -> Self {
-        let ExemptedWorkload { kind, name, namespace } = &exemption.workload;
-        let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
         // The policy is valid, and so are its checks and times.
         let mut custom = Vec::new();
         let checks = exemption.checks.iter().filter_map(|id| {
@@ -148,11 +147,8 @@ impl CompiledExemption {
         Self {
             checks: checks.collect(),
             custom: custom.into(),
-            kind: (**kind).into(),
-            object_kind: kind.parse().ok(),
-            name: (**name).into(),
-            namespace: boxed(namespace),
-            container: boxed(&exemption.container),
+            workloads: ExemptedWorkloads::of(exemption),
+            container: exemption.container.as_deref().map(Box::from),
             reason: exemption.reason.split_whitespace().collect::<Vec<_>>().join(" ").into(),
             ends: ends.map(Timestamp::as_second),
         }
@@ -173,22 +169,10 @@ impl CompiledExemption {
         }
     }
 
-    /// The kind of the workload, where it is one that is evaluated.
+    /// The workloads that it is about.
     #[must_use]
-    pub fn object_kind(&self) -> Option<ObjectKind> {
-        self.object_kind
-    }
-
-    /// The name of the workload.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The only namespace that it is about, if any.
-    #[must_use]
-    pub fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
+    pub const fn workloads(&self) -> &ExemptedWorkloads {
+        &self.workloads
     }
 
     /// The only container that it is about, if any.
@@ -209,23 +193,6 @@ impl CompiledExemption {
         self.ends.is_some_and(|ends| ends <= now)
     }
 
-    fn matches(&self, subject: &ExemptionSubject<'_>) -> bool {
-        let is_own = || self.object_kind == Some(subject.kind) && *self.name == *subject.name;
-        let is_in_namespace =
-            || self.namespace.as_deref().is_none_or(|namespace| namespace == subject.namespace);
-        (subject.workload.is_some_and(|workload| self.is_of(workload)) || is_own())
-            && is_in_namespace()
-    }
-
-    fn is_of(&self, workload: &Workload) -> bool {
-        // A kind of that name in another project's group is another kind.
-        let is_of_group = || {
-            workload.group.is_empty()
-                || self.object_kind.is_none_or(|kind| kind.is_of_group(&workload.group))
-        };
-        *self.name == *workload.name && *self.kind == *workload.kind && is_of_group()
-    }
-
     fn covers(&self, check: &CheckName, container: Option<&str>) -> bool {
         self.has_check(check)
             && self.container.as_deref().is_none_or(|wanted| Some(wanted) == container)
@@ -236,6 +203,23 @@ impl Exemptions {
     pub(super) fn of(exemptions: &[Exemption]) -> Option<Arc<Self>> {
         let compiled: Box<[_]> = exemptions.iter().map(CompiledExemption::of).collect();
         (!compiled.is_empty()).then(|| Arc::new(Self(compiled)))
+    }
+
+    /// Whether some are about the workloads that a selector selects.
+    #[must_use]
+    pub fn have_selectors(&self) -> bool {
+        self.0.iter().any(|one| one.workloads.selector().is_some())
+    }
+
+    /// The same, which also know these workloads by name: those that their selectors select. Whoever
+    /// has pods needs that, as a pod does not have the labels of its workload.
+    #[must_use]
+    pub(super) fn selecting(&self, workloads: &[LabelledWorkload<'_>]) -> Self {
+        let all = self.0.iter().map(|one| {
+            let of_one = one.workloads.selecting(workloads);
+            CompiledExemption { workloads: of_one, ..one.clone() }
+        });
+        Self(all.collect())
     }
 
     /// All of them, each with its position.
@@ -260,10 +244,9 @@ impl Exemptions {
             exemption.has_ended(now) || is_unused
         };
         let note = |(id, exemption): (ExemptionId, &CompiledExemption)| {
-            let CompiledExemption { kind, name, .. } = exemption;
             let ended = exemption.ends.filter(|_| exemption.has_ended(now));
             ExemptionNote {
-                place: format!("spec.exemptions[{}] ({kind}/{name})", id.index()),
+                place: format!("spec.exemptions[{}] ({})", id.index(), exemption.workloads),
                 ended: ended.and_then(|second| Timestamp::from_second(second).ok()),
             }
         };
@@ -286,7 +269,7 @@ impl Exemptions {
     #[must_use]
     pub fn matching(&self, subject: &ExemptionSubject<'_>) -> Option<MatchingExemptions<'_>> {
         const { assert!(MAX_EXEMPTIONS <= 128) };
-        let matching = self.0.iter().enumerate().filter(|(_, one)| one.matches(subject));
+        let matching = self.0.iter().enumerate().filter(|(_, one)| one.workloads.include(subject));
         let set = matching.fold(0_u128, |set, (index, _)| set | 1 << index);
         (set != 0).then_some(MatchingExemptions { all: self, set: ExemptionSet(set) })
     }
@@ -315,86 +298,7 @@ impl MatchingExemptions<'_> {
     }
 }
 
-impl Problems {
-    pub(super) fn exemptions(&mut self, exemptions: &[Exemption]) {
-        if exemptions.len() > MAX_EXEMPTIONS {
-            let problem =
-                format!("must have at most {MAX_EXEMPTIONS} exemptions, not {}", exemptions.len());
-            self.add("exemptions", problem);
-        }
-        for (index, exemption) in exemptions.iter().take(MAX_EXEMPTIONS).enumerate() {
-            self.exemption(&format!("exemptions[{index}]"), exemption);
-        }
-    }
-
-    fn exemption(&mut self, path: &str, exemption: &Exemption) {
-        let Exemption { checks, workload, container, reason, expires } = exemption;
-        self.checks(&format!("{path}.checks"), checks);
-        self.workload(&format!("{path}.workload"), workload);
-        if container.as_ref().is_some_and(|name| !(1..=253).contains(&name.chars().count())) {
-            let problem = "must be the name of a container; omit it for the pod and all of them";
-            self.add(&format!("{path}.container"), problem.to_owned());
-        }
-        if reason.trim().is_empty() || reason.chars().count() > 256 {
-            let problem = "must say in 1 to 256 characters why the findings are accepted";
-            self.add(&format!("{path}.reason"), problem.to_owned());
-        }
-        if let Some(expires) = expires.as_ref().filter(|text| !is_rfc_3339(text)) {
-            let problem =
-                format!("must be a time such as 2027-01-31T00:00:00Z, not `{}`", excerpt(expires));
-            self.add(&format!("{path}.expires"), problem);
-        }
-    }
-
-    fn checks(&mut self, path: &str, checks: &[String]) {
-        if !(1..=MAX_CHECKS).contains(&checks.len()) {
-            let problem = format!("must name 1 to {MAX_CHECKS} checks, not {}", checks.len());
-            self.add(path, problem);
-        }
-        for (index, id) in checks.iter().take(MAX_CHECKS).enumerate() {
-            let path = format!("{path}[{index}]");
-            if let Err(unknown) = id.parse::<CheckName>() {
-                self.add(&path, unknown.to_string());
-            } else if checks[..index].contains(id) {
-                self.add(&path, format!("names `{id}` again"));
-            }
-        }
-    }
-
-    fn workload(&mut self, path: &str, workload: &ExemptedWorkload) {
-        let ExemptedWorkload { kind, name, namespace } = workload;
-        let is_kind = kind.starts_with(|c: char| c.is_ascii_uppercase())
-            && kind.len() <= 63
-            && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_kind {
-            let problem =
-                format!("must be a kind such as Deployment or Pod, not `{}`", excerpt(kind));
-            self.add(&format!("{path}.kind"), problem);
-        }
-        if !is_object_name(name) {
-            let problem = format!(
-                "must be the full name of a workload, such as web, not `{}`",
-                excerpt(name)
-            );
-            self.add(&format!("{path}.name"), problem);
-        }
-        if let Some(namespace) = namespace.as_ref().filter(|name| !is_dns_label(name)) {
-            let problem = format!("must be the name of a namespace, not `{}`", excerpt(namespace));
-            self.add(&format!("{path}.namespace"), problem);
-        }
-    }
-}
-
-/// Whether it is a time as the schema of the custom resource wants it: with date, time, seconds and
-/// offset.
-fn is_rfc_3339(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let has = |index: usize, wanted: &[u8]| bytes.get(index).is_some_and(|b| wanted.contains(b));
-    let has_seconds = has(4, b"-") && has(10, b"T") && has(16, b":");
-    let offset = bytes.len().saturating_sub(6);
-    let has_offset = text.ends_with('Z') || has(offset, b"+-") && has(offset + 3, b":");
-    has_seconds && has_offset && text.len() <= 40 && text.parse::<Timestamp>().is_ok()
-}
-
+#[cfg(test)]
+mod selector_tests;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,9 @@
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::api::{LabelSelector, MAX_SELECTOR_ENTRIES, SelectorOperator, SelectorRequirement};
+use crate::api::{LabelSelector, SelectorOperator, SelectorRequirement};
 
 use super::Problems;
 
@@ -20,7 +21,12 @@ impl Selector {
     /// Whether it selects what has these labels.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|requirement| is_met(requirement, labels.get(&requirement.key)))
+        self.matches_by(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// The same, with the labels as somebody else has them: the value of a key, if there is one.
+    pub fn matches_by<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| is_met(requirement, label(&requirement.key)))
     }
 
     /// What all of the labels must fulfil.
@@ -29,8 +35,30 @@ impl Selector {
     }
 }
 
-fn is_met(requirement: &SelectorRequirement, label: Option<&String>) -> bool {
-    let is_listed = label.is_some_and(|label| requirement.values.contains(label));
+/// As kubectl writes it: `app=web,tier in (a,b),!legacy`.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, SelectorRequirement { key, operator, values }) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "," } else { "" };
+            f.write_str(separator)?;
+            match (operator, &**values) {
+                (SelectorOperator::In, [value]) => write!(f, "{key}={value}")?,
+                (SelectorOperator::NotIn, [value]) => write!(f, "{key}!={value}")?,
+                (SelectorOperator::In, values) => write!(f, "{key} in ({})", values.join(","))?,
+                (SelectorOperator::NotIn, values) => {
+                    write!(f, "{key} notin ({})", values.join(","))?;
+                }
+                (SelectorOperator::Exists, _) => f.write_str(key)?,
+                (SelectorOperator::DoesNotExist, _) => write!(f, "!{key}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_met(requirement: &SelectorRequirement, label: Option<&str>) -> bool {
+    let is_listed =
+        label.is_some_and(|label| requirement.values.iter().any(|value| value == label));
     match requirement.operator {
         SelectorOperator::In => is_listed,
         SelectorOperator::NotIn => !is_listed,
@@ -39,35 +67,39 @@ fn is_met(requirement: &SelectorRequirement, label: Option<&String>) -> bool {
     }
 }
 
-/// Compiles the selector of a field, and reports what is wrong with it.
-pub(super) fn compile(path: &str, selector: &LabelSelector, problems: &mut Problems) -> Selector {
+/// Compiles the selector of a field, and reports what is wrong with it. Each of its lists and maps has
+/// at most `max` entries.
+pub(super) fn compile(
+    (path, selector, max): (&str, &LabelSelector, usize),
+    problems: &mut Problems,
+) -> Selector {
     let mut requirements = Vec::new();
-    problems.entries(&format!("{path}.matchLabels"), selector.match_labels.len());
-    for (key, value) in selector.match_labels.iter().take(MAX_SELECTOR_ENTRIES) {
+    problems.entries(&format!("{path}.matchLabels"), selector.match_labels.len(), max);
+    for (key, value) in selector.match_labels.iter().take(max) {
         requirements.push(SelectorRequirement {
             key: key.clone(),
             operator: SelectorOperator::In,
             values: vec![value.clone()],
         });
-        problems.requirement(&format!("{path}.matchLabels"), &requirements[requirements.len() - 1]);
+        let requirement = &requirements[requirements.len() - 1];
+        problems.requirement(&format!("{path}.matchLabels"), requirement, max);
     }
-    problems.entries(&format!("{path}.matchExpressions"), selector.match_expressions.len());
-    let expressions = selector.match_expressions.iter().take(MAX_SELECTOR_ENTRIES);
-    for (index, requirement) in expressions.enumerate() {
-        problems.requirement(&format!("{path}.matchExpressions[{index}]"), requirement);
+    problems.entries(&format!("{path}.matchExpressions"), selector.match_expressions.len(), max);
+    for (index, requirement) in selector.match_expressions.iter().take(max).enumerate() {
+        problems.requirement(&format!("{path}.matchExpressions[{index}]"), requirement, max);
         requirements.push(requirement.clone());
     }
     Selector(requirements)
 }
 
 impl Problems {
-    fn entries(&mut self, path: &str, found: usize) {
-        if found > MAX_SELECTOR_ENTRIES {
-            self.add(path, format!("must have at most {MAX_SELECTOR_ENTRIES}, not {found}"));
+    fn entries(&mut self, path: &str, found: usize, max: usize) {
+        if found > max {
+            self.add(path, format!("must have at most {max}, not {found}"));
         }
     }
 
-    fn requirement(&mut self, path: &str, requirement: &SelectorRequirement) {
+    fn requirement(&mut self, path: &str, requirement: &SelectorRequirement, max: usize) {
         let SelectorRequirement { key, operator, values } = requirement;
         if !is_key(key) {
             self.add(path, format!("`{key}` is no label key, such as example.com/tier"));
@@ -77,8 +109,8 @@ impl Problems {
             let verb = if needs_values { "needs" } else { "has no" };
             self.add(path, format!("{operator:?} {verb} values"));
         }
-        self.entries(path, values.len());
-        for value in values.iter().take(MAX_SELECTOR_ENTRIES).filter(|value| !is_value(value)) {
+        self.entries(path, values.len(), max);
+        for value in values.iter().take(max).filter(|value| !is_value(value)) {
             let rule = "at most 63 letters, digits, `-`, `_` and `.`";
             self.add(path, format!("`{value}` is no label value: {rule}"));
         }
@@ -144,7 +176,7 @@ mod tests {
     fn compiled(json: &str) -> Result<Selector, Vec<String>> {
         let selector = serde_json::from_str(json).map_err(|error| vec![error.to_string()])?;
         let mut problems = Problems::default();
-        let selector = compile("s", &selector, &mut problems);
+        let selector = compile(("s", &selector, 64), &mut problems);
         let problems: Vec<_> = problems.0.iter().map(ToString::to_string).collect();
         if problems.is_empty() { Ok(selector) } else { Err(problems) }
     }

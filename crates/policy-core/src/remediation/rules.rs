@@ -123,8 +123,9 @@ impl NamespaceRules {
         if self.policies.is_empty() {
             return Cow::Borrowed(self);
         }
-        let Target { kind, namespace, name, .. } = target;
-        let subject = ExemptionSubject { namespace, kind: *kind, name, workload: None };
+        let Target { kind, namespace, name, labels, .. } = target;
+        let subject =
+            ExemptionSubject { namespace, kind: *kind, name, workload: None, labels: Some(labels) };
         let policies: Vec<_> = self
             .policies
             .iter()

@@ -1,5 +1,6 @@
 //! A workload as the API server has it, as far as planning needs it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize as _;
@@ -13,6 +14,7 @@ use super::owner::Owner;
 use super::template;
 use crate::api::PATCHED_BY;
 use crate::facts::{CheckedFacts, all_containers, pod_spec};
+use crate::labels::Labels;
 use crate::view::SpecView;
 use crate::workload::ObjectKind;
 
@@ -25,6 +27,8 @@ pub struct Target {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its labels.
+    pub(super) labels: Labels,
     /// Its uid, which every write names: a later object of that name is another one.
     pub uid: String,
     /// The version that was read.
@@ -48,6 +52,12 @@ pub struct Target {
     pub(super) containers: Vec<TargetContainer>,
     /// Our part of its containers and init containers.
     pub(super) owned: [Vec<Value>; 2],
+}
+
+fn labels(labels: &Value) -> Labels {
+    let labels = labels.as_object().into_iter().flatten();
+    let texts = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    texts.collect::<BTreeMap<_, _>>().into()
 }
 
 /// How a workload replaces its pods.
@@ -108,6 +118,7 @@ impl Target {
             kind,
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
+            labels: labels(&metadata["labels"]),
             uid: text(&metadata["uid"]),
             resource_version: text(&metadata["resourceVersion"]),
             owner,

@@ -15,6 +15,7 @@ use crate::capped::Capped;
 use crate::custom::{CustomInput, CustomNamespaces, CustomResults, LivePod};
 use crate::evaluate::{Finding, evaluate_with};
 use crate::facts::{Lifecycle, PodFacts};
+use crate::labels::{Labels, WorkloadLabels};
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, ExemptionSet};
@@ -55,6 +56,8 @@ pub struct Assessment<'a> {
     without_result: WithoutResult,
     /// The namespaces of the cluster as custom checks see them, where they are known.
     custom_namespaces: Arc<CustomNamespaces>,
+    /// The labels of the workloads of a cluster.
+    workload_labels: Arc<WorkloadLabels>,
     /// What was read, and what was not.
     pub coverage: CoverageCounter,
     images: RunningImages,
@@ -99,6 +102,7 @@ impl<'a> Assessment<'a> {
             texts: SharedTexts::default(),
             without_result: WithoutResult::default(),
             custom_namespaces: Arc::default(),
+            workload_labels: Arc::default(),
             coverage: CoverageCounter::default(),
             images: RunningImages::default(),
             objects: InputObjects::default(),
@@ -131,6 +135,11 @@ impl<'a> Assessment<'a> {
         self.custom_namespaces = namespaces;
     }
 
+    /// Tells exemptions the labels of the cluster's workloads.
+    pub fn know_workloads(&mut self, workloads: Arc<WorkloadLabels>) {
+        self.workload_labels = workloads;
+    }
+
     /// Evaluates a pod of a cluster, and compares what it runs with the other pods of its workload.
     /// The facts are those of that pod.
     pub fn live_pod(&mut self, LivePod { view, custom }: &LivePod, facts: &PodFacts) {
@@ -145,7 +154,8 @@ impl<'a> Assessment<'a> {
         let counts =
             facts.checked.lifecycle != Lifecycle::Ended && !self.excluded.contains(namespace);
         let custom = self.judge_custom(input.filter(|_| counts), Some(namespace));
-        let is_counted = self.pod(facts, &custom, None);
+        let workloads = Arc::clone(&self.workload_labels);
+        let is_counted = self.pod(facts, &custom, workloads.of(facts), None);
         if is_counted {
             self.without_result.add_live(facts, &custom);
         }
@@ -163,18 +173,19 @@ impl<'a> Assessment<'a> {
         }
     }
 
-    /// Evaluates a pod or pod template, with what the custom checks say of it. Returns whether it is
-    /// counted.
+    /// Evaluates a pod or pod template, with what the custom checks say of it, and with the labels of a
+    /// workload. Returns whether it is counted.
     pub fn pod(
         &mut self,
         pod: &PodFacts,
         custom: &CustomResults,
+        labels: Option<&Labels>,
         location: Option<ManifestLocation<'_>>,
     ) -> bool {
         if !self.coverage.pod(pod, self.excluded) {
             return false;
         }
-        let evaluation = evaluate_with(pod, self.policy, Some(custom), self.now);
+        let evaluation = evaluate_with(pod, self.policy, Some(custom), labels, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
         if self.namespaces.len() > 2 * MAX_NAMESPACES {
@@ -297,10 +308,10 @@ impl<'a> Assessment<'a> {
 
     fn object(&mut self, object: &ControlledObject) {
         let ControlledObject { object, custom, file, document } = object;
-        let ManifestObject { facts, line, container_lines, .. } = object;
+        let ManifestObject { facts, line, container_lines, labels, .. } = object;
         let (document, line) = (*document, *line);
         let location = ManifestLocation { file, document, line, container_lines };
-        if self.pod(facts, custom, Some(location)) {
+        if self.pod(facts, custom, labels.as_ref(), Some(location)) {
             self.without_result.add(facts, custom, (file, line));
         }
     }

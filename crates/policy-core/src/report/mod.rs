@@ -40,8 +40,8 @@ pub use remediations::{
     LiveWorkload, RemediatingCondition, RemediatingPolicy, RemediationReport, ReportedRemediation,
 };
 pub use tested::{
-    JudgedObject, NoTime, PolicyTestReport, TestFinding, TestResult, TestSummary, TestedFile,
-    TestedObject, actual_verdicts,
+    JudgedObject, NoTime, PolicyTestReport, TestFinding, TestResult, TestSummary, TestedExemptions,
+    TestedFile, TestedObject, actual_verdicts,
 };
 
 pub use workloads::{ByWorkload, WorkloadFinding, WorkloadFindings};

@@ -14,8 +14,9 @@ use super::{AdmittedObject, NotRead, SCHEMA_VERSION};
 use crate::admission::{Creation, NamespacePolicies};
 use crate::checks::CheckName;
 use crate::custom::{CustomInput, CustomResults};
-use crate::evaluate::{Evaluation, evaluate_with};
+use crate::evaluate::{Evaluation, Finding, evaluate_with};
 use crate::facts::PodFacts;
+use crate::labels::Labels;
 use crate::manifest::{ExpectedFinding, ExpectedVerdict, PolicyTest};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::CompiledPolicy;
@@ -85,6 +86,19 @@ pub struct TestedObject {
     pub missing: Vec<ExpectedFinding>,
     /// Findings that were found, and are not expected.
     pub unexpected: Vec<TestFinding>,
+    /// The same of findings that an exemption accepts.
+    pub exempted: TestedExemptions,
+}
+
+/// The findings of an object that an exemption accepts.
+#[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestedExemptions {
+    /// All of them.
+    pub findings: Vec<TestFinding>,
+    /// Those that are expected, and were not exempted.
+    pub missing: Vec<ExpectedFinding>,
+    /// Those that were exempted, and are not expected.
+    pub unexpected: Vec<TestFinding>,
 }
 
 /// A finding on a tested object.
@@ -109,6 +123,8 @@ pub struct JudgedObject {
     pub path: String,
     /// All findings, each once.
     pub findings: Vec<TestFinding>,
+    /// Those that an exemption accepts, each once.
+    pub exempted: Vec<TestFinding>,
 }
 
 /// A finding of an object depends on the time, and the test file gives none.
@@ -122,7 +138,7 @@ impl JudgedObject {
     /// # Errors
     /// [`NoTime`].
     pub fn of(
-        facts: &PodFacts,
+        (facts, labels): (&PodFacts, Option<&Labels>),
         custom: Option<CustomInput>,
         place: (Arc<str>, u32, u32),
         path: String,
@@ -131,32 +147,32 @@ impl JudgedObject {
     ) -> Result<Self, NoTime> {
         if ExcludedNamespaces::default().contains(&facts.namespace) {
             let object = AdmittedObject::excluded(facts, place);
-            return Ok(Self { object, path, findings: Vec::new() });
+            return Ok(Self { object, path, findings: Vec::new(), exempted: Vec::new() });
         }
-        let mut findings: Vec<TestFinding> = Vec::new();
+        let (mut findings, mut exempted) = (Vec::new(), Vec::new());
         for rules in policies.judged.iter().filter_map(|policy| policy.rules.as_ref().ok()) {
             let checks = rules.custom().zip(custom.as_ref());
             let results = checks.map(|(checks, object)| checks.judge(object, None));
-            for finding in evaluated(facts, rules, results.as_ref(), now)?.findings {
-                let found = TestFinding {
-                    check: finding.check.name(),
-                    container: finding.container(&facts.checked).map(|of| Arc::clone(&of.name)),
-                    severity: finding.severity,
-                    message: finding.report_message(&facts.checked, rules).into_owned(),
-                };
-                if !findings.contains(&found) {
-                    findings.push(found);
-                }
-            }
+            let found = |finding: &Finding| TestFinding {
+                check: finding.check.name(),
+                container: finding.container(&facts.checked).map(|of| Arc::clone(&of.name)),
+                severity: finding.severity,
+                message: finding.report_message(&facts.checked, rules).into_owned(),
+            };
+            let evaluated = evaluated((facts, labels), rules, results.as_ref(), now)?;
+            add_new(&mut findings, evaluated.findings.iter().map(found));
+            let accepted = evaluated.exempted.iter().map(|exempted| &exempted.finding);
+            add_new(&mut exempted, accepted.map(found));
         }
         findings.sort_by(|a, b| a.check.cmp(&b.check));
+        exempted.sort_by(|a, b| a.check.cmp(&b.check));
         // The status does not count at admission.
         let mut created = facts.clone();
         created.clear_status();
-        let verdict =
-            Creation::of(&created).admit_with(custom, policies, now.unwrap_or(Timestamp::MAX));
+        let creation = Creation { labels, ..Creation::of(&created) };
+        let verdict = creation.admit_with(custom, policies, now.unwrap_or(Timestamp::MAX));
         let object = AdmittedObject::of(facts, place, policies.judged.len(), &verdict);
-        Ok(Self { object, path, findings })
+        Ok(Self { object, path, findings, exempted })
     }
 
     fn id(&self) -> (&str, &str) {
@@ -176,11 +192,14 @@ impl JudgedObject {
         let file = is_ambiguous.then(|| self.path.clone());
         let namespace = (is_ambiguous && same(&|other| other.path == self.path))
             .then(|| self.object.namespace.to_string());
-        let findings = self.findings.iter().map(|finding| ExpectedFinding {
+        let expected = |finding: &TestFinding| ExpectedFinding {
             check: finding.check.clone(),
             container: finding.container.as_deref().map(str::to_owned),
             severity: Some(finding.severity),
-        });
+        };
+        // Most policies have no exemptions, and their tests do not speak of them.
+        let exempted = (!self.exempted.is_empty())
+            .then(|| self.exempted.iter().map(expected).collect::<Vec<_>>());
         let object = crate::manifest::ObjectName {
             kind: self.object.kind.parse().ok()?,
             name: self.object.name.to_string(),
@@ -191,22 +210,24 @@ impl JudgedObject {
             namespace,
             file,
             admission: Some(self.object.outcome),
-            findings: Some(findings.collect()),
+            findings: Some(self.findings.iter().map(expected).collect()),
+            exempted,
         })
     }
 }
 
 /// The verdict at that time; without one, the verdict that does not depend on it.
 fn evaluated(
-    facts: &PodFacts,
+    (facts, labels): (&PodFacts, Option<&Labels>),
     rules: &CompiledPolicy,
     custom: Option<&CustomResults>,
     now: Option<Timestamp>,
 ) -> Result<Evaluation, NoTime> {
-    let at = |time| evaluate_with(facts, rules, custom, time);
+    let at = |time| evaluate_with(facts, rules, custom, labels, time);
     let Some(now) = now else {
         let (first, last) = (at(Timestamp::UNIX_EPOCH), at(Timestamp::MAX));
-        return if first.findings == last.findings { Ok(last) } else { Err(NoTime) };
+        let is_same = first.findings == last.findings && first.exempted == last.exempted;
+        return if is_same { Ok(last) } else { Err(NoTime) };
     };
     Ok(at(now))
 }
@@ -296,27 +317,52 @@ fn named(test: &ExpectedVerdict, objects: &[JudgedObject]) -> Result<usize, Stri
 
 impl TestedObject {
     fn new(judged: &JudgedObject, test: Option<(u32, &ExpectedVerdict)>) -> Self {
-        let JudgedObject { object, findings, .. } = judged.clone();
+        let JudgedObject { object, findings, exempted, .. } = judged.clone();
         let (line, expected) = test.unzip();
         let wanted = expected.and_then(|expected| expected.findings.as_deref());
-        let missing = wanted.unwrap_or_default().iter();
-        let missing =
-            missing.filter(|expected| !findings.iter().any(|found| fits(expected, found)));
-        let missing: Vec<ExpectedFinding> = missing.cloned().collect();
-        let is_unexpected = |found: &&TestFinding| {
-            wanted.is_some_and(|wanted| !wanted.iter().any(|expected| fits(expected, found)))
+        let (missing, unexpected) = differences(wanted, &findings);
+        let wanted = expected.and_then(|expected| expected.exempted.as_deref());
+        let of_exempted = differences(wanted, &exempted);
+        let exempted = TestedExemptions {
+            findings: exempted,
+            missing: of_exempted.0,
+            unexpected: of_exempted.1,
         };
-        let unexpected: Vec<TestFinding> = findings.iter().filter(is_unexpected).cloned().collect();
         let has_outcome = expected.is_some_and(|expected| {
             expected.admission.is_none_or(|outcome| outcome == object.outcome)
         });
-        let result = if has_outcome && missing.is_empty() && unexpected.is_empty() {
+        let has_exempted = exempted.missing.is_empty() && exempted.unexpected.is_empty();
+        let has_findings = missing.is_empty() && unexpected.is_empty();
+        let result = if has_outcome && has_findings && has_exempted {
             TestResult::Passed
         } else {
             TestResult::Failed
         };
         let expected = expected.cloned();
-        Self { result, line, expected, object, findings, missing, unexpected }
+        Self { result, line, expected, object, findings, missing, unexpected, exempted }
+    }
+}
+
+/// What is wanted and was not found, and what was found and is not wanted; neither where nothing is said
+/// about it.
+fn differences(
+    wanted: Option<&[ExpectedFinding]>,
+    found: &[TestFinding],
+) -> (Vec<ExpectedFinding>, Vec<TestFinding>) {
+    let Some(wanted) = wanted else { return (Vec::new(), Vec::new()) };
+    let is_found = |expected: &&ExpectedFinding| found.iter().any(|found| fits(expected, found));
+    let is_wanted = |found: &&TestFinding| wanted.iter().any(|expected| fits(expected, found));
+    let missing = wanted.iter().filter(|expected| !is_found(expected));
+    let unexpected = found.iter().filter(|found| !is_wanted(found));
+    (missing.cloned().collect(), unexpected.cloned().collect())
+}
+
+/// Adds what is not there yet.
+fn add_new(list: &mut Vec<TestFinding>, found: impl Iterator<Item = TestFinding>) {
+    for found in found {
+        if !list.contains(&found) {
+            list.push(found);
+        }
     }
 }
 

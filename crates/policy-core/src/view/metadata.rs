@@ -6,7 +6,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
 };
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lenient::{for_each, nullable};
@@ -63,6 +63,43 @@ struct SlimMetadata {
     self_link: Option<String>,
 }
 
+/// Decodes the metadata of an object of a manifest: the same with all labels, because exemptions may
+/// select a workload by them.
+pub(super) fn labelled_metadata<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
+    let metadata: LabelledMetadata = nullable(deserializer)?;
+    let LabelledMetadata { name, generate_name, namespace, .. } = metadata;
+    Ok(ObjectMeta {
+        name,
+        generate_name,
+        namespace,
+        generation: metadata.generation,
+        creation_timestamp: metadata.creation_timestamp,
+        deletion_timestamp: metadata.deletion_timestamp,
+        owner_references: metadata.owner_references,
+        labels: metadata.labels,
+        ..ObjectMeta::default()
+    })
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct LabelledMetadata {
+    name: Option<String>,
+    generate_name: Option<String>,
+    namespace: Option<String>,
+    generation: Option<i64>,
+    #[serde(deserialize_with = "time")]
+    creation_timestamp: Option<Time>,
+    #[serde(deserialize_with = "time")]
+    deletion_timestamp: Option<Time>,
+    #[serde(deserialize_with = "controller")]
+    owner_references: Option<Vec<OwnerReference>>,
+    #[serde(deserialize_with = "all_labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
 /// A text that is not a time is no time: an object from a file may hold anything.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     Ok(Text::deserialize(deserializer)?.0.parse().ok().map(Time))
@@ -70,7 +107,7 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// The owner with `controller: true`, wherever it is in the list. The API server accepts one at
 /// most, and any number of other owners.
-fn controller<'de, D: Deserializer<'de>>(
+pub(super) fn controller<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<OwnerReference>>, D::Error> {
     let mut controller = None;
@@ -98,6 +135,83 @@ fn injected_by<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeMap<String, String>>, D::Error> {
     deserializer.deserialize_option(SomeKeys(&[INJECTED_BY]))
+}
+
+/// The most bytes of labels that an object may have whose labels are kept. The API server has no limit
+/// of its own below that of the whole object, 1.5 MiB; real objects have some hundred bytes.
+const LONGEST_LABELS: usize = 32 << 10;
+
+pub(super) fn bounded_labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let labels: BTreeMap<String, String> = nullable(deserializer)?;
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > LONGEST_LABELS {
+        return Err(D::Error::custom("it has more than 32 KiB of labels"));
+    }
+    Ok(labels)
+}
+
+/// The API server refuses labels that are no texts; here they are no labels.
+fn all_labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let labels: Option<BTreeMap<String, LabelValue>> = Option::deserialize(deserializer)?;
+    let texts = labels.into_iter().flatten().filter_map(|(key, value)| Some((key, value.0?)));
+    Ok(Some(texts.collect()).filter(|labels: &BTreeMap<_, _>| !labels.is_empty()))
+}
+
+/// A text; `None` of anything else.
+struct LabelValue(Option<String>);
+
+impl<'de> Deserialize<'de> for LabelValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LabelValueVisitor)
+    }
+}
+
+struct LabelValueVisitor;
+
+impl<'de> Visitor<'de> for LabelValueVisitor {
+    type Value = LabelValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<LabelValue, E> {
+        Ok(LabelValue(Some(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<LabelValue, E> {
+        Ok(LabelValue(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<LabelValue, E> {
+        Ok(LabelValue(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<LabelValue, E> {
+        Ok(LabelValue(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<LabelValue, E> {
+        Ok(LabelValue(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<LabelValue, E> {
+        Ok(LabelValue(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<LabelValue, A::Error> {
+        while members.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(LabelValue(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<LabelValue, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(LabelValue(None))
+    }
 }
 
 /// Decodes a map and keeps only these keys; `None` where it has none of them.

@@ -19,6 +19,7 @@ mod status;
 mod template_at;
 mod text;
 mod volume;
+mod workload;
 
 pub use amount::Amount;
 pub use budget::{BlockedPods, BudgetView};
@@ -46,6 +47,7 @@ pub use status::{
 pub(crate) use template_at::TemplateAt;
 pub(crate) use text::Text;
 use volume::image_volumes;
+pub use workload::WorkloadView;
 
 /// A pod as the API server sends it. Usable with `kube::Api`, watches and admission reviews.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug, Default)]

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::lenient::nullable;
-
-/// The most bytes of labels that a namespace may have. The API server has no limit of its own below
-/// that of the whole object, 1.5 MiB; real namespaces have some hundred bytes.
-const LONGEST_LABELS: usize = 32 << 10;
+use super::metadata::bounded_labels;
 
 /// A namespace: its name and its labels. One with more labels than fit into 32 KiB cannot be
 /// decoded: whoever leaves some out selects wrongly.
@@ -33,19 +30,8 @@ struct RawNamespace {
 struct RawMetadata {
     name: Option<String>,
     resource_version: Option<String>,
-    #[serde(deserialize_with = "bounded")]
+    #[serde(deserialize_with = "bounded_labels")]
     labels: BTreeMap<String, String>,
-}
-
-fn bounded<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    let labels: BTreeMap<String, String> = nullable(deserializer)?;
-    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if bytes > LONGEST_LABELS {
-        return Err(serde::de::Error::custom("the namespace has more than 32 KiB of labels"));
-    }
-    Ok(labels)
 }
 
 impl From<RawNamespace> for NamespaceView {

@@ -7,7 +7,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lenient::for_each;
-use super::metadata::slim_metadata;
+use super::metadata::labelled_metadata;
 use super::template_at::TemplateAt;
 use super::{Located, PodStatusView, SpecView};
 use crate::workload::ObjectKind;
@@ -23,7 +23,7 @@ pub struct ObjectView {
     pub api_version: Option<String>,
     /// The kind.
     pub kind: Option<String>,
-    /// As in [`PodView::metadata`](super::PodView::metadata).
+    /// Name, namespace, times, controller and labels.
     pub metadata: ObjectMeta,
     /// The spec.
     pub spec: SpecView,
@@ -94,7 +94,7 @@ enum Field {
 
 /// Fields that are decoded by a function of their own.
 #[derive(Deserialize)]
-struct Metadata(#[serde(deserialize_with = "slim_metadata")] ObjectMeta);
+struct Metadata(#[serde(deserialize_with = "labelled_metadata")] ObjectMeta);
 #[derive(Deserialize)]
 struct Items(#[serde(deserialize_with = "items")] Vec<Located<ObjectView>>);
 

@@ -18,8 +18,13 @@ pub const OPERATOR: Component = Component {
     cluster: &[
         // Cluster policies select namespaces by their labels.
         Rule::new("", &["pods", "namespaces"], &["watch"]),
-        // Of Deployments whether their rollouts are stuck, for the notes of a status.
+        // Of Deployments whether their rollouts are stuck, for the notes of a status, and their labels.
         Rule::new("apps", &["deployments"], &["watch"]),
+        // The labels of workloads, from which exemptions select. Watched once a policy has such an
+        // exemption.
+        Rule::new("apps", &["statefulsets", "daemonsets", "replicasets"], &["watch"]),
+        Rule::new("batch", &["jobs", "cronjobs"], &["watch"]),
+        Rule::new("", &["replicationcontrollers"], &["watch"]),
         // The check drain-blocked: the budgets, and the pods that one of them selects.
         Rule::new("policy", &["poddisruptionbudgets"], &["watch"]),
         Rule::new("", &["pods"], &["list"]),

@@ -84,21 +84,23 @@ impl Rule {
 
 /// Whether an exemption can be expressed: no expression knows the time.
 pub(super) fn is_expressible(exemption: &CompiledExemption) -> bool {
-    exemption.ends().is_none() && exemption.object_kind().is_some()
+    let named = exemption.workloads().named();
+    exemption.ends().is_none() && named.is_some_and(|named| named.object_kind.is_some())
 }
 
 /// Whether an exemption is about `c` in the object of the request.
 pub(super) fn exempted(exemption: &CompiledExemption) -> Option<String> {
-    let kind = exemption.object_kind().filter(|_| is_expressible(exemption))?;
+    let named = exemption.workloads().named().filter(|_| is_expressible(exemption))?;
+    let kind = named.object_kind?;
     let namespace =
-        exemption.namespace().map(|name| format!("request.namespace == {}", quoted(name)));
+        named.namespace.as_deref().map(|name| format!("request.namespace == {}", quoted(name)));
     let container = exemption.container().map(|name| {
         let own = "(c.role == 'volume' ? 'volumes[' + string(c.name) + ']' : string(c.name))";
         format!("{own} == {}", quoted(name))
     });
     let workload = [
         format!("request.kind.kind == '{kind}'"),
-        format!("request.name == {}", quoted(exemption.name())),
+        format!("request.name == {}", quoted(&named.name)),
     ];
     let all: Vec<String> = workload.into_iter().chain(namespace).chain(container).collect();
     Some(format!("({})", all.join(" && ")))

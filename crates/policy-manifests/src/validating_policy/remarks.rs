@@ -45,7 +45,8 @@ pub(super) fn of(place: PolicyPlace<'_>, rules: &CompiledPolicy) -> Vec<String> 
     let omitted = (!omitted.is_empty()).then(|| {
         format!(
             "{}: left out, so that its findings are denied or warned of. No expression knows the \
-             time at which an exemption ends, or the pods of another project's kind.",
+             time at which an exemption ends, or the pods of another project's kind; selectors are not \
+             expressed.",
             omitted.join(", ")
         )
     });

@@ -18,6 +18,7 @@ use crate::notes::Notes;
 use crate::pods::Pods;
 use crate::policy_key::PolicyKey;
 use crate::rollouts::Rollouts;
+use crate::workload_labels::WorkloadLabels;
 
 /// So many pods are evaluated before other tasks have their turn: some milliseconds.
 const SLICE: usize = 4_000;
@@ -65,6 +66,7 @@ pub(crate) struct ClusterJudge<'a> {
     pub(crate) rollouts: &'a Rollouts,
     pub(crate) drains: &'a Drains,
     pub(crate) key: &'a PolicyKey,
+    pub(crate) labels: &'a WorkloadLabels,
     pub(crate) rules: &'a Arc<CompiledPolicy>,
     pub(crate) part: &'a Arc<ClusterPart>,
     pub(crate) now: Timestamp,
@@ -170,13 +172,14 @@ impl ClusterJudge<'_> {
         } else {
             BlockedWorkloads::new()
         };
+        let rules = self.labels.resolve(self.rules, namespace).await;
         let mut pods = self.pods.of(namespace).ok_or(Listing)?;
         with_budgets(&mut pods, &blocked);
         let facts = pods.len();
         let (places, policy) = ((self.pods, self.namespaces), (self.key, &**self.rules));
         let (found, custom) = custom::found(places, policy, namespace, &pods);
         let pods = custom::with_found(&pods, &found);
-        let verdict = Verdict::of_part(pods, self.rules, self.now);
+        let verdict = Verdict::of_part(pods, &rules, self.now);
         slice.add(facts).await;
         Ok(Some((verdict, custom)))
     }

@@ -22,6 +22,7 @@ use crate::pods::{PodSink, Pods};
 use crate::policies::{ClusterPolicySink, Policies};
 use crate::policy_key::PolicyKey;
 use crate::rollouts::Rollouts;
+use crate::workload_labels::WorkloadLabels;
 
 const NAMESPACES: [&str; 4] = ["bank", "kube-system", "old", "shop"];
 /// Each with other rules or other namespaces.
@@ -53,6 +54,7 @@ struct World {
     namespace_sink: NamespaceSink,
     rollouts: Rollouts,
     drains: Drains,
+    labels: WorkloadLabels,
     state: Option<Box<ClusterState>>,
     second: i64,
     version: i64,
@@ -71,6 +73,7 @@ impl World {
             pod_sink: pods.sink(),
             namespace_sink: namespaces.sink(),
             rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+            labels: WorkloadLabels::new(&ExcludedNamespaces::default(), &policies),
             drains: Drains::new(
                 ExcludedNamespaces::default(),
                 policies.clone(),
@@ -158,6 +161,7 @@ impl World {
             rollouts: &self.rollouts,
             drains: &self.drains,
             key: &key(),
+            labels: &self.labels,
             rules: policy.rules.as_ref().unwrap(),
             part: policy.cluster.as_ref().unwrap(),
             now: at(self.second),

@@ -37,8 +37,9 @@ impl Reconciler {
                 return Some(Judgement::Rejected(Rejection::Policy(refused.clone())));
             }
         };
-        let (key, Self { pods, namespaces, rollouts, drains, .. }) = (&key, self);
-        let judge = ClusterJudge { pods, namespaces, rollouts, drains, key, rules, part, now };
+        let (key, Self { pods, namespaces, rollouts, drains, labels, .. }) = (&key, self);
+        let judge =
+            ClusterJudge { pods, namespaces, rollouts, drains, key, labels, rules, part, now };
         match judge.judge(&mut state.cluster, self.policies.take_changed(key)).await {
             Ok((judged, scanned)) => {
                 counter!(PODS_SCANNED.name).increment(scanned);

@@ -187,6 +187,7 @@ impl World {
                 namespaces: Namespaces::new(excluded(), policies.clone()),
                 rollouts: Rollouts::new(excluded(), policies.clone()),
                 drains: Drains::new(excluded(), policies.clone(), server.client()),
+                labels: WorkloadLabels::new(&excluded(), &policies),
                 executor: Executor::new(writing.clone(), Budgets::default()),
                 writer: writing,
                 policies,
@@ -224,12 +225,12 @@ impl World {
     /// The watch shows the policy as it is now.
     fn show_policy(&mut self) {
         let policy = self.policy();
-        if policy["kind"] == "ClusterDevOpsPolicy" {
-            let view: ClusterPolicyView = serde_json::from_value(policy).unwrap();
-            self.policies.applied(view.into());
+        let view: PolicyView = if policy["kind"] == "ClusterDevOpsPolicy" {
+            serde_json::from_value::<ClusterPolicyView>(policy).unwrap().into()
         } else {
-            self.policies.applied(serde_json::from_value(policy).unwrap());
-        }
+            serde_json::from_value(policy).unwrap()
+        };
+        self.policies.applied(view);
     }
 
     fn view(&self) -> Arc<PolicyView> {
@@ -238,9 +239,8 @@ impl World {
 
     /// The watch shows a pod that was created now.
     fn pod(&mut self, name: &str, image: &str, phase: &str, restarts: u32) {
-        let now = (self.reconciler.now)();
         let pod = json!({
-            "metadata": { "namespace": "shop", "name": name, "creationTimestamp": now.to_string() },
+            "metadata": { "namespace": "shop", "name": name, "creationTimestamp": (self.reconciler.now)() },
             "spec": { "containers": [{ "name": "c", "image": image }] },
             "status": { "phase": phase, "containerStatuses": [{ "name": "c", "restartCount": restarts }] },
         });
@@ -394,7 +394,7 @@ async fn the_status_of_a_policy_that_cannot_be_decoded_has_no_old_numbers() {
     });
     world.run(SECOND).await;
     let status = &world.policy()["status"];
-    assert_eq!((&status["healthScore"], &status["violations"]), (&Value::Null, &Value::Null));
+    assert_eq!([&status["healthScore"], &status["violations"]], [&Value::Null; 2]);
     assert!(status.as_object().unwrap().contains_key("healthScore"), "removed by name");
     assert_eq!(status["conditions"][0]["reason"], "Undecodable");
 }

@@ -98,20 +98,19 @@ pub struct Target {
     pub is_optional: bool,
 }
 
-/// Watches until it is stopped. The first complete list releases `ready`.
+/// Watches until it is stopped. The first complete list releases `ready`, where anybody waits for it.
 pub async fn run<T, S>(
     client: Client,
     target: Target,
     mut sink: S,
     status: WatchStatus,
-    ready: Hold,
+    mut ready: Option<Hold>,
     stop: CancellationToken,
 ) where
     T: Resource<DynamicType = ()> + DeserializeOwned + Send,
     S: Sink<T>,
 {
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
-    let mut ready = Some(ready);
     let mut request = ListWatch::new(client, target.clone(), status.clone());
     loop {
         let start = Instant::now();

@@ -74,7 +74,7 @@ fn start_as(script: Script, is_optional: bool) -> Running {
         target,
         sink.clone(),
         status.clone(),
-        hold,
+        Some(hold),
         stop.clone(),
     ));
     Running { script, sink, readiness, status, stop }

@@ -2,6 +2,7 @@
 
 mod contexts;
 pub(crate) mod namespaced;
+pub(crate) mod workload_labels;
 pub(crate) mod workloads;
 pub(crate) mod write;
 

@@ -7,8 +7,8 @@ use policy_core::view::PodView;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::pages::{self, Page};
-use super::{Cluster, ClusterError, ErrorKind};
+use super::pages::{self, Limits, Page};
+use super::{CALL, Cluster, ClusterError, ErrorKind};
 
 /// A kind of namespaced objects.
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ pub(crate) struct Listed {
     pub(crate) plural: &'static str,
     /// The path of the API for a namespace, or for all.
     pub(crate) path: fn(Option<&str>) -> String,
+    /// Whether only the metadata of the objects is read.
+    pub(crate) is_metadata: bool,
 }
 
 /// A result of reading.
@@ -43,6 +45,7 @@ impl Listed {
         path: |namespace| {
             <k8s_openapi::api::core::v1::Pod as kube::Resource>::url_path(&(), namespace)
         },
+        is_metadata: false,
     };
 
     pub(crate) const BUDGETS: Self = Self {
@@ -53,12 +56,14 @@ impl Listed {
                 &kind, namespace,
             )
         },
+        is_metadata: false,
     };
     pub(crate) const DEPLOYMENTS: Self = Self {
         plural: "Deployments",
         path: |namespace| {
             <k8s_openapi::api::apps::v1::Deployment as kube::Resource>::url_path(&(), namespace)
         },
+        is_metadata: false,
     };
 
     /// Reads the objects of a namespace, or of all. Where the user may not list those of the whole
@@ -76,7 +81,7 @@ impl Listed {
         }
         let operation = format!("cannot list the {} of all namespaces", self.plural);
         let path = (self.path)(None);
-        let all = pages::read(&cluster.client, &path, &operation, |page| {
+        let all = self.pages(cluster, &path, &operation, |page| {
             take(Event::Page(page));
         });
         let error = match all.await {
@@ -117,6 +122,22 @@ impl Listed {
         }
     }
 
+    async fn pages<T: DeserializeOwned>(
+        self,
+        cluster: &Cluster,
+        path: &str,
+        operation: &str,
+        take: impl FnMut(Page<T>),
+    ) -> Result<(), ClusterError> {
+        if self.is_metadata {
+            // A selector that selects everything.
+            let limits =
+                Limits { deadline: CALL, most: usize::MAX, page: pages::PAGE, labels: Some("") };
+            return pages::read_within(&cluster.client, path, operation, limits, take).await;
+        }
+        pages::read(&cluster.client, path, operation, take).await
+    }
+
     async fn read_namespace<T: DeserializeOwned>(
         self,
         cluster: &Cluster,
@@ -126,7 +147,7 @@ impl Listed {
         let operation = format!("cannot list the {} of namespace {namespace}", self.plural);
         let mut is_empty = true;
         let path = (self.path)(Some(namespace));
-        let result = pages::read(&cluster.client, &path, &operation, |page: Page<T>| {
+        let result = self.pages(cluster, &path, &operation, |page: Page<T>| {
             is_empty &= page.objects.is_empty() && page.unreadable.is_empty();
             take(Event::Page(page));
         });

@@ -131,8 +131,8 @@ impl Document {
         now: Timestamp,
     ) -> Vec<AdmittedObject> {
         let Self { file, number, content } = self;
-        let admitted =
-            content.objects.into_iter().map(|ManifestObject { facts, line, custom, .. }| {
+        let admitted = content.objects.into_iter().map(
+            |ManifestObject { facts, line, custom, labels, .. }| {
                 let place = (Arc::clone(&file), number, line);
                 if excluded.contains(&facts.namespace) {
                     return AdmittedObject::excluded(&facts, place);
@@ -140,11 +140,13 @@ impl Document {
                 let none = NamespacePolicies::default();
                 let policies = rules.policies(&facts.namespace).unwrap_or(&none);
                 let is_before_limit_ranges = rules.may_have_limit_range(&facts.namespace);
-                let creation = Creation { is_before_limit_ranges, ..Creation::of(&facts) };
+                let labels = labels.as_ref();
+                let creation = Creation { is_before_limit_ranges, labels, ..Creation::of(&facts) };
                 let custom = custom.map(|custom| *custom);
                 let verdict = creation.admit_with(custom, policies, now);
                 AdmittedObject::of(&facts, place, policies.judged.len(), &verdict)
-            });
+            },
+        );
         admitted.collect()
     }
 }

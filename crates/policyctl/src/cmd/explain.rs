@@ -119,7 +119,7 @@ async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<
     let mut assessment = Assessment::new(&compiled, &excluded, Timestamp::now());
     let blocked = live::blocked(&cluster, namespace, &mut assessment).await;
     let mut is_forbidden = false;
-    live::know_namespaces(&cluster, namespace, &mut assessment).await;
+    live::know_cluster(&cluster, namespace, &mut assessment).await;
     let is_whole = compiled.custom().is_some();
     live::read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {
         is_forbidden |=

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cluster::namespaced::Listed;
 use crate::cluster::{self, Cluster, Context, Contexts};
-use crate::cmd::analyze::live::{assess, blocked, know_namespaces};
+use crate::cmd::analyze::live::{assess, blocked, know_cluster};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
@@ -310,7 +310,7 @@ async fn read<'a>(
         global.console().detail(format_args!("{cluster} answered"));
         uid = cluster.uid().await;
         let blocked = blocked(&cluster, namespace, &mut assessment).await;
-        know_namespaces(&cluster, namespace, &mut assessment).await;
+        know_cluster(&cluster, namespace, &mut assessment).await;
         let is_whole = assessment.policy().custom().is_some();
         let mut take = |event| assess(&mut assessment, &blocked, event);
         Listed::read_pods(&cluster, namespace, Some(excluded), is_whole, &mut take).await;

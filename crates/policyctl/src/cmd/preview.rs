@@ -16,7 +16,7 @@ use policy_core::text::printable;
 
 use super::analyze::live;
 use crate::cluster::namespaced::Event;
-use crate::cluster::{self, Cluster, ClusterError};
+use crate::cluster::{self, Cluster, ClusterError, workload_labels};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{BUNDLE_POLICY, Exclusion, warn_without_checks};
@@ -231,10 +231,13 @@ async fn preview(
     let judging = proposed.iter().map(|proposed| &proposed.policy).chain(rules(&today));
     let only = pods.keys().next().filter(|_| !is_everywhere && pods.len() == 1).map(|name| &**name);
     let namespaces = NamespaceLabels::for_custom(cluster, only, judging, &mut coverage).await;
+    let judging = proposed.iter().map(|proposed| &proposed.policy).chain(rules(&today));
+    let workloads = workload_labels::read(cluster, only, excluded, judging, &mut coverage).await;
     let mut previews = Vec::new();
     for (namespace, (pods, custom)) in &pods {
-        let namespaces = &namespaces;
-        let of_namespace = NamespacePods { namespace, pods, custom, namespaces, excluded, now };
+        let (namespaces, workloads) = (&namespaces, &workloads);
+        let of_namespace =
+            NamespacePods { namespace, pods, custom, namespaces, workloads, excluded, now };
         let current = today.get(&**namespace).map(Vec::as_slice).unwrap_or_default();
         let applied = proposed.iter().filter(|proposed| proposed.is_for(namespace));
         for Proposed { name, place, policy, namespaces } in applied {

@@ -133,8 +133,11 @@ impl<'a> PolicyApi<'a> {
 
     /// Reads the policies of a namespace, or of all that the user may read, whole.
     pub(crate) async fn read(&self, namespace: Option<&str>, take: &mut impl FnMut(Event<Value>)) {
-        let policies =
-            Listed { plural: "policies", path: |namespace| DevOpsPolicy::url_path(&(), namespace) };
+        let policies = Listed {
+            plural: "policies",
+            path: |namespace| DevOpsPolicy::url_path(&(), namespace),
+            is_metadata: false,
+        };
         policies.read(self.cluster, namespace, None, take).await;
     }
 

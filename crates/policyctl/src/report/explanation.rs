@@ -258,7 +258,7 @@ mod tests {
         let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
         let mut assessment = Assessment::new(&policy, &excluded, Timestamp::UNIX_EPOCH);
         for pod in pods {
-            assessment.pod(pod, &CustomResults::default(), None);
+            assessment.pod(pod, &CustomResults::default(), None, None);
         }
         let explanation = explain(assessment, Source::Files { paths: vec!["x".to_owned()] });
         let mut text = Vec::new();

@@ -271,6 +271,7 @@ mod tests {
             pods,
             custom: &[],
             namespaces: &Arc::default(),
+            workloads: &Arc::default(),
             excluded: &excluded,
             now,
         };

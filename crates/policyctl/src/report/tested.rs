@@ -1,11 +1,13 @@
 //! The table and the `JUnit` XML of `test`.
 
+use std::fmt::Write as _;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
 use policy_core::manifest::ExpectedFinding;
 use policy_core::report::{
-    PolicyTestReport, TestFinding, TestResult, TestSummary, TestedFile, TestedObject,
+    PolicyTestReport, TestFinding, TestResult, TestSummary, TestedExemptions, TestedFile,
+    TestedObject,
 };
 use policy_core::text::{container_or_volume, counted, printable};
 use quick_xml::Writer;
@@ -49,7 +51,10 @@ impl Table<'_> {
         let title = printable(&title(test, "  ")).into_owned();
         if test.result == TestResult::Passed {
             let outcome = test.object.outcome;
-            let findings = counted(test.findings.len() as u64, "finding");
+            let mut findings = counted(test.findings.len() as u64, "finding");
+            if !test.exempted.findings.is_empty() {
+                let _ = write!(findings, ", {} exempted", test.exempted.findings.len());
+            }
             let note = if test.object.is_excluded { " (the namespace is excluded)" } else { "" };
             return self.line(format_args!("  ok    {title}: {outcome}, {findings}{note}"));
         }
@@ -111,12 +116,24 @@ fn differences(test: &TestedObject) -> Vec<(Mark, String)> {
         let warnings = object.warnings.iter().map(|warning| format!("Warning: {warning}"));
         lines.extend(message.chain(warnings).map(|line| (Mark::Remark, format!("  {line}"))));
     }
-    let missing = test.missing.iter().map(|ExpectedFinding { check, container, severity }| {
+    lines.extend(different("finding", &test.missing, &test.unexpected));
+    let TestedExemptions { missing, unexpected, .. } = &test.exempted;
+    lines.extend(different("exempted", missing, unexpected));
+    lines
+}
+
+/// The differences of one list, whose members are called so.
+fn different(
+    what: &str,
+    missing: &[ExpectedFinding],
+    unexpected: &[TestFinding],
+) -> Vec<(Mark, String)> {
+    let missing = missing.iter().map(|ExpectedFinding { check, container, severity }| {
         let severity = severity.map(|severity| format!(", {severity}")).unwrap_or_default();
         let line = format!("{}{severity}", found(&check.as_str(), container.as_deref()));
         ((check.clone(), container.clone(), Mark::Expected), line)
     });
-    let unexpected = test.unexpected.iter().map(|finding| {
+    let unexpected = unexpected.iter().map(|finding| {
         let TestFinding { check, container, severity, message } = finding;
         let line =
             format!("{}, {severity}: {message}", found(&check.as_str(), container.as_deref()));
@@ -124,9 +141,7 @@ fn differences(test: &TestedObject) -> Vec<(Mark, String)> {
     });
     let mut findings: Vec<_> = missing.chain(unexpected).collect();
     findings.sort();
-    lines
-        .extend(findings.into_iter().map(|((_, _, mark), line)| (mark, format!("finding {line}"))));
-    lines
+    findings.into_iter().map(|((_, _, mark), line)| (mark, format!("{what} {line}"))).collect()
 }
 
 /// `latest-tag of container web`.

@@ -89,6 +89,15 @@ fn it_needs_exactly_the_rules_that_are_installed() {
     wait_for_status(&testbed, &operator, strict, |status| {
         status["violationsByCheck"]["drain-blocked"] == 1
     });
+    // The labels of workloads are watched, where an exemption selects by them.
+    let selector = "selector: {matchLabels: {tier: legacy}}";
+    let exemption = format!("{{checks: [latest-tag], reason: none, {selector}}}");
+    let spec = format!("{{forbidLatestTag: true, exemptions: [{exemption}]}}");
+    apply_policy(&testbed, &shop, "strict", &spec);
+    wait_for_status(&testbed, &operator, strict, |status| {
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.into_iter().any(|condition| condition["reason"] == "Unused")
+    });
     delete(&testbed, &shop, "dop/strict");
     testbed.kubectl(&["delete", "cdop", "strict"]).unwrap().succeeded().unwrap();
     stop(&operator);

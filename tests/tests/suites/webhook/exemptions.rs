@@ -16,18 +16,18 @@ const LASTS: i64 = 40;
 /// Within a second, on an idle machine.
 const SOON: Duration = Duration::from_secs(10);
 
-fn spec(exemptions: &Value) -> Value {
+pub(super) fn spec(exemptions: &Value) -> Value {
     json!({ "forbidLatestTag": true, "severityOverrides": { "latestTag": "critical" },
         "exemptions": exemptions })
 }
 
-fn policy(namespace: &str, spec: &Value) -> String {
+pub(super) fn policy(namespace: &str, spec: &Value) -> String {
     json!({ "apiVersion": "devops.stochastic.io/v1", "kind": "DevOpsPolicy",
         "metadata": { "name": "strict", "namespace": namespace }, "spec": spec })
     .to_string()
 }
 
-fn deployment(namespace: &str, name: &str) -> Value {
+pub(super) fn deployment(namespace: &str, name: &str) -> Value {
     let labels = json!({ "app": name });
     json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": name, "namespace": namespace },
@@ -37,7 +37,7 @@ fn deployment(namespace: &str, name: &str) -> Value {
 }
 
 /// A pod as the Deployment web would have it.
-fn pod_of_web(namespace: &str, name: &str) -> String {
+pub(super) fn pod_of_web(namespace: &str, name: &str) -> String {
     json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "namespace": namespace,
             "labels": { "app": "web", "pod-template-hash": "5d8" },
@@ -227,7 +227,7 @@ fn a_bad_exemption_is_refused_with_a_sentence() {
         ("checks", json!(["latest"]), "should match '^(latest-tag|missing-liveness|"),
         ("checks", json!(["pending", "pending"]), "Duplicate value"),
         ("checks", Value::Null, "Required value"),
-        ("workload", Value::Null, "Required value"),
+        ("workload", Value::Null, "names its workloads either by workload or by selector"),
         (
             "workload",
             json!({ "kind": "deployment", "name": "web" }),
@@ -242,7 +242,22 @@ fn a_bad_exemption_is_refused_with_a_sentence() {
         ("reason", json!(" \n"), "must say why the findings are accepted"),
         ("expires", json!("tomorrow"), "must be a time such as 2027-01-31T00:00:00Z"),
         ("expires", json!("2027-01-31"), "must be a time such as 2027-01-31T00:00:00Z"),
-        ("selector", json!({ "matchLabels": { "app": "web" } }), "unknown field"),
+        (
+            "selector",
+            json!({ "matchLabels": { "app": "web" } }),
+            "names its workloads either by workload or by selector",
+        ),
+        (
+            "selector",
+            json!({}),
+            "must have a requirement; an empty one would exempt every workload",
+        ),
+        ("selector", json!({ "matchLabels": { "a b": "c" } }), "each key must be a label key"),
+        (
+            "selector",
+            json!({ "matchExpressions": [{ "key": "app", "operator": "In" }] }),
+            "In and NotIn need values",
+        ),
     ] {
         let run = apply(field, value.clone());
         assert_eq!(run.code, Some(1), "{field}: {value}");

@@ -121,7 +121,17 @@ fn what_a_template_lacks_may_still_be_filled_in() {
         let (kind, namespace, name, user) = (ObjectKind::Pod, "production", "web", "");
         let facts = &CheckedFacts::of_spec(kind, &spec).unwrap();
         let workload = None;
-        let pod = Creation { kind, namespace, name, workload, user, facts, is_before_limit_ranges };
+        let labels = None;
+        let pod = Creation {
+            kind,
+            namespace,
+            name,
+            workload,
+            labels,
+            user,
+            facts,
+            is_before_limit_ranges,
+        };
         found(&pod.admit(
             &NamespacePolicies { judged: wanting.to_vec(), ..NamespacePolicies::default() },
             Timestamp::UNIX_EPOCH,

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::problems::is_rfc_3339;
 use super::*;
 use crate::api::DevOpsPolicySpec;
 use crate::evaluate::{Direction, Evaluation, evaluate};

@@ -44,7 +44,7 @@ fn assessed<'a>(
 ) -> Assessment<'a> {
     let mut assessment = Assessment::new(policy, excluded, Timestamp::UNIX_EPOCH);
     for pod in pods {
-        assessment.pod(pod, &CustomResults::default(), None);
+        assessment.pod(pod, &CustomResults::default(), None, None);
     }
     assessment
 }

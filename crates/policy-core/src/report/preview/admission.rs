@@ -63,7 +63,9 @@ impl AdmissionPreview {
     /// Judges the pods of a namespace as if they and their workloads were created again under a
     /// policy of that name.
     pub(super) fn of(
-        NamespacePods { namespace, pods, custom, namespaces, now, .. }: NamespacePods<'_>,
+        NamespacePods { namespace, pods, custom, namespaces, workloads, now, .. }: NamespacePods<
+            '_,
+        >,
         name: &str,
         policy: &CompiledPolicy,
     ) -> Self {
@@ -86,6 +88,7 @@ impl AdmissionPreview {
                 namespace: &pod.namespace,
                 name,
                 workload: Some(workload),
+                labels: workloads.of(pod),
                 user,
                 facts: &facts,
                 is_before_limit_ranges: false,

@@ -21,6 +21,7 @@ use super::{Coverage, ReportFinding, ReportedObject, SCHEMA_VERSION, Source, Sum
 use crate::checks::{CheckId, CheckName};
 use crate::custom::{CustomChecks, CustomInput, CustomNamespaces};
 use crate::facts::PodFacts;
+use crate::labels::WorkloadLabels;
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, InvalidField};
 use crate::severity::Severity;
@@ -187,6 +188,8 @@ pub struct NamespacePods<'a> {
     pub custom: &'a [CustomInput],
     /// The namespaces as custom checks see them, where they are known.
     pub namespaces: &'a Arc<CustomNamespaces>,
+    /// The labels of the workloads, where exemptions select by them.
+    pub workloads: &'a Arc<WorkloadLabels>,
     /// The namespaces that are left out; this one should not be among them.
     pub excluded: &'a ExcludedNamespaces,
     /// The time for what depends on it.
@@ -237,6 +240,7 @@ impl<'a> NamespacePods<'a> {
     fn judged(self, policy: &'a CompiledPolicy) -> Assessed<'a> {
         let mut assessment = Assessment::new(policy, self.excluded, self.now);
         assessment.know_namespaces(Arc::clone(self.namespaces));
+        assessment.know_workloads(Arc::clone(self.workloads));
         for (index, pod) in self.pods.iter().enumerate() {
             assessment.live_facts(pod, self.custom.get(index));
         }

@@ -24,6 +24,7 @@ fn previewed(pods: &[PodFacts], new: &CompiledPolicy, today: &[CurrentPolicy]) -
         pods,
         custom: &[],
         namespaces: &Arc::default(),
+        workloads: &Arc::default(),
         excluded: &excluded,
         now,
     };
@@ -154,6 +155,7 @@ fn admission(
         pods: &pods,
         custom: &[],
         namespaces: &Arc::default(),
+        workloads: &Arc::default(),
         excluded: &ExcludedNamespaces::default(),
         now: Timestamp::UNIX_EPOCH,
     };

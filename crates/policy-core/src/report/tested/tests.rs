@@ -25,7 +25,8 @@ fn judged(files: &[(&str, &str)], specs: &[&str], now: Option<&str>) -> Vec<Judg
                 let place = (Arc::from(format!("x/{file}")), document.number, object.line);
                 let path = (*file).to_owned();
                 objects.push(
-                    JudgedObject::of(&object.facts, None, place, path, &policies, now).unwrap(),
+                    JudgedObject::of((&object.facts, None), None, place, path, &policies, now)
+                        .unwrap(),
                 );
             }
         }
@@ -80,6 +81,35 @@ fn every_difference_fails_a_test() {
 }
 
 #[test]
+fn an_exempted_finding_is_expected_apart() {
+    let exempting = r#"{"forbidLatestTag": true, "requireLivenessProbe": true, "exemptions": [
+        {"checks": ["latest-tag"], "reason": "r", "workload": {"kind": "Pod", "name": "web"}}]}"#;
+    let objects = judged(&[("web.yaml", WEB)], &[exempting], None);
+    let latest = "[{check: latest-tag, container: c}]";
+    for (expected, result) in [
+        (format!("exempted: {latest}"), "Passed"),
+        ("exempted: []".to_owned(), "Failed"),
+        ("exempted: [{check: pending}]".to_owned(), "Failed"),
+        (format!("findings: {latest}"), "Failed -latest-tag +missing-liveness"),
+        (
+            format!("findings: [{{check: missing-liveness, container: c}}]\n  exempted: {latest}"),
+            "Passed",
+        ),
+    ] {
+        let tests = format!("- object: Pod/web\n  {expected}\n");
+        assert_eq!(outcome(&objects, &tests), (vec![result.to_owned()], vec![]), "{expected}");
+    }
+    let written = actual_verdicts(&test_file("- object: Pod/web\n  findings: []\n"), &objects);
+    let exempted = written[0].exempted.as_deref().unwrap();
+    assert_eq!((exempted.len(), exempted[0].check.label()), (1, "latest-tag"));
+    let plain = actual_verdicts(
+        &test_file("- object: Pod/web\n  findings: []\n"),
+        &judged(&[("web.yaml", WEB)], &[STRICT], None),
+    );
+    assert_eq!(plain[0].exempted, None);
+}
+
+#[test]
 fn the_findings_of_several_policies_count_once() {
     let other = r#"{"forbidLatestTag": true, "requireReadinessProbe": true,
         "severityOverrides": {"latestTag": "high"}}"#;
@@ -98,7 +128,8 @@ fn what_depends_on_the_time_needs_one() {
     let rules = CompiledPolicy::compile(&serde_json::from_str(pending).unwrap()).unwrap();
     let policy = NamedPolicy { name: "p".into(), rules: Ok(Arc::new(rules)) };
     let place = ("web.yaml".into(), 1, 1);
-    let judged = JudgedObject::of(facts, None, place, "web.yaml".to_owned(), &policy.into(), None);
+    let judged =
+        JudgedObject::of((facts, None), None, place, "web.yaml".to_owned(), &policy.into(), None);
     assert_eq!(judged.map(drop), Err(NoTime));
 }
 

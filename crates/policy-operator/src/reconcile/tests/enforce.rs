@@ -208,6 +208,7 @@ impl Operator {
                 pods,
                 namespaces: Namespaces::new(ExcludedNamespaces::default(), policies.clone()),
                 rollouts: Rollouts::new(ExcludedNamespaces::default(), policies.clone()),
+                labels: WorkloadLabels::new(&ExcludedNamespaces::default(), &policies),
                 drains: Drains::new(
                     ExcludedNamespaces::default(),
                     policies.clone(),

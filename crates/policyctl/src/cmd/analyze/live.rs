@@ -12,7 +12,7 @@ use policy_core::view::DeploymentView;
 
 use super::drains::BlockedDrains;
 use crate::cluster::namespaced::{Event, Listed};
-use crate::cluster::{self, Cluster, ClusterError};
+use crate::cluster::{self, Cluster, ClusterError, workload_labels};
 use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::output::Console;
@@ -30,7 +30,7 @@ pub(super) fn analyze(
         let namespace = global.target.namespace.as_deref();
         let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
         let blocked = blocked(&cluster, namespace, &mut assessment).await;
-        know_namespaces(&cluster, namespace, &mut assessment).await;
+        know_cluster(&cluster, namespace, &mut assessment).await;
         let is_whole = policy.custom().is_some();
         read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {
             assess(&mut assessment, &blocked, event);
@@ -56,16 +56,19 @@ pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
     Ok(cluster)
 }
 
-/// Tells the custom checks of an assessment the labels of namespaces, where they need them.
-pub(crate) async fn know_namespaces(
+/// Tells an assessment what its policy needs to know of the cluster beside the pods: custom checks the
+/// labels of namespaces, exemptions those of workloads.
+pub(crate) async fn know_cluster(
     cluster: &Cluster,
     namespace: Option<&str>,
     assessment: &mut Assessment<'_>,
 ) {
-    let policy = [assessment.policy()];
+    let (policy, excluded) = ([assessment.policy()], assessment.excluded());
     let coverage = &mut assessment.coverage;
     let namespaces = NamespaceLabels::for_custom(cluster, namespace, policy, coverage).await;
+    let workloads = workload_labels::read(cluster, namespace, excluded, policy, coverage).await;
     assessment.know_namespaces(namespaces);
+    assessment.know_workloads(workloads);
 }
 
 /// Reads pods as [`Listed::read_pods`] does, with a progress bar.

@@ -12,7 +12,7 @@ use policy_core::text::printable;
 
 use super::drains::BlockedDrains;
 use super::live;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, workload_labels};
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::judgement::Judgement;
@@ -74,8 +74,11 @@ async fn judged(
     };
     let rules = || policies.iter().map(|policy| &policy.compiled);
     let namespaces = NamespaceLabels::for_custom(&cluster, namespace, rules(), &mut coverage).await;
+    let workloads =
+        workload_labels::read(&cluster, namespace, &excluded, rules(), &mut coverage).await;
     for assessment in &mut assessments {
         assessment.know_namespaces(Arc::clone(&namespaces));
+        assessment.know_workloads(Arc::clone(&workloads));
     }
     let is_whole = rules().any(|policy| policy.custom().is_some());
     live::read(&cluster, namespace, &excluded, is_whole, global.console(), &mut |event| {

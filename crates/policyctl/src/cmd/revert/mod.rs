@@ -201,7 +201,7 @@ async fn find(
             output::error(format_args!("{part}: {}", error.reason()));
         }
     };
-    Listed { plural, path }.read(cluster, namespace, None, &mut take).await;
+    Listed { plural, path, is_metadata: false }.read(cluster, namespace, None, &mut take).await;
     exit
 }
 

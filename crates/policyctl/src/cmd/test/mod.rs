@@ -36,6 +36,7 @@ A test file is named policy-test.yaml or NAME.policy-test.yaml:
       admission: denied         # allowed, warned or denied, when it is created
       findings:                 # all of them; severity may be left out
         - {check: latest-tag, container: web, severity: critical}
+      exempted: []              # all that an exemption of a policy accepts
 
 Begin with policies and objects, run --write, and review what it wrote. The webhook sees a pod after
 LimitRanges, so an object is judged as it stands in its file. An object that no test names fails. In

@@ -158,7 +158,14 @@ impl Reader<'_> {
                 let place = (Arc::clone(&input.name), document.number, object.line);
                 let custom = object.custom.map(|custom| *custom);
                 let path_of = path.clone();
-                let judged = JudgedObject::of(&object.facts, custom, place, path_of, policies, now);
+                let judged = JudgedObject::of(
+                    (&object.facts, object.labels.as_ref()),
+                    custom,
+                    place,
+                    path_of,
+                    policies,
+                    now,
+                );
                 let judged = judged.map_err(|error| format!("{path}:{}: {error}", object.line))?;
                 objects.push(judged);
             }

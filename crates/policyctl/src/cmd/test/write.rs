@@ -61,7 +61,7 @@ fn rendered(tests: &[ExpectedVerdict]) -> String {
 }
 
 fn append(text: &mut String, verdict: &ExpectedVerdict) -> std::fmt::Result {
-    let ExpectedVerdict { name, object, namespace, file, admission, findings } = verdict;
+    let ExpectedVerdict { name, object, namespace, file, admission, findings, exempted } = verdict;
     let (object, admission) = (object.to_string(), admission.map(|outcome| outcome.to_string()));
     let mut dash = "- ";
     for (key, value) in [
@@ -76,13 +76,19 @@ fn append(text: &mut String, verdict: &ExpectedVerdict) -> std::fmt::Result {
             dash = "  ";
         }
     }
-    match findings.as_deref() {
-        Some([]) => writeln!(text, "    findings: []"),
-        findings => {
-            writeln!(text, "    findings:")?;
-            findings.into_iter().flatten().try_for_each(|finding| append_finding(text, finding))
-        }
+    append_findings(text, "findings", findings.as_deref().unwrap_or_default())?;
+    match exempted {
+        Some(exempted) => append_findings(text, "exempted", exempted),
+        None => Ok(()),
     }
+}
+
+fn append_findings(text: &mut String, key: &str, findings: &[ExpectedFinding]) -> std::fmt::Result {
+    if findings.is_empty() {
+        return writeln!(text, "    {key}: []");
+    }
+    writeln!(text, "    {key}:")?;
+    findings.iter().try_for_each(|finding| append_finding(text, finding))
 }
 
 fn append_finding(text: &mut String, finding: &ExpectedFinding) -> std::fmt::Result {
@@ -149,9 +155,11 @@ mod tests {
             file: Some("../a b.yaml".to_owned()),
             admission: Some(AdmissionOutcome::Warned),
             findings: Some(odd.map(finding).into()),
+            exempted: None,
         };
+        let exempting = ExpectedVerdict { exempted: Some(vec![finding("c")]), ..test.clone() };
         let none = ExpectedVerdict { name: None, findings: Some(Vec::new()), ..test.clone() };
-        let tests = [test, none];
+        let tests = [test, none, exempting];
         let written = format!("policies: [{{bundle: x}}]\nobjects: [x]\n{}", rendered(&tests));
         let read = PolicyTest::read(written.as_bytes()).unwrap();
         assert!(read.tests.iter().map(|test| &test.value).eq(&tests), "{written}");

@@ -1,0 +1,104 @@
+//! A workload of any kind with its labels, from which exemptions select.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde::Deserialize;
+
+use super::lenient::nullable;
+use super::metadata::{bounded_labels, controller};
+use crate::labels::{Labels, is_own};
+use crate::workload::{ObjectKind, Workload};
+
+/// A workload: its name, its labels and what controls it. One with more labels than fit into 32 KiB
+/// cannot be decoded: whoever leaves some out selects wrongly. Its kind is that of the list or watch, as
+/// the API server leaves it out of the members.
+#[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
+#[resource(
+    inherit = "Deployment",
+    crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi")
+)]
+#[serde(from = "RawWorkload")]
+pub struct WorkloadView {
+    /// The names, the version, the labels and the controller.
+    pub metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct RawWorkload {
+    #[serde(deserialize_with = "nullable")]
+    metadata: RawMetadata,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+    #[serde(deserialize_with = "controller")]
+    owner_references: Option<Vec<OwnerReference>>,
+    #[serde(deserialize_with = "bounded_labels")]
+    labels: BTreeMap<String, String>,
+}
+
+impl From<RawWorkload> for WorkloadView {
+    fn from(RawWorkload { metadata }: RawWorkload) -> Self {
+        let RawMetadata { name, namespace, resource_version, owner_references, labels } = metadata;
+        let labels = Some(labels);
+        let metadata = ObjectMeta {
+            name,
+            namespace,
+            resource_version,
+            owner_references,
+            labels,
+            ..ObjectMeta::default()
+        };
+        Self { metadata }
+    }
+}
+
+impl WorkloadView {
+    /// Namespace, name and labels of a workload of that kind; no labels where it is part of another
+    /// workload, as a `ReplicaSet` of a Deployment is. That has the labels of the pod template.
+    #[must_use]
+    pub fn into_labelled(self, kind: ObjectKind) -> (String, String, Option<Labels>) {
+        let Self { mut metadata } = self;
+        let name = metadata.name.take().unwrap_or_default();
+        let workload = Workload::of(kind, &name, &metadata);
+        let labels = metadata.labels.take().unwrap_or_default();
+        let labels = is_own(kind, &name, &workload).then(|| labels.into());
+        (metadata.namespace.unwrap_or_default(), name, labels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(kind: ObjectKind, metadata: &str) -> Option<Labels> {
+        let text = format!(r#"{{"metadata": {metadata}, "spec": {{"template": 1}}}}"#);
+        let view: WorkloadView = serde_json::from_str(&text).unwrap();
+        view.into_labelled(kind).2
+    }
+
+    #[test]
+    fn the_part_of_another_workload_has_no_labels_of_its_own() {
+        let web = r#"{"name": "web-5d8", "labels": {"tier": "web", "pod-template-hash": "5d8"}, "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": true}]}"#;
+        assert_eq!(labels(ObjectKind::ReplicaSet, web), None);
+        let bare = r#"{"name": "web-5d8", "labels": {"tier": "web"}, "managedFields": [{}]}"#;
+        let own = labels(ObjectKind::ReplicaSet, bare).unwrap();
+        assert_eq!(own.get("tier"), Some("web"));
+        let job = r#"{"name": "j-29696320", "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "CronJob", "name": "j", "controller": true}]}"#;
+        assert_eq!(labels(ObjectKind::Job, job), None);
+        let owned = job.replace("batch/v1", "example.com/v1").replace("CronJob", "Run");
+        assert_eq!(
+            labels(ObjectKind::Job, &owned),
+            Some(Labels::default()),
+            "no labels are labels"
+        );
+    }
+}
