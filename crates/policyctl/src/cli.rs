@@ -63,6 +63,8 @@ enum Command {
     Explain(cmd::explain::Args),
     /// Show what a policy would change in the cluster before it is applied
     Preview(cmd::preview::Args),
+    /// Compare two reports of analyze: what is new, fixed and unchanged
+    Report(cmd::report::Args),
     /// Show how the admission webhook would answer to the objects of files
     Admit(cmd::admit::Args),
     /// Test policies: compare the verdicts on objects of files with the expected ones
@@ -117,6 +119,7 @@ impl Cli {
             Command::Analyze(args) => cmd::analyze::run(args, global),
             Command::Explain(args) => cmd::explain::run(args, global),
             Command::Preview(args) => cmd::preview::run(args, global),
+            Command::Report(args) => cmd::report::run(args, global),
             Command::Admit(args) => cmd::admit::run(args, global),
             Command::Test(args) => cmd::test::run(args, global),
             Command::Remediations(args) => cmd::remediations::run(args, global),

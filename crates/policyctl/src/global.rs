@@ -1,12 +1,12 @@
 //! The global options, and which of them a command uses.
 
 use anyhow::bail;
-use clap::ValueEnum as _;
+use clap::ArgAction;
 use policy_core::workload::WorkloadKind;
 use serde::Serialize;
 
 use crate::cluster::Target;
-use crate::output::{self, Console, Output};
+use crate::output::{self, Console, Destined, Output};
 
 /// The options of every command.
 #[derive(clap::Args)]
@@ -15,16 +15,10 @@ pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) target: Target,
 
-    /// The output format; each command lists its own
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        hide_possible_values = true
-    )]
-    output: Option<Output>,
+    /// The output format; each command lists its own. Where several are possible, FORMAT=FILE
+    /// writes one into a file
+    #[arg(long, short, global = true, value_name = "FORMAT", action = ArgAction::Append)]
+    output: Vec<Destined>,
 
     /// Print no colours; the same as setting `NO_COLOR`
     #[arg(long, global = true)]
@@ -82,11 +76,30 @@ impl Global {
         output::objects(objects, self.output(&[Output::Yaml, Output::Json], &[])?)
     }
 
-    /// The output format for a command with these formats; its first one by default.
+    /// The output format for a command with these formats, which prints one; its first one by
+    /// default.
     ///
     /// # Errors
     /// Where the user set a format or option that the command would ignore.
     pub(crate) fn output(&self, formats: &[Output], used: &[Scope]) -> anyhow::Result<Output> {
+        match self.outputs(formats, used)?.as_slice() {
+            [Destined { form, file: None }] => Ok(*form),
+            _ => bail!(
+                "this command prints one format to standard output; give -o once, without a file"
+            ),
+        }
+    }
+
+    /// The outputs for a command with these formats; its first one by default.
+    ///
+    /// # Errors
+    /// Where the user set a format or option that the command would ignore, or two outputs would go
+    /// to the same place.
+    pub(crate) fn outputs(
+        &self,
+        formats: &[Output],
+        used: &[Scope],
+    ) -> anyhow::Result<Vec<Destined>> {
         let Target { kubeconfig, context, namespace, all_namespaces } = &self.target;
         for (scope, is_set, option, reason) in [
             (Scope::Kubeconfig, kubeconfig.is_some(), "--kubeconfig", NO_CLUSTER),
@@ -98,22 +111,31 @@ impl Global {
                 bail!("{option} has no effect on this command: {reason}");
             }
         }
-        let name = |format: &Output| format.to_possible_value().map(|v| v.get_name().to_owned());
-        match (self.output, formats) {
-            (None, formats) => Ok(formats.first().copied().unwrap_or(Output::Table)),
-            (Some(format), _) if formats.contains(&format) => Ok(format),
-            (Some(format), formats) => {
-                let names: Vec<String> = formats.iter().filter_map(name).collect();
+        let default = || {
+            let form = formats.first().copied().unwrap_or(Output::Table);
+            vec![Destined { form, file: None }]
+        };
+        let outputs = if self.output.is_empty() { default() } else { self.output.clone() };
+        for (index, Destined { form, file }) in outputs.iter().enumerate() {
+            if !self.output.is_empty() && !formats.contains(form) {
+                let names: Vec<String> = formats.iter().map(|form| form.name()).collect();
                 let choice = match names.as_slice() {
                     [] => "it has one format".to_owned(),
                     names => format!("choose {}", names.join(", ")),
                 };
-                bail!(
-                    "this command has no output `{}`; {choice}",
-                    name(&format).unwrap_or_default()
-                )
+                bail!("this command has no output `{}`; {choice}", form.name());
+            }
+            if outputs[..index].iter().any(|other| other.file == *file) {
+                match file {
+                    None => bail!(
+                        "two outputs go to standard output; write one into a file: -o {}=FILE",
+                        form.name()
+                    ),
+                    Some(file) => bail!("two outputs go to the file {}", file.display()),
+                }
             }
         }
+        Ok(outputs)
     }
 }
 

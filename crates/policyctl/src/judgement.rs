@@ -8,10 +8,11 @@ use policy_core::bundle::Bundle;
 use policy_core::manifest::{DecodedPolicy, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::Summary;
+use policy_core::report::{Changes, Summary};
 use policy_core::severity::Severity;
 use policy_core::text::printable;
 
+use crate::cmd::report::exit;
 use crate::exit::Exit;
 use crate::input;
 use crate::names;
@@ -160,6 +161,13 @@ impl Judgement {
             ));
         }
         exit
+    }
+}
+
+impl Judgement {
+    /// Whether new findings cross the threshold.
+    pub(crate) fn exit_of_changes(&self, changes: &Changes) -> Exit {
+        exit(changes, self.fail_on)
     }
 }
 

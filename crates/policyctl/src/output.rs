@@ -1,9 +1,13 @@
 //! Everything that is printed: results to standard output, the rest to standard error.
 
 use std::fmt::{self, Display};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use policy_core::report::NotRead;
 use policy_core::text::printable;
@@ -27,6 +31,58 @@ pub(crate) enum Output {
     Sarif,
     /// JUnit XML for CI systems
     Junit,
+    /// Markdown for the comment of a pull request
+    Markdown,
+    /// One page of HTML, without references to other files
+    Html,
+}
+
+impl Output {
+    /// The name in `-o NAME`.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A form of the result, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destined {
+    pub(crate) form: Output,
+    /// `None` for standard output.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl FromStr for Destined {
+    type Err = String;
+
+    /// `sarif`, `sarif=report.sarif`, or `sarif=-` for standard output.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = match text.split_once('=') {
+            Some((_, "")) => return Err("the name of the file is empty".to_owned()),
+            Some((name, file)) => (name, (file != "-").then(|| file.into())),
+            None => (text, None),
+        };
+        let form = Output::from_str(name, false).map_err(|_| {
+            let names: Vec<String> =
+                Output::value_variants().iter().map(|form| form.name()).collect();
+            format!("choose {}", names.join(", "))
+        })?;
+        Ok(Self { form, file })
+    }
+}
+
+impl Destined {
+    /// Writes the result there. A file is replaced.
+    pub(crate) fn write(
+        &self,
+        write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(file) = &self.file else { return stream(write) };
+        let context = || format!("cannot write {}", printable(&file.display().to_string()));
+        let mut out = BufWriter::new(File::create(file).with_context(context)?);
+        write(&mut out)?;
+        out.flush().with_context(context)
+    }
 }
 
 /// A table is not made narrower than this: on a narrower terminal its lines are broken.

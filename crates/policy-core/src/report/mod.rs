@@ -3,6 +3,7 @@
 
 mod admission;
 mod assessment;
+mod changes;
 mod clusters;
 mod coverage;
 mod custom;
@@ -24,6 +25,7 @@ use serde::{Serialize, Serializer};
 
 pub use admission::{AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject};
 pub use assessment::{Assessment, ManifestLocation};
+pub use changes::{BaselineCounts, ChangedFinding, Changes, NotComparable, StoredReport};
 pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use explanation::{
@@ -77,6 +79,8 @@ pub struct Report {
     pub coverage: Coverage,
     /// The number of findings that are counted, but not listed: a report lists a million at most.
     pub findings_cut: u64,
+    /// What an earlier report knows of the findings; `None` where none was given.
+    pub baseline: Option<BaselineCounts>,
 }
 
 /// What was found, where, and what could not be read.
@@ -108,11 +112,16 @@ struct Document<'a> {
     exempted: &'a [ExemptedReportFinding],
     /// What was read, and what was not.
     coverage: &'a Coverage,
+    /// What an earlier report knows of the findings; left out where none was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    baseline: Option<BaselineCounts>,
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { source, policy, summary, namespaces, findings, exempted, coverage, .. } = self;
+        let baseline = self.baseline;
         let workloads = self.workloads();
         let schema_version = SCHEMA_VERSION;
         Document {
@@ -125,6 +134,7 @@ impl Serialize for Report {
             workloads,
             exempted,
             coverage,
+            baseline,
         }
         .serialize(serializer)
     }
@@ -293,10 +303,11 @@ impl Summary {
 
 /// The JSON schemas of the reports and of test files, by the name of their file in docs/.
 #[must_use]
-pub fn json_schemas() -> [(&'static str, Schema); 8] {
+pub fn json_schemas() -> [(&'static str, Schema); 9] {
     [
         ("admission", schema_for!(AdmissionReport)),
         ("analysis", schema_for!(Document<'_>)),
+        ("changes", schema_for!(Changes)),
         ("clusters", schema_for!(ClustersReport)),
         ("explanation", schema_for!(Explanation)),
         ("policy-test", schema_for!(PolicyTest)),

@@ -18,6 +18,7 @@ pub(crate) mod multi_cluster;
 pub(crate) mod observability;
 pub(crate) mod preview;
 pub(crate) mod remediations;
+pub(crate) mod report;
 pub(crate) mod revert;
 pub(crate) mod test;
 pub(crate) mod uninstall;

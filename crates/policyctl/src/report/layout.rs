@@ -26,6 +26,9 @@ pub(crate) struct TableStyle {
 }
 
 impl TableStyle {
+    /// That of a file.
+    pub(crate) const PLAIN: Self = Self { is_coloured: false, width: None };
+
     pub(super) fn paint(self, text: impl Display, style: Style) -> String {
         if self.is_coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
     }

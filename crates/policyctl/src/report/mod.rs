@@ -1,15 +1,19 @@
-//! The renderers: a report of `policy_core::report` as table, JSON, YAML, SARIF or JUnit. The same
-//! report gives the same bytes.
+//! The renderers: a report of `policy_core::report` as table, JSON, YAML, SARIF, JUnit, Markdown or
+//! HTML. The same report gives the same bytes.
 
 mod admission;
+mod changes;
 mod explanation;
+mod html;
 mod json;
 mod junit;
 mod layout;
+mod markdown;
 mod policies;
 mod preview;
 mod remarks;
 mod remediations;
+mod rows;
 mod sarif;
 mod table;
 mod tested;
@@ -24,6 +28,7 @@ use policy_core::report::{
 };
 use serde::Serialize;
 
+pub(crate) use changes::{write as write_changes, write_markdown as write_changes_as_markdown};
 pub(crate) use json::json;
 pub(crate) use layout::TableStyle;
 pub(crate) use policies::{PolicyReports, write as write_policies};
@@ -43,6 +48,10 @@ pub(crate) enum Format {
     Sarif,
     /// `JUnit` XML: a suite for each namespace, a case for each check.
     Junit,
+    /// Markdown as GitHub and GitLab show it, short enough for a comment.
+    Markdown,
+    /// One page of HTML that refers to nothing outside.
+    Html,
 }
 
 /// Writes the report of `analyze`. The whole text is never held in memory: it is many times the
@@ -58,6 +67,8 @@ pub(crate) fn write(
         Format::Yaml => yaml(report, out),
         Format::Sarif => json(&sarif::render(report), out),
         Format::Junit => Ok(junit::write(report, out)?),
+        Format::Markdown => Ok(out.write_all(markdown::render(report).as_bytes())?),
+        Format::Html => Ok(html::write(report, out)?),
     }
 }
 

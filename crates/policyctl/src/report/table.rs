@@ -7,8 +7,8 @@ use std::io;
 use policy_core::checks::{CheckId, CheckName};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{
-    ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report,
-    ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
+    BaselineCounts, ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding,
+    NotRead, Report, ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
 };
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
@@ -26,6 +26,7 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
     table.summary(&report.summary)?;
     table.row("Judged by", printable(&report.policy))?;
     table.compliant(&report.summary)?;
+    table.baseline(report.baseline)?;
     table.coverage(&report.coverage)?;
     table.namespaces(report)?;
     table.not_read(&report.coverage)?;
@@ -138,6 +139,16 @@ impl Table<'_> {
             0 => Ok(()),
             exempted => self.row("Exempted findings", exempted),
         }
+    }
+
+    fn baseline(&mut self, counts: Option<BaselineCounts>) -> io::Result<()> {
+        let Some(BaselineCounts { new, unchanged, fixed, not_compared }) = counts else {
+            return Ok(());
+        };
+        let cut =
+            if not_compared > 0 { format!(", {not_compared} not compared") } else { String::new() };
+        let text = format!("{new} new, {unchanged} known and not listed, {fixed} fixed{cut}");
+        self.row("Since the baseline", text)
     }
 
     pub(super) fn coverage(&mut self, coverage: &Coverage) -> io::Result<()> {

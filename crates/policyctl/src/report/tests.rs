@@ -79,6 +79,8 @@ fn every_format_is_as_before() {
         insta::assert_snapshot!("yaml", text(&report, Format::Yaml));
         insta::assert_snapshot!("sarif", text(&report, Format::Sarif));
         insta::assert_snapshot!("junit", text(&report, Format::Junit));
+        insta::assert_snapshot!("markdown", text(&report, Format::Markdown));
+        insta::assert_snapshot!("html", text(&report, Format::Html));
     });
 }
 
@@ -87,7 +89,8 @@ fn the_order_of_the_work_changes_no_byte() {
     each_case(|path, report_at_once| {
         let merged = report(path, true);
         let table = Format::Table(TableStyle { is_coloured: true, width: Some(100) });
-        for format in [table, Format::Json, Format::Yaml, Format::Sarif, Format::Junit] {
+        let machines = [Format::Json, Format::Yaml, Format::Sarif, Format::Junit];
+        for format in [table, Format::Markdown, Format::Html].into_iter().chain(machines) {
             assert_eq!(text(&merged, format), text(&report_at_once, format), "{}", path.display());
         }
     });

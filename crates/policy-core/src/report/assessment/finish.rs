@@ -40,6 +40,7 @@ impl<'a> Assessment<'a> {
             exempted: exempted.finish().0,
             coverage,
             findings_cut,
+            baseline: None,
         }
     }
 

@@ -5,6 +5,8 @@ pub(crate) mod files;
 pub(crate) mod live;
 mod policies;
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use clap::ArgAction;
 use policy_core::Timestamp;
@@ -12,11 +14,12 @@ use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Assessment, Report, Source};
 use policy_core::text::{counted, printable};
 
+use crate::cmd::report::stored;
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
-use crate::output::{self, Console, Output};
-use crate::report::{self, Format};
+use crate::output::{self, Console, Destined, Output};
+use crate::report::{self, Format, TableStyle};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,11 +31,27 @@ Examples:
   kustomize build . | policyctl analyze -f -       standard input
   policyctl analyze -f deploy/ --bundle restricted --fail-on high
   policyctl analyze -f deploy/ -o sarif > policyctl.sarif
+  policyctl analyze -f deploy/ --baseline main.json --fail-on high
+  policyctl analyze -f deploy/ -o table -o sarif=policyctl.sarif -o html=report.html
 
 Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
 container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no policy of the cluster, so its score differs from theirs;
 --policies cluster has the scores that the operator writes.
-Output: table (default), json and yaml (docs/analysis.schema.json), junit, and for files sarif.";
+Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html, and for
+files sarif; -o FORMAT=FILE writes one into a file, and can be repeated.";
+
+/// The size limit of a baseline, in MiB.
+const MAX_BASELINE: u64 = 256;
+
+const FORMATS: [Output; 7] = [
+    Output::Table,
+    Output::Json,
+    Output::Yaml,
+    Output::Junit,
+    Output::Sarif,
+    Output::Markdown,
+    Output::Html,
+];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,6 +66,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "WHERE", hide_possible_values = true)]
     #[arg(conflicts_with_all = ["filename", "bundle", "policy"])]
     policies: Option<PoliciesOf>,
+
+    /// An earlier JSON report: only new findings are listed and make --fail-on exit with 1
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policies", "fail_below"])]
+    baseline: Option<PathBuf>,
 
     #[command(flatten)]
     judgement: Judgement,
@@ -66,33 +89,51 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         return policies::analyze(&args.judgement, format, global);
     }
     let console = global.console();
-    let formats = [Output::Table, Output::Json, Output::Yaml, Output::Junit, Output::Sarif];
     let used = if args.filename.is_empty() { &Scope::CLUSTER[..] } else { &Scope::FILES };
-    let format = match global.output(&formats, used)? {
-        Output::Json => Format::Json,
-        Output::Yaml => Format::Yaml,
-        Output::Junit => Format::Junit,
-        Output::Sarif if args.filename.is_empty() => {
-            bail!("SARIF needs files: its results are lines of files; add -f FILE")
-        }
-        Output::Sarif => Format::Sarif,
-        Output::Table | Output::Wide => Format::Table(console.table_style()),
-    };
+    let outputs = global.outputs(&FORMATS, used)?;
+    if args.filename.is_empty() && outputs.iter().any(|output| output.form == Output::Sarif) {
+        bail!("SARIF needs files: its results are lines of files; add -f FILE");
+    }
     let policy = args.judgement.choice.policy()?;
-    let report = if args.filename.is_empty() {
+    let baseline = args.baseline.as_deref();
+    let baseline = baseline.map(|file| stored(file, MAX_BASELINE)).transpose()?;
+    let mut report = if args.filename.is_empty() {
         live::analyze(&args.judgement, &policy, global)?
     } else {
         files(args, &policy, global)?
     };
-    output::stream(|out| report::write(&report, format, out))?;
-    if !matches!(format, Format::Table(_)) {
+    let changes = baseline.map(|earlier| report.compare(earlier)).transpose()?;
+    let new = changes.as_ref().map(|changes| report.with_new_alone(changes));
+    for output in &outputs {
+        let format = format(output, console);
+        // JSON and YAML are whole, so that they can be the next baseline.
+        let is_whole = matches!(format, Format::Json | Format::Yaml);
+        let written = new.as_ref().filter(|_| !is_whole).unwrap_or(&report);
+        output.write(|out| report::write(written, format, out))?;
+    }
+    let is_shown = |output: &Destined| output.form == Output::Table && output.file.is_none();
+    if !outputs.iter().any(is_shown) {
         print_gaps(&report, console);
     }
-    Ok(Exit::of_coverage(&report.coverage, &report.source).max(args.judgement.exit(
-        &report.policy,
-        &policy,
-        &report.summary,
-    )))
+    let judged = match &changes {
+        Some(changes) => args.judgement.exit_of_changes(changes),
+        None => args.judgement.exit(&report.policy, &policy, &report.summary),
+    };
+    Ok(Exit::of_coverage(&report.coverage, &report.source).max(judged))
+}
+
+/// How an output is written; a table in a file is as wide as it has to be.
+fn format(output: &Destined, console: Console) -> Format {
+    match output.form {
+        Output::Json => Format::Json,
+        Output::Yaml => Format::Yaml,
+        Output::Junit => Format::Junit,
+        Output::Sarif => Format::Sarif,
+        Output::Markdown => Format::Markdown,
+        Output::Html => Format::Html,
+        Output::Table | Output::Wide if output.file.is_some() => Format::Table(TableStyle::PLAIN),
+        Output::Table | Output::Wide => Format::Table(console.table_style()),
+    }
 }
 
 fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Result<Report> {

@@ -1,0 +1,260 @@
+//! What changed from one report to another: findings that are new, fixed and unchanged.
+
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{NamespaceSummary, Report, ReportFinding, SCHEMA_VERSION, Source, Summary};
+use crate::api::ViolationsBySeverity;
+use crate::severity::Severity;
+
+pub use stored::StoredReport;
+
+/// Why a text is no report, or two reports cannot be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum NotComparable {
+    /// It is no report of `policyctl analyze`.
+    #[error("it is no JSON report of `policyctl analyze`: {0}")]
+    NoReport(serde_json::Error),
+    /// Another version of the format.
+    #[error("its schemaVersion is `{0}`; this policyctl knows {SCHEMA_VERSION}")]
+    Version(String),
+    /// One is of files, the other of a cluster.
+    #[error(
+        "one report is of files and the other of a cluster, whose findings are of other objects"
+    )]
+    OtherSource,
+}
+
+/// What changed from one report to another.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "policyctl report")]
+pub struct Changes {
+    /// The version of this format.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    pub schema_version: &'static str,
+    /// The score before; `null` where there was none.
+    pub score_before: Option<u8>,
+    /// The score after.
+    pub score_after: Option<u8>,
+    /// The policy that judged, where both were judged by the same; else both, the earlier first.
+    pub policies: Vec<String>,
+    /// How many findings are in both.
+    pub unchanged: u64,
+    /// The findings that only the later report has.
+    pub new: Vec<ChangedFinding>,
+    /// The findings that only the earlier report has.
+    pub fixed: Vec<ChangedFinding>,
+    /// How many findings of the two reports are counted but not listed in them, so that they are
+    /// not compared.
+    pub not_compared: u64,
+}
+
+/// What an earlier report knows of the findings of a later one.
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BaselineCounts {
+    /// How many findings the earlier report does not have; those of a workload's pods are one.
+    pub new: u64,
+    /// How many findings both have.
+    pub unchanged: u64,
+    /// How many findings only the earlier report has.
+    pub fixed: u64,
+    /// How many findings of the two reports are counted but not listed in them, so that they are
+    /// not compared.
+    pub not_compared: u64,
+}
+
+/// A finding that one of two reports has.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct ChangedFinding {
+    /// The id of the check.
+    pub check: String,
+    /// How severe it is under the policy of its report.
+    pub severity: Severity,
+    /// The namespace.
+    pub namespace: String,
+    /// The kind of the object, or of the workload of a cluster's pods.
+    pub kind: String,
+    /// The name of the same.
+    pub name: String,
+    /// The container; `null` where the finding is about the pod.
+    pub container: Option<String>,
+    /// What was found.
+    pub message: String,
+    /// The file; `null` where the pods came from a cluster.
+    pub file: Option<String>,
+    /// The line; `null` where the pods came from a cluster.
+    pub line: Option<u32>,
+}
+
+/// What a finding is known by: neither its line, its file or its message, which change without its
+/// being another one.
+type Key<'a> = (&'a str, &'a str, &'a str, &'a str, Option<&'a str>);
+
+impl ChangedFinding {
+    fn key(&self) -> Key<'_> {
+        let Self { check, namespace, kind, name, container, .. } = self;
+        (namespace, kind, name, check, container.as_deref())
+    }
+}
+
+impl Report {
+    /// What changed since an earlier report. It is counted in this one.
+    ///
+    /// # Errors
+    /// One is of files, the other of a cluster.
+    pub fn compare(&mut self, earlier: StoredReport) -> Result<Changes, NotComparable> {
+        let changes = Changes::between(earlier, (&*self).into())?;
+        self.baseline = Some(BaselineCounts {
+            new: changes.new.len() as u64,
+            unchanged: changes.unchanged,
+            fixed: changes.fixed.len() as u64,
+            not_compared: changes.not_compared,
+        });
+        Ok(changes)
+    }
+
+    /// The same with the new findings alone, and their numbers; score and pods are those of all.
+    #[must_use]
+    pub fn with_new_alone(&self, changes: &Changes) -> Self {
+        let mut report = self.clone();
+        let is_of_files = matches!(self.source, Source::Files { .. });
+        let new: BTreeSet<_> =
+            changes.new.iter().map(|new| (new.key(), new.file.as_deref(), new.line)).collect();
+        report.findings.retain(|ReportFinding { check, object, container, line, .. }| {
+            let check = check.as_str();
+            let (kind, name) = if is_of_files {
+                (object.kind, &*object.name)
+            } else {
+                (&*object.workload.kind, &*object.workload.name)
+            };
+            let key = (&*object.namespace, kind, name, &*check, container.as_deref());
+            new.contains(&(key, object.file.as_deref(), *line))
+        });
+        report.findings_cut = 0;
+        report.summary.count(&report.findings);
+        let mut by_namespace: BTreeMap<&str, Vec<ReportFinding>> = BTreeMap::new();
+        for finding in &report.findings {
+            by_namespace.entry(&finding.object.namespace).or_default().push(finding.clone());
+        }
+        for NamespaceSummary { namespace, summary } in &mut report.namespaces {
+            summary.count(by_namespace.get(&**namespace).map_or(&[][..], Vec::as_slice));
+        }
+        report
+    }
+}
+
+impl Summary {
+    /// Counts these findings in place of all.
+    fn count(&mut self, findings: &[ReportFinding]) {
+        self.total_violations = findings.len() as u64;
+        self.violations_by_severity = ViolationsBySeverity::default();
+        self.violations_by_check.values_mut().for_each(|count| *count = 0);
+        self.restart_severity = 0;
+        for ReportFinding { check, severity, count, .. } in findings {
+            let ViolationsBySeverity { critical, high, medium, low } =
+                &mut self.violations_by_severity;
+            *match severity {
+                Severity::Critical => critical,
+                Severity::High => high,
+                Severity::Medium => medium,
+                Severity::Low => low,
+            } += 1;
+            if let Some(of_check) = self.violations_by_check.get_mut(check.label()) {
+                *of_check += 1;
+            }
+            if check.registered().is_some_and(|check| check.meta().counts_restarts) {
+                self.restart_severity += u64::from(*count);
+            }
+        }
+    }
+}
+
+impl Changes {
+    /// What changed from the earlier report to the later one.
+    ///
+    /// # Errors
+    /// One is of files, the other of a cluster.
+    pub fn between(earlier: StoredReport, later: StoredReport) -> Result<Self, NotComparable> {
+        if earlier.source != later.source {
+            return Err(NotComparable::OtherSource);
+        }
+        let (score_before, score_after) = (earlier.summary.score, later.summary.score);
+        let not_compared = earlier.cut() + later.cut();
+        let mut policies = vec![earlier.policy.clone(), later.policy.clone()];
+        policies.dedup();
+        let (mut before, after) = (earlier.into_findings(), later.into_findings());
+        let compared = after.len() as u64;
+        let new = without(after, &mut before);
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            score_before,
+            score_after,
+            policies,
+            unchanged: compared - new.len() as u64,
+            new: sorted(new),
+            fixed: sorted(before),
+            not_compared,
+        })
+    }
+
+    /// The number of new findings of a severity or worse.
+    #[must_use]
+    pub fn new_of(&self, severity: Severity) -> usize {
+        self.new.iter().filter(|finding| finding.severity >= severity).count()
+    }
+}
+
+/// The findings that are not among the known ones, each of which stands for one of them and is
+/// removed. Where several are known by the same, as an object of two overlays, that of the same file
+/// goes first.
+fn without(findings: Vec<ChangedFinding>, known: &mut Vec<ChangedFinding>) -> Vec<ChangedFinding> {
+    let mut left = findings;
+    for needs_file in [true, false] {
+        let mut places: BTreeMap<(Key<'_>, Option<&str>), Vec<usize>> = BTreeMap::new();
+        let file = |of: &ChangedFinding| if needs_file { of.file.clone() } else { None };
+        let files: Vec<Option<String>> = known.iter().map(file).collect();
+        for (index, one) in known.iter().enumerate() {
+            places.entry((one.key(), files[index].as_deref())).or_default().push(index);
+        }
+        let mut is_found = vec![false; known.len()];
+        let left_files: Vec<Option<String>> = left.iter().map(file).collect();
+        let is_left: Vec<bool> = left
+            .iter()
+            .zip(&left_files)
+            .map(|(one, file)| {
+                let found = places.get_mut(&(one.key(), file.as_deref())).and_then(Vec::pop);
+                found.map(|index| is_found[index] = true).is_none()
+            })
+            .collect();
+        drop(places);
+        retain(&mut left, &is_left);
+        let is_unknown: Vec<bool> = is_found.into_iter().map(|found| !found).collect();
+        retain(known, &is_unknown);
+    }
+    left
+}
+
+fn retain(findings: &mut Vec<ChangedFinding>, is_kept: &[bool]) {
+    let mut kept = is_kept.iter();
+    findings.retain(|_| kept.next().copied().unwrap_or(true));
+}
+
+/// The most severe first.
+fn sorted(mut findings: Vec<ChangedFinding>) -> Vec<ChangedFinding> {
+    findings.sort_by(|a, b| {
+        let place = |of: &ChangedFinding| (of.file.clone(), of.line);
+        b.severity
+            .cmp(&a.severity)
+            .then_with(|| a.key().cmp(&b.key()))
+            .then_with(|| place(a).cmp(&place(b)))
+    });
+    findings
+}

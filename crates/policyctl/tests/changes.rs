@@ -1,0 +1,119 @@
+//! Several outputs at once, baselines, and `policyctl report`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n\
+    spec: {template: {spec: {containers: [{name: web, image: nginx}]}}}\n";
+const JOB: &str = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: job, namespace: shop}\n\
+    spec: {restartPolicy: Never, containers: [{name: job, image: busybox}]}\n";
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_policyctl");
+    Command::new(program).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A folder with the manifests of before and of now, and the report on the former.
+fn changed() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("app.yaml"), WEB).unwrap();
+    let json = ["analyze", "-f", "app.yaml", "-o", "json=old.json"];
+    assert_eq!(run(path, &json).status.code(), Some(0));
+    // The finding moves to another line, and one is added.
+    fs::write(path.join("app.yaml"), format!("# web\n\n{WEB}{JOB}")).unwrap();
+    folder
+}
+
+#[test]
+fn each_output_goes_where_it_is_sent() {
+    let folder = changed();
+    let path = folder.path();
+    let outputs = ["-o", "table", "-o", "sarif=r.sarif", "-o", "html=r.html", "-o", "json=r.json"];
+    let arguments: Vec<&str> = ["analyze", "-f", "app.yaml"].into_iter().chain(outputs).collect();
+    let output = run(path, &arguments);
+    assert!(text(output.stdout).starts_with("===== DevOps Governance Summary ====="));
+    for (file, format) in [("r.sarif", "sarif"), ("r.html", "html"), ("r.json", "json")] {
+        let alone = run(path, &["analyze", "-f", "app.yaml", "-o", format]);
+        assert_eq!(fs::read_to_string(path.join(file)).unwrap(), text(alone.stdout), "{file}");
+    }
+    for (outputs, sentence) in [
+        (["-o", "json", "-o", "yaml"], "two outputs go to standard output"),
+        (["-o", "json=a", "-o", "yaml=a"], "two outputs go to the file a"),
+        (["-o", "table", "-o", "json=none/a"], "cannot write none/a: No such file"),
+    ] {
+        let arguments: Vec<&str> =
+            ["analyze", "-f", "app.yaml"].into_iter().chain(outputs).collect();
+        let output = run(path, &arguments);
+        let error = text(output.stderr);
+        assert!(output.status.code() == Some(2) && error.contains(sentence), "{error}");
+    }
+}
+
+#[test]
+fn with_a_baseline_only_new_findings_are_listed_and_fail() {
+    let folder = changed();
+    let path = folder.path();
+    let analyze = |baseline: &str, more: &[&str]| {
+        let arguments = ["analyze", "-f", "app.yaml", "--baseline", baseline, "--fail-on", "low"];
+        run(path, &[&arguments, more].concat())
+    };
+    let all = run(path, &["analyze", "-f", "app.yaml", "--fail-on", "low"]);
+    assert_eq!(all.status.code(), Some(1));
+    let output = analyze("old.json", &["-o", "table", "-o", "json=new.json", "-o", "junit=j.xml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(output.stderr);
+    assert_eq!(error, "2 new findings of severity low or worse (--fail-on)\n");
+    let table = text(output.stdout);
+    let counts = "Since the baseline         : 2 new, 4 known and not listed, 0 fixed\n";
+    assert!(table.contains(counts) && table.contains("\n2 findings in 1 object: 2 medium\n"));
+    assert!(table.contains("shop  Pod/job") && !table.contains("Deployment/web"), "{table}");
+    let junit = fs::read_to_string(path.join("j.xml")).unwrap();
+    assert!(junit.contains("failures=\"2\"") && !junit.contains("Deployment"), "{junit}");
+
+    // The JSON is whole, so that it is the next baseline.
+    let new: Value =
+        serde_json::from_str(&fs::read_to_string(path.join("new.json")).unwrap()).unwrap();
+    assert_eq!(new["findings"].as_array().unwrap().len(), 6);
+    let output = analyze("new.json", &[]);
+    assert_eq!((output.status.code(), text(output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn a_comparison_says_what_is_new_and_what_is_fixed() {
+    let folder = changed();
+    let path = folder.path();
+    assert_eq!(
+        run(path, &["analyze", "-f", "app.yaml", "-o", "json=new.json"]).status.code(),
+        Some(0)
+    );
+    let report = |arguments: &[&str]| run(path, &[&["report"], arguments].concat());
+    let json = text(report(&["old.json", "new.json", "-o", "json"]).stdout);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/changes.schema.json");
+    let schema = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&json), "{json}");
+    let count = |list: &str| json[list].as_array().unwrap().len();
+    assert_eq!((count("new"), json["unchanged"].as_u64(), count("fixed")), (2, Some(4), 0));
+
+    let back = report(&["new.json", "old.json", "--fail-on", "low", "-o", "markdown"]);
+    assert_eq!(back.status.code(), Some(0), "nothing is new");
+    let markdown = text(back.stdout);
+    let title = "## Kubernetes governance: 0 new, 2 fixed, 4 unchanged\n";
+    assert!(markdown.starts_with(title) && markdown.contains("\n### Fixed\n"), "{markdown}");
+    assert_eq!(report(&["old.json", "new.json", "--fail-on", "medium"]).status.code(), Some(1));
+    let refused = report(&["old.json", "app.yaml"]);
+    let error = text(refused.stderr);
+    let sentence =
+        "error: app.yaml cannot be compared: it is no JSON report of `policyctl analyze`";
+    assert!(refused.status.code() == Some(2) && error.starts_with(sentence), "{error}");
+}
