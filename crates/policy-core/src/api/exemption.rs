@@ -28,7 +28,7 @@ pub struct Exemption {
     #[schemars(schema_with = "check_ids")]
     pub checks: Vec<String>,
 
-    /// The workload whose findings are exempted. Required, unless there is a `selector`.
+    /// The workload whose findings are exempted. Default: none; then `selector` is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<ExemptedWorkload>,
 

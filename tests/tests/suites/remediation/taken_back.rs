@@ -141,7 +141,8 @@ fn is_taken_back(enforced: &Enforced, broken: &Broken<'_>) {
     assert_eq!(enforced.state(&namespace, &label), "Reverted");
     let history = sampler.finish();
     let least = allowed(&before);
-    assert!(history.fewest_ready >= least, "{label}: {} of {least} pods", history.fewest_ready);
+    let fewest = history.fewest_ready;
+    assert!(fewest >= least, "{label}: {fewest} of {least} pods: {history:#?}");
     assert_eq!(history.templates(), 3, "{label}: its own, ours, its own: {history:#?}");
     let time = history.time_to_restore(&template);
     assert!(time <= deadline + SOON, "{label}: taken back after {time:?}");
