@@ -2,7 +2,6 @@
 //! all others.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use metrics::counter;
@@ -129,8 +128,11 @@ impl<T: PartialEq> Kept<T> {
     }
 
     /// The sink for a watch of all objects. `read` tells namespace and name, and what is kept.
-    pub(crate) fn sink<V>(&self, read: fn(V) -> (String, String, Option<T>)) -> KeptSink<T, V> {
-        KeptSink { kept: self.clone(), read, view: PhantomData }
+    pub(crate) fn sink<V>(
+        &self,
+        read: impl Fn(V) -> (String, String, Option<T>) + Send + 'static,
+    ) -> KeptSink<T, V> {
+        KeptSink { kept: self.clone(), read: Box::new(read) }
     }
 
     fn change(&self, namespace: &str, work: impl FnOnce(&mut Objects<T>) -> bool) {
@@ -143,8 +145,7 @@ impl<T: PartialEq> Kept<T> {
 /// Keeps what matters of the objects of a watch.
 pub(crate) struct KeptSink<T, V> {
     kept: Kept<T>,
-    read: fn(V) -> (String, String, Option<T>),
-    view: PhantomData<fn(V)>,
+    read: Box<dyn Fn(V) -> (String, String, Option<T>) + Send>,
 }
 
 impl<T: PartialEq + Send, V> Sink<V> for KeptSink<T, V> {

@@ -41,7 +41,7 @@ impl Rollouts {
 
     /// The sink for a watch of all Deployments.
     pub(crate) fn sink(&self) -> KeptSink<Box<str>, DeploymentView> {
-        self.0.sink(|deployment| {
+        self.0.sink(|deployment: DeploymentView| {
             let (namespace, name) = deployment.key();
             let why = deployment.stuck_rollout().map(Into::into);
             (namespace.to_owned(), name.to_owned(), why)

@@ -30,55 +30,40 @@ use crate::policies::Policies;
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
-type Read = fn(WorkloadView) -> (String, String, Option<Labels>);
-
-/// The kinds, what their watches are called, and how an object of each is read.
-const KINDS: [(ObjectKind, Target, Read); 7] = [
+/// The kinds, and what their watches are called.
+const KINDS: [(ObjectKind, Target); 7] = [
     kind(
         ObjectKind::Deployment,
         "Deployment labels",
         "labels of Deployments",
         "/apis/apps/v1/deployments",
-        |view| view.into_labelled(ObjectKind::Deployment),
     ),
     kind(
         ObjectKind::StatefulSet,
         "StatefulSet labels",
         "labels of StatefulSets",
         "/apis/apps/v1/statefulsets",
-        |view| view.into_labelled(ObjectKind::StatefulSet),
     ),
     kind(
         ObjectKind::DaemonSet,
         "DaemonSet labels",
         "labels of DaemonSets",
         "/apis/apps/v1/daemonsets",
-        |view| view.into_labelled(ObjectKind::DaemonSet),
     ),
     kind(
         ObjectKind::ReplicaSet,
         "ReplicaSet labels",
         "labels of ReplicaSets",
         "/apis/apps/v1/replicasets",
-        |view| view.into_labelled(ObjectKind::ReplicaSet),
     ),
     kind(
         ObjectKind::ReplicationController,
         "ReplicationController labels",
         "labels of ReplicationControllers",
         "/api/v1/replicationcontrollers",
-        |view| view.into_labelled(ObjectKind::ReplicationController),
     ),
-    kind(ObjectKind::Job, "Job labels", "labels of Jobs", "/apis/batch/v1/jobs", |view| {
-        view.into_labelled(ObjectKind::Job)
-    }),
-    kind(
-        ObjectKind::CronJob,
-        "CronJob labels",
-        "labels of CronJobs",
-        "/apis/batch/v1/cronjobs",
-        |view| view.into_labelled(ObjectKind::CronJob),
-    ),
+    kind(ObjectKind::Job, "Job labels", "labels of Jobs", "/apis/batch/v1/jobs"),
+    kind(ObjectKind::CronJob, "CronJob labels", "labels of CronJobs", "/apis/batch/v1/cronjobs"),
 ];
 
 const fn kind(
@@ -86,9 +71,8 @@ const fn kind(
     name: &'static str,
     plural: &'static str,
     path: &'static str,
-    read: Read,
-) -> (ObjectKind, Target, Read) {
-    (kind, Target { kind: name, plural, path, is_optional: false }, read)
+) -> (ObjectKind, Target) {
+    (kind, Target { kind: name, plural, path, is_optional: false })
 }
 
 /// The labels of workloads, shared by their watches and the reconciler. Cheap to clone; all clones are
@@ -123,7 +107,7 @@ impl OfKind {
 impl WorkloadLabels {
     /// No workloads, and no watches. Changes add policies to the queue.
     pub(crate) fn new(excluded: &ExcludedNamespaces, policies: &Policies) -> Self {
-        let of_kind = |(kind, ..): (ObjectKind, Target, Read)| OfKind {
+        let of_kind = |(kind, _): (ObjectKind, Target)| OfKind {
             kind,
             labels: Kept::new(excluded.clone(), policies.clone()),
             watch: OnceLock::new(),
@@ -133,8 +117,8 @@ impl WorkloadLabels {
 
     /// Lets the watches begin once they are needed.
     pub(crate) fn watch(&self, service: &mut Service<Config>, client: &Client) {
-        for (of_kind, (_, target, read)) in self.kinds.iter().zip(KINDS) {
-            let sink = of_kind.labels.sink(read);
+        for (of_kind, (kind, target)) in self.kinds.iter().zip(KINDS) {
+            let sink = of_kind.labels.sink(move |view: WorkloadView| view.into_labelled(kind));
             let begin = self.begin.clone();
             let watch = service.watch_from::<WorkloadView, _>(client, target, sink, begin);
             of_kind.watch.get_or_init(|| watch);
@@ -241,7 +225,7 @@ mod tests {
         for (name, tier) in [("web", "legacy"), ("api", "new")] {
             let deployment = json!({ "metadata": { "namespace": "shop", "name": name,
                 "labels": { "tier": tier } } });
-            let (_, _, read) = KINDS[0].clone();
+            let read = |view: WorkloadView| view.into_labelled(ObjectKind::Deployment);
             let mut sink = labels.kinds[0].labels.sink(read);
             sink.applied(serde_json::from_value(deployment).unwrap());
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -27,22 +28,26 @@ impl From<PodView> for LivePod {
     }
 }
 
-/// A pod that is read for custom checks as well.
-#[derive(Clone, Debug)]
-pub struct WholePod(LivePod);
-
-impl From<WholePod> for LivePod {
-    fn from(WholePod(pod): WholePod) -> Self {
-        pod
+impl From<Whole<PodView>> for LivePod {
+    fn from(Whole { view, document }: Whole<PodView>) -> Self {
+        Self { view, custom: Some(Box::new(CustomInput::of_read(ObjectKind::Pod, document))) }
     }
 }
 
-impl<'de> Deserialize<'de> for WholePod {
+/// An object of a cluster that is read for custom checks as well.
+#[derive(Clone, Debug)]
+pub struct Whole<V> {
+    /// What facts come from.
+    pub view: V,
+    /// What expressions see; `None` where it cannot be read.
+    pub document: Option<ObjectDocument>,
+}
+
+impl<'de, V: DeserializeOwned> Deserialize<'de> for Whole<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Box::<RawValue>::deserialize(deserializer)?;
-        let view = serde_json::from_str(json.get()).map_err(serde::de::Error::custom)?;
-        let custom = Some(Box::new(CustomInput::of_pod_json(json.get().as_bytes())));
-        Ok(Self(LivePod { view, custom }))
+        let view = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        Ok(Self { view, document: serde_json::from_str(json.get()).ok() })
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use policy_cel::{Failure, Program, ResultType, Shape, Value};
 
 pub use input::{CustomInput, CustomNamespace, ObjectDocument};
-pub use live::{CustomNamespaces, LivePod, WholePod};
+pub use live::{CustomNamespaces, LivePod, Whole};
 
 use crate::api::{self, MAX_CUSTOM};
 use crate::policy::InvalidField;

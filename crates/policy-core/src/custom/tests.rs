@@ -260,7 +260,7 @@ fn live(policy: &CompiledPolicy, labels: Option<&[&str]>) -> (u64, Vec<String>) 
     for (name, phase) in [("web", "Running"), ("job", "Succeeded")] {
         let pod = json!({ "metadata": { "name": name, "namespace": "shop" },
             "spec": { "hostNetwork": true }, "status": { "phase": phase } });
-        let pod: WholePod = serde_json::from_value(pod).unwrap();
+        let pod: Whole<crate::view::PodView> = serde_json::from_value(pod).unwrap();
         let pod = LivePod::from(pod);
         assessment.live_pod(&pod, &PodFacts::of_pod(&pod.view, ""));
     }

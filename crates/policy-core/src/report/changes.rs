@@ -7,7 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{NamespaceSummary, Report, ReportFinding, SCHEMA_VERSION, Source, Summary};
 use crate::api::ViolationsBySeverity;
@@ -72,7 +72,7 @@ pub struct BaselineCounts {
 }
 
 /// A finding that one of two reports has.
-#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct ChangedFinding {
     /// The id of the check.
     pub check: String,
@@ -102,6 +102,11 @@ impl ChangedFinding {
     fn key(&self) -> Key<'_> {
         let Self { check, namespace, kind, name, container, .. } = self;
         (namespace, kind, name, check, container.as_deref())
+    }
+
+    /// The same with its file, where that has to be the same too.
+    fn place(&self, needs_file: bool) -> (Key<'_>, Option<&str>) {
+        (self.key(), self.file.as_deref().filter(|_| needs_file))
     }
 }
 
@@ -140,12 +145,12 @@ impl Report {
         });
         report.findings_cut = 0;
         report.summary.count(&report.findings);
-        let mut by_namespace: BTreeMap<&str, Vec<ReportFinding>> = BTreeMap::new();
-        for finding in &report.findings {
-            by_namespace.entry(&finding.object.namespace).or_default().push(finding.clone());
-        }
         for NamespaceSummary { namespace, summary } in &mut report.namespaces {
-            summary.count(by_namespace.get(&**namespace).map_or(&[][..], Vec::as_slice));
+            let findings = &report.findings;
+            // They are sorted by namespace.
+            let start = findings.partition_point(|found| found.object.namespace < *namespace);
+            let end = findings.partition_point(|found| found.object.namespace <= *namespace);
+            summary.count(&findings[start..end]);
         }
         report
     }
@@ -218,25 +223,19 @@ impl Changes {
 fn without(findings: Vec<ChangedFinding>, known: &mut Vec<ChangedFinding>) -> Vec<ChangedFinding> {
     let mut left = findings;
     for needs_file in [true, false] {
-        let mut places: BTreeMap<(Key<'_>, Option<&str>), Vec<usize>> = BTreeMap::new();
-        let file = |of: &ChangedFinding| if needs_file { of.file.clone() } else { None };
-        let files: Vec<Option<String>> = known.iter().map(file).collect();
+        let mut places: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, one) in known.iter().enumerate() {
-            places.entry((one.key(), files[index].as_deref())).or_default().push(index);
+            places.entry(one.place(needs_file)).or_default().push(index);
         }
-        let mut is_found = vec![false; known.len()];
-        let left_files: Vec<Option<String>> = left.iter().map(file).collect();
+        let mut is_unknown = vec![true; known.len()];
         let is_left: Vec<bool> = left
             .iter()
-            .zip(&left_files)
-            .map(|(one, file)| {
-                let found = places.get_mut(&(one.key(), file.as_deref())).and_then(Vec::pop);
-                found.map(|index| is_found[index] = true).is_none()
+            .map(|one| {
+                let found = places.get_mut(&one.place(needs_file)).and_then(Vec::pop);
+                found.map(|index| is_unknown[index] = false).is_none()
             })
             .collect();
-        drop(places);
         retain(&mut left, &is_left);
-        let is_unknown: Vec<bool> = is_found.into_iter().map(|found| !found).collect();
         retain(known, &is_unknown);
     }
     left
@@ -250,11 +249,8 @@ fn retain(findings: &mut Vec<ChangedFinding>, is_kept: &[bool]) {
 /// The most severe first.
 fn sorted(mut findings: Vec<ChangedFinding>) -> Vec<ChangedFinding> {
     findings.sort_by(|a, b| {
-        let place = |of: &ChangedFinding| (of.file.clone(), of.line);
-        b.severity
-            .cmp(&a.severity)
-            .then_with(|| a.key().cmp(&b.key()))
-            .then_with(|| place(a).cmp(&place(b)))
+        let place = (a.place(true), a.line).cmp(&(b.place(true), b.line));
+        b.severity.cmp(&a.severity).then(place)
     });
     findings
 }

@@ -141,7 +141,7 @@ fn injected_by<'de, D: Deserializer<'de>>(
 /// of its own below that of the whole object, 1.5 MiB; real objects have some hundred bytes.
 const LONGEST_LABELS: usize = 32 << 10;
 
-pub(super) fn bounded_labels<'de, D: Deserializer<'de>>(
+fn bounded_labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
     let labels: BTreeMap<String, String> = nullable(deserializer)?;
@@ -150,6 +150,34 @@ pub(super) fn bounded_labels<'de, D: Deserializer<'de>>(
         return Err(D::Error::custom("it has more than 32 KiB of labels"));
     }
     Ok(labels)
+}
+
+/// Decodes the metadata of an object from which selectors select: with all labels, and an error where
+/// these are more than fit into 32 KiB.
+pub(super) fn bounded_metadata<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Bounded {
+        name: Option<String>,
+        namespace: Option<String>,
+        resource_version: Option<String>,
+        #[serde(deserialize_with = "controller")]
+        owner_references: Option<Vec<OwnerReference>>,
+        #[serde(deserialize_with = "bounded_labels")]
+        labels: BTreeMap<String, String>,
+    }
+    let Bounded { name, namespace, resource_version, owner_references, labels } =
+        nullable(deserializer)?;
+    Ok(ObjectMeta {
+        name,
+        namespace,
+        resource_version,
+        owner_references,
+        labels: Some(labels),
+        ..ObjectMeta::default()
+    })
 }
 
 /// The API server refuses labels that are no texts; here they are no labels.

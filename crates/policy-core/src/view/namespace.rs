@@ -6,40 +6,16 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::lenient::nullable;
-use super::metadata::bounded_labels;
+use super::metadata::bounded_metadata;
 
 /// A namespace: its name and its labels. One with more labels than fit into 32 KiB cannot be
 /// decoded: whoever leaves some out selects wrongly.
 #[derive(kube_derive::Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "Namespace", crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi"))]
-#[serde(from = "RawNamespace")]
 pub struct NamespaceView {
     /// The name, the version and the labels.
+    #[serde(deserialize_with = "bounded_metadata")]
     pub metadata: ObjectMeta,
-}
-
-#[derive(Deserialize)]
-struct RawNamespace {
-    #[serde(deserialize_with = "nullable")]
-    metadata: RawMetadata,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct RawMetadata {
-    name: Option<String>,
-    resource_version: Option<String>,
-    #[serde(deserialize_with = "bounded_labels")]
-    labels: BTreeMap<String, String>,
-}
-
-impl From<RawNamespace> for NamespaceView {
-    fn from(RawNamespace { metadata }: RawNamespace) -> Self {
-        let RawMetadata { name, resource_version, labels } = metadata;
-        let labels = Some(labels);
-        Self { metadata: ObjectMeta { name, resource_version, labels, ..ObjectMeta::default() } }
-    }
 }
 
 impl NamespaceView {

@@ -1,13 +1,10 @@
 //! A workload of any kind with its labels, from which exemptions select.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-use super::lenient::nullable;
-use super::metadata::{bounded_labels, controller};
+use super::metadata::bounded_metadata;
 use crate::labels::{Labels, is_own};
 use crate::workload::{ObjectKind, Workload};
 
@@ -19,44 +16,10 @@ use crate::workload::{ObjectKind, Workload};
     inherit = "Deployment",
     crates(kube_core = "::kube_core", k8s_openapi = "::k8s_openapi")
 )]
-#[serde(from = "RawWorkload")]
 pub struct WorkloadView {
     /// The names, the version, the labels and the controller.
+    #[serde(deserialize_with = "bounded_metadata")]
     pub metadata: ObjectMeta,
-}
-
-#[derive(Deserialize)]
-struct RawWorkload {
-    #[serde(deserialize_with = "nullable")]
-    metadata: RawMetadata,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct RawMetadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    resource_version: Option<String>,
-    #[serde(deserialize_with = "controller")]
-    owner_references: Option<Vec<OwnerReference>>,
-    #[serde(deserialize_with = "bounded_labels")]
-    labels: BTreeMap<String, String>,
-}
-
-impl From<RawWorkload> for WorkloadView {
-    fn from(RawWorkload { metadata }: RawWorkload) -> Self {
-        let RawMetadata { name, namespace, resource_version, owner_references, labels } = metadata;
-        let labels = Some(labels);
-        let metadata = ObjectMeta {
-            name,
-            namespace,
-            resource_version,
-            owner_references,
-            labels,
-            ..ObjectMeta::default()
-        };
-        Self { metadata }
-    }
 }
 
 impl WorkloadView {

@@ -115,7 +115,7 @@ enum Objects {
 /// # Errors
 /// There is nothing that they could express, or the name is too long.
 pub fn validating_policy(
-    place: PolicyPlace<'_>,
+    place: &PolicyPlace,
     policy: &str,
     rules: &CompiledPolicy,
 ) -> Result<ValidatingPolicy, NoValidatingPolicy> {
@@ -143,7 +143,7 @@ pub fn validating_policy(
 
 /// The policy that is exported.
 struct Exported<'a> {
-    place: PolicyPlace<'a>,
+    place: &'a PolicyPlace,
     policy: &'a str,
     rules: &'a CompiledPolicy,
 }

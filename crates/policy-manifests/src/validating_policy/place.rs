@@ -8,15 +8,15 @@ use policy_core::policy::{ClusterScope, PolicyName};
 use crate::metadata::PLATFORM;
 
 /// The namespaces to which a policy applies.
-#[derive(Clone, Copy, Debug)]
-pub enum PolicyPlace<'a> {
+#[derive(Clone, Debug)]
+pub enum PolicyPlace {
     /// The namespace of the policy.
-    Namespace(&'a str),
+    Namespace(String),
     /// Those that a cluster policy selects.
-    Cluster(&'a ClusterScope),
+    Cluster(ClusterScope),
 }
 
-impl PolicyPlace<'_> {
+impl PolicyPlace {
     /// The name of the objects for a policy, of that part of it. That of a cluster policy begins
     /// otherwise, since the name of a policy may have dots.
     pub(super) fn object_name(&self, part: &str, policy: &str) -> String {
@@ -26,19 +26,35 @@ impl PolicyPlace<'_> {
         }
     }
 
-    /// The policy as the messages of the webhook name it.
-    pub(super) fn qualified(&self, policy: &str) -> String {
+    /// The name of the only namespace; empty for a cluster policy.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
         match self {
-            Self::Namespace(namespace) => PolicyName::from(policy).qualified(namespace),
-            Self::Cluster(_) => PolicyName::Cluster(policy.into()).qualified(""),
+            Self::Namespace(namespace) => namespace,
+            Self::Cluster(_) => "",
         }
+    }
+
+    /// The name of a policy there.
+    #[must_use]
+    pub fn policy_name(&self, policy: &str) -> PolicyName {
+        match self {
+            Self::Namespace(_) => PolicyName::from(policy),
+            Self::Cluster(_) => PolicyName::Cluster(policy.into()),
+        }
+    }
+
+    /// The policy as the messages of the webhook name it.
+    #[must_use]
+    pub fn qualified(&self, policy: &str) -> String {
+        self.policy_name(policy).qualified(self.namespace())
     }
 
     /// The namespaces, as far as labels select them.
     pub(super) fn namespace_selector(&self) -> LabelSelector {
         match self {
             Self::Namespace(namespace) => {
-                let name = (NAME_LABEL.to_owned(), (*namespace).to_owned());
+                let name = (NAME_LABEL.to_owned(), namespace.clone());
                 LabelSelector { match_labels: Some([name].into()), match_expressions: None }
             }
             Self::Cluster(scope) => {

@@ -9,7 +9,7 @@ use super::expressions::is_expressible;
 use super::{PolicyPlace, rule};
 
 /// What the webhook does under the policy and its admission policies do not.
-pub(super) fn of(place: PolicyPlace<'_>, rules: &CompiledPolicy) -> Vec<String> {
+pub(super) fn of(place: &PolicyPlace, rules: &CompiledPolicy) -> Vec<String> {
     let names = |checks: Vec<&str>, rest: &str| {
         (!checks.is_empty()).then(|| format!("{}: {rest}", checks.join(", ")))
     };

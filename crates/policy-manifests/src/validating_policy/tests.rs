@@ -9,7 +9,7 @@ fn rules(spec: &str) -> CompiledPolicy {
 }
 
 fn export(spec: &str) -> Result<ValidatingPolicy, NoValidatingPolicy> {
-    validating_policy(PolicyPlace::Namespace("shop"), "strict", &rules(spec))
+    validating_policy(&PolicyPlace::Namespace("shop".to_owned()), "strict", &rules(spec))
 }
 
 /// Name, actions and checks of each pair of objects.
@@ -74,7 +74,7 @@ fn a_policy_without_anything_to_judge_has_none() {
     assert_eq!(disabled, Err(NoValidatingPolicy::Disabled));
     let rules = Bundle::all()[0].compiled();
     let (namespace, policy) = ("x".repeat(63), "y".repeat(253));
-    let long = validating_policy(PolicyPlace::Namespace(&namespace), &policy, &rules);
+    let long = validating_policy(&PolicyPlace::Namespace(namespace), &policy, &rules);
     assert_eq!(long, Err(NoValidatingPolicy::NameTooLong));
 }
 
@@ -100,7 +100,7 @@ fn every_check_at_admission_is_expressed() {
         assert_eq!(rule(check).is_some(), check.meta().at_admission, "{check}");
     }
     let restricted = validating_policy(
-        PolicyPlace::Namespace("shop"),
+        &PolicyPlace::Namespace("shop".to_owned()),
         "p",
         &Bundle::named("restricted").unwrap().compiled(),
     );
@@ -150,8 +150,8 @@ fn a_cluster_policy_applies_to_the_namespaces_that_it_selects() {
     let spec = r#"{"forbidLatestTag": true, "excludedNamespaces": ["old"], "namespaceSelector": {
         "matchLabels": {"team": "a"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}}"#;
     let policy = CompiledClusterPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap();
-    let place = PolicyPlace::Cluster(&policy.scope);
-    let exported = validating_policy(place, "shop.fleet", &policy.rules).unwrap();
+    let place = PolicyPlace::Cluster(policy.scope);
+    let exported = validating_policy(&place, "shop.fleet", &policy.rules).unwrap();
     let values: Vec<Value> =
         exported.objects.iter().map(|object| serde_json::to_value(object).unwrap()).collect();
     assert_eq!(values[0]["metadata"]["name"], "kube-devops-cluster-warn.shop.fleet");

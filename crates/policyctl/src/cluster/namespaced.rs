@@ -1,7 +1,7 @@
 //! Lists of namespaced objects, as far as the user may read them: of one namespace, of the whole
 //! cluster, or of the namespaces that the user has access to.
 
-use policy_core::custom::{LivePod, WholePod};
+use policy_core::custom::{LivePod, Whole};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::view::PodView;
 use serde::Deserialize;
@@ -114,7 +114,7 @@ impl Listed {
         take: &mut impl FnMut(Event<LivePod>),
     ) {
         if is_whole {
-            let mut take = |event: Event<WholePod>| take(event.map(Into::into));
+            let mut take = |event: Event<Whole<PodView>>| take(event.map(Into::into));
             Self::PODS.read(cluster, namespace, excluded, &mut take).await;
         } else {
             let mut take = |event: Event<PodView>| take(event.map(Into::into));

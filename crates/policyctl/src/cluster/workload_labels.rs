@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::ReplicationController;
+use kube::Resource;
 use policy_core::labels::WorkloadLabels;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
@@ -12,28 +16,22 @@ use policy_core::workload::{ObjectKind, Workload};
 use super::Cluster;
 use super::namespaced::{Event, Listed};
 
-/// The kinds that may have labels of their own.
-const KINDS: [(ObjectKind, Listed); 7] = [
-    (ObjectKind::Deployment, metadata("Deployments", |name| path("apps", "deployments", name))),
-    (ObjectKind::StatefulSet, metadata("StatefulSets", |name| path("apps", "statefulsets", name))),
-    (ObjectKind::DaemonSet, metadata("DaemonSets", |name| path("apps", "daemonsets", name))),
-    (ObjectKind::ReplicaSet, metadata("ReplicaSets", |name| path("apps", "replicasets", name))),
+/// The kinds whose objects make pods, with the lists of their metadata.
+pub(crate) const WORKLOADS: [(ObjectKind, Listed); 7] = [
+    (ObjectKind::Deployment, metadata::<Deployment>("Deployments")),
+    (ObjectKind::StatefulSet, metadata::<StatefulSet>("StatefulSets")),
+    (ObjectKind::DaemonSet, metadata::<DaemonSet>("DaemonSets")),
+    (ObjectKind::ReplicaSet, metadata::<ReplicaSet>("ReplicaSets")),
     (
         ObjectKind::ReplicationController,
-        metadata("ReplicationControllers", |name| path("", "replicationcontrollers", name)),
+        metadata::<ReplicationController>("ReplicationControllers"),
     ),
-    (ObjectKind::Job, metadata("Jobs", |name| path("batch", "jobs", name))),
-    (ObjectKind::CronJob, metadata("CronJobs", |name| path("batch", "cronjobs", name))),
+    (ObjectKind::Job, metadata::<Job>("Jobs")),
+    (ObjectKind::CronJob, metadata::<CronJob>("CronJobs")),
 ];
 
-const fn metadata(plural: &'static str, path: fn(Option<&str>) -> String) -> Listed {
-    Listed { plural, path, is_metadata: true }
-}
-
-fn path(group: &str, plural: &str, namespace: Option<&str>) -> String {
-    let api = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/v1") };
-    let within = namespace.map(|name| format!("/namespaces/{name}")).unwrap_or_default();
-    format!("{api}{within}/{plural}")
+const fn metadata<K: Resource<DynamicType = ()>>(plural: &'static str) -> Listed {
+    Listed { plural, path: |namespace| K::url_path(&(), namespace), is_metadata: true }
 }
 
 /// Reads the labels of the workloads, where one of the policies needs them. What cannot be read is noted:
@@ -49,7 +47,7 @@ pub(crate) async fn read(
     if !policies.into_iter().any(CompiledPolicy::has_selectors) {
         return Arc::new(found);
     }
-    for (kind, listed) in KINDS {
+    for (kind, listed) in WORKLOADS {
         let mut take = |event: Event<WorkloadView>| match event {
             Event::Page(page) => {
                 for workload in page.objects {

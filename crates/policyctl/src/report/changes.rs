@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::io;
 
-use policy_core::report::{ChangedFinding, Changes};
-use policy_core::text::{container_or_volume, counted};
+use policy_core::report::Changes;
+use policy_core::text::counted;
 
 use super::layout::{Table, TableStyle, severity_style};
 use super::markdown;
+use super::rows::Row;
 
 pub(crate) fn write(
     changes: &Changes,
@@ -30,7 +31,7 @@ pub(crate) fn write(
             let severity = finding.severity;
             let severity =
                 table.style.paint(format_args!("{severity:<8}"), severity_style(severity));
-            table.wrapped_printable(&format!("  {severity}  "), &sentence(finding))?;
+            table.wrapped_printable(&format!("  {severity}  "), &sentence(&finding.into()))?;
         }
     }
     Ok(())
@@ -54,16 +55,7 @@ pub(crate) fn write_markdown(changes: &Changes, out: &mut dyn io::Write) -> anyh
             continue;
         }
         let _ = write!(text, "\n### {title}\n{}", markdown::HEAD);
-        let rows = findings.iter().map(|finding| {
-            let ChangedFinding { namespace, kind, name, .. } = finding;
-            markdown::line(
-                finding.severity,
-                &format!("{namespace} {kind}/{name}"),
-                (container(finding).as_deref(), &finding.message, &finding.check),
-                place(finding).as_deref(),
-            )
-        });
-        markdown::push_rows(&mut text, rows, findings.len() as u64, 0);
+        markdown::push_rows(&mut text, findings.iter().map(Row::from), 0, 0);
     }
     Ok(out.write_all(text.as_bytes())?)
 }
@@ -89,19 +81,8 @@ fn remark(changes: &Changes) -> Option<String> {
     (!remarks.is_empty()).then(|| format!("Note: {}", remarks.join("; ")))
 }
 
-fn sentence(finding: &ChangedFinding) -> String {
-    let ChangedFinding { namespace, kind, name, message, .. } = finding;
-    let container = container(finding).map(|name| format!("{name}: ")).unwrap_or_default();
-    let place = place(finding).map(|place| format!("  {place}")).unwrap_or_default();
-    format!("{namespace}  {kind}/{name}  {container}{message}{place}")
-}
-
-fn container(finding: &ChangedFinding) -> Option<String> {
-    let (what, name) = container_or_volume(finding.container.as_deref()?);
-    Some(format!("{what} {name}"))
-}
-
-fn place(finding: &ChangedFinding) -> Option<String> {
-    let file = finding.file.as_deref()?;
-    Some(finding.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
+fn sentence(Row { namespace, object, container, message, place, .. }: &Row<'_>) -> String {
+    let container = container.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+    let place = place.as_ref().map(|place| format!("  {place}")).unwrap_or_default();
+    format!("{namespace}  {object}  {container}{message}{place}")
 }

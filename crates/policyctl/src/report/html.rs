@@ -12,7 +12,7 @@ use policy_core::text::{counted, printable};
 use quick_xml::escape::escape;
 
 use super::rows::{Row, rows};
-use super::table::{NO_PODS, NOT_READ};
+use super::table::scored;
 
 /// Nothing is loaded, whatever a text holds.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
@@ -42,10 +42,9 @@ fn text(text: &str) -> String {
 
 fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
-    let (score, class) = match (summary.score, summary.classification) {
-        (Some(_), _) if summary.pods == 0 => (NO_PODS.to_owned(), ""),
-        (Some(score), Some(class)) => (format!("{score} {}", class.as_str()), class.as_str()),
-        _ => (NOT_READ.to_owned(), ""),
+    let (score, class) = match scored(summary) {
+        Ok((score, class)) => (format!("{score} {}", class.as_str()), class.as_str()),
+        Err(none) => (none.to_owned(), ""),
     };
     writeln!(
         out,
@@ -115,7 +114,7 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             text(&object),
             text(container.as_deref().unwrap_or_default()),
             text(&message),
-            text(&check.as_str()),
+            text(&check),
             text(place.as_deref().unwrap_or_default()),
         )?;
     }

@@ -7,11 +7,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use policy_core::report::{NotRead, Report};
-use policy_core::severity::Severity;
 use policy_core::text::{counted, printable, truncated};
 
-use super::rows::{Row, count, rows};
-use super::table::{NO_PODS, NOT_READ};
+use super::rows::{Row, rows};
+use super::table::scored;
 
 /// GitHub takes 65 536 characters in a comment.
 const MAX_LENGTH: usize = 60_000;
@@ -46,10 +45,9 @@ pub(super) fn render(report: &Report) -> String {
 /// The score, and what it is made of. Writing into a String cannot fail.
 fn head(report: &Report) -> String {
     let summary = &report.summary;
-    let score = match (summary.score, summary.classification) {
-        (Some(_), _) if summary.pods == 0 => NO_PODS.to_owned(),
-        (Some(score), Some(class)) => format!("{score}, {}", class.as_str()),
-        _ => NOT_READ.to_owned(),
+    let score = match scored(summary) {
+        Ok((score, class)) => format!("{score}, {}", class.as_str()),
+        Err(none) => none.to_owned(),
     };
     let severities = summary.by_severity().filter(|(_, number)| *number > 0);
     let severities: Vec<String> =
@@ -79,50 +77,42 @@ fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = Str
 
 /// As many findings as fit, with so many bytes left free.
 fn findings(text: &mut String, report: &Report, reserved: usize) {
-    let total = count(report);
-    if total == 0 {
-        return;
+    let mut rows = rows(report).peekable();
+    if rows.peek().is_some() || report.findings_cut > 0 {
+        text.push_str(HEAD);
+        push_rows(text, rows, report.findings_cut, reserved);
     }
-    text.push_str(HEAD);
-    let rows = rows(report).map(|row| {
-        let Row { severity, check, namespace, object, container, message, place } = row;
-        let finding = (container.as_deref(), &*message, &*check.as_str());
-        line(severity, &format!("{namespace} {object}"), finding, place.as_deref())
-    });
-    push_rows(text, rows, total, reserved);
 }
 
-/// As many of so many rows as fit, with so many bytes left free, and how many others there are.
-pub(super) fn push_rows(
+/// As many rows as fit, with so many bytes left free, and how many findings are not listed: the
+/// other rows, and so many beside them.
+pub(super) fn push_rows<'a>(
     text: &mut String,
-    rows: impl Iterator<Item = String>,
-    total: u64,
+    mut rows: impl Iterator<Item = Row<'a>>,
+    cut: u64,
     reserved: usize,
 ) {
-    let mut listed = 0;
-    for row in rows {
+    let mut omitted = cut;
+    for row in rows.by_ref() {
+        let line = line(&row);
         // Room for the sentence on the rest.
-        if text.len() + row.len() + reserved + 200 > MAX_LENGTH {
+        if text.len() + line.len() + reserved + 200 > MAX_LENGTH {
+            omitted += 1;
             break;
         }
-        text.push_str(&row);
-        listed += 1;
+        text.push_str(&line);
     }
-    if total > listed {
-        let _ = writeln!(text, "\n{} not listed here.", counted(total - listed, "more finding"));
+    omitted += rows.count() as u64;
+    if omitted > 0 {
+        let _ = writeln!(text, "\n{} not listed here.", counted(omitted, "more finding"));
     }
 }
 
-/// A row: the severity, the object, the finding as container, message and check, and its place.
-pub(super) fn line(
-    severity: Severity,
-    object: &str,
-    (container, message, check): (Option<&str>, &str, &str),
-    place: Option<&str>,
-) -> String {
-    let container = container.map(|name| format!("{}: ", code(name))).unwrap_or_default();
-    let place = place.map(code).unwrap_or_default();
-    let (object, message, check) = (code(object), text(message), text(check));
+fn line(Row { severity, check, namespace, object, container, message, place }: &Row<'_>) -> String {
+    let container = container.as_ref().map(|name| format!("{}: ", code(name))).unwrap_or_default();
+    let place = place.as_deref().map(code).unwrap_or_default();
+    let object = code(&format!("{namespace} {object}"));
+    let (message, check) = (text(message), text(check));
     format!("| {severity} | {object} | {container}{message} ({check}) | {place} |\n")
 }
 

@@ -2,16 +2,19 @@
 //! workload.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
-use policy_core::checks::CheckName;
-use policy_core::report::{Report, ReportFinding, ReportedObject, Source, WorkloadFinding};
+use policy_core::report::{
+    ChangedFinding, Report, ReportFinding, ReportedObject, Source, WorkloadFinding,
+    WorkloadFindings,
+};
 use policy_core::severity::Severity;
 use policy_core::text::{container_or_volume, counted};
 
 /// A finding for people. Its texts are as they were read.
 pub(super) struct Row<'a> {
     pub(super) severity: Severity,
-    pub(super) check: CheckName,
+    pub(super) check: Cow<'a, str>,
     pub(super) namespace: &'a str,
     /// `Deployment/web`.
     pub(super) object: String,
@@ -23,52 +26,45 @@ pub(super) struct Row<'a> {
     pub(super) place: Option<String>,
 }
 
-/// The rows of the listed findings.
-pub(super) fn rows(report: &Report) -> impl Iterator<Item = Row<'_>> {
-    Severity::ALL.into_iter().flat_map(|severity| -> Box<dyn Iterator<Item = Row<'_>>> {
-        match report.source {
-            Source::Files { .. } => Box::new(
-                report.findings.iter().filter(move |found| found.severity == severity).map(of_file),
-            ),
-            Source::Cluster { .. } => Box::new(of_workloads(report, severity)),
+/// The rows of the listed findings. Those of files are made one at a time: a report lists a million.
+pub(super) fn rows(report: &Report) -> Box<dyn Iterator<Item = Row<'_>> + '_> {
+    match report.source {
+        Source::Files { .. } => Box::new(by_severity(&report.findings).map(of_file)),
+        Source::Cluster { .. } => {
+            let mut rows: Vec<_> = report.workloads().iter().flat_map(of_workload).collect();
+            rows.sort_by_key(|row| Reverse(row.severity));
+            Box::new(rows.into_iter())
         }
-    })
+    }
 }
 
-/// How many rows there are, and findings that are counted but not listed.
-pub(super) fn count(report: &Report) -> u64 {
-    let listed: usize = match report.source {
-        Source::Files { .. } => report.findings.len(),
-        Source::Cluster { .. } => report.workloads().iter().map(|one| one.findings.len()).sum(),
-    };
-    listed as u64 + report.findings_cut
+/// The findings, the worst first.
+pub(super) fn by_severity(findings: &[ReportFinding]) -> impl Iterator<Item = &ReportFinding> {
+    Severity::ALL
+        .into_iter()
+        .flat_map(move |severity| findings.iter().filter(move |f| f.severity == severity))
 }
 
 fn of_file(finding: &ReportFinding) -> Row<'_> {
     let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
-    let place = file.as_ref().map(|file| match finding.line {
-        Some(line) => format!("{file}:{line}"),
-        None => file.to_string(),
-    });
     Row {
         severity: finding.severity,
-        check: finding.check.clone(),
+        check: finding.check.as_str(),
         namespace,
         object: format!("{kind}/{name}"),
         container: finding.container.as_deref().map(container),
         message: Cow::Borrowed(&finding.message),
-        place,
+        place: place(file.as_deref(), finding.line),
     }
 }
 
-fn of_workloads(report: &Report, severity: Severity) -> impl Iterator<Item = Row<'_>> {
-    let workloads: Vec<_> = report.workloads().iter().collect();
-    workloads.into_iter().flat_map(move |of| {
-        let (namespace, workload) = (of.namespace, of.workload);
-        let found = of.findings.into_iter().filter(move |found| found.severity == severity);
-        found.map(move |WorkloadFinding { check, container: name, message, pods, .. }| Row {
+fn of_workload(of: WorkloadFindings<'_>) -> impl Iterator<Item = Row<'_>> {
+    let WorkloadFindings { namespace, workload, findings, .. } = of;
+    findings.into_iter().map(move |finding| {
+        let WorkloadFinding { check, severity, container: name, message, pods, .. } = finding;
+        Row {
             severity,
-            check,
+            check: check.as_str().into_owned().into(),
             namespace,
             object: format!("{}/{}", workload.kind, workload.name),
             container: name.map(container),
@@ -78,11 +74,31 @@ fn of_workloads(report: &Report, severity: Severity) -> impl Iterator<Item = Row
                 Cow::Owned(format!("{message} ({})", counted(pods, "pod")))
             },
             place: None,
-        })
+        }
     })
+}
+
+impl<'a> From<&'a ChangedFinding> for Row<'a> {
+    fn from(finding: &'a ChangedFinding) -> Self {
+        let ChangedFinding { namespace, kind, name, .. } = finding;
+        Self {
+            severity: finding.severity,
+            check: Cow::Borrowed(&finding.check),
+            namespace,
+            object: format!("{kind}/{name}"),
+            container: finding.container.as_deref().map(container),
+            message: Cow::Borrowed(&finding.message),
+            place: place(finding.file.as_deref(), finding.line),
+        }
+    }
 }
 
 fn container(name: &str) -> String {
     let (what, name) = container_or_volume(name);
     format!("{what} {name}")
+}
+
+fn place(file: Option<&str>, line: Option<u32>) -> Option<String> {
+    let file = file?;
+    Some(line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
 }

@@ -11,6 +11,8 @@ use policy_core::severity::Severity;
 use policy_core::text::{container_or_volume, printable};
 use serde_json::{Value, json};
 
+use super::rows::by_severity;
+
 /// The most results of a run that GitHub shows.
 const MAX_RESULTS: usize = 5000;
 /// The most exempted findings that are named; a run has few notifications.
@@ -30,6 +32,7 @@ pub(super) fn render(report: &Report) -> Value {
     let rules: Vec<CheckName> =
         enabled.map(CheckName::from).chain(custom.into_iter().cloned()).collect();
     let mut seen = BTreeMap::new();
+    // So that the cut drops the least severe.
     let results: Vec<Value> = by_severity(&report.findings)
         .take(MAX_RESULTS)
         .map(|finding| result(finding, &rules, &mut seen))
@@ -53,13 +56,6 @@ pub(super) fn render(report: &Report) -> Value {
             "properties": { "resultsCut": cut },
         }],
     })
-}
-
-/// The worst findings come first, so that the cut drops the least severe.
-fn by_severity(findings: &[ReportFinding]) -> impl Iterator<Item = &ReportFinding> {
-    Severity::ALL
-        .into_iter()
-        .flat_map(move |severity| findings.iter().filter(move |f| f.severity == severity))
 }
 
 fn rule(check: &CheckName) -> Value {

@@ -10,6 +10,7 @@ use policy_core::report::{
     BaselineCounts, ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding,
     NotRead, Report, ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
 };
+use policy_core::score::Classification;
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
 use policy_core::workload::Workload;
@@ -20,6 +21,15 @@ use super::layout::{Cell, Column, Table, TableStyle, class_style, severity_style
 pub(super) const NO_PODS: &str = "n/a (no pods)";
 /// What stands for a score where something could not be read and nothing else was evaluated.
 pub(super) const NOT_READ: &str = "n/a (nothing could be read)";
+
+/// The score and its class, or what stands for them.
+pub(super) fn scored(summary: &Summary) -> Result<(u8, Classification), &'static str> {
+    match (summary.score, summary.classification) {
+        (Some(_), _) if summary.pods == 0 => Err(NO_PODS),
+        (Some(score), Some(class)) => Ok((score, class)),
+        _ => Err(NOT_READ),
+    }
+}
 
 pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write) -> io::Result<()> {
     let mut table = Table { out, style };
@@ -113,13 +123,12 @@ impl Table<'_> {
             self.row("Custom check violations", findings)?;
         }
         self.line("-".repeat(38))?;
-        let (score, status) = match (summary.score, summary.classification) {
-            (Some(_), _) if summary.pods == 0 => (NO_PODS.to_owned(), NO_PODS.to_owned()),
-            (Some(score), Some(class)) => {
+        let (score, status) = match scored(summary) {
+            Ok((score, class)) => {
                 let style = class_style(class);
                 (self.style.paint(score, style), self.style.paint(class, style))
             }
-            _ => (NOT_READ.to_owned(), NOT_READ.to_owned()),
+            Err(none) => (none.to_owned(), none.to_owned()),
         };
         self.row("Cluster Health Score", score)?;
         self.row("Cluster Status", status)?;

@@ -14,7 +14,7 @@ pub struct StoredReport {
     pub(super) source: StoredSource,
     pub(super) policy: String,
     pub(super) summary: StoredSummary,
-    pub(super) findings: Vec<StoredFinding>,
+    pub(super) findings: Vec<ChangedFinding>,
     pub(super) workloads: Vec<StoredWorkload>,
 }
 
@@ -31,19 +31,6 @@ pub(super) struct StoredSummary {
 pub(super) enum StoredSource {
     Files {},
     Cluster {},
-}
-
-#[derive(Deserialize, Clone, Debug)]
-pub(super) struct StoredFinding {
-    check: String,
-    severity: Severity,
-    namespace: String,
-    kind: String,
-    name: String,
-    container: Option<String>,
-    message: String,
-    file: Option<String>,
-    line: Option<u32>,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -66,7 +53,7 @@ impl From<&Report> for StoredReport {
     fn from(report: &Report) -> Self {
         let findings = report.findings.iter().map(|finding| {
             let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
-            StoredFinding {
+            ChangedFinding {
                 check: finding.check.as_str().into_owned(),
                 severity: finding.severity,
                 namespace: namespace.to_string(),
@@ -128,7 +115,7 @@ impl StoredReport {
     /// The findings of objects; those of a cluster's pods by workload, since pods come and go.
     pub(super) fn into_findings(self) -> Vec<ChangedFinding> {
         match self.source {
-            StoredSource::Files {} => self.findings.into_iter().map(of_file).collect(),
+            StoredSource::Files {} => self.findings,
             StoredSource::Cluster {} => self.workloads.into_iter().flat_map(of_workload).collect(),
         }
     }
@@ -137,12 +124,6 @@ impl StoredReport {
     pub(super) fn cut(&self) -> u64 {
         self.summary.total_violations.saturating_sub(self.findings.len() as u64)
     }
-}
-
-fn of_file(finding: StoredFinding) -> ChangedFinding {
-    let StoredFinding { check, severity, namespace, kind, name, container, message, file, line } =
-        finding;
-    ChangedFinding { check, severity, namespace, kind, name, container, message, file, line }
 }
 
 fn of_workload(workload: StoredWorkload) -> impl Iterator<Item = ChangedFinding> {

@@ -3,13 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
-use kube::Resource;
 use policy_core::Timestamp;
 use policy_core::admission::{Creation, NamedPolicy, NamespacePolicies};
-use policy_core::custom::{CustomInput, CustomNamespace, ObjectDocument};
+use policy_core::custom::{CustomInput, CustomNamespace, Whole};
 use policy_core::facts::{Lifecycle, PodFacts};
 use policy_core::manifest::{Document, InputObjects, documents};
 use policy_core::namespaces::ExcludedNamespaces;
@@ -17,12 +13,12 @@ use policy_core::policy::ClusterScope;
 use policy_core::report::{AdmissionOutcome, AdmittedObject};
 use policy_core::view::ObjectView;
 use policy_core::workload::ObjectKind;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use policy_manifests::PolicyPlace;
 
-use super::{Exported, MAX_FILE_SIZE, Place};
+use super::{Exported, MAX_FILE_SIZE};
+use crate::cluster::namespaced::Listed;
 use crate::cluster::pages::{self, Page, Unreadable};
+use crate::cluster::workload_labels::WORKLOADS;
 use crate::cluster::{Cluster, ClusterError};
 use crate::exit::Exit;
 use crate::input::Inputs;
@@ -92,11 +88,11 @@ impl Existing {
         let inputs = Inputs::find(filename);
         existing.problems.extend(inputs.problems());
         let (default, judging) = match &exported.place {
-            Place::Namespace(namespace) => {
+            PolicyPlace::Namespace(namespace) => {
                 let policies = [(namespace.clone(), exported.policies(None))].into();
                 (namespace.as_str(), Judging::Namespaces(policies))
             }
-            Place::Cluster(scope) => {
+            PolicyPlace::Cluster(scope) => {
                 existing.ignores_selector = !scope.requirements().is_empty();
                 ("default", Judging::AnyLabels(scope, exported.policies(None)))
             }
@@ -142,20 +138,22 @@ impl Existing {
         let judging = Judging::Namespaces(policies);
         let place = namespace.map_or_else(String::new, |name| format!(" in namespace {name}"));
         let client = cluster.client();
-        for (kind, path) in paths(namespace) {
+        let pods = (ObjectKind::Pod, Listed::PODS);
+        for (kind, listed) in [pods].into_iter().chain(WORKLOADS) {
+            let path = (listed.path)(namespace);
             let operation = format!("cannot list objects of kind {kind}{place}");
-            let read = pages::read(&client, &path, &operation, |page: Page<Listed>| {
+            let read = pages::read(&client, &path, &operation, |page: Page<Whole<ObjectView>>| {
                 for unreadable in page.unreadable {
                     let Unreadable { object, reason } = unreadable;
                     existing.problems.push(format!("{kind} {object} cannot be read: {reason}"));
                     existing.exit = Exit::Cluster;
                 }
-                for Listed { view, document } in page.objects {
+                for Whole { view, document } in page.objects {
                     if is_made_by_controller(&view) {
                         continue;
                     }
                     if let Some(facts) = PodFacts::of_object(kind, &view, "") {
-                        existing.add(facts, Some(CustomInput::of(kind, document)), &judging);
+                        existing.add(facts, Some(CustomInput::of_read(kind, document)), &judging);
                     }
                 }
             });
@@ -198,7 +196,8 @@ impl Existing {
 impl Exported {
     /// The policy alone, in a namespace.
     fn policies(&self, namespace: Option<CustomNamespace>) -> NamespacePolicies {
-        let policy = NamedPolicy { name: self.policy_name(), rules: Ok(self.rules.clone()) };
+        let policy =
+            NamedPolicy { name: self.place.policy_name(&self.name), rules: Ok(self.rules.clone()) };
         NamespacePolicies { namespace: namespace.map(Arc::new), ..NamespacePolicies::from(policy) }
     }
 
@@ -212,14 +211,16 @@ impl Exported {
             (name.to_owned(), self.policies(Some(namespace)))
         };
         Ok(match &self.place {
-            Place::Namespace(namespace) if self.policies(None).judged[0].needs_namespace() => {
+            PolicyPlace::Namespace(namespace)
+                if self.policies(None).judged[0].needs_namespace() =>
+            {
                 let labels = labels_of(cluster, namespace).await?;
                 (Some(namespace), [named(namespace, &labels)].into())
             }
-            Place::Namespace(namespace) => {
+            PolicyPlace::Namespace(namespace) => {
                 (Some(namespace), [(namespace.clone(), self.policies(None))].into())
             }
-            Place::Cluster(scope) => {
+            PolicyPlace::Cluster(scope) => {
                 let all = NamespaceLabels::of_all(cluster).await?;
                 let excluded = ExcludedNamespaces::default();
                 let selected = all.selected_with_labels(scope, &excluded);
@@ -229,41 +230,9 @@ impl Exported {
     }
 }
 
-/// An object as it is judged, and as custom checks see it.
-struct Listed {
-    view: ObjectView,
-    document: ObjectDocument,
-}
-
-impl<'de> Deserialize<'de> for Listed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Box::<RawValue>::deserialize(deserializer)?;
-        let view = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
-        let document = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
-        Ok(Self { view, document })
-    }
-}
-
 /// Whether another listed object makes it, such as the `ReplicaSet` a pod.
 fn is_made_by_controller(object: &ObjectView) -> bool {
     let owners = object.metadata.owner_references.iter().flatten();
     let mut controllers = owners.into_iter().filter(|owner| owner.controller == Some(true));
     controllers.any(|owner| ObjectKind::of(&owner.api_version, &owner.kind).is_some())
-}
-
-/// The lists of a namespace, or of all, by the kind of their objects.
-fn paths(namespace: Option<&str>) -> [(ObjectKind, String); 8] {
-    fn of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
-        K::url_path(&(), namespace)
-    }
-    [
-        (ObjectKind::Pod, of::<Pod>(namespace)),
-        (ObjectKind::Deployment, of::<Deployment>(namespace)),
-        (ObjectKind::StatefulSet, of::<StatefulSet>(namespace)),
-        (ObjectKind::DaemonSet, of::<DaemonSet>(namespace)),
-        (ObjectKind::ReplicaSet, of::<ReplicaSet>(namespace)),
-        (ObjectKind::ReplicationController, of::<ReplicationController>(namespace)),
-        (ObjectKind::Job, of::<Job>(namespace)),
-        (ObjectKind::CronJob, of::<CronJob>(namespace)),
-    ]
 }

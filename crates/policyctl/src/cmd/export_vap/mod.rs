@@ -10,7 +10,7 @@ use clap::ArgAction;
 use policy_core::bundle::Bundle;
 use policy_core::manifest::DecodedPolicy;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::{ClusterScope, CompiledPolicy, PolicyName};
+use policy_core::policy::CompiledPolicy;
 use policy_core::text::{counted, printable};
 use policy_manifests::{PolicyPlace, ValidatingPolicy, validating_policy, yaml};
 
@@ -75,15 +75,9 @@ pub(crate) struct Args {
 
 /// The policy to export.
 struct Exported {
-    place: Place,
+    place: PolicyPlace,
     name: String,
     rules: Arc<CompiledPolicy>,
-}
-
-/// Where it applies.
-enum Place {
-    Namespace(String),
-    Cluster(ClusterScope),
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
@@ -113,7 +107,7 @@ impl Exported {
         let policy = Policy::of_live(&object);
         let invalid = |found: Vec<_>| output::problems(&policy.is_invalid(), &found);
         let (rules, scope) = policy.compiled_with_scope().map_err(invalid)?;
-        let place = scope.map_or(Place::Namespace(policy.namespace), Place::Cluster);
+        let place = scope.map_or(PolicyPlace::Namespace(policy.namespace), PolicyPlace::Cluster);
         Ok(Self { place, name: policy.name, rules: Arc::new(rules) })
     }
 
@@ -122,7 +116,7 @@ impl Exported {
         let default = || "default".to_owned();
         if let Some(bundle) = &args.bundle {
             let rules = Arc::new(Bundle::named(bundle)?.compiled());
-            let place = Place::Namespace(wanted.unwrap_or_else(default));
+            let place = PolicyPlace::Namespace(wanted.unwrap_or_else(default));
             return Ok(Self { place, name: BUNDLE_POLICY.to_owned(), rules });
         }
         let file = args.policy.as_deref().context("no policy is given")?;
@@ -133,36 +127,24 @@ impl Exported {
             if let Some(wanted) = wanted {
                 bail!("the policy is a cluster policy, and does not belong to namespace {wanted}");
             }
-            return Ok(Self { place: Place::Cluster(scope), name, rules });
+            return Ok(Self { place: PolicyPlace::Cluster(scope), name, rules });
         }
         let namespace =
             policy.metadata.namespace.or_else(|| wanted.clone()).unwrap_or_else(default);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != namespace) {
             bail!("the policy belongs to namespace {namespace}, not to {wanted}");
         }
-        Ok(Self { place: Place::Namespace(namespace), name, rules })
-    }
-
-    /// The policy as the webhook names it.
-    fn policy_name(&self) -> PolicyName {
-        match &self.place {
-            Place::Namespace(_) => PolicyName::from(&*self.name),
-            Place::Cluster(_) => PolicyName::Cluster(self.name.as_str().into()),
-        }
+        Ok(Self { place: PolicyPlace::Namespace(namespace), name, rules })
     }
 
     fn print(self, existing: &Existing, global: &Global) -> anyhow::Result<Exit> {
-        let (place, namespace) = match &self.place {
-            Place::Namespace(namespace) => (PolicyPlace::Namespace(namespace), &**namespace),
-            Place::Cluster(scope) => (PolicyPlace::Cluster(scope), ""),
-        };
-        let full_name = self.policy_name().qualified(namespace);
-        if ExcludedNamespaces::default().contains(namespace) {
-            bail!("{}", is_of_system(namespace));
+        let Self { place, name, rules } = self;
+        let full_name = place.qualified(&name);
+        if ExcludedNamespaces::default().contains(place.namespace()) {
+            bail!("{}", is_of_system(place.namespace()));
         }
-        let ValidatingPolicy { objects, remarks } =
-            validating_policy(place, &self.name, &self.rules)
-                .with_context(|| format!("cannot express {full_name}"))?;
+        let ValidatingPolicy { objects, remarks } = validating_policy(&place, &name, &rules)
+            .with_context(|| format!("cannot express {full_name}"))?;
         let title = format!("What {full_name} denies and warns of at admission.");
         let text =
             report::comments(&title, &remarks) + &yaml(&objects).context("cannot write YAML")?;
@@ -184,9 +166,9 @@ impl Exported {
                  whatever the namespaceSelector is",
             );
         }
-        let place = match &self.place {
-            Place::Namespace(namespace) => format!("namespace {}", printable(namespace)),
-            Place::Cluster(_) => counted(existing.namespaces.len() as u64, "namespace"),
+        let place = match &place {
+            PolicyPlace::Namespace(namespace) => format!("namespace {}", printable(namespace)),
+            PolicyPlace::Cluster(_) => counted(existing.namespaces.len() as u64, "namespace"),
         };
         console.note(format_args!(
             "existing in {place}: {}, of which {} would be denied if created now",
