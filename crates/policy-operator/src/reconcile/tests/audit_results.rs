@@ -21,11 +21,12 @@ async fn a_changed_verdict_is_three_writes_and_the_excess_is_deleted() {
 async fn the_next_job_of_a_cron_job_is_the_same_workload_and_causes_no_audit_result() {
     let mut world = World::new();
     world.pod_of_job("report-29672011");
-    let writes = world.run(2 * MINUTE).await;
+    // Both runs end before the earliest heartbeat, after 240 seconds.
+    let writes = world.run(3 * MINUTE / 2).await;
     assert_eq!(count("POST policyauditresults", &writes), 1, "{writes:?}");
     world.pods.deleted("shop", "report-29672011-x7k2p");
     world.pod_of_job("report-29672012");
-    let writes = world.run(2 * MINUTE).await;
+    let writes = world.run(3 * MINUTE / 2).await;
     assert_eq!(writes, [""; 0], "the text names the CronJob, not its pods");
     assert_eq!(
         world.policy()["status"]["violations"],
