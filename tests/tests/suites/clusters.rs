@@ -2,17 +2,16 @@
 //! the others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod silent;
 mod trio;
 
 use std::fs;
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 use e2e::{Parts, Testbed};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::failures::{READ_PODS, fake_server};
+use crate::failures::READ_PODS;
 use trio::{ALL, EAST, NONE, SHOP, SURELY, WEST};
 use trio::{
     assert_trio, assert_unread, join, report, row, states, trio, trio_and, variant, variant_of,
@@ -71,8 +70,10 @@ fn every_cluster_has_its_own_numbers_and_all_together_one_formula() {
 fn the_order_is_the_one_asked_for_or_else_the_current_context_first() {
     let [east, west, north] = trio().each_ref().map(Testbed::kubeconfig);
     let kubeconfig = join(&[west, north, east]);
-    let cases: [(&[&str], &[&str]); 3] = [
+    let cases: [(&[&str], &[&str]); 5] = [
         (&[], &["west", "east", "north"]),
+        (&["--contexts", "*st,nor??"], &["east", "west", "north"]),
+        (&["--contexts", "north,*"], &["north", "east", "west"]),
         (&["--contexts", "north,west,north"], &["north", "west"]),
         (&["--contexts", "north", "--contexts", "east"], &["north", "east"]),
     ];
@@ -93,6 +94,16 @@ CONTEXT  SCORE  STATUS   PODS  COMPLIANT  VIOLATIONS  READ
 east        93  Healthy     4          1          12  complete
 north       92  Healthy     4          2           5  complete
 west        80  Healthy     2          0           5  complete
+
+Findings of each check:
+CHECK              east  north  west
+high-restarts         0      1     1
+latest-tag            3      1     1
+missing-liveness      3      1     1
+missing-readiness     3      1     1
+missing-resources     3      1     1
+not-ready             0      0     0
+pending               0      0     0
 ";
     assert!(plain.ends_with(rows), "{plain}");
     assert!(plain.contains("\nCluster Health Score       : 90\n"), "{plain}");
@@ -162,75 +173,6 @@ fn a_killed_api_server_keeps_its_row_and_changes_no_other() {
     }
     doomed.restart_api_server().unwrap();
     assert_eq!(report(&kubeconfig, 0, &[]).0, before);
-}
-
-#[test]
-fn a_silent_cluster_costs_its_deadline_and_nothing_else() {
-    // It may have to be built first.
-    e2e::policyctl().unwrap();
-    // The kernel accepts connections, and no program ever reads from them.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    let files = ["https", "http"].map(|scheme| {
-        let server = format!("{scheme}://{address}");
-        variant(&trio()[0], &format!("silent-{scheme}"), &server)
-    });
-    let kubeconfig = trio_and(&[&files[0]]);
-    for (kubeconfig, mute) in
-        [(kubeconfig, "silent-https"), (trio_and(&[&files[1]]), "silent-http")]
-    {
-        let start = Instant::now();
-        let (report, _) = report(&kubeconfig, 3, &[]);
-        let elapsed = start.elapsed();
-        assert!(elapsed < Duration::from_secs(12), "{mute}: {elapsed:?}");
-        let reason = &row(&report, mute)["coverage"]["failed"][0]["reason"];
-        let reason = reason.as_str().unwrap();
-        assert!(reason.contains("timed out") || reason.contains("no usable answer"), "{reason}");
-        assert_unread(&report, mute, "");
-        assert_trio(&report);
-        ALL.assert(&report["summary"]);
-    }
-}
-
-#[test]
-fn what_was_read_before_a_cluster_fell_silent_counts() {
-    let page = json!({
-        "metadata": { "continue": "more" },
-        "items": [{
-            "metadata": { "name": "a", "namespace": "shop" },
-            "spec": { "containers": [{ "name": "main", "image": "nginx" }] },
-            "status": { "phase": "Running" },
-        }],
-    });
-    let version = json!({
-        "major": "1", "minor": "36", "gitVersion": "v1.36.0", "gitCommit": "", "goVersion": "",
-        "gitTreeState": "", "buildDate": "", "compiler": "", "platform": "",
-    });
-    let server = fake_server(move |request| match request {
-        _ if request.starts_with("GET /version") => Some(ok(&version)),
-        _ if request.contains("continue=more") => None,
-        _ => Some(ok(&page)),
-    });
-    let half = variant(&trio()[0], "half", &format!("http://{server}"));
-    let kubeconfig = join(&[trio()[1].kubeconfig(), &half]);
-    e2e::policyctl().unwrap();
-    let start = Instant::now();
-    let (report, _) = report(&kubeconfig, 3, &["--timeout", "3"]);
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-    assert_eq!(states(&report), ["west complete", "half partial"]);
-    WEST.assert(&row(&report, "west")["summary"]);
-    let half = row(&report, "half");
-    assert_eq!((&half["summary"]["pods"], &half["summary"]["score"]), (&json!(1), &json!(90)));
-    let reason = half["coverage"]["failed"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("3 s (--timeout)"), "{reason}");
-    // (30 + 10 + 10) / 3 of two pods in west and the one of this page.
-    assert_eq!((&report["summary"]["pods"], &report["summary"]["score"]), (&json!(3), &json!(84)));
-}
-
-fn ok(body: &Value) -> Vec<u8> {
-    let body = body.to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
-    format!("{head}: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 #[test]
@@ -363,10 +305,33 @@ fn the_gravest_outcome_is_the_exit_code() {
         assert!(run.stderr.contains(says), "{arguments:?}: {}", run.stderr);
         assert_eq!(run.stderr.is_empty(), says.is_empty(), "{arguments:?}: {}", run.stderr);
     }
-    let unknown = ["multi-cluster", "analyze", "--contexts", "east,nowhere"];
-    let run = cli::run(&fine, &unknown, "");
-    assert_eq!((run.code, run.stdout.as_str()), (Some(3), ""));
-    let expected =
-        "error: there is no context `nowhere`: choose one by --context: east, north, west\n";
-    assert_eq!(run.stderr, expected);
+    for unknown in ["east,nowhere", "no*where,east", "East"] {
+        let arguments = ["multi-cluster", "analyze", "--contexts", unknown];
+        let run = cli::run(&fine, &arguments, "");
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
+        let name = unknown.split(',').find(|name| *name != "east").unwrap();
+        let expected = format!(
+            "error: --contexts: no context matches `{name}`; there are east, north, west\n"
+        );
+        assert_eq!(run.stderr, expected);
+    }
+}
+
+#[test]
+fn markdown_goes_into_a_file_beside_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clusters.md");
+    let markdown = format!("markdown={}", file.display());
+    let arguments = ["multi-cluster", "analyze", "-o", "table", "-o", &markdown];
+    let table = cli::run(&trio_and(&[]), &arguments, "").succeeded().unwrap();
+    assert_eq!(table, cli::run(&trio_and(&[]), &arguments[..2], "").succeeded().unwrap());
+    let text = fs::read_to_string(file).unwrap();
+    for line in [
+        "## Kubernetes governance of 3 clusters: 90, Healthy\n",
+        "\n| `west` | 80 | Healthy | 2 | 0 | 5 | complete |\n",
+        "\n| Check | `east` | `north` | `west` |\n",
+        "\n| latest-tag | 3 | 1 | 1 |\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
 }

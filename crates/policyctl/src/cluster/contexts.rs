@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
+use glob::Pattern;
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
@@ -17,6 +19,8 @@ use super::ClusterError;
 
 /// The name of the context of a pod's own service account.
 const IN_CLUSTER: &str = "in-cluster";
+/// The namespace of a context that names none.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// The clusters that the user can select.
 pub(crate) enum Contexts {
@@ -33,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) cluster: String,
     /// The URL; empty where the kubeconfig has no such cluster.
     pub(crate) server: String,
+    /// The namespace of objects that name none.
+    pub(crate) namespace: String,
     pub(crate) is_current: bool,
 }
 
@@ -91,8 +97,9 @@ impl Contexts {
     pub(crate) fn all(&self) -> Vec<Context> {
         let Self::Files(kubeconfig) = self else {
             let name = IN_CLUSTER.to_owned();
-            let cluster = name.clone();
-            return vec![Context { name, cluster, server: String::new(), is_current: true }];
+            let (cluster, namespace) = (name.clone(), DEFAULT_NAMESPACE.to_owned());
+            let server = String::new();
+            return vec![Context { name, cluster, server, namespace, is_current: true }];
         };
         let server = |cluster: &str| {
             let found = kubeconfig.clusters.iter().find(|named| named.name == cluster);
@@ -103,18 +110,54 @@ impl Contexts {
             .contexts
             .iter()
             .map(|named| {
-                let cluster = named.context.as_ref().map(|context| context.cluster.clone());
-                let cluster = cluster.unwrap_or_default();
+                let context = named.context.as_ref();
+                let cluster = context.map(|context| context.cluster.clone()).unwrap_or_default();
+                let namespace = context.and_then(|context| context.namespace.clone());
+                let namespace = namespace.filter(|name| !name.is_empty());
                 Context {
                     name: named.name.clone(),
                     server: server(&cluster),
                     cluster,
+                    namespace: namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
                     is_current: kubeconfig.current_context.as_deref() == Some(&named.name),
                 }
             })
             .collect();
         contexts.sort_by(|a, b| a.name.cmp(&b.name));
         contexts
+    }
+
+    /// The contexts of these names or patterns (`prod-*`), in that order, each once. Where there is
+    /// none of either, all, the current one first: of several contexts of one cluster the first is
+    /// read.
+    ///
+    /// # Errors
+    /// A name or pattern that no context matches.
+    pub(crate) fn matching(&self, patterns: &[&str]) -> anyhow::Result<Vec<Context>> {
+        let mut all = self.all();
+        if patterns.is_empty() {
+            all.sort_by_key(|context| !context.is_current);
+            return Ok(all);
+        }
+        let mut chosen: Vec<Context> = Vec::new();
+        for pattern in patterns {
+            // A name may have characters of patterns, as in `shop[eu]`.
+            let is_name = all.iter().any(|context| context.name == *pattern);
+            let glob = Pattern::new(pattern).ok().filter(|_| !is_name);
+            let is_match = |context: &&Context| {
+                context.name == *pattern
+                    || glob.as_ref().is_some_and(|glob| glob.matches(&context.name))
+            };
+            let found: Vec<&Context> = all.iter().filter(is_match).collect();
+            if found.is_empty() {
+                let names: Vec<&str> = all.iter().map(|context| &*context.name).collect();
+                bail!("--contexts: no context matches `{pattern}`; there are {}", names.join(", "));
+            }
+            let is_new = |context: &&&Context| !chosen.iter().any(|old| old.name == context.name);
+            let new: Vec<Context> = found.iter().filter(is_new).copied().cloned().collect();
+            chosen.extend(new);
+        }
+        Ok(chosen)
     }
 
     /// How to reach the cluster of a context.
@@ -230,4 +273,50 @@ fn unusable(path: &Path, error: &KubeconfigError) -> ClusterError {
     };
     // A parser's message may have lines of its own.
     ClusterError::configuration(operation, reason.lines().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contexts(names: &[&str], current: &str) -> Contexts {
+        let listed = names.iter().map(|name| {
+            format!("{{name: '{name}', context: {{cluster: '{name}', user: u, namespace: ''}}}}")
+        });
+        let contexts = listed.collect::<Vec<_>>().join(", ");
+        let yaml = format!("{{contexts: [{contexts}], current-context: {current}}}");
+        Contexts::Files(Box::new(Kubeconfig::from_yaml(&yaml).unwrap()))
+    }
+
+    #[test]
+    fn contexts_are_chosen_by_name_and_by_pattern_each_once() {
+        let arn = "arn:aws:eks:eu-west-1:1:cluster/prod-eu";
+        let contexts = contexts(&["staging", "prod-us", "prod-de", arn, "shop[eu]"], "prod-us");
+        let cases: [(&[&str], &[&str]); 7] = [
+            (&[], &["prod-us", arn, "prod-de", "shop[eu]", "staging"]),
+            (&["prod-*"], &["prod-de", "prod-us"]),
+            (&["prod-*", "staging", "prod-de"], &["prod-de", "prod-us", "staging"]),
+            (&["prod-us", "prod-*"], &["prod-us", "prod-de"]),
+            (&["prod-??", "s[st]*"], &["prod-de", "prod-us", "staging"]),
+            (&["*prod-eu"], &[arn]),
+            (&["shop[eu]"], &["shop[eu]"]),
+        ];
+        for (patterns, expected) in cases {
+            let chosen = contexts.matching(patterns).unwrap();
+            let names: Vec<&str> = chosen.iter().map(|context| &*context.name).collect();
+            assert_eq!(names, expected, "{patterns:?}");
+            assert!(chosen.iter().all(|context| context.namespace == "default"));
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_an_error_that_names_what_there_is() {
+        let contexts = contexts(&["west", "east"], "east");
+        for pattern in ["prod-*", "Eas*", "west-", "e[", "***"] {
+            assert_eq!(
+                contexts.matching(&["east", pattern]).unwrap_err().to_string(),
+                format!("--contexts: no context matches `{pattern}`; there are east, west")
+            );
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Live clusters: contexts, connections, deadlines, and errors for people.
 
 mod contexts;
+pub(crate) mod fleet;
 pub(crate) mod namespaced;
 pub(crate) mod workload_labels;
 pub(crate) mod workloads;
@@ -18,6 +19,7 @@ use kube::config::{ExecConfig, ExecInteractiveMode};
 use kube::{Api, Client};
 use policy_kube::client::{self, Retries};
 use policy_kube::with_deadline;
+use tokio::runtime::Runtime;
 
 pub(crate) use contexts::{Context, Contexts};
 pub(crate) use policy_kube::{ClusterError, ErrorKind, pages};
@@ -159,12 +161,16 @@ impl fmt::Display for Cluster {
 
 /// Runs a future that calls clusters. Calls that still hang at the end are abandoned.
 pub(crate) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = runtime()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }

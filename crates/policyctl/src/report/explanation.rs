@@ -198,7 +198,7 @@ impl Table<'_> {
     /// The rows, each with its findings on the next line.
     fn shares<'a>(
         &mut self,
-        columns: &[Column],
+        columns: &[Column<'_>],
         rows: &[Vec<Cell>],
         checks: impl Iterator<Item = &'a BTreeMap<&'static str, u64>>,
     ) -> io::Result<()> {

@@ -64,15 +64,15 @@ pub(super) fn class_style(class: Classification) -> Style {
 }
 
 /// A column: its title, and how its cells are aligned.
-pub(super) enum Column {
-    Left(&'static str),
-    Right(&'static str),
+pub(super) enum Column<'a> {
+    Left(&'a str),
+    Right(&'a str),
     /// Aligned left; the column that is shortened where the terminal is too narrow.
-    Name(&'static str),
+    Name(&'a str),
 }
 
-impl Column {
-    fn title(&self) -> &'static str {
+impl Column<'_> {
+    fn title(&self) -> &str {
         match self {
             Self::Left(title) | Self::Right(title) | Self::Name(title) => title,
         }
@@ -92,6 +92,10 @@ impl Cell {
 
     pub(super) fn styled(text: impl Display, style: Style) -> Self {
         Self { text: printable(&text.to_string()).into_owned(), style }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -132,7 +136,7 @@ impl Table<'_> {
     pub(super) fn columns(
         &mut self,
         indent: &str,
-        columns: &[Column],
+        columns: &[Column<'_>],
         rows: &[Vec<Cell>],
     ) -> io::Result<()> {
         let lines = self.aligned(indent, columns, rows);
@@ -143,7 +147,7 @@ impl Table<'_> {
     pub(super) fn aligned(
         &self,
         indent: &str,
-        columns: &[Column],
+        columns: &[Column<'_>],
         rows: &[Vec<Cell>],
     ) -> Vec<String> {
         let widths = self.widths(indent.len(), columns, rows);
@@ -170,14 +174,14 @@ impl Table<'_> {
 
     /// The width of each column: of its longest cell, but for names on a terminal that is narrower
     /// than the whole line.
-    fn widths(&self, indent: usize, columns: &[Column], rows: &[Vec<Cell>]) -> Vec<usize> {
+    fn widths(&self, indent: usize, columns: &[Column<'_>], rows: &[Vec<Cell>]) -> Vec<usize> {
         let cells = |i: usize| rows.iter().filter_map(move |row| row.get(i));
         let mut widths: Vec<usize> = columns
             .iter()
             .enumerate()
             .map(|(i, column)| {
                 let longest = cells(i).map(|cell| display_width(&cell.text)).max().unwrap_or(0);
-                longest.max(column.title().len())
+                longest.max(display_width(&printable(column.title())))
             })
             .collect();
         let line = indent + widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use policy_core::report::{NotRead, Report};
+use policy_core::report::{NotRead, Report, Summary};
 use policy_core::text::{counted, printable, truncated};
 
 use super::rows::{Row, rows};
@@ -23,7 +23,7 @@ pub(super) const HEAD: &str =
 const MAX_NAMED: usize = 20;
 
 pub(super) fn render(report: &Report) -> String {
-    let mut text = head(report);
+    let mut text = head("Kubernetes governance", &report.summary, &report.policy);
     list(
         &mut text,
         "Not read",
@@ -42,9 +42,8 @@ pub(super) fn render(report: &Report) -> String {
     text + &exempted
 }
 
-/// The score, and what it is made of. Writing into a String cannot fail.
-fn head(report: &Report) -> String {
-    let summary = &report.summary;
+/// The score after a title, and what it is made of.
+pub(super) fn head(title: &str, summary: &Summary, policy: &str) -> String {
     let score = match scored(summary) {
         Ok((score, class)) => format!("{score}, {}", class.as_str()),
         Err(none) => none.to_owned(),
@@ -55,16 +54,16 @@ fn head(report: &Report) -> String {
     let severities =
         if severities.is_empty() { String::new() } else { format!(" ({})", severities.join(", ")) };
     format!(
-        "## Kubernetes governance: {score}\n\n{}, {} compliant, {}{severities}. Judged by {}.\n",
+        "## {title}: {score}\n\n{}, {} compliant, {}{severities}. Judged by {}.\n",
         counted(summary.pods, "pod"),
         summary.compliant_pods,
         counted(summary.total_violations, "finding"),
-        code(&report.policy),
+        code(policy),
     )
 }
 
-/// A list under a heading; nothing where it is empty.
-fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
+/// A list under a heading; nothing where it is empty. Writing into a String cannot fail.
+pub(super) fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
     let more = items.len().saturating_sub(MAX_NAMED);
     for (index, item) in items.take(MAX_NAMED).enumerate() {
         let heading = if index == 0 { format!("\n### {title}\n\n") } else { String::new() };

@@ -3,6 +3,7 @@
 
 mod admission;
 mod changes;
+mod clusters;
 mod explanation;
 mod html;
 mod json;
@@ -29,11 +30,11 @@ use policy_core::report::{
 use serde::Serialize;
 
 pub(crate) use changes::{write as write_changes, write_markdown as write_changes_as_markdown};
+pub(crate) use clusters::{markdown as clusters_as_markdown, write as write_clusters};
 pub(crate) use json::json;
 pub(crate) use layout::TableStyle;
 pub(crate) use policies::{PolicyReports, write as write_policies};
 pub(crate) use remarks::comments;
-pub(crate) use table::write_clusters;
 
 /// How the report of `analyze` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The tables of `analyze` and `multi-cluster analyze`: the summary, the namespaces or clusters, what
-//! could not be read, and the findings grouped by object or workload.
+//! The table of `analyze`: the summary, the namespaces, what could not be read, and the findings
+//! grouped by object or workload.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,8 +7,8 @@ use std::io;
 use policy_core::checks::{CheckId, CheckName};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{
-    BaselineCounts, ClusterSummary, ClustersReport, Coverage, CoverageNote, ExemptedReportFinding,
-    NotRead, Report, ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
+    BaselineCounts, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report, ReportedObject,
+    Source, Summary, WorkloadFinding, WorkloadFindings,
 };
 use policy_core::score::Classification;
 use policy_core::severity::Severity;
@@ -45,39 +45,8 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
     table.exempted(&report.exempted, report.summary.exempted_violations)
 }
 
-/// The table of several clusters, with the summary of each on demand.
-pub(crate) fn write_clusters(
-    report: &ClustersReport,
-    per_cluster: bool,
-    style: TableStyle,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
-    let mut table = Table { out, style };
-    table.summary(&report.summary)?;
-    table.row("Judged by", printable(&report.policy))?;
-    table.compliant(&report.summary)?;
-    table.clusters(&report.clusters)?;
-    if per_cluster {
-        for cluster in &report.clusters {
-            table.heading(format_args!("cluster {}", printable(&cluster.context)))?;
-            match (&cluster.summary, &cluster.same_cluster_as) {
-                (Some(summary), _) => {
-                    table.summary(summary)?;
-                    table.compliant(summary)?;
-                    table.coverage(&cluster.coverage)?;
-                }
-                (None, Some(other)) => {
-                    table.wrapped_printable("  ", &format!("the same cluster as {other}"))?;
-                }
-                (None, None) => table.line("  not read")?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A column of names, then those under which [`numbers`] stands.
-pub(super) fn summary_columns(name: &'static str) -> Vec<Column> {
+pub(super) fn summary_columns(name: &'static str) -> Vec<Column<'static>> {
     use Column::{Left, Name, Right};
     let numbers = [Right("PODS"), Right("COMPLIANT"), Right("VIOLATIONS")];
     [Name(name), Right("SCORE"), Left("STATUS")].into_iter().chain(numbers).collect()
@@ -103,7 +72,7 @@ pub(super) fn summary_row(name: &str, summary: Option<&Summary>) -> Vec<Cell> {
 }
 
 impl Table<'_> {
-    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+    pub(super) fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         self.line("===== DevOps Governance Summary =====")?;
         self.row("Workload Pods Analyzed", summary.pods)?;
         let default_profile = CompiledPolicy::default_profile();
@@ -135,7 +104,7 @@ impl Table<'_> {
         self.line("=".repeat(38))
     }
 
-    fn compliant(&mut self, summary: &Summary) -> io::Result<()> {
+    pub(super) fn compliant(&mut self, summary: &Summary) -> io::Result<()> {
         match (summary.score, summary.pods) {
             (None, _) => self.row("Compliant pods", NOT_READ),
             (Some(_), 0) => self.row("Compliant pods", NO_PODS),
@@ -180,30 +149,6 @@ impl Table<'_> {
         if parts.is_empty() { Ok(()) } else { self.row("Skipped", parts.join(", ")) }
     }
 
-    fn clusters(&mut self, clusters: &[ClusterSummary]) -> io::Result<()> {
-        let mut columns = summary_columns("CONTEXT");
-        columns.push(Column::Left("READ"));
-        let row = |cluster: &ClusterSummary| {
-            let mut row = summary_row(&cluster.context, cluster.summary.as_ref());
-            row.push(Cell::new(cluster.state.as_str()));
-            row
-        };
-        self.line("")?;
-        self.columns("", &columns, &clusters.iter().map(row).collect::<Vec<_>>())?;
-        for cluster in clusters {
-            let context = printable(&cluster.context);
-            if let Some(other) = &cluster.same_cluster_as {
-                let other = printable(other);
-                self.heading(format_args!("{context}: the same cluster as {other}, counted once"))?;
-            }
-            if !cluster.coverage.failed.is_empty() {
-                self.heading(format_args!("Not read of {context}:"))?;
-                self.failures(&cluster.coverage.failed)?;
-            }
-        }
-        Ok(())
-    }
-
     fn namespaces(&mut self, report: &Report) -> io::Result<()> {
         if report.namespaces.len() < 2 {
             return Ok(());
@@ -225,7 +170,7 @@ impl Table<'_> {
         self.failures(failed)
     }
 
-    fn failures(&mut self, failed: &[NotRead]) -> io::Result<()> {
+    pub(super) fn failures(&mut self, failed: &[NotRead]) -> io::Result<()> {
         failed.iter().try_for_each(|failed| {
             self.wrapped_printable("  ", &format!("{}: {}", failed.source, failed.reason))
         })

@@ -1,0 +1,198 @@
+//! `policyctl multi-cluster analyze`
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use policy_core::Timestamp;
+use policy_core::report::{
+    AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
+};
+
+use crate::cluster::fleet::{Answer, Reached, Selection};
+use crate::cluster::namespaced::Listed;
+use crate::cluster::{ClusterError, Context};
+use crate::cmd::analyze::live::{assess, blocked, know_cluster};
+use crate::exit::Exit;
+use crate::global::{Global, Scope};
+use crate::judgement::Judgement;
+use crate::output::{self, Console, Destined, Output};
+use crate::report::{self, TableStyle};
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl multi-cluster analyze
+  policyctl multi-cluster analyze --contexts 'prod-*,staging' --policy policy.yaml
+  policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
+  policyctl multi-cluster analyze -o table -o markdown=clusters.md
+
+Reads all contexts of the kubeconfig by default, eight at a time. A cluster that cannot be read keeps
+its row with the reason and does not change the score of the others; the exit code is then 3. A
+cluster of several contexts counts once.
+Output: table (default), json and yaml (docs/clusters.schema.json), markdown; -o FORMAT=FILE writes
+one into a file, and can be repeated.";
+
+const FORMATS: [Output; 4] = [Output::Table, Output::Json, Output::Yaml, Output::Markdown];
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Also show the summary of each cluster
+    #[arg(long)]
+    per_cluster: bool,
+
+    #[command(flatten)]
+    judgement: Judgement,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
+    let outputs = global.outputs(&FORMATS, &Scope::CLUSTER)?;
+    let choice = &args.judgement.choice;
+    let policy = choice.policy()?;
+    let excluded = choice.exclusion.namespaces();
+    let fleet = args.selection.fleet(global)?;
+    let now = Timestamp::now();
+    let namespace = global.target.namespace.as_deref();
+    let whole = WholeServers::default();
+    let answers = fleet.each(async |reached| {
+        let context = reached.context;
+        if let Some(other) = whole.of(context) {
+            return Ok(Found { outcome: ClusterOutcome::SameAs(other), uid: None });
+        }
+        let empty = Assessment::new(&policy, &excluded, now).counting_only();
+        let found = read(&reached, namespace, empty).await;
+        if found.coverage().is_some_and(CoverageCounter::is_complete) {
+            whole.add(context);
+        }
+        Ok(found)
+    });
+    let found = answers.into_iter().map(|Answer { context, result }| {
+        let failed = |error: ClusterError| Found {
+            outcome: ClusterOutcome::Failed(error.reason().to_owned()),
+            uid: None,
+        };
+        (context, result.unwrap_or_else(failed))
+    });
+    let report = ClustersReport::new(&policy, choice.name(), once_each(found.collect()));
+    for output in &outputs {
+        output.write(|out| match output.form {
+            Output::Json => report::json(&report, out),
+            Output::Yaml => report::yaml(&report, out),
+            Output::Markdown => {
+                Ok(out.write_all(report::clusters_as_markdown(&report).as_bytes())?)
+            }
+            _ => {
+                let style = style(output, global.console());
+                Ok(report::write_clusters(&report, args.per_cluster, style, out)?)
+            }
+        })?;
+    }
+    if !outputs.iter().any(|output| output.form == Output::Table && output.file.is_none()) {
+        print_gaps(&report);
+    }
+    let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
+    Ok(exit.max(args.judgement.exit(&choice.name(), &policy, &report.summary)))
+}
+
+/// A table in a file is as wide as it has to be.
+fn style(output: &Destined, console: Console) -> TableStyle {
+    if output.file.is_some() { TableStyle::PLAIN } else { console.table_style() }
+}
+
+/// Prints what could not be read, since people may not look into a machine's format.
+fn print_gaps(report: &ClustersReport) {
+    for cluster in &report.clusters {
+        for failed in &cluster.coverage.failed {
+            let (source, reason) = (&failed.source, &failed.reason);
+            output::error(format_args!("{}: {source}: {reason}", cluster.context));
+        }
+    }
+}
+
+/// The servers that were read whole, each with the context by which it was: it is not read again.
+#[derive(Default)]
+struct WholeServers(Mutex<BTreeMap<String, String>>);
+
+impl WholeServers {
+    fn of(&self, context: &Context) -> Option<String> {
+        let servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.get(&context.server.to_ascii_lowercase()).cloned()
+    }
+
+    fn add(&self, context: &Context) {
+        if !context.server.is_empty() {
+            let mut servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            servers.insert(context.server.to_ascii_lowercase(), context.name.clone());
+        }
+    }
+}
+
+/// The result of a context.
+struct Found<'a> {
+    outcome: ClusterOutcome<'a>,
+    /// [`Cluster::uid`].
+    uid: Option<String>,
+}
+
+impl Found<'_> {
+    fn coverage(&self) -> Option<&CoverageCounter> {
+        match &self.outcome {
+            ClusterOutcome::Read(assessment) => Some(&assessment.coverage),
+            _ => None,
+        }
+    }
+}
+
+/// Counts a cluster once, however many contexts and addresses it has: of its results the one that
+/// read most stays, and of equal ones the first.
+fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> {
+    let read = |(_, found): &(&Context, Found<'_>)| {
+        let coverage = found.coverage().filter(|coverage| coverage.objects_read() > 0)?;
+        // All complete results are equal, although pods may have changed between them.
+        Some(if coverage.is_complete() { u64::MAX } else { coverage.objects_read() })
+    };
+    let is_same = |(a, a_found): &(&Context, Found<'_>), (b, b_found): &(&Context, Found<'_>)| {
+        let is_one = a_found.uid.is_some() && a_found.uid == b_found.uid;
+        is_one || !a.server.is_empty() && a.server.eq_ignore_ascii_case(&b.server)
+    };
+    let best = |row: &(&Context, Found<'_>)| {
+        read(row)?;
+        let rivals = found.iter().filter(|rival| read(rival).is_some() && is_same(row, rival));
+        // `max_by_key` gives the last of equal elements.
+        rivals.rev().max_by_key(|rival| read(rival)).map(|(context, _)| context.name.clone())
+    };
+    let best: Vec<Option<String>> = found.iter().map(best).collect();
+    let row = |((context, found), best): ((&Context, Found<'a>), Option<String>)| {
+        let outcome = match best.filter(|best| *best != context.name) {
+            Some(best) => ClusterOutcome::SameAs(best),
+            None => found.outcome,
+        };
+        AssessedCluster { context: context.name.clone(), server: context.server.clone(), outcome }
+    };
+    found.into_iter().zip(best).map(row).collect()
+}
+
+/// Reads a cluster until its deadline.
+async fn read<'a>(
+    reached: &Reached<'_>,
+    namespace: Option<&str>,
+    mut assessment: Assessment<'a>,
+) -> Found<'a> {
+    let mut uid = None;
+    let cluster = &reached.cluster;
+    let work = async {
+        uid = cluster.uid().await;
+        let blocked = blocked(cluster, namespace, &mut assessment).await;
+        know_cluster(cluster, namespace, &mut assessment).await;
+        let is_whole = assessment.policy().custom().is_some();
+        let excluded = assessment.excluded();
+        let mut take = |event| assess(&mut assessment, &blocked, event);
+        Listed::read_pods(cluster, namespace, Some(excluded), is_whole, &mut take).await;
+    };
+    if tokio::time::timeout(reached.left, work).await.is_err() {
+        assessment.coverage.not_read(&"cluster".into(), None, reached.not_in_time());
+    }
+    Found { outcome: ClusterOutcome::Read(Box::new(assessment)), uid }
+}
