@@ -215,14 +215,15 @@ pub(crate) fn read_files(
     cluster: &Cluster,
     failure: &str,
 ) -> anyhow::Result<FilePolicies> {
-    read_files_in(arguments, global, global.target.namespace_in(cluster), failure)
+    read_files_in(arguments, global, Some(global.target.namespace_in(cluster)), failure)
 }
 
-/// The same, where a policy without a namespace belongs to that one.
+/// The same, where a policy without a namespace belongs to that one; `None` where the contexts of
+/// several clusters have different ones.
 pub(crate) fn read_files_in(
     arguments: &[String],
     global: &Global,
-    namespace: &str,
+    namespace: Option<&str>,
     failure: &str,
 ) -> anyhow::Result<FilePolicies> {
     let (mut read, mut problems, mut skipped) = (FilePolicies::new(), Vec::new(), 0_u64);
@@ -238,8 +239,8 @@ pub(crate) fn read_files_in(
         skipped += others;
         for DecodedPolicy { line, object, compiled, scope, .. } in policies {
             let place = format!("{}:{line}", input.name);
-            let policy = Policy::of(&object, namespace);
-            match unusable(&policy, global, &read) {
+            let policy = Policy::of(&object, namespace.unwrap_or_default());
+            match homeless(&policy, &object).or_else(|| unusable(&policy, global, &read)) {
                 Some(problem) => problems.push(format!("{place}: {problem}")),
                 None => {
                     _ = read.insert(policy.key(), FilePolicy { place, policy, compiled, scope });
@@ -257,6 +258,15 @@ pub(crate) fn read_files_in(
         global.console().note(format_args!("skipped {skipped} objects of other kinds"));
     }
     Ok(read)
+}
+
+/// Why a policy that names no namespace cannot be used, where the contexts have several.
+fn homeless(policy: &Policy, object: &Value) -> Option<String> {
+    let is_homeless = policy.namespace.is_empty() && object["kind"] != CLUSTER_POLICY;
+    is_homeless.then(|| {
+        let name = &policy.name;
+        format!("{name} names no namespace, and the contexts have different ones: choose one by -n")
+    })
 }
 
 /// Why a valid policy cannot be used beside those that were read before.

@@ -2,6 +2,7 @@
 //! the others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod policies;
 mod silent;
 mod trio;
 

@@ -4,18 +4,22 @@
 //! and nothing more. Contexts of one server are asked one after the other, as they may be the same
 //! cluster.
 
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use futures::future::join_all;
+use policy_core::text::printable;
+use serde::Serialize;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use super::{Cluster, ClusterError, Context, Contexts};
+use crate::exit::Exit;
 use crate::global::Global;
-use crate::output::Console;
+use crate::output::{self, Console};
 
 /// How many clusters are worked on at a time; each may hold a page of 7 MB.
 const WORKING: usize = 8;
@@ -37,6 +41,17 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Whether the user names several clusters.
+    ///
+    /// # Errors
+    /// The user gives one cluster a deadline.
+    pub(crate) fn is_used(&self) -> anyhow::Result<bool> {
+        if self.contexts.is_empty() && self.timeout.is_some() {
+            bail!("--timeout has no effect without --contexts");
+        }
+        Ok(!self.contexts.is_empty())
+    }
+
     /// The clusters of the user's contexts, else of all contexts.
     ///
     /// # Errors
@@ -90,7 +105,51 @@ pub(crate) struct Answer<'a, T> {
     pub(crate) result: Result<T, ClusterError>,
 }
 
+/// The result for a cluster, as JSON and YAML have it.
+#[derive(Serialize)]
+pub(crate) struct OfCluster<T> {
+    context: String,
+    /// The URL of the API server.
+    server: String,
+    /// Why there is nothing of it, or not everything; `null` where there is.
+    pub(crate) error: Option<String>,
+    pub(crate) policies: Vec<T>,
+}
+
+impl<T> OfCluster<T> {
+    pub(crate) fn new(context: &Context, error: Option<String>, policies: Vec<T>) -> Self {
+        let Context { name: context, server, .. } = context.clone();
+        Self { context, server, error, policies }
+    }
+
+    /// Prints what went wrong, and gives the exit code for it.
+    pub(crate) fn report_error(&self) -> Exit {
+        let Some(error) = &self.error else { return Exit::Fine };
+        output::error(format_args!("{}: {error}", self.context));
+        Exit::Cluster
+    }
+
+    /// The line above what a cluster has.
+    pub(crate) fn title(&self, rest: &str) -> String {
+        cluster_title(&self.context, rest)
+    }
+}
+
+/// The line above what a cluster has.
+pub(crate) fn cluster_title(context: &str, rest: &str) -> String {
+    printable(&format!("cluster {context}{rest}")).into_owned() + "\n"
+}
+
 impl Reached<'_> {
+    /// Awaits what is done with the cluster, until its deadline.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let timeout = || Err(ClusterError::timeout("cannot use the cluster", self.limit));
+        tokio::time::timeout(self.left, work).await.unwrap_or_else(|_| timeout())
+    }
+
     /// Why something did not end.
     pub(crate) fn not_in_time(&self) -> String {
         format!("not read to its end within {} s (--timeout)", self.limit.as_secs())
@@ -141,6 +200,35 @@ impl Fleet {
         );
         progress.finish_and_clear();
         answers
+    }
+
+    /// Goes on with clusters that answered, each with a deadline of its own again.
+    pub(crate) fn again<I: Send, T: Send>(
+        &self,
+        items: Vec<(&Context, I)>,
+        work: impl AsyncFn(I, Duration) -> T + Sync,
+    ) -> Vec<T> {
+        let working = Semaphore::new(WORKING);
+        self.in_groups(
+            items,
+            |(context, _)| context,
+            async |group| {
+                let mut results = Vec::new();
+                for (_, item) in group {
+                    // It is never closed.
+                    let _permit = working.acquire().await;
+                    results.push(work(item, self.limit).await);
+                }
+                results
+            },
+        )
+    }
+
+    /// The namespace of objects that name none, where it is one in all clusters.
+    pub(crate) fn namespace<'a>(&'a self, global: &'a Global) -> Option<&'a str> {
+        let first = || self.chosen.first().map(|context| &*context.namespace);
+        let is_one = || self.chosen.windows(2).all(|two| two[0].namespace == two[1].namespace);
+        global.target.namespace.as_deref().or_else(|| first().filter(|_| is_one()))
     }
 
     async fn connect<'a>(

@@ -1,12 +1,14 @@
 //! `policyctl diff`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use policy_core::text::printable;
 use serde::Serialize;
 use similar::TextDiff;
 
-use crate::cluster::{self, Cluster, ErrorKind};
+use crate::cluster::fleet::{Answer, OfCluster, Selection};
+use crate::cluster::{self, Cluster, ClusterError, ErrorKind};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::output::{self, Output};
@@ -16,10 +18,13 @@ const EXAMPLES: &str = "\
 Examples:
   policyctl diff policies/            files, folders, patterns, or - for standard input
   policyctl diff policies.yaml -A     also the policies of namespaces that no file names
+  policyctl diff policies/ --contexts 'prod-*,staging'
 
 Compares the policies of the files with those of the same namespaces in the cluster, and with the
-cluster policies where the files have one (or -A), spec by spec, with all defaults. Lines with - are only in the cluster, lines with + only in the files. Labels and
-annotations that no file has are ignored. Exits with 1 where anything differs.
+cluster policies where the files have one (or -A), spec by spec, with all defaults. Lines with - are
+only in the cluster, lines with + only in the files. Labels and annotations that no file has are
+ignored. Exits with 1 where anything differs. With --contexts each cluster is compared by itself; one
+that cannot be read does not keep the others from it, and the exit code is then 3.
 Output: table (default; a unified diff), json, yaml.";
 
 #[derive(clap::Args)]
@@ -28,6 +33,9 @@ pub(crate) struct Args {
     /// Files, folders (recursive), patterns, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
+
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// A policy in both places.
@@ -54,61 +62,144 @@ enum State {
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let format = global.output(&[Output::Table, Output::Json, Output::Yaml], &Scope::CLUSTER)?;
+    if args.selection.is_used()? {
+        return in_clusters(args, format, global);
+    }
     let (files, live) = cluster::run(async {
         let cluster = global.target.connect().await?;
         let files = policies::read_files(&args.files, global, &cluster, "nothing was compared")?;
-        let live = live(&cluster, &files, global).await?;
+        let live = Live::read(&cluster, &files, global).await?;
         Ok((files, live))
     })?;
-    let names: BTreeSet<&PolicyName> = files.keys().chain(live.keys()).collect();
-    let compared: Result<Vec<Compared>, _> =
-        names.into_iter().map(|name| compare(name, files.get(name), live.get(name))).collect();
-    let compared = compared?;
+    live.absent.iter().for_each(output::reason);
+    let compared = compared(&files, &live.policies)?;
     output::value(&compared, format, || compared.iter().map(|c| c.diff.as_str()).collect())?;
-    let count = |state| compared.iter().filter(|compared| compared.state == state).count();
     let scope = if global.target.all_namespaces {
         ""
     } else {
         "; only namespaces that the files name (-A: all)"
     };
-    global.console().note(format_args!(
-        "{} compared: {} different, {} only in files, {} only in the cluster{scope}",
-        compared.len(),
-        count(State::Different),
-        count(State::OnlyInFiles),
-        count(State::OnlyInCluster),
-    ));
-    Ok(if count(State::Same) == compared.len() { Exit::Fine } else { Exit::Findings })
+    let counts = Counts::of(&compared);
+    global.console().note(format_args!("{} compared: {counts}{scope}", compared.len()));
+    Ok(counts.exit())
 }
 
-/// The cluster's policies of the namespaces that the files name, or of all.
-async fn live(
-    cluster: &Cluster,
+/// Compares each of several clusters with the files.
+fn in_clusters(args: &Args, format: Output, global: &Global) -> anyhow::Result<Exit> {
+    let fleet = args.selection.fleet(global)?;
+    let namespace = fleet.namespace(global);
+    let files = policies::read_files_in(&args.files, global, namespace, "nothing was compared")?;
+    let answers = fleet
+        .each(async |reached| reached.within(Live::read(&reached.cluster, &files, global)).await);
+    let (mut rows, mut exit) = (Vec::new(), Exit::Fine);
+    for Answer { context, result } in answers {
+        let (error, policies) = match result {
+            Ok(live) => {
+                let absent = live.absent.iter();
+                absent.for_each(|error| output::reason(format_args!("{}: {error}", context.name)));
+                (None, compared(&files, &live.policies)?)
+            }
+            Err(error) => (Some(error.to_string()), Vec::new()),
+        };
+        let row = OfCluster::new(context, error, policies);
+        exit = exit.max(row.report_error()).max(Counts::of(&row.policies).exit());
+        rows.push(row);
+    }
+    output::value(&rows, format, || rows.iter().map(text).collect())?;
+    Ok(exit)
+}
+
+/// The differences of a cluster under its name.
+fn text(row: &OfCluster<Compared>) -> String {
+    let counts = Counts::of(&row.policies);
+    let title = match row.error {
+        Some(_) => row.title(": not read"),
+        None if counts.exit() == Exit::Fine => row.title(": no difference"),
+        None => row.title(&format!(": {counts}")),
+    };
+    title + &row.policies.iter().map(|compared| compared.diff.as_str()).collect::<String>()
+}
+
+/// How many policies are in which state.
+struct Counts {
+    different: usize,
+    only_in_files: usize,
+    only_in_cluster: usize,
+}
+
+impl Counts {
+    fn of(compared: &[Compared]) -> Self {
+        let count = |state| compared.iter().filter(|compared| compared.state == state).count();
+        Self {
+            different: count(State::Different),
+            only_in_files: count(State::OnlyInFiles),
+            only_in_cluster: count(State::OnlyInCluster),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        let Self { different, only_in_files, only_in_cluster } = self;
+        if different + only_in_files + only_in_cluster == 0 { Exit::Fine } else { Exit::Findings }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { different, only_in_files, only_in_cluster } = self;
+        write!(
+            f,
+            "{different} different, {only_in_files} only in files, {only_in_cluster} only in the \
+             cluster"
+        )
+    }
+}
+
+/// The policies of a cluster that are compared.
+#[derive(Default)]
+struct Live {
+    policies: BTreeMap<PolicyName, Policy>,
+    /// That a namespace of the files does not exist: its policies are only in the files.
+    absent: Vec<ClusterError>,
+}
+
+impl Live {
+    /// The policies of the namespaces that the files name, or of all.
+    async fn read(
+        cluster: &Cluster,
+        files: &FilePolicies,
+        global: &Global,
+    ) -> Result<Self, ClusterError> {
+        let api = PolicyApi::of(cluster).await?;
+        let mut live = Self::default();
+        if global.target.all_namespaces {
+            live.policies = api.list_cluster().await?;
+            live.policies.append(&mut api.list(None).await.whole()?);
+            return Ok(live);
+        }
+        let namespaces: BTreeSet<&str> =
+            files.keys().map(|(namespace, _)| namespace.as_str()).collect();
+        for namespace in namespaces {
+            if namespace.is_empty() {
+                live.policies.append(&mut api.list_cluster().await?);
+                continue;
+            }
+            match api.list(Some(namespace)).await.whole() {
+                Ok(mut policies) => live.policies.append(&mut policies),
+                Err(error) if error.kind == ErrorKind::NotFound => live.absent.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(live)
+    }
+}
+
+/// All policies of both places, by name.
+fn compared(
     files: &FilePolicies,
-    global: &Global,
-) -> anyhow::Result<BTreeMap<PolicyName, Policy>> {
-    let api = PolicyApi::of(cluster).await?;
-    if global.target.all_namespaces {
-        let mut all = api.list_cluster().await?;
-        all.append(&mut api.list(None).await.whole()?);
-        return Ok(all);
-    }
-    let mut live = BTreeMap::new();
-    let namespaces: BTreeSet<&str> =
-        files.keys().map(|(namespace, _)| namespace.as_str()).collect();
-    for namespace in namespaces {
-        if namespace.is_empty() {
-            live.append(&mut api.list_cluster().await?);
-            continue;
-        }
-        match api.list(Some(namespace)).await.whole() {
-            Ok(mut policies) => live.append(&mut policies),
-            // Its policies are only in the files.
-            Err(error) if error.kind == ErrorKind::NotFound => output::reason(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(live)
+    live: &BTreeMap<PolicyName, Policy>,
+) -> anyhow::Result<Vec<Compared>> {
+    let names: BTreeSet<&PolicyName> = files.keys().chain(live.keys()).collect();
+    names.into_iter().map(|name| compare(name, files.get(name), live.get(name))).collect()
 }
 
 fn compare(

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     } else {
         let namespace = global.target.namespace.as_deref().unwrap_or("default");
         let files = &args.filename;
-        let read = policies::read_files_in(files, global, namespace, "nothing was printed")?;
+        let read = policies::read_files_in(files, global, Some(namespace), "nothing was printed")?;
         for file in read.values() {
             file.expect_namespaced()?;
             documents.push(document(&file.policy, &file.compiled)?);

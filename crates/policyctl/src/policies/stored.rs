@@ -29,10 +29,14 @@ pub(crate) struct ListedPolicies {
 impl ListedPolicies {
     /// Prints what could not be read, and gives the exit code for it.
     pub(crate) fn report_gaps(&self) -> Exit {
-        for (part, error) in &self.not_read {
-            output::error(format_args!("{part}: {}", error.reason()));
-        }
+        self.gaps().iter().for_each(output::error);
         if self.not_read.is_empty() { Exit::Fine } else { Exit::Cluster }
+    }
+
+    /// What could not be read, and why.
+    pub(crate) fn gaps(&self) -> Vec<String> {
+        let gap = |(part, error): &(String, ClusterError)| format!("{part}: {}", error.reason());
+        self.not_read.iter().map(gap).collect()
     }
 
     /// The policies that are not judged because there are too many of something; `None` where not
