@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
 mod policies;
+mod reference;
 mod silent;
 mod trio;
 

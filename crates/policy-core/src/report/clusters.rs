@@ -21,6 +21,10 @@ pub struct ClustersReport {
     /// The numbers of all pods that could be read, of all clusters together. A cluster counts once,
     /// however many contexts lead to it.
     pub summary: Summary,
+    /// The context with which the others are compared (`--reference`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    pub reference: Option<String>,
     /// The clusters, in the order they were asked for.
     pub clusters: Vec<ClusterSummary>,
 }
@@ -42,6 +46,77 @@ pub struct ClusterSummary {
     pub summary: Option<Summary>,
     /// What was read, and what was not.
     pub coverage: Coverage,
+    /// How it differs from the reference; left out without one, and where one of the two did not
+    /// answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    pub comparison: Option<ClusterComparison>,
+}
+
+/// How a cluster differs from the reference.
+#[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterComparison {
+    /// The differences, by kind and name.
+    pub differences: Vec<Difference>,
+    /// What could not be read of this cluster, and so was not compared.
+    pub not_compared: Vec<String>,
+}
+
+/// A difference from the reference.
+#[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// What differs.
+    pub kind: DifferenceKind,
+    /// Its name, such as `shop/strict`.
+    pub name: String,
+    /// Where it is.
+    pub state: DifferenceState,
+    /// The versions, or the lines that differ: `-` those of the reference, `+` those of this cluster.
+    pub detail: String,
+}
+
+/// What is compared.
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub enum DifferenceKind {
+    /// The version of Kubernetes.
+    Version,
+    /// A custom resource definition of the platform.
+    Definition,
+    /// The image of a service of the platform.
+    Image,
+    /// A webhook configuration of the platform, without its authority.
+    WebhookConfiguration,
+    /// A policy, of a namespace or of the cluster.
+    Policy,
+}
+
+impl DifferenceKind {
+    /// The noun for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Definition => "definition",
+            Self::Image => "image",
+            Self::WebhookConfiguration => "webhook configuration",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// Where something is that is not the same in two clusters.
+#[derive(Serialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum DifferenceState {
+    /// In both, and not the same.
+    Different,
+    /// Not in the reference.
+    OnlyHere,
+    /// Not in this cluster.
+    OnlyInReference,
 }
 
 /// How much of a cluster was read.
@@ -112,6 +187,7 @@ impl ClustersReport {
                     state: ClusterState::Unread,
                     summary: None,
                     coverage: Coverage::default(),
+                    comparison: None,
                 };
                 match outcome {
                     ClusterOutcome::SameAs(other) => {
@@ -140,7 +216,15 @@ impl ClustersReport {
             .collect();
         let is_complete = clusters.iter().all(|cluster| cluster.coverage.failed.is_empty());
         let summary = Summary::of(&total, policy).unless(total.pods() == 0 && !is_complete);
-        Self { schema_version: SCHEMA_VERSION, policy: policy_name, summary, clusters }
+        let reference = None;
+        Self { schema_version: SCHEMA_VERSION, policy: policy_name, summary, reference, clusters }
+    }
+
+    /// Whether a cluster differs from the reference.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        let compared = self.clusters.iter().filter_map(|cluster| cluster.comparison.as_ref());
+        compared.flat_map(|comparison| &comparison.differences).next().is_some()
     }
 
     /// Whether every cluster was read whole.

@@ -26,7 +26,10 @@ use serde::{Serialize, Serializer};
 pub use admission::{AdmissionOutcome, AdmissionReport, AdmissionSummary, AdmittedObject};
 pub use assessment::{Assessment, ManifestLocation};
 pub use changes::{BaselineCounts, ChangedFinding, Changes, NotComparable, StoredReport};
-pub use clusters::{AssessedCluster, ClusterOutcome, ClusterState, ClusterSummary, ClustersReport};
+pub use clusters::{
+    AssessedCluster, ClusterComparison, ClusterOutcome, ClusterState, ClusterSummary,
+    ClustersReport, Difference, DifferenceKind, DifferenceState,
+};
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use explanation::{
     Basis, CheckPolicies, CheckShare, Explanation, OperatorStatus, PodShare, PolicySetting,

@@ -94,8 +94,8 @@ impl Drop for Background {
 pub(crate) struct Reached<'a> {
     pub(crate) context: &'a Context,
     pub(crate) cluster: Cluster,
-    /// What is left of its deadline.
-    pub(crate) left: Duration,
+    /// When its deadline ends; it does not run while the cluster waits for others.
+    pub(crate) deadline: Instant,
     limit: Duration,
 }
 
@@ -147,7 +147,7 @@ impl Reached<'_> {
         work: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
         let timeout = || Err(ClusterError::timeout("cannot use the cluster", self.limit));
-        tokio::time::timeout(self.left, work).await.unwrap_or_else(|_| timeout())
+        tokio::time::timeout_at(self.deadline.into(), work).await.unwrap_or_else(|_| timeout())
     }
 
     /// Why something did not end.
@@ -185,10 +185,11 @@ impl Fleet {
                 let mut answers = Vec::new();
                 for (context, connected) in group.iter().zip(join_all(connected).await) {
                     let result = match connected {
-                        Ok(reached) => {
+                        Ok((cluster, left)) => {
                             // It is never closed.
                             let _permit = working.acquire().await;
-                            work(reached).await
+                            let (deadline, limit) = (Instant::now() + left, self.limit);
+                            work(Reached { context, cluster, deadline, limit }).await
                         }
                         Err(error) => Err(error),
                     };
@@ -224,6 +225,17 @@ impl Fleet {
         )
     }
 
+    /// Adds a context, where the user did not choose it already.
+    pub(crate) fn include(&mut self, name: &str) -> anyhow::Result<()> {
+        if self.chosen.iter().any(|context| context.name == name) {
+            return Ok(());
+        }
+        let name = self.contexts.choose(Some(name))?;
+        let found = self.contexts.all().into_iter().find(|context| context.name == name);
+        self.chosen.splice(0..0, found);
+        Ok(())
+    }
+
     /// The namespace of objects that name none, where it is one in all clusters.
     pub(crate) fn namespace<'a>(&'a self, global: &'a Global) -> Option<&'a str> {
         let first = || self.chosen.first().map(|context| &*context.namespace);
@@ -231,11 +243,12 @@ impl Fleet {
         global.target.namespace.as_deref().or_else(|| first().filter(|_| is_one()))
     }
 
-    async fn connect<'a>(
-        &'a self,
-        context: &'a Context,
+    /// Connects, and tells what is left of the deadline.
+    async fn connect(
+        &self,
+        context: &Context,
         connecting: &Semaphore,
-    ) -> Result<Reached<'a>, ClusterError> {
+    ) -> Result<(Cluster, Duration), ClusterError> {
         // It is never closed.
         let _permit = connecting.acquire().await;
         let (start, limit) = (Instant::now(), self.limit);
@@ -245,7 +258,7 @@ impl Fleet {
             Err(ClusterError::timeout(operation, limit))
         })?;
         self.console.detail(format_args!("{cluster} answered in {:.1?}", start.elapsed()));
-        Ok(Reached { context, cluster, left: limit.saturating_sub(start.elapsed()), limit })
+        Ok((cluster, limit.saturating_sub(start.elapsed())))
     }
 
     /// Works on items of several clusters at the same time, each server on a thread of its own:

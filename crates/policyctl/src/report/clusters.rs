@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 use std::io;
 
-use policy_core::report::{ClusterSummary, ClustersReport, NotRead, Summary};
+use policy_core::report::{
+    ClusterComparison, ClusterSummary, ClustersReport, Difference, DifferenceState, NotRead,
+    Summary,
+};
 use policy_core::text::{counted, printable};
 use textwrap::core::display_width;
 
@@ -30,6 +33,7 @@ pub(crate) fn write(
     table.compliant(&report.summary)?;
     table.clusters(&report.clusters)?;
     table.check_by_cluster(report)?;
+    table.differences(report)?;
     if per_cluster {
         for cluster in &report.clusters {
             table.heading(format_args!("cluster {}", printable(&cluster.context)))?;
@@ -113,6 +117,54 @@ impl Table<'_> {
     }
 }
 
+impl Table<'_> {
+    fn differences(&mut self, report: &ClustersReport) -> io::Result<()> {
+        let Some(reference) = &report.reference else { return Ok(()) };
+        let reference = printable(reference);
+        for cluster in report.clusters.iter().filter(|cluster| cluster.context != *reference) {
+            let title = format!("{} compared with {reference}", printable(&cluster.context));
+            let Some(ClusterComparison { differences, not_compared }) = &cluster.comparison else {
+                self.heading(format_args!("{title}: one of them was not read"))?;
+                continue;
+            };
+            let number = match differences.len() {
+                0 => "no difference".to_owned(),
+                number => counted(number as u64, "difference"),
+            };
+            self.heading(format_args!("{title}: {number}"))?;
+            for difference in differences {
+                self.difference(difference)?;
+            }
+            for gap in not_compared {
+                self.wrapped_printable("  ", &format!("not compared: {gap}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn difference(&mut self, difference: &Difference) -> io::Result<()> {
+        let Difference { kind, name, detail, .. } = difference;
+        let (kind, state) = (kind.as_str(), state(difference));
+        // The head of a unified diff repeats the names.
+        let is_diff = detail.contains('\n');
+        let word = if is_diff || detail.is_empty() { "" } else { detail };
+        let space = if word.is_empty() || state.is_empty() { "" } else { ", " };
+        self.wrapped_printable("  ", &format!("{kind} {name}: {state}{space}{word}"))?;
+        let lines = detail.lines().skip(2).filter(|line| is_diff && !line.starts_with("@@"));
+        lines.into_iter().try_for_each(|line| self.line(format_args!("    {}", printable(line))))
+    }
+}
+
+/// Where something is, for people; nothing where the detail tells it.
+fn state(difference: &Difference) -> &'static str {
+    match difference.state {
+        DifferenceState::OnlyHere => "only here",
+        DifferenceState::OnlyInReference => "missing here",
+        DifferenceState::Different if difference.detail.contains('\n') => "different",
+        DifferenceState::Different => "",
+    }
+}
+
 /// The clusters that were read.
 fn read(report: &ClustersReport) -> Vec<(&str, &Summary)> {
     let read = report.clusters.iter();
@@ -161,6 +213,20 @@ pub(crate) fn markdown(report: &ClustersReport) -> String {
             let numbers = numbers.collect::<Vec<_>>().join(" | ");
             let _ = writeln!(text, "| {check} | {numbers} |");
         }
+    }
+    let compared = report.clusters.iter().flat_map(|cluster| {
+        let differences = cluster.comparison.iter().flat_map(|compared| &compared.differences);
+        differences.map(|difference| {
+            let (kind, state) = (difference.kind.as_str(), state(difference));
+            let is_word = !difference.detail.is_empty() && !difference.detail.contains('\n');
+            let word = if is_word { code(&difference.detail) } else { String::new() };
+            let text = format!("{kind} {}: {state} {word}", code(&difference.name));
+            format!("{}, {}", code(&cluster.context), text.trim_end())
+        })
+    });
+    if let Some(reference) = &report.reference {
+        let title = format!("Differences from {}", code(reference));
+        list(&mut text, &title, compared.collect::<Vec<_>>().into_iter());
     }
     let failed = report.clusters.iter().flat_map(|cluster| {
         let failed = cluster.coverage.failed.iter();

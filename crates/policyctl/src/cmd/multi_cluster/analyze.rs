@@ -8,9 +8,10 @@ use policy_core::report::{
     AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
 };
 
+use super::reference::Facts;
+use crate::cluster::Context;
 use crate::cluster::fleet::{Answer, Reached, Selection};
 use crate::cluster::namespaced::Listed;
-use crate::cluster::{ClusterError, Context};
 use crate::cmd::analyze::live::{assess, blocked, know_cluster};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
@@ -23,11 +24,13 @@ Examples:
   policyctl multi-cluster analyze
   policyctl multi-cluster analyze --contexts 'prod-*,staging' --policy policy.yaml
   policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
+  policyctl multi-cluster analyze --contexts 'prod-*' --reference prod-eu
   policyctl multi-cluster analyze -o table -o markdown=clusters.md
 
 Reads all contexts of the kubeconfig by default, eight at a time. A cluster that cannot be read keeps
 its row with the reason and does not change the score of the others; the exit code is then 3. A
-cluster of several contexts counts once.
+cluster of several contexts counts once. --reference also compares each cluster with that one, and
+exits with 1 where any differs.
 Output: table (default), json and yaml (docs/clusters.schema.json), markdown; -o FORMAT=FILE writes
 one into a file, and can be repeated.";
 
@@ -43,6 +46,11 @@ pub(crate) struct Args {
     #[arg(long)]
     per_cluster: bool,
 
+    /// Also show how the clusters differ from this context: policies, webhook configurations,
+    /// definitions, versions of Kubernetes, and images of the services
+    #[arg(long, value_name = "CONTEXT")]
+    reference: Option<String>,
+
     #[command(flatten)]
     judgement: Judgement,
 }
@@ -52,30 +60,49 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let choice = &args.judgement.choice;
     let policy = choice.policy()?;
     let excluded = choice.exclusion.namespaces();
-    let fleet = args.selection.fleet(global)?;
+    let mut fleet = args.selection.fleet(global)?;
+    if let Some(reference) = &args.reference {
+        fleet.include(reference)?;
+    }
     let now = Timestamp::now();
     let namespace = global.target.namespace.as_deref();
     let whole = WholeServers::default();
     let answers = fleet.each(async |reached| {
+        let facts = match args.reference {
+            Some(_) => {
+                let facts = Box::pin(async { Ok(Facts::read(&reached.cluster).await) });
+                Some(reached.within(facts).await?)
+            }
+            None => None,
+        };
         let context = reached.context;
-        if let Some(other) = whole.of(context) {
-            return Ok(Found { outcome: ClusterOutcome::SameAs(other), uid: None });
-        }
-        let empty = Assessment::new(&policy, &excluded, now).counting_only();
-        let found = read(&reached, namespace, empty).await;
+        let found = if let Some(other) = whole.of(context) {
+            Found { outcome: ClusterOutcome::SameAs(other), uid: None }
+        } else {
+            let empty = Assessment::new(&policy, &excluded, now).counting_only();
+            read(&reached, namespace, empty).await
+        };
         if found.coverage().is_some_and(CoverageCounter::is_complete) {
             whole.add(context);
         }
-        Ok(found)
+        Ok((found, facts))
     });
-    let found = answers.into_iter().map(|Answer { context, result }| {
-        let failed = |error: ClusterError| Found {
-            outcome: ClusterOutcome::Failed(error.reason().to_owned()),
-            uid: None,
-        };
-        (context, result.unwrap_or_else(failed))
+    let mut facts = BTreeMap::new();
+    let found = answers.into_iter().map(|Answer { context, result }| match result {
+        Ok((found, of_cluster)) => {
+            facts.extend(of_cluster.map(|of_cluster| (&*context.name, of_cluster)));
+            (context, found)
+        }
+        Err(error) => {
+            let outcome = ClusterOutcome::Failed(error.reason().to_owned());
+            (context, Found { outcome, uid: None })
+        }
     });
-    let report = ClustersReport::new(&policy, choice.name(), once_each(found.collect()));
+    let found = once_each(found.collect());
+    let mut report = ClustersReport::new(&policy, choice.name(), found);
+    if let Some(reference) = &args.reference {
+        compare(&mut report, reference, &facts);
+    }
     for output in &outputs {
         output.write(|out| match output.form {
             Output::Json => report::json(&report, out),
@@ -93,7 +120,19 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         print_gaps(&report);
     }
     let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
+    let exit = if report.differs() { exit.max(Exit::Findings) } else { exit };
     Ok(exit.max(args.judgement.exit(&choice.name(), &policy, &report.summary)))
+}
+
+/// Compares each cluster that answered with the reference, if that did.
+fn compare(report: &mut ClustersReport, reference: &str, facts: &BTreeMap<&str, Facts>) {
+    report.reference = Some(reference.to_owned());
+    let Some(there) = facts.get(reference) else { return };
+    for cluster in report.clusters.iter_mut().filter(|cluster| cluster.context != reference) {
+        let here = facts.get(&*cluster.context);
+        let compared = here.map(|here| here.compared_with(there, [&cluster.context, reference]));
+        cluster.comparison = compared;
+    }
 }
 
 /// A table in a file is as wide as it has to be.
@@ -191,7 +230,7 @@ async fn read<'a>(
         let mut take = |event| assess(&mut assessment, &blocked, event);
         Listed::read_pods(cluster, namespace, Some(excluded), is_whole, &mut take).await;
     };
-    if tokio::time::timeout(reached.left, work).await.is_err() {
+    if tokio::time::timeout_at(reached.deadline.into(), work).await.is_err() {
         assessment.coverage.not_read(&"cluster".into(), None, reached.not_in_time());
     }
     Found { outcome: ClusterOutcome::Read(Box::new(assessment)), uid }

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod list;
+mod reference;
 
 use crate::exit::Exit;
 use crate::global::Global;
