@@ -1,5 +1,6 @@
 //! The input of the checks: everything about a pod or pod template that a verdict depends on.
 
+mod images;
 mod lifecycle;
 mod resources;
 mod run;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub use images::{ContainerImage, PodImages};
 pub use lifecycle::Lifecycle;
 pub use resources::{ResourceGap, ResourceGaps};
-use run::Runs;
-pub use run::{End, RunFacts};
+use run::StatusesByName;
+pub use run::{End, RunFacts, Runs};
 
 use crate::image::ImageReference;
 use crate::text::{bounded_name, prefix};
@@ -40,6 +42,9 @@ pub struct PodFacts {
     pub created: u32,
     /// The object that a user would change to change the pod. Shared, because it has several.
     pub workload: Arc<Workload>,
+    /// What it runs by images that name no digest, as far as that is known. No check depends on it. Shared
+    /// by the pods of a workload, which mostly run the same.
+    pub images: Option<Arc<PodImages>>,
     /// The input of the checks.
     pub checked: CheckedFacts,
 }
@@ -52,8 +57,8 @@ pub struct CheckedFacts {
     /// Regular containers, then init containers, ephemeral containers and image volumes, each in
     /// the order of their list. Only of the spec, so that the pods of a workload can share them.
     pub containers: Arc<[ContainerFacts]>,
-    /// How containers run that are in trouble, in their order; none in a template.
-    pub runs: Box<[RunFacts]>,
+    /// How containers run that are in trouble; none in a template.
+    pub runs: Runs,
     /// The budget that never allows an eviction of the pod, as far as it is known: the pod itself does not
     /// say. A thin pointer, because each pod has it and nearly none has a budget.
     pub blocking_budget: Option<Arc<BudgetName>>,
@@ -173,8 +178,9 @@ impl PodFacts {
     /// Drops the facts of the status, which do not count at admission.
     pub fn clear_status(&mut self) {
         self.checked.lifecycle = Lifecycle::Active;
-        self.checked.runs = Box::default();
+        self.checked.runs = Runs::default();
         self.checked.blocking_budget = None;
+        self.images = None;
     }
 }
 
@@ -184,10 +190,15 @@ impl CheckedFacts {
     #[must_use]
     pub fn of_spec(kind: ObjectKind, spec: &SpecView) -> Option<Self> {
         let spec = spec_with_containers(kind, spec)?;
-        Some(Self::of(kind, spec, Lifecycle::Active, &Runs::default()))
+        Some(Self::of(kind, spec, Lifecycle::Active, &StatusesByName::default()))
     }
 
-    fn of(kind: ObjectKind, spec: &SpecView, lifecycle: Lifecycle, runs: &Runs<'_>) -> Self {
+    fn of(
+        kind: ObjectKind,
+        spec: &SpecView,
+        lifecycle: Lifecycle,
+        runs: &StatusesByName<'_>,
+    ) -> Self {
         let pod = PodSettings {
             restarts_always: !kind.runs_to_completion()
                 && restarts_always(spec.restart_policy.as_deref()).unwrap_or(true),
@@ -258,8 +269,9 @@ fn facts(
         .map_or(UNNAMED, bounded_name);
     let lifecycle =
         status.map_or(Lifecycle::Active, |status| Lifecycle::of(metadata, spec, status));
-    let runs = status.map(Runs::of).unwrap_or_default();
+    let runs = status.map(StatusesByName::of).unwrap_or_default();
     let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    let checked = CheckedFacts::of(kind, spec, lifecycle, &runs);
     PodFacts {
         created: created.and_then(|second| second.try_into().ok()).unwrap_or_default(),
         namespace: metadata
@@ -271,7 +283,8 @@ fn facts(
         kind,
         name: name.into(),
         workload: Arc::new(Workload::of(kind, name, metadata)),
-        checked: CheckedFacts::of(kind, spec, lifecycle, &runs),
+        images: status.and_then(|status| PodImages::of(&checked.containers, spec, status)),
+        checked,
     }
 }
 

@@ -34,6 +34,7 @@ pub mod namespaces;
 pub mod policy;
 pub mod quantity;
 pub mod remediation;
+pub mod replicas;
 pub mod report;
 pub mod score;
 pub mod severity;

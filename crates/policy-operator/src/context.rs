@@ -59,7 +59,8 @@ impl ReconcileContext<'_> {
         if self.role == Role::Standby {
             self.state.audit.drop_overdue(self.now);
         }
-        let Some(Judged { verdict, .. }) = self.judgement.judged() else { return 0 };
+        let judged = self.judgement.judged().filter(|judged| judged.is_complete());
+        let Some(Judged { verdict, .. }) = judged else { return 0 };
         let spec = || audit_result::spec(self.policy, cluster_name, verdict, self.now);
         self.state.audit.observe(newest, verdict.fingerprint, self.now, spec)
     }
@@ -88,7 +89,7 @@ impl ReconcileContext<'_> {
 
     /// The Event about a change of the class, where one is due. `identity` is that of the replica.
     pub(crate) fn due_event(&self, identity: &str) -> Option<(Classification, Event)> {
-        let judged = self.judgement.judged()?;
+        let judged = self.judgement.judged().filter(|judged| judged.is_complete())?;
         let (class, events) = (judged.verdict.score.classification(), &self.state.events);
         let ClassChange::Due { previous } = events.change(class, self.now) else { return None };
         let mut note = judged.sentence();
@@ -156,6 +157,7 @@ mod tests {
     use policy_core::verdict::Verdict;
 
     use super::*;
+    use crate::custom::CustomStanding;
 
     const SPEC: &str = r#"{"forbidLatestTag": true, "forbidPendingDuration": 30}"#;
 
@@ -211,6 +213,29 @@ mod tests {
         assert_eq!(heartbeat.unwrap().last_evaluated.unwrap().0, at(300));
         let mut changed = context(&policy, &mut state, ("nginx", "Running"), (Role::Leader, 100));
         assert_eq!(changed.due_status().unwrap().total_violations, Some(1));
+    }
+
+    /// Its score may be too good.
+    #[test]
+    fn no_audit_result_and_no_event_is_made_while_pods_wait_for_custom_checks() {
+        let (mut policy, mut state) = (policy(), PolicyState::default());
+        let bad = ("nginx", "Running");
+        written(
+            &mut policy,
+            DevOpsPolicyStatus {
+                classification: Some(Classification::Critical),
+                ..DevOpsPolicyStatus::default()
+            },
+        );
+        let mut made = |unjudged: u64| {
+            let mut context = context(&policy, &mut state, bad, (Role::Leader, 0));
+            let Judgement::Judged(judged) = &mut context.judgement else { unreachable!() };
+            judged.custom = Some(CustomStanding { unjudged, ..CustomStanding::default() });
+            context.observe(None, None);
+            (context.state.audit.next_due().is_some(), context.due_event("me").is_some())
+        };
+        assert_eq!(made(1), (false, false));
+        assert_eq!(made(0), (true, true));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use policy_core::facts::{ContainerFacts, ImageFact, PodFacts, RunFacts};
+use policy_core::facts::{
+    ContainerFacts, ContainerImage, ImageFact, PodFacts, PodImages, RunFacts,
+};
 use policy_core::workload::Workload;
 
 /// With fewer values than that, unused ones are not searched for.
@@ -18,6 +20,7 @@ pub(crate) struct Interner {
     names: Interned<str>,
     workloads: Interned<Workload>,
     containers: Interned<[ContainerFacts]>,
+    images: Interned<PodImages>,
     /// How many pods were removed since unused values were last searched for.
     removed: usize,
 }
@@ -25,10 +28,10 @@ pub(crate) struct Interner {
 impl Interner {
     /// Replaces the values in the facts by those that are stored.
     pub(crate) fn intern(&mut self, facts: &mut PodFacts) {
-        if self.names.is_full() || self.workloads.is_full() || self.containers.is_full() {
+        if self.is_full() {
             self.remove_unused();
         }
-        let Self { names, workloads, containers, .. } = self;
+        let Self { names, workloads, containers, images, .. } = self;
         names.intern(&mut facts.namespace);
         workloads.intern_with(&mut facts.workload, |Workload { group, kind, name }| {
             for text in [group, kind, name] {
@@ -43,6 +46,15 @@ impl Interner {
                 }
             }
         });
+        if let Some(of_pod) = &mut facts.images {
+            images.intern_with(of_pod, |PodImages(images)| {
+                for ContainerImage { container, image, digest } in images {
+                    for text in [container, image, digest] {
+                        names.intern(text);
+                    }
+                }
+            });
+        }
         for reason in facts.checked.runs.iter_mut().flat_map(RunFacts::reasons_mut) {
             names.intern(reason);
         }
@@ -57,10 +69,16 @@ impl Interner {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let Self { names, workloads, containers, images, .. } = self;
+        names.is_full() || workloads.is_full() || containers.is_full() || images.is_full()
+    }
+
     fn remove_unused(&mut self) {
-        // These two first, as they use names.
+        // These three first, as they use names.
         self.workloads.remove_unused();
         self.containers.remove_unused();
+        self.images.remove_unused();
         self.names.remove_unused();
         self.removed = 0;
     }
@@ -138,8 +156,13 @@ mod tests {
     fn what_pods_have_in_common_is_stored_once() {
         let mut interner = Interner::default();
         let spec = json!({ "containers": [{ "name": "c", "image": "nginx" }] });
-        let restarted = json!({ "containerStatuses": [{ "name": "c", "restartCount": 7 }] });
-        let mut a = facts("shop", "db", "db-0", &spec, &Value::Null);
+        let image_id = format!("nginx@sha256:{}", "a".repeat(64));
+        let status = |restarts| {
+            json!({ "containerStatuses": [{ "name": "c", "restartCount": restarts,
+                "imageID": image_id }] })
+        };
+        let (running, restarted) = (status(0), status(7));
+        let mut a = facts("shop", "db", "db-0", &spec, &running);
         let mut b = facts("shop", "db", "db-1", &spec, &restarted);
         let mut other = facts("shop", "cache", "cache-0", &json!({}), &Value::Null);
         let before = b.clone();
@@ -149,6 +172,7 @@ mod tests {
         assert_eq!(b, before);
         assert!(Arc::ptr_eq(&a.workload, &b.workload));
         assert!(Arc::ptr_eq(&a.checked.containers, &b.checked.containers));
+        assert!(Arc::ptr_eq(a.images.as_ref().unwrap(), b.images.as_ref().unwrap()));
         assert!(Arc::ptr_eq(&a.namespace, &other.namespace));
         assert!(Arc::ptr_eq(&a.workload.kind, &other.workload.kind));
         assert_eq!([interner.workloads.values.len(), interner.containers.values.len()], [2, 2]);

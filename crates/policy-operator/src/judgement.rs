@@ -125,6 +125,12 @@ impl Judged {
         Self { namespaces: Some(namespaces), ..Self::new(policy, verdict) }
     }
 
+    /// Whether every pod is judged by the custom checks. A score without their findings may be too good; neither
+    /// an audit result, which nobody can correct, nor an Event is made of it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.custom.as_ref().is_none_or(|custom| custom.unjudged == 0)
+    }
+
     /// The verdict in one sentence.
     pub(crate) fn sentence(&self) -> String {
         let Verdict { tally, score, .. } = &self.verdict;

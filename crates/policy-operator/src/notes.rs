@@ -1,5 +1,11 @@
 //! What to know about workloads beside their findings, as a status lists it. Pure.
 
+use std::sync::Arc;
+
+use policy_core::facts::PodFacts;
+use policy_core::replicas::RunningImages;
+use policy_core::workload::Workload;
+
 /// The most notes that a status lists.
 const MAX_NOTES: usize = 20;
 
@@ -18,6 +24,24 @@ impl Notes {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Adds a note for each container of which the pods of a workload run different images. `prefix` comes before the workload.
+    pub(crate) fn add_images(&mut self, pods: &[Arc<PodFacts>], prefix: &str) {
+        for images in RunningImages::of_differing(pods).differing() {
+            let Workload { kind, name, .. } = images.workload();
+            self.add(|| format!("{prefix}{kind}/{name}: {}", images.lasting_message()));
+        }
+    }
+
+    /// Whether no further note is listed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.listed.len() >= MAX_NOTES
+    }
+
+    /// Counts notes that are not listed.
+    pub(crate) fn skip(&mut self, notes: usize) {
+        self.more += notes;
     }
 
     /// At most [`MAX_NOTES`]; the last one says how many more there are.

@@ -222,6 +222,7 @@ impl Reconciler {
         counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
         let mut notes = Notes::default();
         self.rollouts.note(namespace, &mut notes);
+        notes.add_images(&pods, "");
         let judged = Judged { notes: notes.finish(), custom, ..Judged::new(rules, verdict) };
         Some(Judgement::Judged(judged.into()))
     }

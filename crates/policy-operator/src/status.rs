@@ -156,7 +156,8 @@ fn custom(checks: &CustomChecks, standing: &CustomStanding) -> Stated {
         (1.., Some(error)) => (None, "NotListed", error.to_string()),
         (unjudged @ 1.., None) => {
             let pods = counted(unjudged, "pod");
-            (None, "Judging", format!("{pods} to be judged; their findings are not counted yet"))
+            let counted_yet = "their findings are not counted yet, and no audit result is made";
+            (None, "Judging", format!("{pods} to be judged; {counted_yet}"))
         }
         (0, _) if !standing.failing.is_empty() => (Some(false), "NoResult", String::new()),
         (0, _) => {

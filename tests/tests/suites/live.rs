@@ -230,64 +230,6 @@ fn a_pod_is_pending_from_the_end_of_its_scheduling_gate() {
 }
 
 #[test]
-fn replicas_that_run_different_images_are_noted() {
-    let testbed = shared();
-    let namespace = testbed.namespace("drift").unwrap();
-    let deployment = serde_json::json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "web", "namespace": namespace },
-        "spec": {
-            "replicas": 2, "selector": { "matchLabels": { "app": "web" } },
-            "template": {
-                "metadata": { "labels": { "app": "web" } },
-                "spec": { "containers": [{ "name": "c", "image": "nginx:1.27" }] },
-            },
-        },
-    });
-    testbed.apply(&deployment.to_string()).unwrap();
-    let names = || {
-        let running =
-            "jsonpath={range .items[?(@.status.phase==\"Running\")]}{.metadata.name} {end}";
-        let names =
-            testbed.kubectl(&["get", "pods", "-n", &namespace, "-o", running])?.succeeded()?;
-        let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
-        Ok((names.len() == 2).then_some(names))
-    };
-    let pods = e2e::wait_for("two pods", Duration::from_secs(60), names).unwrap();
-    let pull = |pod: &str, digit: &str| {
-        let status = serde_json::json!({ "status": { "containerStatuses": [{
-            "name": "c", "image": "nginx:1.27", "ready": true, "restartCount": 0,
-            "imageID": format!("docker.io/library/nginx@sha256:{}", digit.repeat(64)),
-        }] } });
-        let status = status.to_string();
-        let patch = ["patch", "pod", pod, "-n", &namespace, "--subresource=status", "-p", &status];
-        testbed.kubectl(&patch).unwrap().succeeded().unwrap();
-    };
-    let notes = || cli::analysis(testbed, &["-n", &namespace])["coverage"]["notes"].clone();
-    for pod in &pods {
-        pull(pod, "a");
-    }
-    assert_eq!(notes(), Value::Null, "both run the same");
-    pull(&pods[1], "b");
-    let found = notes();
-    assert_eq!(found[0]["source"], format!("{namespace} Deployment/web"));
-    let text = found[0]["message"].as_str().unwrap();
-    for part in [
-        "container c: the pods run different images as nginx:1.27:",
-        "sha256:aaaaaaaaaaaa in 1 pod",
-        "sha256:bbbbbbbbbbbb in 1 pod",
-        "pin nginx@sha256:",
-    ] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    let table = cli::expect(testbed, 0, &["analyze", "-n", &namespace], "");
-    assert!(
-        table.contains(&format!("{namespace} Deployment/web: container c: the pods")),
-        "{table}"
-    );
-}
-
-#[test]
 fn pods_are_listed_in_columns_those_of_the_system_included() {
     let testbed = shared();
     let namespace = namespace(testbed);

@@ -9,6 +9,7 @@ mod deletion;
 mod drains;
 mod faults;
 mod guarded;
+mod images;
 mod limits;
 mod quiet;
 mod rights;
@@ -82,9 +83,10 @@ fn delete(testbed: &Testbed, namespace: &str, object: &str) {
     testbed.kubectl(&delete).unwrap().succeeded().unwrap();
 }
 
-/// The policy; `null` where there is none.
+/// The policy; without a namespace a cluster policy. `null` where there is none.
 pub(crate) fn policy(testbed: &Testbed, namespace: &str, name: &str) -> Value {
-    let get = ["get", "dop", name, "-n", namespace, "-o", "json"];
+    let kind = if namespace.is_empty() { "cdop" } else { "dop" };
+    let get = ["get", kind, name, "-n", namespace, "-o", "json"];
     let run = testbed.kubectl(&get).unwrap();
     serde_json::from_str(&run.stdout).unwrap_or_default()
 }

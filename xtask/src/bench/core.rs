@@ -83,7 +83,7 @@ fn pods() -> Result<[PodFacts; 3]> {
         container.missing_resources.memory_limit = ResourceGap::Missing;
     }
     let run = |container| RunFacts { container, restarts: 9, ..RunFacts::default() };
-    all.checked.runs = [0, 1].map(run).into();
+    all.checked.runs = [0, 1].map(run).into_iter().collect();
     Ok([healthy, some, all])
 }
 

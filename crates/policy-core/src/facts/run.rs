@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::{ContainerFacts, ContainerRole};
@@ -23,6 +24,32 @@ pub struct RunFacts {
     pub last_end: Option<End>,
     /// Whether that is its state now: it has not been started again.
     pub has_ended: bool,
+}
+
+/// How the containers of a pod run that are in trouble, in their order. A thin pointer, because each
+/// pod has it and few have trouble.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs(Option<Box<Box<[RunFacts]>>>);
+
+impl Deref for Runs {
+    type Target = [RunFacts];
+
+    fn deref(&self) -> &[RunFacts] {
+        self.0.as_deref().map_or(&[], |runs| runs)
+    }
+}
+
+impl DerefMut for Runs {
+    fn deref_mut(&mut self) -> &mut [RunFacts] {
+        self.0.as_deref_mut().map_or(&mut [], |runs| runs)
+    }
+}
+
+impl FromIterator<RunFacts> for Runs {
+    fn from_iter<I: IntoIterator<Item = RunFacts>>(runs: I) -> Self {
+        let runs: Box<[_]> = runs.into_iter().collect();
+        Self((!runs.is_empty()).then(|| runs.into()))
+    }
 }
 
 /// How a container ended.
@@ -102,12 +129,12 @@ impl RunFacts {
 
 /// The statuses by container name.
 #[derive(Default)]
-pub(super) struct Runs<'a> {
+pub(super) struct StatusesByName<'a> {
     containers: BTreeMap<&'a str, &'a ContainerStatusView>,
     init_containers: BTreeMap<&'a str, &'a ContainerStatusView>,
 }
 
-impl<'a> Runs<'a> {
+impl<'a> StatusesByName<'a> {
     pub(super) fn of(status: &'a PodStatusView) -> Self {
         let by_name = |statuses: &'a [ContainerStatusView]| {
             let in_trouble = statuses.iter().filter(|status| {
@@ -123,7 +150,7 @@ impl<'a> Runs<'a> {
     }
 
     /// The facts of the containers that are in trouble.
-    pub(super) fn of_containers(&self, containers: &[ContainerFacts]) -> Box<[RunFacts]> {
+    pub(super) fn of_containers(&self, containers: &[ContainerFacts]) -> Runs {
         let in_trouble = containers.iter().enumerate().filter_map(|(index, container)| {
             let statuses = match container.role {
                 ContainerRole::Regular => &self.containers,

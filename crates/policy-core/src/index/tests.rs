@@ -67,6 +67,7 @@ fn facts() -> impl Strategy<Value = PodFacts> {
     let workload = proptest::sample::select(vec!["web", "db", "cache"]);
     (lifecycle, containers, workload).prop_map(|(lifecycle, containers, workload)| PodFacts {
         created: 0,
+        images: None,
         namespace: "n".into(),
         kind: ObjectKind::Pod,
         name: "p".into(),

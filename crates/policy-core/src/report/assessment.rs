@@ -9,7 +9,6 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::custom::{ControlledObject, WithoutResult};
 use super::finding::SharedTexts;
-use super::images::RunningImages;
 use super::{CoverageCounter, ExemptedReportFinding, ReportFinding, ReportedObject};
 use crate::capped::Capped;
 use crate::custom::{CustomInput, CustomNamespaces, CustomResults, LivePod};
@@ -19,6 +18,7 @@ use crate::labels::{Labels, WorkloadLabels};
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
 use crate::policy::{CompiledPolicy, ExemptionSet};
+use crate::replicas::RunningImages;
 use crate::score::Tally;
 use crate::text::stuck_rollout;
 use crate::view::{DeploymentView, ObjectView};
@@ -142,9 +142,9 @@ impl<'a> Assessment<'a> {
 
     /// Evaluates a pod of a cluster, and compares what it runs with the other pods of its workload.
     /// The facts are those of that pod.
-    pub fn live_pod(&mut self, LivePod { view, custom }: &LivePod, facts: &PodFacts) {
+    pub fn live_pod(&mut self, LivePod { custom, .. }: &LivePod, facts: &PodFacts) {
         if self.live_facts(facts, custom.as_deref()) {
-            self.images.add(view, facts);
+            self.images.add(facts);
         }
     }
 

@@ -9,7 +9,6 @@ mod coverage;
 mod custom;
 mod explanation;
 mod finding;
-mod images;
 mod preview;
 mod remediations;
 mod tested;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use policy_core::Timestamp;
 use policy_core::policy::CompiledPolicy;
+use policy_core::replicas::RunningImages;
 use policy_core::verdict::{ListedFinding, MAX_EXEMPTED, MAX_LISTED, Verdict};
 use policy_core::view::ClusterPart;
 use tokio::task::yield_now;
@@ -38,6 +39,8 @@ pub(crate) struct ClusterState {
     listed: Option<Listed>,
     /// What is not known of custom checks, of the namespaces where that is something.
     custom: BTreeMap<Arc<str>, CustomStanding>,
+    /// How many containers run different images, of the namespaces where some do.
+    differing: BTreeMap<Arc<str>, usize>,
 }
 
 impl ClusterState {
@@ -49,7 +52,27 @@ impl ClusterState {
             tallies: NamespaceTallies::default(),
             listed: None,
             custom: BTreeMap::new(),
+            differing: BTreeMap::new(),
         }
+    }
+
+    fn set(&mut self, namespace: &Arc<str>, part: Part) {
+        self.tallies.set(namespace, &part.verdict);
+        match part.custom.filter(|custom| !custom.is_empty()) {
+            Some(custom) => self.custom.insert(Arc::clone(namespace), custom),
+            None => self.custom.remove(namespace),
+        };
+        match part.differing {
+            0 => self.differing.remove(namespace),
+            number => self.differing.insert(Arc::clone(namespace), number),
+        };
+    }
+
+    /// Removes a namespace. Returns whether it was there.
+    fn remove(&mut self, namespace: &str) -> bool {
+        self.custom.remove(namespace);
+        self.differing.remove(namespace);
+        self.tallies.remove(namespace)
     }
 
     /// Whether it is of these rules and namespaces, and not from a time to come: what is due then
@@ -57,6 +80,14 @@ impl ClusterState {
     fn is_current(&self, rules: &CompiledPolicy, part: &ClusterPart, now: Timestamp) -> bool {
         *self.rules == *rules && *self.part == *part && self.judged <= now
     }
+}
+
+/// What was found in a namespace.
+struct Part {
+    verdict: Verdict,
+    custom: Option<CustomStanding>,
+    /// How many containers run different images.
+    differing: usize,
 }
 
 /// What a cluster policy is judged by.
@@ -115,16 +146,9 @@ impl ClusterJudge<'_> {
         known.judged = self.now;
         while let Some(namespace) = changed.pop_first() {
             match self.part_of(&namespace, &mut slice).await {
-                Ok(Some((verdict, custom))) => {
-                    known.tallies.set(&namespace, &verdict);
-                    match custom.filter(|custom| !custom.is_empty()) {
-                        Some(custom) => known.custom.insert(Arc::clone(&namespace), custom),
-                        None => known.custom.remove(&namespace),
-                    };
-                }
+                Ok(Some(part)) => known.set(&namespace, part),
                 Ok(None) => {
-                    known.custom.remove(&namespace);
-                    if !known.tallies.remove(&namespace) {
+                    if !known.remove(&namespace) {
                         continue;
                     }
                 }
@@ -151,17 +175,14 @@ impl ClusterJudge<'_> {
         let mut judged = Judged::of_namespaces(self.rules, verdict, known.tallies.len());
         let mut notes = Notes::default();
         self.rollouts.note_all(|namespace| known.tallies.contains(namespace), &mut notes);
+        self.note_images(&known.differing, &mut notes);
         judged.notes = notes.finish();
         judged.custom = self.rules.custom().map(|_| custom);
         Ok((judged, slice.scanned))
     }
 
     /// The verdict on one namespace; `None` where the policy does not select it.
-    async fn part_of(
-        &self,
-        namespace: &str,
-        slice: &mut Slice,
-    ) -> Result<Option<(Verdict, Option<CustomStanding>)>, Listing> {
+    async fn part_of(&self, namespace: &str, slice: &mut Slice) -> Result<Option<Part>, Listing> {
         if !self.namespaces.is_selected(&self.part.scope, namespace) {
             self.pods.custom().forget(namespace, self.key);
             slice.add(0).await;
@@ -175,13 +196,24 @@ impl ClusterJudge<'_> {
         let rules = self.labels.resolve(self.rules, namespace).await;
         let mut pods = self.pods.of(namespace).ok_or(Listing)?;
         with_budgets(&mut pods, &blocked);
-        let facts = pods.len();
         let (places, policy) = ((self.pods, self.namespaces), (self.key, &**self.rules));
         let (found, custom) = custom::found(places, policy, namespace, &pods);
-        let pods = custom::with_found(&pods, &found);
-        let verdict = Verdict::of_part(pods, &rules, self.now);
-        slice.add(facts).await;
-        Ok(Some((verdict, custom)))
+        let judged = custom::with_found(&pods, &found);
+        let verdict = Verdict::of_part(judged, &rules, self.now);
+        let differing = RunningImages::of_differing(&pods).differing().count();
+        slice.add(pods.len()).await;
+        Ok(Some(Part { verdict, custom, differing }))
+    }
+
+    /// Notes the workloads whose pods run different images. Only the namespaces of those that are listed are
+    /// looked into again.
+    fn note_images(&self, differing: &BTreeMap<Arc<str>, usize>, notes: &mut Notes) {
+        for (namespace, number) in differing {
+            match self.pods.of(namespace).filter(|_| !notes.is_full()) {
+                Some(pods) => notes.add_images(&pods, &format!("{namespace}/")),
+                None => notes.skip(*number),
+            }
+        }
     }
 
     async fn listed(
@@ -212,8 +244,8 @@ impl ClusterJudge<'_> {
                 break;
             }
             if !evaluated.contains_key(namespace) {
-                let verdict = self.part_of(namespace, slice).await?;
-                let found = verdict.map(|(verdict, _)| list(verdict)).unwrap_or_default();
+                let part = self.part_of(namespace, slice).await?;
+                let found = part.map(|part| list(part.verdict)).unwrap_or_default();
                 evaluated.insert(namespace, found);
             }
             let found = evaluated.get(namespace).into_iter().flatten();

@@ -1,5 +1,7 @@
 //! Whatever changes: what is kept by namespace adds up to an evaluation of everything.
 
+mod images;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,8 @@
 //! What enforce mode knows of the workloads of one policy. The leader keeps it; a new leader starts
 //! from the status.
 
+mod label;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use policy_core::Timestamp;
 use policy_core::api::{DevOpsPolicyStatus, MAX_WORKLOADS, RemediatedWorkload, RemediationState};
-use policy_core::remediation::{self, Fields, RemediationRules};
+use policy_core::remediation::{self, Fields, Reason, RemediationRules};
 use policy_core::verdict::JudgedWorkload;
 use policy_core::workload::{ObjectKind, Workload};
 use policy_runtime::backoff::{Backoff, jittered};
@@ -19,6 +21,7 @@ use super::guard::{Cause, Guard};
 use super::notices::{NoticeKind, Notices};
 use super::succession::TakenOver;
 use crate::status::whole_seconds;
+pub(crate) use label::{label, workload_of};
 
 /// A workload is read again after that time, since nothing tells of its changes: sooner where its
 /// owner is to do something.
@@ -87,6 +90,8 @@ pub(crate) struct Entry {
     /// Why it is being taken back. Set until that has succeeded.
     pub(crate) reverting: Option<Cause>,
     backoff: Option<Backoff>,
+    /// The times to the next looks at pods that are not ready yet.
+    settling: Option<Backoff>,
     /// Before that time it is not attempted again.
     pub(crate) not_before: Option<Instant>,
 }
@@ -97,29 +102,6 @@ pub(crate) enum Start {
     /// Also what is not filled in, and why.
     Patch(Fields, Vec<remediation::Withheld>),
     Inject(Fields),
-}
-
-/// The name of a workload in a status. The group tells apart kinds that other projects also have.
-pub(crate) fn label(workload: &Workload) -> String {
-    let Workload { group, kind, name } = workload;
-    if ObjectKind::in_group(group, kind).is_some() || group.is_empty() {
-        format!("{kind}/{name}")
-    } else {
-        format!("{kind}.{group}/{name}")
-    }
-}
-
-pub(crate) fn workload_of(label: &str) -> Workload {
-    let (kind, name) = label.split_once('/').unwrap_or((label, ""));
-    let (kind, group) = kind.split_once('.').unwrap_or_else(|| {
-        let group = match kind {
-            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
-            "Job" | "CronJob" => "batch",
-            _ => "",
-        };
-        (kind, group)
-    });
-    Workload { group: group.into(), kind: kind.into(), name: name.into() }
 }
 
 impl Entry {
@@ -135,6 +117,7 @@ impl Entry {
             permit: None,
             reverting: None,
             backoff: None,
+            settling: None,
             not_before: None,
         }
     }
@@ -225,9 +208,22 @@ impl Entry {
         let waits = matches!(self.state(), Some(Proposed | Reverted | Withdrawn | NotPatchable));
         if let Some(read) = self.read.filter(|_| waits && self.kind().is_some()) {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
-            let delay = RECHECK_PROPOSED + RECHECK_EACH.saturating_mul(number);
+            let delay = self.recheck() + RECHECK_EACH.saturating_mul(number);
             self.due = self.due.min(read + jittered(delay));
         }
+    }
+
+    /// The time to the next look. That pods are not ready is mostly over in a moment, and nothing tells: the
+    /// controller of a workload writes its status after the last event of a pod.
+    fn recheck(&mut self) -> Duration {
+        let is_settling =
+            self.shown.as_ref().is_some_and(|shown| shown.reason == Reason::NotReady.code());
+        if !is_settling {
+            self.settling = None;
+            return RECHECK_PROPOSED;
+        }
+        let settling = || Backoff::new(LEAST_RECHECK, RECHECK_PROPOSED);
+        self.settling.get_or_insert_with(settling).delay()
     }
 
     fn pods_changed(&mut self, now: Instant) {

@@ -69,7 +69,10 @@ impl Report {
         status.remediations_applied = Some(self.applied);
         status.remediations_failed = Some(self.failed);
         status.remediated_workloads.clone_from(&self.remediated);
-        status.remediation.clone_from(&self.status);
+        // Never `{}`: for server-side apply of an empty object, where there was content before, the API server
+        // (1.37.2) makes `null`, and refuses that with 422 by the schema.
+        status.remediation =
+            self.status.clone().filter(|status| *status != RemediationStatus::default());
     }
 }
 

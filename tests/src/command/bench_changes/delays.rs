@@ -32,8 +32,7 @@ pub(super) struct Delays(BTreeMap<(Place, &'static str), Vec<Duration>>);
 
 impl Delays {
     pub(super) fn add(&mut self, place: Place, step: Step, delay: Duration) {
-        let changed = if step.is_of_exemptions() { "exemption" } else { "policy" };
-        self.0.entry((place, changed)).or_default().push(delay);
+        self.0.entry((place, step.changed())).or_default().push(delay);
     }
 
     pub(super) fn and(mut self, other: Self) -> Self {

@@ -1,5 +1,5 @@
-//! `e2e bench-changes`: how soon a changed policy and a changed exemption count in each service, on a
-//! real API server.
+//! `e2e bench-changes`: how soon a changed policy, a changed exemption and a changed custom check count in
+//! each service, on a real API server.
 //!
 //! ```text
 //! steps       what is changed, and what the services say then
@@ -35,10 +35,10 @@ use steps::Step;
 
 /// A policy is changed once in that time, so that its changes do not wait for each other.
 const EVERY: Duration = Duration::from_secs(2);
-/// A hundred changes of the policy, and as many of its exemptions.
-const CHANGES: usize = 200;
+/// A hundred changes of the policy, as many of its exemptions, and as many of its custom check.
+const CHANGES: usize = 300;
 /// Of each of many policies.
-const CHANGES_OF_MANY: usize = 16;
+const CHANGES_OF_MANY: usize = 24;
 
 pub(crate) fn run() -> Result<()> {
     let bench = Bench::new()?;

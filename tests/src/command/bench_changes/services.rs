@@ -113,8 +113,8 @@ fn status(status: &Value) -> Option<Status> {
 pub(super) fn watcher_says(watcher: &Service<'_>, step: Step) -> Result<Duration> {
     let all = (NAMESPACES + OF_CLUSTER) as u64;
     let [found, exempted] = match step {
-        Step::Disable => [0, 0],
-        Step::Enable | Step::Count => [all, 0],
+        Step::Disable | Step::Accept => [0, 0],
+        Step::Enable | Step::Count | Step::Refuse => [all, 0],
         Step::Exempt => [0, all],
     };
     let start = Instant::now();

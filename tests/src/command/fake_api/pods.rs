@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::bench_live::pod;
 
+/// The image that all containers run, without its digest.
+const IMAGE: &str = "registry.example.com/shop/payment-service";
+
 /// A pod of the cluster.
 #[derive(Clone, Copy)]
 pub(super) struct Pod {
@@ -29,6 +32,10 @@ enum Hole {
     Restarts,
     /// How the container ended before it was restarted.
     LastState,
+    /// What the pods of a Deployment run.
+    ImageId,
+    /// What all pods run beside it.
+    SidecarImageId,
     /// A time that differs from pod to pod.
     Time,
     End,
@@ -82,6 +89,10 @@ impl Template {
                     "{{\"terminated\":{{\"exitCode\":137,\"reason\":\"OOMKilled\",\
                      \"finishedAt\":\"2099-01-01T{hours:02}:{minutes:02}:{seconds:02}Z\"}}}}"
                 ),
+                Hole::ImageId => {
+                    write!(to, "{IMAGE}@sha256:{:064x}", namespace * 1_000 + workload + 1)
+                }
+                Hole::SidecarImageId => write!(to, "{IMAGE}@sha256:{:064x}", 0),
                 Hole::Time => write!(to, "{hours:02}:{minutes:02}:{seconds:02}"),
                 Hole::End => Ok(()),
             };
@@ -91,8 +102,8 @@ impl Template {
 
 /// The status of a running pod.
 fn status() -> Value {
-    let container = |name: &str| {
-        json!({ "name": name, "image": "i", "imageID": "i", "ready": true, "started": true,
+    let container = |name: &str, image_id: &str| {
+        json!({ "name": name, "image": "i", "imageID": image_id, "ready": true, "started": true,
                 "containerID": format!("containerd://{name}-@NUMBER@"),
                 "restartCount": "@RESTARTS@", "lastState": "@LAST@",
                 "state": { "running": { "startedAt": "2026-01-01T@TIME@Z" } } })
@@ -105,7 +116,8 @@ fn status() -> Value {
         ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
     json!({ "phase": "Running", "podIP": "10.0.0.1", "startTime": "2026-01-01T@TIME@Z",
         "conditions": conditions.map(condition),
-        "containerStatuses": [container("payment-service-@WORKLOAD@"), container("envoy-proxy")] })
+        "containerStatuses": [container("payment-service-@WORKLOAD@", "@IMAGEID@"),
+            container("envoy-proxy", "@SIDECAR@")] })
 }
 
 /// The text before each hole, and the hole.
@@ -119,6 +131,8 @@ fn pieces(mut rest: &str) -> Vec<(String, Hole)> {
             "WORKLOAD" => Hole::Workload,
             "VERSION" => Hole::Version,
             "LAST" => Hole::LastState,
+            "IMAGEID" => Hole::ImageId,
+            "SIDECAR" => Hole::SidecarImageId,
             "TIME" => Hole::Time,
             _ => Hole::Restarts,
         };

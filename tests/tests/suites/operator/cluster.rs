@@ -33,24 +33,13 @@ fn label(testbed: &Testbed, namespace: &str, label: &str) {
     testbed.kubectl(&label).unwrap().succeeded().unwrap();
 }
 
-fn cluster_policy(testbed: &Testbed, name: &str) -> Value {
-    let run = testbed.kubectl(&["get", "cdop", name, "-o", "json"]).unwrap();
-    serde_json::from_str(&run.stdout).unwrap_or_default()
-}
-
 pub(super) fn wait_for_message(
     testbed: &Testbed,
     operator: &Service<'_>,
     name: &str,
     message: &str,
 ) -> Value {
-    let mut last = Value::Null;
-    let waited = testbed.wait_for("the status", SURELY, || {
-        last = cluster_policy(testbed, name);
-        Ok(last["status"]["message"] == message)
-    });
-    assert!(waited.is_ok(), "{message}: {last:#}\n{}", operator.logs().unwrap());
-    last
+    wait_for_status(testbed, operator, ("", name), |status| status["message"] == message)
 }
 
 #[test]

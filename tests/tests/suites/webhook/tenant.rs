@@ -22,9 +22,11 @@ const OWNER: &str = "
 - {apiGroups: [apps], resources: [deployments], verbs: [create, get, patch, delete]}
 - {apiGroups: [devops.stochastic.io], resources: [devopspolicies], verbs: [create, get, list, patch]}
 ";
-/// All that can be asked for, and only warned of, so that each of its requests is judged to the end.
-const THOROUGH: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
-    requireReadinessProbe: true, requireResources: true, admission: {mode: warn}}";
+/// Custom checks of a policy: as many as it may have.
+const CUSTOM_CHECKS: usize = 16;
+/// It compares each container with each, and ends at the limit of steps.
+const EXPENSIVE: &str =
+    "object.spec.containers.all(a, object.spec.containers.all(b, a.name + b.name != 'c'))";
 /// Policies of the hostile namespace, more than are judged.
 const POLICIES: usize = 70;
 const CONTAINERS: usize = 1_000;
@@ -33,6 +35,16 @@ const PATCHING: usize = 4;
 /// How long the attack lasts, and how often the victim creates a bad pod.
 const ATTACK: Duration = Duration::from_secs(15);
 const EVERY: Duration = Duration::from_millis(50);
+
+/// All that can be asked for, and only warned of, so that each of its requests is judged to the end.
+fn thorough() -> String {
+    let custom = (0..CUSTOM_CHECKS)
+        .map(|number| json!({ "name": format!("e-{number}"), "expression": EXPENSIVE }));
+    json!({ "forbidLatestTag": true, "requireLivenessProbe": true, "requireReadinessProbe": true,
+        "requireResources": true, "admission": { "mode": "warn" },
+        "custom": custom.collect::<Vec<_>>() })
+    .to_string()
+}
 
 /// A pod with one container, whose environment has so many `<`, each of which takes six bytes in a
 /// review.
@@ -136,8 +148,9 @@ impl Tenant {
     async fn new(testbed: &Testbed) -> Self {
         let namespace = testbed.namespace("greedy").unwrap();
         let owner = testbed.limited_user(&namespace, OWNER).unwrap();
+        let spec = thorough();
         let policies = (0..POLICIES).map(|number| {
-            format!("---\n{}\n", policy(&namespace, &format!("p-{number:03}"), THOROUGH))
+            format!("---\n{}\n", policy(&namespace, &format!("p-{number:03}"), &spec))
         });
         let file = testbed.folder().join("policies.yaml");
         std::fs::write(&file, policies.collect::<String>()).unwrap();

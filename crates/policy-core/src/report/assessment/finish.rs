@@ -22,7 +22,13 @@ impl<'a> Assessment<'a> {
         }
         self.note_rules();
         let Self { policy, namespaces, findings, exempted, mut coverage, images, .. } = self;
-        images.note(&mut coverage);
+        if let Some(compared) = images.compared_only() {
+            let message = format!("the images of the first {compared} containers were compared");
+            coverage.note(&"and".into(), None, message);
+        }
+        for images in images.differing() {
+            coverage.note_workload(images.namespace(), images.workload(), images.message());
+        }
         let (findings, findings_cut) = findings.finish();
         let coverage = coverage.finish();
         Report {

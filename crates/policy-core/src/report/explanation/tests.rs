@@ -5,7 +5,7 @@ use super::*;
 use crate::Timestamp;
 use crate::api::DevOpsPolicyStatus;
 use crate::custom::CustomResults;
-use crate::facts::PodFacts;
+use crate::facts::{PodFacts, Runs};
 use crate::namespaces::ExcludedNamespaces;
 
 /// A pod of `Deployment/w<workload>`: its images and restarts, a container each.
@@ -231,7 +231,7 @@ proptest! {
                 .map(|mut facts| {
                     if *facts.workload == share.workload {
                         facts.checked.containers = Arc::default();
-                        facts.checked.runs = Box::default();
+                        facts.checked.runs = Runs::default();
                     }
                     facts
                 })

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{NamespacePods, first};
 use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy, NamespacePolicies};
 use crate::api::{AdmissionMode, ControllerPods};
-use crate::facts::{CheckedFacts, ContainerRole};
+use crate::facts::{CheckedFacts, ContainerRole, Runs};
 use crate::policy::CompiledPolicy;
 use crate::severity::Severity;
 use crate::workload::{ObjectKind, Workload};
@@ -137,7 +137,7 @@ fn without_ephemeral(facts: &CheckedFacts) -> CheckedFacts {
         lifecycle: facts.lifecycle,
         containers: others.cloned().collect(),
         // No check that runs at admission is about them.
-        runs: Box::default(),
+        runs: Runs::default(),
         blocking_budget: None,
     }
 }

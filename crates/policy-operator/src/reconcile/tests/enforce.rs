@@ -85,6 +85,8 @@ impl ClusterState {
         if path.ends_with("/status") {
             self.version += 1;
             self.writes.push("status".to_owned());
+            // The API server makes `null` of it where there was content before, and refuses that.
+            assert_ne!(body["status"]["remediation"], json!({}));
             self.policy["status"] = body["status"].clone();
             self.policy["metadata"]["resourceVersion"] = self.version.to_string().into();
             return (200, self.policy.to_string());
@@ -259,7 +261,7 @@ impl Operator {
     }
 
     fn states(&self) -> Vec<RemediationState> {
-        let workloads = self.status().remediation.unwrap().workloads;
+        let workloads = self.status().remediation.unwrap_or_default().workloads;
         workloads.iter().map(|workload| workload.state).collect()
     }
 

@@ -60,6 +60,39 @@ async fn an_injection_follows_its_policy_and_its_workload() {
     assert_eq!(injected(&operator), (line.to_owned(), Some(2)));
 }
 
+/// The controller of a workload writes its status after the last event of a pod, and nothing tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_was_about_to_be_ready_is_patched_soon() {
+    let cluster = cluster(&["web"]);
+    let ready = |number: i64| {
+        let mut state = cluster.0.lock();
+        state.workloads.get_mut("web").unwrap()["status"]["readyReplicas"] = number.into();
+    };
+    ready(1);
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.run(MINUTE / 6).await;
+    assert_eq!(operator.states(), [RemediationState::Proposed]);
+    ready(2);
+    operator.run(MINUTE / 2).await;
+    assert_eq!(operator.states(), [RemediationState::Observing]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_stays_unready_is_read_ever_less_often() {
+    let cluster = cluster(&["web"]);
+    {
+        let mut state = cluster.0.lock();
+        state.workloads.get_mut("web").unwrap()["status"]["readyReplicas"] = 1.into();
+    }
+    let operator = Operator::start(&cluster, RemediationConfig::default());
+    operator.run(10 * MINUTE).await;
+    let before = cluster.0.lock().reads;
+    operator.run(60 * MINUTE).await;
+    let reads = cluster.0.lock().reads - before;
+    assert!((25..=75).contains(&reads), "{reads} in an hour");
+    assert_eq!(operator.states(), [RemediationState::Proposed]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_starts_in_a_namespace_do_not_use_up_the_time_of_its_observations() {
     let names: Vec<String> = (0..300).map(|number| format!("web-{number:03}")).collect();
