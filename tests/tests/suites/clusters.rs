@@ -6,6 +6,7 @@ mod policies;
 mod reference;
 mod silent;
 mod trio;
+mod watch;
 
 use std::fs;
 

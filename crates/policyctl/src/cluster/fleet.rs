@@ -142,12 +142,11 @@ pub(crate) fn cluster_title(context: &str, rest: &str) -> String {
 
 impl Reached<'_> {
     /// Awaits what is done with the cluster, until its deadline.
-    pub(crate) async fn within<T>(
+    pub(crate) fn within<T>(
         &self,
         work: impl Future<Output = Result<T, ClusterError>>,
-    ) -> Result<T, ClusterError> {
-        let timeout = || Err(ClusterError::timeout("cannot use the cluster", self.limit));
-        tokio::time::timeout_at(self.deadline.into(), work).await.unwrap_or_else(|_| timeout())
+    ) -> impl Future<Output = Result<T, ClusterError>> {
+        until(self.deadline, self.limit, work)
     }
 
     /// Why something did not end.
@@ -236,6 +235,19 @@ impl Fleet {
         Ok(())
     }
 
+    /// Connects to a cluster, for a command that goes on with it by itself.
+    pub(crate) async fn connect_to(&self, context: &Context) -> Result<Cluster, ClusterError> {
+        Cluster::connect(&self.contexts, &context.name).await
+    }
+
+    /// Awaits what is done with a cluster, until the deadline.
+    pub(crate) fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, ClusterError>>,
+    ) -> impl Future<Output = Result<T, ClusterError>> {
+        until(Instant::now() + self.limit, self.limit, work)
+    }
+
     /// The namespace of objects that name none, where it is one in all clusters.
     pub(crate) fn namespace<'a>(&'a self, global: &'a Global) -> Option<&'a str> {
         let first = || self.chosen.first().map(|context| &*context.namespace);
@@ -290,6 +302,20 @@ impl Fleet {
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         results.sort_by_key(|(place, _)| *place);
         results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// Awaits what is done with a cluster, until a deadline that it has had for so long.
+fn until<T>(
+    deadline: Instant,
+    limit: Duration,
+    work: impl Future<Output = Result<T, ClusterError>>,
+) -> impl Future<Output = Result<T, ClusterError>> {
+    // Such futures are of 20 KB.
+    let work = Box::pin(work);
+    async move {
+        let timeout = || Err(ClusterError::timeout("cannot use the cluster", limit));
+        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| timeout())
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let answers = fleet.each(async |reached| {
         let facts = match args.reference {
             Some(_) => {
-                let facts = Box::pin(async { Ok(Facts::read(&reached.cluster).await) });
+                let facts = async { Ok(Facts::read(&reached.cluster).await) };
                 Some(reached.within(facts).await?)
             }
             None => None,
