@@ -174,6 +174,12 @@ impl Finding {
         Self { check, severity: violation.severity, container: None, count: 1 }
     }
 
+    /// Whether what is missing can be filled in.
+    #[must_use]
+    pub fn is_patchable(&self) -> bool {
+        self.check.registered().is_some_and(|check| check.meta().patchable)
+    }
+
     /// The container concerned, in the pod that was evaluated.
     #[must_use]
     pub fn container<'a>(&self, pod: &'a CheckedFacts) -> Option<&'a ContainerFacts> {

@@ -37,7 +37,7 @@ pub struct CompiledPolicy {
     weights: [u8; CHECK_COUNT],
     mode: EnforcementMode,
     admission: Admission,
-    /// Boxed, because most policies have none.
+    /// Of enforce mode, or with defaults to fill in. Boxed, because most policies have none.
     remediation: Option<Box<RemediationRules>>,
     /// `None` without any, so that such a policy pays nothing for them.
     exemptions: Option<Arc<Exemptions>>,
@@ -216,7 +216,14 @@ impl CompiledPolicy {
     /// What is filled in; `None` in audit mode.
     #[must_use]
     pub fn remediation(&self) -> Option<&RemediationRules> {
-        self.remediation.as_deref()
+        self.remediation.as_deref().filter(|_| self.mode == EnforcementMode::Enforce)
+    }
+
+    /// What somebody may fill in in a manifest, whatever the mode; `None` where the policy has
+    /// neither `defaultProbe` nor `defaultResources`.
+    #[must_use]
+    pub fn defaults(&self) -> Option<&RemediationRules> {
+        self.remediation.as_deref().filter(|rules| rules.has_defaults())
     }
 
     /// The findings that are known and accepted; `None` without any.

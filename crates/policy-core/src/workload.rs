@@ -141,6 +141,16 @@ impl ObjectKind {
         }
     }
 
+    /// The fields of an object to its pod spec.
+    pub(crate) fn pod_spec_path(self) -> Vec<&'static str> {
+        let template: Vec<&str> = match self {
+            Self::Pod => return vec!["spec"],
+            Self::CronJob => vec!["jobTemplate", "spec", "template"],
+            _ => self.template_path().map_or_else(|| vec!["template"], Iterator::collect),
+        };
+        [&["spec"], &*template, &["spec"]].concat()
+    }
+
     /// Whether the operator may patch objects of this kind.
     #[must_use]
     pub const fn is_patchable(self) -> bool {

@@ -59,6 +59,8 @@ enum Command {
     List(cmd::list::Command),
     /// Score pods or manifests, and list the findings
     Analyze(cmd::analyze::Args),
+    /// Fill in missing probes, requests and limits in manifests
+    Fix(cmd::fix::Args),
     /// Explain a score, and what each fix would gain
     Explain(cmd::explain::Args),
     /// Show what a policy would change in the cluster before it is applied
@@ -117,6 +119,7 @@ impl Cli {
             Command::Check(args) => cmd::check::run(args, global),
             Command::List(command) => cmd::list::run(command, global),
             Command::Analyze(args) => cmd::analyze::run(args, global),
+            Command::Fix(args) => cmd::fix::run(args, global),
             Command::Explain(args) => cmd::explain::run(args, global),
             Command::Preview(args) => cmd::preview::run(args, global),
             Command::Report(args) => cmd::report::run(args, global),

@@ -283,10 +283,20 @@ pub(crate) fn display_name(path: &Path) -> String {
 impl Input {
     /// Reads all of it as UTF-8, unless it is over the limit (in MiB).
     pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, InputError> {
-        match &self.path {
-            None => read_with(limit, |most| files::read_all(io::stdin().lock(), 0, most)),
-            Some(path) => read_file(path, limit),
-        }
+        self.read_bytes(limit).map(utf8)
+    }
+
+    /// Reads all of it as it is, unless it is over the limit (in MiB).
+    pub(crate) fn read_bytes(&self, limit: u64) -> Result<Vec<u8>, InputError> {
+        read_with(limit, |most| match &self.path {
+            None => files::read_all(io::stdin().lock(), 0, most),
+            Some(path) => files::read(path, most),
+        })
+    }
+
+    /// Its path; `None` of standard input.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The same, where one that cannot be read is one problem among others, as `name: reason`.
@@ -298,7 +308,7 @@ impl Input {
 
 /// Reads a whole file as UTF-8, unless it is over the limit (in MiB).
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
-    read_with(limit, |most| files::read(path, most))
+    read_with(limit, |most| files::read(path, most)).map(utf8)
 }
 
 fn read_with(
@@ -306,7 +316,7 @@ fn read_with(
     read: impl FnOnce(u64) -> io::Result<Vec<u8>>,
 ) -> Result<Vec<u8>, InputError> {
     match read(limit.saturating_mul(1 << 20)) {
-        Ok(bytes) => Ok(utf8(bytes)),
+        Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             Err(InputError::TooLarge { limit })
         }

@@ -154,6 +154,16 @@ pub(crate) fn result(text: &str) -> anyhow::Result<()> {
     stream(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
+/// Prints a text byte by byte, as another program reads it; to a terminal without what could control
+/// it.
+pub(crate) fn exact(text: &str) -> anyhow::Result<()> {
+    if !io::stdout().is_terminal() {
+        return result(text);
+    }
+    let lines = text.split_terminator('\n').map(|line| printable(line.trim_end_matches('\r')));
+    stream(|out| Ok(lines.into_iter().try_for_each(|line| writeln!(out, "{line}"))?))
+}
+
 /// Prints a result piece by piece. A closed pipe (`| head`) is not an error.
 pub(crate) fn stream(
     write: impl FnOnce(&mut dyn io::Write) -> anyhow::Result<()>,

@@ -5,18 +5,29 @@
 /// of its first character; anything else is returned as it is, valid UTF-8 or not.
 #[must_use]
 pub fn utf8(bytes: Vec<u8>) -> Vec<u8> {
-    let unit: fn([u8; 2]) -> u16 = match *bytes.as_slice() {
-        // The byte-order mark of UTF-32, which Kubernetes' own tools do not read either.
-        [0xff, 0xfe, 0, 0, ..] => return bytes,
-        [0xff, 0xfe, ..] | [1..=0xff, 0, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] | [0, 1..=0xff, ..] => u16::from_be_bytes,
-        _ => return bytes,
-    };
+    let Some(unit) = utf16(&bytes) else { return bytes };
     let (units, _) = bytes.as_chunks();
     let characters = char::decode_utf16(units.iter().copied().map(unit));
     let text: String =
         characters.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
     text.into_bytes()
+}
+
+/// Whether [`utf8`] changes the bytes of a file.
+#[must_use]
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    utf16(bytes).is_some()
+}
+
+/// How two bytes of UTF-16 become a unit.
+fn utf16(bytes: &[u8]) -> Option<fn([u8; 2]) -> u16> {
+    match *bytes {
+        // The byte-order mark of UTF-32, which Kubernetes' own tools do not read either.
+        [0xff, 0xfe, 0, 0, ..] => None,
+        [0xff, 0xfe, ..] | [1..=0xff, 0, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] | [0, 1..=0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod claim;
 mod decode;
 mod encoding;
 mod expansion;
+mod fix;
 mod json;
 mod keys;
 mod kustomize;
@@ -21,7 +22,10 @@ mod test_file;
 
 use std::fmt;
 
-pub use encoding::utf8;
+pub use encoding::{is_utf16, utf8};
+pub use fix::{
+    FixedDocument, FixedWorkload, Fixing, Insertion, Left, Obstacle, Surround, Why, inserted,
+};
 pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};

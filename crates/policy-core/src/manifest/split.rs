@@ -12,6 +12,8 @@ pub struct Document<'a> {
     pub number: u32,
     /// The line of the file on which it starts, from 1.
     pub first_line: u32,
+    /// The byte of the file at which it starts.
+    pub start: usize,
     /// Its bytes, in YAML with the separator before it.
     pub bytes: &'a [u8],
     /// Whether the document is JSON, which allows characters that YAML does not (RFC 8259
@@ -34,14 +36,15 @@ pub(super) fn file_line(first_line: u32, line: u32) -> u32 {
 /// where the document between them is broken.
 #[must_use]
 pub fn documents(bytes: &[u8]) -> Vec<Document<'_>> {
+    let mut documents = Documents { file: bytes, found: Vec::new(), count: 0, line: 1 };
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut documents = Documents { found: Vec::new(), count: 0, line: 1 };
     let rest = documents.take_json(bytes);
     documents.take_yaml(rest);
     documents.found
 }
 
 struct Documents<'a> {
+    file: &'a [u8],
     found: Vec<Document<'a>>,
     /// Documents so far, empty ones included.
     count: usize,
@@ -55,6 +58,7 @@ impl<'a> Documents<'a> {
         self.found.push(Document {
             number: saturate(self.count),
             first_line: saturate(first_line),
+            start: bytes.as_ptr().addr() - self.file.as_ptr().addr(),
             bytes,
             is_json,
             reads_custom: false,
@@ -189,6 +193,17 @@ mod tests {
             [(1, 1, "a: 1\n"), (2, 2, "---\nb: 2\n"), (3, 4, "--- # named\nc: 3\n")]
         );
         assert_eq!(split("a: 1\r\n---\r\nb: 2"), [(1, 1, "a: 1\r\n"), (2, 2, "---\r\nb: 2")]);
+    }
+
+    #[test]
+    fn documents_know_where_they_start() {
+        for text in
+            ["\u{feff}a: 1\n---\nb: 2\n...\nc: 3", "{\"a\": 1} {\"b\": 2}\n---\n{\"c\": 3}\n"]
+        {
+            for Document { start, bytes, .. } in documents(text.as_bytes()) {
+                assert_eq!(&text.as_bytes()[start..start + bytes.len()], bytes, "{text}");
+            }
+        }
     }
 
     #[test]

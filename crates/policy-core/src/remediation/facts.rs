@@ -95,7 +95,11 @@ fn amounts(list: &Value) -> BTreeMap<String, ParsedQuantity> {
 /// The value of a quantity in JSON.
 pub(super) fn quantity(amount: &Value) -> Option<ParsedQuantity> {
     match amount {
-        Value::Number(number) => Quantity::Number(number.as_i64()?).parse(),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => Quantity::Number(number).parse(),
+            // Only of a manifest, such as `0.5`; the API server stores a text.
+            None => ParsedQuantity::parse(&number.to_string()),
+        },
         Value::String(text) => ParsedQuantity::parse(text),
         _ => None,
     }

@@ -135,6 +135,15 @@ impl ContainerFields {
         requests.chain(self.limits.set().map(|(name, amount)| ("limits", name, amount)))
     }
 
+    /// Takes out a field of the container: a probe, or `resources`.
+    pub(crate) fn remove(&mut self, field: &str) {
+        match field {
+            READINESS => self.readiness = None,
+            LIVENESS => self.liveness = None,
+            _ => (self.requests, self.limits) = <_>::default(),
+        }
+    }
+
     /// The fields as in a container, with its name.
     #[must_use]
     pub fn json(&self) -> Value {

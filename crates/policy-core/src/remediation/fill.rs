@@ -52,13 +52,22 @@ pub(super) struct Filled {
     pub(super) policies: BTreeSet<Arc<str>>,
 }
 
+/// What is known of the memory that the containers of a workload use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MemoryUse<'a> {
+    /// What metrics.k8s.io reports; `None` where it does not answer.
+    Measured(Option<&'a MemoryPeaks>),
+    /// Nothing: somebody reads the change of a manifest before it is applied.
+    Reviewed,
+}
+
 /// The inputs that are the same for all containers.
 struct Filler<'a> {
     /// Of the container that is filled in.
     rules: Cow<'a, NamespaceRules>,
     namespace: &'a NamespaceFacts,
     target: &'a Target,
-    peaks: Option<&'a MemoryPeaks>,
+    memory_use: MemoryUse<'a>,
     filled: Filled,
 }
 
@@ -67,10 +76,15 @@ pub(super) fn fill(
     rules: &NamespaceRules,
     namespace: &NamespaceFacts,
     target: &Target,
-    peaks: Option<&MemoryPeaks>,
+    memory_use: MemoryUse<'_>,
 ) -> Filled {
-    let mut filler =
-        Filler { rules: Cow::Borrowed(rules), namespace, target, peaks, filled: Filled::default() };
+    let mut filler = Filler {
+        rules: Cow::Borrowed(rules),
+        namespace,
+        target,
+        memory_use,
+        filled: Filled::default(),
+    };
     for (facts, container) in target.facts.containers.iter().zip(&target.containers) {
         if !facts.role.is_long_running() {
             continue;
@@ -191,16 +205,17 @@ impl Filler<'_> {
         }
     }
 
-    /// The memory limit of a container: never below 1.2 times what it was seen to use.
+    /// The memory limit of a container: where its use is measured, never below 1.2 times of that.
     fn memory_limit(
         &mut self,
         container: &TargetContainer,
         limit: Option<String>,
     ) -> Option<String> {
         let limit = limit?;
-        let Some(peak) = self.peaks.and_then(|peaks| peaks.of(&container.name)) else {
+        let MemoryUse::Measured(peaks) = self.memory_use else { return Some(limit) };
+        let Some(peak) = peaks.and_then(|peaks| peaks.of(&container.name)) else {
             let reason = Reason::UnknownMemoryUse(container.name.to_string());
-            self.withhold(container, "limits.memory", reason);
+            self.withhold(container, LIMITS_MEMORY, reason);
             return None;
         };
         let least = peak.saturating_mul(6) / 5 + 1;
@@ -232,12 +247,16 @@ impl Filler<'_> {
     }
 }
 
-fn field_name(list: &str, resource: &str) -> &'static str {
+pub(super) const REQUESTS_CPU: &str = "requests.cpu";
+pub(super) const REQUESTS_MEMORY: &str = "requests.memory";
+pub(super) const LIMITS_MEMORY: &str = "limits.memory";
+
+pub(super) fn field_name(list: &str, resource: &str) -> &'static str {
     match (list, resource) {
-        ("requests", "cpu") => "requests.cpu",
-        ("requests", _) => "requests.memory",
+        ("requests", "cpu") => REQUESTS_CPU,
+        ("requests", _) => REQUESTS_MEMORY,
         (_, "cpu") => "limits.cpu",
-        _ => "limits.memory",
+        _ => LIMITS_MEMORY,
     }
 }
 

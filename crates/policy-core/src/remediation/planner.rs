@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::facts::{MemoryPeaks, NamespaceFacts};
 use super::fields::Fields;
-use super::fill::{Filled, Withheld, fill};
+use super::fill::{Filled, MemoryUse, Withheld, fill};
 use super::reason::Reason;
 use super::rules::NamespaceRules;
 use super::target::Target;
 use super::vetoes;
 use crate::api::{RemediatedWorkload, RemediationMethod};
-use crate::facts::ResourceGaps;
+use crate::facts::{ContainerFacts, ResourceGaps};
 
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +78,16 @@ pub struct Planned {
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Planned {
     let Filled { fields, withheld, policies } =
-        fill(input.rules, input.namespace, input.target, input.peaks);
+        fill(input.rules, input.namespace, input.target, MemoryUse::Measured(input.peaks));
     let oldest = input.rules.oldest(&policies);
     let (policy, method) = match oldest {
         Some((policy, method)) => (Some(policy), method),
         None => (None, RemediationMethod::Auto),
     };
     let plan = if policy.is_none() {
-        missing_default(input)
+        let fields = Fields::default();
+        missing_default(input.rules, input.target)
+            .map_or(Plan::Nothing, |reason| Plan::Propose { fields, reason })
     } else if let Some(reason) = vetoes::withdrawn(input, &fields) {
         // Before the others, for the same reason as `reverted`.
         Plan::NotPatchable { reason }
@@ -119,17 +121,15 @@ fn planned(
     }
 }
 
-/// Where no policy has a value for anything that is missing.
-fn missing_default(input: &PlanInput<'_>) -> Plan {
-    let containers = input.target.facts.containers.iter().filter(|c| c.role.is_long_running());
+/// The first field that a container lacks and no policy has a value for.
+pub(super) fn missing_default(rules: &NamespaceRules, target: &Target) -> Option<Reason> {
+    let containers = target.facts.containers.iter().filter(|c| c.role.is_long_running());
     let containers: Vec<_> = containers
-        .map(|container| (container, input.rules.of_container(input.target, &container.name)))
+        .map(|container| (container, rules.of_container(target, &container.name)))
         .collect();
     let lacks_probe = containers.iter().any(|(container, rules)| {
         let has_probe = rules.liveness.is_some() || rules.readiness.is_some();
-        let lacks = (rules.needs_liveness && !container.has_liveness_probe)
-            || (rules.needs_readiness && !container.has_readiness_probe);
-        container.needs_probes() && lacks && !has_probe
+        container.needs_probes() && rules.lacks_probe(container) && !has_probe
     });
     let missing = if lacks_probe {
         Some("defaultProbe")
@@ -138,12 +138,15 @@ fn missing_default(input: &PlanInput<'_>) -> Plan {
             rules.amount_without_default(container.missing_resources)
         })
     };
-    let fields = Fields::default();
-    missing
-        .map_or(Plan::Nothing, |field| Plan::Propose { fields, reason: Reason::NoDefault(field) })
+    missing.map(Reason::NoDefault)
 }
 
 impl NamespaceRules {
+    fn lacks_probe(&self, container: &ContainerFacts) -> bool {
+        (self.needs_liveness && !container.has_liveness_probe)
+            || (self.needs_readiness && !container.has_readiness_probe)
+    }
+
     /// The first amount that a container lacks and no policy has a default for.
     fn amount_without_default(&self, gaps: ResourceGaps) -> Option<&'static str> {
         let mut lacking = gaps.lacking().map(|(_, name)| match name {

@@ -37,7 +37,8 @@ pub struct RemediationRules {
 }
 
 impl RemediationRules {
-    /// The rules of a policy in enforce mode. `is_enabled` says which of its checks run.
+    /// The rules of a policy in enforce mode, or with defaults. `is_enabled` says which of its checks
+    /// run.
     pub(crate) fn of(
         spec: &DevOpsPolicySpec,
         is_enabled: impl Fn(CheckId) -> bool,
@@ -45,7 +46,7 @@ impl RemediationRules {
     ) -> Option<Self> {
         let needs = |id| CheckId::from_name(id).is_some_and(&is_enabled);
         let remediation = spec.remediation.clone().unwrap_or_default();
-        (spec.enforcement_mode == EnforcementMode::Enforce).then(|| Self {
+        let rules = Self {
             method: remediation.method,
             // The policy is valid, and so are its windows.
             windows: Windows::parse(&remediation.windows).unwrap_or_default(),
@@ -55,7 +56,14 @@ impl RemediationRules {
             needs_readiness: needs("missing-readiness"),
             needs_resources: needs("missing-resources"),
             exemptions,
-        })
+        };
+        let is_kept = spec.enforcement_mode == EnforcementMode::Enforce || rules.has_defaults();
+        is_kept.then_some(rules)
+    }
+
+    /// Whether there is a value for anything.
+    pub(crate) fn has_defaults(&self) -> bool {
+        self.probe.is_some() || self.resources.is_some()
     }
 
     /// The same without what is exempted for a container.

@@ -13,9 +13,9 @@ use super::owned::{our_entry, our_fields, owned};
 use super::owner::Owner;
 use super::template;
 use crate::api::PATCHED_BY;
-use crate::facts::{CheckedFacts, all_containers, pod_spec};
+use crate::facts::{CheckedFacts, PodFacts, all_containers, pod_spec};
 use crate::labels::Labels;
-use crate::view::SpecView;
+use crate::view::{ObjectView, SpecView};
 use crate::workload::ObjectKind;
 
 /// A Deployment, `StatefulSet` or `DaemonSet`.
@@ -136,6 +136,44 @@ impl Target {
         })
     }
 
+    /// Reads an object of a manifest, of any kind that makes pods. Without a namespace it belongs to
+    /// `namespace`. What only a cluster knows is empty.
+    pub(crate) fn of_manifest(
+        kind: ObjectKind,
+        object: &Value,
+        namespace: &str,
+    ) -> Result<Self, String> {
+        let view = ObjectView::deserialize(object);
+        let view = view.map_err(|error| format!("cannot be read: {error}"))?;
+        let facts = PodFacts::of_object(kind, &view, namespace).ok_or("has no containers")?;
+        let metadata = &object["metadata"];
+        Ok(Self {
+            kind,
+            namespace: facts.namespace.to_string(),
+            name: facts.name.to_string(),
+            labels: labels(&metadata["labels"]),
+            uid: String::new(),
+            resource_version: String::new(),
+            owner: Owner::ClientSide,
+            opt_in: OptIn::of(object),
+            patched_by: None,
+            ours: Fields::default(),
+            is_ours: false,
+            template: String::new(),
+            controller: controller(metadata),
+            is_deleted: metadata["deletionTimestamp"].is_string(),
+            rollout: Rollout::default(),
+            containers: containers(kind, &view.spec, object),
+            facts: facts.checked,
+            owned: [Vec::new(), Vec::new()],
+        })
+    }
+
+    /// The names of its containers.
+    pub(crate) fn container_names(&self) -> impl Iterator<Item = &str> {
+        self.containers.iter().map(|container| &*container.name)
+    }
+
     /// Whether the next apply of the owner may fail because of what the operator owns. It is taken
     /// back then, and planned as if that had happened.
     #[must_use]
@@ -163,7 +201,7 @@ fn controller(metadata: &Value) -> Option<String> {
 
 /// The containers in the order of [`CheckedFacts::containers`].
 fn containers(kind: ObjectKind, spec: &SpecView, workload: &Value) -> Vec<TargetContainer> {
-    let live = &workload["spec"]["template"]["spec"];
+    let live = kind.pod_spec_path().into_iter().fold(workload, |value, field| &value[field]);
     let Some(spec) = pod_spec(kind, spec) else { return Vec::new() };
     all_containers(spec)
         .map(|(role, index, view)| TargetContainer {

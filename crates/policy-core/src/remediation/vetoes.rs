@@ -27,6 +27,10 @@ pub(super) const ALWAYS: &[Veto] = &[
     scaled_to_zero,
 ];
 
+/// For a manifest, which its owner changes and rolls out: without what is about the live object.
+pub(super) const MANIFEST: &[Veto] =
+    &[excluded_namespace, opted_out, deleted, foreign_owner, too_many_containers];
+
 /// For a patch of the workload, which rolls it out.
 pub(super) const ROLLOUT: &[Veto] = &[
     no_mutating_webhook,

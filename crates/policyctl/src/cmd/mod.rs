@@ -12,6 +12,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod export_map;
 pub(crate) mod export_vap;
+pub(crate) mod fix;
 pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod multi_cluster;

@@ -20,7 +20,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// The parser recurses with the nesting of a document; see `policy_core::manifest`.
 const STACK: usize = 8 << 20;
 /// Documents in a unit of work. Smaller units cost more in scheduling than they save.
-const SMALLEST_BATCH: usize = 16;
+pub(crate) const SMALLEST_BATCH: usize = 16;
 /// A larger document may take a hundred megabytes while it is decoded.
 const LARGE: usize = 256 << 10;
 /// How many large documents are decoded at a time.
@@ -98,22 +98,23 @@ fn merged<'a>(mut left: Assessment<'a>, right: Assessment<'a>) -> Assessment<'a>
 
 /// Lets so many large documents be decoded at a time, whatever the number of cores.
 #[derive(Default)]
-struct LargeDocuments {
+pub(crate) struct LargeDocuments {
     decoding: Mutex<usize>,
     ended: Condvar,
 }
 
 impl LargeDocuments {
     /// Runs what decodes the document. It must not wait for another document.
-    fn limit(&self, document: &Document<'_>, decode: impl FnOnce()) {
+    pub(crate) fn limit<T>(&self, document: &Document<'_>, decode: impl FnOnce() -> T) -> T {
         if document.bytes.len() <= LARGE {
             return decode();
         }
         let decoding = self.decoding.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.ended.wait_while(decoding, |decoding| *decoding >= LARGE_AT_ONCE);
         *waited.unwrap_or_else(PoisonError::into_inner) += 1;
-        decode();
+        let decoded = decode();
         *self.decoding.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.ended.notify_one();
+        decoded
     }
 }

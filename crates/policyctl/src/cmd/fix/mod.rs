@@ -1,0 +1,167 @@
+//! `policyctl fix`
+
+mod diff;
+mod files;
+mod report;
+mod write;
+
+use anyhow::bail;
+use clap::ArgAction;
+use policy_core::Timestamp;
+use policy_core::manifest::{Fixing, Surround, inserted};
+use policy_core::remediation::{NamespaceFacts, NamespaceRules};
+use policy_core::report::{CoverageCounter, Source};
+use policy_core::text::printable;
+use rayon::prelude::*;
+
+use super::analyze::files::threads;
+use crate::exit::Exit;
+use crate::global::{Global, Scope};
+use crate::input::Inputs;
+use crate::judgement::PolicyChoice;
+use crate::output::{self, Output};
+use files::{FixedFile, Fixer};
+use report::FixReport;
+
+const EXAMPLES: &str = "\
+Examples:
+  policyctl fix -f app.yaml --bundle restricted               what would change
+  policyctl fix -f deploy/ --policy policy.yaml | git apply   files, folders and patterns
+  policyctl fix -f deploy/ --policy policy.yaml --write       the same in place
+
+Fills in the probes, requests and limits that the workloads lack, with the values of the policy and
+by the rules of enforce mode, whatever the mode of the policy is: only what is missing, a probe
+only of a port that the container declares. Prints a unified diff with paths relative to the current
+folder. Nothing is removed from a file: comments, order, quotes and line endings stay. What cannot
+be edited safely (templates, JSON, anchors that are shared, merge keys) is left and named with the
+reason, and so is what needs a decision, such as a tag in place of :latest.
+Exits with 0 where nothing is to be changed or --write has changed it, and with 1 where the diff is
+not empty.
+Output: table (default; the diff), json, yaml.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A file, a folder (*.yaml, *.yml, *.json, recursive), a pattern, or - for standard input.
+    /// Objects without a namespace belong to that of -n, else to `default`
+    #[arg(short, long = "filename", value_name = "FILE", action = ArgAction::Append, required = true)]
+    filename: Vec<String>,
+
+    /// Edit the files in place
+    #[arg(long)]
+    write: bool,
+
+    #[command(flatten)]
+    choice: PolicyChoice,
+}
+
+/// Files have no limits of namespaces.
+#[derive(Debug)]
+struct NoLimits;
+
+impl Surround for NoLimits {
+    fn of(&self, _: &str) -> NamespaceFacts {
+        NamespaceFacts::default()
+    }
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
+    let formats = [Output::Table, Output::Json, Output::Yaml];
+    let form = global.output(&formats, &[Scope::Namespace])?;
+    let Some((name, policy)) = args.choice.named()? else {
+        bail!("what is to be filled in is the policy's to say: add --bundle NAME or --policy FILE");
+    };
+    let Some(defaults) = policy.defaults() else {
+        bail!(
+            "{} has neither defaultProbe nor defaultResources, so that there is nothing to fill in",
+            printable(&args.choice.name())
+        );
+    };
+    if args.write && args.filename.iter().any(|name| name == "-") {
+        bail!("--write edits files, and standard input is none");
+    }
+    let now = Timestamp::now();
+    let fixer = Fixer {
+        policy: &policy,
+        fixing: Fixing {
+            rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
+            surroundings: &NoLimits,
+            namespace: global.target.namespace.as_deref().unwrap_or("default"),
+        },
+        excluded: &args.choice.exclusion.namespaces(),
+        max_file_size: args.choice.max_file_size,
+        now,
+        large: <_>::default(),
+    };
+    let (report, coverage) = fix(args, form, &fixer, global)?;
+    match form {
+        Output::Table => {}
+        form => output::value(&report, form, String::new)?,
+    }
+    report.tell(args.write, global.console());
+    let coverage = coverage.finish();
+    output::not_read(&coverage.failed);
+    for note in &coverage.notes {
+        let (source, message) = (printable(&note.source), printable(&note.message));
+        global.console().note(format_args!("{source}: {message}"));
+    }
+    let read = Exit::of_coverage(&coverage, &Source::Files { paths: args.filename.clone() });
+    Ok(read.max(report.exit(args.write)))
+}
+
+/// Edits all files, and prints their diffs as a table.
+fn fix(
+    args: &Args,
+    form: Output,
+    fixer: &Fixer<'_>,
+    global: &Global,
+) -> anyhow::Result<(FixReport, CoverageCounter)> {
+    let inputs = Inputs::find(&args.filename);
+    let progress = global.console().progress(Some(inputs.found.len() as u64), "files");
+    let threads = threads()?;
+    let mut report = FixReport::new(form != Output::Table);
+    let mut coverage = CoverageCounter::default();
+    for batch in inputs.batches() {
+        let files: Vec<FixedFile<'_>> = threads.install(|| {
+            let each = batch.par_iter().map(|input| {
+                let file = fixer.file(input);
+                progress.inc(1);
+                file
+            });
+            each.collect()
+        });
+        for mut file in files {
+            coverage.merge(std::mem::take(&mut file.coverage));
+            finish(&file, args.write, form, &mut report)?;
+        }
+    }
+    progress.finish_and_clear();
+    inputs.add_to(&mut coverage);
+    Ok((report, coverage))
+}
+
+/// Writes the edits of a file, or its diff.
+fn finish(
+    file: &FixedFile<'_>,
+    is_written: bool,
+    form: Output,
+    report: &mut FixReport,
+) -> anyhow::Result<()> {
+    report.content(file);
+    if file.insertions.is_empty() {
+        return Ok(());
+    }
+    // It was read as text, else there are no insertions.
+    let text = std::str::from_utf8(&file.bytes)?;
+    let path = file.input.path().filter(|_| is_written);
+    let written = path.map(|path| {
+        let edited = inserted(text, &file.insertions);
+        write::replace(path, &file.bytes, &edited).map_err(|error| error.to_string())
+    });
+    let diff = diff::unified(&file.input.name, text, &file.insertions);
+    if form == Output::Table && written.is_none() {
+        output::exact(&diff)?;
+    }
+    report.file(&file.input.name, diff, written);
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Replaces a file by its edited text.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// Why a file was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error("is a symbolic link, which is not edited; name the file that it leads to")]
+    Link,
+    #[error("is read-only, so that it is not edited")]
+    ReadOnly,
+    #[error("is not a regular file")]
+    NotRegular,
+    #[error("was changed by somebody else meanwhile, so that it is not edited")]
+    Changed,
+    #[error("cannot be replaced: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Replaces a file at once: whoever reads it sees the old text or the new one. It keeps its
+/// permissions.
+pub(super) fn replace(path: &Path, original: &[u8], edited: &str) -> Result<(), WriteError> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Err(WriteError::Link);
+    }
+    if !metadata.is_file() {
+        return Err(WriteError::NotRegular);
+    }
+    if metadata.permissions().readonly() {
+        return Err(WriteError::ReadOnly);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
+    file.write_all(edited.as_bytes())?;
+    file.as_file().set_permissions(metadata.permissions())?;
+    file.as_file().sync_all()?;
+    if fs::read(path)? != original {
+        return Err(WriteError::Changed);
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a: 1\n").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+            replace(&file, b"a: 1\n", "a: 1\nb: 2\n").unwrap();
+            let mode = fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o640);
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a: 1\nb: 2\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_should_not_be_replaced_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a: 1\n").unwrap();
+        let refusal = |path: &Path| replace(path, b"a: 1\n", "b").unwrap_err().to_string();
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link.yaml");
+            std::os::unix::fs::symlink(&file, &link).unwrap();
+            assert!(refusal(&link).contains("symbolic link"));
+        }
+        assert!(refusal(folder.path()).contains("not a regular file"));
+        let changed = replace(&file, b"a: 2\n", "b").unwrap_err();
+        assert!(matches!(changed, WriteError::Changed));
+        let mut permissions = fs::metadata(&file).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&file, permissions).unwrap();
+        assert!(refusal(&file).contains("read-only"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a: 1\n");
+    }
+}
