@@ -19,6 +19,8 @@ enum Command {
     Build(command::build::Options),
     /// Measure how soon a changed policy counts in each service; prints one JSON object
     BenchChanges,
+    /// Measure policyctl on four clusters of 5 000 pods; prints one JSON object
+    BenchClusters,
     /// Measure policyctl on 20 000 pods; prints one JSON object
     BenchLive,
     /// Measure the memory of policy-operator and policy-watcher on 150 000 pods; prints one JSON object
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(options) => command::build::run(&options),
         Command::BenchChanges => command::bench_changes::run(),
+        Command::BenchClusters => command::bench_clusters::run(),
         Command::BenchLive => command::bench_live::run(),
         Command::BenchMemory => command::bench_memory::run(),
         Command::BenchOperator => command::bench_operator::run(),

@@ -99,7 +99,7 @@ enum Command {
     Import(cmd::import::Args),
     /// Compare the policies of files with the cluster's
     Diff(cmd::diff::Args),
-    /// Analyze several clusters at once
+    /// Analyze, compare and watch several clusters at once
     #[command(subcommand)]
     MultiCluster(cmd::multi_cluster::Command),
     /// Make the webhook's certificate, and install its configuration

@@ -1,6 +1,7 @@
 //! One module for each subcommand.
 
 pub(crate) mod bench_changes;
+pub(crate) mod bench_clusters;
 pub(crate) mod bench_live;
 pub(crate) mod bench_memory;
 pub(crate) mod bench_operator;

@@ -2,6 +2,7 @@
 //! turn within one run.
 
 mod changes;
+mod clusters;
 mod core;
 mod live;
 mod manifests;
@@ -30,6 +31,12 @@ pub(crate) enum Bench {
     },
     /// How soon a changed policy and exemption count in each service, on a real API server
     Changes {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// policyctl on four clusters of 5 000 pods of fake API servers, against one of them
+    Clusters {
         /// Print one JSON object instead of a table
         #[arg(long)]
         json: bool,
@@ -92,6 +99,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Bench::Core { json: false } => arguments.push("core"),
             Bench::IndexMemory => arguments.push("index-memory"),
             Bench::Changes { .. }
+            | Bench::Clusters { .. }
             | Bench::Live { .. }
             | Bench::Memory { .. }
             | Bench::Watcher { .. }
@@ -105,6 +113,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Core { json } => core::run(*json),
         Bench::Changes { json } => measure_by_e2e(changes::COMMAND, &changes::ROWS, *json),
+        Bench::Clusters { json } => measure_by_e2e(clusters::COMMAND, &clusters::ROWS, *json),
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
         Bench::Memory { json } => measure_by_e2e(memory::COMMAND, memory::rows(), *json),

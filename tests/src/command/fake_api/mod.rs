@@ -5,12 +5,14 @@
 //! ```text
 //! wire       requests and responses
 //! pods       generated pods
+//! pages      pages of their list
 //! shape      how many pods there are, of which workloads in which namespaces
 //! store      stored objects: namespaces, policies, audit results, Leases
 //! objects    the content of a namespace and of a policy
 //! ```
 
 mod objects;
+mod pages;
 mod pods;
 mod shape;
 mod store;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::Result;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -37,6 +39,7 @@ use tokio::task::spawn_blocking;
 
 pub(super) use objects::policy_spec;
 use objects::{namespace, policy};
+use pages::Pages;
 use pods::Template;
 pub(super) use shape::Shape;
 use store::Store;
@@ -72,6 +75,7 @@ struct Shared {
     /// The resourceVersion of the last change of a pod.
     version: AtomicU64,
     template: Template,
+    pages: Pages,
     store: Mutex<Store>,
     /// By resource.
     watches: Mutex<BTreeMap<String, Watches>>,
@@ -105,6 +109,7 @@ impl FakeApi {
             pods: AtomicUsize::new(shape.pods),
             version: AtomicU64::new(1000),
             template: Template::new(),
+            pages: Pages::default(),
             store: Mutex::default(),
             watches: Mutex::default(),
         });
@@ -135,6 +140,11 @@ impl FakeApi {
             }
         }
         Ok(fake)
+    }
+
+    /// Lets each page of a list of pods wait, as one of a server elsewhere does.
+    pub(super) fn answer_pages_after(&self, pause: Duration) {
+        self.shared.pages.set_pause(pause);
     }
 
     /// Adds a policy to each namespace.
@@ -244,6 +254,15 @@ impl Shared {
         text.extend_from_slice(b"}\n");
     }
 
+    /// A page of the list of pods.
+    fn page(&self, call: &Call) -> Bytes {
+        let pods = self.pods.load(Ordering::Relaxed);
+        self.pages.get(call, pods, |text, place| {
+            let pod = self.shape.at(place);
+            self.template.write(text, self.shape.pod(pod), 500, self.shape.restarts(pod));
+        })
+    }
+
     /// Answers a request that is not a watch.
     fn answer(&self, call: &Call) -> Result<Answer> {
         // No suite reads Events.
@@ -328,6 +347,11 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         // An error means that the client closed the connection.
         spawn_blocking(move || shared.begin_watch(&call, watch));
         return Ok(wire::stream(events));
+    }
+    if call.method == Method::GET && call.resource == PODS && call.name.is_empty() {
+        tokio::time::sleep(shared.pages.pause()).await;
+        let page = spawn_blocking(move || shared.page(&call)).await?;
+        return Ok(wire::whole(page));
     }
     let answer = spawn_blocking(move || shared.answer(&call)).await?;
     Ok(wire::response(&answer.unwrap_or_else(|_| refused(StatusCode::BAD_REQUEST, "BadRequest"))))

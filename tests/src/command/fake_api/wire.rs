@@ -85,6 +85,11 @@ pub(super) fn response((code, body): &Answer) -> Response<Body> {
     response
 }
 
+/// The response with a body that is written already.
+pub(super) fn whole(body: Bytes) -> Response<Body> {
+    with_type(Full::from(body).boxed())
+}
+
 /// The response to a watch: everything that is sent to the channel.
 pub(super) fn stream(events: Receiver<Bytes>) -> Response<Body> {
     let frames = stream::unfold(events, |mut events| async {
