@@ -8,6 +8,7 @@ mod clusters;
 mod crds;
 mod explain;
 mod failures;
+mod fix;
 mod gitops;
 mod install;
 mod live;

@@ -53,6 +53,12 @@ pub(super) fn run(json: bool) -> Result<()> {
             what: "100 MB: policyctl / parsing, 1 thread",
         },
         Measured {
+            key: "fix_ratio",
+            value: manifests::fix_ratio(&policyctl)?,
+            goal: Goal::AtMost(1.6),
+            what: "100 MB: policyctl fix / analyze, processor time",
+        },
+        Measured {
             key: "policyctl_cold_ms",
             value: manifests::cold_milliseconds(&policyctl)?,
             goal: Goal::AtMost(15.0),

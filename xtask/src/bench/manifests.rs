@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::de::IgnoredAny;
 
 use super::measure::{median, ratio, time};
@@ -25,6 +25,44 @@ pub(super) fn analyze_ratio(policyctl: &Path) -> Result<f64> {
         let _ = analyze(policyctl, folder.path());
     };
     Ok(ratio(REPEATS, analysis, || parse_only(&files)))
+}
+
+/// `fix` of the same files against `analyze`, in processor time.
+pub(super) fn fix_ratio(policyctl: &Path) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    write_manifests(folder.path())?;
+    let mut ratios = Vec::new();
+    for _ in 0..REPEATS {
+        let fix = ticks(|| fix(policyctl, folder.path()))?;
+        let analyze = ticks(|| analyze(policyctl, folder.path()))?;
+        ratios.push(fix / analyze);
+    }
+    Ok(median(ratios))
+}
+
+/// The processor time of the processes that end in this call, in units of the kernel.
+fn ticks(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let before = ticks_of_ended()?;
+    work()?;
+    Ok(ticks_of_ended()? - before)
+}
+
+/// The fields `cutime` and `cstime` of `/proc/self/stat`, see proc(5).
+fn ticks_of_ended() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, behind_name) = stat.rsplit_once(')').context("no name in /proc/self/stat")?;
+    let times = behind_name.split_whitespace().skip(13).take(2).map(str::parse::<f64>);
+    Ok(times.sum::<Result<f64, _>>()?)
+}
+
+fn fix(policyctl: &Path, input: &Path) -> Result<()> {
+    let status = Command::new(policyctl)
+        .args(["fix", "--bundle", "restricted", "--quiet", "-f"])
+        .arg(input)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.code() == Some(1), "policyctl found nothing to fill in: {status}");
+    Ok(())
 }
 
 /// policyctl on a small file, from start to end of the process.

@@ -8,10 +8,12 @@ use policy_core::manifest::{
 };
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
+use policy_core::remediation::Fields;
 use policy_core::report::CoverageCounter;
 use policy_core::text::container_or_volume;
 use rayon::prelude::*;
 
+use super::values::Values;
 use crate::cmd::analyze::files::{LargeDocuments, SMALLEST_BATCH};
 use crate::input::Input;
 
@@ -19,6 +21,8 @@ use crate::input::Input;
 pub(super) struct Fixer<'a> {
     pub(super) policy: &'a CompiledPolicy,
     pub(super) fixing: Fixing<'a>,
+    /// Of the chart that rendered the files, which are not edited then.
+    pub(super) values: Option<Values>,
     pub(super) excluded: &'a ExcludedNamespaces,
     pub(super) max_file_size: u64,
     pub(super) now: Timestamp,
@@ -113,7 +117,7 @@ impl Fixer<'_> {
             }
             hints.extend(others.into_iter().map(|finding| self.hint(object, finding)));
         }
-        let fixed = match lacking.as_slice() {
+        let mut fixed = match lacking.as_slice() {
             [] => FixedDocument::default(),
             lacking if is_text => document.fix(lacking, &self.fixing),
             lacking => {
@@ -125,6 +129,13 @@ impl Fixer<'_> {
                 }
             }
         };
+        if let Some(values) = &self.values {
+            fixed.insertions = Vec::new();
+            for workload in &mut fixed.workloads {
+                hints.extend(values.hints(document.bytes, workload));
+                workload.fields = Fields::default();
+            }
+        }
         (content, fixed, hints)
     }
 

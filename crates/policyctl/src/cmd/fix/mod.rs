@@ -3,7 +3,10 @@
 mod diff;
 mod files;
 mod report;
+mod values;
 mod write;
+
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::ArgAction;
@@ -22,12 +25,14 @@ use crate::judgement::PolicyChoice;
 use crate::output::{self, Output};
 use files::{FixedFile, Fixer};
 use report::FixReport;
+use values::Values;
 
 const EXAMPLES: &str = "\
 Examples:
   policyctl fix -f app.yaml --bundle restricted               what would change
   policyctl fix -f deploy/ --policy policy.yaml | git apply   files, folders and patterns
   policyctl fix -f deploy/ --policy policy.yaml --write       the same in place
+  helm template chart | policyctl fix -f - --bundle restricted --values chart/values.yaml
 
 Fills in the probes, requests and limits that the workloads lack, with the values of the policy and
 by the rules of enforce mode, whatever the mode of the policy is: only what is missing, a probe
@@ -35,6 +40,7 @@ only of a port that the container declares. Prints a unified diff with paths rel
 folder. Nothing is removed from a file: comments, order, quotes and line endings stay. What cannot
 be edited safely (templates, JSON, anchors that are shared, merge keys) is left and named with the
 reason, and so is what needs a decision, such as a tag in place of :latest.
+Of a rendered Helm chart nothing is edited with --values: it names the template and the likely value.
 Exits with 0 where nothing is to be changed or --write has changed it, and with 1 where the diff is
 not empty.
 Output: table (default; the diff), json, yaml.";
@@ -48,8 +54,13 @@ pub(crate) struct Args {
     filename: Vec<String>,
 
     /// Edit the files in place
-    #[arg(long)]
+    #[arg(long, conflicts_with = "values")]
     write: bool,
+
+    /// The values.yaml of the chart that rendered the input: names where to set what is missing
+    /// there, and edits nothing
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
 
     #[command(flatten)]
     choice: PolicyChoice,
@@ -80,8 +91,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     if args.write && args.filename.iter().any(|name| name == "-") {
         bail!("--write edits files, and standard input is none");
     }
+    let values = args.values.as_deref();
+    let values = values.map(|file| Values::read(file, args.choice.max_file_size)).transpose()?;
     let now = Timestamp::now();
     let fixer = Fixer {
+        values,
         policy: &policy,
         fixing: Fixing {
             rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
