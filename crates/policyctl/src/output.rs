@@ -35,6 +35,11 @@ pub(crate) enum Output {
     Markdown,
     /// One page of HTML, without references to other files
     Html,
+    /// Code Quality report of GitLab
+    CodeQuality,
+    /// Reports of openreports.io/v1alpha1, as a List for `kubectl apply`
+    #[value(name = "openreports")]
+    OpenReports,
 }
 
 impl Output {

@@ -14,6 +14,7 @@ mod install;
 mod live;
 mod metrics_page;
 mod monitoring;
+mod open_reports;
 mod operator;
 mod policies;
 mod preview;

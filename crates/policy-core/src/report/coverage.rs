@@ -82,6 +82,12 @@ pub struct NotRead {
 }
 
 impl NotRead {
+    /// The file, and its line where one is known.
+    #[must_use]
+    pub fn place(&self) -> (&str, Option<u32>) {
+        (&self.file, self.line)
+    }
+
     /// Something of a file.
     #[must_use]
     pub fn new(file: &Arc<str>, line: Option<u32>, reason: String) -> Self {

@@ -1,15 +1,18 @@
-//! The renderers: a report of `policy_core::report` as table, JSON, YAML, SARIF, JUnit, Markdown or
-//! HTML. The same report gives the same bytes.
+//! The renderers: a report of `policy_core::report` as table, JSON, YAML, and in the forms of forges and
+//! viewers. The same report gives the same bytes.
 
 mod admission;
 mod changes;
 mod clusters;
+mod code_quality;
 mod explanation;
+mod finding;
 mod html;
 mod json;
 mod junit;
 mod layout;
 mod markdown;
+mod open_reports;
 mod policies;
 mod preview;
 mod remarks;
@@ -53,6 +56,10 @@ pub(crate) enum Format {
     Markdown,
     /// One page of HTML that refers to nothing outside.
     Html,
+    /// The Code Quality report of GitLab, with at most 5 000 findings.
+    CodeQuality,
+    /// Reports of openreports.io/v1alpha1, one for each namespace.
+    OpenReports,
 }
 
 /// Writes the report of `analyze`. The whole text is never held in memory: it is many times the
@@ -70,6 +77,8 @@ pub(crate) fn write(
         Format::Junit => Ok(junit::write(report, out)?),
         Format::Markdown => Ok(out.write_all(markdown::render(report).as_bytes())?),
         Format::Html => Ok(html::write(report, out)?),
+        Format::CodeQuality => code_quality::write(report, out),
+        Format::OpenReports => open_reports::write(report, out),
     }
 }
 

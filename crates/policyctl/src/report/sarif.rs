@@ -2,15 +2,16 @@
 //! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html> and
 //! <https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning>.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use policy_core::checks::{CheckId, CheckName};
-use policy_core::report::{Report, ReportFinding, ReportedObject};
+use policy_core::report::{Report, ReportFinding};
 use policy_core::severity::Severity;
-use policy_core::text::{container_or_volume, printable};
+use policy_core::text::printable;
 use serde_json::{Value, json};
 
+use super::finding::{Fingerprints, sentence};
 use super::rows::by_severity;
 
 /// The most results of a run that GitHub shows.
@@ -31,7 +32,7 @@ pub(super) fn render(report: &Report) -> Value {
         .collect();
     let rules: Vec<CheckName> =
         enabled.map(CheckName::from).chain(custom.into_iter().cloned()).collect();
-    let mut seen = BTreeMap::new();
+    let mut seen = Fingerprints::default();
     // So that the cut drops the least severe.
     let results: Vec<Value> = by_severity(&report.findings)
         .take(MAX_RESULTS)
@@ -85,32 +86,16 @@ fn rule(check: &CheckName) -> Value {
     })
 }
 
-fn result(finding: &ReportFinding, rules: &[CheckName], seen: &mut BTreeMap<u64, usize>) -> Value {
-    let fingerprint = fingerprint(finding);
-    let times = seen.entry(fingerprint).or_insert(0);
-    *times += 1;
+fn result(finding: &ReportFinding, rules: &[CheckName], seen: &mut Fingerprints) -> Value {
     json!({
         "ruleId": finding.check.as_str(),
         "ruleIndex": rules.iter().position(|check| *check == finding.check),
         "level": level(finding.severity),
         "message": { "text": plain(&sentence(finding)) },
         "locations": [location(finding.object.file.as_deref(), finding.line)],
-        "partialFingerprints": { "primaryLocationLineHash": format!("{fingerprint:016x}:{times}") },
+        "partialFingerprints": { "primaryLocationLineHash": seen.of(finding) },
         "properties": { "severity": finding.severity },
     })
-}
-
-fn sentence(finding: &ReportFinding) -> String {
-    let ReportFinding { container, message, .. } = finding;
-    let ReportedObject { namespace, kind, name, .. } = &*finding.object;
-    let object = format!("{kind} {namespace}/{name}");
-    match container {
-        Some(name) => {
-            let (what, name) = container_or_volume(name);
-            format!("{object}: {what} {name} {message}")
-        }
-        None => format!("{object}: {message}"),
-    }
 }
 
 /// Names may contain control characters, which viewers of SARIF show as they are, and brackets, which
@@ -172,24 +157,6 @@ fn uri(path: &str) -> String {
         }
     }
     uri
-}
-
-/// Identifies a finding after its file was edited: everything but its line.
-/// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: stable across versions and machines.
-fn fingerprint(finding: &ReportFinding) -> u64 {
-    let ReportedObject { namespace, kind, name, file, .. } = &*finding.object;
-    let check = finding.check.as_str();
-    let parts = [
-        &*check,
-        namespace,
-        kind,
-        name,
-        finding.container.as_deref().unwrap_or_default(),
-        file.as_deref().unwrap_or_default(),
-    ];
-    parts.join("\0").bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ fn every_format_is_as_before() {
         insta::assert_snapshot!("junit", text(&report, Format::Junit));
         insta::assert_snapshot!("markdown", text(&report, Format::Markdown));
         insta::assert_snapshot!("html", text(&report, Format::Html));
+        insta::assert_snapshot!("code_quality", text(&report, Format::CodeQuality));
+        insta::assert_snapshot!("open_reports", text(&report, Format::OpenReports));
     });
 }
 

@@ -37,13 +37,13 @@ Examples:
 Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
 container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no policy of the cluster, so its score differs from theirs;
 --policies cluster has the scores that the operator writes.
-Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html, and for
-files sarif; -o FORMAT=FILE writes one into a file, and can be repeated.";
+Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html, openreports,
+and for files sarif and code-quality; -o FORMAT=FILE writes one into a file, and can be repeated.";
 
 /// The size limit of a baseline, in MiB.
 const MAX_BASELINE: u64 = 256;
 
-const FORMATS: [Output; 7] = [
+const FORMATS: [Output; 9] = [
     Output::Table,
     Output::Json,
     Output::Yaml,
@@ -51,6 +51,8 @@ const FORMATS: [Output; 7] = [
     Output::Sarif,
     Output::Markdown,
     Output::Html,
+    Output::CodeQuality,
+    Output::OpenReports,
 ];
 
 #[derive(clap::Args)]
@@ -91,8 +93,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let console = global.console();
     let used = if args.filename.is_empty() { &Scope::CLUSTER[..] } else { &Scope::FILES };
     let outputs = global.outputs(&FORMATS, used)?;
-    if args.filename.is_empty() && outputs.iter().any(|output| output.form == Output::Sarif) {
-        bail!("SARIF needs files: its results are lines of files; add -f FILE");
+    let needs_files =
+        outputs.iter().find(|output| matches!(output.form, Output::Sarif | Output::CodeQuality));
+    if let Some(output) = needs_files.filter(|_| args.filename.is_empty()) {
+        let name = output.form.name();
+        bail!("-o {name} needs files: its results are lines of files; add -f FILE");
     }
     let policy = args.judgement.choice.policy()?;
     let baseline = args.baseline.as_deref();
@@ -131,6 +136,8 @@ fn format(output: &Destined, console: Console) -> Format {
         Output::Sarif => Format::Sarif,
         Output::Markdown => Format::Markdown,
         Output::Html => Format::Html,
+        Output::CodeQuality => Format::CodeQuality,
+        Output::OpenReports => Format::OpenReports,
         Output::Table | Output::Wide if output.file.is_some() => Format::Table(TableStyle::PLAIN),
         Output::Table | Output::Wide => Format::Table(console.table_style()),
     }
