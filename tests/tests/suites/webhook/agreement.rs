@@ -1,5 +1,6 @@
 //! One verdict: what the webhook says, `policyctl admit`, `policyctl analyze -f` and the operator
-//! say as well, of a namespaced policy with exemptions and of a cluster policy beside it.
+//! say as well, of a namespaced policy with exemptions and of a cluster policy beside it, both with custom
+//! checks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,13 +18,21 @@ const SPEC: &str = "{forbidLatestTag: true, requireLivenessProbe: true, \
     {checks: [latest-tag], workload: {kind: Pod, name: pod-1}, reason: a pod}, \
     {checks: [latest-tag, missing-liveness], workload: {kind: Deployment, name: deployment-2}, \
      container: first, reason: one of its containers}, \
-    {checks: [missing-resources], workload: {kind: Rollout, name: rollout-3}, reason: a kind of our own}]}";
+    {checks: [custom/own-registry], workload: {kind: Pod, name: pod-4}, reason: a custom check}, \
+    {checks: [missing-resources], workload: {kind: Rollout, name: rollout-3}, reason: a kind of our own}], custom: [\
+    {name: own-registry, severity: high, \
+     expression: \"object.spec.containers.all(c, c.image.startsWith('reg:5000/'))\", \
+     messageExpression: \"'the first image is ' + object.spec.containers[0].image\"}, \
+    {name: few-containers, severity: low, \
+     expression: \"object.spec.containers.size() < 2 || !has(object.spec.initContainers)\"}]}";
 
 /// Denies more than the other policy, and exempts less.
 const CLUSTER_SPEC: &str = "{requireLivenessProbe: true, requireResources: true, \
     severityOverrides: {missingResources: high, missingLiveness: low}, exemptions: [\
     {checks: [missing-liveness], workload: {kind: ScaledJob, name: scaledjob-5, namespace: elsewhere}, \
-     reason: another namespace}]}";
+     reason: another namespace}], custom: [\
+    {name: no-sidecar, severity: critical, expression: \"!has(object.spec.initContainers) || \
+     object.spec.initContainers.all(c, !has(c.restartPolicy) || c.restartPolicy != 'Always')\"}]}";
 
 /// A container for each combination of image, probes and resources.
 fn containers() -> Vec<Value> {
@@ -132,7 +141,8 @@ fn findings(analysis: &Value) -> BTreeMap<String, usize> {
     for finding in analysis["findings"].as_array().unwrap() {
         let check = finding["check"].as_str().unwrap();
         let key = format!("{} {}", finding["kind"], finding["name"]);
-        *counts.entry(key).or_default() += usize::from(at_admission.contains(&check));
+        let counts_there = at_admission.contains(&check) || check.starts_with("custom/");
+        *counts.entry(key).or_default() += usize::from(counts_there);
     }
     counts
 }
@@ -198,7 +208,7 @@ fn the_webhook_says_what_everybody_says() {
     }
     let exempted: Vec<_> =
         reports.iter().map(|report| &report["summary"]["exemptedViolations"]).collect();
-    assert!(exempted[0].as_u64() >= Some(3) && exempted[1].is_null(), "{exempted:?}");
+    assert!(exempted[0].as_u64() >= Some(4) && exempted[1].is_null(), "{exempted:?}");
     for said in said {
         let lines = said["message"].as_str().map_or(0, |message| message.lines().count());
         let lines = lines + said["warnings"].as_array().unwrap().len();
