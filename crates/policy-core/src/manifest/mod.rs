@@ -23,9 +23,7 @@ mod test_file;
 use std::fmt;
 
 pub use encoding::{is_utf16, utf8};
-pub use fix::{
-    FixedDocument, FixedWorkload, Fixing, Insertion, Left, Obstacle, Surround, Why, inserted,
-};
+pub use fix::{FixedDocument, FixedWorkload, Fixing, Insertion, Left, Obstacle, Why, inserted};
 pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};

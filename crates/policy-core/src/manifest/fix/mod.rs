@@ -15,8 +15,6 @@ mod tree;
 mod value;
 mod verify;
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::object_type::ObjectType;
@@ -40,16 +38,8 @@ use verify::{Planned, is_as_planned};
 pub struct Fixing<'a> {
     /// The policies.
     pub rules: &'a NamespaceRules,
-    /// What is known of the namespaces.
-    pub surroundings: &'a (dyn Surround + Sync),
     /// The namespace of objects without one.
     pub namespace: &'a str,
-}
-
-/// What is known of namespaces.
-pub trait Surround: fmt::Debug {
-    /// What limits the workloads of a namespace.
-    fn of(&self, namespace: &str) -> NamespaceFacts;
 }
 
 /// What becomes of a document.
@@ -255,7 +245,8 @@ impl Edit<'_> {
         let Ok(target) = Target::of_manifest(found.kind, found.value, fixing.namespace) else {
             return left(Obstacle::NotFound.into());
         };
-        let namespace = fixing.surroundings.of(&target.namespace);
+        // A file says nothing of the limits of its namespace.
+        let namespace = NamespaceFacts::default();
         let plan = match plan_manifest(fixing.rules, &namespace, &target) {
             Ok(plan) => plan,
             Err(reason) => return left(reason.into()),

@@ -7,16 +7,6 @@ use crate::evaluate::{Finding, evaluate};
 use crate::manifest::documents;
 use crate::policy::CompiledPolicy;
 
-/// No limits of namespaces.
-#[derive(Debug)]
-struct Nothing;
-
-impl Surround for Nothing {
-    fn of(&self, _: &str) -> NamespaceFacts {
-        NamespaceFacts::default()
-    }
-}
-
 fn policy() -> CompiledPolicy {
     Bundle::named("restricted").unwrap().compiled()
 }
@@ -28,7 +18,7 @@ fn rules() -> NamespaceRules {
 /// The edited text, and what was left.
 fn fixed(text: &str) -> (String, Vec<String>) {
     let rules = rules();
-    let fixing = Fixing { rules: &rules, surroundings: &Nothing, namespace: "default" };
+    let fixing = Fixing { rules: &rules, namespace: "default" };
     let (mut all, mut left) = (text.to_owned(), Vec::new());
     for document in documents(text.as_bytes()).iter().rev() {
         let content = document.read("default");

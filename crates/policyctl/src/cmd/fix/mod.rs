@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::ArgAction;
 use policy_core::Timestamp;
-use policy_core::manifest::{Fixing, Surround, inserted};
-use policy_core::remediation::{NamespaceFacts, NamespaceRules};
+use policy_core::manifest::{Fixing, inserted};
+use policy_core::remediation::NamespaceRules;
 use policy_core::report::{CoverageCounter, Source};
 use policy_core::text::printable;
 use rayon::prelude::*;
@@ -66,16 +66,6 @@ pub(crate) struct Args {
     choice: PolicyChoice,
 }
 
-/// Files have no limits of namespaces.
-#[derive(Debug)]
-struct NoLimits;
-
-impl Surround for NoLimits {
-    fn of(&self, _: &str) -> NamespaceFacts {
-        NamespaceFacts::default()
-    }
-}
-
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let formats = [Output::Table, Output::Json, Output::Yaml];
     let form = global.output(&formats, &[Scope::Namespace])?;
@@ -99,7 +89,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         policy: &policy,
         fixing: Fixing {
             rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
-            surroundings: &NoLimits,
             namespace: global.target.namespace.as_deref().unwrap_or("default"),
         },
         excluded: &args.choice.exclusion.namespaces(),
