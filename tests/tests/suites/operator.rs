@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use e2e::{Parts, Service, Testbed, service_binary};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli;
 pub(crate) use guarded::create_undecodable;
@@ -81,6 +81,19 @@ fn patch_status(testbed: &Testbed, namespace: &str, pod: &str, phase: &str, rest
 fn delete(testbed: &Testbed, namespace: &str, object: &str) {
     let delete = ["delete", object, "-n", namespace, "--grace-period=0", "--force"];
     testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+}
+
+/// A Deployment `web` of two pods, which the controllers make.
+fn deploy_web(testbed: &Testbed, namespace: &str) {
+    let labels = json!({ "app": "web" });
+    let web = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "web", "namespace": namespace },
+        "spec": { "replicas": 2, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "c", "image": "nginx:1.27" }] } } },
+    });
+    testbed.apply(&web.to_string()).unwrap();
 }
 
 /// The policy; without a namespace a cluster policy. `null` where there is none.

@@ -1,5 +1,6 @@
 //! What a pod runs by images whose names do not say it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ContainerFacts, MAX_IMAGE, all_containers};
@@ -30,18 +31,25 @@ impl PodImages {
         spec: &SpecView,
         status: &PodStatusView,
     ) -> Option<Arc<Self>> {
-        let statuses = [&status.container_statuses, &status.init_container_statuses];
+        // By name, as a pod may have thousands of containers.
+        let mut digests = BTreeMap::new();
+        for status in status.container_statuses.iter().chain(&status.init_container_statuses) {
+            if let (Some(name), Some(id)) = (status.name.as_deref(), status.image_id.as_deref())
+                && let Some(digest) = digest(id)
+            {
+                digests.entry(name).or_insert(digest);
+            }
+        }
+        if digests.is_empty() {
+            return None;
+        }
         let found: Box<[_]> = containers
             .iter()
             .zip(all_containers(spec))
             .filter(|(container, _)| container.role.is_long_running())
             .filter_map(|(container, (.., written))| {
                 let image = written.value.image.as_deref()?;
-                let status = statuses
-                    .into_iter()
-                    .flatten()
-                    .find(|status| status.name.as_deref() == Some(&*container.name))?;
-                let digest = digest(status.image_id.as_deref()?)?;
+                let digest = *digests.get(&*container.name)?;
                 let names_digest =
                     ImageReference::parse(image).is_some_and(|image| image.digest.is_some());
                 (!names_digest).then(|| ContainerImage {

@@ -42,11 +42,9 @@ pub struct Unfilled {
 ///
 /// # Errors
 /// The workload is not changed, for that reason.
-pub fn plan_manifest(
-    rules: &NamespaceRules,
-    namespace: &NamespaceFacts,
-    target: &Target,
-) -> Result<ManifestPlan, Reason> {
+pub fn plan_manifest(rules: &NamespaceRules, target: &Target) -> Result<ManifestPlan, Reason> {
+    // A file says nothing of the limits of its namespace.
+    let namespace = &NamespaceFacts::default();
     let input = PlanInput { rules, namespace, target, peaks: None, memory: None };
     if let Some(reason) = vetoes::first(vetoes::MANIFEST, &input) {
         return Err(reason);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
+use policy_core::facts::PodFacts;
 use policy_core::policy::CompiledPolicy;
 use policy_core::replicas::RunningImages;
 use policy_core::verdict::{ListedFinding, MAX_EXEMPTED, MAX_LISTED, Verdict};
@@ -62,7 +63,7 @@ impl ClusterState {
             Some(custom) => self.custom.insert(Arc::clone(namespace), custom),
             None => self.custom.remove(namespace),
         };
-        match part.differing {
+        match RunningImages::of_differing(&part.pods).differing().count() {
             0 => self.differing.remove(namespace),
             number => self.differing.insert(Arc::clone(namespace), number),
         };
@@ -86,8 +87,7 @@ impl ClusterState {
 struct Part {
     verdict: Verdict,
     custom: Option<CustomStanding>,
-    /// How many containers run different images.
-    differing: usize,
+    pods: Vec<Arc<PodFacts>>,
 }
 
 /// What a cluster policy is judged by.
@@ -200,9 +200,8 @@ impl ClusterJudge<'_> {
         let (found, custom) = custom::found(places, policy, namespace, &pods);
         let judged = custom::with_found(&pods, &found);
         let verdict = Verdict::of_part(judged, &rules, self.now);
-        let differing = RunningImages::of_differing(&pods).differing().count();
         slice.add(pods.len()).await;
-        Ok(Some(Part { verdict, custom, differing }))
+        Ok(Some(Part { verdict, custom, pods }))
     }
 
     /// Notes the workloads whose pods run different images. Only the namespaces of those that are listed are

@@ -9,13 +9,14 @@ use policy_core::text::container_or_volume;
 pub(super) fn sentence(finding: &ReportFinding) -> String {
     let ReportFinding { container, message, .. } = finding;
     let ReportedObject { namespace, kind, name, .. } = &*finding.object;
-    let object = format!("{kind} {namespace}/{name}");
-    match container {
-        Some(name) => {
-            let (what, name) = container_or_volume(name);
-            format!("{object}: {what} {name} {message}")
-        }
-        None => format!("{object}: {message}"),
+    format!("{kind} {namespace}/{name}: {}", clause(container.as_deref(), message))
+}
+
+/// `container web missing liveness probe`.
+pub(super) fn clause(container: Option<&str>, message: &str) -> String {
+    match container.map(container_or_volume) {
+        Some((what, name)) => format!("{what} {name} {message}"),
+        None => message.to_owned(),
     }
 }
 

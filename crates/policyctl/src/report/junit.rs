@@ -7,9 +7,11 @@ use std::io;
 use policy_core::report::{
     ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject,
 };
-use policy_core::text::{container_or_volume, counted, printable};
+use policy_core::text::{counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
+
+use super::finding::clause;
 
 pub(super) type Xml<'a> = Writer<&'a mut dyn io::Write>;
 /// Findings by namespace and check.
@@ -136,9 +138,8 @@ fn finding_line(finding: &ReportFinding) -> String {
         (Some(file), Some(line)) => format!("{file}:{line}: "),
         _ => String::new(),
     };
-    let container = finding.container.as_deref().map(container_or_volume);
-    let container = container.map(|(what, name)| format!("{what} {name} ")).unwrap_or_default();
-    format!("{place}{severity}: {kind}/{name}: {container}{message}")
+    let found = clause(finding.container.as_deref(), message);
+    format!("{place}{severity}: {kind}/{name}: {found}")
 }
 
 /// A suite of what could not be read.

@@ -12,11 +12,13 @@ use policy_core::report::{
     WorkloadFindings,
 };
 use policy_core::severity::Severity;
-use policy_core::text::{container_or_volume, printable, truncated};
+use policy_core::text::{printable, truncated};
 use policy_core::workload::Workload;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+
+use super::finding::clause;
 
 /// The most results of a report; all are counted. etcd takes 1.5 MiB, and a result has at most 1.4 KB.
 const MAX_RESULTS: usize = 1_000;
@@ -69,7 +71,11 @@ fn skipped(report: &Report) -> BTreeMap<&str, Vec<Value>> {
         let ReportedObject { namespace, workload: Workload { group, kind, name }, .. } =
             &*finding.object;
         let key = (&**namespace, [kind, name, group], &finding.check);
-        let text = format!("{}; {}", text_of(finding), exempted.explanation());
+        let text = format!(
+            "{}; {}",
+            clause(finding.container.as_deref(), &finding.message),
+            exempted.explanation()
+        );
         found.entry(key).or_insert((finding, BTreeSet::new())).1.insert(text);
     }
     let mut skipped = BTreeMap::<&str, Vec<Value>>::new();
@@ -119,7 +125,7 @@ fn failures<'a>(
     workload.findings.chunk_by(same).filter_map(move |findings| {
         let WorkloadFinding { check, severity, .. } = findings.first()?;
         let texts: Vec<_> =
-            findings.iter().map(|found| text(found.container, found.message)).collect();
+            findings.iter().map(|found| clause(found.container, found.message)).collect();
         let pods = findings.iter().map(|found| found.pods).max().unwrap_or_default();
         let place = (workload.namespace, workload.workload);
         let mut result =
@@ -130,17 +136,6 @@ fn failures<'a>(
         }
         Some(result)
     })
-}
-
-fn text_of(finding: &ReportFinding) -> String {
-    text(finding.container.as_deref(), &finding.message)
-}
-
-fn text(container: Option<&str>, message: &str) -> String {
-    match container.map(container_or_volume) {
-        Some((what, name)) => format!("{what} {name} {message}"),
-        None => message.to_owned(),
-    }
 }
 
 fn result(

@@ -3,7 +3,7 @@
 use e2e::{Parts, Testbed};
 use serde_json::{Value, json};
 
-use super::{apply_policy, condition, installed, list, start, wait_for_status};
+use super::{apply_policy, condition, deploy_web, installed, list, start, wait_for_status};
 use crate::cli;
 
 const SPEC: &str = "{forbidBlockedDrain: true, severityOverrides: {drainBlocked: high}}";
@@ -12,15 +12,7 @@ const FINDING: &str = "Deployment/web: PodDisruptionBudget careful allows no evi
 
 /// A Deployment of two pods, and a budget that they must all be available.
 fn deploy(testbed: &Testbed, namespace: &str) {
-    let labels = json!({ "app": "web" });
-    let web = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "web", "namespace": namespace },
-        "spec": { "replicas": 2, "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "c", "image": "nginx:1.27" }] } } },
-    });
-    testbed.apply(&web.to_string()).unwrap();
+    deploy_web(testbed, namespace);
     let other = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": "other", "namespace": namespace },

@@ -6,20 +6,12 @@ use e2e::{Parts, Service, Testbed};
 use serde_json::{Value, json};
 
 use super::cluster::apply_cluster_policy;
-use super::{apply_policy, installed, start, wait_for_status};
+use super::{apply_policy, deploy_web, installed, start, wait_for_status};
 use crate::cli;
 
 /// A Deployment of two pods, once both run: their names.
 fn deploy(testbed: &Testbed, namespace: &str) -> Vec<String> {
-    let labels = json!({ "app": "web" });
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "web", "namespace": namespace },
-        "spec": { "replicas": 2, "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "c", "image": "nginx:1.27" }] } } },
-    });
-    testbed.apply(&deployment.to_string()).unwrap();
+    deploy_web(testbed, namespace);
     let names = || {
         let running =
             "jsonpath={range .items[?(@.status.phase==\"Running\")]}{.metadata.name} {end}";

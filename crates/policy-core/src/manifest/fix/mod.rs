@@ -22,8 +22,7 @@ use super::parse::parse;
 use super::split::file_line;
 use super::{Document, ManifestObject};
 use crate::remediation::{
-    ContainerFields, Fields, NamespaceFacts, NamespaceRules, Reason, Target, Unfilled, Withheld,
-    plan_manifest,
+    ContainerFields, Fields, NamespaceRules, Reason, Target, Unfilled, Withheld, plan_manifest,
 };
 use crate::workload::ObjectKind;
 use addition::additions;
@@ -97,10 +96,8 @@ impl Document<'_> {
     /// its objects that lack something.
     #[must_use]
     pub fn fix(&self, lacking: &[&ManifestObject], fixing: &Fixing<'_>) -> FixedDocument {
-        self.text().and_then(|text| self.edit(text, lacking, fixing)).unwrap_or_else(|obstacle| {
-            let left = |object: &&ManifestObject| FixedWorkload::left(object, obstacle.clone());
-            FixedDocument { insertions: Vec::new(), workloads: lacking.iter().map(left).collect() }
-        })
+        let fixed = self.text().and_then(|text| self.edit(text, lacking, fixing));
+        fixed.unwrap_or_else(|obstacle| FixedDocument::left(lacking, &obstacle))
     }
 
     /// The text, where it may be edited.
@@ -165,6 +162,15 @@ impl Document<'_> {
     }
 }
 
+impl FixedDocument {
+    /// One that is not edited.
+    #[must_use]
+    pub fn left(lacking: &[&ManifestObject], obstacle: &Obstacle) -> Self {
+        let left = |object: &&ManifestObject| FixedWorkload::left(object, obstacle.clone());
+        Self { insertions: Vec::new(), workloads: lacking.iter().map(left).collect() }
+    }
+}
+
 impl FixedWorkload {
     fn of(object: &ManifestObject) -> Self {
         let facts = &object.facts;
@@ -179,8 +185,7 @@ impl FixedWorkload {
     }
 
     /// One of which nothing is filled in.
-    #[must_use]
-    pub fn left(object: &ManifestObject, why: impl Into<Why>) -> Self {
+    fn left(object: &ManifestObject, why: impl Into<Why>) -> Self {
         let mut workload = Self::of(object);
         workload.leave(object, "", "", why);
         workload
@@ -245,9 +250,7 @@ impl Edit<'_> {
         let Ok(target) = Target::of_manifest(found.kind, found.value, fixing.namespace) else {
             return left(Obstacle::NotFound.into());
         };
-        // A file says nothing of the limits of its namespace.
-        let namespace = NamespaceFacts::default();
-        let plan = match plan_manifest(fixing.rules, &namespace, &target) {
+        let plan = match plan_manifest(fixing.rules, &target) {
             Ok(plan) => plan,
             Err(reason) => return left(reason.into()),
         };

@@ -120,14 +120,7 @@ impl Fixer<'_> {
         let mut fixed = match lacking.as_slice() {
             [] => FixedDocument::default(),
             lacking if is_text => document.fix(lacking, &self.fixing),
-            lacking => {
-                let left =
-                    |object: &&ManifestObject| FixedWorkload::left(object, Obstacle::Encoding);
-                FixedDocument {
-                    insertions: Vec::new(),
-                    workloads: lacking.iter().map(left).collect(),
-                }
-            }
+            lacking => FixedDocument::left(lacking, &Obstacle::Encoding),
         };
         if let Some(values) = &self.values {
             fixed.insertions = Vec::new();

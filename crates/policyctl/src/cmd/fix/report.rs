@@ -1,6 +1,7 @@
 //! What `fix` did and did not do.
 
 use policy_core::manifest::{FixedWorkload, Left};
+use policy_core::report::SCHEMA_VERSION;
 use policy_core::text::{counted, printable};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ const MAX_NAMED: usize = 50;
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FixReport {
-    schema_version: SchemaVersion,
+    schema_version: &'static str,
     /// The files with edits.
     files: Vec<FileReport>,
     /// The workloads that lack something.
@@ -30,20 +31,6 @@ pub(super) struct FixReport {
     /// Why files were not written.
     #[serde(skip)]
     refused: Vec<String>,
-}
-
-struct SchemaVersion;
-
-impl Default for SchemaVersion {
-    fn default() -> Self {
-        Self
-    }
-}
-
-impl Serialize for SchemaVersion {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("1")
-    }
 }
 
 #[derive(Default)]
@@ -103,7 +90,7 @@ struct HintReport {
 impl FixReport {
     /// A report with all files and workloads, or only with what people are told.
     pub(super) fn new(is_whole: bool) -> Self {
-        Self { is_whole, ..Self::default() }
+        Self { schema_version: SCHEMA_VERSION, is_whole, ..Self::default() }
     }
 
     /// Adds a file with edits. `written` is what came of writing it, where it was to be written.

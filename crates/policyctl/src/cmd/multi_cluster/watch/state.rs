@@ -5,6 +5,7 @@ use std::fmt;
 
 use policy_core::api::DevOpsPolicyStatus;
 use policy_core::score::Classification;
+use policy_core::text::counted;
 use serde_json::Value;
 
 use crate::policies::{Policy, PolicyName, full_name};
@@ -47,13 +48,8 @@ impl fmt::Display for Verdict {
         let Self { score: Some(score), class, pods, findings } = self else {
             return f.write_str("not judged yet");
         };
-        let plural = |number: &i64| if *number == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{score} {class}, {findings} finding{} in {pods} pod{}",
-            plural(findings),
-            plural(pods)
-        )
+        let findings = counted(findings.unsigned_abs(), "finding");
+        write!(f, "{score} {class}, {findings} in {}", counted(pods.unsigned_abs(), "pod"))
     }
 }
 
