@@ -1,16 +1,19 @@
 //! The policy that judges, and the thresholds that set the exit code.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ArgAction;
+use policy_core::admission::{NamedPolicy, NamespacePolicies};
 use policy_core::bundle::Bundle;
 use policy_core::manifest::{DecodedPolicy, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
-use policy_core::report::{Changes, Summary};
+use policy_core::report::{Changes, DeniedObject, DeniedObjects, Report, Summary};
 use policy_core::severity::Severity;
-use policy_core::text::printable;
+use policy_core::text::{counted, printable};
 
 use crate::cmd::report::exit;
 use crate::exit::Exit;
@@ -58,9 +61,34 @@ pub(crate) struct Judgement {
     #[arg(long, value_name = "SCORE", value_parser = clap::value_parser!(u8).range(0..=100))]
     fail_below: Option<u8>,
 
-    /// Exit with 1 on a finding of this severity or worse: critical, high, medium or low
-    #[arg(long, value_name = "SEVERITY")]
-    fail_on: Option<Severity>,
+    /// Exit with 1 on a finding of this severity or worse: critical, high, medium or low; or where
+    /// admission would deny an object: denied
+    #[arg(long, value_name = "SEVERITY|denied")]
+    fail_on: Option<FailOn>,
+}
+
+/// What sets the exit code to 1.
+#[derive(Clone, Copy)]
+enum FailOn {
+    Severity(Severity),
+    /// An object that the webhook would deny.
+    Denied,
+}
+
+impl FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "denied" => Ok(Self::Denied),
+            _ => text.parse().map(Self::Severity).map_err(|_| {
+                format!(
+                    "`{text}` is neither a severity nor `denied`; choose critical, high, medium, \
+                     low or denied"
+                )
+            }),
+        }
+    }
 }
 
 impl PolicyChoice {
@@ -129,7 +157,25 @@ impl Judgement {
     /// Whether a threshold was crossed under the policy of that name. Reasons are printed in spite
     /// of `--quiet`, also for thresholds that could not be crossed: without them such a run looks
     /// like a pass.
-    pub(crate) fn exit(&self, name: &str, policy: &CompiledPolicy, summary: &Summary) -> Exit {
+    pub(crate) fn exit(&self, report: &Report, policy: &CompiledPolicy) -> Exit {
+        let exit = self.exit_of_summary(&report.policy, policy, &report.summary);
+        let Some(denied) = &report.denied else { return exit };
+        let name = printable(&report.policy);
+        if policy.denied_at_admission().next().is_none() {
+            output::reason(format_args!(
+                "{name}: --fail-on denied can never fail, as the policy denies nothing at admission"
+            ));
+        }
+        exit.max(exit_of_denied(&format!("{name}: "), denied))
+    }
+
+    /// The same of the findings alone.
+    pub(crate) fn exit_of_summary(
+        &self,
+        name: &str,
+        policy: &CompiledPolicy,
+        summary: &Summary,
+    ) -> Exit {
         let name = printable(name);
         let mut exit = Exit::Fine;
         if let (Some(threshold), Some(score)) = (self.fail_below, summary.score)
@@ -140,7 +186,7 @@ impl Judgement {
             ));
             exit = Exit::Findings;
         }
-        if let Some(threshold) = self.fail_on {
+        if let Some(FailOn::Severity(threshold)) = self.fail_on {
             if let Some(worst) = summary.worst_severity().filter(|worst| *worst >= threshold) {
                 output::reason(format_args!(
                     "{name}: there are findings of severity {worst} (--fail-on {threshold})"
@@ -165,10 +211,40 @@ impl Judgement {
 }
 
 impl Judgement {
-    /// Whether new findings cross the threshold.
-    pub(crate) fn exit_of_changes(&self, changes: &Changes) -> Exit {
-        exit(changes, self.fail_on)
+    /// Whether new findings cross the threshold: `new` is the report with these alone.
+    pub(crate) fn exit_of_changes(&self, changes: &Changes, new: &Report) -> Exit {
+        match (self.fail_on, &new.denied) {
+            (Some(FailOn::Severity(threshold)), _) => exit(changes, Some(threshold)),
+            (Some(FailOn::Denied), Some(denied)) => exit_of_denied("by new findings ", denied),
+            _ => Exit::Fine,
+        }
     }
+
+    /// The policy as admission judges by it, alone, where the exit code depends on that.
+    pub(crate) fn admission(&self, policy: &CompiledPolicy) -> Option<NamespacePolicies> {
+        let rules = || Ok(Arc::new(policy.clone()));
+        matches!(self.fail_on, Some(FailOn::Denied))
+            .then(|| NamedPolicy { name: BUNDLE_POLICY.into(), rules: rules() }.into())
+    }
+}
+
+/// How many objects are named in a reason.
+const MAX_NAMED: usize = 5;
+
+fn exit_of_denied(of: &str, denied: &DeniedObjects) -> Exit {
+    if denied.total == 0 {
+        return Exit::Fine;
+    }
+    let named = denied.objects.iter().take(MAX_NAMED).map(DeniedObject::to_string);
+    let more = denied.total.saturating_sub(named.len() as u64);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let named: Vec<String> = named.chain(more).collect();
+    let (objects, named) = (counted(denied.total, "object"), named.join(", "));
+    output::reason(format_args!(
+        "{of}admission would deny {objects} (--fail-on denied): {}",
+        printable(&named)
+    ));
+    Exit::Findings
 }
 
 /// Why no policy can be in a system namespace.

@@ -89,6 +89,74 @@ fn with_a_baseline_only_new_findings_are_listed_and_fail() {
 }
 
 #[test]
+fn with_a_baseline_only_what_new_findings_deny_fails() {
+    let folder = changed();
+    let path = folder.path();
+    let analyze = |baseline: &[&str]| {
+        let arguments = ["analyze", "-f", "app.yaml", "--bundle", "restricted"];
+        let all = [&arguments[..], &["--fail-on", "denied", "-o", "json=new.json"], baseline];
+        run(path, &all.concat())
+    };
+    let output = analyze(&["-o", "table"]);
+    assert_eq!(output.status.code(), Some(1));
+    let objects = "  shop Deployment/web app.yaml:3 (latest-tag, missing-liveness, missing-readiness)\n  \
+                   shop Pod/job app.yaml:8 (latest-tag)\n";
+    let table = text(output.stdout);
+    assert!(table.contains(&format!("\nAdmission would deny 2 objects:\n{objects}")), "{table}");
+
+    // The Deployment was denied before, and its findings are known.
+    let output = analyze(&["--baseline", "old.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let reason = "by new findings admission would deny 1 object (--fail-on denied): \
+                  shop Pod/job app.yaml:8 (latest-tag)\n";
+    assert_eq!(text(output.stderr), reason);
+    let whole = fs::read_to_string(path.join("new.json")).unwrap();
+    let whole: Value = serde_json::from_str(&whole).unwrap();
+    assert_eq!(whole["denied"]["total"], 2, "the next baseline is whole");
+    let output = analyze(&["--baseline", "new.json"]);
+    assert_eq!((output.status.code(), text(output.stderr)), (Some(0), String::new()));
+}
+
+/// The objects of files that would be denied, by place.
+fn objects(report: &Value, is_denied: impl Fn(&Value) -> bool) -> Vec<String> {
+    let objects = report["objects"].as_array().unwrap().iter().filter(|object| is_denied(object));
+    let place = |of: &Value| {
+        format!("{}:{} {} {} {}", of["file"], of["line"], of["namespace"], of["kind"], of["name"])
+    };
+    let mut places: Vec<_> = objects.map(place).collect();
+    places.sort();
+    places
+}
+
+#[test]
+fn analyze_denies_what_admit_denies() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut denied = 0;
+    for folder in [
+        "deploy/examples",
+        "crates/policyctl/tests/fix",
+        "crates/policyctl/tests/reports",
+        "crates/policyctl/src/report/golden",
+    ] {
+        for bundle in ["restricted", "permissive"] {
+            let of = |command: &[&str]| -> Value {
+                let chosen = ["-f", folder, "--bundle", bundle, "-o", "json"];
+                serde_json::from_str(&text(run(root, &[command, &chosen].concat()).stdout)).unwrap()
+            };
+            // Only `admit` judges what has ended.
+            let ended = ["migrate", "seed", "done"];
+            let admitted = objects(&of(&["admit"]), |object| {
+                object["outcome"] == "denied" && !ended.iter().any(|name| object["name"] == *name)
+            });
+            let report = of(&["analyze", "--fail-on", "denied"]);
+            assert_eq!(objects(&report["denied"], |_| true), admitted, "{folder} {bundle}");
+            denied += admitted.len();
+        }
+    }
+    assert!(denied > 20, "{denied}");
+}
+
+#[test]
 fn a_comparison_says_what_is_new_and_what_is_fixed() {
     let folder = changed();
     let path = folder.path();

@@ -136,8 +136,27 @@ fn objects_that_the_webhook_would_deny_are_listed() {
              (check latest-tag, high); use a fixed tag or digest"
         )
     );
+    // `analyze --fail-on denied` says the same, by a file and by the policies of the cluster.
+    let file = testbed.folder().join(format!("{namespace}-denied.yaml"));
+    std::fs::write(&file, &new).unwrap();
+    let analyze = ["analyze", "-n", &namespace, "--fail-on", "denied"];
+    let by_file = ["--policy", file.to_str().unwrap(), "-o", "json"];
+    let run = cli::run(testbed.kubeconfig(), &[&analyze[..], &by_file].concat(), "");
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let web = json!({"namespace": namespace, "kind": "Deployment", "name": "web", "file": null,
+        "line": null, "checks": ["latest-tag"]});
+    assert_eq!(report["denied"], json!({"total": 1, "objects": [web]}));
+    let sentence = format!(
+        "admission would deny 1 object (--fail-on denied): {namespace} Deployment/web (latest-tag)"
+    );
+    assert!(run.stderr.contains(&sentence), "{run:?}");
+    let by_cluster = [&analyze[..], &["--policies", "cluster"]].concat();
+    cli::expect(testbed, 0, &by_cluster, "");
     // After the policy is applied, the owner of the workload gets the same answer.
     cli::expect(testbed, 0, &["import", "-"], &new);
+    let text = cli::expect(testbed, 1, &by_cluster, "");
+    assert!(text.contains("Admission would deny 1 object:\n"), "{text}");
     let answer = cli::expect(testbed, 1, &["admit", "-f", "-"], &cli::web(&namespace));
     assert!(answer.contains(denied["message"].as_str().unwrap()), "{answer}");
     let open = testbed.namespace("open").unwrap();

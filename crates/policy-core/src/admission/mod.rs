@@ -25,6 +25,7 @@ mod own_fields;
 mod owner;
 mod policies;
 mod raw;
+mod recreation;
 mod request;
 mod requester;
 mod response;
@@ -41,6 +42,7 @@ pub use fuzz::fuzz;
 pub use head::ReviewHead;
 pub use mutation::{Injection, MutationRequest, MutationReview};
 pub use policies::{NamedPolicy, NamespacePolicies};
+pub use recreation::Recreation;
 pub use request::{Operation, Request};
 pub use requester::{CONTROLLER_ACCOUNTS, CONTROLLER_MANAGER, NODE_USERS, controllers_of};
 pub use response::{

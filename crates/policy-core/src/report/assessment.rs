@@ -8,8 +8,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::custom::{ControlledObject, WithoutResult};
+use super::denied::DenialCounter;
 use super::finding::SharedTexts;
 use super::{CoverageCounter, ExemptedReportFinding, ReportFinding, ReportedObject};
+use crate::admission::NamespacePolicies;
 use crate::capped::Capped;
 use crate::custom::{CustomInput, CustomNamespaces, CustomResults, LivePod};
 use crate::evaluate::{Finding, evaluate_with};
@@ -66,6 +68,8 @@ pub struct Assessment<'a> {
     controlled: Vec<ControlledObject>,
     /// Whether others were evaluated at once, because so many wait.
     is_controlled_full: bool,
+    /// What admission would deny; `None` where nobody asked.
+    denials: Option<DenialCounter<'a>>,
 }
 
 /// Where an object stands in the user's files.
@@ -108,7 +112,16 @@ impl<'a> Assessment<'a> {
             objects: InputObjects::default(),
             controlled: Vec::new(),
             is_controlled_full: false,
+            denials: None,
         }
+    }
+
+    /// The same that also judges what admission would deny: under the policy, which is the only one of
+    /// these, where there are such.
+    #[must_use]
+    pub fn judging_admission(mut self, policy: Option<&'a NamespacePolicies>) -> Self {
+        self.denials = policy.map(|policy| DenialCounter::new(policy, self.now));
+        self
     }
 
     /// The policy that is judged by.
@@ -158,6 +171,10 @@ impl<'a> Assessment<'a> {
         let is_counted = self.pod(facts, &custom, workloads.of(facts), None);
         if is_counted {
             self.without_result.add_live(facts, &custom);
+            if let Some(denials) = &mut self.denials {
+                let namespace = self.custom_namespaces.get(&**namespace);
+                denials.add_live(facts, workloads.of(facts), input, namespace);
+            }
         }
         is_counted
     }
@@ -282,19 +299,25 @@ impl<'a> Assessment<'a> {
     fn manifest_object(&mut self, file: &Arc<str>, document: u32, mut object: ManifestObject) {
         self.objects.add(&object);
         // Only the results stay, because many objects may wait.
-        let custom = self.judge_custom(object.custom.take().as_deref(), None);
-        let object = ControlledObject { object, custom, file: Arc::clone(file), document };
+        let input = object.custom.take();
+        let denied_by = self.denials.as_ref().map(|denials| {
+            denials.of_manifest(&object.facts, object.labels.as_ref(), input.as_deref())
+        });
+        let custom = self.judge_custom(input.as_deref(), None);
+        let denied_by = denied_by.unwrap_or_default();
+        let object =
+            ControlledObject { object, custom, denied_by, file: Arc::clone(file), document };
         if object.object.controlled.is_none() {
-            self.object(&object);
+            self.object(object);
         } else if self.controlled.len() < MAX_CONTROLLED {
             self.controlled.push(object);
         } else {
-            self.count_at_once(&object);
+            self.count_at_once(object);
         }
     }
 
     /// Evaluates an object without waiting for its controller, because too many wait already.
-    fn count_at_once(&mut self, object: &ControlledObject) {
+    fn count_at_once(&mut self, object: ControlledObject) {
         self.is_controlled_full = true;
         self.object(object);
     }
@@ -306,13 +329,16 @@ impl<'a> Assessment<'a> {
         judged.map(|(checks, input)| checks.judge(input, namespace)).unwrap_or_default()
     }
 
-    fn object(&mut self, object: &ControlledObject) {
-        let ControlledObject { object, custom, file, document } = object;
-        let ManifestObject { facts, line, container_lines, labels, .. } = object;
-        let (document, line) = (*document, *line);
-        let location = ManifestLocation { file, document, line, container_lines };
-        if self.pod(facts, custom, labels.as_ref(), Some(location)) {
-            self.without_result.add(facts, custom, (file, line));
+    fn object(&mut self, object: ControlledObject) {
+        let ControlledObject { object, custom, denied_by, file, document } = object;
+        let ManifestObject { facts, line, container_lines, labels, .. } = &object;
+        let line = *line;
+        let location = ManifestLocation { file: &file, document, line, container_lines };
+        if self.pod(facts, &custom, labels.as_ref(), Some(location)) {
+            self.without_result.add(facts, &custom, (&file, line));
+            if let Some(denials) = &mut self.denials {
+                denials.add(facts, (&file, line), denied_by);
+            }
         }
     }
 
@@ -330,7 +356,7 @@ impl<'a> Assessment<'a> {
         for controlled in std::mem::take(&mut self.controlled) {
             let object = &controlled.object;
             if self.excluded.contains(&object.facts.namespace) || self.objects.counts(object) {
-                self.object(&controlled);
+                self.object(controlled);
             } else {
                 self.coverage.controlled();
             }
@@ -356,7 +382,10 @@ impl<'a> Assessment<'a> {
         while self.controlled.len() > MAX_CONTROLLED
             && let Some(object) = self.controlled.pop()
         {
-            self.count_at_once(&object);
+            self.count_at_once(object);
+        }
+        if let (Some(denials), Some(other)) = (&mut self.denials, other.denials) {
+            denials.merge(other);
         }
     }
 }

@@ -143,6 +143,7 @@ impl Report {
             let key = (&*object.namespace, kind, name, &*check, container.as_deref());
             new.contains(&(key, object.file.as_deref(), *line))
         });
+        report.denied = self.newly_denied(changes);
         report.findings_cut = 0;
         report.summary.count(&report.findings);
         for NamespaceSummary { namespace, summary } in &mut report.namespaces {

@@ -1,9 +1,10 @@
 //! Custom checks in a report: which have no result, and for how many objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CoverageCounter;
+use crate::checks::CheckName;
 use crate::custom::CustomResults;
 use crate::facts::PodFacts;
 use crate::manifest::ManifestObject;
@@ -14,6 +15,8 @@ use crate::text::counted;
 pub(super) struct ControlledObject {
     pub(super) object: ManifestObject,
     pub(super) custom: CustomResults,
+    /// The checks by which admission would deny it, where that is judged.
+    pub(super) denied_by: BTreeSet<CheckName>,
     pub(super) file: Arc<str>,
     pub(super) document: u32,
 }

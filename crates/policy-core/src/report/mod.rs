@@ -7,6 +7,7 @@ mod changes;
 mod clusters;
 mod coverage;
 mod custom;
+mod denied;
 mod explanation;
 mod finding;
 mod preview;
@@ -30,6 +31,7 @@ pub use clusters::{
     ClustersReport, Difference, DifferenceKind, DifferenceState,
 };
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
+pub use denied::{DeniedObject, DeniedObjects};
 pub use explanation::{
     Basis, CheckPolicies, CheckShare, Explanation, OperatorStatus, PodShare, PolicySetting,
     WorkloadShare, check_policies,
@@ -83,6 +85,8 @@ pub struct Report {
     pub findings_cut: u64,
     /// What an earlier report knows of the findings; `None` where none was given.
     pub baseline: Option<BaselineCounts>,
+    /// What admission would deny; `None` where that was not judged.
+    pub denied: Option<DeniedObjects>,
 }
 
 /// What was found, where, and what could not be read.
@@ -118,6 +122,10 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(default)]
     baseline: Option<BaselineCounts>,
+    /// What admission would deny; left out without `--fail-on denied`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    denied: Option<&'a DeniedObjects>,
 }
 
 impl Serialize for Report {
@@ -137,6 +145,7 @@ impl Serialize for Report {
             exempted,
             coverage,
             baseline,
+            denied: self.denied.as_ref(),
         }
         .serialize(serializer)
     }

@@ -30,6 +30,7 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     )?;
     summary(report, out)?;
     not_read(report, out)?;
+    denied(report, out)?;
     findings(report, out)?;
     exempted(report, out)?;
     checks(report, out)?;
@@ -93,6 +94,17 @@ fn not_read(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "<h2>Not read</h2>\n<ul>")?;
     for NotRead { source, reason, .. } in failed {
         writeln!(out, "<li>{}: {}", text(source), text(reason))?;
+    }
+    writeln!(out, "</ul>")
+}
+
+fn denied(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let Some(denied) = report.denied.as_ref().filter(|denied| denied.total > 0) else {
+        return Ok(());
+    };
+    writeln!(out, "<h2>Admission would deny {}</h2>\n<ul>", counted(denied.total, "object"))?;
+    for object in &denied.objects {
+        writeln!(out, "<li>{}", text(&object.to_string()))?;
     }
     writeln!(out, "</ul>")
 }

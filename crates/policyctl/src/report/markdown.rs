@@ -33,6 +33,13 @@ pub(super) fn render(report: &Report) -> String {
             .iter()
             .map(|NotRead { source, reason, .. }| format!("{}: {}", code(source), code(reason))),
     );
+    if let Some(denied) = report.denied.as_ref().filter(|denied| denied.total > 0) {
+        list(
+            &mut text,
+            &format!("Admission would deny {}", counted(denied.total, "object")),
+            denied.objects.iter().map(|object| code(&object.to_string())),
+        );
+    }
     let mut exempted = String::new();
     let total = report.summary.exempted_violations;
     if total > 0 {

@@ -41,6 +41,7 @@ pub(crate) fn write(
         |report: &&Report| !(report.findings.is_empty() && report.coverage.notes.is_empty());
     for report in reports.iter().filter(has_more) {
         table.heading(format_args!("Policy {}", printable(&report.policy)))?;
+        table.denied(report.denied.as_ref())?;
         table.findings(report)?;
         table.notes(&report.coverage)?;
     }

@@ -7,8 +7,8 @@ use std::io;
 use policy_core::checks::{CheckId, CheckName};
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{
-    BaselineCounts, Coverage, CoverageNote, ExemptedReportFinding, NotRead, Report, ReportedObject,
-    Source, Summary, WorkloadFinding, WorkloadFindings,
+    BaselineCounts, Coverage, CoverageNote, DeniedObjects, ExemptedReportFinding, NotRead, Report,
+    ReportedObject, Source, Summary, WorkloadFinding, WorkloadFindings,
 };
 use policy_core::score::Classification;
 use policy_core::severity::Severity;
@@ -41,6 +41,7 @@ pub(super) fn write(report: &Report, style: TableStyle, out: &mut dyn io::Write)
     table.namespaces(report)?;
     table.not_read(&report.coverage)?;
     table.notes(&report.coverage)?;
+    table.denied(report.denied.as_ref())?;
     table.findings(report)?;
     table.exempted(&report.exempted, report.summary.exempted_violations)
 }
@@ -188,6 +189,19 @@ impl Table<'_> {
             0 => Ok(()),
             more => self.line(format_args!("  and {more} more (-o json lists them)")),
         }
+    }
+
+    /// The objects that admission would deny, where that was judged.
+    pub(super) fn denied(&mut self, denied: Option<&DeniedObjects>) -> io::Result<()> {
+        let Some(DeniedObjects { total, objects }) = denied else { return Ok(()) };
+        if *total == 0 {
+            return self.heading("Admission would deny none of these objects");
+        }
+        self.heading(format_args!("Admission would deny {}:", counted(*total, "object")))?;
+        for object in objects {
+            self.wrapped_printable("  ", &object.to_string())?;
+        }
+        Ok(())
     }
 
     pub(super) fn findings(&mut self, report: &Report) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! say as well, of a namespaced policy with exemptions and of a cluster policy beside it, both with custom
 //! checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use e2e::{Parts, Run, service_binary};
@@ -147,6 +147,33 @@ fn findings(analysis: &Value) -> BTreeMap<String, usize> {
     counts
 }
 
+/// Each policy and check by which an answer denies an object. A file does not say what a `LimitRange`
+/// fills in, so missing resources deny nothing there.
+fn denied_by(said: &Value) -> BTreeSet<(String, String, String)> {
+    let lines = said["message"].as_str().unwrap_or_default().lines();
+    let denied = lines.map(|line| {
+        let policy = line.strip_prefix("denied by policy ").unwrap().split(": ").next().unwrap();
+        let check = line.rsplit_once("(check ").unwrap().1.split(',').next().unwrap();
+        let object = format!("{} {}", said["kind"], said["name"]);
+        (policy.to_owned(), object, check.to_owned())
+    });
+    denied.filter(|(.., check)| check != "missing-resources").collect()
+}
+
+/// The same of a report by one policy.
+fn reported(policy: &str, report: &Value) -> BTreeSet<(String, String, String)> {
+    let objects = report["denied"]["objects"].as_array().unwrap();
+    assert_eq!(report["denied"]["total"], objects.len());
+    let checks = objects.iter().flat_map(|object| {
+        let checks = object["checks"].as_array().unwrap().iter();
+        checks.map(move |check| {
+            let name = format!("{} {}", object["kind"], object["name"]);
+            (policy.to_owned(), name, check.as_str().unwrap().to_owned())
+        })
+    });
+    checks.collect()
+}
+
 #[test]
 fn the_webhook_says_what_everybody_says() {
     let admission = AdmissionTestbed::new(&Parts::new("agreement"));
@@ -173,8 +200,11 @@ fn the_webhook_says_what_everybody_says() {
     let policies = ["DevOpsPolicy", "ClusterDevOpsPolicy"].into_iter().zip(["strict", "fleet"]);
     let analyses = |file: &str| {
         let by = |policy: &String| {
-            let analyze = ["-f", file, "--policy", policy, "--workload-kind", CONFIGURED];
-            cli::analysis(testbed, &analyze)
+            let analyze = ["analyze", "-f", file, "--policy", policy, "--fail-on", "denied"];
+            let more = ["-o", "json", "--workload-kind", CONFIGURED];
+            let run = cli::run(testbed.kubeconfig(), &[&analyze[..], &more].concat(), "");
+            assert_eq!(run.code, Some(1), "{run:?}");
+            serde_json::from_str(&run.stdout).unwrap()
         };
         policy_files.iter().map(by).collect::<Vec<Value>>()
     };
@@ -215,6 +245,11 @@ fn the_webhook_says_what_everybody_says() {
         let key = format!("{} {}", said["kind"], said["name"]);
         assert_eq!(lines, found.get(&key).copied().unwrap_or(0), "{said}");
     }
+    let denied: BTreeSet<_> = said.iter().flat_map(denied_by).collect();
+    let names = [format!("{shop}/strict"), "ClusterDevOpsPolicy/fleet".to_owned()];
+    let reported = names.iter().zip(&reports).flat_map(|(policy, report)| reported(policy, report));
+    assert_eq!(reported.collect::<BTreeSet<_>>(), denied);
+    assert!(denied.len() > 1000, "{}", denied.len());
 
     // The operator, of the pods that are really there.
     let pods: Vec<_> = corpus.iter().filter(|object| object["kind"] == "Pod").collect();

@@ -3,7 +3,7 @@
 use super::super::{
     Coverage, ExemptedReportFinding, NamespaceSummary, Report, ReportFinding, Source, Summary,
 };
-use super::{Assessment, MAX_NAMESPACES};
+use super::{Assessment, DenialCounter, MAX_NAMESPACES};
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
 
@@ -22,6 +22,7 @@ impl<'a> Assessment<'a> {
         }
         self.note_rules();
         let Self { policy, namespaces, findings, exempted, mut coverage, images, .. } = self;
+        let denied = self.denials.map(DenialCounter::finish);
         if let Some(compared) = images.compared_only() {
             let message = format!("the images of the first {compared} containers were compared");
             coverage.note(&"and".into(), None, message);
@@ -47,6 +48,7 @@ impl<'a> Assessment<'a> {
             coverage,
             findings_cut,
             baseline: None,
+            denied,
         }
     }
 

@@ -7,12 +7,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{NamespacePods, first};
-use crate::admission::{CONTROLLER_MANAGER, Creation, NamedPolicy, NamespacePolicies};
+use crate::admission::{NamedPolicy, NamespacePolicies, Recreation};
 use crate::api::{AdmissionMode, ControllerPods};
-use crate::facts::{CheckedFacts, ContainerRole, Runs};
 use crate::policy::CompiledPolicy;
 use crate::severity::Severity;
-use crate::workload::{ObjectKind, Workload};
+use crate::workload::Workload;
 
 /// What the webhook would do under a policy, judged by the current pods. What something else set
 /// in a running pod counts as if its template had it.
@@ -80,30 +79,12 @@ impl AdmissionPreview {
         for (index, pod) in pods.iter().enumerate() {
             let object = || policy.custom().and_then(|_| custom.get(index)).cloned();
             let workload = &pod.workload;
-            // What other controllers create is judged itself.
-            let kind = ObjectKind::in_group(&workload.group, &workload.kind);
-            let facts = without_ephemeral(&pod.checked);
-            let creation = |kind, name, user| Creation {
-                kind,
-                namespace: &pod.namespace,
-                name,
-                workload: Some(workload),
-                labels: workloads.of(pod),
-                user,
-                facts: &facts,
-                is_before_limit_ranges: false,
-            };
-            let created = match kind {
-                Some(kind) => creation(kind, &*workload.name, ""),
-                None => creation(ObjectKind::Pod, &*pod.name, ""),
-            };
-            if let Some(message) = created.admit_with(object(), &as_it_is, now).message() {
+            let again = Recreation::of(pod, workloads.of(pod));
+            if let Some(message) = again.by_user().admit_with(object(), &as_it_is, now).message() {
                 denied.entry(workload).or_insert((0, message)).0 += 1;
             }
-            let created_again = creation(ObjectKind::Pod, &*pod.name, CONTROLLER_MANAGER);
-            let is_of_controller = kind.is_some_and(|kind| kind != ObjectKind::Pod);
-            if is_of_controller
-                && !created_again.admit_with(object(), &denying_pods, now).is_allowed()
+            if let Some(creation) = again.by_controller()
+                && !creation.admit_with(object(), &denying_pods, now).is_allowed()
             {
                 denied_pods.insert(pod.name.clone(), Workload::clone(workload));
             }
@@ -126,18 +107,5 @@ impl AdmissionPreview {
             denied_pods,
             denied_pods_cut,
         }
-    }
-}
-
-/// No pod is created with ephemeral containers: they are added later.
-fn without_ephemeral(facts: &CheckedFacts) -> CheckedFacts {
-    let containers = facts.containers.iter();
-    let others = containers.filter(|container| container.role != ContainerRole::Ephemeral);
-    CheckedFacts {
-        lifecycle: facts.lifecycle,
-        containers: others.cloned().collect(),
-        // No check that runs at admission is about them.
-        runs: Runs::default(),
-        blocking_budget: None,
     }
 }

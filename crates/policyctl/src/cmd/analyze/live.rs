@@ -28,7 +28,9 @@ pub(super) fn analyze(
         let cluster = connect(global).await?;
         let excluded = judgement.choice.exclusion.namespaces();
         let namespace = global.target.namespace.as_deref();
-        let mut assessment = Assessment::new(policy, &excluded, Timestamp::now());
+        let admission = judgement.admission(policy);
+        let mut assessment = Assessment::new(policy, &excluded, Timestamp::now())
+            .judging_admission(admission.as_ref());
         let blocked = blocked(&cluster, namespace, &mut assessment).await;
         know_cluster(&cluster, namespace, &mut assessment).await;
         let is_whole = policy.custom().is_some();

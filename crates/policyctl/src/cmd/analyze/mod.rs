@@ -30,6 +30,7 @@ Examples:
   policyctl analyze -f deploy/ -f 'more/*.yaml'    folders (recursive) and patterns
   kustomize build . | policyctl analyze -f -       standard input
   policyctl analyze -f deploy/ --bundle restricted --fail-on high
+  policyctl analyze -f deploy/ --bundle restricted --fail-on denied
   policyctl analyze -f deploy/ -o sarif > policyctl.sarif
   policyctl analyze -f deploy/ --baseline main.json --fail-on high
   policyctl analyze -f deploy/ -o table -o sarif=policyctl.sarif -o html=report.html
@@ -37,6 +38,9 @@ Examples:
 Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
 container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no policy of the cluster, so its score differs from theirs;
 --policies cluster has the scores that the operator writes.
+--fail-on denied exits with 1 where the webhook would deny an object if a user created it now, under
+that policy alone, and says which; of a cluster these are workloads and pods without one. With
+--baseline an object counts where a finding that denies it is new.
 Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html, openreports,
 and for files sarif and code-quality; -o FORMAT=FILE writes one into a file, and can be repeated.";
 
@@ -120,9 +124,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     if !outputs.iter().any(is_shown) {
         print_gaps(&report, console);
     }
-    let judged = match &changes {
-        Some(changes) => args.judgement.exit_of_changes(changes),
-        None => args.judgement.exit(&report.policy, &policy, &report.summary),
+    let judged = match changes.as_ref().zip(new.as_ref()) {
+        Some((changes, new)) => args.judgement.exit_of_changes(changes, new),
+        None => args.judgement.exit(&report, &policy),
     };
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(judged))
 }
@@ -148,7 +152,8 @@ fn files(args: &Args, policy: &CompiledPolicy, global: &Global) -> anyhow::Resul
     let excluded = choice.exclusion.namespaces();
     let namespace = global.target.namespace.as_deref().unwrap_or("default");
     let now = Timestamp::now();
-    let empty = || Assessment::new(policy, &excluded, now);
+    let admission = args.judgement.admission(policy);
+    let empty = || Assessment::new(policy, &excluded, now).judging_admission(admission.as_ref());
     let console = global.console();
     let assessed = files::judge(&args.filename, choice.max_file_size, namespace, console, &empty)?;
     Ok(assessed.finish(Source::Files { paths: args.filename.clone() }, choice.name()))

@@ -42,8 +42,7 @@ pub(super) fn analyze(
     }
     let not_read = if reports.coverage.failed.is_empty() { Exit::Fine } else { Exit::Cluster };
     let judged = reports.reports.iter().zip(&policies);
-    let thresholds =
-        judged.map(|(report, policy)| judgement.exit(&report.policy, policy, &report.summary));
+    let thresholds = judged.map(|(report, policy)| judgement.exit(report, policy));
     Ok(thresholds.fold(exit.max(not_read), Exit::max))
 }
 
@@ -59,8 +58,11 @@ async fn judged(
     let now = Timestamp::now();
     let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut assessments = Vec::new();
+    let admission: Vec<_> =
+        policies.iter().map(|policy| judgement.admission(&policy.compiled)).collect();
     for (index, ScopedPolicy { compiled, namespaces, .. }) in policies.iter().enumerate() {
-        assessments.push(Assessment::new(compiled, &excluded, now));
+        let assessment = Assessment::new(compiled, &excluded, now);
+        assessments.push(assessment.judging_admission(admission[index].as_ref()));
         for namespace in namespaces {
             by_namespace.entry(namespace).or_default().push(index);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::bail;
 use policy_core::Timestamp;
 use policy_core::report::{
     AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
@@ -59,6 +60,9 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let outputs = global.outputs(&FORMATS, &Scope::CLUSTER)?;
     let choice = &args.judgement.choice;
     let policy = choice.policy()?;
+    if args.judgement.admission(&policy).is_some() {
+        bail!("--fail-on denied is of `policyctl analyze`: here findings are only counted");
+    }
     let excluded = choice.exclusion.namespaces();
     let mut fleet = args.selection.fleet(global)?;
     if let Some(reference) = &args.reference {
@@ -121,7 +125,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     }
     let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
     let exit = if report.differs() { exit.max(Exit::Findings) } else { exit };
-    Ok(exit.max(args.judgement.exit(&choice.name(), &policy, &report.summary)))
+    Ok(exit.max(args.judgement.exit_of_summary(&choice.name(), &policy, &report.summary)))
 }
 
 /// Compares each cluster that answered with the reference, if that did.
