@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use k8s_openapi::jiff::Timestamp;
+
 /// Whether a character is safe to show. One is not if it moves the cursor, reorders or breaks the
 /// line, or is not allowed in XML.
 #[must_use]
@@ -67,6 +69,22 @@ pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
 pub fn container_or_volume(name: &str) -> (&'static str, &str) {
     let volume = name.strip_prefix("volumes[").and_then(|rest| rest.strip_suffix(']'));
     volume.map_or(("container", name), |volume| ("volume", volume))
+}
+
+/// `container web missing liveness probe`: what was found, with what it is about.
+#[must_use]
+pub fn clause(container: Option<&str>, message: &str) -> String {
+    match container.map(container_or_volume) {
+        Some((what, name)) => format!("{what} {name} {message}"),
+        None => message.to_owned(),
+    }
+}
+
+/// Why a finding is accepted, and until when: `exempted until 2027-01-01T00:00:00Z: it is replaced`.
+#[must_use]
+pub fn exempted(until: Option<Timestamp>, reason: &str) -> String {
+    let until = until.map(|ends| format!(" until {ends}")).unwrap_or_default();
+    format!("exempted{until}: {reason}")
 }
 
 /// `1 pod`, `2 pods`.

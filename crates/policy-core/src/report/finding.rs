@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::checks::CheckName;
 use crate::severity::Severity;
+use crate::text::exempted;
 use crate::workload::Workload;
 
 /// One check on one container, or on a pod as a whole. Small, because a report may list a million:
@@ -50,8 +51,7 @@ impl ExemptedReportFinding {
     /// Why it is accepted, and until when: `exempted until 2027-01-01T00:00:00Z: it is replaced`.
     #[must_use]
     pub fn explanation(&self) -> String {
-        let until = self.expires.map(|ends| format!(" until {ends}")).unwrap_or_default();
-        format!("exempted{until}: {}", self.reason)
+        exempted(self.expires, &self.reason)
     }
 
     pub(super) fn order(&self, other: &Self) -> Ordering {

@@ -10,6 +10,7 @@ mod custom;
 mod denied;
 mod explanation;
 mod finding;
+mod open_report;
 mod preview;
 mod remediations;
 mod tested;
@@ -37,6 +38,9 @@ pub use explanation::{
     WorkloadShare, check_policies,
 };
 pub use finding::{ExemptedReportFinding, ReportFinding, ReportedObject};
+pub use open_report::{
+    CheckedWorkload, MANAGED_BY, OpenReport, OpenReportResult, OpenReportSummary, ReportedBy,
+};
 pub use preview::{
     AdmissionPreview, ChangedFindings, CheckChange, CheckSide, Comparison, CurrentPolicy,
     DeniedPod, DeniedWorkload, NamespacePods, PlannedAction, PlannedWorkload, PolicyPreview,

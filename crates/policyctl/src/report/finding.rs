@@ -3,21 +3,13 @@
 use std::collections::BTreeMap;
 
 use policy_core::report::{ReportFinding, ReportedObject};
-use policy_core::text::container_or_volume;
+use policy_core::text::clause;
 
 /// `Deployment shop/web: container web missing liveness probe`, with the texts as they were read.
 pub(super) fn sentence(finding: &ReportFinding) -> String {
     let ReportFinding { container, message, .. } = finding;
     let ReportedObject { namespace, kind, name, .. } = &*finding.object;
     format!("{kind} {namespace}/{name}: {}", clause(container.as_deref(), message))
-}
-
-/// `container web missing liveness probe`.
-pub(super) fn clause(container: Option<&str>, message: &str) -> String {
-    match container.map(container_or_volume) {
-        Some((what, name)) => format!("{what} {name} {message}"),
-        None => message.to_owned(),
-    }
 }
 
 /// What identifies the findings of a report.

@@ -7,11 +7,9 @@ use std::io;
 use policy_core::report::{
     ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject,
 };
-use policy_core::text::{counted, printable};
+use policy_core::text::{clause, counted, printable};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
-
-use super::finding::clause;
 
 pub(super) type Xml<'a> = Writer<&'a mut dyn io::Write>;
 /// Findings by namespace and check.

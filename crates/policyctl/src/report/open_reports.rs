@@ -1,29 +1,20 @@
-//! Reports of openreports.io/v1alpha1, which viewers such as Policy Reporter show:
-//! <https://github.com/openreports/reports-api/blob/main/docs/api-docs.md>.
-//!
-//! One for each namespace, with a result for each workload and check. What passes is counted and not
-//! listed.
+//! Reports of openreports.io/v1alpha1: one for each namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy_core::report::{
-    NamespaceSummary, Report, ReportFinding, ReportedObject, Source, WorkloadFinding,
-    WorkloadFindings,
+    CheckedWorkload, NamespaceSummary, OpenReport, OpenReportResult, OpenReportSummary, Report,
+    ReportFinding, ReportedBy, ReportedObject, Source, WorkloadFinding, WorkloadFindings,
 };
-use policy_core::severity::Severity;
-use policy_core::text::{printable, truncated};
+use policy_core::text::{clause, printable};
 use policy_core::workload::Workload;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
-
-use super::finding::clause;
 
 /// The most results of a report; all are counted. etcd takes 1.5 MiB, and a result has at most 1.4 KB.
 const MAX_RESULTS: usize = 1_000;
-/// The longest message, in bytes.
-const LONGEST_MESSAGE: usize = 1_000;
 const NAME: &str = "policyctl";
 
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> anyhow::Result<()> {
@@ -57,34 +48,36 @@ impl Serialize for Items<'_> {
         serializer.collect_seq(report.namespaces.iter().map(|namespace| {
             let name = &*namespace.namespace;
             let failing = failing.remove(name).unwrap_or_default();
-            let failing = failing.iter().flat_map(|workload| failures(report, workload)).collect();
-            of_namespace(report, namespace, failing, skipped.remove(name).unwrap_or_default())
+            let failing = failing.iter().flat_map(|workload| failures(report, workload));
+            let results = failing.chain(skipped.remove(name).unwrap_or_default()).collect();
+            of_namespace(report, namespace, results)
         }))
     }
 }
 
+fn by(report: &Report) -> ReportedBy<'_> {
+    ReportedBy { writer: NAME, policy: &report.policy }
+}
+
 /// The results of exempted findings by namespace: one for each workload and check.
-fn skipped(report: &Report) -> BTreeMap<&str, Vec<Value>> {
+fn skipped(report: &Report) -> BTreeMap<&str, Vec<OpenReportResult>> {
     let mut found = BTreeMap::<_, (&ReportFinding, BTreeSet<String>)>::new();
     for exempted in &report.exempted {
         let finding = &exempted.finding;
         let ReportedObject { namespace, workload: Workload { group, kind, name }, .. } =
             &*finding.object;
         let key = (&**namespace, [kind, name, group], &finding.check);
-        let text = format!(
-            "{}; {}",
-            clause(finding.container.as_deref(), &finding.message),
-            exempted.explanation()
-        );
+        let text = clause(finding.container.as_deref(), &finding.message);
+        let text = format!("{text}; {}", exempted.explanation());
         found.entry(key).or_insert((finding, BTreeSet::new())).1.insert(text);
     }
-    let mut skipped = BTreeMap::<&str, Vec<Value>>::new();
+    let mut skipped = BTreeMap::<&str, Vec<OpenReportResult>>::new();
     for ((namespace, ..), (finding, texts)) in found {
-        let place = (namespace, &finding.object.workload);
-        let check = (&*finding.check.as_str(), finding.severity);
+        let ReportFinding { object, check, severity, .. } = finding;
+        let (workload, severity) = (&object.workload, *severity);
+        let on = CheckedWorkload { namespace, workload, check, severity };
         let texts: Vec<_> = texts.into_iter().collect();
-        let result = result(report, place, check, ("skip", &texts.join("; ")));
-        skipped.entry(namespace).or_default().push(result);
+        skipped.entry(namespace).or_default().push(by(report).skipped(on, &texts));
     }
     skipped
 }
@@ -92,81 +85,36 @@ fn skipped(report: &Report) -> BTreeMap<&str, Vec<Value>> {
 fn of_namespace(
     report: &Report,
     NamespaceSummary { namespace, summary }: &NamespaceSummary,
-    failing: Vec<Value>,
-    skipped: Vec<Value>,
-) -> Value {
+    mut results: Vec<OpenReportResult>,
+) -> OpenReport {
     let passing = summary.violations_by_check.values().filter(|found| **found == 0).count();
-    let numbers = json!({ "pass": passing, "fail": failing.len(), "warn": 0, "error": 0,
-        "skip": skipped.len() });
-    let results: Vec<_> = failing.into_iter().chain(skipped).take(MAX_RESULTS).collect();
-    json!({
-        "apiVersion": "openreports.io/v1alpha1",
-        "kind": "Report",
-        "metadata": {
-            "name": NAME,
-            "namespace": namespace,
-            "labels": { "app.kubernetes.io/managed-by": NAME },
-            "annotations": { "devops.stochastic.io/policy": printable(&report.policy) },
-        },
-        "source": NAME,
-        "configuration": { "limits": { "maxResults": MAX_RESULTS } },
-        "scope": { "apiVersion": "v1", "kind": "Namespace", "name": namespace },
-        "summary": numbers,
-        "results": results,
-    })
+    let numbers = OpenReportSummary::of(passing, &results);
+    results.truncate(MAX_RESULTS);
+    let policy = printable(&report.policy).into_owned();
+    let metadata = ObjectMeta {
+        name: Some(NAME.to_owned()),
+        namespace: Some(namespace.to_string()),
+        annotations: Some([("devops.stochastic.io/policy".to_owned(), policy)].into()),
+        ..ObjectMeta::default()
+    };
+    by(report).report(metadata, Some(namespace), numbers, results, MAX_RESULTS)
 }
 
 /// The results of a workload that fails, the most severe first: one for each check.
 fn failures<'a>(
     report: &'a Report,
     workload: &'a WorkloadFindings<'a>,
-) -> impl Iterator<Item = Value> + 'a {
+) -> impl Iterator<Item = OpenReportResult> + 'a {
     let same = |a: &WorkloadFinding<'_>, b: &WorkloadFinding<'_>| a.check == b.check;
     workload.findings.chunk_by(same).filter_map(move |findings| {
         let WorkloadFinding { check, severity, .. } = findings.first()?;
         let texts: Vec<_> =
             findings.iter().map(|found| clause(found.container, found.message)).collect();
-        let pods = findings.iter().map(|found| found.pods).max().unwrap_or_default();
-        let place = (workload.namespace, workload.workload);
-        let mut result =
-            result(report, place, (&check.as_str(), *severity), ("fail", &texts.join("; ")));
+        let WorkloadFindings { namespace, workload, .. } = *workload;
+        let on = CheckedWorkload { namespace, workload, check, severity: *severity };
         let is_live = matches!(report.source, Source::Cluster { .. });
-        if is_live && !workload.workload.is_pod() {
-            result["properties"] = json!({ "pods": pods.to_string() });
-        }
-        Some(result)
+        let pods = findings.iter().map(|found| found.pods).max();
+        let pods = pods.filter(|_| is_live && !workload.is_pod());
+        Some(by(report).failed(on, &texts, pods))
     })
-}
-
-fn result(
-    report: &Report,
-    (namespace, workload): (&str, &Workload),
-    (check, severity): (&str, Severity),
-    (outcome, message): (&str, &str),
-) -> Value {
-    let Workload { group, kind, name } = workload;
-    let mut resource = json!({ "kind": kind, "name": name, "namespace": namespace });
-    if let Some(api_version) = api_version(group) {
-        resource["apiVersion"] = api_version.into();
-    }
-    json!({
-        "policy": printable(&report.policy),
-        "rule": check,
-        "category": "Reliability",
-        "severity": severity,
-        "result": outcome,
-        "scored": outcome == "fail",
-        "message": truncated(printable(message), usize::MAX, LONGEST_MESSAGE),
-        "resources": [resource],
-    })
-}
-
-/// `None` where a kind of another project may have any version.
-fn api_version(group: &str) -> Option<&'static str> {
-    match group {
-        "" => Some("v1"),
-        "apps" => Some("apps/v1"),
-        "batch" => Some("batch/v1"),
-        _ => None,
-    }
 }
