@@ -68,7 +68,12 @@ impl Testbed {
 
     /// Gives the operator the rights of `deploy/kustomize/remediation`.
     pub fn install_operator_remediation(&self) -> Result<()> {
-        let file = root().join("deploy/kustomize/remediation/policy-operator.yaml");
+        self.install_operator_rights("remediation")
+    }
+
+    /// Gives the operator the rights of that folder of `deploy/kustomize`.
+    pub fn install_operator_rights(&self, folder: &str) -> Result<()> {
+        let file = root().join("deploy/kustomize").join(folder).join("policy-operator.yaml");
         let file = file.to_str().context("the path of the checkout is not UTF-8")?;
         let apply = ["apply", "--server-side", "--field-manager=testbed-install", "-f", file];
         self.kubectl(&apply)?.succeeded()?;

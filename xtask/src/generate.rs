@@ -84,6 +84,8 @@ fn kustomize_files() -> Result<Vec<Generated>> {
     let base = kustomize::base().context("cannot write deploy/kustomize/base")?;
     let remediation =
         kustomize::for_remediation().context("cannot write deploy/kustomize/remediation")?;
+    let open_reports =
+        kustomize::for_open_reports().context("cannot write deploy/kustomize/open-reports")?;
     let generated = |folder: &'static str, files: Vec<kustomize::File>| {
         files.into_iter().map(move |file| Generated {
             path: format!("deploy/kustomize/{folder}/{}", file.name),
@@ -95,7 +97,12 @@ fn kustomize_files() -> Result<Vec<Generated>> {
         path: format!("charts/kube-devops/files/{}", file.name),
         text: file.text,
     });
-    Ok(generated("base", base).chain(generated("remediation", remediation)).chain(chart).collect())
+    let folders = [("base", base), ("remediation", remediation), ("open-reports", open_reports)];
+    Ok(folders
+        .into_iter()
+        .flat_map(|(folder, files)| generated(folder, files))
+        .chain(chart)
+        .collect())
 }
 
 fn write(files: &[Generated]) -> Result<()> {

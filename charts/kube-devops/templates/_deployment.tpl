@@ -111,6 +111,9 @@ prometheus.io/scheme: {{ .component.scheme }}
 {{- if ne (int $values.auditResults.retention) 10 }}
 {{- $environment = append $environment (dict "name" "GOV_AUDIT_RESULTS__RETENTION" "value" (toString $values.auditResults.retention)) }}
 {{- end }}
+{{- if $values.openReports.enabled }}
+{{- $environment = append $environment (dict "name" "GOV_OPEN_REPORTS__ENABLED" "value" "true") }}
+{{- end }}
 {{- end }}
 {{- if and (eq .component "webhook") (ne $values.certificate.source "self-managed") }}
 {{- range $key, $file := dict "CERT" "tls.crt" "KEY" "tls.key" }}

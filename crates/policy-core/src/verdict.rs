@@ -10,8 +10,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 pub use fingerprint::Fingerprint;
 use fingerprint::FingerprintParts;
 use k8s_openapi::jiff::Timestamp;
-pub use listed::ListedFinding;
 use listed::WorstFindings;
+pub use listed::{ListedFinding, ReportedFindings};
 pub use sum::FingerprintSum;
 
 use crate::custom::CustomResults;
@@ -27,6 +27,18 @@ pub const MAX_LISTED: usize = 100;
 /// The most exempted findings that a verdict lists.
 pub const MAX_EXEMPTED: usize = 50;
 
+/// The most findings of a verdict, and the most exempted ones, that a Report may show.
+pub const MAX_REPORTED: usize = 500;
+
+/// Which findings a verdict lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lists {
+    /// Those of statuses and audit results.
+    Status,
+    /// Those of Reports as well.
+    StatusAndReport,
+}
+
 /// The result of judging a set of pods by a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -38,6 +50,8 @@ pub struct Verdict {
     pub worst: Vec<ListedFinding>,
     /// The findings that are known and accepted, in the same order; at most [`MAX_EXEMPTED`].
     pub exempted: Vec<ListedFinding>,
+    /// What a Report may show; `None` where nobody writes one.
+    pub reported: Option<ReportedFindings>,
     /// The exemptions that exempt something.
     pub used: ExemptionSet,
     /// The exemptions that have ended, or exempt nothing.
@@ -92,8 +106,19 @@ impl Verdict {
         policy: &CompiledPolicy,
         now: Timestamp,
     ) -> Self {
+        Self::listing(Lists::Status, pods, policy, now)
+    }
+
+    /// The verdict of a policy on these pods, with these lists.
+    #[must_use]
+    pub fn listing<'a>(
+        lists: Lists,
+        pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
+        policy: &CompiledPolicy,
+        now: Timestamp,
+    ) -> Self {
         let workloads = Workloads(policy.remediation().is_some().then(BTreeMap::new));
-        Self::with(pods, policy, now, workloads, |score| score)
+        Self::with((lists, workloads), pods, policy, now, |score| score)
     }
 
     /// The verdict of a policy on these pods, which are those of one namespace of several. Its
@@ -101,24 +126,27 @@ impl Verdict {
     /// workloads.
     #[must_use]
     pub fn of_part<'a>(
+        lists: Lists,
         pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
         policy: &CompiledPolicy,
         now: Timestamp,
     ) -> Self {
-        Self::with(pods, policy, now, Workloads(None), |_| Score::of(0, 0))
+        Self::with((lists, Workloads(None)), pods, policy, now, |_| Score::of(0, 0))
     }
 
     fn with<'a>(
+        (lists, mut workloads): (Lists, Workloads<'a>),
         pods: impl IntoIterator<Item: Into<JudgedPod<'a>>>,
         policy: &CompiledPolicy,
         now: Timestamp,
-        mut workloads: Workloads<'a>,
         identifying: impl FnOnce(Score) -> Score,
     ) -> Self {
         let mut tally = Tally::default();
         let mut due: Option<i64> = None;
         let mut worst = WorstFindings::new(policy, MAX_LISTED);
         let mut exempted = WorstFindings::new(policy, MAX_EXEMPTED);
+        let mut reported = (lists == Lists::StatusAndReport)
+            .then(|| [(); 2].map(|()| WorstFindings::for_report(policy, MAX_REPORTED)));
         let mut used = ExemptionSet::default();
         let mut has_results = true;
         let mut fingerprint = FingerprintParts::default();
@@ -136,9 +164,15 @@ impl Verdict {
             for finding in &evaluation.findings {
                 fingerprint.add(pod, finding);
                 worst.add(pod, finding, None);
+                if let Some([worst, _]) = &mut reported {
+                    worst.add(pod, finding, None);
+                }
             }
             for ExemptedFinding { finding, exemption } in &evaluation.exempted {
                 exempted.add(pod, finding, Some(*exemption));
+                if let Some([_, exempted]) = &mut reported {
+                    exempted.add(pod, finding, Some(*exemption));
+                }
                 used.insert(*exemption);
             }
         }
@@ -147,6 +181,10 @@ impl Verdict {
         let exemptions = policy.exemptions();
         Self {
             exempted: exempted.finish(),
+            reported: reported.map(|lists| {
+                let [worst, exempted] = lists.map(WorstFindings::finish);
+                ReportedFindings { worst, exempted }
+            }),
             used,
             notes: exemptions
                 .map(|all| all.notes(used, has_results, now.as_second()))
@@ -249,8 +287,10 @@ mod tests {
     #[test]
     fn a_part_is_identified_by_its_findings_alone() {
         let policy = CompiledPolicy::default_profile();
-        let part =
-            |facts: &[(&str, &str)]| Verdict::of_part(&pods(facts), &policy, Timestamp::UNIX_EPOCH);
+        let part = |facts: &[(&str, &str)]| {
+            let pods = pods(facts);
+            Verdict::of_part(Lists::Status, &pods, &policy, Timestamp::UNIX_EPOCH)
+        };
         let one = part(&[("a", "nginx")]);
         assert_eq!(one.score, verdict(&[("a", "nginx")]).score);
         let two = part(&[("a", "nginx"), ("b", "nginx:1")]);

@@ -4,10 +4,11 @@ use serde::Serialize;
 use serde_saphyr::ser::Error;
 
 use crate::admission::{Admission, Server};
-use crate::components::WEBHOOK_WITH_CERTIFICATE;
+use crate::components::{OPEN_REPORTS, WEBHOOK_WITH_CERTIFICATE};
 use crate::monitoring::{INTERVAL, prometheus_rule, service_monitors};
 use crate::{
-    COMPONENTS, OPERATOR, Object, Settings, WEBHOOK, namespace, remediation, user_roles, yaml,
+    COMPONENTS, NAMESPACE, OPERATOR, Object, Settings, WEBHOOK, namespace, open_reports,
+    remediation, user_roles, yaml,
 };
 
 /// A file of a folder.
@@ -25,6 +26,24 @@ struct Kustomization {
     api_version: &'static str,
     kind: &'static str,
     resources: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    patches: Vec<Patch>,
+}
+
+impl Default for Kustomization {
+    fn default() -> Self {
+        Self {
+            api_version: "kustomize.config.k8s.io/v1beta1",
+            kind: "Kustomization",
+            resources: Vec::new(),
+            patches: Vec::new(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Patch {
+    patch: String,
 }
 
 /// The files of the base: the namespace, one file for each component, the roles of namespace users,
@@ -54,6 +73,29 @@ pub fn for_remediation() -> Result<Vec<File>, Error> {
     listed(vec![file(OPERATOR.name, &remediation())?, file(WEBHOOK.name, &configuration)?])
 }
 
+/// The files of what Reports of openreports.io need beside the base: the operator's rights to write
+/// them, and the setting, as a component for the kustomization that has the base.
+///
+/// # Errors
+/// As for [`yaml`].
+pub fn for_open_reports() -> Result<Vec<File>, Error> {
+    let (name, value) = OPEN_REPORTS;
+    let operator = OPERATOR.name;
+    let patch = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": operator, "namespace": NAMESPACE },
+        "spec": { "template": { "spec": { "containers": [{
+            "name": operator, "env": [{ "name": name, "value": value }] }] } } },
+    });
+    let component = Kustomization {
+        api_version: "kustomize.config.k8s.io/v1alpha1",
+        kind: "Component",
+        patches: vec![Patch { patch: serde_saphyr::to_string(&patch)? }],
+        ..Kustomization::default()
+    };
+    listed_in(component, vec![file(operator, &open_reports())?])
+}
+
 /// The files of the chart that its templates read: the rights of each component, those of namespace
 /// users and of enforce mode, the webhook configurations, and what the
 /// Prometheus operator reads. What depends on values is in its
@@ -73,6 +115,7 @@ pub fn for_chart() -> Result<Vec<File>, Error> {
         file("policy-webhook-with-certificate", &WEBHOOK_WITH_CERTIFICATE.rights())?,
         file("user-roles", &user_roles())?,
         file("enforcement", &remediation())?,
+        file("open-reports", &open_reports())?,
         file("validating", &[admission.configuration().into()])?,
         file("mutating", &[admission.mutating_configuration().into()])?,
         file("prometheus-rule", &[prometheus_rule().into()])?,
@@ -97,12 +140,13 @@ fn file(name: &str, objects: &[Object]) -> Result<File, Error> {
 }
 
 /// The files, and kustomization.yaml last, which lists them.
-fn listed(mut files: Vec<File>) -> Result<Vec<File>, Error> {
-    let list = Kustomization {
-        api_version: "kustomize.config.k8s.io/v1beta1",
-        kind: "Kustomization",
-        resources: files.iter().map(|file| file.name.clone()).collect(),
-    };
+fn listed(files: Vec<File>) -> Result<Vec<File>, Error> {
+    listed_in(Kustomization::default(), files)
+}
+
+fn listed_in(list: Kustomization, mut files: Vec<File>) -> Result<Vec<File>, Error> {
+    let resources = files.iter().map(|file| file.name.clone()).collect();
+    let list = Kustomization { resources, ..list };
     let text = serde_saphyr::to_string(&list)?;
     files.push(File { name: "kustomization.yaml".to_owned(), text });
     Ok(files)
@@ -123,6 +167,7 @@ mod tests {
         };
         let files = for_remediation().unwrap();
         assert_eq!(names_of(&files), ["policy-operator.yaml", "policy-webhook.yaml"]);
+        assert_eq!(names_of(&for_open_reports().unwrap()), ["policy-operator.yaml"]);
         assert_eq!(
             names_of(&base().unwrap()),
             [

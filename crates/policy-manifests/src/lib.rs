@@ -7,7 +7,7 @@
 //! rights.
 //!
 //! [`admission`] has the webhook configurations, [`user_roles`] what namespace users may do with
-//! policies, [`remediation`] what enforce mode needs beside, and [`monitoring`] what makes Prometheus
+//! policies, [`remediation`] what enforce mode needs beside, [`open_reports`] what Reports need, and [`monitoring`] what makes Prometheus
 //! scrape the services and evaluate the [`alerts`].
 
 mod account_limit;
@@ -26,7 +26,9 @@ mod run;
 mod users;
 mod validating_policy;
 
-pub use components::{COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, remediation};
+pub use components::{
+    COMPONENTS, Component, OPERATOR, WATCHER, WEBHOOK, open_reports, remediation,
+};
 pub use injection_policy::{InjectionPolicy, NotExpressible, injection_policy};
 pub use metadata::{PART_OF, PLATFORM, namespace};
 pub use object::{Object, yaml};

@@ -100,7 +100,9 @@ mod tests {
     use super::*;
     use crate::admission::{Admission, Server};
     use crate::monitoring::{INTERVAL, prometheus_rule, service_monitors};
-    use crate::{COMPONENTS, Component, Settings, namespace, remediation, user_roles};
+    use crate::{
+        COMPONENTS, Component, Settings, namespace, open_reports, remediation, user_roles,
+    };
 
     fn all() -> Vec<Object> {
         let admission = Admission {
@@ -115,6 +117,7 @@ mod tests {
         objects.extend([namespace(), admission.configuration().into()]);
         objects.extend(user_roles());
         objects.extend(remediation());
+        objects.extend(open_reports());
         objects.push(prometheus_rule().into());
         objects.extend(service_monitors(INTERVAL).into_iter().map(Object::from));
         objects.push(admission.mutating_configuration().into());

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, HTTPGetAction, PodSecurityContext, PodSpec,
+    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext, PodSpec,
     PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Service,
     ServicePort, ServiceSpec, TopologySpreadConstraint,
 };
@@ -15,8 +15,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::components::OPEN_REPORTS;
 use crate::metadata::{in_namespace, labels};
-use crate::{Component, Object};
+use crate::{Component, OPERATOR, Object};
 
 /// The user and group of every container. The images have no file that needs another one.
 const USER: i64 = 1000;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub image_tag: String,
     /// Pods of each component.
     pub replicas: u16,
+    /// Whether the operator writes Reports of openreports.io.
+    pub open_reports: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
             image_repository: "ghcr.io/kube-devops".to_owned(),
             image_tag: env!("CARGO_PKG_VERSION").to_owned(),
             replicas: 2,
+            open_reports: false,
         }
     }
 }
@@ -163,6 +167,7 @@ impl Component {
             name: self.name.to_owned(),
             image: Some(format!("{image_repository}/{}:{image_tag}", self.name)),
             image_pull_policy: Some("IfNotPresent".to_owned()),
+            env: self.environment(settings),
             ports: Some(vec![ContainerPort {
                 name: Some(self.port.name().to_owned()),
                 container_port: self.port.number.into(),
@@ -184,6 +189,13 @@ impl Component {
             }),
             ..Container::default()
         }
+    }
+
+    fn environment(&self, settings: &Settings) -> Option<Vec<EnvVar>> {
+        let (name, value) = OPEN_REPORTS;
+        let variable =
+            EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() };
+        (settings.open_reports && self.name == OPERATOR.name).then(|| vec![variable])
     }
 
     fn probe(&self, path: &str, period: i32, failures: i32) -> Probe {

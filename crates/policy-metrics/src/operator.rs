@@ -29,6 +29,16 @@ pub const PODS_SCANNED: Metric =
 pub const AUDIT_RESULTS: Metric =
     Metric::new(Counter, "audit_results_total", "Audit results written.");
 
+pub const REPORTS: Metric =
+    Metric::new(Counter, "open_reports_total", "Reports of openreports.io written.");
+
+pub const REPORT_ERRORS: Metric = Metric::new(
+    Counter,
+    "open_report_errors_total",
+    "Reports that could not be written, or were found not to be served.",
+)
+.with(&[("class", "conflict, forbidden, invalid, transient, not_leader, not_served")]);
+
 pub const HEALTH_SCORE: Metric =
     Metric::new(Gauge, "devopspolicy_health_score", "Health score of a namespace under a policy.")
         .with(OF_POLICY)
@@ -91,6 +101,8 @@ pub const METRICS: &[&Metric] = &[
     &DEFERRED,
     &PODS_SCANNED,
     &AUDIT_RESULTS,
+    &REPORTS,
+    &REPORT_ERRORS,
     &HEALTH_SCORE,
     &VIOLATIONS,
     &VIOLATIONS_BY_SEVERITY,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 use policy_core::Timestamp;
 use policy_core::api::{
@@ -52,7 +52,7 @@ pub(crate) fn spec(
 }
 
 /// `strict`, or `ClusterDevOpsPolicy/strict`.
-fn policy_name(policy: &PolicyView) -> String {
+pub(crate) fn policy_name(policy: &PolicyView) -> String {
     match policy.cluster {
         None => policy.metadata.name.clone().unwrap_or_default(),
         Some(_) => PolicyKey::of(&policy.metadata).to_string(),
@@ -99,24 +99,31 @@ pub(crate) fn object(
     let metadata = &policy.metadata;
     let mut object = PolicyAuditResult::new(&name(metadata, waiting.minute), waiting.spec.clone());
     object.metadata.namespace = Some(namespace.to_owned());
-    let owner = policy.controller_owner_ref(&()).map(|mut owner| {
-        if policy.cluster.is_some() {
-            owner.kind = ClusterDevOpsPolicy::kind(&()).into_owned();
-        }
-        vec![owner]
-    });
-    object.metadata.owner_references = owner;
+    object.metadata.owner_references = owner(policy);
     object.metadata.annotations =
         Some(BTreeMap::from([(VERDICT.to_owned(), waiting.fingerprint.to_string())]));
     object
 }
 
+/// The policy as the owner of an object.
+pub(crate) fn owner(policy: &PolicyView) -> Option<Vec<OwnerReference>> {
+    let mut owner = policy.controller_owner_ref(&())?;
+    if policy.cluster.is_some() {
+        owner.kind = ClusterDevOpsPolicy::kind(&()).into_owned();
+    }
+    Some(vec![owner])
+}
+
+/// The beginning of the uid of a policy.
+pub(crate) fn short_uid(policy: &ObjectMeta) -> String {
+    policy.uid.iter().flat_map(|uid| uid.chars()).take(UID_LENGTH).collect()
+}
+
 /// One name for each policy and minute, so that two leaders in a row cannot write the same minute
 /// twice. The order of the names is the order of time.
 fn name(policy: &ObjectMeta, minute: i64) -> String {
-    let uid: String = policy.uid.iter().flat_map(|uid| uid.chars()).take(UID_LENGTH).collect();
     let time = start_of(minute);
-    let end = format!("-{}-{uid}", time.strftime("%Y%m%d-%H%M"));
+    let end = format!("-{}-{}", time.strftime("%Y%m%d-%H%M"), short_uid(policy));
     object_name(policy.name.as_deref().unwrap_or_default(), &end)
 }
 

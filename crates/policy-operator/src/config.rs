@@ -23,6 +23,17 @@ pub struct Config {
     pub excluded_namespaces: Vec<String>,
     /// `remediation`
     pub remediation: RemediationConfig,
+    /// `openReports`
+    pub open_reports: OpenReportsConfig,
+}
+
+/// `openReports`: Reports of openreports.io, for viewers of such reports.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenReportsConfig {
+    /// Whether a Report of openreports.io/v1alpha1 is written for each policy. Needs its definition,
+    /// and the rights of deploy/kustomize/open-reports.
+    pub enabled: bool,
 }
 
 /// `remediation`: whether and how fast enforce mode changes workloads.
@@ -79,6 +90,7 @@ impl Default for Config {
             audit_results: AuditResults { retention: 10 },
             excluded_namespaces: Vec::new(),
             remediation: RemediationConfig::default(),
+            open_reports: OpenReportsConfig::default(),
         }
     }
 }

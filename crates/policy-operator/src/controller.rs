@@ -34,7 +34,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => break,
             Some(finished) = running.join_next() => completed(finished),
-            () = becomes_leader(&mut leadership) => policies.became_leader(),
+            () = becomes_leader(&mut leadership) => policies.all_due(),
             key = policies.queue.next(), if running.len() < CONCURRENCY => {
                 let reconciler = Arc::clone(&reconciler);
                 running.spawn(async move {

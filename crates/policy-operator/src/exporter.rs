@@ -16,6 +16,7 @@ use strum::VariantArray as _;
 use crate::cluster::Namespaces;
 use crate::custom::CustomReport;
 use crate::drains::Drains;
+use crate::open_reports::{NOT_SERVED, OpenReports};
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyCounts, PolicyGauges};
 use crate::policy_key::PolicyKey;
@@ -24,7 +25,7 @@ use crate::workload_labels::WorkloadLabels;
 use crate::write_error::ErrorClass;
 use policy_metrics::operator::{
     AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
-    RECONCILES, REMEDIATING, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
+    RECONCILES, REMEDIATING, REPORT_ERRORS, REPORTS, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
 };
 
 /// The most namespaces that `/debug/state` names.
@@ -39,6 +40,7 @@ pub(crate) struct Exporter {
     pub(crate) drains: Drains,
     pub(crate) labels: WorkloadLabels,
     pub(crate) policies: Policies,
+    pub(crate) open_reports: Option<OpenReports>,
     pub(crate) gate: LeaderGate,
     pub(crate) watches: [WatchStatus; 7],
 }
@@ -62,6 +64,8 @@ struct DebugState {
     policies_not_judged: usize,
     /// The namespaces that have used up their write budget, and how many of their policies wait.
     deferred: BTreeMap<Arc<str>, usize>,
+    /// Whether Reports can be written; `None` where nobody wants them.
+    open_reports_served: Option<bool>,
     leader: LeaderReport,
     watches: Vec<WatchReport>,
 }
@@ -70,15 +74,19 @@ struct DebugState {
 /// hides it from `rate()`
 /// (<https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics>).
 pub(crate) fn describe() {
-    let counted = [RECONCILES, PODS_SCANNED, DEFERRED, AUDIT_RESULTS];
-    counted.iter().chain(&[RECONCILE_ERRORS, DURATION]).for_each(policy_runtime::metrics::describe);
+    let counted = [RECONCILES, PODS_SCANNED, DEFERRED, AUDIT_RESULTS, REPORTS];
+    let others = [RECONCILE_ERRORS, REPORT_ERRORS, DURATION];
+    counted.iter().chain(&others).for_each(policy_runtime::metrics::describe);
     for metric in counted {
         counter!(metric.name).increment(0);
     }
     for class in ErrorClass::VARIANTS {
-        counter!(RECONCILE_ERRORS.name, "class" => class.as_str()).increment(0);
+        for metric in [RECONCILE_ERRORS, REPORT_ERRORS] {
+            counter!(metric.name, "class" => class.as_str()).increment(0);
+        }
     }
-    for what in ["audit results", "events", "kept objects"] {
+    counter!(REPORT_ERRORS.name, "class" => NOT_SERVED).increment(0);
+    for what in ["audit results", "events", "findings of reports", "kept objects"] {
         counter!("dropped_total", "what" => what).increment(0);
     }
 }
@@ -99,6 +107,7 @@ impl Exporter {
             policies: all,
             policies_not_judged: excess,
             deferred: self.policies.queue.deferred(MOST_DEFERRED).into_iter().collect(),
+            open_reports_served: self.open_reports.as_ref().map(OpenReports::are_served),
             leader: self.gate.report(),
             watches: self
                 .watches

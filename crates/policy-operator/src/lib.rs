@@ -16,7 +16,8 @@
 //! watch of audit results ─ AuditStore ──────────────────── ReconcileContext ────────┘
 //!                                                                   │ what is due: pure
 //! Lease ─ leader gate ── only the leader writes ───────────────── Writer: status, Event, audit result,
-//!                                                                         workloads in enforce mode
+//!                                                                         workloads in enforce mode,
+//!                                                                         Report of openreports.io
 //! ```
 
 mod audit_queue;
@@ -37,6 +38,7 @@ mod kept;
 mod limits;
 mod metrics;
 mod notes;
+mod open_reports;
 mod pods;
 mod policies;
 mod policy_key;
@@ -61,6 +63,7 @@ pub use config::Config;
 use custom::PodLists;
 use drains::Drains;
 use exporter::Exporter;
+use open_reports::OpenReports;
 use pods::Pods;
 use policies::Policies;
 use policy_core::Timestamp;
@@ -161,6 +164,11 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         let task = format!("lists for custom checks {number}");
         service.spawn_until_stop(task, lists.clone().run());
     }
+    let open_reports = config.open_reports.enabled.then(OpenReports::new);
+    if let Some(reports) = open_reports.clone() {
+        let follow = reports.follow(client.clone(), policies.clone());
+        service.spawn_until_stop("definition of Reports", follow);
+    }
     let writer = Writer::new(client, gate.clone(), policies.queue.budget());
     let budgets = Budgets::new(config.remediation.clone(), service.stop.clone());
     let reconciler = Reconciler {
@@ -173,13 +181,24 @@ async fn start(service: &mut Service<Config>) -> anyhow::Result<()> {
         audit_store,
         executor: Executor::new(writer.clone(), budgets),
         writer,
+        open_reports: open_reports.clone(),
         cluster_name: config.cluster_name,
         retention: config.audit_results.retention,
         now: Box::new(Timestamp::now),
     };
     let stop = service.stop.clone();
     service.spawn("controller", controller::run(reconciler, gate.clone(), watches.clone(), stop));
-    let exporter = Exporter { pods, namespaces, rollouts, drains, labels, policies, gate, watches };
+    let exporter = Exporter {
+        pods,
+        namespaces,
+        rollouts,
+        drains,
+        labels,
+        policies,
+        open_reports,
+        gate,
+        watches,
+    };
     let at_scrape = exporter.clone();
     service.metrics.write_at_scrape(move |to| at_scrape.write_metrics(to));
     service.endpoints.get("/debug/state", move || exporter.state());

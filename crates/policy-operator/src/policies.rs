@@ -161,7 +161,7 @@ impl Policies {
     }
 
     /// Adds all policies to the queue, as they may have to be written.
-    pub(crate) fn became_leader(&self) {
+    pub(crate) fn all_due(&self) {
         for (namespace, known) in &*self.known.lock() {
             for (name, _) in known.iter() {
                 let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));

@@ -11,6 +11,7 @@ use crate::audit_queue::AuditQueue;
 use crate::cluster::ClusterState;
 use crate::event_throttle::EventThrottle;
 use crate::judgement::Judgement;
+use crate::open_reports::ReportState;
 use crate::remediation::Record;
 use crate::write_error::ErrorClass;
 
@@ -39,6 +40,8 @@ pub(crate) struct PolicyState {
     pub(crate) remediation: Option<Box<Record>>,
     /// Of a cluster policy, the verdict on its namespaces.
     pub(crate) cluster: Option<Box<ClusterState>>,
+    /// Of its Report, where there are Reports.
+    pub(crate) report: Option<Box<ReportState>>,
     /// Since when pods are not judged by its custom checks.
     unjudged: Option<Instant>,
     /// When its deletion was first seen.

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod enforce;
+mod open_report;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use k8s_openapi::api::events::v1::Event;
 use metrics::{counter, histogram};
 use policy_core::Timestamp;
-use policy_core::verdict::Verdict;
+use policy_core::verdict::{Lists, Verdict};
 use policy_core::view::PolicyView;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -23,6 +24,7 @@ use crate::custom;
 use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::{Judged, Judgement, Rejection};
 use crate::notes::Notes;
+use crate::open_reports::OpenReports;
 use crate::pods::Pods;
 use crate::policies::{Policies, PolicyGauges};
 use crate::policy_key::PolicyKey;
@@ -49,6 +51,8 @@ pub(crate) struct Reconciler {
     pub(crate) audit_store: AuditStore,
     pub(crate) writer: Writer,
     pub(crate) executor: Executor,
+    /// `None` where nobody wants Reports.
+    pub(crate) open_reports: Option<OpenReports>,
     pub(crate) cluster_name: Option<String>,
     /// How many audit results of a policy are kept.
     pub(crate) retention: usize,
@@ -141,10 +145,12 @@ impl Reconciler {
             context.state.remediation = None;
             (false, None)
         };
+        let report = self.write_open_report(&mut context).await;
         // Since the judgement: what changed after it must not wait for a slow write as well.
         let pause = PACE.saturating_sub(start.elapsed());
+        let next = [context.requeue_after((self.now)()), remediation, report];
         Ok(Outcome {
-            requeue_after: context.requeue_after((self.now)()).into_iter().chain(remediation).min(),
+            requeue_after: next.into_iter().flatten().min(),
             pause: if has_written_status { pause } else { Duration::ZERO },
         })
     }
@@ -218,13 +224,19 @@ impl Reconciler {
         with_budgets(&mut pods, blocked);
         let places = (&self.pods, &self.namespaces);
         let (found, custom) = custom::found(places, (&key, rules), namespace, &pods);
-        let verdict = Verdict::of(custom::with_found(&pods, &found), rules, now);
+        let judged = custom::with_found(&pods, &found);
+        let verdict = Verdict::listing(self.lists(), judged, rules, now);
         counter!(PODS_SCANNED.name).increment(verdict.tally.pods());
         let mut notes = Notes::default();
         self.rollouts.note(namespace, &mut notes);
         notes.add_images(&pods, "");
         let judged = Judged { notes: notes.finish(), custom, ..Judged::new(rules, verdict) };
         Some(Judgement::Judged(judged.into()))
+    }
+
+    /// The findings that a verdict lists.
+    fn lists(&self) -> Lists {
+        if self.open_reports.is_some() { Lists::StatusAndReport } else { Lists::Status }
     }
 
     /// Writes what is due, the status first. Returns whether the status was written.

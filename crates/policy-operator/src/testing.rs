@@ -64,6 +64,7 @@ impl ReconcileBench {
                 ),
                 executor: Executor::new(writer.clone(), Budgets::default()),
                 writer,
+                open_reports: None,
                 policies,
                 audit_store: AuditStore::default(),
                 cluster_name: None,

@@ -1,6 +1,7 @@
 //! Everything that the operator writes to the cluster. Each write asks the leader gate right before
 //! the request, has a deadline within the lease, and can be repeated.
 
+mod reports;
 mod workloads;
 
 use std::time::Duration;

@@ -8,7 +8,8 @@ use e2e::{FLUX_DEFINITIONS, Parts, Published, Testbed, service_binary};
 use serde_json::Value;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
-const FOLDERS: [&str; 3] = ["base", "remediation", "overlays/cert-manager"];
+const FOLDERS: [&str; 4] =
+    ["base", "remediation", "overlays/cert-manager", "overlays/open-reports"];
 pub(crate) const CERT_MANAGER: Published = Published {
     module: "github.com/cert-manager/cert-manager@v1.21.2",
     sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
@@ -83,6 +84,20 @@ fn manifests_apply_strictly_and_render_the_same_each_time() {
     let apply = [&strictly[..], &[examples.as_str()]].concat();
     let applied = testbed.kubectl(&apply).unwrap().succeeded().unwrap();
     assert_eq!(applied.lines().count(), 7, "{applied}");
+}
+
+#[test]
+fn the_component_has_the_operator_write_reports() {
+    let [base, with] =
+        ["base", "overlays/open-reports"].map(|folder| objects(&render(e2e::shared(), folder)));
+    let added: Vec<_> = with.iter().filter(|object| !base.contains(object)).collect();
+    let kinds: Vec<_> = added.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    let rights = ["ClusterRole", "ClusterRoleBinding"];
+    let limit = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    assert_eq!(kinds, [&rights[..], &["Deployment"], &limit].concat());
+    let container = &added[2]["spec"]["template"]["spec"]["containers"][0];
+    let wanted = serde_json::json!([{ "name": "GOV_OPEN_REPORTS__ENABLED", "value": "true" }]);
+    assert_eq!((&container["name"], &container["env"]), (&"policy-operator".into(), &wanted));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli;
 
-const DEFINITION: &str = include_str!("open_reports/reports.yaml");
+pub(crate) const DEFINITION: &str = include_str!("open_reports/reports.yaml");
 const POLICY: &str = "{forbidLatestTag: true, requireReadinessProbe: true, requireLivenessProbe: true, \
     severityOverrides: {latestTag: high}, exemptions: [{checks: [missing-readiness], \
     workload: {kind: Deployment, name: web}, reason: it has no traffic}]}";

@@ -11,6 +11,7 @@ mod faults;
 mod guarded;
 mod images;
 mod limits;
+mod open_reports;
 mod quiet;
 mod rights;
 mod storm;

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::checks::CheckName;
 use crate::evaluate::{Finding, FoundBy};
-use crate::facts::PodFacts;
+use crate::facts::{CheckedFacts, PodFacts};
 use crate::policy::{CompiledPolicy, ExemptionId};
 use crate::severity::Severity;
-use crate::text::{container_or_volume, counted};
+use crate::text::{clause, container_or_volume, counted, exempted};
 use crate::workload::Workload;
 
 /// A finding of the pods of one workload.
@@ -37,6 +39,38 @@ pub struct ListedFinding {
     pub first_pod: Box<str>,
     /// Why it is known and accepted; `None` where it counts.
     pub exempted_for: Option<Arc<str>>,
+    /// When that ends; `None` where it does not.
+    pub exempted_until: Option<Timestamp>,
+}
+
+impl ListedFinding {
+    /// The finding in a Report, beside its workload, as `policyctl analyze` words it.
+    #[must_use]
+    pub fn clause(&self) -> String {
+        let found = clause(self.container.as_deref(), &self.message);
+        match &self.exempted_for {
+            None => found,
+            Some(reason) => format!("{found}; {}", exempted(self.exempted_until, reason)),
+        }
+    }
+
+    /// Whether both are about one check on one workload.
+    #[must_use]
+    pub fn is_of_same_result(&self, other: &Self) -> bool {
+        self.check == other.check
+            && self.namespace == other.namespace
+            && self.workload == other.workload
+    }
+}
+
+/// The findings that a Report may show, by the texts of reports; at most
+/// [`MAX_REPORTED`](super::MAX_REPORTED) each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedFindings {
+    /// The most severe ones.
+    pub worst: Vec<ListedFinding>,
+    /// Those that are known and accepted.
+    pub exempted: Vec<ListedFinding>,
 }
 
 /// `Deployment/web: missing liveness probe (container web, 50 pods)`; for a pod that nothing
@@ -84,12 +118,21 @@ struct Group<'a> {
 pub(super) struct WorstFindings<'a> {
     policy: &'a CompiledPolicy,
     most: usize,
+    text: Text,
     groups: BTreeMap<(Place<'a>, Cow<'static, str>), Group<'a>>,
 }
 
+/// The text of a finding.
+type Text = fn(&Finding, &CheckedFacts, &CompiledPolicy) -> Cow<'static, str>;
+
 impl<'a> WorstFindings<'a> {
     pub(super) const fn new(policy: &'a CompiledPolicy, most: usize) -> Self {
-        Self { policy, most, groups: BTreeMap::new() }
+        Self { policy, most, text: Finding::message, groups: BTreeMap::new() }
+    }
+
+    /// With the texts of reports.
+    pub(super) fn for_report(policy: &'a CompiledPolicy, most: usize) -> Self {
+        Self { text: Finding::report_message, ..Self::new(policy, most) }
     }
 
     pub(super) fn add(
@@ -110,7 +153,7 @@ impl<'a> WorstFindings<'a> {
         if is_full && self.groups.last_key_value().is_none_or(|((last, _), _)| place > *last) {
             return;
         }
-        let key = (place, finding.message(&pod.checked, self.policy));
+        let key = (place, (self.text)(finding, &pod.checked, self.policy));
         let group = self.groups.entry(key).or_insert(Group { pods: 0, first: &pod.name });
         group.pods += 1;
         group.first = group.first.min(&pod.name);
@@ -122,6 +165,7 @@ impl<'a> WorstFindings<'a> {
     pub(super) fn finish(self) -> Vec<ListedFinding> {
         let exemption = |id| self.policy.exemptions()?.get(id);
         let exempted_for = |id| Some(Arc::clone(exemption(id)?.reason()));
+        let exempted_until = |id| Timestamp::from_second(exemption(id)?.ends()?).ok();
         let listed = self.groups.into_iter().map(|((place, message), group)| ListedFinding {
             check: place.check.name(),
             severity: place.severity.0,
@@ -132,6 +176,7 @@ impl<'a> WorstFindings<'a> {
             pods: group.pods,
             first_pod: group.first.into(),
             exempted_for: place.exemption.and_then(exempted_for),
+            exempted_until: place.exemption.and_then(exempted_until),
         });
         listed.collect()
     }
@@ -139,13 +184,12 @@ impl<'a> WorstFindings<'a> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::jiff::Timestamp;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::evaluate::evaluate;
-    use crate::verdict::{MAX_LISTED, Verdict};
+    use crate::verdict::{Lists, MAX_LISTED, Verdict};
 
     /// A pod with a container for each image, of that `StatefulSet` if any.
     fn pod(name: &str, owner: Option<&str>, images: &[&str]) -> PodFacts {
@@ -224,6 +268,29 @@ mod tests {
                 "StatefulSet/db: not ready for longer than 300 s (ImagePullBackOff) (1 pod)",
             ]
         );
+    }
+
+    #[test]
+    fn a_report_has_more_and_the_texts_of_reports() {
+        let spec = r#"{"forbidLatestTag": true, "requireReadinessProbe": true, "exemptions": [
+            {"checks": ["missing-readiness"], "reason": "no traffic",
+             "workload": {"kind": "StatefulSet", "name": "db"}, "expires": "2027-01-01T00:00:00Z"}]}"#;
+        let policy = CompiledPolicy::compile(&serde_json::from_str(spec).unwrap()).unwrap();
+        let mut pods: Vec<_> =
+            (0..200).map(|number| pod(&format!("web-{number:03}"), None, &["nginx"])).collect();
+        pods.push(pod("db-0", Some("db"), &["db:1"]));
+        let lists = Lists::StatusAndReport;
+        let with = Verdict::listing(lists, &pods, &policy, Timestamp::UNIX_EPOCH);
+        let ReportedFindings { worst, exempted } = with.reported.clone().unwrap();
+        assert_eq!((with.worst.len(), worst.len()), (MAX_LISTED, 400));
+        assert_eq!(worst[0].clause(), "container c0 uses :latest image tag (nginx has no tag)");
+        assert_eq!(
+            exempted.iter().map(ListedFinding::clause).collect::<Vec<_>>(),
+            ["container c0 missing readiness probe; \
+                exempted until 2027-01-01T00:00:00Z: no traffic"]
+        );
+        let without = Verdict::of(&pods, &policy, Timestamp::UNIX_EPOCH);
+        assert_eq!(without, Verdict { reported: None, ..with });
     }
 
     #[test]

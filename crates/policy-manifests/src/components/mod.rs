@@ -1,10 +1,13 @@
 //! The components of the platform. A new one is a file here and an entry of [`COMPONENTS`].
 
+mod open_reports;
 mod operator;
 mod remediation;
 mod watcher;
 mod webhook;
 
+pub(crate) use open_reports::ENABLED as OPEN_REPORTS;
+pub use open_reports::open_reports;
 pub use operator::OPERATOR;
 pub use remediation::remediation;
 pub use watcher::WATCHER;

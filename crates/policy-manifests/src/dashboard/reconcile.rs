@@ -2,7 +2,7 @@
 
 use policy_metrics::operator::{
     AUDIT_RESULTS, DEFERRED, DURATION, HEALTH_SCORE, MODE, PODS_SCANNED, RECONCILE_ERRORS,
-    RECONCILES, REMEDIATING, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
+    RECONCILES, REMEDIATING, REPORT_ERRORS, REPORTS, VIOLATIONS, VIOLATIONS_BY_SEVERITY,
 };
 
 use super::model::Property;
@@ -124,11 +124,15 @@ fn reconciles() -> Vec<Panel> {
         "Reconcile errors",
         "By class. Forbidden: a right is missing, apply the installation again. Invalid: the API server \
          refuses what is written, often CRDs of another version. Transient and conflict: retried by \
-         itself. The log of policy-operator has each of them.",
+         itself. The log of policy-operator has each of them. Those of Reports delay nothing else; \
+         not_served: the definition of openreports.io is missing.",
         (16, 18, 8, 8),
     );
     let failed = chosen(counter(&RECONCILE_ERRORS)).increase(Range::RateInterval);
-    let errors = errors.query("{{class}}", &failed.sum_by(&["class"]));
+    let of_reports = chosen(counter(&REPORT_ERRORS)).increase(Range::RateInterval);
+    let errors = errors
+        .query("{{class}}", &failed.sum_by(&["class"]))
+        .query("Report: {{class}}", &of_reports.sum_by(&["class"]));
     let scanned = Panel::lines(
         "Pods evaluated",
         "Pods each second, of all policies and replicas: the work that changes of pods cause.",
@@ -136,12 +140,15 @@ fn reconciles() -> Vec<Panel> {
     );
     let scanned = scanned.query("Pods", &rate(&PODS_SCANNED)).unit("suffix:/s").min(0.0);
     let audits = Panel::events(
-        "Audit results",
+        "Audit results and Reports",
         "Verdicts that changed and were written as PolicyAuditResults, at most one a minute for each \
-         policy. A policy that writes one each minute has a verdict that flaps.",
+         policy. A policy that writes one each minute has a verdict that flaps. Reports of \
+         openreports.io, where they are wanted.",
         (12, 26, 12, 7),
     );
-    let written = chosen(counter(&AUDIT_RESULTS)).increase(Range::RateInterval).sum();
-    let audits = audits.query("Audit results", &written);
+    let written = |metric| chosen(counter(metric)).increase(Range::RateInterval).sum();
+    let audits = audits
+        .query("Audit results", &written(&AUDIT_RESULTS))
+        .query("Reports", &written(&REPORTS));
     vec![reconciles, quantiles, heat, errors, scanned, audits]
 }

@@ -7,7 +7,9 @@ use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::policy::CompiledPolicy;
 use policy_core::replicas::RunningImages;
-use policy_core::verdict::{ListedFinding, MAX_EXEMPTED, MAX_LISTED, Verdict};
+use policy_core::verdict::{
+    ListedFinding, Lists, MAX_EXEMPTED, MAX_LISTED, MAX_REPORTED, ReportedFindings, Verdict,
+};
 use policy_core::view::ClusterPart;
 use tokio::task::yield_now;
 
@@ -100,6 +102,7 @@ pub(crate) struct ClusterJudge<'a> {
     pub(crate) labels: &'a WorkloadLabels,
     pub(crate) rules: &'a Arc<CompiledPolicy>,
     pub(crate) part: &'a Arc<ClusterPart>,
+    pub(crate) lists: Lists,
     pub(crate) now: Timestamp,
 }
 
@@ -199,7 +202,7 @@ impl ClusterJudge<'_> {
         let (places, policy) = ((self.pods, self.namespaces), (self.key, &**self.rules));
         let (found, custom) = custom::found(places, policy, namespace, &pods);
         let judged = custom::with_found(&pods, &found);
-        let verdict = Verdict::of_part(judged, &rules, self.now);
+        let verdict = Verdict::of_part(self.lists, judged, &rules, self.now);
         slice.add(pods.len()).await;
         Ok(Some(Part { verdict, custom, pods }))
     }
@@ -220,11 +223,19 @@ impl ClusterJudge<'_> {
         tallies: &NamespaceTallies,
         slice: &mut Slice,
     ) -> Result<Listed, Listing> {
-        let worst = tallies.with_findings(self.rules, CheckGroup::findings);
-        let worst = self.first(worst, MAX_LISTED, |verdict| verdict.worst, slice).await?;
-        let exempted = tallies.with_findings(self.rules, CheckGroup::exempted);
-        let exempted = self.first(exempted, MAX_EXEMPTED, |found| found.exempted, slice).await?;
-        Ok(Listed { worst, exempted })
+        let counting = || tallies.with_findings(self.rules, CheckGroup::findings);
+        let exempting = || tallies.with_findings(self.rules, CheckGroup::exempted);
+        let worst = self.first(counting(), MAX_LISTED, |found| found.worst, slice).await?;
+        let exempted = self.first(exempting(), MAX_EXEMPTED, |found| found.exempted, slice).await?;
+        let mut listed = Listed { worst, exempted, reported: None };
+        if self.lists == Lists::StatusAndReport {
+            let of_worst = |found: Verdict| found.reported.unwrap_or_default().worst;
+            let worst = self.first(counting(), MAX_REPORTED, of_worst, slice).await?;
+            let of_exempted = |found: Verdict| found.reported.unwrap_or_default().exempted;
+            let exempted = self.first(exempting(), MAX_REPORTED, of_exempted, slice).await?;
+            listed.reported = Some(ReportedFindings { worst, exempted });
+        }
+        Ok(listed)
     }
 
     /// The first findings of a list. It looks into the namespaces that have the most severe ones, so that no

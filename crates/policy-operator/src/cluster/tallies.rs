@@ -12,7 +12,7 @@ use policy_core::checks::CheckId;
 use policy_core::policy::{CompiledPolicy, ExemptionSet};
 use policy_core::score::Tally;
 use policy_core::severity::Severity;
-use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, Verdict};
+use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, ReportedFindings, Verdict};
 
 /// What is kept of the verdict on one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ struct Part {
 pub(crate) struct Listed {
     pub(crate) worst: Vec<ListedFinding>,
     pub(crate) exempted: Vec<ListedFinding>,
+    /// Those that a Report shows, where there is one.
+    pub(crate) reported: Option<ReportedFindings>,
 }
 
 /// Findings that are listed together: those of a check, or of all custom checks of a severity.
@@ -139,7 +141,7 @@ impl NamespaceTallies {
     pub(crate) fn verdict(
         &self,
         policy: &CompiledPolicy,
-        Listed { worst, exempted }: Listed,
+        Listed { worst, exempted, reported }: Listed,
         is_judged: bool,
         now: Timestamp,
     ) -> Verdict {
@@ -153,6 +155,7 @@ impl NamespaceTallies {
             score,
             worst,
             exempted,
+            reported,
             used,
             notes: exemptions
                 .map(|all| all.notes(used, is_judged, now.as_second()))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::verdict::{MAX_LISTED, Verdict};
+use policy_core::verdict::{Lists, MAX_LISTED, Verdict};
 use policy_core::view::PolicyView;
 use policy_runtime::testing::Script;
 use policy_runtime::watch::Sink as _;
@@ -58,6 +58,7 @@ struct World {
     drains: Drains,
     labels: WorkloadLabels,
     state: Option<Box<ClusterState>>,
+    lists: Lists,
     second: i64,
     version: i64,
     /// What exists: the label `tier` of each namespace, and the pods by namespace and name.
@@ -85,6 +86,7 @@ impl World {
             pods,
             namespaces,
             state: None,
+            lists: Lists::Status,
             second: 0,
             version: 0,
             tiers: BTreeMap::new(),
@@ -166,6 +168,7 @@ impl World {
             labels: &self.labels,
             rules: policy.rules.as_ref().unwrap(),
             part: policy.cluster.as_ref().unwrap(),
+            lists: self.lists,
             now: at(self.second),
         };
         match judge.judge(&mut self.state, self.policies.take_changed(&key())).await {
@@ -198,7 +201,7 @@ impl World {
                 PodFacts::of_pod(&serde_json::from_value(pod.clone()).unwrap(), namespace)
             })
             .collect();
-        (Verdict::of(&pods, rules, at(self.second)), selected.len())
+        (Verdict::listing(self.lists, &pods, rules, at(self.second)), selected.len())
     }
 }
 
@@ -277,6 +280,7 @@ async fn take(world: &mut World, step: Step) {
             assert_eq!((found.tally, found.score), (expected.tally, expected.score));
             assert_eq!(found.due, expected.due);
             assert_eq!(found.worst, expected.worst);
+            assert_eq!(found.reported, expected.reported);
             // The same, where nothing was known before.
             let known = world.state.take();
             world.policies.give_back(&key(), None);
@@ -291,10 +295,12 @@ proptest! {
     #[test]
     fn the_sum_of_the_namespaces_is_an_evaluation_of_everything(
         steps in prop::collection::vec(step(), 1..60),
+        has_report: bool,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new();
+            world.lists = if has_report { Lists::StatusAndReport } else { Lists::Status };
             for step in steps.into_iter().chain([Step::Judge]) {
                 take(&mut world, step).await;
             }

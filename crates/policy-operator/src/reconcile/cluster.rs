@@ -38,8 +38,19 @@ impl Reconciler {
             }
         };
         let (key, Self { pods, namespaces, rollouts, drains, labels, .. }) = (&key, self);
-        let judge =
-            ClusterJudge { pods, namespaces, rollouts, drains, key, labels, rules, part, now };
+        let lists = self.lists();
+        let judge = ClusterJudge {
+            pods,
+            namespaces,
+            rollouts,
+            drains,
+            key,
+            labels,
+            rules,
+            part,
+            lists,
+            now,
+        };
         match judge.judge(&mut state.cluster, self.policies.take_changed(key)).await {
             Ok((judged, scanned)) => {
                 counter!(PODS_SCANNED.name).increment(scanned);

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use policy_core::api;
 use policy_manifests::admission::{Admission, Server};
 use policy_manifests::{
-    COMPONENTS, Component, Object, Settings, namespace, remediation, user_roles,
+    COMPONENTS, Component, Object, Settings, namespace, open_reports, remediation, user_roles,
 };
 use serde::Serialize;
 
@@ -28,7 +28,8 @@ Examples:
   policyctl deploy generate-rbac --enforcement | kubectl apply --server-side -f -
 
 Prints the ServiceAccounts, their roles and bindings, the admission policies that limit them, and
-the roles of namespace users. With --enforcement also the rights of enforce mode.
+the roles of namespace users. With --enforcement also the rights of enforce mode, with
+--open-reports the right to write Reports of openreports.io.
 Output: yaml (default), json.";
 
 const DEPLOYMENTS_EXAMPLES: &str = "\
@@ -48,18 +49,24 @@ pub(crate) enum Command {
         run: Run,
         #[command(flatten)]
         enforcement: Enforcement,
+        #[command(flatten)]
+        reports: Reports,
     },
     /// Print the rights of the services and of namespace users
     #[command(name = "generate-rbac", after_help = RBAC_EXAMPLES)]
     Rbac {
         #[command(flatten)]
         enforcement: Enforcement,
+        #[command(flatten)]
+        reports: Reports,
     },
     /// Print the Deployments and what they need
     #[command(name = "generate-deployments", after_help = DEPLOYMENTS_EXAMPLES)]
     Deployments {
         #[command(flatten)]
         run: Run,
+        #[command(flatten)]
+        reports: Reports,
     },
 }
 
@@ -82,11 +89,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn settings(&self) -> Settings {
+    fn settings(&self, Reports { open_reports }: Reports) -> Settings {
         Settings {
             image_repository: self.image_repository.clone(),
             image_tag: self.image_tag.clone(),
             replicas: self.replicas,
+            open_reports,
         }
     }
 }
@@ -99,6 +107,13 @@ pub(crate) struct Enforcement {
     enforcement: bool,
 }
 
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Reports {
+    /// With Reports of openreports.io: the operator's right to write them, and its setting
+    #[arg(long)]
+    open_reports: bool,
+}
+
 /// An object of an installation.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -109,14 +124,18 @@ enum Installed {
 
 pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
     match command {
-        Command::All { run, enforcement } => {
-            let objects = all(&run.settings(), *enforcement);
+        Command::All { run, enforcement, reports } => {
+            let objects = all(&run.settings(*reports), *enforcement);
             let definitions = api::crds().into_iter().map(|crd| Installed::Definition(crd.into()));
             let objects = objects.into_iter().map(|object| Installed::Object(object.into()));
             global.print_objects(&definitions.chain(objects).collect::<Vec<_>>())?;
         }
-        Command::Rbac { enforcement } => global.print_objects(&rights(*enforcement))?,
-        Command::Deployments { run } => global.print_objects(&running(&run.settings()))?,
+        Command::Rbac { enforcement, reports } => {
+            global.print_objects(&rights(*enforcement, reports.open_reports))?;
+        }
+        Command::Deployments { run, reports } => {
+            global.print_objects(&running(&run.settings(*reports)))?;
+        }
     }
     Ok(Exit::Fine)
 }
@@ -124,22 +143,26 @@ pub(crate) fn run(command: &Command, global: &Global) -> anyhow::Result<Exit> {
 /// What an installation can consist of, beside the custom resource definitions, in the order of
 /// installation.
 pub(crate) fn everything() -> Vec<Object> {
-    all(&Settings::default(), Enforcement { enforcement: true })
+    let settings = Settings { open_reports: true, ..Settings::default() };
+    all(&settings, Enforcement { enforcement: true })
 }
 
 fn all(settings: &Settings, enforcement: Enforcement) -> Vec<Object> {
     let mut objects = vec![namespace()];
-    objects.extend(rights(enforcement));
+    objects.extend(rights(enforcement, settings.open_reports));
     objects.extend(running(settings));
     objects.extend(configurations(enforcement));
     objects
 }
 
-fn rights(Enforcement { enforcement }: Enforcement) -> Vec<Object> {
+fn rights(Enforcement { enforcement }: Enforcement, has_reports: bool) -> Vec<Object> {
     let mut rights: Vec<Object> = COMPONENTS.iter().flat_map(Component::rights).collect();
     rights.extend(user_roles());
     if enforcement {
         rights.extend(remediation());
+    }
+    if has_reports {
+        rights.extend(open_reports());
     }
     rights
 }

@@ -58,6 +58,7 @@ fn the_chart_renders_what_policyctl_prints() {
     for (values, flags) in [
         (&[][..], &[][..]),
         (&["--set", "enforcement.enabled=true"], &["--enforcement"]),
+        (&["--set", "openReports.enabled=true"], &["--open-reports"]),
         (&["--set", other], &flags),
     ] {
         let options = [&["--no-hooks"], values].concat();
@@ -86,7 +87,7 @@ fn the_chart_renders_what_policyctl_prints() {
 
 /// Everything that needs no definition of another project.
 const EVERYTHING: &str = "enforcement.enabled=true,networkPolicy.enabled=true,clusterName=blue,\
-    excludedNamespaces={sandbox},certificate.source=secret,certificate.secretName=mine";
+    openReports.enabled=true,excludedNamespaces={sandbox},certificate.source=secret,certificate.secretName=mine";
 
 #[test]
 fn the_api_server_accepts_every_object_and_pod_security_every_pod() {

@@ -144,7 +144,7 @@ fn values_reach_the_configuration_of_the_programs() {
     let testbed = e2e::shared();
     let values = "excludedNamespaces={sandbox,legacy},log.level=debug,log.format=text,\
         workloadKinds[0].group=argoproj.io,workloadKinds[0].kind=Rollout,\
-        clusterName=blue,auditResults.retention=25,certificate.source=cert-manager";
+        clusterName=blue,auditResults.retention=25,openReports.enabled=true,certificate.source=cert-manager";
     let all = rendered(testbed, &["--set", values]);
     let set = ["policy-watcher", "policy-operator", "policy-webhook"];
     for component in set {
@@ -155,6 +155,7 @@ fn values_reach_the_configuration_of_the_programs() {
     let operator = configuration(&all, "policy-operator");
     assert_eq!(operator["clusterName"], "blue");
     assert_eq!(operator["auditResults"]["retention"], 25);
+    assert_eq!(operator["openReports"]["enabled"], true);
     let kinds = &configuration(&all, "policy-webhook")["workloadKinds"];
     let rollout =
         json!({ "group": "argoproj.io", "kind": "Rollout", "podTemplatePath": "spec.template" });

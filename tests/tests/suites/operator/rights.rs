@@ -9,7 +9,7 @@ use super::{
 
 const PLATFORM: &str = "kube-devops";
 
-fn stop(operator: &Service<'_>) {
+pub(super) fn stop(operator: &Service<'_>) {
     operator.signal(Signal::Term).unwrap();
     assert_eq!(operator.wait_exit(SURELY).unwrap().code(), Some(0));
 }

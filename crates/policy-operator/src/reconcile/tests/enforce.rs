@@ -221,6 +221,7 @@ impl Operator {
                     Budgets::new(config, CancellationToken::new()),
                 ),
                 writer,
+                open_reports: None,
                 policies,
                 audit_store: AuditStore::default(),
                 cluster_name: None,

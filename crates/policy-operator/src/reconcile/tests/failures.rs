@@ -112,3 +112,20 @@ async fn a_terminating_namespace_is_no_error() {
     let status = writer.status(&world.view(), &DevOpsPolicyStatus::default()).await.unwrap();
     assert!(status.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_a_policy_that_cannot_be_decoded_has_no_old_numbers() {
+    let mut world = World::new();
+    world.pod("web", "nginx", "Running", 0);
+    world.run(SECOND).await;
+    assert_eq!(world.policy()["status"]["healthScore"], 95);
+    world.change_policy(|policy| {
+        policy["spec"] = json!({ "maxRestartCount": "many" });
+        policy["metadata"]["generation"] = json!(2);
+    });
+    world.run(SECOND).await;
+    let status = &world.policy()["status"];
+    assert_eq!([&status["healthScore"], &status["violations"]], [&Value::Null; 2]);
+    assert!(status.as_object().unwrap().contains_key("healthScore"), "removed by name");
+    assert_eq!(status["conditions"][0]["reason"], "Undecodable");
+}
