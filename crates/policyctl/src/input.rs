@@ -294,6 +294,11 @@ impl Input {
         })
     }
 
+    /// Whether a second reading would find nothing: of standard input or a pipe.
+    pub(crate) fn is_read_once(&self) -> bool {
+        self.size.is_none()
+    }
+
     /// Its path; `None` of standard input.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()

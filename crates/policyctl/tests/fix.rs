@@ -232,6 +232,57 @@ fn the_exit_code_says_whether_there_is_a_diff() {
     assert_eq!(stdin.status.code(), Some(2), "{}", said(&stdin));
 }
 
+const AUTOSCALER: &str = "\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: scaler
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
+";
+
+#[test]
+fn what_another_file_of_the_input_says_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("web.yaml"), DEPLOYMENT).unwrap();
+    fs::write(folder.join("x-scaler.yaml"), AUTOSCALER).unwrap();
+    let fix = |arguments: &[&str]| {
+        policyctl(folder, &[&["fix", "--bundle", "restricted"], arguments].concat())
+    };
+    let cpu = "requests.cpu and limits.cpu are not filled in: HorizontalPodAutoscaler scaler computes with its cpu";
+    for files in [&["-f", "."][..], &["-f", "x-scaler.yaml", "-f", "web.yaml"]] {
+        let output = fix(files);
+        let diff = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(diff.contains("+            memory: 128Mi\n") && !diff.contains("cpu:"), "{diff}");
+        assert!(said(&output).contains(cpu), "{}", said(&output));
+    }
+    let alone = fix(&["-f", "web.yaml"]);
+    assert!(String::from_utf8(alone.stdout).unwrap().contains("+            cpu: 100m\n"));
+
+    // Standard input can be read only once.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_policyctl"));
+    command.args(["fix", "-f", "-", "--bundle", "restricted"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let input = format!("{DEPLOYMENT}---\n{AUTOSCALER}");
+    std::io::Write::write_all(&mut process.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let diff = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(diff.contains("+            memory: 128Mi\n") && !diff.contains("cpu:"), "{diff}");
+    assert!(said(&output).contains(cpu), "{}", said(&output));
+
+    // One that cannot be read is no reason to stop, and is named.
+    fs::write(folder.join("x-scaler.yaml"), format!("{AUTOSCALER}  broken: {{]\n")).unwrap();
+    let output = fix(&["-f", "."]);
+    assert!(
+        said(&output).contains("x-scaler.yaml:1: cannot be read, so that"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn what_must_not_be_written_is_refused_with_a_sentence() {

@@ -84,3 +84,36 @@ fn what_is_applied_lacks_nothing_any_more() {
     assert_eq!(containers[2]["resources"]["limits"]["memory"], "64Mi");
     assert!(containers[2]["livenessProbe"]["exec"].is_object(), "its own probe stays");
 }
+
+#[test]
+fn what_a_limit_range_of_the_input_refuses_is_not_filled_in() {
+    let testbed = shared();
+    let namespace = testbed.namespace("limits").unwrap();
+    let range = format!(
+        "apiVersion: v1\nkind: LimitRange\nmetadata: {{name: small, namespace: {namespace}}}\n\
+         spec: {{limits: [{{type: Container, max: {{memory: 100Mi}}}}]}}\n"
+    );
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: {namespace}}}\nspec:\n  \
+         containers:\n  - name: web\n    image: nginx:1.27\n    ports: [{{containerPort: 80}}]\n"
+    );
+    testbed.apply(&range).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        assert!(is_accepted(testbed, &namespace, &file), "{name}");
+        let path = file.to_str().unwrap();
+        let run = cli::run(
+            testbed.kubeconfig(),
+            &["fix", "-f", path, "--bundle", "restricted", "--write"],
+            "",
+        );
+        assert!(fs::read_to_string(&file).unwrap().contains("livenessProbe"), "{run:?}");
+        (run.stderr, is_accepted(testbed, &namespace, &file))
+    };
+    let (_, is_taken) = fixed("alone.yaml", &pod);
+    assert!(!is_taken, "the limit of the policy is above max");
+    let (said, is_taken) = fixed("together.yaml", &format!("{range}---\n{pod}"));
+    assert!(is_taken && said.contains("LimitRange small"), "{said}");
+}

@@ -18,6 +18,7 @@ mod policy_file;
 mod reader;
 mod repair;
 mod split;
+mod surroundings;
 mod test_file;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use kustomize::{KUSTOMIZATION_FILES, kustomize_patches};
 pub use ownership::{Controlled, InputObjects};
 pub use policy_file::{DecodedPolicy, PolicyFile, read_policy};
 pub use split::{Document, documents};
+pub use surroundings::{InputSurroundings, SurroundingObject, UnreadSurroundings, may_surround};
 pub use test_file::{ExpectedFinding, ExpectedVerdict, ObjectName, PolicyChoice, PolicyTest};
 
 use crate::custom::CustomInput;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::api::{CLUSTER_POLICY, GROUP};
+use crate::remediation::Source;
 use crate::workload::ObjectKind;
 
 /// What an object without a type is called.
@@ -67,6 +68,18 @@ impl ObjectType {
     pub(super) fn member(&self) -> Option<Self> {
         let kind = self.kind.strip_suffix("List").filter(|kind| !kind.is_empty())?.to_owned();
         Some(Self { api_version: self.api_version.clone(), kind })
+    }
+
+    /// What it says of a namespace; `None` where that is nothing.
+    pub(super) fn source(&self) -> Option<Source> {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        match (group, self.kind.as_str()) {
+            ("", "Namespace") => Some(Source::Namespace),
+            ("", "LimitRange") => Some(Source::LimitRanges),
+            ("autoscaling", "HorizontalPodAutoscaler") => Some(Source::HorizontalAutoscalers),
+            ("autoscaling.k8s.io", "VerticalPodAutoscaler") => Some(Source::VerticalAutoscalers),
+            _ => None,
+        }
     }
 
     /// The workload kind; `None` for any other object; an error where half of the type is missing,

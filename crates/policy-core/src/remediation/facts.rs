@@ -69,16 +69,22 @@ pub(super) struct Limit {
 }
 
 impl LimitRange {
-    /// Reads a `LimitRange`.
+    /// Reads a `LimitRange`. In a manifest, max stands for a default that it lacks, as the API server
+    /// stores it.
     #[must_use]
     pub fn read(object: &Value) -> Self {
         let limits = object["spec"]["limits"].as_array();
-        let limit = |item: &Value| Limit {
-            type_: item["type"].as_str().unwrap_or_default().to_owned(),
-            min: amounts(&item["min"]),
-            max: amounts(&item["max"]),
-            default: amounts(&item["default"]),
-            ratio: amounts(&item["maxLimitRequestRatio"]),
+        let limit = |item: &Value| {
+            let max = amounts(&item["max"]);
+            let mut default = max.clone();
+            default.extend(amounts(&item["default"]));
+            Limit {
+                type_: item["type"].as_str().unwrap_or_default().to_owned(),
+                min: amounts(&item["min"]),
+                max,
+                default,
+                ratio: amounts(&item["maxLimitRequestRatio"]),
+            }
         };
         Self {
             name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
@@ -117,8 +123,8 @@ pub struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// Reads a `HorizontalPodAutoscaler` of `autoscaling/v2`. Only metrics of utilization are
-    /// computed with a request.
+    /// Reads a `HorizontalPodAutoscaler`. Only metrics of utilization are computed with a request;
+    /// without metrics, as in `autoscaling/v1`, that of the CPU.
     #[must_use]
     pub fn horizontal(object: &Value) -> Self {
         let metrics = object["spec"]["metrics"].as_array().map(Vec::as_slice);
@@ -131,7 +137,8 @@ impl Autoscaler {
                 of(&metric["resource"]) || of(&metric["containerResource"])
             })
         };
-        let resources = ["cpu", "memory"].into_iter().filter(|name| uses(name)).collect();
+        let is_used = |name: &&str| uses(name) || (metrics.is_empty() && *name == "cpu");
+        let resources = ["cpu", "memory"].into_iter().filter(is_used).collect();
         Self::of("HorizontalPodAutoscaler", object, &object["spec"]["scaleTargetRef"], resources)
     }
 

@@ -38,13 +38,15 @@ pub struct Unfilled {
     pub is_refused: bool,
 }
 
-/// Plans what is filled in in the workload of a manifest.
+/// Plans what is filled in in the workload of a manifest, in a namespace with what its input says of it.
 ///
 /// # Errors
 /// The workload is not changed, for that reason.
-pub fn plan_manifest(rules: &NamespaceRules, target: &Target) -> Result<ManifestPlan, Reason> {
-    // A file says nothing of the limits of its namespace.
-    let namespace = &NamespaceFacts::default();
+pub fn plan_manifest(
+    rules: &NamespaceRules,
+    namespace: &NamespaceFacts,
+    target: &Target,
+) -> Result<ManifestPlan, Reason> {
     let input = PlanInput { rules, namespace, target, peaks: None, memory: None };
     if let Some(reason) = vetoes::first(vetoes::MANIFEST, &input) {
         return Err(reason);

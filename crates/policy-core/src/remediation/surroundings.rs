@@ -77,6 +77,26 @@ impl Source {
     }
 }
 
+impl NamespaceFacts {
+    /// Takes in the object of a source, or one of its list. What its pods use is no fact of a namespace.
+    pub fn take_in(&mut self, source: Source, object: &Value) {
+        match source {
+            // Of several manifests of a namespace one may say nothing.
+            Source::Namespace => match OptIn::of(object) {
+                OptIn::Unset => {}
+                OptIn::Disabled => self.opt_in = OptIn::Disabled,
+                OptIn::Enabled if self.opt_in == OptIn::Disabled => {}
+                OptIn::Enabled => self.opt_in = OptIn::Enabled,
+            },
+            Source::LimitRanges => self.limit_ranges.push(LimitRange::read(object)),
+            Source::HorizontalAutoscalers => self.autoscalers.push(Autoscaler::horizontal(object)),
+            Source::VerticalAutoscalers => self.autoscalers.push(Autoscaler::vertical(object)),
+            Source::MutatingWebhook => self.has_mutating_webhook = true,
+            Source::PodMetrics => {}
+        }
+    }
+}
+
 /// What limits the workloads of a namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -109,14 +129,9 @@ impl<'a> Gathering<'a> {
 
     /// Takes in the object of a source, or one of its list.
     pub fn take_in(&mut self, source: Source, object: &Value) {
-        let facts = &mut self.facts;
         match source {
-            Source::Namespace => facts.opt_in = OptIn::of(object),
-            Source::LimitRanges => facts.limit_ranges.push(LimitRange::read(object)),
-            Source::HorizontalAutoscalers => facts.autoscalers.push(Autoscaler::horizontal(object)),
-            Source::VerticalAutoscalers => facts.autoscalers.push(Autoscaler::vertical(object)),
-            Source::MutatingWebhook => facts.has_mutating_webhook = true,
             Source::PodMetrics => self.peaks.observe(object),
+            source => self.facts.take_in(source, object),
         }
     }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::object_type::ObjectType;
 use super::parse::parse;
 use super::split::file_line;
-use super::{Document, ManifestObject};
+use super::{Document, InputSurroundings, ManifestObject};
 use crate::remediation::{
     ContainerFields, Fields, NamespaceRules, Reason, Target, Unfilled, Withheld, plan_manifest,
 };
@@ -37,6 +37,8 @@ use verify::{Planned, is_as_planned};
 pub struct Fixing<'a> {
     /// The policies.
     pub rules: &'a NamespaceRules,
+    /// What the input says of the namespaces.
+    pub surroundings: &'a InputSurroundings,
     /// The namespace of objects without one.
     pub namespace: &'a str,
 }
@@ -250,7 +252,8 @@ impl Edit<'_> {
         let Ok(target) = Target::of_manifest(found.kind, found.value, fixing.namespace) else {
             return left(Obstacle::NotFound.into());
         };
-        let plan = match plan_manifest(fixing.rules, &target) {
+        let namespace = fixing.surroundings.of(&target.namespace);
+        let plan = match plan_manifest(fixing.rules, namespace, &target) {
             Ok(plan) => plan,
             Err(reason) => return left(reason.into()),
         };

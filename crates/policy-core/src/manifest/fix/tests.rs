@@ -1,5 +1,7 @@
 //! Edits of texts, as a user would see them.
 
+mod surroundings;
+
 use super::*;
 use crate::Timestamp;
 use crate::bundle::Bundle;
@@ -18,7 +20,14 @@ fn rules() -> NamespaceRules {
 /// The edited text, and what was left.
 fn fixed(text: &str) -> (String, Vec<String>) {
     let rules = rules();
-    let fixing = Fixing { rules: &rules, namespace: "default" };
+    let mut surroundings = InputSurroundings::default();
+    for document in documents(text.as_bytes()) {
+        for object in document.surroundings("default").unwrap() {
+            surroundings.add(object);
+        }
+    }
+    let surroundings = &surroundings;
+    let fixing = Fixing { rules: &rules, surroundings, namespace: "default" };
     let (mut all, mut left) = (text.to_owned(), Vec::new());
     for document in documents(text.as_bytes()).iter().rev() {
         let content = document.read("default");

@@ -13,6 +13,7 @@ use policy_core::report::CoverageCounter;
 use policy_core::text::container_or_volume;
 use rayon::prelude::*;
 
+use super::survey::Survey;
 use super::values::Values;
 use crate::cmd::analyze::files::{LargeDocuments, SMALLEST_BATCH};
 use crate::input::Input;
@@ -21,6 +22,7 @@ use crate::input::Input;
 pub(super) struct Fixer<'a> {
     pub(super) policy: &'a CompiledPolicy,
     pub(super) fixing: Fixing<'a>,
+    pub(super) survey: &'a Survey,
     /// Of the chart that rendered the files, which are not edited then.
     pub(super) values: Option<Values>,
     pub(super) excluded: &'a ExcludedNamespaces,
@@ -65,7 +67,7 @@ impl Fixer<'_> {
         let not_read = |file: &mut FixedFile<'_>, reason: String| {
             file.coverage.not_read(&input.name, None, reason);
         };
-        let bytes = match input.read_bytes(self.max_file_size) {
+        let bytes = match self.survey.read(input, self.max_file_size) {
             Ok(bytes) => bytes,
             Err(error) => {
                 not_read(&mut file, error.to_string());

@@ -3,6 +3,7 @@
 mod diff;
 mod files;
 mod report;
+mod survey;
 mod values;
 mod write;
 
@@ -15,6 +16,7 @@ use policy_core::manifest::{Fixing, inserted};
 use policy_core::remediation::NamespaceRules;
 use policy_core::report::{CoverageCounter, Source};
 use policy_core::text::printable;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::analyze::files::threads;
@@ -25,6 +27,7 @@ use crate::judgement::PolicyChoice;
 use crate::output::{self, Output};
 use files::{FixedFile, Fixer};
 use report::FixReport;
+use survey::Survey;
 use values::Values;
 
 const EXAMPLES: &str = "\
@@ -36,7 +39,8 @@ Examples:
 
 Fills in the probes, requests and limits that the workloads lack, with the values of the policy and
 by the rules of enforce mode, whatever the mode of the policy is: only what is missing, a probe
-only of a port that the container declares. Prints a unified diff with paths relative to the current
+only of a port that the container declares. What the same input has of LimitRanges, autoscalers and
+the remediation annotation of a Namespace counts as in a cluster. Prints a unified diff with paths relative to the current
 folder. Nothing is removed from a file: comments, order, quotes and line endings stay. What cannot
 be edited safely (templates, JSON, anchors that are shared, merge keys) is left and named with the
 reason, and so is what needs a decision, such as a tag in place of :latest.
@@ -84,19 +88,28 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let values = args.values.as_deref();
     let values = values.map(|file| Values::read(file, args.choice.max_file_size)).transpose()?;
     let now = Timestamp::now();
+    let inputs = Inputs::find(&args.filename);
+    let mut coverage = CoverageCounter::default();
+    let namespace = global.target.namespace.as_deref().unwrap_or("default");
+    let threads = threads()?;
+    let limit = args.choice.max_file_size;
+    let survey = threads.install(|| Survey::of(&inputs, namespace, limit, &mut coverage));
     let fixer = Fixer {
         values,
         policy: &policy,
         fixing: Fixing {
             rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
-            namespace: global.target.namespace.as_deref().unwrap_or("default"),
+            surroundings: &survey.surroundings,
+            namespace,
         },
+        survey: &survey,
         excluded: &args.choice.exclusion.namespaces(),
-        max_file_size: args.choice.max_file_size,
+        max_file_size: limit,
         now,
         large: <_>::default(),
     };
-    let (report, coverage) = fix(args, form, &fixer, global)?;
+    let report = fix(args.write, form, (&inputs, &threads), &fixer, &mut coverage, global)?;
+    inputs.add_to(&mut coverage);
     match form {
         Output::Table => {}
         form => output::value(&report, form, String::new)?,
@@ -114,16 +127,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 
 /// Edits all files, and prints their diffs as a table.
 fn fix(
-    args: &Args,
+    is_written: bool,
     form: Output,
+    (inputs, threads): (&Inputs, &ThreadPool),
     fixer: &Fixer<'_>,
+    coverage: &mut CoverageCounter,
     global: &Global,
-) -> anyhow::Result<(FixReport, CoverageCounter)> {
-    let inputs = Inputs::find(&args.filename);
+) -> anyhow::Result<FixReport> {
     let progress = global.console().progress(Some(inputs.found.len() as u64), "files");
-    let threads = threads()?;
     let mut report = FixReport::new(form != Output::Table);
-    let mut coverage = CoverageCounter::default();
     for batch in inputs.batches() {
         let files: Vec<FixedFile<'_>> = threads.install(|| {
             let each = batch.par_iter().map(|input| {
@@ -135,12 +147,11 @@ fn fix(
         });
         for mut file in files {
             coverage.merge(std::mem::take(&mut file.coverage));
-            finish(&file, args.write, form, &mut report)?;
+            finish(&file, is_written, form, &mut report)?;
         }
     }
     progress.finish_and_clear();
-    inputs.add_to(&mut coverage);
-    Ok((report, coverage))
+    Ok(report)
 }
 
 /// Writes the edits of a file, or its diff.
