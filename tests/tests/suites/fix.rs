@@ -2,6 +2,8 @@
 //! `FIX_CORPUS` names one more folder of manifests to try it on.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+mod chart;
+
 use std::path::Path;
 use std::{env, fs};
 

@@ -17,13 +17,21 @@ const SOURCE: &str = "# Source: ";
 /// The values of a chart.
 pub(super) struct Values(Value);
 
+/// How deep charts are nested at most.
+const MAX_CHARTS: usize = 8;
+
 impl Values {
-    /// Those of a `values.yaml`.
+    /// Those of a `values.yaml`, with the values of the charts below its own, which are keys of its
+    /// values whether it has them or not.
     pub(super) fn read(file: &Path, max_file_size: u64) -> anyhow::Result<Self> {
         let name = file.display().to_string();
         let context = || format!("the values {}", printable(&name));
         let bytes = input::read_file(file, max_file_size).with_context(context)?;
-        let values = serde_saphyr::from_slice(&bytes).with_context(context)?;
+        let mut values = serde_saphyr::from_slice(&bytes).with_context(context)?;
+        let chart = file.parent().filter(|folder| folder.join("Chart.yaml").is_file());
+        if let Some(chart) = chart {
+            add_charts(&mut values, chart, max_file_size, MAX_CHARTS);
+        }
         Ok(Self(values))
     }
 
@@ -86,6 +94,37 @@ impl Values {
         // Of several the shortest.
         let best = fitting.max_by_key(|(fit, path)| (*fit, std::cmp::Reverse(path.len())));
         best.map(|(_, path)| path.join("."))
+    }
+}
+
+/// Adds the values of the charts that a chart has in its folder. What cannot be read has no values.
+fn add_charts(values: &mut Value, chart: &Path, max_file_size: u64, levels: usize) {
+    let Some(levels) = levels.checked_sub(1) else { return };
+    let below = std::fs::read_dir(chart.join("charts")).into_iter().flatten().flatten();
+    for folder in below.map(|entry| entry.path()) {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        let text = input::read_file(&folder.join("values.yaml"), max_file_size);
+        let Ok(mut own) = serde_saphyr::from_slice(&text.unwrap_or_default()) else { continue };
+        add_charts(&mut own, &folder, max_file_size, levels);
+        if values.is_null() {
+            *values = Value::Object(<_>::default());
+        }
+        if let Some(values) = values.as_object_mut() {
+            merge(values.entry(name).or_insert(Value::Null), own);
+        }
+    }
+}
+
+/// Adds what the values of a chart below do not have from above.
+fn merge(values: &mut Value, own: Value) {
+    match (values, own) {
+        (values @ Value::Null, own) => *values = own,
+        (Value::Object(values), Value::Object(own)) => {
+            for (key, own) in own {
+                merge(values.entry(key).or_insert(Value::Null), own);
+            }
+        }
+        _ => {}
     }
 }
 
