@@ -41,6 +41,11 @@ fn text(text: &str) -> String {
     escape(printable(text)).into_owned()
 }
 
+/// The same of names and paths, which may be long: a line may end after a slash.
+fn path(text: &str) -> String {
+    escape(printable(text)).replace('/', "/<wbr>")
+}
+
 fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     let (score, class) = match scored(summary) {
@@ -60,7 +65,14 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         head(
             out,
             "Namespaces",
-            &["Namespace", "Score", "Status", "Pods", "Compliant", "Findings"],
+            &[
+                Column::Text("Namespace"),
+                Column::Number("Score"),
+                Column::Text("Status"),
+                Column::Number("Pods"),
+                Column::Number("Compliant"),
+                Column::Number("Findings"),
+            ],
         )?;
         for found in &report.namespaces {
             let summary = &found.summary;
@@ -68,22 +80,43 @@ fn summary(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             let class = summary.classification.map(Classification::as_str).unwrap_or_default();
             writeln!(
                 out,
-                "<tr><td>{}<td>{score}<td>{class}<td>{}<td>{}<td>{}",
+                "<tr><td>{}<td class=number>{score}<td>{class}<td class=number>{}<td class=number>{}\
+                 <td class=number>{}",
                 text(&found.namespace),
                 summary.pods,
                 summary.compliant_pods,
                 summary.total_violations,
             )?;
         }
-        writeln!(out, "</tbody>\n</table>")?;
+        end(out)?;
     }
     Ok(())
 }
 
-/// The start of a table.
-fn head(out: &mut dyn Write, title: &str, columns: &[&str]) -> io::Result<()> {
-    let columns = columns.join("<th>");
-    writeln!(out, "<h2>{title}</h2>\n<table>\n<thead><tr><th>{columns}</thead>\n<tbody>")
+/// A column of a table, with its title.
+#[derive(Clone, Copy)]
+enum Column {
+    Text(&'static str),
+    /// One that should not be narrow.
+    Long(&'static str),
+    Number(&'static str),
+}
+
+/// The start of a table. One that is wider than the screen scrolls, not the page.
+fn head(out: &mut dyn Write, title: &str, columns: &[Column]) -> io::Result<()> {
+    write!(out, "<h2>{title}</h2>\n<div class=table>\n<table>\n<thead><tr>")?;
+    for column in columns {
+        match column {
+            Column::Text(title) => write!(out, "<th>{title}")?,
+            Column::Long(title) => write!(out, "<th class=long>{title}")?,
+            Column::Number(title) => write!(out, "<th class=number>{title}")?,
+        }
+    }
+    writeln!(out, "</thead>\n<tbody>")
+}
+
+fn end(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "</tbody>\n</table>\n</div>")
 }
 
 fn not_read(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -102,18 +135,27 @@ fn denied(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(denied) = report.denied.as_ref().filter(|denied| denied.total > 0) else {
         return Ok(());
     };
-    writeln!(out, "<h2>Admission would deny {}</h2>\n<ul>", counted(denied.total, "object"))?;
+    let total = counted(denied.total, "object");
+    writeln!(out, "<details><summary>Admission would deny {total}</summary>\n<ul>")?;
     for object in &denied.objects {
-        writeln!(out, "<li>{}", text(&object.to_string()))?;
+        writeln!(out, "<li>{}", path(&object.to_string()))?;
     }
-    writeln!(out, "</ul>")
+    writeln!(out, "</ul>\n</details>")
 }
 
 fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if report.summary.total_violations == 0 {
         return writeln!(out, "<p>Nothing was found.</p>");
     }
-    let columns = ["Severity", "Namespace", "Object", "Container", "Finding", "Check", "Place"];
+    let columns = [
+        Column::Text("Severity"),
+        Column::Text("Namespace"),
+        Column::Long("Object"),
+        Column::Text("Container"),
+        Column::Long("Finding"),
+        Column::Text("Check"),
+        Column::Long("Place"),
+    ];
     head(out, "Findings", &columns)?;
     for row in rows(report) {
         let Row { severity, check, namespace, object, container, message, place } = row;
@@ -123,14 +165,14 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             "<tr class=\"{severity}\"><td data-rank=\"{rank}\">{severity}<td>{}<td>{}<td>{}<td>{}\
              <td>{}<td>{}",
             text(namespace),
-            text(&object),
+            path(&object),
             text(container.as_deref().unwrap_or_default()),
             text(&message),
             text(&check),
-            text(place.as_deref().unwrap_or_default()),
+            path(place.as_deref().unwrap_or_default()),
         )?;
     }
-    writeln!(out, "</tbody>\n</table>")?;
+    end(out)?;
     if report.findings_cut > 0 {
         let more = counted(report.findings_cut, "more finding");
         writeln!(out, "<p>{more} counted, but not listed.</p>")?;
@@ -143,24 +185,27 @@ fn exempted(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if total == 0 {
         return Ok(());
     }
-    head(
-        out,
-        "Exempted by the policy",
-        &["Namespace", "Object", "Container", "Finding", "Reason"],
-    )?;
+    let columns = [
+        Column::Text("Namespace"),
+        Column::Long("Object"),
+        Column::Text("Container"),
+        Column::Long("Finding"),
+        Column::Long("Reason"),
+    ];
+    head(out, "Exempted by the policy", &columns)?;
     for one @ ExemptedReportFinding { finding, .. } in &report.exempted {
         let ReportedObject { namespace, kind, name, .. } = &*finding.object;
         writeln!(
             out,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
             text(namespace),
-            text(&format!("{kind}/{name}")),
+            path(&format!("{kind}/{name}")),
             text(finding.container.as_deref().unwrap_or_default()),
             text(&finding.message),
             text(&one.explanation()),
         )?;
     }
-    writeln!(out, "</tbody>\n</table>")?;
+    end(out)?;
     match total.saturating_sub(report.exempted.len() as u64) {
         0 => Ok(()),
         more => writeln!(out, "<p>{} not listed.</p>", counted(more, "more exempted finding")),
