@@ -12,5 +12,5 @@ pub(super) const ROWS: [Row; 4] = [
         "of the operator, 1 000 violating Deployments, without budgets; a dry run is none",
     ),
     ("mutate_ratio", AtLeast(0.7), "requests a second of /mutate that inject / of /validate"),
-    ("fix_ratio", AtMost(0.25), "time to repair 500 Deployments / kubectl patch, 8 at a time"),
+    ("repair_ratio", AtMost(0.25), "time to repair 500 Deployments / kubectl patch, 8 at a time"),
 ];

@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<()> {
         "planner_us_per_workload": planner_us,
         "writes_per_workload": repair.writes_per_workload,
         "mutate_ratio": mutate_ratio,
-        "fix_ratio": repair.fix_ratio,
+        "repair_ratio": repair.ratio,
     });
     writeln!(io::stdout(), "{results}")?;
     Ok(())

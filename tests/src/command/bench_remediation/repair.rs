@@ -31,7 +31,7 @@ const SETUP: Duration = Duration::from_secs(900);
 
 pub(super) struct Repair {
     pub(super) writes_per_workload: f64,
-    pub(super) fix_ratio: f64,
+    pub(super) ratio: f64,
 }
 
 pub(super) fn measure() -> Result<Repair> {
@@ -72,7 +72,7 @@ pub(super) fn measure() -> Result<Repair> {
     let sum: usize = writes.values().sum();
     Ok(Repair {
         writes_per_workload: sum as f64 / (REPAIRED * EACH) as f64,
-        fix_ratio: fixed.as_secs_f64() / patched.as_secs_f64(),
+        ratio: fixed.as_secs_f64() / patched.as_secs_f64(),
     })
 }
 

@@ -15,6 +15,9 @@ pub(super) enum WriteError {
     ReadOnly,
     #[error("is not a regular file")]
     NotRegular,
+    #[error("has {0} names (hard links), of which the others would keep the old text")]
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix tells"))]
+    HardLinks(u64),
     #[error("was changed by somebody else meanwhile, so that it is not edited")]
     Changed,
     #[error("cannot be replaced: {0}")]
@@ -33,6 +36,13 @@ pub(super) fn replace(path: &Path, original: &[u8], edited: &str) -> Result<(), 
     }
     if metadata.permissions().readonly() {
         return Err(WriteError::ReadOnly);
+    }
+    #[cfg(unix)]
+    {
+        let links = std::os::unix::fs::MetadataExt::nlink(&metadata);
+        if links > 1 {
+            return Err(WriteError::HardLinks(links));
+        }
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
@@ -78,6 +88,10 @@ mod tests {
             let link = folder.path().join("link.yaml");
             std::os::unix::fs::symlink(&file, &link).unwrap();
             assert!(refusal(&link).contains("symbolic link"));
+            let name = folder.path().join("other.yaml");
+            fs::hard_link(&file, &name).unwrap();
+            assert!(refusal(&file).contains("has 2 names (hard links)"));
+            fs::remove_file(&name).unwrap();
         }
         assert!(refusal(folder.path()).contains("not a regular file"));
         let changed = replace(&file, b"a: 2\n", "b").unwrap_err();

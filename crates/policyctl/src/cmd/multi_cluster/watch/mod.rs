@@ -105,7 +105,8 @@ impl Watched<'_> {
             if looks.send((place, look)).await.is_err() {
                 return;
             }
-            tokio::time::sleep(pause(self.interval, start.elapsed(), failures)).await;
+            let took = start.elapsed();
+            tokio::time::sleep(pause(self.interval, took, failures, fastrand::f64())).await;
         }
     }
 
@@ -143,11 +144,14 @@ impl Watched<'_> {
 }
 
 /// The pause after a look: nine times what the look took at least, so that a slow cluster is not
-/// asked all the time, and twice as long after each failure.
-fn pause(interval: Duration, took: Duration, failures: u32) -> Duration {
-    let doubled = interval.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    let longest = LONGEST_PAUSE.max(interval);
-    if failures > 0 { doubled.min(longest) } else { interval.max(took * 9) }
+/// asked all the time, and twice as long after each failure. `chance`, from 0 to 1, makes it differ:
+/// clusters that one proxy hides, and everybody who watches them, are not to ask at the same time.
+fn pause(interval: Duration, took: Duration, failures: u32, chance: f64) -> Duration {
+    if failures == 0 {
+        return interval.max(took * 9).mul_f64(1.0 + chance / 10.0);
+    }
+    let doubled = interval.saturating_mul(1 << (failures - 1).min(16));
+    doubled.min(LONGEST_PAUSE.max(interval)).mul_f64(1.0 - chance / 5.0)
 }
 
 /// The states, and where they are shown.
@@ -236,10 +240,19 @@ mod tests {
     #[test]
     fn a_dead_cluster_is_asked_less_and_less_often() {
         let [interval, quick] = [10, 0].map(Duration::from_secs);
-        let pauses = [1, 2, 3, 5, 6, 40].map(|failures| pause(interval, quick, failures).as_secs());
+        let pauses =
+            [1, 2, 3, 5, 6, 40].map(|failures| pause(interval, quick, failures, 0.0).as_secs());
         assert_eq!(pauses, [10, 20, 40, 160, 300, 300]);
-        assert_eq!(pause(interval, quick, 0), interval);
-        assert_eq!(pause(interval, Duration::from_secs(3), 0).as_secs(), 27);
-        assert_eq!(pause(Duration::from_secs(900), quick, 3).as_secs(), 900);
+        assert_eq!(pause(interval, quick, 0, 0.0), interval);
+        assert_eq!(pause(interval, Duration::from_secs(3), 0, 0.0).as_secs(), 27);
+        assert_eq!(pause(Duration::from_secs(900), quick, 3, 0.0).as_secs(), 900);
+    }
+
+    #[test]
+    fn pauses_differ_within_their_limits() {
+        let [interval, quick] = [10, 0].map(Duration::from_secs);
+        let longest = |failures| pause(interval, quick, failures, 1.0);
+        // Never longer than a dead cluster may wait, nor shorter than a tenth of the time.
+        assert_eq!([longest(40), longest(0)], [240, 11].map(Duration::from_secs));
     }
 }
