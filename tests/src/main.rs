@@ -25,6 +25,8 @@ enum Command {
     BenchLive,
     /// Measure the memory of policy-operator and policy-watcher on 150 000 pods; prints one JSON object
     BenchMemory,
+    /// Measure policyctl on 5 000 files, beside kube-score; prints one JSON object
+    BenchOffline,
     /// Measure policy-operator on 100 000 pods and 1 000 policies; prints one JSON object
     BenchOperator,
     /// Measure enforce mode: plans, repairs and injections; prints one JSON object
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::BenchClusters => command::bench_clusters::run(),
         Command::BenchLive => command::bench_live::run(),
         Command::BenchMemory => command::bench_memory::run(),
+        Command::BenchOffline => command::bench_offline::run(),
         Command::BenchOperator => command::bench_operator::run(),
         Command::BenchRemediation => command::bench_remediation::run(),
         Command::BenchScrape => command::bench_scrape::run(),

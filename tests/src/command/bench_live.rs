@@ -1,13 +1,14 @@
-//! `e2e bench-live`: the time of `policyctl analyze` against that of reading the same pages.
+//! `e2e bench-live`: the time of `policyctl analyze` against that of reading the same pages, and against
+//! `kubectl get pods -A -o json`.
 
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 pub(super) use e2e::client;
-use e2e::{Parts, Testbed, released_program, say};
+use e2e::{Parts, Program, Testbed, released_program, say};
 use futures::{AsyncReadExt as _, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
@@ -16,6 +17,9 @@ use kube::{Api, Client};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+
+use super::measure::median;
+use super::process::peak_memory;
 
 pub(super) const PODS: usize = 20_000;
 pub(super) const NAMESPACES: usize = 40;
@@ -36,23 +40,32 @@ pub(crate) fn run() -> Result<()> {
     let client = runtime.block_on(client(testbed.kubeconfig()))?;
     say(&format!("making {PODS} pods ..."));
     runtime.block_on(fill(&client, PODS, NAMESPACES))?;
-    let (mut ratios, mut peak, mut bytes) = (Vec::new(), 0, 0);
+    let kubectl = Program::Kubectl.path()?;
+    let (mut of_reading, mut of_kubectl, mut of_its_memory) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut peak, mut bytes) = (0, 0);
     for repeat in 0..=REPEATS {
         let read = Instant::now();
         bytes = runtime.block_on(read_only(&client, PAGE))?;
         let read = read.elapsed();
         let (analysed, memory) = analyze(&policyctl, testbed.kubeconfig())?;
-        say(&format!("reading {read:.2?}, policyctl analyze {analysed:.2?}"));
-        // The first pair fills the API server's caches.
+        let (shown, its_memory) = get(&kubectl, testbed.kubeconfig())?;
+        say(&format!(
+            "reading {read:.2?}, policyctl analyze {analysed:.2?} {memory} KiB, \
+             kubectl get {shown:.2?} {its_memory} KiB"
+        ));
+        // The first round fills the API server's caches.
         if repeat > 0 {
-            ratios.push(analysed.as_secs_f64() / read.as_secs_f64());
+            of_reading.push(analysed.as_secs_f64() / read.as_secs_f64());
+            of_kubectl.push(analysed.as_secs_f64() / shown.as_secs_f64());
+            of_its_memory.push(memory as f64 / its_memory as f64);
             peak = peak.max(memory);
         }
     }
-    ratios.sort_by(f64::total_cmp);
     let results = json!({
-        "analyze_ratio": ratios[REPEATS / 2],
+        "analyze_ratio": median(of_reading),
         "analyze_rss_mib": peak as f64 / 1024.0,
+        "live_ratio": median(of_kubectl),
+        "live_memory_ratio": median(of_its_memory),
         "pod_kb": bytes as f64 / PODS as f64 / 1000.0,
         "testbed_start_s": ready,
     });
@@ -155,7 +168,8 @@ fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
         let mut report = Vec::new();
         io::Read::read_to_end(&mut output, &mut report).map(|_| report)
     });
-    let peak = wait_with_peak_memory(&mut child)?;
+    let (status, peak) = peak_memory(&mut child)?;
+    ensure!(status.success(), "policyctl ended with {status}");
     let elapsed = start.elapsed();
     let report = report.join().map_err(|_| anyhow::anyhow!("the reader ended early"))??;
     let report: Value = serde_json::from_slice(&report)?;
@@ -166,20 +180,15 @@ fn analyze(policyctl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
     Ok((elapsed, peak))
 }
 
-/// Waits for the end of the process, and returns the peak of resident memory in `/proc/PID/status`.
-fn wait_with_peak_memory(child: &mut Child) -> Result<u64> {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        peak = peak.max(number.unwrap_or(0));
-        if let Some(status) = child.try_wait()? {
-            ensure!(status.success(), "policyctl ended with {status}");
-            ensure!(peak > 0, "no VmHWM in /proc, which Linux has");
-            return Ok(peak);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+/// Runs `kubectl get pods`, and returns its time and its peak of resident memory in KiB.
+fn get(kubectl: &Path, kubeconfig: &Path) -> Result<(Duration, u64)> {
+    let start = Instant::now();
+    let mut child = Command::new(kubectl)
+        .args(["get", "pods", "--all-namespaces", "--output", "json"])
+        .env("KUBECONFIG", kubeconfig)
+        .stdout(Stdio::null())
+        .spawn()?;
+    let (status, peak) = peak_memory(&mut child)?;
+    ensure!(status.success(), "kubectl ended with {status}");
+    Ok((start.elapsed(), peak))
 }

@@ -4,6 +4,7 @@ pub(crate) mod bench_changes;
 pub(crate) mod bench_clusters;
 pub(crate) mod bench_live;
 pub(crate) mod bench_memory;
+pub(crate) mod bench_offline;
 pub(crate) mod bench_operator;
 pub(crate) mod bench_remediation;
 pub(crate) mod bench_scrape;

@@ -53,8 +53,8 @@ impl Goal {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtMost(most) => f.pad(&format!("<= {most}")),
-            Self::AtLeast(least) => f.pad(&format!(">= {least}")),
+            Self::AtMost(most) => f.pad(&format!("<= {}", rounded(*most))),
+            Self::AtLeast(least) => f.pad(&format!(">= {}", rounded(*least))),
         }
     }
 }
@@ -100,6 +100,10 @@ pub(super) fn print(results: &[Measured], json: bool) -> Result<()> {
 }
 
 fn rounded(value: f64) -> f64 {
-    let digits = if value < 10.0 { 100.0 } else { 10.0 };
+    let digits = match value.abs() {
+        ..0.1 => 1000.0,
+        0.1..10.0 => 100.0,
+        _ => 10.0,
+    };
     (value * digits).round() / digits
 }

@@ -8,6 +8,7 @@ mod live;
 mod manifests;
 mod measure;
 mod memory;
+mod offline;
 mod operator;
 mod remediation;
 mod sample;
@@ -41,7 +42,13 @@ pub(crate) enum Bench {
         #[arg(long)]
         json: bool,
     },
-    /// policyctl on a live cluster of 20 000 pods
+    /// policyctl on 5 000 files, beside kube-score
+    Offline {
+        /// Print one JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// policyctl on a live cluster of 20 000 pods, beside kubectl
     Live {
         /// Print one JSON object instead of a table
         #[arg(long)]
@@ -102,6 +109,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             | Bench::Clusters { .. }
             | Bench::Live { .. }
             | Bench::Memory { .. }
+            | Bench::Offline { .. }
             | Bench::Watcher { .. }
             | Bench::Operator { .. }
             | Bench::Remediation { .. }
@@ -115,6 +123,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Changes { json } => measure_by_e2e(changes::COMMAND, &changes::ROWS, *json),
         Bench::Clusters { json } => measure_by_e2e(clusters::COMMAND, &clusters::ROWS, *json),
         Bench::Live { json } => measure_by_e2e(live::COMMAND, &live::ROWS, *json),
+        Bench::Offline { json } => measure_by_e2e(offline::COMMAND, &offline::ROWS, *json),
         Bench::Watcher { json } => measure_by_e2e(watcher::COMMAND, &watcher::ROWS, *json),
         Bench::Memory { json } => measure_by_e2e(memory::COMMAND, memory::rows(), *json),
         Bench::Operator { json } => measure_by_e2e(operator::COMMAND, &operator::ROWS, *json),
