@@ -105,11 +105,12 @@ impl Changing<'_> {
 
     async fn change(&self, policy: Policy, changes: usize, start: Instant) -> Result<Delays> {
         let tls = self.bench.certificates.client()?;
-        let connection = Connection::open(&tls, self.webhook.addr()).await?;
-        let mut verdicts = Verdicts::new(connection, policy);
         let mut delays = Delays::default();
         for (step, number) in Step::ALL.into_iter().cycle().take(changes).zip(0..) {
             tokio::time::sleep_until(start + EVERY * number).await;
+            // The server ends each connection after some minutes.
+            let connection = Connection::open(&tls, self.webhook.addr()).await?;
+            let mut verdicts = Verdicts::new(connection, policy);
             let generation = policy.change(self.client, step).await?;
             let (webhook, operator) = tokio::try_join!(
                 verdicts.wait_for(step),
