@@ -22,7 +22,7 @@ impl Reader<'_> {
     ) {
         let claimed = lines::object_type(bytes);
         if let Some((object_type, line)) = &claimed {
-            if object_type.classify() == Ok(None) && !object_type.is_list() {
+            if object_type.is_other() {
                 return self.skip(self.file_line(*line), object_type);
             }
             // Each member is parsed by itself, so none may have an alias to another.

@@ -1,5 +1,5 @@
-//! Finds the type of an object and the members of a List by their lines, for YAML that cannot be
-//! parsed. Kubernetes manifests have block style at their top level.
+//! Finds the type of an object and the members of a List by their lines, for YAML that cannot or need
+//! not be parsed. Kubernetes manifests have block style at their top level.
 
 use super::object_type::{Header, ObjectType};
 use super::parse::parse_last_wins;
@@ -24,6 +24,42 @@ pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
     }
     let header = parse_last_wins::<Header>(&header).ok()??;
     Some((header.object_type()?, first_line))
+}
+
+/// The type of an object that begins with the lines of `apiVersion` and `kind`, as nearly all do, and the
+/// line on which it starts. `None` where any other line of the top level could change the type: only
+/// the parser knows then.
+pub(super) fn stated_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
+    // A marker may have a text, an anchor or a tag behind it.
+    let mut lines = (1..).zip(bytes.split(|byte| *byte == b'\n')).filter(|(number, line)| {
+        !(is_comment(line) || *number == 1 && line.trim_ascii_end() == b"---")
+    });
+    let ((first_line, first), (_, second)) = (lines.next()?, lines.next()?);
+    let column = indentation(first);
+    let [first_text, second_text] =
+        [first, second].map(|line| line.get(column..).unwrap_or_default());
+    let stated = |key| plain_value(first_text, key).or_else(|| plain_value(second_text, key));
+    let (api_version, kind) = (stated("apiVersion:")?, stated("kind:")?);
+    let mut others = lines.filter(|(_, line)| indentation(line) <= column);
+    let is_harmless = |line: &[u8]| {
+        let text = &line[indentation(line)..];
+        let is_key = text.first().is_some_and(u8::is_ascii_alphabetic);
+        let is_type = text.starts_with(b"apiVersion") || text.starts_with(b"kind");
+        indentation(line) == column && (is_item(text) || is_key && !is_type)
+    };
+    let is_known = indentation(second) == column && others.all(|(_, line)| is_harmless(line));
+    let stated = ObjectType::of(Some(api_version), Some(kind)).filter(|_| is_known)?;
+    Some((stated, first_line))
+}
+
+/// The value of a key, where it is nothing but letters, digits and what types have between them.
+fn plain_value<'a>(line: &'a [u8], key: &str) -> Option<&'a str> {
+    let value = line.strip_prefix(key.as_bytes())?.strip_prefix(b" ")?.trim_ascii();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"./-".contains(byte);
+    let is_text = value.first().is_some_and(u8::is_ascii_alphabetic)
+        && !value.eq_ignore_ascii_case(b"null")
+        && value.iter().all(is_plain);
+    std::str::from_utf8(value).ok().filter(|_| is_text)
 }
 
 /// Passes each member of a List in block style to `take`: the number of lines before it, and its
@@ -100,6 +136,8 @@ fn indentation(line: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn found(text: &str) -> String {
@@ -119,6 +157,83 @@ mod tests {
         ] {
             assert_eq!(found(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_type_is_taken_from_the_first_lines_where_no_other_can_change_it() {
+        let stated = |text: &str| {
+            stated_type(text.as_bytes()).map(|(found, line)| format!("{line} {found}"))
+        };
+        for (text, expected) in [
+            ("apiVersion: v1\nkind: Service\nspec:\n  ports:\n  - port: 80\n", "1 v1 Service"),
+            (
+                "---\n# x\nkind: Role\r\n\r\napiVersion: a.io/v1 \r\nrules:\r\n- x\r\n",
+                "3 a.io/v1 Role",
+            ),
+            ("  apiVersion: v1\n  kind: Secret\n  data: {\n", "1 v1 Secret"),
+        ] {
+            assert_eq!(stated(text).as_deref(), Some(expected), "{text}");
+        }
+        let before = "apiVersion: v1\nkind: Service\n";
+        for after in [
+            "kind: Pod\n",
+            "kind : Pod\n",
+            "\"kind\": Pod\n",
+            "? kind\n: Pod\n",
+            "<<: *pod\n",
+            "!!str kind: Pod\n",
+            "&a kind: Pod\n",
+            "\tkind: Pod\n",
+            "{",
+        ] {
+            assert_eq!(stated(&format!("{before}{after}")), None, "{after}");
+        }
+        for text in [
+            "",
+            "kind: Pod\n",
+            "apiVersion: v1\nmetadata: {}\nkind: Pod\n",
+            "--- |\napiVersion: v1\nkind: Pod\n",
+            "apiVersion: v1\n kind: Pod\n",
+            "  apiVersion: v1\n  kind: Service\nkind: Pod\n",
+            "apiVersion: v1\nkind: \"Pod\"\n",
+            "apiVersion: v1\nkind: Pod # x\n",
+            "apiVersion: v1\nkind: {{ .x }}\n",
+            "apiVersion: 1\nkind: Pod\n",
+            "apiVersion: v1\nkind: null\n",
+        ] {
+            assert_eq!(stated(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// A type that is taken from the lines is the one that the parser finds.
+        #[test]
+        fn a_stated_type_is_that_of_the_parser(lines in prop::collection::vec(line(), 0..7)) {
+            let text = lines.concat();
+            let parsed = parse_last_wins::<Header>(text.as_bytes());
+            if let (Some((stated, _)), Ok(Some(header))) = (stated_type(text.as_bytes()), parsed) {
+                let parsed = header.object_type().unwrap_or_default();
+                // A continued line adds a word, which no type of a workload has.
+                let parsed = parsed.to_string();
+                prop_assert!(
+                    parsed == stated.to_string() || parsed.split(' ').count() > 2,
+                    "{text} is {parsed}, not {stated}"
+                );
+            }
+        }
+    }
+
+    /// Lines of which some state a type, each in a way of its own.
+    fn line() -> impl Strategy<Value = String> {
+        const STARTS: [&str; 13] =
+            ["", "", "", "  ", "- ", "\t", "? ", ": ", "&a ", "!!str ", "<<: ", "# ", "---"];
+        const KEYS: [&str; 8] =
+            ["apiVersion", "kind", "\"kind\"", "'apiVersion'", "spec", "kind ", "*a", ""];
+        const ENDS: [&str; 10] =
+            [": v1", ": Pod", ": |", ": \"", ": {", ": &a Pod", ":", "\"", "}", ""];
+        let any = |texts: &'static [&'static str]| prop::sample::select(texts);
+        (any(&STARTS), any(&KEYS), any(&ENDS))
+            .prop_map(|(start, key, end)| format!("{start}{key}{end}\n"))
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl ObjectType {
             (api_version, kind) => Ok(ObjectKind::of(api_version, kind)),
         }
     }
+
+    /// Whether it is neither a workload nor a list.
+    pub(super) fn is_other(&self) -> bool {
+        self.classify() == Ok(None) && !self.is_list()
+    }
 }
 
 impl fmt::Display for ObjectType {
