@@ -3,6 +3,7 @@
 mod kustomizations;
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use kustomizations::Kustomizations;
 use policy_core::manifest::utf8;
 use policy_core::report::CoverageCounter;
 use policy_kube::files;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// The name of standard input in results.
 const STDIN: &str = "stdin";
@@ -122,7 +123,7 @@ impl Inputs {
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             // A pipe, as in `-f <(helm template chart)`, is read like a file.
-            Ok(_) => self.file(path, true),
+            Ok(metadata) => self.file(path, &metadata, true),
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_pattern(argument) => {
                 self.pattern(argument);
             }
@@ -192,7 +193,7 @@ impl Inputs {
                 self.kustomizations.add(entry.path());
             }
             match entry {
-                Ok(entry) if entry.path().is_dir() => {
+                Ok(entry) if is_folder(&entry) => {
                     // `deploy/*` names the folders in it as well.
                     if !matches!(reach, Reach::Everything) && is_wanted(entry.path()) {
                         is_found = true;
@@ -202,7 +203,9 @@ impl Inputs {
                 Ok(entry) if is_wanted(entry.path()) => {
                     is_found = true;
                     match entry.path().metadata() {
-                        Ok(metadata) if metadata.is_file() => self.file(entry.path(), false),
+                        Ok(metadata) if metadata.is_file() => {
+                            self.file(entry.path(), &metadata, false);
+                        }
                         Ok(_) => self.fail(&display_name(entry.path()), InputError::NotRegular),
                         Err(error) => self.fail(&display_name(entry.path()), error.into()),
                     }
@@ -233,11 +236,10 @@ impl Inputs {
     }
 
     /// Adds a file, unless another argument named it before: a pod counts once.
-    fn file(&mut self, path: &Path, is_explicit: bool) {
+    fn file(&mut self, path: &Path, metadata: &Metadata, is_explicit: bool) {
         if self.seen.insert(identity(path)) {
             let name = display_name(path).into();
-            let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file);
-            let size = metadata.map(|metadata| metadata.len());
+            let size = metadata.is_file().then_some(metadata.len());
             self.found.push(Input { name, is_explicit, path: Some(path.to_owned()), size });
         }
     }
@@ -257,6 +259,12 @@ enum Reach {
     WithoutLinks,
     /// This many levels of folders, also by links.
     Levels(usize),
+}
+
+/// Whether it is a folder, or a link to one that the walk has not followed.
+fn is_folder(entry: &DirEntry) -> bool {
+    let kind = entry.file_type();
+    kind.is_dir() || kind.is_symlink() && entry.path().is_dir()
 }
 
 fn is_pattern(text: &str) -> bool {

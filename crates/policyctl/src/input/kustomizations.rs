@@ -43,6 +43,9 @@ impl Kustomizations {
 
     /// Drops the patches from the inputs, except those that the user named.
     pub(super) fn skip_patches(&mut self, inputs: &mut Vec<Input>) {
+        if self.patches.is_empty() {
+            return;
+        }
         let is_patch = |input: &Input| {
             let path = input.path.as_deref().filter(|_| !input.is_explicit);
             path.is_some_and(|path| self.patches.contains(&identity(path)))
