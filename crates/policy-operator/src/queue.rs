@@ -33,6 +33,10 @@ use schedule::{Schedule, Taken};
 /// because of a time that is due, such as the end of a minute, and must not delay the next change.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
 
+/// A policy that waits for answers again is reconciled once in that time: a cluster policy gets them
+/// for one namespace after the other.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// When a policy that was reconciled is reconciled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -40,6 +44,9 @@ pub(crate) struct Outcome {
     pub(crate) requeue_after: Option<Duration>,
     /// Not within that time, unless the policy's spec changes or it is deleted.
     pub(crate) pause: Duration,
+    /// Whether nothing came of it but a question, whose answer brings the next reconcile. It does not
+    /// count in the [`PACE`]; one that waits again has a pace of its own, [`AGAIN`].
+    pub(crate) waits: bool,
 }
 
 /// The policies that wait for a reconcile or are being reconciled.
@@ -178,9 +185,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_reconcile_that_waits_does_not_delay_the_next_one() {
+        let queue = ReconcileQueue::default();
+        let waits = Outcome { waits: true, ..requeue(9 * PACE) };
+        for _ in 0..4 {
+            queue.add_urgent(&key());
+            assert_about(next_after(&queue).await, Duration::ZERO);
+            queue.finish(&key(), waits);
+            queue.add_after(&key(), Duration::ZERO);
+            // Without the answer the reconciles of one change would use up the time of the next.
+            assert_about(next_after(&queue).await, Duration::ZERO);
+            queue.finish(&key(), Outcome::default());
+            tokio::time::advance(PACE).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_again_and_again_has_a_pace_of_its_own() {
+        let queue = ReconcileQueue::default();
+        let (start, mut runs) = (Instant::now(), 0);
+        queue.add_after(&key(), Duration::ZERO);
+        while start.elapsed() < 20 * AGAIN {
+            queue.next().await;
+            runs += 1;
+            queue.add_after(&key(), Duration::ZERO);
+            queue.finish(&key(), Outcome { waits: true, ..Outcome::default() });
+        }
+        assert!((20..=22).contains(&runs), "{runs}");
+        queue.next().await;
+        queue.finish(&key(), Outcome::default());
+        queue.add_after(&key(), Duration::ZERO);
+        assert_about(next_after(&queue).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_pause_holds_against_changes_and_not_against_a_changed_spec() {
         let queue = ReconcileQueue::default();
-        let failed = Outcome { requeue_after: Some(9 * PACE), pause: 9 * PACE };
+        let failed =
+            Outcome { requeue_after: Some(9 * PACE), pause: 9 * PACE, ..Outcome::default() };
         queue.add_urgent(&key());
         queue.next().await;
         queue.add_after(&key(), Duration::ZERO);

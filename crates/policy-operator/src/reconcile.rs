@@ -74,7 +74,7 @@ impl Reconciler {
             Err(error) => {
                 let delay = state.failed(error.class());
                 report(&error, delay);
-                Outcome { requeue_after: Some(delay), pause: delay }
+                Outcome { requeue_after: Some(delay), pause: delay, waits: false }
             }
         };
         counter!(RECONCILES.name).increment(1);
@@ -123,7 +123,7 @@ impl Reconciler {
             return Ok(Outcome::default());
         };
         if let Some(wait) = state.custom_wait(&judgement, start) {
-            return Ok(Outcome { requeue_after: Some(wait), ..Outcome::default() });
+            return Ok(Outcome { requeue_after: Some(wait), waits: true, ..Outcome::default() });
         }
         if judgement.is_excess() {
             // It may have been judged before.
@@ -152,6 +152,7 @@ impl Reconciler {
         Ok(Outcome {
             requeue_after: next.into_iter().flatten().min(),
             pause: if has_written_status { pause } else { Duration::ZERO },
+            waits: false,
         })
     }
 

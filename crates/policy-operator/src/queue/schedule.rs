@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Outcome, PACE};
+use super::{AGAIN, Outcome, PACE};
 use crate::policy_key::PolicyKey;
 use crate::write_budget::WriteBudget;
 
@@ -39,6 +39,8 @@ pub(super) struct Entry {
     is_running: bool,
     /// The end of the time that the reconciles so far have used up, each of them [`PACE`].
     paced_until: Option<Instant>,
+    /// Whether the last reconcile waits for an answer.
+    waits: bool,
 }
 
 #[derive(Default)]
@@ -117,8 +119,13 @@ impl Schedule {
     pub(super) fn finish(&mut self, key: &PolicyKey, outcome: Outcome, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.is_running = false;
+        if outcome.waits {
+            entry.paced_until = entry.paced_until.and_then(|until| until.checked_sub(PACE));
+        }
+        let is_again = std::mem::replace(&mut entry.waits, outcome.waits) && outcome.waits;
+        let pause = if is_again { outcome.pause.max(AGAIN) } else { outcome.pause };
         let paced = entry.paced_until.and_then(|until| until.checked_sub(PACE));
-        entry.not_before = paced.max(Some(now + outcome.pause));
+        entry.not_before = paced.max(Some(now + pause));
         let (due, is_urgent) = (entry.due.take(), entry.is_urgent);
         if let Some(due) = due {
             self.add(key, due, is_urgent);
