@@ -193,9 +193,9 @@ mod tests {
             assert_about(next_after(&queue).await, Duration::ZERO);
             queue.finish(&key(), waits);
             queue.add_after(&key(), Duration::ZERO);
-            // Without the answer the reconciles of one change would use up the time of the next.
+            // Otherwise the reconciles of one change would use up the time of the next.
             assert_about(next_after(&queue).await, Duration::ZERO);
-            queue.finish(&key(), Outcome::default());
+            queue.finish(&key(), requeue(290 * PACE));
             tokio::time::advance(PACE).await;
         }
     }
