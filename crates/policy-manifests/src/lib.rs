@@ -7,8 +7,8 @@
 //! rights.
 //!
 //! [`admission`] has the webhook configurations, [`user_roles`] what namespace users may do with
-//! policies, [`remediation`] what enforce mode needs beside, [`open_reports`] what Reports need, and [`monitoring`] what makes Prometheus
-//! scrape the services and evaluate the [`alerts`].
+//! policies, [`remediation`] what enforce mode needs beside, [`open_reports`] what Reports need, and
+//! [`monitoring`] what makes Prometheus scrape the services and evaluate the [`alerts`].
 
 mod account_limit;
 pub mod admission;

@@ -26,30 +26,34 @@ pub(super) fn object_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
     Some((header.object_type()?, first_line))
 }
 
-/// The type of an object that begins with the lines of `apiVersion` and `kind`, as nearly all do, and the
-/// line on which it starts. `None` where any other line of the top level could change the type: only
-/// the parser knows then.
-pub(super) fn stated_type(bytes: &[u8]) -> Option<(ObjectType, u32)> {
+/// The type of an object that begins with the lines of `apiVersion` and `kind`, as nearly all do, and
+/// the line on which it starts. `None` where it is not wanted, or where any other line of the top
+/// level could change it: only the parser knows then.
+pub(super) fn stated_type(
+    bytes: &[u8],
+    is_wanted: impl FnOnce(&ObjectType) -> bool,
+) -> Option<(ObjectType, u32)> {
     // A marker may have a text, an anchor or a tag behind it.
     let mut lines = (1..).zip(bytes.split(|byte| *byte == b'\n')).filter(|(number, line)| {
         !(is_comment(line) || *number == 1 && line.trim_ascii_end() == b"---")
     });
     let ((first_line, first), (_, second)) = (lines.next()?, lines.next()?);
     let column = indentation(first);
-    let [first_text, second_text] =
-        [first, second].map(|line| line.get(column..).unwrap_or_default());
-    let stated = |key| plain_value(first_text, key).or_else(|| plain_value(second_text, key));
-    let (api_version, kind) = (stated("apiVersion:")?, stated("kind:")?);
-    let mut others = lines.filter(|(_, line)| indentation(line) <= column);
+    if indentation(second) != column {
+        return None;
+    }
+    let [first, second] = [first, second].map(|line| &line[column..]);
+    let stated = |key| plain_value(first, key).or_else(|| plain_value(second, key));
+    let stated = ObjectType::of(stated("apiVersion:"), stated("kind:"))
+        .filter(|stated| stated.is_whole() && is_wanted(stated))?;
     let is_harmless = |line: &[u8]| {
         let text = &line[indentation(line)..];
         let is_key = text.first().is_some_and(u8::is_ascii_alphabetic);
         let is_type = text.starts_with(b"apiVersion") || text.starts_with(b"kind");
         indentation(line) == column && (is_item(text) || is_key && !is_type)
     };
-    let is_known = indentation(second) == column && others.all(|(_, line)| is_harmless(line));
-    let stated = ObjectType::of(Some(api_version), Some(kind)).filter(|_| is_known)?;
-    Some((stated, first_line))
+    let mut others = lines.filter(|(_, line)| indentation(line) <= column);
+    others.all(|(_, line)| is_harmless(line)).then_some((stated, first_line))
 }
 
 /// The value of a key, where it is nothing but letters, digits and what types have between them.
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn a_type_is_taken_from_the_first_lines_where_no_other_can_change_it() {
         let stated = |text: &str| {
-            stated_type(text.as_bytes()).map(|(found, line)| format!("{line} {found}"))
+            stated_type(text.as_bytes(), |_| true).map(|(found, line)| format!("{line} {found}"))
         };
         for (text, expected) in [
             ("apiVersion: v1\nkind: Service\nspec:\n  ports:\n  - port: 80\n", "1 v1 Service"),
@@ -211,7 +215,7 @@ mod tests {
         fn a_stated_type_is_that_of_the_parser(lines in prop::collection::vec(line(), 0..7)) {
             let text = lines.concat();
             let parsed = parse_last_wins::<Header>(text.as_bytes());
-            if let (Some((stated, _)), Ok(Some(header))) = (stated_type(text.as_bytes()), parsed) {
+            if let (Some((stated, _)), Ok(Some(header))) = (stated_type(text.as_bytes(), |_| true), parsed) {
                 let parsed = header.object_type().unwrap_or_default();
                 // A continued line adds a word, which no type of a workload has.
                 let parsed = parsed.to_string();

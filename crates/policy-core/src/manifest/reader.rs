@@ -137,9 +137,7 @@ impl<'a> Reader<'a> {
         if matches!(self.wanted, Wanted::Policies(_)) {
             return self.yaml_policies(bytes, list_type, nesting);
         }
-        if let Some((object_type, line)) = lines::stated_type(bytes)
-            && object_type.is_other()
-        {
+        if let Some((object_type, line)) = lines::stated_type(bytes, ObjectType::is_other) {
             return self.skip(self.file_line(line), &object_type);
         }
         if bytes.len() > MAX_AT_ONCE {
