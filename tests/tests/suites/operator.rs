@@ -120,10 +120,24 @@ pub(crate) fn wait_for_status(
     (namespace, name): (&str, &str),
     expected: impl Fn(&Value) -> bool,
 ) -> Value {
+    let read = || policy(testbed, namespace, name);
+    wait_for_object(testbed, operator, ("the status", SURELY), read, |policy| {
+        expected(&policy["status"])
+    })
+}
+
+/// Waits until an object is as expected, and returns it.
+fn wait_for_object(
+    testbed: &Testbed,
+    operator: &Service<'_>,
+    (what, deadline): (&str, Duration),
+    read: impl Fn() -> Value,
+    expected: impl Fn(&Value) -> bool,
+) -> Value {
     let mut last = Value::Null;
-    let waited = testbed.wait_for("the status", SURELY, || {
-        last = policy(testbed, namespace, name);
-        Ok(expected(&last["status"]))
+    let waited = testbed.wait_for(what, deadline, || {
+        last = read();
+        Ok(expected(&last))
     });
     assert!(waited.is_ok(), "{waited:?}\n{last:#}\n{}", operator.logs().unwrap());
     last

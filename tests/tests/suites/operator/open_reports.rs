@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::cluster::apply_cluster_policy;
 use super::rights::stop;
 use super::{
-    SURELY, apply_pod, apply_policy, delete, deploy_web, installed, list, program, wait_for_status,
+    SURELY, apply_pod, apply_policy, delete, deploy_web, installed, list, program, wait_for_object,
+    wait_for_status,
 };
 use crate::cli;
 use crate::open_reports::DEFINITION;
@@ -34,13 +35,8 @@ fn wait_for_report(
     (namespace, name): (&str, &str),
     expected: impl Fn(&Value) -> bool,
 ) -> Value {
-    let mut last = Value::Null;
-    let waited = testbed.wait_for("the Report", 2 * SURELY, || {
-        last = report(testbed, namespace, name);
-        Ok(expected(&last))
-    });
-    assert!(waited.is_ok(), "{waited:?}\n{last:#}\n{}", operator.logs().unwrap());
-    last
+    let read = || report(testbed, namespace, name);
+    wait_for_object(testbed, operator, ("the Report", 2 * SURELY), read, expected)
 }
 
 /// Rule, result, workload and message of each result.
