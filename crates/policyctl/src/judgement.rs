@@ -160,16 +160,10 @@ impl Judgement {
     pub(crate) fn exit(&self, report: &Report, policy: &CompiledPolicy) -> Exit {
         let exit = self.exit_of_summary(&report.policy, policy, &report.summary);
         let Some(denied) = &report.denied else { return exit };
-        let name = printable(&report.policy);
-        if policy.denied_at_admission().next().is_none() {
-            output::reason(format_args!(
-                "{name}: --fail-on denied can never fail, as the policy denies nothing at admission"
-            ));
-        }
-        exit.max(exit_of_denied(&format!("{name}: "), denied))
+        exit.max(exit_of_denied(&format!("{}: ", printable(&report.policy)), denied))
     }
 
-    /// The same of the findings alone.
+    /// The same without what admission would deny.
     pub(crate) fn exit_of_summary(
         &self,
         name: &str,
@@ -201,6 +195,13 @@ impl Judgement {
                 ));
             }
         }
+        if matches!(self.fail_on, Some(FailOn::Denied))
+            && policy.denied_at_admission().next().is_none()
+        {
+            output::reason(format_args!(
+                "{name}: --fail-on denied can never fail, as the policy denies nothing at admission"
+            ));
+        }
         if summary.pods == 0 && (self.fail_below.is_some() || self.fail_on.is_some()) {
             output::reason(format_args!(
                 "{name}: no pod was evaluated, so no threshold was tested"
@@ -231,7 +232,8 @@ impl Judgement {
 /// How many objects are named in a reason.
 const MAX_NAMED: usize = 5;
 
-fn exit_of_denied(of: &str, denied: &DeniedObjects) -> Exit {
+/// Whether admission would deny an object. `of` begins the reason that is printed.
+pub(crate) fn exit_of_denied(of: &str, denied: &DeniedObjects) -> Exit {
     if denied.total == 0 {
         return Exit::Fine;
     }

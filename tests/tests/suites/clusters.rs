@@ -288,13 +288,16 @@ fn the_gravest_outcome_is_the_exit_code() {
     let dead = variant(&trio()[0], "refused", "https://127.0.0.1:1");
     let (fine, with_dead) = (trio_and(&[]), trio_and(&[&dead]));
     let below = "the score 90 is below 91 (--fail-below)";
-    let cases: [(_, &[&str], _, &str); 11] = [
+    let never = "--fail-on denied can never fail";
+    let cases: [(_, &[&str], _, &str); 13] = [
         (&fine, &["--fail-below", "90"], 0, ""),
         (&fine, &["--fail-below", "91"], 1, below),
         (&fine, &["--fail-below", "91", "--contexts", "east"], 0, ""),
         (&fine, &["--fail-on", "critical"], 0, "--fail-on critical can never fail"),
         (&fine, &["--fail-on", "medium"], 1, "there are findings of severity medium"),
         (&fine, &["--fail-on", "high", "--bundle", "restricted"], 1, "severity critical"),
+        (&fine, &["--fail-on", "denied"], 0, never),
+        (&fine, &["--fail-on", "denied", "--bundle", "restricted"], 1, "admission would deny"),
         (&with_dead, &[], 3, ""),
         (&with_dead, &["--fail-below", "91"], 3, below),
         (&with_dead, &["--fail-below", "91", "--contexts", "west,north"], 1, "the score 88"),
@@ -317,6 +320,34 @@ fn the_gravest_outcome_is_the_exit_code() {
             "error: --contexts: no context matches `{name}`; there are east, north, west\n"
         );
         assert_eq!(run.stderr, expected);
+    }
+}
+
+#[test]
+fn what_admission_would_deny_is_that_of_each_cluster_alone() {
+    let dead = variant(&trio()[0], "refused", "https://127.0.0.1:1");
+    let kubeconfig = trio_and(&[&dead]);
+    let denied = ["--bundle", "restricted", "--fail-on", "denied"];
+    let (report, run) = report(&kubeconfig, 3, &denied);
+    for (context, number) in [("east", 3), ("west", 1), ("north", 1)] {
+        let analyze = ["analyze", "--context", context, "-o", "json"];
+        let alone = cli::run(&kubeconfig, &[&analyze[..], &denied].concat(), "");
+        let found: Value = serde_json::from_str(&alone.stdout).unwrap();
+        let row = row(&report, context);
+        assert_eq!(row["denied"], found["denied"]);
+        assert_eq!(row["denied"]["total"], number, "{context}: {row:#}");
+        let reason = alone.stderr.replace("bundle restricted: ", &format!("{context}: "));
+        assert!(run.stderr.contains(&reason), "{reason:?} is not in\n{}", run.stderr);
+    }
+    assert_eq!(row(&report, "refused").get("denied"), None);
+    let table = ["multi-cluster", "analyze", "--per-cluster"];
+    let table = cli::run(&trio_and(&[]), &[&table[..], &denied].concat(), "");
+    assert_eq!(table.code, Some(1));
+    for text in [
+        "VIOLATIONS  DENIED  READ\n",
+        "\nAdmission would deny 3 objects:\n  default Pod/a (latest-tag, missing-liveness, missing-readiness)\n",
+    ] {
+        assert!(table.stdout.contains(text), "{text:?} is not in\n{}", table.stdout);
     }
 }
 

@@ -4,9 +4,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::assessment::{Assessed, Assessment};
-use super::{Coverage, NotRead, SCHEMA_VERSION, Summary};
+use super::{Coverage, DeniedObjects, NotRead, SCHEMA_VERSION, Summary};
 use crate::policy::CompiledPolicy;
 use crate::score::Tally;
+
+/// How many denied objects of a cluster are listed at most; all are counted.
+const MAX_DENIED: usize = 100;
 
 /// What was found in several clusters.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq)]
@@ -46,6 +49,11 @@ pub struct ClusterSummary {
     pub summary: Option<Summary>,
     /// What was read, and what was not.
     pub coverage: Coverage,
+    /// What admission would deny of what was read; left out without `--fail-on denied`, and where
+    /// nothing was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    pub denied: Option<DeniedObjects>,
     /// How it differs from the reference; left out without one, and where one of the two did not
     /// answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,24 +156,47 @@ impl ClusterState {
 
 /// A cluster that was asked for, with what came of it.
 #[derive(Debug)]
-pub struct AssessedCluster<'a> {
+pub struct AssessedCluster {
     /// The context of the kubeconfig.
     pub context: String,
     /// The URL of the API server.
     pub server: String,
     /// What came of it.
-    pub outcome: ClusterOutcome<'a>,
+    pub outcome: ClusterOutcome,
 }
 
 /// What came of a cluster.
 #[derive(Debug)]
-pub enum ClusterOutcome<'a> {
+pub enum ClusterOutcome {
     /// It answered; parts of it may have failed.
-    Read(Box<Assessment<'a>>),
+    Read(Box<ReadCluster>),
     /// It did not answer, for that reason.
     Failed(String),
     /// That context leads to the same cluster.
     SameAs(String),
+}
+
+/// What a report on several clusters says of one that answered. It is small, since that of each
+/// cluster is kept until all are read.
+#[derive(Debug)]
+pub struct ReadCluster {
+    tally: Tally,
+    denied: Option<DeniedObjects>,
+    /// What was read, and what was not.
+    pub coverage: Coverage,
+}
+
+impl ReadCluster {
+    /// Of what was assessed.
+    #[must_use]
+    pub fn of(assessment: Assessment<'_>) -> Self {
+        let Assessed { tally, coverage, mut denied, .. } = assessment.finish_parts();
+        if let Some(denied) = &mut denied {
+            denied.objects.truncate(MAX_DENIED);
+            denied.objects.shrink_to_fit();
+        }
+        Self { tally, denied, coverage }
+    }
 }
 
 impl ClustersReport {
@@ -174,7 +205,7 @@ impl ClustersReport {
     pub fn new(
         policy: &CompiledPolicy,
         policy_name: String,
-        clusters: Vec<AssessedCluster<'_>>,
+        clusters: Vec<AssessedCluster>,
     ) -> Self {
         let mut total = Tally::default();
         let clusters: Vec<ClusterSummary> = clusters
@@ -187,6 +218,7 @@ impl ClustersReport {
                     state: ClusterState::Unread,
                     summary: None,
                     coverage: Coverage::default(),
+                    denied: None,
                     comparison: None,
                 };
                 match outcome {
@@ -197,17 +229,19 @@ impl ClustersReport {
                     ClusterOutcome::Failed(reason) => {
                         row.coverage.failed.push(NotRead::new(&"cluster".into(), None, reason));
                     }
-                    ClusterOutcome::Read(assessment) => {
-                        let Assessed { tally, coverage, .. } = assessment.finish_parts();
+                    ClusterOutcome::Read(read) => {
+                        let ReadCluster { tally, denied, coverage } = *read;
                         total.merge(&tally);
-                        let is_empty = coverage.evaluated + coverage.skipped == 0;
                         row.state = match coverage.failed.is_empty() {
                             true => ClusterState::Complete,
-                            false if is_empty => ClusterState::Unread,
+                            false if coverage.objects_read() == 0 => ClusterState::Unread,
                             false => ClusterState::Partial,
                         };
-                        row.summary = (row.state != ClusterState::Unread)
-                            .then(|| Summary::of(&tally, policy).unless(coverage.is_unread()));
+                        if row.state != ClusterState::Unread {
+                            let summary = Summary::of(&tally, policy);
+                            row.summary = Some(summary.unless(coverage.is_unread()));
+                            row.denied = denied;
+                        }
                         row.coverage = coverage;
                     }
                 }

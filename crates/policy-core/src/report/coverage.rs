@@ -46,6 +46,12 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// The number of objects that were read, with those that are skipped.
+    #[must_use]
+    pub fn objects_read(&self) -> u64 {
+        self.evaluated + self.skipped
+    }
+
     /// Whether nothing was evaluated because something could not be read. A score of such a report
     /// would be the score of no pods, 100, which says nothing about the pods that there are.
     #[must_use]

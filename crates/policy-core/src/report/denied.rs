@@ -24,7 +24,7 @@ const MAX_DENIED: usize = 100_000;
 pub struct DeniedObjects {
     /// How many there are.
     pub total: u64,
-    /// The objects, by namespace, kind and name; at most 100 000.
+    /// The objects, by namespace, kind and name; at most 100 000, and of each of several clusters 100.
     pub objects: Vec<DeniedObject>,
 }
 

@@ -29,7 +29,7 @@ pub use assessment::{Assessment, ManifestLocation};
 pub use changes::{BaselineCounts, ChangedFinding, Changes, NotComparable, StoredReport};
 pub use clusters::{
     AssessedCluster, ClusterComparison, ClusterOutcome, ClusterState, ClusterSummary,
-    ClustersReport, Difference, DifferenceKind, DifferenceState,
+    ClustersReport, Difference, DifferenceKind, DifferenceState, ReadCluster,
 };
 pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use denied::{DeniedObject, DeniedObjects};

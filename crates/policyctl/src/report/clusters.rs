@@ -42,6 +42,7 @@ pub(crate) fn write(
                     table.summary(summary)?;
                     table.compliant(summary)?;
                     table.coverage(&cluster.coverage)?;
+                    table.denied(cluster.denied.as_ref())?;
                 }
                 (None, Some(other)) => {
                     table.wrapped_printable("  ", &format!("the same cluster as {other}"))?;
@@ -56,9 +57,12 @@ pub(crate) fn write(
 impl Table<'_> {
     fn clusters(&mut self, clusters: &[ClusterSummary]) -> io::Result<()> {
         let mut columns = summary_columns("CONTEXT");
+        let is_judged = judges_admission(clusters);
+        columns.extend(is_judged.then_some(Column::Right("DENIED")));
         columns.push(Column::Left("READ"));
         let row = |cluster: &ClusterSummary| {
             let mut row = summary_row(&cluster.context, cluster.summary.as_ref());
+            row.extend(is_judged.then(|| Cell::new(denied(cluster))));
             row.push(Cell::new(cluster.state.as_str()));
             row
         };
@@ -165,6 +169,16 @@ fn state(difference: &Difference) -> &'static str {
     }
 }
 
+/// Whether what admission would deny was judged.
+fn judges_admission(clusters: &[ClusterSummary]) -> bool {
+    clusters.iter().any(|cluster| cluster.denied.is_some())
+}
+
+/// How many objects of a cluster admission would deny.
+fn denied(cluster: &ClusterSummary) -> String {
+    cluster.denied.as_ref().map_or_else(|| "-".to_owned(), |denied| denied.total.to_string())
+}
+
 /// The clusters that were read.
 fn read(report: &ClustersReport) -> Vec<(&str, &Summary)> {
     let read = report.clusters.iter();
@@ -193,12 +207,16 @@ pub(crate) fn markdown(report: &ClustersReport) -> String {
     let clusters = counted(report.clusters.len() as u64, "cluster");
     let title = format!("Kubernetes governance of {clusters}");
     let mut text = head(&title, &report.summary, &report.policy);
-    text.push_str(
-        "\n| Cluster | Score | Status | Pods | Compliant | Findings | Read |\n\
-         | --- | ---: | --- | ---: | ---: | ---: | --- |\n",
+    let is_judged = judges_admission(&report.clusters);
+    let (title, line) = if is_judged { (" Denied |", " ---: |") } else { ("", "") };
+    let _ = write!(
+        text,
+        "\n| Cluster | Score | Status | Pods | Compliant | Findings |{title} Read |\n\
+         | --- | ---: | --- | ---: | ---: | ---: |{line} --- |\n",
     );
     for cluster in &report.clusters {
-        let cells = summary_row(&cluster.context, cluster.summary.as_ref());
+        let mut cells = summary_row(&cluster.context, cluster.summary.as_ref());
+        cells.extend(is_judged.then(|| Cell::new(denied(cluster))));
         let cells: Vec<&str> = cells[1..].iter().map(Cell::text).collect();
         let (name, state) = (code(&cluster.context), cluster.state.as_str());
         let _ = writeln!(text, "| {name} | {} | {state} |", cells.join(" | "));
@@ -240,32 +258,40 @@ pub(crate) fn markdown(report: &ClustersReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use policy_core::Timestamp;
+    use policy_core::admission::NamedPolicy;
+    use policy_core::bundle::Bundle;
     use policy_core::namespaces::ExcludedNamespaces;
     use policy_core::policy::CompiledPolicy;
-    use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome};
+    use policy_core::report::{AssessedCluster, Assessment, ClusterOutcome, ReadCluster};
 
     use super::*;
+
+    const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: i}]}}";
 
     /// A report on clusters of these names, each with a bare pod, and one that is dead.
     fn report(names: &[&str]) -> ClustersReport {
         let (policy, excluded) = (CompiledPolicy::default_profile(), ExcludedNamespaces::default());
-        let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: i}]}}";
         let read = |name: &&str| {
             let mut found = Assessment::new(&policy, &excluded, Timestamp::now()).counting_only();
-            for document in policy_core::manifest::documents(pod.as_bytes()) {
+            for document in policy_core::manifest::documents(POD.as_bytes()) {
                 found.document(&"a.yaml".into(), &document, "default", true);
             }
-            let outcome = ClusterOutcome::Read(Box::new(found));
+            let outcome = ClusterOutcome::Read(Box::new(ReadCluster::of(found)));
             AssessedCluster { context: (*name).to_owned(), server: String::new(), outcome }
         };
-        let dead = AssessedCluster {
+        let clusters = names.iter().map(read).chain([dead()]).collect();
+        ClustersReport::new(&policy, "the built-in profile".to_owned(), clusters)
+    }
+
+    fn dead() -> AssessedCluster {
+        AssessedCluster {
             context: "de|ad".to_owned(),
             server: String::new(),
             outcome: ClusterOutcome::Failed("Connection refused".to_owned()),
-        };
-        let clusters = names.iter().map(read).chain([dead]).collect();
-        ClustersReport::new(&policy, "the built-in profile".to_owned(), clusters)
+        }
     }
 
     fn table(report: &ClustersReport) -> String {
@@ -307,6 +333,51 @@ pending               0     0
             assert!(matrix.contains(&format!("cluster/prod-{number}")), "{number}: {matrix}");
         }
         assert_eq!(matrix.matches("latest-tag").count(), 10, "{matrix}");
+    }
+
+    #[test]
+    fn denied_objects_are_counted_and_the_first_100_named() {
+        let policy = Bundle::named("restricted").unwrap().compiled();
+        let admission = NamedPolicy { name: "p".into(), rules: Ok(Arc::new(policy.clone())) };
+        let (admission, excluded) = (admission.into(), ExcludedNamespaces::default());
+        let mut found = Assessment::new(&policy, &excluded, Timestamp::now())
+            .counting_only()
+            .judging_admission(Some(&admission));
+        let pods = (100..202).map(|number| POD.replace("name: a", &format!("name: a-{number}")));
+        let pods = pods.collect::<Vec<_>>().join("\n---\n");
+        for document in policy_core::manifest::documents(pods.as_bytes()) {
+            found.document(&"a.yaml".into(), &document, "default", true);
+        }
+        let clusters = vec![
+            AssessedCluster {
+                context: "east".to_owned(),
+                server: String::new(),
+                outcome: ClusterOutcome::Read(Box::new(ReadCluster::of(found))),
+            },
+            dead(),
+        ];
+        let report = ClustersReport::new(&policy, "bundle restricted".to_owned(), clusters);
+        let mut out = Vec::new();
+        write(&report, true, TableStyle::PLAIN, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        for line in [
+            "CONTEXT  SCORE  STATUS   PODS  COMPLIANT  VIOLATIONS  DENIED  READ",
+            "de|ad      n/a  n/a         -          -           -       -  unread",
+            "Admission would deny 102 objects:",
+            "  default Pod/a-100 a.yaml:1 (latest-tag, missing-liveness, missing-readiness)",
+            "  default Pod/a-199 a.yaml:199 (latest-tag, missing-liveness, missing-readiness)",
+            "  and 2 more",
+        ] {
+            assert!(lines.contains(&line), "{line:?} is not in\n{text}");
+        }
+        assert!(!text.contains("a-200"), "{text}");
+        let markdown = markdown(&report);
+        for line in
+            ["Findings | Denied | Read |\n", " | 102 | complete |\n", "| - | - | unread |\n"]
+        {
+            assert!(markdown.contains(line), "{line:?} is not in\n{markdown}");
+        }
     }
 
     #[test]

@@ -201,7 +201,10 @@ impl Table<'_> {
         for object in objects {
             self.wrapped_printable("  ", &object.to_string())?;
         }
-        Ok(())
+        match total.saturating_sub(objects.len() as u64) {
+            0 => Ok(()),
+            more => self.line(format_args!("  and {more} more")),
+        }
     }
 
     pub(super) fn findings(&mut self, report: &Report) -> io::Result<()> {

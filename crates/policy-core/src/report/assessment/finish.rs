@@ -1,7 +1,8 @@
 //! What becomes of an assessment once everything was read.
 
 use super::super::{
-    Coverage, ExemptedReportFinding, NamespaceSummary, Report, ReportFinding, Source, Summary,
+    Coverage, DeniedObjects, ExemptedReportFinding, NamespaceSummary, Report, ReportFinding,
+    Source, Summary,
 };
 use super::{Assessment, DenialCounter, MAX_NAMESPACES};
 use crate::policy::CompiledPolicy;
@@ -84,6 +85,7 @@ impl<'a> Assessment<'a> {
             findings_cut,
             exempted: self.exempted.finish().0,
             coverage: self.coverage.finish(),
+            denied: self.denials.map(DenialCounter::finish),
         }
     }
 }
@@ -98,4 +100,6 @@ pub(in crate::report) struct Assessed<'a> {
     /// Sorted; at most 10 000.
     pub(in crate::report) exempted: Vec<ExemptedReportFinding>,
     pub(in crate::report) coverage: Coverage,
+    /// What admission would deny; `None` where nobody asked.
+    pub(in crate::report) denied: Option<DeniedObjects>,
 }

@@ -176,8 +176,15 @@ impl Assessment<'_> {
         policy: String,
         status: Option<OperatorStatus>,
     ) -> Explanation {
-        let Assessed { policy: compiled, tally, findings, findings_cut, mut exempted, coverage } =
-            self.finish_parts();
+        let Assessed {
+            policy: compiled,
+            tally,
+            findings,
+            findings_cut,
+            mut exempted,
+            coverage,
+            ..
+        } = self.finish_parts();
         exempted.truncate(MOST_EXEMPTED);
         let points = tally.total_points(compiled);
         let score = (!coverage.is_unread()).then(|| tally.score(compiled));

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::bail;
 use policy_core::Timestamp;
 use policy_core::report::{
-    AssessedCluster, Assessment, ClusterOutcome, ClustersReport, CoverageCounter,
+    AssessedCluster, Assessment, ClusterOutcome, ClustersReport, Coverage, ReadCluster,
 };
+use policy_core::text::printable;
 
 use super::reference::Facts;
 use crate::cluster::Context;
@@ -16,7 +16,7 @@ use crate::cluster::namespaced::Listed;
 use crate::cmd::analyze::live::{assess, blocked, know_cluster};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
-use crate::judgement::Judgement;
+use crate::judgement::{Judgement, exit_of_denied};
 use crate::output::{self, Console, Destined, Output};
 use crate::report::{self, TableStyle};
 
@@ -26,12 +26,15 @@ Examples:
   policyctl multi-cluster analyze --contexts 'prod-*,staging' --policy policy.yaml
   policyctl multi-cluster analyze --contexts prod-eu,prod-us --bundle baseline --per-cluster
   policyctl multi-cluster analyze --contexts 'prod-*' --reference prod-eu
+  policyctl multi-cluster analyze --bundle restricted --fail-on denied
   policyctl multi-cluster analyze -o table -o markdown=clusters.md
 
 Reads all contexts of the kubeconfig by default, eight at a time. A cluster that cannot be read keeps
 its row with the reason and does not change the score of the others; the exit code is then 3. A
 cluster of several contexts counts once. --reference also compares each cluster with that one, and
-exits with 1 where any differs.
+exits with 1 where any differs. --fail-on denied counts the objects of each cluster that the webhook
+would deny if a user created them now, under the policy alone; with --per-cluster it names the first
+100 of each.
 Output: table (default), json and yaml (docs/clusters.schema.json), markdown; -o FORMAT=FILE writes
 one into a file, and can be repeated.";
 
@@ -60,9 +63,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let outputs = global.outputs(&FORMATS, &Scope::CLUSTER)?;
     let choice = &args.judgement.choice;
     let policy = choice.policy()?;
-    if args.judgement.admission(&policy).is_some() {
-        bail!("--fail-on denied is of `policyctl analyze`: here findings are only counted");
-    }
+    let admission = args.judgement.admission(&policy);
     let excluded = choice.exclusion.namespaces();
     let mut fleet = args.selection.fleet(global)?;
     if let Some(reference) = &args.reference {
@@ -83,10 +84,12 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let found = if let Some(other) = whole.of(context) {
             Found { outcome: ClusterOutcome::SameAs(other), uid: None }
         } else {
-            let empty = Assessment::new(&policy, &excluded, now).counting_only();
+            let empty = Assessment::new(&policy, &excluded, now)
+                .counting_only()
+                .judging_admission(admission.as_ref());
             read(&reached, namespace, empty).await
         };
-        if found.coverage().is_some_and(CoverageCounter::is_complete) {
+        if found.coverage().is_some_and(|coverage| coverage.failed.is_empty()) {
             whole.add(context);
         }
         Ok((found, facts))
@@ -125,7 +128,12 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     }
     let exit = if report.is_complete() { Exit::Fine } else { Exit::Cluster };
     let exit = if report.differs() { exit.max(Exit::Findings) } else { exit };
-    Ok(exit.max(args.judgement.exit_of_summary(&choice.name(), &policy, &report.summary)))
+    let exit = exit.max(args.judgement.exit_of_summary(&choice.name(), &policy, &report.summary));
+    let denied = report.clusters.iter().filter_map(|cluster| {
+        let of = format!("{}: ", printable(&cluster.context));
+        Some(exit_of_denied(&of, cluster.denied.as_ref()?))
+    });
+    Ok(denied.fold(exit, Exit::max))
 }
 
 /// Compares each cluster that answered with the reference, if that did.
@@ -173,16 +181,16 @@ impl WholeServers {
 }
 
 /// The result of a context.
-struct Found<'a> {
-    outcome: ClusterOutcome<'a>,
+struct Found {
+    outcome: ClusterOutcome,
     /// [`Cluster::uid`].
     uid: Option<String>,
 }
 
-impl Found<'_> {
-    fn coverage(&self) -> Option<&CoverageCounter> {
+impl Found {
+    fn coverage(&self) -> Option<&Coverage> {
         match &self.outcome {
-            ClusterOutcome::Read(assessment) => Some(&assessment.coverage),
+            ClusterOutcome::Read(read) => Some(&read.coverage),
             _ => None,
         }
     }
@@ -190,24 +198,24 @@ impl Found<'_> {
 
 /// Counts a cluster once, however many contexts and addresses it has: of its results the one that
 /// read most stays, and of equal ones the first.
-fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> {
-    let read = |(_, found): &(&Context, Found<'_>)| {
+fn once_each(found: Vec<(&Context, Found)>) -> Vec<AssessedCluster> {
+    let read = |(_, found): &(&Context, Found)| {
         let coverage = found.coverage().filter(|coverage| coverage.objects_read() > 0)?;
         // All complete results are equal, although pods may have changed between them.
-        Some(if coverage.is_complete() { u64::MAX } else { coverage.objects_read() })
+        Some(if coverage.failed.is_empty() { u64::MAX } else { coverage.objects_read() })
     };
-    let is_same = |(a, a_found): &(&Context, Found<'_>), (b, b_found): &(&Context, Found<'_>)| {
+    let is_same = |(a, a_found): &(&Context, Found), (b, b_found): &(&Context, Found)| {
         let is_one = a_found.uid.is_some() && a_found.uid == b_found.uid;
         is_one || !a.server.is_empty() && a.server.eq_ignore_ascii_case(&b.server)
     };
-    let best = |row: &(&Context, Found<'_>)| {
+    let best = |row: &(&Context, Found)| {
         read(row)?;
         let rivals = found.iter().filter(|rival| read(rival).is_some() && is_same(row, rival));
         // `max_by_key` gives the last of equal elements.
         rivals.rev().max_by_key(|rival| read(rival)).map(|(context, _)| context.name.clone())
     };
     let best: Vec<Option<String>> = found.iter().map(best).collect();
-    let row = |((context, found), best): ((&Context, Found<'a>), Option<String>)| {
+    let row = |((context, found), best): ((&Context, Found), Option<String>)| {
         let outcome = match best.filter(|best| *best != context.name) {
             Some(best) => ClusterOutcome::SameAs(best),
             None => found.outcome,
@@ -218,11 +226,11 @@ fn once_each<'a>(found: Vec<(&Context, Found<'a>)>) -> Vec<AssessedCluster<'a>> 
 }
 
 /// Reads a cluster until its deadline.
-async fn read<'a>(
+async fn read(
     reached: &Reached<'_>,
     namespace: Option<&str>,
-    mut assessment: Assessment<'a>,
-) -> Found<'a> {
+    mut assessment: Assessment<'_>,
+) -> Found {
     let mut uid = None;
     let cluster = &reached.cluster;
     let work = async {
@@ -237,5 +245,5 @@ async fn read<'a>(
     if tokio::time::timeout_at(reached.deadline.into(), work).await.is_err() {
         assessment.coverage.not_read(&"cluster".into(), None, reached.not_in_time());
     }
-    Found { outcome: ClusterOutcome::Read(Box::new(assessment)), uid }
+    Found { outcome: ClusterOutcome::Read(Box::new(ReadCluster::of(assessment))), uid }
 }
