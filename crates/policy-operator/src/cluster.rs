@@ -8,6 +8,7 @@
 //! ```
 
 mod judge;
+mod listed;
 mod namespaces;
 mod tallies;
 

@@ -1,9 +1,9 @@
 //! Reports of openreports.io: one for each policy, owned by it, where the configuration wants them.
 //!
 //! ```text
-//! reconcile ─ Judgement ─ content ─ ReportState: changed? ─ Writer ─ the Report
-//!                                                              │ its kind is not served
-//! all policies are due again ◄── OpenReports::follow asks ◄────┘
+//! reconcile ─ Judgement ─ ReportSource ─ ReportState: changed? ─ content ─ Writer ─ the Report
+//!                                                                            │ its kind is not served
+//! all policies are due again ◄───────────── OpenReports::follow asks ◄───────┘
 //! ```
 
 mod content;
@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use crate::policies::Policies;
 use crate::write_error::WriteError;
 
-pub(crate) use content::{Content, content};
+pub(crate) use content::{Content, ReportSource};
 pub(crate) use state::ReportState;
 
 /// The path of the version, which lists its kinds.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -63,9 +64,29 @@ impl ListedFinding {
     }
 }
 
+/// By everything that Reports show. The name of the first pod is in none, and changes with each rollout.
+impl Hash for ListedFinding {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            check,
+            severity,
+            namespace,
+            workload,
+            container,
+            message,
+            pods,
+            first_pod: _,
+            exempted_for,
+            exempted_until,
+        } = self;
+        (check, severity, namespace, workload, container).hash(state);
+        (message, pods, exempted_for, exempted_until).hash(state);
+    }
+}
+
 /// The findings that a Report may show, by the texts of reports; at most
 /// [`MAX_REPORTED`](super::MAX_REPORTED) each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReportedFindings {
     /// The most severe ones.
     pub worst: Vec<ListedFinding>,

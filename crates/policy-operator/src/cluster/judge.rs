@@ -7,14 +7,13 @@ use policy_core::Timestamp;
 use policy_core::facts::PodFacts;
 use policy_core::policy::CompiledPolicy;
 use policy_core::replicas::RunningImages;
-use policy_core::verdict::{
-    ListedFinding, Lists, MAX_EXEMPTED, MAX_LISTED, MAX_REPORTED, ReportedFindings, Verdict,
-};
+use policy_core::verdict::{Lists, Verdict};
 use policy_core::view::ClusterPart;
 use tokio::task::yield_now;
 
+use super::listed::{CheckGroup, FirstFindings, Listed};
 use super::namespaces::Namespaces;
-use super::tallies::{CheckGroup, Listed, NamespaceTallies};
+use super::tallies::NamespaceTallies;
 use crate::custom::{self, CustomStanding};
 use crate::drains::{BlockedWorkloads, Drains, with_budgets};
 use crate::judgement::Judged;
@@ -147,9 +146,13 @@ impl ClusterJudge<'_> {
         });
         changed.extend(known.tallies.due(self.now.as_second()).cloned());
         known.judged = self.now;
+        let mut first = FirstFindings::new(self.lists);
         while let Some(namespace) = changed.pop_first() {
             match self.part_of(&namespace, &mut slice).await {
-                Ok(Some(part)) => known.set(&namespace, part),
+                Ok(Some(mut part)) => {
+                    first.add(&namespace, &mut part.verdict);
+                    known.set(&namespace, part);
+                }
                 Ok(None) => {
                     if !known.remove(&namespace) {
                         continue;
@@ -165,7 +168,7 @@ impl ClusterJudge<'_> {
             known.listed = None;
         }
         if known.listed.is_none() {
-            known.listed = self.listed(&known.tallies, &mut slice).await.ok();
+            known.listed = self.listed(&known.tallies, first, &mut slice).await.ok();
         }
         let known = state.insert(known);
         let Some(listed) = known.listed.clone() else {
@@ -218,51 +221,41 @@ impl ClusterJudge<'_> {
         }
     }
 
+    /// The findings to list. It looks into the namespaces that have the first ones, but for those that
+    /// `first` has, so that no more than may be listed are evaluated again, however many are selected.
     async fn listed(
         &self,
         tallies: &NamespaceTallies,
+        mut first: FirstFindings,
         slice: &mut Slice,
     ) -> Result<Listed, Listing> {
-        let counting = || tallies.with_findings(self.rules, CheckGroup::findings);
-        let exempting = || tallies.with_findings(self.rules, CheckGroup::exempted);
-        let worst = self.first(counting(), MAX_LISTED, |found| found.worst, slice).await?;
-        let exempted = self.first(exempting(), MAX_EXEMPTED, |found| found.exempted, slice).await?;
-        let mut listed = Listed { worst, exempted, reported: None };
-        if self.lists == Lists::StatusAndReport {
-            let of_worst = |found: Verdict| found.reported.unwrap_or_default().worst;
-            let worst = self.first(counting(), MAX_REPORTED, of_worst, slice).await?;
-            let of_exempted = |found: Verdict| found.reported.unwrap_or_default().exempted;
-            let exempted = self.first(exempting(), MAX_REPORTED, of_exempted, slice).await?;
-            listed.reported = Some(ReportedFindings { worst, exempted });
-        }
-        Ok(listed)
-    }
-
-    /// The first findings of a list. It looks into the namespaces that have the most severe ones, so that no
-    /// more than it lists are evaluated again, however many are selected.
-    async fn first(
-        &self,
-        namespaces: impl Iterator<Item = (CheckGroup, &Arc<str>)>,
-        most: usize,
-        list: fn(Verdict) -> Vec<ListedFinding>,
-        slice: &mut Slice,
-    ) -> Result<Vec<ListedFinding>, Listing> {
-        let mut first = Vec::new();
-        let mut evaluated: BTreeMap<&Arc<str>, Vec<ListedFinding>> = BTreeMap::new();
-        for (group, namespace) in namespaces {
-            if first.len() >= most {
+        for place in tallies.places(self.rules, CheckGroup::findings) {
+            if !first.takes(&place) {
                 break;
             }
-            if !evaluated.contains_key(namespace) {
-                let part = self.part_of(namespace, slice).await?;
-                let found = part.map(|part| list(part.verdict)).unwrap_or_default();
-                evaluated.insert(namespace, found);
-            }
-            let found = evaluated.get(namespace).into_iter().flatten();
-            first.extend(found.filter(|listed| group.has(listed)).cloned());
+            self.add(place.namespace, &mut first, slice).await?;
         }
-        first.truncate(most);
-        Ok(first)
+        for place in tallies.places(self.rules, CheckGroup::exempted) {
+            if !first.takes_exempted(&place) {
+                break;
+            }
+            self.add(place.namespace, &mut first, slice).await?;
+        }
+        Ok(first.finish())
+    }
+
+    async fn add(
+        &self,
+        namespace: &Arc<str>,
+        first: &mut FirstFindings,
+        slice: &mut Slice,
+    ) -> Result<(), Listing> {
+        if !first.has(namespace)
+            && let Some(mut part) = self.part_of(namespace, slice).await?
+        {
+            first.add(namespace, &mut part.verdict);
+        }
+        Ok(())
     }
 }
 

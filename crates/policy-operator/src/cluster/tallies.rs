@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::checks::CheckId;
 use policy_core::policy::{CompiledPolicy, ExemptionSet};
 use policy_core::score::Tally;
 use policy_core::severity::Severity;
-use policy_core::verdict::{Fingerprint, FingerprintSum, ListedFinding, ReportedFindings, Verdict};
+use policy_core::verdict::{Fingerprint, FingerprintSum, Verdict};
+
+use super::listed::{CheckGroup, Listed, Place};
 
 /// What is kept of the verdict on one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,48 +24,6 @@ struct Part {
     used: ExemptionSet,
     /// The second (since 1970) at which the verdict changes only because time passes.
     due: Option<i64>,
-}
-
-/// The findings that a status lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) worst: Vec<ListedFinding>,
-    pub(crate) exempted: Vec<ListedFinding>,
-    /// Those that a Report shows, where there is one.
-    pub(crate) reported: Option<ReportedFindings>,
-}
-
-/// Findings that are listed together: those of a check, or of all custom checks of a severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CheckGroup {
-    One(CheckId),
-    Custom(Severity),
-}
-
-impl CheckGroup {
-    pub(crate) fn findings(self, tally: &Tally) -> u64 {
-        match self {
-            Self::One(check) => tally.findings(check),
-            Self::Custom(severity) => tally.custom_findings_of(severity),
-        }
-    }
-
-    /// Of custom checks the number is that of all severities.
-    pub(crate) fn exempted(self, tally: &Tally) -> u64 {
-        match self {
-            Self::One(check) => tally.exempted(check),
-            Self::Custom(_) => tally.custom_exempted(),
-        }
-    }
-
-    /// Whether a finding belongs to it.
-    pub(crate) fn has(self, listed: &ListedFinding) -> bool {
-        match (self, listed.check.registered()) {
-            (Self::One(check), Some(of)) => check == of,
-            (Self::Custom(severity), None) => listed.severity == severity,
-            _ => false,
-        }
-    }
 }
 
 /// The verdicts of a cluster policy on the namespaces that it selects, by namespace.
@@ -118,22 +77,25 @@ impl NamespaceTallies {
         self.due.iter().take_while(move |(at, _)| *at <= second).map(|(_, namespace)| namespace)
     }
 
-    /// The namespaces that have findings by that count, each with a check that they have findings
-    /// of, in the order of the list of findings.
-    pub(crate) fn with_findings<'a>(
+    /// Where there are findings by that count, in the order of the list of findings.
+    pub(crate) fn places<'a>(
         &'a self,
         policy: &CompiledPolicy,
         count: fn(CheckGroup, &Tally) -> u64,
-    ) -> impl Iterator<Item = (CheckGroup, &'a Arc<str>)> + use<'a> {
+    ) -> impl Iterator<Item = Place<'a>> + use<'a> {
         let registered =
             policy.enabled().map(|(check, enabled)| (enabled.severity, CheckGroup::One(check)));
         let custom = Severity::ALL.into_iter().map(|of| (of, CheckGroup::Custom(of)));
         let mut groups: Vec<_> =
             registered.chain(custom).filter(|(_, group)| count(*group, &self.tally) > 0).collect();
         groups.sort_by_key(|(severity, group)| (Reverse(*severity), *group));
-        groups.into_iter().flat_map(move |(_, group)| {
+        groups.into_iter().flat_map(move |(severity, group)| {
             let having = self.parts.iter().filter(move |(_, part)| count(group, &part.tally) > 0);
-            having.map(move |(namespace, _)| (group, namespace))
+            having.map(move |(namespace, _)| Place {
+                severity: Reverse(severity),
+                group,
+                namespace,
+            })
         })
     }
 

@@ -1,6 +1,7 @@
 //! The Report of a judgement. Pure.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy_core::report::{CheckedWorkload, OpenReportResult, OpenReportSummary, ReportedBy};
@@ -9,7 +10,7 @@ use policy_core::view::PolicyView;
 use policy_kube::names::LONGEST_SUBDOMAIN;
 
 use crate::audit_result::{owner, policy_name, short_uid};
-use crate::judgement::{Judged, Judgement};
+use crate::judgement::Judgement;
 use crate::limits::object_name;
 use crate::writer::MANAGER;
 
@@ -28,38 +29,88 @@ pub(crate) struct Content {
     pub(crate) not_listed: u64,
 }
 
-/// The Report that shows a judgement of a policy, for a namespace; `None` where the findings to show
-/// were not listed.
-pub(crate) fn content(
-    policy: &PolicyView,
-    namespace: &str,
-    judgement: &Judgement,
-) -> Option<Content> {
-    let policy_name = policy_name(policy);
-    let by = ReportedBy { writer: MANAGER, policy: &policy_name };
-    let (passing, results, not_listed) = match judgement {
-        Judgement::Rejected(rejection) => (0, vec![by.error(&rejection.to_string())], 0),
-        Judgement::Judged(judged) => {
-            let reported = judged.verdict.reported.as_ref()?;
-            let (results, not_listed) = results(by, judged, reported);
-            let by_check = judged.summary.violations_by_check.values();
-            (by_check.filter(|found| **found == 0).count(), results, not_listed)
-        }
-    };
-    let name = name(policy);
-    let metadata = ObjectMeta {
-        name: Some(name.clone()),
-        namespace: Some(namespace.to_owned()),
-        owner_references: owner(policy),
-        annotations: (not_listed > 0)
-            .then(|| BTreeMap::from([(NOT_LISTED.to_owned(), not_listed.to_string())])),
-        ..ObjectMeta::default()
-    };
-    // A cluster policy is about many namespaces.
-    let scope = policy.metadata.namespace.as_deref();
-    let summary = OpenReportSummary::of(passing, &results);
-    let report = by.report(metadata, scope, summary, results, MAX_REPORTED);
-    Some(Content { name, body: serde_json::to_vec(&report).ok()?, not_listed })
+/// All that a Report is made of, so that nothing has to be made to know that nothing changed.
+pub(crate) struct ReportSource<'a> {
+    policy: &'a PolicyView,
+    /// The namespace of the Report.
+    namespace: &'a str,
+    shown: Shown<'a>,
+}
+
+/// What a Report says of a judgement.
+#[derive(Hash)]
+enum Shown<'a> {
+    /// Why nothing is judged.
+    Error(String),
+    Findings {
+        /// How many checks found nothing.
+        passing: usize,
+        /// How many findings there are, with those that are accepted.
+        total: u64,
+        reported: &'a ReportedFindings,
+    },
+}
+
+impl<'a> ReportSource<'a> {
+    /// Of a judgement of a policy, for a namespace; `None` where the findings to show were not listed.
+    pub(crate) fn of(
+        policy: &'a PolicyView,
+        namespace: &'a str,
+        judgement: &'a Judgement,
+    ) -> Option<Self> {
+        let shown = match judgement {
+            Judgement::Rejected(rejection) => Shown::Error(rejection.to_string()),
+            Judgement::Judged(judged) => {
+                let by_check = judged.summary.violations_by_check.values();
+                let tally = &judged.verdict.tally;
+                Shown::Findings {
+                    passing: by_check.filter(|found| **found == 0).count(),
+                    total: tally.total_findings() + tally.total_exempted(),
+                    reported: judged.verdict.reported.as_ref()?,
+                }
+            }
+        };
+        Some(Self { policy, namespace, shown })
+    }
+
+    /// Another one where the Report is another. Only compared with that of the same process.
+    pub(crate) fn identity(&self) -> u64 {
+        let Self { policy, namespace, shown } = self;
+        let ObjectMeta { namespace: of, name, uid, .. } = &policy.metadata;
+        let mut hash = DefaultHasher::new();
+        // What a Report has of the policy itself.
+        (of, name, uid, policy.cluster.is_some()).hash(&mut hash);
+        (namespace, shown).hash(&mut hash);
+        hash.finish()
+    }
+
+    /// The Report.
+    pub(crate) fn content(&self) -> Option<Content> {
+        let Self { policy, namespace, shown } = self;
+        let policy_name = policy_name(policy);
+        let by = ReportedBy { writer: MANAGER, policy: &policy_name };
+        let (passing, results, not_listed) = match shown {
+            Shown::Error(message) => (0, vec![by.error(message)], 0),
+            Shown::Findings { passing, total, reported } => {
+                let (results, not_listed) = results(by, *total, reported);
+                (*passing, results, not_listed)
+            }
+        };
+        let name = name(policy);
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some((*namespace).to_owned()),
+            owner_references: owner(policy),
+            annotations: (not_listed > 0)
+                .then(|| BTreeMap::from([(NOT_LISTED.to_owned(), not_listed.to_string())])),
+            ..ObjectMeta::default()
+        };
+        // A cluster policy is about many namespaces.
+        let scope = policy.metadata.namespace.as_deref();
+        let summary = OpenReportSummary::of(passing, &results);
+        let report = by.report(metadata, scope, summary, results, MAX_REPORTED);
+        Some(Content { name, body: serde_json::to_vec(&report).ok()?, not_listed })
+    }
 }
 
 /// `dop-strict`; of a cluster policy `cdop-strict`. So a cluster policy's is no other policy's, and
@@ -77,11 +128,10 @@ fn name(policy: &PolicyView) -> String {
 /// in none.
 fn results(
     by: ReportedBy<'_>,
-    judged: &Judged,
+    total: u64,
     ReportedFindings { worst, exempted }: &ReportedFindings,
 ) -> (Vec<OpenReportResult>, u64) {
-    let tally = &judged.verdict.tally;
-    let mut not_listed = tally.total_findings() + tally.total_exempted();
+    let mut not_listed = total;
     let mut remaining = MAX_BYTES;
     let chunks = chunks(worst).chain(chunks(exempted)).take(MAX_REPORTED);
     let fitting = chunks.map_while(|chunk| {
@@ -119,21 +169,25 @@ mod tests {
     use policy_core::facts::PodFacts;
     use policy_core::policy::CompiledPolicy;
     use policy_core::verdict::{Lists, Verdict};
+    use policy_core::view::ClusterPolicyView;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::judgement::{Judged, Rejection};
 
     fn policy(name: &str, is_cluster: bool) -> PolicyView {
-        let metadata = json!({ "name": name, "uid": "0123456789ab" });
-        if is_cluster {
-            let view = serde_json::from_value::<policy_core::view::ClusterPolicyView>(
-                json!({ "metadata": metadata, "spec": {} }),
-            );
-            return view.unwrap().into();
+        let kind = if is_cluster { "ClusterDevOpsPolicy" } else { "DevOpsPolicy" };
+        let namespace = (!is_cluster).then_some("shop");
+        let metadata = json!({ "name": name, "namespace": namespace, "uid": "0123456789ab" });
+        view(&json!({ "kind": kind, "metadata": metadata, "spec": {} }))
+    }
+
+    fn view(policy: &Value) -> PolicyView {
+        if policy["kind"] == "ClusterDevOpsPolicy" {
+            serde_json::from_value::<ClusterPolicyView>(policy.clone()).unwrap().into()
+        } else {
+            serde_json::from_value(policy.clone()).unwrap()
         }
-        let mut metadata = metadata;
-        metadata["namespace"] = "shop".into();
-        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
     }
 
     /// The Report of pods without a tag, each with names of that length.
@@ -151,7 +205,8 @@ mod tests {
         let lists = Lists::StatusAndReport;
         let verdict = Verdict::listing(lists, &pods, &rules, Timestamp::UNIX_EPOCH);
         let judgement = Judgement::Judged(Judged::new(&rules, verdict).into());
-        let content = content(&policy("strict", false), "shop", &judgement).unwrap();
+        let policy = policy("strict", false);
+        let content = ReportSource::of(&policy, "shop", &judgement).unwrap().content().unwrap();
         let report = serde_json::from_slice(&content.body).unwrap();
         (report, content.body.len(), content.not_listed)
     }
@@ -179,5 +234,109 @@ mod tests {
         let cut = name(&policy(&long, true));
         assert_eq!(cut.len(), LONGEST_SUBDOMAIN);
         assert!(cut.ends_with("-01234567"), "{cut}");
+    }
+
+    /// A policy with two findings, one of them exempted, and two pods of a Deployment; changed at these
+    /// places.
+    fn world(changes: &Value) -> Value {
+        let mut world = json!({
+            "kind": "DevOpsPolicy",
+            "metadata": { "namespace": "shop", "name": "strict", "uid": "u-1", "generation": 1 },
+            "spec": { "forbidLatestTag": true, "requireReadinessProbe": true, "weights": null,
+                "requireLivenessProbe": null, "maxRestartCount": null, "severityOverrides": null,
+                "exemptions": [{ "checks": ["missing-readiness"], "container": "side",
+                    "workload": { "kind": "Deployment", "name": "web" },
+                    "reason": "no traffic", "expires": "2027-01-01T00:00:00Z" }] },
+            "pod": {
+                "metadata": { "namespace": "shop", "labels": { "pod-template-hash": "5d8" },
+                    "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                        "name": "web-5d8", "controller": true }] },
+                "spec": { "containers": [
+                    { "name": "c", "image": "nginx", "readinessProbe": { "tcpSocket": { "port": 80 } } },
+                    { "name": "side", "image": "proxy:1" }] },
+            },
+            "podNames": ["web-5d8-a", "web-5d8-b"],
+            "reportNamespace": "shop",
+        });
+        for (place, value) in changes.as_object().unwrap() {
+            *world.pointer_mut(place).unwrap() = value.clone();
+        }
+        world
+    }
+
+    /// The Report of a world, and what identifies it.
+    fn made(changes: &Value) -> (String, u64) {
+        let world = world(changes);
+        let policy = view(&world);
+        let pods = world["podNames"].as_array().unwrap().iter().map(|name| {
+            let mut pod = world["pod"].clone();
+            pod["metadata"]["name"] = name.clone();
+            PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "")
+        });
+        let pods: Vec<_> = pods.collect();
+        let judgement = match &policy.rules {
+            Ok(rules) => {
+                let lists = Lists::StatusAndReport;
+                let verdict = Verdict::listing(lists, &pods, rules, Timestamp::UNIX_EPOCH);
+                Judgement::Judged(Judged::new(rules, verdict).into())
+            }
+            Err(refused) => Judgement::Rejected(Rejection::Policy(refused.clone())),
+        };
+        let namespace = world["reportNamespace"].as_str().unwrap();
+        let source = ReportSource::of(&policy, namespace, &judgement).unwrap();
+        (String::from_utf8(source.content().unwrap().body).unwrap(), source.identity())
+    }
+
+    /// What is no change of a Report would stay as it was.
+    #[test]
+    fn whatever_a_report_shows_makes_it_another_one() {
+        let many = |pods: usize| (0..pods).map(|pod| format!("p-{pod:03}")).collect::<Vec<_>>();
+        let (owner, none) = ("/pod/metadata/ownerReferences", "/spec/exemptions");
+        let changes = [
+            json!({}),
+            json!({ "/metadata/name": "lax" }),
+            json!({ "/metadata/uid": "u-2" }),
+            json!({ "/metadata/namespace": "bank" }),
+            json!({ "/metadata/namespace": null, "/kind": "ClusterDevOpsPolicy" }),
+            json!({ "/reportNamespace": "platform" }),
+            json!({ "/spec/maxRestartCount": -1 }),
+            json!({ "/spec/maxRestartCount": -2 }),
+            json!({ "/spec/maxRestartCount": 1 }),
+            json!({ "/spec/requireLivenessProbe": true }),
+            json!({ "/spec/severityOverrides": { "latestTag": "critical" } }),
+            json!({ "/spec/exemptions/0/reason": "a copy" }),
+            json!({ "/spec/exemptions/0/expires": "2028-01-01T00:00:00Z" }),
+            json!({ "/spec/exemptions/0/expires": null }),
+            json!({ none: [] }),
+            json!({ none: [], "/pod/spec/containers/0/image": "redis" }),
+            json!({ none: [], "/pod/spec/containers/0/name": "d" }),
+            json!({ none: [], "/pod/metadata/namespace": "bank" }),
+            json!({ none: [], format!("{owner}/0/name"): "api-5d8" }),
+            json!({ none: [], format!("{owner}/0/kind"): "DaemonSet", format!("{owner}/0/name"): "web" }),
+            json!({ none: [], "/podNames": ["web-5d8-a", "web-5d8-b", "web-5d8-c"] }),
+            json!({ none: [], "/podNames": [] }),
+            // Of what is too much, the number.
+            json!({ none: [], owner: [], "/podNames": many(600) }),
+            json!({ none: [], owner: [], "/podNames": many(601) }),
+        ];
+        let reports: Vec<_> = changes.iter().map(made).collect();
+        for (number, (body, identity)) in reports.iter().enumerate() {
+            for (other, (other_body, other_identity)) in reports[..number].iter().enumerate() {
+                let both = format!("{} and {}", changes[number], changes[other]);
+                assert_ne!(body, other_body, "{both}");
+                assert_ne!(identity, other_identity, "{both}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_report_shows_is_no_change() {
+        for change in [
+            json!({ "/podNames": ["web-5d8-b", "web-5d8-c"] }),
+            json!({ "/spec/weights": { "latestTag": 50 } }),
+            json!({ "/metadata/generation": 2 }),
+        ] {
+            assert_eq!(made(&change), made(&json!({})), "{change}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What is kept of the Report of a policy, and when it is written. Pure.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use policy_runtime::backoff::{Backoff, jittered};
@@ -29,8 +28,8 @@ pub(crate) struct ReportState {
 
 #[derive(Debug)]
 struct Written {
-    /// Identifies the contents.
-    hash: u64,
+    /// Identifies the Report.
+    identity: u64,
     /// When it is written again, even if nothing changed.
     expires: Instant,
 }
@@ -48,16 +47,15 @@ impl ReportState {
         self.not_before.filter(|at| *at > now).map(|at| at - now)
     }
 
-    /// Whether these contents are to be written.
-    pub(crate) fn is_due(&self, contents: &[u8], now: Instant) -> bool {
-        let is_current =
-            |written: &Written| written.hash == hash(contents) && now < written.expires;
+    /// Whether the Report of that identity is to be written.
+    pub(crate) fn is_due(&self, identity: u64, now: Instant) -> bool {
+        let is_current = |written: &Written| written.identity == identity && now < written.expires;
         !self.written.as_ref().is_some_and(is_current)
     }
 
-    /// Records that these contents were written.
-    pub(crate) fn wrote(&mut self, contents: &[u8], now: Instant) {
-        self.written = Some(Written { hash: hash(contents), expires: now + jittered(REPEATED) });
+    /// Records that it was written.
+    pub(crate) fn wrote(&mut self, identity: u64, now: Instant) {
+        self.written = Some(Written { identity, expires: now + jittered(REPEATED) });
         self.not_before = Some(now + jittered(PACE));
         self.failing = None;
     }
@@ -73,13 +71,6 @@ impl ReportState {
     }
 }
 
-/// Only compared with that of the same process.
-fn hash(contents: &[u8]) -> u64 {
-    let mut hash = DefaultHasher::new();
-    contents.hash(&mut hash);
-    hash.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -90,26 +81,26 @@ mod tests {
     async fn it_is_written_when_it_changed_and_not_too_often() {
         let mut state = ReportState::default();
         state.in_term(1);
-        assert!(state.wait(Instant::now()).is_none() && state.is_due(b"one", Instant::now()));
-        state.wrote(b"one", Instant::now());
+        assert!(state.wait(Instant::now()).is_none() && state.is_due(1, Instant::now()));
+        state.wrote(1, Instant::now());
         assert!(state.wait(Instant::now()).unwrap() <= PACE * 11 / 10);
         advance(PACE * 11 / 10).await;
         let now = Instant::now();
         assert_eq!(state.wait(now), None);
-        assert!(!state.is_due(b"one", now) && state.is_due(b"two", now));
+        assert!(!state.is_due(1, now) && state.is_due(2, now));
         advance(REPEATED * 11 / 10).await;
-        assert!(state.is_due(b"one", Instant::now()), "somebody may have deleted it");
+        assert!(state.is_due(1, Instant::now()), "somebody may have deleted it");
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_leader_may_have_written_meanwhile() {
         let mut state = ReportState::default();
         state.in_term(1);
-        state.wrote(b"one", Instant::now());
+        state.wrote(1, Instant::now());
         state.in_term(1);
-        assert!(!state.is_due(b"one", Instant::now()));
+        assert!(!state.is_due(1, Instant::now()));
         state.in_term(3);
-        assert!(state.is_due(b"one", Instant::now()) && state.wait(Instant::now()).is_none());
+        assert!(state.is_due(1, Instant::now()) && state.wait(Instant::now()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -122,7 +113,7 @@ mod tests {
             assert_eq!(state.wait(Instant::now()), Some(delay));
             last = delay;
         }
-        state.wrote(b"one", Instant::now());
+        state.wrote(1, Instant::now());
         assert!(state.failed(ErrorClass::Forbidden, Instant::now()) < last);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Reconciler;
 use crate::context::ReconcileContext;
 use crate::judgement::Judged;
-use crate::open_reports::content;
+use crate::open_reports::ReportSource;
 use crate::policy_key::PolicyKey;
 
 /// While others are being written it is tried again after that time.
@@ -41,11 +41,13 @@ impl Reconciler {
             return Some(wait);
         }
         let namespace = self.audit_store.namespace_of(&policy.metadata);
-        let made = content(policy, namespace, judgement)?;
-        if !known.is_due(&made.body, Instant::now()) {
+        let source = ReportSource::of(policy, namespace, judgement)?;
+        let identity = source.identity();
+        if !known.is_due(identity, Instant::now()) {
             return None;
         }
         let Some(_permit) = reports.permit() else { return Some(jittered(BUSY)) };
+        let made = source.content()?;
         let key = PolicyKey::of(&policy.metadata);
         let written = self.writer.open_report(&key, namespace, &made).await;
         let now = Instant::now();
@@ -55,7 +57,7 @@ impl Reconciler {
                 counter!("dropped_total", "what" => "findings of reports")
                     .increment(made.not_listed);
             }
-            known.wrote(&made.body, now);
+            known.wrote(identity, now);
             return None;
         };
         match error.kind() {
