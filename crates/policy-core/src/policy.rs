@@ -187,17 +187,20 @@ impl CompiledPolicy {
         self.mode
     }
 
+    /// The enabled checks and those of its own, each with how severe its findings are.
+    pub fn checks(&self) -> impl Iterator<Item = (CheckName, Severity)> {
+        let registered = self.enabled().map(|(check, of)| (CheckName::from(check), of.severity));
+        let custom = self.custom().into_iter().flat_map(CustomChecks::checks);
+        let name = |name: &Arc<str>| CheckName::Custom(Arc::clone(name));
+        registered.chain(custom.map(move |check| (name(check.name()), check.severity())))
+    }
+
     /// The checks whose findings the webhook denies: those that run at admission and reach
     /// `denySeverity`. None where admission only warns or is disabled.
     pub fn denied_at_admission(&self) -> impl Iterator<Item = CheckName> {
-        let registered = self.enabled().filter(|(check, _)| check.meta().at_admission);
-        let registered =
-            registered.map(|(check, enabled)| (CheckName::from(check), enabled.severity));
-        let custom = self.custom().into_iter().flat_map(CustomChecks::checks);
-        let custom =
-            custom.map(|check| (CheckName::Custom(Arc::clone(check.name())), check.severity()));
-        let is_denied = |(_, severity): &(CheckName, Severity)| self.denies(*severity);
-        registered.chain(custom).filter(is_denied).map(|(check, _)| check)
+        let runs = |check: CheckId| check.meta().at_admission;
+        let checks = self.checks().filter(|(_, severity)| self.denies(*severity));
+        checks.map(|(check, _)| check).filter(move |check| check.registered().is_none_or(runs))
     }
 
     /// Whether the webhook denies findings of that severity.

@@ -180,40 +180,55 @@ impl Judgement {
             ));
             exit = Exit::Findings;
         }
-        if let Some(FailOn::Severity(threshold)) = self.fail_on {
-            if let Some(worst) = summary.worst_severity().filter(|worst| *worst >= threshold) {
-                output::reason(format_args!(
-                    "{name}: there are findings of severity {worst} (--fail-on {threshold})"
-                ));
-                exit = Exit::Findings;
-            }
-            let possible = policy.enabled().map(|(_, check)| check.severity).max();
-            if let Some(possible) = possible.filter(|possible| *possible < threshold) {
-                output::reason(format_args!(
-                    "{name}: --fail-on {threshold} can never fail, as its most severe check is \
-                     {possible}"
-                ));
-            }
-        }
-        if matches!(self.fail_on, Some(FailOn::Denied))
-            && policy.denied_at_admission().next().is_none()
+        if let Some(FailOn::Severity(threshold)) = self.fail_on
+            && let Some(worst) = summary.worst_severity().filter(|worst| *worst >= threshold)
         {
             output::reason(format_args!(
-                "{name}: --fail-on denied can never fail, as the policy denies nothing at admission"
+                "{name}: there are findings of severity {worst} (--fail-on {threshold})"
             ));
+            exit = Exit::Findings;
+        }
+        self.tell_what_is_not_tested(&name, policy, summary);
+        exit
+    }
+}
+
+impl Judgement {
+    /// Prints which threshold cannot be crossed, whatever was judged.
+    fn tell_what_is_not_tested(&self, name: &str, policy: &CompiledPolicy, summary: &Summary) {
+        match self.fail_on {
+            Some(FailOn::Severity(threshold)) => {
+                let possible = policy.checks().map(|(_, severity)| severity).max();
+                if let Some(possible) = possible.filter(|possible| *possible < threshold) {
+                    output::reason(format_args!(
+                        "{name}: --fail-on {threshold} can never fail, as its most severe check is \
+                         {possible}"
+                    ));
+                }
+            }
+            Some(FailOn::Denied) if policy.denied_at_admission().next().is_none() => {
+                output::reason(format_args!(
+                    "{name}: --fail-on denied can never fail, as the policy denies nothing at \
+                     admission"
+                ));
+            }
+            _ => {}
         }
         if summary.pods == 0 && (self.fail_below.is_some() || self.fail_on.is_some()) {
             output::reason(format_args!(
                 "{name}: no pod was evaluated, so no threshold was tested"
             ));
         }
-        exit
     }
-}
 
-impl Judgement {
     /// Whether new findings cross the threshold: `new` is the report with these alone.
-    pub(crate) fn exit_of_changes(&self, changes: &Changes, new: &Report) -> Exit {
+    pub(crate) fn exit_of_changes(
+        &self,
+        changes: &Changes,
+        new: &Report,
+        policy: &CompiledPolicy,
+    ) -> Exit {
+        self.tell_what_is_not_tested(&printable(&new.policy), policy, &new.summary);
         match (self.fail_on, &new.denied) {
             (Some(FailOn::Severity(threshold)), _) => exit(changes, Some(threshold)),
             (Some(FailOn::Denied), Some(denied)) => exit_of_denied("by new findings ", denied),
@@ -256,7 +271,7 @@ pub(crate) fn is_of_system(namespace: &str) -> String {
 
 /// Such a policy finds nothing, so its score is always 100.
 pub(crate) fn warn_without_checks(name: &str, policy: &CompiledPolicy) {
-    if policy.enabled().next().is_none() {
+    if policy.checks().next().is_none() {
         let name = printable(name);
         output::reason(format_args!("policy {name} enables no check, so it finds nothing"));
     }

@@ -11,6 +11,10 @@ use tempfile::TempDir;
 const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n\
     spec: {template: {spec: {containers: [{name: web, image: nginx}]}}}\n";
 
+const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: job, namespace: shop}\n\
+    spec: {restartPolicy: Never, containers: [{name: job, image: 'busybox:1.37', \
+    resources: {requests: {cpu: 1}, limits: {memory: 1Gi}}}]}\n";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -25,6 +29,21 @@ fn repository() -> TempDir {
     fs::create_dir(folder.path().join("my deploy")).unwrap();
     fs::write(folder.path().join("my deploy/app.yaml"), WEB).unwrap();
     folder
+}
+
+/// Replaces its manifest by one without findings.
+fn mend(repository: &TempDir) {
+    fs::write(repository.path().join("my deploy/app.yaml"), GOOD).unwrap();
+}
+
+/// The mapping in flow style that a comment or a page has after this key.
+fn example(file: &str, key: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let (_, after) = text.split_once(&format!("{key}: {{")).unwrap();
+    let (mapping, _) = after.split_once('}').unwrap();
+    let mapping: Value = serde_saphyr::from_str(&format!("{{{mapping}}}")).unwrap();
+    let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().to_owned());
+    mapping.as_object().unwrap().iter().map(pair).collect()
 }
 
 /// Runs a command of a shell there, with this build of policyctl on the path.
@@ -71,7 +90,7 @@ fn the_action_writes_sarif_and_a_summary_and_fails_as_asked() {
         shell(folder, &format!("bash '{}'", script.display()), &all)
     };
     let output = run(&[]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("===== DevOps"));
     let sarif = json(&folder.join("policyctl.sarif"));
     let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
@@ -81,8 +100,19 @@ fn the_action_writes_sarif_and_a_summary_and_fails_as_asked() {
     let files = ("FILES", "my deploy/app.yaml\n$(touch harm)\n");
     let output = run(&[files]);
     assert!(output.status.code() == Some(2) && !folder.join("harm").exists(), "{output:?}");
-    let strict = [("FILES", "my deploy"), ("BUNDLE", "baseline"), ("FAIL_ON", "low")];
-    assert_eq!(run(&strict).status.code(), Some(1));
+    // What the comment and the page have as an example, but of the files here.
+    let comment = example(".github/actions/policyctl/action.yml", "with");
+    assert_eq!(comment, example("docs/policyctl.md", "with"));
+    let mut shown: Vec<(String, &str)> = comment
+        .iter()
+        .map(|(input, value)| (input.to_uppercase().replace('-', "_"), value.as_str()))
+        .collect();
+    shown.push(("FILES".to_owned(), "my deploy"));
+    let shown: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (&**name, *value)).collect();
+    assert_eq!(run(&shown).status.code(), Some(1));
+    assert_eq!(run(&[("FAIL_ON", "")]).status.code(), Some(0), "none");
+    mend(&repository);
+    assert_eq!(run(&[]).status.code(), Some(0));
 }
 
 #[test]
@@ -99,7 +129,7 @@ fn the_template_for_gitlab_writes_its_reports() {
     let repository = repository();
     let folder = repository.path();
     let output = shell(folder, script, &variables);
-    assert_eq!(output.status.code(), Some(0), "no finding is high: {output:?}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     let reports = &job["artifacts"]["reports"];
     let report = |name: &str| folder.join(reports[name].as_str().unwrap());
     let issues = json(&report("codequality"));
@@ -115,6 +145,12 @@ fn the_template_for_gitlab_writes_its_reports() {
     assert!(
         fs::read_to_string(report("junit")).unwrap().contains("<testsuites name=\"policyctl\"")
     );
+    let comment = example("deploy/gitlab/policyctl.yml", "variables");
+    let options = comment.iter().find(|(name, _)| name == "POLICYCTL_OPTIONS").unwrap();
+    let shown = [&variables[..], &[("POLICYCTL_OPTIONS", &*options.1)]].concat();
+    assert_eq!(shell(folder, script, &shown).status.code(), Some(1));
+    mend(&repository);
+    assert_eq!(shell(folder, script, &variables).status.code(), Some(0));
     // A file that cannot be read is the gravest issue.
     fs::write(folder.join("broken.yaml"), "apiVersion: v1\nkind: Pod\nspec: [\n").unwrap();
     let output = shell(folder, script, &variables);
@@ -129,17 +165,15 @@ fn each_hook_of_pre_commit_runs() {
     let hooks = yaml(".pre-commit-hooks.yaml");
     let repository = repository();
     let folder = repository.path();
-    for (hook, arguments, code) in [
-        ("policyctl", "", 0),
-        ("policyctl", " --bundle baseline --fail-on low", 1),
-        ("policyctl-test", "", 2),
-    ] {
+    let run = |hook: &str| {
         let hook = hooks.as_array().unwrap().iter().find(|found| found["id"] == hook).unwrap();
         let own: Vec<&str> =
             hook["args"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
-        let own = if arguments.is_empty() { own.join(" ") } else { "-f .".to_owned() };
-        let command = format!("{} {own}{arguments}", hook["entry"].as_str().unwrap());
-        let output = shell(folder, &command, &[]);
-        assert_eq!(output.status.code(), Some(code), "{command}: {output:?}");
-    }
+        let command = format!("{} {}", hook["entry"].as_str().unwrap(), own.join(" "));
+        shell(folder, &command, &[]).status.code()
+    };
+    assert_eq!(run("policyctl"), Some(1));
+    assert_eq!(run("policyctl-test"), Some(2), "there is no test file");
+    mend(&repository);
+    assert_eq!(run("policyctl"), Some(0));
 }

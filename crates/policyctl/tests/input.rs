@@ -266,6 +266,60 @@ fn thresholds_and_errors_decide_the_exit_code() {
     }
 }
 
+/// What a run with these arguments ends with and prints to standard error, quietly.
+fn reasons(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = analyze(folder, &[arguments, &["-q"]].concat(), b"");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_threshold_that_cannot_be_crossed_is_told_with_a_baseline_as_well() {
+    let folder = folder(&[("a.yaml", POD.as_bytes()), ("none.yaml", b"kind: List\n")]);
+    let folder = folder.path();
+    let report = analyze(folder, &["-f", "a.yaml", "-o", "json=old.json"], b"");
+    assert_eq!(report.status.code(), Some(0));
+    let never = "the built-in profile: --fail-on high can never fail, as its most severe check is \
+                 medium\n";
+    let denies_nothing = "the built-in profile: --fail-on denied can never fail, as the policy \
+                          denies nothing at admission\n";
+    let untested = "the built-in profile: no pod was evaluated, so no threshold was tested\n";
+    for (file, threshold, expected) in [
+        ("a.yaml", "medium", ""),
+        ("a.yaml", "high", never),
+        ("a.yaml", "denied", denies_nothing),
+        ("none.yaml", "low", untested),
+    ] {
+        let arguments = ["-f", file, "--baseline", "old.json", "--fail-on", threshold];
+        assert_eq!(reasons(folder, &arguments), (Some(0), expected.to_owned()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn custom_checks_count_for_what_a_policy_can_find() {
+    let policy = |spec: &str, severity: &str| {
+        format!(
+            "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {{name: own}}\n\
+             spec: {{{spec}custom: [{{name: team, expression: 'false', severity: {severity}}}]}}\n"
+        )
+    };
+    let both = policy("forbidLatestTag: true, ", "critical");
+    let folder = folder(&[
+        ("a.yaml", POD.as_bytes()),
+        ("both.yaml", both.as_bytes()),
+        ("alone.yaml", policy("", "low").as_bytes()),
+    ]);
+    let never = "--fail-on high can never fail, as its most severe check is low";
+    for (policy, threshold, expected) in [
+        ("both.yaml", "high", (1, "there are findings of severity critical (--fail-on high)")),
+        ("alone.yaml", "low", (1, "there are findings of severity low (--fail-on low)")),
+        ("alone.yaml", "high", (0, never)),
+    ] {
+        let arguments = ["-f", "a.yaml", "--policy", policy, "--fail-on", threshold];
+        let expected = (Some(expected.0), format!("{policy}: {}\n", expected.1));
+        assert_eq!(reasons(folder.path(), &arguments), expected, "{arguments:?}");
+    }
+}
+
 #[test]
 fn the_mistakes_of_a_policy_file_are_named_with_their_lines() {
     let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {}\nspec:\n  forbidLatestTga: true\n  maxRestartCount: -1\n";

@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   policyctl report main.json branch.json                     what changed, for people
   policyctl report main.json branch.json -o markdown         the same for a pull request
-  policyctl report main.json branch.json --fail-on high      exit with 1 on new severe findings
+  policyctl report main.json branch.json --fail-on medium    exit with 1 on new findings
 
 Compares two reports of `policyctl analyze -o json`, the earlier one first: findings that are new,
 fixed and unchanged. A finding is the same whatever its line, file and wording: its check, object

@@ -32,7 +32,7 @@ Examples:
   policyctl analyze -f deploy/ --bundle restricted --fail-on high
   policyctl analyze -f deploy/ --bundle restricted --fail-on denied
   policyctl analyze -f deploy/ -o sarif > policyctl.sarif
-  policyctl analyze -f deploy/ --baseline main.json --fail-on high
+  policyctl analyze -f deploy/ --baseline main.json --fail-on medium
   policyctl analyze -f deploy/ -o table -o sarif=policyctl.sarif -o html=report.html
 
 Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         print_gaps(&report, console);
     }
     let judged = match changes.as_ref().zip(new.as_ref()) {
-        Some((changes, new)) => args.judgement.exit_of_changes(changes, new),
+        Some((changes, new)) => args.judgement.exit_of_changes(changes, new, &policy),
         None => args.judgement.exit(&report, &policy),
     };
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(judged))
