@@ -140,6 +140,10 @@ impl Schedule {
             turn.running = turn.running.saturating_sub(1);
             if turn.running == 0 && turn.due.is_empty() {
                 self.namespaces.remove(&key.namespace);
+                if self.namespaces.is_empty() {
+                    // A start makes all policies due at once; later few are.
+                    self.namespaces = HashMap::new();
+                }
             } else {
                 self.get_in_line(&key.namespace);
             }

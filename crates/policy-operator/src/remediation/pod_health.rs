@@ -148,7 +148,8 @@ fn waiting(status: &ContainerStatusView) -> Option<Box<str>> {
 /// The health of the pods of all namespaces.
 #[derive(Debug, Default)]
 pub(crate) struct HealthTable {
-    pods: BTreeMap<Arc<str>, HashMap<Box<str>, Listed>>,
+    /// Boxed, because a map has space for more than it holds, and most namespaces have one such pod.
+    pods: BTreeMap<Arc<str>, HashMap<Box<str>, Box<Listed>>>,
     /// The number of the current list.
     list: u32,
 }
@@ -173,7 +174,7 @@ impl HealthTable {
         let list = self.list;
         let is_injected = health.is_injected;
         let Some(known) = pods.get_mut(name) else {
-            pods.insert(name.into(), Listed { list, health });
+            pods.insert(name.into(), Box::new(Listed { list, health }));
             return is_injected;
         };
         known.list = list;
