@@ -124,6 +124,12 @@ impl ParsedQuantity {
     }
 }
 
+impl std::iter::Sum for ParsedQuantity {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        Self(all.fold(0, |sum, one| sum.saturating_add(one.0)))
+    }
+}
+
 /// Kubernetes rounds up to the next nano-unit, its smallest.
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
 /// The same as a power of ten.

@@ -65,24 +65,32 @@ pub(super) struct Limit {
     pub(super) max: BTreeMap<String, ParsedQuantity>,
     /// The limit of a container that has none.
     pub(super) default: BTreeMap<String, ParsedQuantity>,
+    /// The request of a container that has neither a request nor a limit.
+    pub(super) default_request: BTreeMap<String, ParsedQuantity>,
     pub(super) ratio: BTreeMap<String, ParsedQuantity>,
 }
 
 impl LimitRange {
-    /// Reads a `LimitRange`. In a manifest, max stands for a default that it lacks, as the API server
-    /// stores it.
+    /// Reads a `LimitRange`. A manifest gets the defaults that it lacks, as the API server stores them:
+    /// max is the default limit, and the default request is that limit, else min
+    /// (<https://github.com/kubernetes/kubernetes/blob/v1.37.0/pkg/apis/core/v1/defaults.go>).
     #[must_use]
     pub fn read(object: &Value) -> Self {
         let limits = object["spec"]["limits"].as_array();
         let limit = |item: &Value| {
             let max = amounts(&item["max"]);
+            let min = amounts(&item["min"]);
             let mut default = max.clone();
             default.extend(amounts(&item["default"]));
+            let mut default_request = min.clone();
+            default_request.extend(default.clone());
+            default_request.extend(amounts(&item["defaultRequest"]));
             Limit {
                 type_: item["type"].as_str().unwrap_or_default().to_owned(),
-                min: amounts(&item["min"]),
+                min,
                 max,
                 default,
+                default_request,
                 ratio: amounts(&item["maxLimitRequestRatio"]),
             }
         };
@@ -90,6 +98,16 @@ impl LimitRange {
             name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             limits: limits.into_iter().flatten().map(limit).collect(),
         }
+    }
+
+    /// What a container gets that has no request or limit of that resource.
+    pub(super) fn default_of(&self, list: &str, resource: &str) -> Option<ParsedQuantity> {
+        let of_containers = self.limits.iter().filter(|limit| limit.type_ == "Container");
+        let mut defaults = of_containers.filter_map(|limit| {
+            let all = if list == "limits" { &limit.default } else { &limit.default_request };
+            all.get(resource).copied()
+        });
+        defaults.next()
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::facts::{Limit, LimitRange, MemoryPeaks, NamespaceFacts, OptIn, quantity};
+use super::amount::Amount;
+use super::facts::{LimitRange, MemoryPeaks, NamespaceFacts, OptIn, quantity};
 use super::fields::{ContainerFields, Fields, TcpProbe};
 use super::reason::Reason;
 use super::rules::NamespaceRules;
-use super::target::{Target, TargetContainer};
+use super::target::{Target, TargetContainer, names};
 use crate::api::DefaultProbe;
 use crate::facts::{ContainerFacts, ResourceGap};
 use crate::quantity::ParsedQuantity;
@@ -171,24 +172,24 @@ impl Filler<'_> {
         let memory_request = rules.memory_request.as_ref().filter(|_| missing(gaps.memory_request));
         let memory_limit = rules.memory_limit.as_ref().filter(|_| missing(gaps.memory_limit));
 
-        let mut of = |value: Option<&(Arc<str>, String)>| -> Option<String> {
-            let (policy, amount) = value?;
-            self.filled.policies.insert(Arc::clone(policy));
-            Some(amount.clone())
-        };
-        let [cpu_request, cpu_limit] = [of(cpu_request), of(cpu_limit)];
-        let [memory_request, memory_limit] = [of(memory_request), of(memory_limit)];
-        let limit = self.memory_limit(container, memory_limit);
-        let own = |resource: &str, request: Option<String>, limit: Option<String>| Amount {
-            request_now: live("requests", resource),
-            limit_now: live("limits", resource),
-            request,
-            limit,
-        };
-        let cpu = own("cpu", cpu_request, cpu_limit).consistent();
-        let memory = own("memory", memory_request, limit).consistent();
-        for (resource, amount) in [("cpu", cpu), ("memory", memory)] {
-            if let Some(reason) = self.refusal(resource, &amount) {
+        for (resource, request, limit) in
+            [("cpu", cpu_request, cpu_limit), ("memory", memory_request, memory_limit)]
+        {
+            let mut limit = self.wanted(container, "limits", resource, limit);
+            if resource == "memory" {
+                limit = self.memory_limit(container, limit);
+            }
+            // The API server would make a limit the request of the container, before any default.
+            let request = match (request, &limit) {
+                (Some((policy, amount)), Some(_)) if !self.is_of_pod(resource) => {
+                    self.filled.policies.insert(Arc::clone(policy));
+                    Some(amount.clone())
+                }
+                (request, _) => self.wanted(container, "requests", resource, request),
+            };
+            let (request_now, limit_now) = (live("requests", resource), live("limits", resource));
+            let amount = Amount { request_now, limit_now, request, limit }.consistent();
+            if let Some(reason) = self.refusal(container, resource, &amount) {
                 for (field, value) in [("requests", &amount.request), ("limits", &amount.limit)] {
                     if value.is_some() {
                         self.withhold(container, field_name(field, resource), reason.clone());
@@ -203,6 +204,34 @@ impl Filler<'_> {
                 *to = amount.limit;
             }
         }
+    }
+
+    fn is_of_pod(&self, resource: &str) -> bool {
+        names(&self.target.pod_resources, resource)
+    }
+
+    /// The value of the policy for a container that lacks it, unless the pod or the namespace has one.
+    fn wanted(
+        &mut self,
+        container: &TargetContainer,
+        list: &'static str,
+        resource: &'static str,
+        value: Option<&(Arc<str>, String)>,
+    ) -> Option<String> {
+        let (policy, amount) = value?;
+        self.filled.policies.insert(Arc::clone(policy));
+        let ranges = &self.namespace.limit_ranges;
+        let reason = if self.is_of_pod(resource) {
+            Reason::PodResources(resource)
+        } else if let Some(range) =
+            ranges.iter().find(|range| range.default_of(list, resource).is_some())
+        {
+            Reason::LimitRangeDefault(range.name.clone())
+        } else {
+            return Some(amount.clone());
+        };
+        self.withhold(container, field_name(list, resource), reason);
+        None
     }
 
     /// The memory limit of a container: where its use is measured, never below 1.2 times of that.
@@ -224,7 +253,12 @@ impl Filler<'_> {
     }
 
     /// Why a request or limit of that resource must not be filled in.
-    fn refusal(&self, resource: &'static str, amount: &Amount) -> Option<Reason> {
+    fn refusal(
+        &self,
+        container: &TargetContainer,
+        resource: &'static str,
+        amount: &Amount,
+    ) -> Option<Reason> {
         if amount.request.is_none() && amount.limit.is_none() {
             return None;
         }
@@ -238,12 +272,52 @@ impl Filler<'_> {
         }
         let ranges = self.namespace.limit_ranges.iter();
         let mut refusals = ranges.flat_map(|LimitRange { name, limits }| {
-            limits.iter().filter_map(move |limit| {
-                let why = amount.refused_by(resource, limit)?;
+            limits.iter().filter_map(|limit| {
+                let why = match &*limit.type_ {
+                    "Pod" => {
+                        self.of_pod(container, resource, amount).refused_by(resource, limit)?
+                    }
+                    _ => amount.refused_by(resource, limit)?,
+                };
                 Some(Reason::LimitRange(name.clone(), why))
             })
         });
         refusals.next()
+    }
+
+    /// What all containers that run beside each other have together, as a `LimitRange` counts it: their
+    /// own, what is filled in so far, and what the namespace gives.
+    fn of_pod(&self, container: &TargetContainer, resource: &str, amount: &Amount) -> Amount {
+        let running = self.target.facts.containers.iter().zip(&self.target.containers);
+        let others = running
+            .filter(|(facts, other)| facts.role.is_long_running() && other.name != container.name);
+        let others: Vec<&TargetContainer> = others.map(|(_, other)| other).collect();
+        let of = |other: &TargetContainer, list: &str| {
+            let own = quantity(&other.live["resources"][list][resource]);
+            let filled = self.filled.fields.of(&other.name);
+            let filled = filled.into_iter().flat_map(ContainerFields::amounts);
+            let mut filled = filled.filter(|(of, name, _)| (*of, *name) == (list, resource));
+            own.or_else(|| ParsedQuantity::parse(filled.next()?.2))
+        };
+        let default = |list: &str| {
+            let ranges = &self.namespace.limit_ranges;
+            ranges.iter().find_map(|range| range.default_of(list, resource))
+        };
+        let total = |own: Option<ParsedQuantity>, each: &dyn Fn(&TargetContainer) -> _| {
+            let all: Vec<ParsedQuantity> =
+                own.into_iter().chain(others.iter().filter_map(|other| each(other))).collect();
+            (!all.is_empty()).then(|| all.into_iter().sum())
+        };
+        let limit = |other: &TargetContainer| of(other, "limits");
+        Amount {
+            request_now: total(amount.request().or_else(|| default("requests")), &|other| {
+                of(other, "requests").or_else(|| limit(other)).or_else(|| default("requests"))
+            }),
+            limit_now: total(amount.limit().or_else(|| default("limits")), &|other| {
+                limit(other).or_else(|| default("limits"))
+            }),
+            ..Amount::default()
+        }
     }
 }
 
@@ -279,80 +353,4 @@ fn laxer(probe: TcpProbe, readiness: &Value) -> TcpProbe {
     let failures = u32::try_from(failures).unwrap_or(u32::MAX).max(probe.failures);
     let delay = u32::try_from(number("initialDelaySeconds", 0)).unwrap_or(u32::MAX);
     TcpProbe { failures, delay: probe.delay.max(delay), ..probe }
-}
-
-/// Request and limit of one resource of a container: what it has, and what is filled in.
-#[derive(Clone, Debug, Default)]
-struct Amount {
-    request_now: Option<ParsedQuantity>,
-    limit_now: Option<ParsedQuantity>,
-    request: Option<String>,
-    limit: Option<String>,
-}
-
-impl Amount {
-    fn request(&self) -> Option<ParsedQuantity> {
-        self.request_now.or_else(|| ParsedQuantity::parse(self.request.as_deref()?))
-    }
-
-    fn limit(&self) -> Option<ParsedQuantity> {
-        self.limit_now.or_else(|| ParsedQuantity::parse(self.limit.as_deref()?))
-    }
-
-    /// With a request that is not above the limit, whichever of them the container has itself. With
-    /// neither, a limit gets a request of the same amount, as the API server would set it.
-    fn consistent(mut self) -> Self {
-        if self.limit.is_some() && self.request().is_none() {
-            self.request.clone_from(&self.limit);
-        }
-        let (Some(request), Some(limit)) = (self.request(), self.limit()) else { return self };
-        if request > limit {
-            if self.limit_now.is_some() {
-                // What the container has as its limit stays.
-                self.request = None;
-            } else {
-                // A limit below the request of the container would refuse its pods.
-                self.limit = None;
-            }
-        }
-        self
-    }
-
-    /// Why a `LimitRange` would refuse the container.
-    fn refused_by(&self, resource: &str, limit: &Limit) -> Option<String> {
-        if limit.type_ != "Container" && limit.type_ != "Pod" {
-            return None;
-        }
-        let is_container = limit.type_ == "Container";
-        let (request, own_limit) = (self.request(), self.limit());
-        let default = limit.default.get(resource).copied().filter(|_| is_container);
-        let effective = own_limit.or(default);
-        let at = |name: &str| format!("{name} of {resource} for a {}", limit.type_);
-        if let (Some(min), Some(request)) = (limit.min.get(resource), request)
-            && request < *min
-            && is_container
-        {
-            return Some(at("the request is below min"));
-        }
-        if let Some(max) = limit.max.get(resource) {
-            if request.is_some_and(|request| request > *max) {
-                return Some(at("the request is above max"));
-            }
-            if effective.is_some_and(|limit| limit > *max) {
-                return Some(at("the limit is above max"));
-            }
-        }
-        if let (Some(request), Some(limit)) = (request, effective)
-            && request > limit
-        {
-            return Some(at("the request is above the default limit"));
-        }
-        if let (Some(ratio), Some(request), Some(limit)) =
-            (limit.ratio.get(resource), request, effective)
-            && limit.exceeds(request, *ratio)
-        {
-            return Some(at("the limit is too many times the request"));
-        }
-        None
-    }
 }

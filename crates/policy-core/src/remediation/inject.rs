@@ -6,6 +6,7 @@ use super::facts::quantity;
 use super::fields::{ContainerFields, Fields};
 use super::fill::tcp_ports;
 use super::owned::LISTS;
+use super::target::names;
 use crate::api::{INJECTED_BY, INJECTED_FIELDS};
 use crate::quantity::ParsedQuantity;
 use crate::view::has_handler;
@@ -14,7 +15,8 @@ use crate::view::has_handler;
 /// `namespace/name`; empty where it lacks nothing. Applied again to its own result, it is empty.
 ///
 /// A value that does not fit the pod is left out: a probe of a port that the container does not
-/// declare while it declares others, and a request above a limit.
+/// declare while it declares others, a request above a limit, and a request or limit that the pod has
+/// for all of its containers.
 #[must_use]
 pub fn inject(pod: &Value, fields: &Fields, policy: &str) -> Vec<Value> {
     let (mut patch, mut injected) = (Vec::new(), Fields::default());
@@ -26,7 +28,7 @@ pub fn inject(pod: &Value, fields: &Fields, policy: &str) -> Vec<Value> {
             let Some(fields) = fields.of(name).filter(|_| list == LISTS[0] || is_sidecar) else {
                 continue;
             };
-            let missing = missing(container, fields);
+            let missing = missing(container, &pod["spec"]["resources"], fields);
             if !missing.is_empty() {
                 patch.extend(operations(&format!("/spec/{list}/{index}"), container, &missing));
                 injected.0.push(missing);
@@ -40,7 +42,7 @@ pub fn inject(pod: &Value, fields: &Fields, policy: &str) -> Vec<Value> {
 }
 
 /// What a container lacks of the fields.
-fn missing(container: &Value, fields: &ContainerFields) -> ContainerFields {
+fn missing(container: &Value, pod_resources: &Value, fields: &ContainerFields) -> ContainerFields {
     let mut missing = ContainerFields { name: fields.name.clone(), ..ContainerFields::default() };
     let ports = tcp_ports(container);
     let fits = |port: u16| ports.is_empty() || ports.contains(&port);
@@ -50,6 +52,9 @@ fn missing(container: &Value, fields: &ContainerFields) -> ContainerFields {
     missing.liveness = fields.liveness.filter(|probe| lacks("livenessProbe") && fits(probe.port));
     let live = |list: &str, name: &str| &container["resources"][list][name];
     for resource in ["cpu", "memory"] {
+        if names(pod_resources, resource) {
+            continue;
+        }
         let filled = |list: &'static str| {
             let found = fields.amounts().find(|(of, name, _)| (*of, *name) == (list, resource));
             found.map(|(.., amount)| amount).filter(|_| live(list, resource).is_null())

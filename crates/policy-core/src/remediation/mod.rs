@@ -8,6 +8,7 @@
 //! what the status remembers ───────────┘        └─ Propose, NotPatchable: a reason
 //! ```
 
+mod amount;
 mod facts;
 mod fields;
 mod fill;

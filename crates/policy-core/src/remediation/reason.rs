@@ -77,6 +77,16 @@ pub enum Reason {
     /// A limit of the namespace refuses the value.
     #[error("the LimitRange {0} refuses the pod: {1}")]
     LimitRange(String, String),
+    /// New pods get a value from the namespace.
+    #[error("the LimitRange {0} gives it to each new pod")]
+    LimitRangeDefault(String),
+    /// The pod has resources of its own
+    /// ([KEP-2837](https://github.com/kubernetes/enhancements/issues/2837)).
+    #[error(
+        "the pod sets {0} for all of its containers (`resources` of the pod), and what is filled in \
+         in one of them may not fit into that; set it there"
+    )]
+    PodResources(&'static str),
     /// No memory limit is safe without the use.
     #[error(
         "the memory use of container {0} is not known (metrics.k8s.io), so that no memory limit is \

@@ -50,6 +50,8 @@ pub struct Target {
     pub(super) rollout: Rollout,
     pub(super) facts: CheckedFacts,
     pub(super) containers: Vec<TargetContainer>,
+    /// The requests and limits of the pod itself.
+    pub(super) pod_resources: Value,
     /// Our part of its containers and init containers.
     pub(super) owned: [Vec<Value>; 2],
 }
@@ -131,6 +133,7 @@ impl Target {
             is_deleted: metadata["deletionTimestamp"].is_string(),
             rollout: Rollout::of(kind, workload),
             containers: containers(kind, &spec, planned),
+            pod_resources: live_spec(kind, planned)["resources"].clone(),
             facts,
             owned: our_part,
         })
@@ -164,6 +167,7 @@ impl Target {
             is_deleted: metadata["deletionTimestamp"].is_string(),
             rollout: Rollout::default(),
             containers: containers(kind, &view.spec, object),
+            pod_resources: live_spec(kind, object)["resources"].clone(),
             facts: facts.checked,
             owned: [Vec::new(), Vec::new()],
         })
@@ -199,9 +203,19 @@ fn controller(metadata: &Value) -> Option<String> {
     Some(format!("{} {}", text("kind"), text("name")))
 }
 
+/// The spec of its pods.
+fn live_spec(kind: ObjectKind, workload: &Value) -> &Value {
+    kind.pod_spec_path().into_iter().fold(workload, |value, field| &value[field])
+}
+
+/// Whether the `resources` of a pod have a request or a limit of that resource.
+pub(super) fn names(pod_resources: &Value, resource: &str) -> bool {
+    ["requests", "limits"].iter().any(|list| !pod_resources[list][resource].is_null())
+}
+
 /// The containers in the order of [`CheckedFacts::containers`].
 fn containers(kind: ObjectKind, spec: &SpecView, workload: &Value) -> Vec<TargetContainer> {
-    let live = kind.pod_spec_path().into_iter().fold(workload, |value, field| &value[field]);
+    let live = live_spec(kind, workload);
     let Some(spec) = pod_spec(kind, spec) else { return Vec::new() };
     all_containers(spec)
         .map(|(role, index, view)| TargetContainer {

@@ -157,24 +157,89 @@ fn what_an_autoscaler_computes_with_is_withheld() {
     assert!(!with(Autoscaler::vertical(&vpa)).contains("requests"));
 }
 
+/// What is filled in, and the codes of what is withheld, where the namespace has a `LimitRange`.
+fn with_limits(limits: &Value, containers: &Value, peak: &str) -> (Vec<String>, Vec<String>) {
+    let range = json!({ "metadata": { "name": "small" }, "spec": { "limits": limits } });
+    let namespace = NamespaceFacts { limit_ranges: vec![LimitRange::read(&range)], ..installed() };
+    let (rules, target) = (rules(&[RESOURCES]), read(&deployment(containers.clone())));
+    let mut peaks = MemoryPeaks::default();
+    let used = |name: &str| json!({ "name": name, "usage": { "memory": peak } });
+    peaks.observe(&json!({ "containers": [used("web"), used("proxy")] }));
+    let input = PlanInput {
+        rules: &rules,
+        namespace: &namespace,
+        target: &target,
+        peaks: Some(&peaks),
+        memory: None,
+    };
+    let (fields, withheld) = match plan(&input).plan {
+        Plan::Patch { fields, withheld } => (fields.lines(), withheld),
+        Plan::Withhold { withheld } => (Vec::new(), withheld),
+        other => panic!("{other:?}"),
+    };
+    let withheld = withheld.iter().map(|Withheld { container, field, reason }| {
+        format!("{container} {field} {}", reason.code())
+    });
+    (fields, withheld.collect())
+}
+
+#[test]
+fn what_a_limit_range_gives_is_not_filled_in() {
+    let of =
+        |field: &str, resource: &str| json!([{ "type": "Container", field: { resource: "50m" } }]);
+    let web = json!([container("web", &json!({}))]);
+    let default = |field: &str| format!("web {field} LimitRangeDefault");
+    let whole = "web: requests.cpu=100m requests.memory=128Mi limits.memory=256Mi";
+    for field in ["max", "min", "default", "defaultRequest"] {
+        let (lines, withheld) = with_limits(&of(field, "cpu"), &web, "10Mi");
+        assert_eq!(withheld, [default("requests.cpu")], "{field}");
+        assert_eq!(lines, ["web: requests.memory=128Mi limits.memory=256Mi"]);
+    }
+    for field in ["max", "default"] {
+        let (lines, withheld) = with_limits(&of(field, "memory"), &web, "10Mi");
+        assert_eq!(withheld, [default("limits.memory"), default("requests.memory")], "{field}");
+        assert_eq!(lines, ["web: requests.cpu=100m"]);
+    }
+    // A limit without a request would be the request.
+    let (lines, withheld) = with_limits(&of("defaultRequest", "memory"), &web, "10Mi");
+    assert_eq!((lines.as_slice(), withheld.len()), (&[whole.to_owned()][..], 0));
+    let (lines, _) = with_limits(&json!([]), &web, "10Mi");
+    assert_eq!(lines, [whole]);
+}
+
 #[test]
 fn what_a_limit_range_refuses_is_withheld() {
-    let with = |limit: Value| {
-        let range = json!({ "metadata": { "name": "small" }, "spec": { "limits": [limit] } });
-        let limit_ranges = vec![LimitRange::read(&range)];
-        lines(&in_namespace(&NamespaceFacts { limit_ranges, ..installed() })).remove(0)
-    };
-    let of = |field: &str, cpu: &str| json!({ "type": "Container", field: { "cpu": cpu } });
-    for refusing in [of("max", "50m"), of("min", "200m"), of("default", "50m")] {
-        let line = with(refusing);
-        assert!(!line.contains("requests.cpu") && line.contains("requests.memory"), "{line}");
+    let large = json!({ "resources": { "requests": { "memory": "150Mi" }, "limits": { "memory": "150Mi" } } });
+    let both = json!([container("proxy", &large), container("web", &json!({}))]);
+    let pods = |memory: &str| json!([{ "type": "Pod", "max": { "memory": memory } }]);
+    // 150Mi of the other container and 256Mi.
+    let (lines, withheld) = with_limits(&pods("400Mi"), &both, "10Mi");
+    let refused = ["web requests.memory LimitRange", "web limits.memory LimitRange"];
+    assert_eq!(withheld, refused);
+    assert_eq!(lines, ["proxy: requests.cpu=100m", "web: requests.cpu=100m"]);
+    let (_, withheld) = with_limits(&pods("406Mi"), &both, "10Mi");
+    assert_eq!(withheld, [""; 0]);
+    // What is filled in in one container counts for the next one.
+    let both = json!([container("proxy", &json!({})), container("web", &json!({}))]);
+    assert_eq!(with_limits(&pods("511Mi"), &both, "10Mi").1, refused);
+    assert_eq!(with_limits(&pods("512Mi"), &both, "10Mi").1, [""; 0]);
+    let ratio = json!([{ "type": "Container", "maxLimitRequestRatio": { "memory": "1.5" } }]);
+    assert_eq!(with_limits(&ratio, &json!([container("web", &json!({}))]), "10Mi").1, refused);
+}
+
+#[test]
+fn what_the_pod_has_for_all_containers_is_not_filled_in() {
+    for list in ["requests", "limits"] {
+        let mut workload = deployment(json!([web()]));
+        workload["spec"]["template"]["spec"]["resources"] = json!({ list: { "memory": "10Mi" } });
+        let lines = lines(&plan_of(&workload, &[RESOURCES]));
+        assert_eq!(lines, ["web: requests.cpu=100m"], "{list}");
+        let fields = plan_of(&deployment(json!([web()])), &[RESOURCES]);
+        let Plan::Patch { fields, .. } = fields else { panic!("{fields:?}") };
+        let pod = &workload["spec"]["template"];
+        let patch = serde_json::to_string(&inject(pod, &fields, "shop/strict")).unwrap();
+        assert!(patch.contains("100m") && !patch.contains("128Mi"), "{patch}");
     }
-    for fine in [of("max", "100m"), of("min", "100m"), of("default", "1"), json!({})] {
-        assert!(with(fine).contains("requests.cpu=100m"));
-    }
-    let ratio = json!({ "type": "Container", "default": { "cpu": "1" },
-        "maxLimitRequestRatio": { "cpu": "4" } });
-    assert!(!with(ratio).contains("requests.cpu"));
 }
 
 #[test]
