@@ -57,7 +57,7 @@ impl<'a> Inserter<'a> {
             return Err(Obstacle::SharedAnchor);
         }
         let is_flow = *style == StructureStyle::Flow;
-        if existing.iter().any(|(key, _)| key.is_plain() && key.text() == Some("<<")) {
+        if mapping.has_merge_key() {
             return Err(Obstacle::MergeKey);
         }
         let (mut insertions, mut missing) = (Vec::new(), Vec::new());
@@ -104,6 +104,9 @@ impl<'a> Inserter<'a> {
                 let entries: Vec<&Entry> = entries.iter().collect();
                 let below = || self.below(key.end, column, &entries).map(|below| vec![below]);
                 if is_block { below() } else { Err(Obstacle::Set(name)) }
+            }
+            Content::Scalar(text, ScalarStyle::Plain) if matches!(&**text, "null" | "~") => {
+                Err(Obstacle::Null(name))
             }
             _ => Err(Obstacle::Set(name)),
         }

@@ -18,7 +18,7 @@ mod verify;
 use serde_json::Value;
 
 use super::object_type::ObjectType;
-use super::parse::parse;
+use super::parse::{MAX_TOLERANT, parse};
 use super::split::file_line;
 use super::{Document, InputSurroundings, ManifestObject};
 use crate::remediation::{
@@ -107,6 +107,9 @@ impl Document<'_> {
         if self.is_json {
             return Err(Obstacle::Json);
         }
+        if self.bytes.len() > MAX_TOLERANT {
+            return Err(Obstacle::TooLarge(MAX_TOLERANT));
+        }
         if memchr::memmem::find(self.bytes, b"{{").is_some() {
             return Err(Obstacle::Template);
         }
@@ -135,10 +138,14 @@ impl Document<'_> {
         let mut edit = Edit { tree: &tree, inserter, planned: Planned::new() };
         let mut fixed = FixedDocument::default();
         for object in lacking {
+            // In flow style several objects may start on a line.
             let is_same = |found: &&Object<'_>| {
-                self.file_line(found.node.line) == object.line && found.kind == object.facts.kind
+                self.file_line(found.node.line) == object.line
+                    && found.kind == object.facts.kind
+                    && found.is_named(&object.facts.name)
             };
-            match objects.iter().find(is_same) {
+            let mut same = objects.iter().filter(is_same);
+            match same.next().filter(|_| same.next().is_none()) {
                 Some(found) => {
                     let (workload, insertions) = edit.workload(found, object, fixing);
                     fixed.insertions.extend(insertions);
@@ -212,6 +219,16 @@ struct Object<'a> {
     kind: ObjectKind,
     node: &'a Node<'a>,
     value: &'a Value,
+}
+
+impl Object<'_> {
+    /// Whether that is its name, as facts have it.
+    fn is_named(&self, name: &str) -> bool {
+        let metadata = &self.value["metadata"];
+        let given = ["name", "generateName"].iter().filter_map(|field| metadata[*field].as_str());
+        let mut given = given.filter(|given| !given.is_empty());
+        given.next().is_none_or(|given| given == name)
+    }
 }
 
 /// The workloads of a document, of a List those in it.
@@ -305,25 +322,29 @@ impl Edit<'_> {
         }
         let mut node = found.node;
         for field in found.kind.pod_spec_path() {
-            node = self.below(node, field)?;
+            node = match node.get(field) {
+                Some(below) if below.is_alias() => return Err(Obstacle::Alias(field)),
+                Some(below) => below,
+                None if node.has_merge_key() => return Err(Obstacle::MergeKey),
+                None => return Err(Obstacle::NotFound),
+            };
         }
-        for list in ["containers", "initContainers"] {
-            let Some(list) = node.get(list) else { continue };
+        let mut obstacle =
+            if node.has_merge_key() { Obstacle::MergeKey } else { Obstacle::NotFound };
+        for field in ["containers", "initContainers"] {
+            let Some(list) = node.get(field) else { continue };
             let is_named = |item: &&Node<'_>| item.get("name").and_then(Node::text) == Some(name);
             if let Some(container) = list.items().iter().find(is_named) {
-                let is_shared = self.tree.is_shared(list) || self.tree.is_shared(container);
+                let is_shared = self.tree.is_shared(container);
                 return if is_shared { Err(Obstacle::SharedAnchor) } else { Ok(container) };
             }
+            if list.is_alias() || list.items().iter().any(Node::is_alias) {
+                obstacle = Obstacle::Alias(field);
+            } else if list.items().iter().any(Node::has_merge_key) {
+                obstacle = Obstacle::MergeKey;
+            }
         }
-        Err(Obstacle::NotFound)
-    }
-
-    fn below<'n>(&self, node: &'n Node<'n>, field: &'static str) -> Result<&'n Node<'n>, Obstacle> {
-        if self.tree.is_shared(node) {
-            return Err(Obstacle::SharedAnchor);
-        }
-        let below = node.get(field).ok_or(Obstacle::NotFound)?;
-        if below.is_alias() { Err(Obstacle::Alias(field)) } else { Ok(below) }
+        Err(obstacle)
     }
 
     /// Edits a container. A field that cannot be edited is taken out of the fields.

@@ -14,6 +14,9 @@ pub enum Obstacle {
     /// The edit would have to be written in another encoding.
     #[error("its file is not UTF-8; save it as UTF-8 first")]
     Encoding,
+    /// All of the document and its nodes would be in memory, twice.
+    #[error("its document is larger than {} MiB; split it, and it is edited", .0 >> 20)]
+    TooLarge(usize),
     /// Lines that end in a way of their own.
     #[error("its lines end with carriage returns alone")]
     CarriageReturns,
@@ -35,6 +38,9 @@ pub enum Obstacle {
     /// There is a value in the way.
     #[error("its {0} has a value already, which is not replaced")]
     Set(&'static str),
+    /// The value is nothing, but written.
+    #[error("its {0} is `null`; remove that, and it is filled in")]
+    Null(&'static str),
     /// A comment may stand between any two entries.
     #[error("it is in a `{{}}` over several lines with comments")]
     FlowWithComments,

@@ -1,5 +1,6 @@
 //! Edits of texts, as a user would see them.
 
+mod places;
 mod surroundings;
 
 use super::*;
@@ -354,7 +355,7 @@ fn only_the_fields_in_the_way_are_left() {
     assert_eq!(
         left,
         [
-            "10: web resources: its resources has a value already, which is not replaced",
+            "10: web resources: its resources is `null`; remove that, and it is filled in",
             "16: b readinessProbe: container b declares no TCP port, so that the probe's port is a guess; declare it, or set the annotation devops.stochastic.io/remediation: enabled",
             "16: b livenessProbe: container b declares no TCP port, so that the probe's port is a guess; declare it, or set the annotation devops.stochastic.io/remediation: enabled",
             "16: b requests.memory: a value of it is refused by the API server; correct it",

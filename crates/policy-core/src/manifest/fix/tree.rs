@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
@@ -12,8 +13,8 @@ const MAX_DEPTH: usize = 64;
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
     pub(super) root: Node<'a>,
-    /// The numbers of the anchors that an alias refers to.
-    aliased: BTreeSet<usize>,
+    /// The bytes of the nodes that an alias refers to.
+    aliased: Vec<Range<usize>>,
     /// Whether its values depend on more than its scalars: on aliases, merge keys or tags.
     pub(super) is_indirect: bool,
 }
@@ -51,13 +52,16 @@ impl<'a> Tree<'a> {
             let (event, span) = event.ok()?;
             building.event(event, span)?;
         }
-        let Building { root, aliased, is_indirect, .. } = building;
+        let Building { root, anchored, aliased, is_indirect, .. } = building;
+        let aliased = anchored.into_iter().filter(|(anchor, _)| aliased.contains(anchor));
+        let aliased = aliased.map(|(_, bytes)| bytes).collect();
         Some(Self { root: root?, aliased, is_indirect })
     }
 
-    /// Whether a change of the node would change other places as well.
+    /// Whether a change of the node would change other places as well: an alias refers to it, or to one
+    /// that it is in.
     pub(super) fn is_shared(&self, node: &Node<'_>) -> bool {
-        node.anchor != 0 && self.aliased.contains(&node.anchor)
+        self.aliased.iter().any(|bytes| bytes.contains(&node.start))
     }
 }
 
@@ -96,6 +100,11 @@ impl Node<'_> {
         self.entry(key).map(|(_, value)| value)
     }
 
+    /// Whether it has keys of another mapping.
+    pub(super) fn has_merge_key(&self) -> bool {
+        self.entries().iter().any(|(key, _)| key.is_plain() && key.text() == Some("<<"))
+    }
+
     pub(super) fn is_alias(&self) -> bool {
         matches!(self.content, Content::Alias(_))
     }
@@ -115,6 +124,9 @@ struct Open<'a> {
 struct Building<'a> {
     open: Vec<Open<'a>>,
     root: Option<Node<'a>>,
+    /// The numbers of anchors, and the bytes of their nodes.
+    anchored: Vec<(usize, Range<usize>)>,
+    /// The numbers of the anchors that an alias refers to.
     aliased: BTreeSet<usize>,
     is_indirect: bool,
 }
@@ -184,6 +196,9 @@ impl<'a> Building<'a> {
     }
 
     fn add(&mut self, node: Node<'a>) -> Option<()> {
+        if node.anchor != 0 {
+            self.anchored.push((node.anchor, node.start..node.end));
+        }
         let Some(Open { node: parent, key }) = self.open.last_mut() else {
             return self.root.replace(node).is_none().then_some(());
         };
