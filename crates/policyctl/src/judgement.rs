@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::ArgAction;
 use policy_core::admission::{NamedPolicy, NamespacePolicies};
+use policy_core::api::{DevOpsPolicySpec, EnforcementMode};
 use policy_core::bundle::Bundle;
 use policy_core::manifest::{DecodedPolicy, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
@@ -100,6 +101,21 @@ impl PolicyChoice {
 
     /// The chosen policy and its name in a cluster; `None` where none was chosen.
     pub(crate) fn named(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+        self.named_as(|_, compiled| compiled)
+    }
+
+    /// The same, as if the policy was in enforce mode, which demands what it has a default for.
+    pub(crate) fn enforced(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+        self.named_as(|spec, compiled| {
+            let spec = DevOpsPolicySpec { enforcement_mode: EnforcementMode::Enforce, ..spec };
+            CompiledPolicy::compile(&spec).unwrap_or(compiled)
+        })
+    }
+
+    fn named_as(
+        &self,
+        of_file: impl FnOnce(DevOpsPolicySpec, CompiledPolicy) -> CompiledPolicy,
+    ) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
         let (name, policy) = match (&self.bundle, &self.policy) {
             (Some(name), _) => (BUNDLE_POLICY.to_owned(), Bundle::named(name)?.compiled()),
             (None, Some(file)) => {
@@ -112,6 +128,7 @@ impl PolicyChoice {
                          its namespaceSelector and excludedNamespaces are",
                     );
                 }
+                let compiled = of_file(policy.spec, compiled);
                 (name.unwrap_or_else(|| file.display().to_string()), compiled)
             }
             (None, None) => return Ok(None),

@@ -29,10 +29,8 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
 
 fn git(folder: &Path, arguments: &[&str], input: &[u8]) {
     let mut command = Command::new("git");
-    // Neither settings of the user nor a repository around the folder.
-    command
-        .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap())
-        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    // Neither settings of the user nor a repository around the temporary folders.
+    command.env("GIT_CEILING_DIRECTORIES", env::temp_dir()).env("GIT_CONFIG_GLOBAL", "/dev/null");
     command.current_dir(folder).args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut git = command.spawn().unwrap();
     std::io::Write::write_all(&mut git.stdin.take().unwrap(), input).unwrap();
@@ -303,4 +301,77 @@ fn what_must_not_be_written_is_refused_with_a_sentence() {
     assert!(said.contains("error: link.yaml: is a symbolic link"), "{said}");
     assert!(said.contains("error: locked.yaml: is read-only"), "{said}");
     assert_eq!(fs::read_to_string(folder.join("web.yaml")).unwrap(), DEPLOYMENT);
+}
+
+#[test]
+fn a_path_that_git_applies_elsewhere_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (outer, inner) = (root.path().join("deploy"), root.path().join("deploy/deploy"));
+    fs::create_dir_all(&inner).unwrap();
+    for folder in [&outer, &inner] {
+        fs::write(folder.join("web.yaml"), DEPLOYMENT).unwrap();
+    }
+    git(root.path(), &["init", "--quiet"], b"");
+    let fix = |folder: &Path, file: &str| {
+        policyctl(folder, &["fix", "-f", file, "--bundle", "restricted"])
+    };
+    let wrong = fix(&outer, "deploy/web.yaml");
+    assert!(
+        said(&wrong).contains("deploy/web.yaml: `git apply` takes the path for one of the root")
+    );
+    git(&outer, &["apply"], &wrong.stdout);
+    assert_eq!(fs::read_to_string(inner.join("web.yaml")).unwrap(), DEPLOYMENT, "as it says");
+
+    fs::write(outer.join("web.yaml"), DEPLOYMENT).unwrap();
+    let right = fix(root.path(), "deploy/deploy/web.yaml");
+    assert!(!said(&right).contains("git apply"));
+    git(root.path(), &["apply"], &right.stdout);
+    assert_eq!(fs::read_to_string(outer.join("web.yaml")).unwrap(), DEPLOYMENT);
+    assert!(fs::read_to_string(inner.join("web.yaml")).unwrap().contains("livenessProbe"));
+    assert!(!said(&fix(&outer, "web.yaml")).contains("git apply"));
+    let outside = fix(&outer, "../deploy/web.yaml");
+    assert!(said(&outside).contains("web.yaml: `git apply` takes no such path"));
+}
+
+#[test]
+fn an_audit_policy_fills_in_what_it_would_in_enforce_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("web.yaml"), DEPLOYMENT).unwrap();
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: strict}\nspec:\n  defaultResources: {cpuRequest: 100m, memoryRequest: 64Mi, memoryLimit: 128Mi}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let output = policyctl(folder, &["fix", "-f", "web.yaml", "--policy", "policy.yaml"]);
+    let diff = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(diff.contains("+          limits:\n+            memory: 128Mi\n"), "{diff}");
+    assert!(!said(&output).contains("enables no check"), "{}", said(&output));
+}
+
+#[test]
+fn what_is_told_is_what_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let hidden = folder.join("web.txt");
+    fs::write(&hidden, DEPLOYMENT).unwrap();
+    fs::hard_link(&hidden, folder.join("web.yaml")).unwrap();
+    let fix = |arguments: &[&str]| {
+        policyctl(folder, &[&["fix", "--bundle", "restricted", "-f"], arguments].concat())
+    };
+    let refused = fix(&["web.yaml", "--write"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        said(&refused).contains("0 workloads filled in; 0 of 1 file written;"),
+        "{}",
+        said(&refused)
+    );
+
+    let portless = DEPLOYMENT.replace("        ports:\n        - containerPort: 80\n", "");
+    let each = |number| portless.replace("name: web\nspec", &format!("name: web-{number}\nspec"));
+    let many: Vec<String> = (0..60).map(each).collect();
+    fs::write(folder.join("many.yaml"), many.join("---\n")).unwrap();
+    let output = fix(&["many.yaml", "-o", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["workloads"].as_array().unwrap().len(), 60);
+    let told = said(&output);
+    assert_eq!(told.matches("is a guess").count(), 50, "{told}");
+    assert!(told.contains("10 more workloads not named here; -o json has all"), "{told}");
 }

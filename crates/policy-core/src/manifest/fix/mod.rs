@@ -41,6 +41,9 @@ pub struct Fixing<'a> {
     pub surroundings: &'a InputSurroundings,
     /// The namespace of objects without one.
     pub namespace: &'a str,
+    /// Whether the text is edited. Otherwise it says only what is missing, and whether its text could be
+    /// edited does not matter.
+    pub is_edited: bool,
 }
 
 /// What becomes of a document.
@@ -98,19 +101,19 @@ impl Document<'_> {
     /// its objects that lack something.
     #[must_use]
     pub fn fix(&self, lacking: &[&ManifestObject], fixing: &Fixing<'_>) -> FixedDocument {
-        let fixed = self.text().and_then(|text| self.edit(text, lacking, fixing));
+        let fixed = self.text(fixing.is_edited).and_then(|text| self.edit(text, lacking, fixing));
         fixed.unwrap_or_else(|obstacle| FixedDocument::left(lacking, &obstacle))
     }
 
     /// The text, where it may be edited.
-    fn text(&self) -> Result<&str, Obstacle> {
+    fn text(&self, is_edited: bool) -> Result<&str, Obstacle> {
         if self.is_json {
             return Err(Obstacle::Json);
         }
         if self.bytes.len() > MAX_TOLERANT {
             return Err(Obstacle::TooLarge(MAX_TOLERANT));
         }
-        if memchr::memmem::find(self.bytes, b"{{").is_some() {
+        if is_edited && memchr::memmem::find(self.bytes, b"{{").is_some() {
             return Err(Obstacle::Template);
         }
         let is_alone = |at: usize| self.bytes.get(at + 1) != Some(&b'\n');
@@ -286,6 +289,10 @@ impl Edit<'_> {
             workload.leave(object, "", "", reason);
         }
         let mut insertions = Vec::new();
+        if !fixing.is_edited {
+            workload.fields = plan.fields;
+            return (Some(workload), insertions);
+        }
         for mut fields in plan.fields.0 {
             match self.place(found, &target, &fields.name) {
                 Ok(container) => {

@@ -28,7 +28,7 @@ fn fixed(text: &str) -> (String, Vec<String>) {
         }
     }
     let surroundings = &surroundings;
-    let fixing = Fixing { rules: &rules, surroundings, namespace: "default" };
+    let fixing = Fixing { rules: &rules, surroundings, namespace: "default", is_edited: true };
     let (mut all, mut left) = (text.to_owned(), Vec::new());
     for document in documents(text.as_bytes()).iter().rev() {
         let content = document.read("default");

@@ -2,8 +2,11 @@
 //! comparing: that takes time in proportion to the file times the number of new lines.
 
 use std::fmt::Write as _;
+use std::path::{Component, Path};
 
 use policy_core::manifest::Insertion;
+
+use crate::input::Input;
 
 /// Lines around a change.
 const CONTEXT: usize = 3;
@@ -16,7 +19,8 @@ struct Change {
     new: String,
 }
 
-/// The diff as `git apply` takes it. `path` is relative to the folder where it is applied.
+/// The diff as `git apply` takes it. `path` is relative to the folder where it is applied; with a line
+/// `diff --git` it would have to be relative to the root of the repository.
 pub(super) fn unified(path: &str, text: &str, insertions: &[Insertion]) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let changes = changes(&lines, insertions);
@@ -33,6 +37,29 @@ pub(super) fn unified(path: &str, text: &str, insertions: &[Insertion]) -> Strin
         rest = after;
     }
     diff
+}
+
+/// Why `git apply` would not take the diff of a file, or not for that file.
+pub(super) fn unfit(input: &Input) -> Option<&'static str> {
+    let path = input.path()?;
+    if path.to_str().is_none() {
+        return Some("`git apply` finds no file of this name, which is not UTF-8; use --write");
+    }
+    let name = Path::new(&*input.name);
+    if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Some(
+            "`git apply` takes no such path; name the file relative to the current folder, without \
+             `..`, or use --write",
+        );
+    }
+    let here = std::env::current_dir().ok()?;
+    let root = here.ancestors().find(|folder| folder.join(".git").exists())?;
+    let below_root = here.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty())?;
+    // `guess_p_value` of apply.c.
+    name.starts_with(below_root).then_some(
+        "`git apply` takes the path for one of the root of the repository, as it begins like the \
+         current folder; run policyctl and git there, or use --write",
+    )
 }
 
 /// `a/path`; in quotes where a name has characters that would end it (`quote_c_style` of Git), and

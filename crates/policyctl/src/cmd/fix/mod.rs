@@ -73,7 +73,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let formats = [Output::Table, Output::Json, Output::Yaml];
     let form = global.output(&formats, &[Scope::Namespace])?;
-    let Some((name, policy)) = args.choice.named()? else {
+    let Some((name, policy)) = args.choice.enforced()? else {
         bail!("what is to be filled in is the policy's to say: add --bundle NAME or --policy FILE");
     };
     let Some(defaults) = policy.defaults() else {
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
             rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
             surroundings: &survey.surroundings,
             namespace,
+            is_edited: args.values.is_none(),
         },
         survey: &survey,
         excluded: &args.choice.exclusion.namespaces(),
@@ -161,8 +162,8 @@ fn finish(
     form: Output,
     report: &mut FixReport,
 ) -> anyhow::Result<()> {
-    report.content(file);
     if file.insertions.is_empty() {
+        report.content(file, true);
         return Ok(());
     }
     // It was read as text, else there are no insertions.
@@ -172,9 +173,13 @@ fn finish(
         let edited = inserted(text, &file.insertions);
         write::replace(path, &file.bytes, &edited).map_err(|error| error.to_string())
     });
+    report.content(file, !matches!(written, Some(Err(_))));
     let diff = diff::unified(&file.input.name, text, &file.insertions);
     if form == Output::Table && written.is_none() {
         output::exact(&diff)?;
+        report
+            .unfit
+            .extend(diff::unfit(file.input).map(|why| format!("{}: {why}", file.input.name)));
     }
     report.file(&file.input.name, diff, written);
     Ok(())

@@ -28,6 +28,9 @@ pub(super) struct FixReport {
     /// Whether everything is kept for JSON; else what people are told.
     #[serde(skip)]
     is_whole: bool,
+    /// Why the diffs of files cannot be applied.
+    #[serde(skip)]
+    pub(super) unfit: Vec<String>,
     /// Why files were not written.
     #[serde(skip)]
     refused: Vec<String>,
@@ -106,12 +109,12 @@ impl FixReport {
         }
     }
 
-    /// Adds what the file holds.
-    pub(super) fn content(&mut self, file: &FixedFile<'_>) {
+    /// Adds what the file holds. `is_done` unless it should have been written and was not.
+    pub(super) fn content(&mut self, file: &FixedFile<'_>, is_done: bool) {
         let name = &*file.input.name;
         for workload in &file.workloads {
             let is_left = !workload.left.is_empty();
-            self.counts.edited += u64::from(!workload.fields.is_empty());
+            self.counts.edited += u64::from(is_done && !workload.fields.is_empty());
             self.counts.left += u64::from(is_left);
             let is_named = is_left && self.counts.left <= MAX_NAMED as u64;
             if self.is_whole || is_named {
@@ -128,10 +131,11 @@ impl FixReport {
 
     /// Says on standard error what was done and what is left.
     pub(super) fn tell(&self, is_written: bool, console: Console) {
-        for workload in &self.workloads {
+        for workload in self.workloads.iter().filter(|found| !found.left.is_empty()).take(MAX_NAMED)
+        {
             workload.tell(console);
         }
-        for HintReport { file, line, subject, hint } in &self.hints {
+        for HintReport { file, line, subject, hint } in self.hints.iter().take(MAX_NAMED) {
             console.note(format_args!("{file}:{line}: {subject}: {hint}"));
         }
         let Counts { files, written, edited, left, hints } = self.counts;
@@ -150,6 +154,9 @@ impl FixReport {
         };
         console
             .note(format_args!("{done}; {left} with something left; {}", counted(hints, "hint")));
+        for unfit in &self.unfit {
+            console.note(printable(unfit));
+        }
         for refused in &self.refused {
             output::error(printable(refused));
         }

@@ -18,6 +18,9 @@ pub(super) enum WriteError {
     #[error("has {0} names (hard links), of which the others would keep the old text")]
     #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix tells"))]
     HardLinks(u64),
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has owners"))]
+    #[error("belongs to another user or group, to whom the edited file cannot be given: {0}")]
+    Owner(io::Error),
     #[error("was changed by somebody else meanwhile, so that it is not edited")]
     Changed,
     #[error("cannot be replaced: {0}")]
@@ -25,7 +28,7 @@ pub(super) enum WriteError {
 }
 
 /// Replaces a file at once: whoever reads it sees the old text or the new one. It keeps its
-/// permissions.
+/// permissions and its owner.
 pub(super) fn replace(path: &Path, original: &[u8], edited: &str) -> Result<(), WriteError> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.is_symlink() {
@@ -47,6 +50,8 @@ pub(super) fn replace(path: &Path, original: &[u8], edited: &str) -> Result<(), 
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
     file.write_all(edited.as_bytes())?;
+    #[cfg(unix)]
+    keep_owner(file.as_file(), &metadata).map_err(WriteError::Owner)?;
     file.as_file().set_permissions(metadata.permissions())?;
     file.as_file().sync_all()?;
     if fs::read(path)? != original {
@@ -54,6 +59,17 @@ pub(super) fn replace(path: &Path, original: &[u8], edited: &str) -> Result<(), 
     }
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Gives a new file to the owner of the old one.
+#[cfg(unix)]
+fn keep_owner(file: &fs::File, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(old.uid()), Some(old.gid()))
 }
 
 #[cfg(test)]
@@ -75,6 +91,21 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "a: 1\nb: 2\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    /// Only root can give a file away, as in a container or under sudo.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_another_user_stays_theirs() {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a: 1\n").unwrap();
+        if chown(&file, Some(1000), Some(1001)).is_ok() {
+            replace(&file, b"a: 1\n", "b").unwrap();
+            let metadata = fs::metadata(&file).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (1000, 1001));
+        }
     }
 
     #[test]
