@@ -14,7 +14,7 @@ use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::report::{Changes, DeniedObject, DeniedObjects, Report, Summary};
 use policy_core::severity::Severity;
-use policy_core::text::{counted, printable};
+use policy_core::text::printable;
 
 use crate::cmd::report::exit;
 use crate::exit::Exit;
@@ -266,14 +266,13 @@ const MAX_NAMED: usize = 5;
 
 /// Whether admission would deny an object. `of` begins the reason that is printed.
 pub(crate) fn exit_of_denied(of: &str, denied: &DeniedObjects) -> Exit {
-    if denied.total == 0 {
+    if denied.is_empty() {
         return Exit::Fine;
     }
     let named = denied.objects.iter().take(MAX_NAMED).map(DeniedObject::to_string);
-    let more = denied.total.saturating_sub(named.len() as u64);
-    let more = (more > 0).then(|| format!("and {more} more"));
+    let more = denied.more_than(named.len());
     let named: Vec<String> = named.chain(more).collect();
-    let (objects, named) = (counted(denied.total, "object"), named.join(", "));
+    let (objects, named) = (denied.number(), named.join(", "));
     output::reason(format_args!(
         "{of}admission would deny {objects} (--fail-on denied): {}",
         printable(&named)

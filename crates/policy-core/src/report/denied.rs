@@ -14,18 +14,52 @@ use crate::checks::CheckName;
 use crate::custom::{CustomInput, CustomNamespace};
 use crate::facts::PodFacts;
 use crate::labels::Labels;
+use crate::text::counted;
 
-/// How many objects are kept at most, by name. All are counted.
+/// How many objects are kept at most, by name. Those of a cluster come once for each pod, so that others
+/// cannot be counted.
 const MAX_DENIED: usize = 100_000;
 
 /// The objects that the webhook would deny if a user created them now under the policy: manifests,
 /// and of a cluster workloads and pods without one.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct DeniedObjects {
     /// How many there are.
     pub total: u64,
+    /// Whether there are more than `total`, because only the first 100 000 are counted; left out where
+    /// there are not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub has_more: bool,
     /// The objects, by namespace, kind and name; at most 100 000, and of each of several clusters 100.
     pub objects: Vec<DeniedObject>,
+}
+
+impl DeniedObjects {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total == 0 && !self.has_more
+    }
+
+    /// How many there are: `2 objects`, or `at least 100000 objects`.
+    #[must_use]
+    pub fn number(&self) -> String {
+        let at_least = if self.has_more { "at least " } else { "" };
+        format!("{at_least}{}", counted(self.total, "object"))
+    }
+
+    /// How many come after the first so many: `and 3 more`, or `and at least 3 more`.
+    #[must_use]
+    pub fn more_than(&self, listed: usize) -> Option<String> {
+        match (self.total.saturating_sub(listed as u64), self.has_more) {
+            (0, false) => None,
+            (0, true) => Some("and more".to_owned()),
+            (more, false) => Some(format!("and {more} more")),
+            (more, true) => Some(format!("and at least {more} more")),
+        }
+    }
 }
 
 /// An object that the webhook would deny.
@@ -66,13 +100,15 @@ pub(super) struct DenialCounter<'a> {
     policies: &'a NamespacePolicies,
     now: Timestamp,
     denied: BTreeMap<Key, BTreeSet<CheckName>>,
-    /// How many are not kept.
-    cut: u64,
+    /// How many are kept at most.
+    most: usize,
+    /// Whether others are not kept.
+    is_cut: bool,
 }
 
 impl<'a> DenialCounter<'a> {
     pub(super) fn new(policies: &'a NamespacePolicies, now: Timestamp) -> Self {
-        Self { policies, now, denied: BTreeMap::new(), cut: 0 }
+        Self { policies, now, denied: BTreeMap::new(), most: MAX_DENIED, is_cut: false }
     }
 
     /// The checks by which an object of a file is denied.
@@ -131,24 +167,24 @@ impl<'a> DenialCounter<'a> {
             return;
         }
         self.denied.entry(key).or_default().extend(checks);
-        if self.denied.len() > MAX_DENIED {
+        if self.denied.len() > self.most {
             self.denied.pop_last();
-            self.cut += 1;
+            self.is_cut = true;
         }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        self.cut += other.cut;
+        self.is_cut |= other.is_cut;
         other.denied.into_iter().for_each(|(key, checks)| self.insert(key, checks));
     }
 
     pub(super) fn finish(self) -> DeniedObjects {
-        let total = self.denied.len() as u64 + self.cut;
+        let total = self.denied.len() as u64;
         let objects = self.denied.into_iter().map(|(key, checks)| {
             let (namespace, kind, name, file, line) = key;
             DeniedObject { namespace, kind, name, file, line, checks }
         });
-        DeniedObjects { total, objects: objects.collect() }
+        DeniedObjects { total, has_more: self.is_cut, objects: objects.collect() }
     }
 }
 
@@ -159,7 +195,8 @@ fn denying(verdict: &AdmissionVerdict) -> BTreeSet<CheckName> {
 }
 
 impl Report {
-    /// The objects that are denied by a finding that is new. `None` where that was not judged.
+    /// The objects that are denied by a finding that is new, of those that are kept. `None` where that was
+    /// not judged.
     pub(super) fn newly_denied(&self, changes: &Changes) -> Option<DeniedObjects> {
         let new: BTreeSet<_> = changes
             .new
@@ -177,5 +214,53 @@ impl Report {
         denied.objects.retain(is_new);
         denied.total = denied.objects.len() as u64;
         Some(denied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::admission::NamedPolicy;
+    use crate::policy::CompiledPolicy;
+
+    #[test]
+    fn a_workload_counts_once_also_where_there_are_too_many() {
+        let spec = json!({ "forbidLatestTag": true, "admission": { "denySeverity": "low" } });
+        let rules = CompiledPolicy::compile(&serde_json::from_value(spec).unwrap()).unwrap();
+        let policies = NamedPolicy { name: "p".into(), rules: Ok(Arc::new(rules)) }.into();
+        let counter = |most, pods: &[&str]| {
+            let mut counter = DenialCounter::new(&policies, Timestamp::UNIX_EPOCH);
+            counter.most = most;
+            for (number, owner) in pods.iter().enumerate() {
+                let pod = json!({
+                    "metadata": { "name": format!("{owner}-{number}"), "ownerReferences": [
+                        { "apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner,
+                            "controller": true }] },
+                    "spec": { "containers": [{ "name": "c", "image": "nginx" }] },
+                });
+                let facts = PodFacts::of_pod(&serde_json::from_value(pod).unwrap(), "shop");
+                counter.add_live(&facts, None, None, None);
+            }
+            counter
+        };
+        let found = |counter: DenialCounter<'_>| {
+            let denied = counter.finish();
+            let names: Vec<_> =
+                denied.objects.iter().map(|object| object.name.to_string()).collect();
+            (denied.number(), names.join(" "), denied.more_than(1))
+        };
+        let (all, twice) = (["c", "b", "a"], ["c", "b", "a", "c", "b", "a", "c"]);
+        let all = found(counter(3, &all));
+        assert_eq!(found(counter(3, &twice)), all);
+        assert_eq!(all, ("3 objects".into(), "a b c".into(), Some("and 2 more".into())));
+        let cut = found(counter(2, &twice));
+        assert_eq!(cut.0, "at least 2 objects");
+        assert_eq!((&*cut.1, cut.2.as_deref()), ("a b", Some("and at least 1 more")));
+        let mut merged = counter(2, &["c", "b"]);
+        merged.merge(counter(2, &["a", "b"]));
+        assert_eq!(found(merged), found(counter(2, &twice)));
+        assert_eq!(found(counter(2, &["a"])), ("1 object".into(), "a".into(), None));
     }
 }

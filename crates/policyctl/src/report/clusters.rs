@@ -176,7 +176,10 @@ fn judges_admission(clusters: &[ClusterSummary]) -> bool {
 
 /// How many objects of a cluster admission would deny.
 fn denied(cluster: &ClusterSummary) -> String {
-    cluster.denied.as_ref().map_or_else(|| "-".to_owned(), |denied| denied.total.to_string())
+    cluster.denied.as_ref().map_or_else(
+        || "-".to_owned(),
+        |denied| format!("{}{}", denied.total, if denied.has_more { "+" } else { "" }),
+    )
 }
 
 /// The clusters that were read.

@@ -132,11 +132,11 @@ fn not_read(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn denied(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let Some(denied) = report.denied.as_ref().filter(|denied| denied.total > 0) else {
+    let Some(denied) = report.denied.as_ref().filter(|denied| !denied.is_empty()) else {
         return Ok(());
     };
-    let total = counted(denied.total, "object");
-    writeln!(out, "<details><summary>Admission would deny {total}</summary>\n<ul>")?;
+    let number = denied.number();
+    writeln!(out, "<details><summary>Admission would deny {number}</summary>\n<ul>")?;
     for object in &denied.objects {
         writeln!(out, "<li>{}", path(&object.to_string()))?;
     }

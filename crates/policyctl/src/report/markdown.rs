@@ -33,10 +33,10 @@ pub(super) fn render(report: &Report) -> String {
             .iter()
             .map(|NotRead { source, reason, .. }| format!("{}: {}", code(source), code(reason))),
     );
-    if let Some(denied) = report.denied.as_ref().filter(|denied| denied.total > 0) {
+    if let Some(denied) = report.denied.as_ref().filter(|denied| !denied.is_empty()) {
         list(
             &mut text,
-            &format!("Admission would deny {}", counted(denied.total, "object")),
+            &format!("Admission would deny {}", denied.number()),
             denied.objects.iter().map(|object| code(&object.to_string())),
         );
     }

@@ -193,17 +193,17 @@ impl Table<'_> {
 
     /// The objects that admission would deny, where that was judged.
     pub(super) fn denied(&mut self, denied: Option<&DeniedObjects>) -> io::Result<()> {
-        let Some(DeniedObjects { total, objects }) = denied else { return Ok(()) };
-        if *total == 0 {
+        let Some(denied) = denied else { return Ok(()) };
+        if denied.is_empty() {
             return self.heading("Admission would deny none of these objects");
         }
-        self.heading(format_args!("Admission would deny {}:", counted(*total, "object")))?;
-        for object in objects {
+        self.heading(format_args!("Admission would deny {}:", denied.number()))?;
+        for object in &denied.objects {
             self.wrapped_printable("  ", &object.to_string())?;
         }
-        match total.saturating_sub(objects.len() as u64) {
-            0 => Ok(()),
-            more => self.line(format_args!("  and {more} more")),
+        match denied.more_than(denied.objects.len()) {
+            None => Ok(()),
+            Some(more) => self.line(format_args!("  {more}")),
         }
     }
 
