@@ -51,11 +51,15 @@ fn vertical() -> Value {
 #[test]
 fn what_a_namespace_refuses_or_an_autoscaler_computes_with_is_withheld() {
     let enforced = Enforced::shared();
-    let limits = |cpu: &str| limit_range("Container", &json!({ "cpu": cpu, "memory": "32Mi" }));
+    let both = limit_range("Container", &json!({ "cpu": "50m", "memory": "32Mi" }));
+    let memory = |type_: &str| limit_range(type_, &json!({ "memory": "32Mi" }));
+    let given = "LimitRangeDefault";
     // What there is, the reason, what the message says, and whether cpu and memory are filled in.
-    let cases: [(&str, Value, &str, &str, [bool; 2]); 5] = [
-        ("limited", limits("50m"), "LimitRange", "LimitRange it refuses", [false, false]),
-        ("limited-memory", limits("1"), "LimitRange", "LimitRange it refuses", [true, false]),
+    let cases: [(&str, Value, &str, &str, [bool; 2]); 6] = [
+        // The API server makes a maximum the default of new pods.
+        ("limited", both, given, "LimitRange it gives it", [false, false]),
+        ("limited-memory", memory("Container"), given, "LimitRange it gives it", [true, false]),
+        ("limited-pod", memory("Pod"), "LimitRange", "LimitRange it refuses", [true, false]),
         ("hpa-cpu", horizontal("cpu"), "Autoscaler", "HorizontalPodAutoscaler it", [false, true]),
         ("hpa-memory", horizontal("memory"), "Autoscaler", "its memory", [true, false]),
         ("vpa", vertical(), "Autoscaler", "VerticalPodAutoscaler it", [false, false]),
@@ -124,19 +128,31 @@ fn a_patch_is_taken_back_where_its_pods_are_refused() {
             add(enforced, &namespace, limit);
             is_taken_back(enforced, &namespace, "cpu limit of 50m");
         });
-        scope.spawn(|| {
-            // Each container is within the limit of a pod, and both together are not.
-            let namespace = namespace_with(enforced, "limit-pod", |web| {
-                let mut second = container(web).clone();
-                second["name"] = json!("second");
-                let containers = &mut web["spec"]["template"]["spec"]["containers"];
-                containers.as_array_mut().unwrap().push(second);
-            });
-            add(enforced, &namespace, limit_range("Pod", &json!({ "cpu": "150m" })));
-            enforced.apply_policy(&namespace, &RESOURCES.replace("100m", "100m, cpuLimit: 100m"));
-            is_taken_back(enforced, &namespace, "maximum cpu usage per Pod");
-        });
     });
+}
+
+#[test]
+fn the_containers_of_a_pod_count_together_for_a_limit_of_pods() {
+    let enforced = Enforced::shared();
+    let namespace = namespace_with(enforced, "limit-pod", |web| {
+        let mut second = container(web).clone();
+        second["name"] = json!("second");
+        let containers = &mut web["spec"]["template"]["spec"]["containers"];
+        containers.as_array_mut().unwrap().push(second);
+    });
+    add(enforced, &namespace, limit_range("Pod", &json!({ "cpu": "150m" })));
+    enforced.apply_policy(&namespace, &RESOURCES.replace("100m", "100m, cpuLimit: 100m"));
+    let label = "Deployment/web";
+    enforced.wait_until(&namespace, "web to be patched", || enforced.is_patched(&namespace, label));
+    let web = workload("Deployment", &namespace, "web");
+    let live = read(enforced.testbed(), &web);
+    let containers = &live["spec"]["template"]["spec"]["containers"];
+    let requests = [0, 1].map(|index| &containers[index]["resources"]["requests"]["cpu"]);
+    assert_eq!(requests, [&json!("100m"), &Value::Null], "{live:#}");
+    let entry = enforced.entry(&namespace, label);
+    let refused = "second: requests.cpu is not filled in: the LimitRange it refuses the pod";
+    assert!(text(&entry["message"]).contains(refused), "{entry:#}");
+    wait_until_rolled_out(enforced.testbed(), &web);
 }
 
 /// Back to the template before, with the cause in status and Event.
