@@ -375,3 +375,20 @@ fn what_is_told_is_what_was_done() {
     assert_eq!(told.matches("is a guess").count(), 50, "{told}");
     assert!(told.contains("10 more workloads not named here; -o json has all"), "{told}");
 }
+
+#[test]
+fn a_hint_about_values_does_not_need_a_text_that_can_be_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rendered = format!(
+        "---\n# Source: shop/templates/web.yaml\n{}        resources: null\n",
+        DEPLOYMENT.replace("  name: web\nspec", "  name: web\n  annotations: {a: '{{ b }}'}\nspec")
+    );
+    fs::write(folder.join("web.yaml"), rendered).unwrap();
+    fs::write(folder.join("values.yaml"), "web: {resources: {}}\n").unwrap();
+    let with = ["fix", "-f", "web.yaml", "--bundle", "restricted", "--values", "values.yaml"];
+    let output = policyctl(folder, &with);
+    assert!(said(&output).contains("likely .Values.web.resources of shop/templates/web.yaml"));
+    let told = said(&policyctl(folder, &with[..5]));
+    assert!(told.contains("is left as it is: its document has `{{`"), "{told}");
+}
