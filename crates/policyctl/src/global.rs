@@ -1,5 +1,7 @@
 //! The global options, and which of them a command uses.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::bail;
 use clap::ArgAction;
 use policy_core::workload::WorkloadKind;
@@ -116,7 +118,8 @@ impl Global {
             vec![Destined { form, file: None }]
         };
         let outputs = if self.output.is_empty() { default() } else { self.output.clone() };
-        for (index, Destined { form, file }) in outputs.iter().enumerate() {
+        let mut places = Vec::new();
+        for Destined { form, file } in &outputs {
             if !self.output.is_empty() && !formats.contains(form) {
                 let names: Vec<String> = formats.iter().map(|form| form.name()).collect();
                 let choice = match names.as_slice() {
@@ -125,7 +128,8 @@ impl Global {
                 };
                 bail!("this command has no output `{}`; {choice}", form.name());
             }
-            if outputs[..index].iter().any(|other| other.file == *file) {
+            let place = file.as_deref().map(place);
+            if places.contains(&place) {
                 match file {
                     None => bail!(
                         "two outputs go to standard output; write one into a file: -o {}=FILE",
@@ -134,9 +138,20 @@ impl Global {
                     Some(file) => bail!("two outputs go to the file {}", file.display()),
                 }
             }
+            places.push(place);
         }
         Ok(outputs)
     }
+}
+
+/// Where a path leads, also before the file is made: one file has many paths.
+fn place(file: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize().ok()?;
+        Some(folder.join(file.file_name()?))
+    };
+    file.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| file.to_owned())
 }
 
 const NO_CLUSTER: &str = "it asks no cluster";

@@ -37,7 +37,7 @@ pub(crate) enum Output {
     Html,
     /// Code Quality report of GitLab
     CodeQuality,
-    /// Reports of openreports.io/v1alpha1, as a List for `kubectl apply`
+    /// Reports of openreports.io/v1alpha1, as a List for `kubectl apply --server-side`
     #[value(name = "openreports")]
     OpenReports,
 }
@@ -77,6 +77,11 @@ impl FromStr for Destined {
 }
 
 impl Destined {
+    /// How a table is written there; in a file it is as wide as it has to be.
+    pub(crate) fn table_style(&self, console: Console) -> TableStyle {
+        if self.file.is_some() { TableStyle::PLAIN } else { console.table_style() }
+    }
+
     /// Writes the result there. A file is replaced.
     pub(crate) fn write(
         &self,

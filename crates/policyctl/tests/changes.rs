@@ -46,9 +46,12 @@ fn each_output_goes_where_it_is_sent() {
         let alone = run(path, &["analyze", "-f", "app.yaml", "-o", format]);
         assert_eq!(fs::read_to_string(path.join(file)).unwrap(), text(alone.stdout), "{file}");
     }
+    std::os::unix::fs::symlink("r.html", path.join("link")).unwrap();
     for (outputs, sentence) in [
         (["-o", "json", "-o", "yaml"], "two outputs go to standard output"),
         (["-o", "json=a", "-o", "yaml=a"], "two outputs go to the file a"),
+        (["-o", "json=a", "-o", "yaml=./a"], "two outputs go to the file ./a"),
+        (["-o", "json=r.html", "-o", "yaml=link"], "two outputs go to the file link"),
         (["-o", "table", "-o", "json=none/a"], "cannot write none/a: No such file"),
     ] {
         let arguments: Vec<&str> =

@@ -321,6 +321,27 @@ fn custom_checks_count_for_what_a_policy_can_find() {
 }
 
 #[test]
+fn junit_has_a_case_for_each_custom_check() {
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: own}\n\
+        spec: {forbidPendingDuration: 5, \
+        custom: [{name: team, expression: 'false'}, {name: cost, expression: 'false'}, \
+        {name: old, expression: 'false'}], exemptions: [{checks: [custom/old], reason: known, \
+        workload: {kind: Pod, name: web}}]}\n";
+    let folder = folder(&[("a.yaml", POD.as_bytes()), ("own.yaml", policy.as_bytes())]);
+    let arguments = ["-f", "a.yaml", "--policy", "own.yaml", "-o", "junit"];
+    let junit = String::from_utf8(analyze(folder.path(), &arguments, b"").stdout).unwrap();
+    assert!(junit.contains("tests=\"4\" failures=\"2\" errors=\"0\" skipped=\"1\""), "{junit}");
+    for part in [
+        "name=\"custom/team\">\n      <failure message=\"1 finding of custom/team in default\">",
+        "name=\"custom/cost\">\n      <failure message=\"1 finding of custom/cost in default\">",
+        "name=\"custom/old\">\n      <skipped message=\"1 finding of custom/old in default, exempted",
+        "name=\"pending\"/>",
+    ] {
+        assert!(junit.contains(part), "{part} in {junit}");
+    }
+}
+
+#[test]
 fn the_mistakes_of_a_policy_file_are_named_with_their_lines() {
     let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {}\nspec:\n  forbidLatestTga: true\n  maxRestartCount: -1\n";
     let folder = folder(&[("a.yaml", POD.as_bytes()), ("policy.yaml", policy.as_bytes())]);

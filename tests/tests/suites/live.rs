@@ -2,6 +2,7 @@
 //! their manifests are.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
+use std::fs;
 use std::time::Duration;
 
 use e2e::{Testbed, shared};
@@ -161,6 +162,12 @@ fn the_policies_of_a_cluster_judge_their_own_namespaces() {
     let expected = expected
         .map(|(policy, finding)| (format!("{namespace}/{policy}"), vec![finding.to_owned()]));
     assert_eq!(reports.collect::<Vec<_>>(), expected);
+    let file = testbed.folder().join("by-policies.json");
+    let into_file = format!("json={}", file.display());
+    let both = ["-n", &namespace, "-o", "table", "-o", &into_file];
+    let text = cli::expect(testbed, 0, &[&by_policies[..], &both].concat(), "");
+    assert!(text.contains(&format!("\n{namespace}/images ")), "{text}");
+    assert_eq!(serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap(), found);
     // (5 of latest-tag) / 5 pods is 1.
     assert_eq!(
         (&found[0]["summary"]["score"], &found[0]["summary"]["pods"]),

@@ -1,21 +1,51 @@
 //! The reports of `analyze -o openreports` are what the definition of openreports.io takes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case has failed")]
 
-use e2e::shared;
+use e2e::{Testbed, shared};
 use serde_json::{Value, json};
 
 use crate::cli;
 
 pub(crate) const DEFINITION: &str = include_str!("open_reports/reports.yaml");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policyctl.md");
 const POLICY: &str = "{forbidLatestTag: true, requireReadinessProbe: true, requireLivenessProbe: true, \
     severityOverrides: {latestTag: high}, exemptions: [{checks: [missing-readiness], \
     workload: {kind: Deployment, name: web}, reason: it has no traffic}]}";
 
-#[test]
-fn the_api_server_takes_the_reports_of_analyze_unchanged() {
+/// A testbed that serves Reports.
+fn testbed() -> &'static Testbed {
     let testbed = shared();
     testbed.apply(DEFINITION).unwrap();
     let established = ["wait", "--for=condition=Established", "crd/reports.openreports.io"];
     testbed.kubectl(&established).unwrap().succeeded().unwrap();
+    testbed
+}
+
+#[test]
+fn the_largest_report_is_taken_by_the_command_of_the_page() {
+    let testbed = testbed();
+    let bulk = testbed.namespace("bulk").unwrap();
+    let pod = |number: usize| {
+        json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": format!("pod-{number}"), "namespace": bulk },
+            "spec": { "containers": [{ "name": "web", "image": "nginx" }] } })
+    };
+    let pods: Vec<Value> = (0..300).map(pod).collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string();
+    let reports = cli::expect(testbed, 0, &["analyze", "-f", "-", "-o", "openreports"], &list);
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let command = page.split_once("$ policyctl analyze -o openreports | kubectl ").unwrap().1;
+    let command: Vec<&str> = command.lines().next().unwrap().split(' ').collect();
+    testbed.kubectl_stdin(&command, &reports).unwrap().succeeded().unwrap();
+    let get = ["get", "reports.openreports.io", "policyctl", "-n", &bulk, "-o", "json"];
+    let stored = testbed.kubectl(&get).unwrap().succeeded().unwrap();
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(stored["results"].as_array().unwrap().len(), 1_000);
+}
+
+#[test]
+fn the_api_server_takes_the_reports_of_analyze_unchanged() {
+    let testbed = testbed();
     let [shop, quiet] = ["shop", "quiet"].map(|name| testbed.namespace(name).unwrap());
     let labels = json!({ "app": "web" });
     let containers =

@@ -74,23 +74,29 @@ impl Contexts {
     }
 
     /// The context of that name, else the current one.
-    pub(crate) fn choose(&self, name: Option<&str>) -> Result<String, ClusterError> {
+    ///
+    /// # Errors
+    /// A name that no context has, which is an error in use; or a kubeconfig without a current one.
+    pub(crate) fn choose(&self, name: Option<&str>) -> anyhow::Result<String> {
         let Self::Files(kubeconfig) = self else {
             return Ok(IN_CLUSTER.to_owned());
         };
         let current = kubeconfig.current_context.as_deref().filter(|name| !name.is_empty());
-        let (operation, name) = match (name, current) {
-            (Some(name), _) | (None, Some(name)) => (format!("there is no context `{name}`"), name),
-            (None, None) => ("the kubeconfig has no current context".to_owned(), ""),
-        };
-        if kubeconfig.contexts.iter().any(|context| context.name == name) {
-            return Ok(name.to_owned());
+        let chosen = name.or(current);
+        if let Some(chosen) = chosen
+            && kubeconfig.contexts.iter().any(|context| context.name == chosen)
+        {
+            return Ok(chosen.to_owned());
         }
         let names = self.all().into_iter().map(|context| context.name).collect::<Vec<_>>();
-        Err(ClusterError::configuration(
-            operation,
-            format!("choose one by --context: {}", names.join(", ")),
-        ))
+        let names = names.join(", ");
+        let operation = match (name, current) {
+            (Some(name), _) => bail!("there is no context `{name}`; there are {names}"),
+            (None, Some(current)) => format!("there is no context `{current}`"),
+            (None, None) => "the kubeconfig has no current context".to_owned(),
+        };
+        let reason = format!("choose one by --context: {names}");
+        Err(ClusterError::configuration(operation, reason).into())
     }
 
     /// All contexts, by name.

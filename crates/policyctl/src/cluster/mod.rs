@@ -67,10 +67,10 @@ pub(crate) struct Cluster {
 
 impl Target {
     /// Connects to the cluster.
-    pub(crate) async fn connect(&self) -> Result<Cluster, ClusterError> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Cluster> {
         let contexts = Contexts::load(self.kubeconfig.as_deref())?;
         let context = contexts.choose(self.context.as_deref())?;
-        Cluster::connect(&contexts, &context).await
+        Ok(Cluster::connect(&contexts, &context).await?)
     }
 
     /// The namespace for a command that is about one.

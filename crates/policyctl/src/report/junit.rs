@@ -1,9 +1,12 @@
 //! `JUnit` XML for CI systems: a suite for each namespace, a case for each check that ran, and a
-//! suite for what could not be read. A check whose findings are all exempted is skipped.
+//! suite for what could not be read. Of custom checks those ran that found something, as a report does
+//! not know the others. A check whose findings are all exempted is skipped.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
+use policy_core::checks::CheckName;
 use policy_core::report::{
     ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject,
 };
@@ -12,20 +15,30 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 pub(super) type Xml<'a> = Writer<&'a mut dyn io::Write>;
-/// Findings by namespace and check.
-type Findings<'a> = BTreeMap<(&'a str, &'a str), Found<'a>>;
+/// The cases of a namespace by the id of their check.
+type Cases<'a> = BTreeMap<Cow<'static, str>, Found<'a>>;
 
 /// The findings of a check in a namespace.
 #[derive(Default)]
 struct Found<'a> {
     findings: Vec<&'a ReportFinding>,
     exempted: Vec<&'a ExemptedReportFinding>,
+    /// How many findings there are, where more are counted than listed.
+    counted: u64,
 }
 
 impl Found<'_> {
+    fn number(&self) -> u64 {
+        self.counted.max(self.findings.len() as u64)
+    }
+
+    fn is_failed(&self) -> bool {
+        self.number() > 0
+    }
+
     /// Whether all are exempted.
     fn is_skipped(&self) -> bool {
-        self.findings.is_empty() && !self.exempted.is_empty()
+        !self.is_failed() && !self.exempted.is_empty()
     }
 }
 
@@ -33,18 +46,12 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     let mut xml = Writer::new_with_indent(out, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let failed = report.coverage.failed.len();
-    let cases: usize = report.namespaces.iter().map(|n| n.summary.violations_by_check.len()).sum();
-    let failures: usize = report.namespaces.iter().map(failing_checks).sum();
-    let mut findings = Findings::new();
-    for finding in &report.findings {
-        findings.entry(key(finding)).or_default().findings.push(finding);
-    }
-    for exempted in &report.exempted {
-        findings.entry(key(&exempted.finding)).or_default().exempted.push(exempted);
-    }
-    let skipped = findings.values().filter(|found| found.is_skipped()).count();
+    let suites = cases(report);
+    let all = || suites.values().flat_map(BTreeMap::values);
+    let failures = all().filter(|found| found.is_failed()).count();
+    let skipped = all().filter(|found| found.is_skipped()).count();
     let [tests, failures, errors, skipped] =
-        [cases + failed, failures, failed, skipped].map(|number| number.to_string());
+        [all().count() + failed, failures, failed, skipped].map(|number| number.to_string());
     xml.create_element("testsuites")
         .with_attribute(("name", "policyctl"))
         .with_attribute(("tests", tests.as_str()))
@@ -52,31 +59,44 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
         .with_attribute(("errors", errors.as_str()))
         .with_attribute(("skipped", skipped.as_str()))
         .write_inner_content(|xml| {
-            report.namespaces.iter().try_for_each(|namespace| suite(xml, namespace, &findings))?;
+            suites.iter().try_for_each(|(namespace, cases)| suite(xml, namespace, cases))?;
             if failed > 0 { not_read(xml, &report.coverage.failed) } else { Ok(()) }
         })?;
     writeln!(xml.into_inner())
 }
 
-fn key(finding: &ReportFinding) -> (&str, &str) {
-    (&finding.object.namespace, finding.check.label())
+/// The cases of each namespace: its enabled checks, and the custom ones that found something.
+fn cases(report: &Report) -> BTreeMap<&str, Cases<'_>> {
+    let mut suites: BTreeMap<&str, Cases<'_>> = BTreeMap::new();
+    for NamespaceSummary { namespace, summary } in &report.namespaces {
+        let checks = summary.violations_by_check.iter();
+        // The custom checks are counted together there.
+        let registered = checks.filter(|(check, _)| **check != CheckName::CUSTOM_LABEL);
+        let case = |(check, number): (&&'static str, &u64)| {
+            (Cow::Borrowed(*check), Found { counted: *number, ..Found::default() })
+        };
+        suites.insert(namespace, registered.map(case).collect());
+    }
+    // A namespace that is not listed has no suite.
+    for finding in &report.findings {
+        if let Some(cases) = suites.get_mut(&*finding.object.namespace) {
+            cases.entry(finding.check.as_str()).or_default().findings.push(finding);
+        }
+    }
+    for exempted in &report.exempted {
+        if let Some(cases) = suites.get_mut(&*exempted.finding.object.namespace) {
+            cases.entry(exempted.finding.check.as_str()).or_default().exempted.push(exempted);
+        }
+    }
+    suites
 }
 
-fn failing_checks(namespace: &NamespaceSummary) -> usize {
-    namespace.summary.violations_by_check.values().filter(|number| **number > 0).count()
-}
-
-fn suite(
-    xml: &mut Xml<'_>,
-    namespace: &NamespaceSummary,
-    findings: &Findings<'_>,
-) -> io::Result<()> {
-    let checks = &namespace.summary.violations_by_check;
-    let name = printable(&namespace.namespace);
-    let of_check = |check| findings.get(&(&*namespace.namespace, check));
-    let skipped = checks.keys().filter_map(|check| of_check(check)).filter(|f| f.is_skipped());
+fn suite(xml: &mut Xml<'_>, namespace: &str, cases: &Cases<'_>) -> io::Result<()> {
+    let name = printable(namespace);
+    let failures = cases.values().filter(|found| found.is_failed()).count();
+    let skipped = cases.values().filter(|found| found.is_skipped()).count();
     let [tests, failures, skipped] =
-        [checks.len(), failing_checks(namespace), skipped.count()].map(|number| number.to_string());
+        [cases.len(), failures, skipped].map(|number| number.to_string());
     xml.create_element("testsuite")
         .with_attribute(("name", &*name))
         .with_attribute(("tests", tests.as_str()))
@@ -84,36 +104,31 @@ fn suite(
         .with_attribute(("errors", "0"))
         .with_attribute(("skipped", skipped.as_str()))
         .write_inner_content(|xml| {
-            checks.keys().try_for_each(|check| case(xml, &name, check, of_check(check)))
+            cases.iter().try_for_each(|(check, found)| case(xml, &name, check, found))
         })?;
     Ok(())
 }
 
-fn case(
-    xml: &mut Xml<'_>,
-    namespace: &str,
-    check: &str,
-    found: Option<&Found<'_>>,
-) -> io::Result<()> {
+fn case(xml: &mut Xml<'_>, namespace: &str, check: &str, found: &Found<'_>) -> io::Result<()> {
     let element = xml
         .create_element("testcase")
         .with_attribute(("classname", namespace))
         .with_attribute(("name", check));
-    let Some(found @ Found { findings, exempted }) = found else {
+    let Found { findings, exempted, .. } = found;
+    if !found.is_failed() && !found.is_skipped() {
         element.write_empty()?;
         return Ok(());
-    };
-    let message = |number: usize, exempted: &str| {
-        let number = counted(number as u64, "finding");
-        format!("{number} of {check} in {namespace}{exempted}")
+    }
+    let message = |number: u64, exempted: &str| {
+        format!("{} of {check} in {namespace}{exempted}", counted(number, "finding"))
     };
     element.write_inner_content(|xml| {
         if found.is_skipped() {
-            let message = message(exempted.len(), ", exempted by the policy");
+            let message = message(exempted.len() as u64, ", exempted by the policy");
             return outcome(xml, "skipped", &message, exempted.iter().copied().map(exempted_line));
         }
         let lines = findings.iter().copied().map(finding_line);
-        outcome(xml, "failure", &message(findings.len(), ""), lines)?;
+        outcome(xml, "failure", &message(found.number(), ""), lines)?;
         if !exempted.is_empty() {
             let output = xml.create_element("system-out");
             output.write_inner_content(|xml| {

@@ -326,6 +326,9 @@ fn each_error_of_revert_is_reported() {
         assert_eq!(run.code, Some(2), "{run:?}");
         assert!(run.stderr.contains(sentence), "{sentence} in {}", run.stderr);
     }
+    let run = cli::run(testbed.kubeconfig(), &["revert", "--all", "-n", "nope"], "");
+    let gap = "error: namespace nope: namespaces \"nope\" not found\n";
+    assert_eq!((run.code, &*run.stderr), (Some(3), gap), "once, not for each kind");
     let rules = "[{apiGroups: [apps], resources: [deployments], verbs: [get]}]";
     let user = testbed.limited_user(&namespace, rules).unwrap();
     let run = cli::run(&user, &["revert", "deploy/web", "-n", &namespace], "");

@@ -51,7 +51,7 @@ pub(super) fn analyze(
 }
 
 /// Connects; with `-v` prints how long that took.
-pub(crate) async fn connect(global: &Global) -> Result<Cluster, ClusterError> {
+pub(crate) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
     let start = Instant::now();
     let cluster = global.target.connect().await?;
     global.console().detail(format_args!("{cluster} answered in {:.1?}", start.elapsed()));

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::Judgement;
 use crate::output::{self, Console, Destined, Output};
-use crate::report::{self, Format, TableStyle};
+use crate::report::{self, Format};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,13 +36,16 @@ Examples:
   policyctl analyze -f deploy/ -o table -o sarif=policyctl.sarif -o html=report.html
 
 Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
-container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no policy of the cluster, so its score differs from theirs;
---policies cluster has the scores that the operator writes.
+container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no
+policy of the cluster, so its score differs from theirs; --policies cluster has the scores that the
+operator writes.
 --fail-on denied exits with 1 where the webhook would deny an object if a user created it now, under
 that policy alone, and says which; of a cluster these are workloads and pods without one. With
 --baseline an object counts where a finding that denies it is new.
-Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html, openreports,
-and for files sarif and code-quality; -o FORMAT=FILE writes one into a file, and can be repeated.";
+Output: table (default), json and yaml (docs/analysis.schema.json), junit, markdown, html,
+openreports, and for files sarif and code-quality. With --policies cluster: table, json and yaml.
+-o FORMAT=FILE writes one into a file, and can be repeated. -o openreports is for `kubectl apply
+--server-side -f -`; without --server-side a large report is refused.";
 
 /// The size limit of a baseline, in MiB.
 const MAX_BASELINE: u64 = 256;
@@ -91,8 +94,8 @@ enum PoliciesOf {
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     if args.policies.is_some() {
         let formats = [Output::Table, Output::Json, Output::Yaml];
-        let format = global.output(&formats, &Scope::CLUSTER)?;
-        return policies::analyze(&args.judgement, format, global);
+        let outputs = global.outputs(&formats, &Scope::CLUSTER)?;
+        return policies::analyze(&args.judgement, &outputs, global);
     }
     let console = global.console();
     let used = if args.filename.is_empty() { &Scope::CLUSTER[..] } else { &Scope::FILES };
@@ -120,8 +123,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let written = new.as_ref().filter(|_| !is_whole).unwrap_or(&report);
         output.write(|out| report::write(written, format, out))?;
     }
-    let is_shown = |output: &Destined| output.form == Output::Table && output.file.is_none();
-    if !outputs.iter().any(is_shown) {
+    if !is_table_shown(&outputs) {
         print_gaps(&report, console);
     }
     let judged = match changes.as_ref().zip(new.as_ref()) {
@@ -131,7 +133,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(judged))
 }
 
-/// How an output is written; a table in a file is as wide as it has to be.
+/// Whether people see a table, which has all that a machine's format shows to nobody.
+fn is_table_shown(outputs: &[Destined]) -> bool {
+    outputs.iter().any(|output| output.form == Output::Table && output.file.is_none())
+}
+
+/// How an output is written.
 fn format(output: &Destined, console: Console) -> Format {
     match output.form {
         Output::Json => Format::Json,
@@ -142,8 +149,7 @@ fn format(output: &Destined, console: Console) -> Format {
         Output::Html => Format::Html,
         Output::CodeQuality => Format::CodeQuality,
         Output::OpenReports => Format::OpenReports,
-        Output::Table | Output::Wide if output.file.is_some() => Format::Table(TableStyle::PLAIN),
-        Output::Table | Output::Wide => Format::Table(console.table_style()),
+        Output::Table | Output::Wide => Format::Table(output.table_style(console)),
     }
 }
 

@@ -17,23 +17,25 @@ use crate::exit::Exit;
 use crate::global::Global;
 use crate::judgement::Judgement;
 use crate::limits::{self, NotJudged};
-use crate::output::{self, Output};
+use crate::output::{self, Destined, Output};
 use crate::policies::{NamespaceLabels, PolicyApi, ScopedPolicy};
 use crate::report::{self, PolicyReports};
 
 pub(super) fn analyze(
     judgement: &Judgement,
-    format: Output,
+    outputs: &[Destined],
     global: &Global,
 ) -> anyhow::Result<Exit> {
     let (reports, policies, exit) = cluster::run(judged(judgement, global))?;
-    let style = global.console().table_style();
-    output::stream(|out| match format {
-        Output::Json => report::json(&reports.reports, out),
-        Output::Yaml => report::yaml(&reports.reports, out),
-        _ => Ok(report::write_policies(&reports, style, out)?),
-    })?;
-    if format != Output::Table {
+    for output in outputs {
+        let style = output.table_style(global.console());
+        output.write(|out| match output.form {
+            Output::Json => report::json(&reports.reports, out),
+            Output::Yaml => report::yaml(&reports.reports, out),
+            _ => Ok(report::write_policies(&reports, style, out)?),
+        })?;
+    }
+    if !super::is_table_shown(outputs) {
         output::not_read(&reports.coverage.failed);
         for (namespace, pods) in &reports.without_policy {
             let namespace = format_args!("namespace {namespace} has {pods} pods and no policy");

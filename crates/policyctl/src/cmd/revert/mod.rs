@@ -2,6 +2,8 @@
 
 mod release;
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use policy_core::api::REMEDIATION;
 use policy_core::remediation::Target;
@@ -140,8 +142,13 @@ async fn revert(args: &Args, global: &Global) -> anyhow::Result<(Vec<Row>, Exit)
     let (mut names, mut exit) = (Vec::new(), Exit::Fine);
     if args.all {
         let namespace = global.target.namespace.as_deref();
+        let mut gaps = BTreeSet::new();
         for (kind, [_, plural, _]) in KINDS {
-            exit = exit.max(find(&cluster, kind, plural, namespace, &mut names).await);
+            find(&cluster, kind, plural, namespace, &mut names, &mut gaps).await;
+        }
+        for gap in gaps {
+            exit = Exit::Cluster;
+            output::error(gap);
         }
     } else {
         let namespace = global.target.namespace_in(&cluster);
@@ -172,20 +179,21 @@ async fn revert(args: &Args, global: &Global) -> anyhow::Result<(Vec<Row>, Exit)
     Ok((rows, exit))
 }
 
-/// Finds the workloads that have anything of the operator.
+/// Finds the workloads that have anything of the operator. What could not be read is a gap, and the
+/// same one for each kind where there is no such namespace.
 async fn find(
     cluster: &Cluster,
     kind: ObjectKind,
     plural: &'static str,
     namespace: Option<&str>,
     names: &mut Vec<WorkloadName>,
-) -> Exit {
+    gaps: &mut BTreeSet<String>,
+) {
     let path: fn(Option<&str>) -> String = match kind {
         ObjectKind::StatefulSet => |namespace| path("statefulsets", namespace),
         ObjectKind::DaemonSet => |namespace| path("daemonsets", namespace),
         _ => |namespace| path("deployments", namespace),
     };
-    let mut exit = Exit::Fine;
     let mut take = |event: Event<Value>| match event {
         Event::Page(page) => names.extend(page.objects.into_iter().filter_map(|mut object| {
             // The members of a list have no type of their own.
@@ -197,12 +205,10 @@ async fn find(
             is_ours.then_some(WorkloadName { namespace, kind, name })
         })),
         Event::NotRead { part, error } => {
-            exit = Exit::Cluster;
-            output::error(format_args!("{part}: {}", error.reason()));
+            gaps.insert(format!("{part}: {}", error.reason()));
         }
     };
     Listed { plural, path, is_metadata: false }.read(cluster, namespace, None, &mut take).await;
-    exit
 }
 
 fn path(plural: &str, namespace: Option<&str>) -> String {

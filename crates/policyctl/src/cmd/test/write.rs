@@ -34,8 +34,11 @@ pub(super) fn write(suite: &Suite, tests: &[ExpectedVerdict]) -> Result<bool, St
 /// The text with these tests in place of its own.
 fn replaced(text: &str, tests: &str) -> String {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let ending =
+        if lines.first().is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" };
+    let tests = &*tests.replace('\n', ending);
     let Some(start) = lines.iter().position(|line| line.starts_with(KEY)) else {
-        let separator = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        let separator = if text.is_empty() || text.ends_with('\n') { "" } else { ending };
         return format!("{text}{separator}{tests}");
     };
     let is_next_key = |line: &&str| !line.starts_with([' ', '\t', '-', '#', '\n', '\r']);
@@ -133,6 +136,17 @@ mod tests {
             ("a: 1\nb:\n  tests: []\n", "a: 1\nb:\n  tests: []\nT"),
         ] {
             assert_eq!(replaced(text, NEW), expected.replace('T', NEW), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_end_as_those_of_the_file() {
+        for (text, expected) in [
+            ("a: 1\r\n", "a: 1\r\ntests:\r\n  - new\r\n"),
+            ("a: 1\r\nb: 2", "a: 1\r\nb: 2\r\ntests:\r\n  - new\r\n"),
+            ("tests: []\r\n\r\n# of b\r\nb: 2\r\n", "tests:\r\n  - new\r\n\r\n# of b\r\nb: 2\r\n"),
+        ] {
+            assert_eq!(replaced(text, NEW), expected, "{text:?}");
         }
     }
 
