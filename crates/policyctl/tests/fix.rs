@@ -388,7 +388,9 @@ fn a_hint_about_values_does_not_need_a_text_that_can_be_edited() {
     fs::write(folder.join("values.yaml"), "web: {resources: {}}\n").unwrap();
     let with = ["fix", "-f", "web.yaml", "--bundle", "restricted", "--values", "values.yaml"];
     let output = policyctl(folder, &with);
-    assert!(said(&output).contains("likely .Values.web.resources of shop/templates/web.yaml"));
+    assert!(
+        said(&output).contains("perhaps .Values.web.resources of shop/templates/web.yaml, which")
+    );
     let told = said(&policyctl(folder, &with[..5]));
     assert!(told.contains("is left as it is: its document has `{{`"), "{told}");
 }

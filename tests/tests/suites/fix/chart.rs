@@ -45,18 +45,18 @@ fn a_hint_names_the_template_and_the_value_that_fills_it_in() {
     let places: Vec<String> = found.iter().map(place).collect();
     let (web, worker) = ("shop/templates/web.yaml", "shop/templates/worker/deployment.yaml");
     let cache = "shop/charts/cache/templates/stateful-set.yaml";
-    let none = "the values have no key for it; set it in";
+    let none = "names no value for it; set it there";
     let expected = [
-        format!("StatefulSet shop/live-cache-master readinessProbe: {none} {cache}"),
-        format!("StatefulSet shop/live-cache-master livenessProbe: likely .Values.cache.master.livenessProbe of {cache}"),
-        format!("StatefulSet shop/live-cache-master resources: likely .Values.cache.master.resources of {cache}"),
-        "CronJob shop/live-shop-nightly-report resources: likely .Values.jobs.nightly-report.resources of shop/templates/jobs.yaml".to_owned(),
-        format!("Deployment shop/live-shop-web readinessProbe: {none} {web}"),
-        format!("Deployment shop/live-shop-web livenessProbe: likely .Values.web.livenessProbe of {web}"),
-        format!("Deployment shop/live-shop-web resources: likely .Values.web.resources of {web}"),
-        format!("Deployment shop/live-shop-background readinessProbe: {none} {worker}"),
-        format!("Deployment shop/live-shop-background livenessProbe: {none} {worker}"),
-        format!("Deployment shop/live-shop-background resources: likely .Values.worker.resources of {worker}"),
+        format!("StatefulSet shop/live-cache-master readinessProbe: {cache} {none}"),
+        format!("StatefulSet shop/live-cache-master livenessProbe: likely .Values.cache.master.livenessProbe, which {cache} uses"),
+        format!("StatefulSet shop/live-cache-master resources: likely .Values.cache.master.resources, which {cache} uses"),
+        "CronJob shop/live-shop-nightly-report resources: perhaps .Values.jobs.nightly-report.resources: shop/templates/jobs.yaml uses a value above it, and not itself".to_owned(),
+        format!("Deployment shop/live-shop-web readinessProbe: {web} {none}"),
+        format!("Deployment shop/live-shop-web livenessProbe: likely .Values.web.livenessProbe, which {web} uses"),
+        format!("Deployment shop/live-shop-web resources: likely .Values.web.resources, which {web} uses"),
+        format!("Deployment shop/live-shop-background readinessProbe: {worker} {none}"),
+        format!("Deployment shop/live-shop-background livenessProbe: {worker} {none}"),
+        format!("Deployment shop/live-shop-background resources: likely .Values.worker.resources, which {worker} uses"),
     ];
     let sorted = |mut all: Vec<String>| {
         all.sort();
@@ -68,9 +68,9 @@ fn a_hint_names_the_template_and_the_value_that_fills_it_in() {
     let amounts =
         json!({"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}});
     let probe = json!({"tcpSocket": {"port": 8080}});
-    let likely = places.iter().filter_map(|place| place.split_once("likely .Values."));
+    let likely = places.iter().filter_map(|place| place.split_once(" .Values."));
     let values: Vec<(String, Value)> = likely
-        .map(|(_, path)| path.split(' ').next().unwrap().to_owned())
+        .map(|(_, path)| path.split([',', ':', ' ']).next().unwrap().to_owned())
         .map(|path| {
             let value = if path.ends_with("resources") { &amounts } else { &probe };
             (path, value.clone())
