@@ -17,8 +17,8 @@ use crate::cmd::analyze::live::{assess, blocked, know_cluster};
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
 use crate::judgement::{Judgement, exit_of_denied};
-use crate::output::{self, Console, Destined, Output};
-use crate::report::{self, TableStyle};
+use crate::output::{self, Output};
+use crate::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,7 +118,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
                 Ok(out.write_all(report::clusters_as_markdown(&report).as_bytes())?)
             }
             _ => {
-                let style = style(output, global.console());
+                let style = output.table_style(global.console());
                 Ok(report::write_clusters(&report, args.per_cluster, style, out)?)
             }
         })?;
@@ -145,11 +145,6 @@ fn compare(report: &mut ClustersReport, reference: &str, facts: &BTreeMap<&str, 
         let compared = here.map(|here| here.compared_with(there, [&cluster.context, reference]));
         cluster.comparison = compared;
     }
-}
-
-/// A table in a file is as wide as it has to be.
-fn style(output: &Destined, console: Console) -> TableStyle {
-    if output.file.is_some() { TableStyle::PLAIN } else { console.table_style() }
 }
 
 /// Prints what could not be read, since people may not look into a machine's format.
