@@ -109,6 +109,18 @@ impl ParsedQuantity {
         u64::try_from(units).unwrap_or(u64::MAX)
     }
 
+    /// The value as a manifest has it: whole bytes of memory, or thousandths of a CPU, rounded up.
+    pub(crate) fn written(self, resource: &str) -> String {
+        if resource == "cpu" {
+            let millis = Self(self.0.saturating_mul(1_000)).units();
+            return format!("{millis}m");
+        }
+        match self.units() {
+            bytes if bytes % (1 << 20) == 0 => format!("{}Mi", bytes >> 20),
+            bytes => bytes.to_string(),
+        }
+    }
+
     /// Whether this is more than `ratio` times `other`.
     #[must_use]
     pub(crate) fn exceeds(self, other: Self, ratio: Self) -> bool {

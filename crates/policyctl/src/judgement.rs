@@ -208,9 +208,7 @@ impl Judgement {
         self.tell_what_is_not_tested(&name, policy, summary);
         exit
     }
-}
 
-impl Judgement {
     /// Prints which threshold cannot be crossed, whatever was judged.
     fn tell_what_is_not_tested(&self, name: &str, policy: &CompiledPolicy, summary: &Summary) {
         match self.fail_on {

@@ -105,7 +105,8 @@ impl LimitRange {
         let of_containers = self.limits.iter().filter(|limit| limit.type_ == "Container");
         let mut defaults = of_containers.filter_map(|limit| {
             let all = if list == "limits" { &limit.default } else { &limit.default_request };
-            all.get(resource).copied()
+            // A limit of zero is none.
+            all.get(resource).copied().filter(|amount| list != "limits" || !amount.is_zero())
         });
         defaults.next()
     }

@@ -135,6 +135,11 @@ impl ContainerFields {
         requests.chain(self.limits.set().map(|(name, amount)| ("limits", name, amount)))
     }
 
+    /// The request or limit of a resource.
+    pub(super) fn amount(&self, list: &str, resource: &str) -> Option<&str> {
+        self.amounts().find(|(of, name, _)| (*of, *name) == (list, resource)).map(|found| found.2)
+    }
+
     /// Takes out a field of the container: a probe, or `resources`.
     pub(crate) fn remove(&mut self, field: &str) {
         match field {

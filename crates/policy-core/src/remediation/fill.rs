@@ -11,7 +11,7 @@ use super::facts::{LimitRange, MemoryPeaks, NamespaceFacts, OptIn, quantity};
 use super::fields::{ContainerFields, Fields, TcpProbe};
 use super::reason::Reason;
 use super::rules::NamespaceRules;
-use super::target::{Target, TargetContainer, names};
+use super::target::{Target, TargetContainer, is_set_for_pod};
 use crate::api::DefaultProbe;
 use crate::facts::{ContainerFacts, ResourceGap};
 use crate::quantity::ParsedQuantity;
@@ -63,13 +63,13 @@ pub(super) enum MemoryUse<'a> {
 }
 
 /// The inputs that are the same for all containers.
-struct Filler<'a> {
+pub(super) struct Filler<'a> {
     /// Of the container that is filled in.
     rules: Cow<'a, NamespaceRules>,
-    namespace: &'a NamespaceFacts,
-    target: &'a Target,
+    pub(super) namespace: &'a NamespaceFacts,
+    pub(super) target: &'a Target,
     memory_use: MemoryUse<'a>,
-    filled: Filled,
+    pub(super) filled: Filled,
 }
 
 /// Fills in what is missing in the containers of a workload.
@@ -99,6 +99,7 @@ pub(super) fn fill(
             filler.filled.fields.0.push(fields);
         }
     }
+    filler.withhold_small_limits();
     filler.filled
 }
 
@@ -168,7 +169,9 @@ impl Filler<'_> {
         let missing = |gap: ResourceGap| gap == ResourceGap::Missing;
         let live = |list: &str, name: &str| quantity(&container.live["resources"][list][name]);
         let cpu_request = rules.cpu_request.as_ref().filter(|_| missing(gaps.cpu_request));
-        let cpu_limit = rules.cpu_limit.as_ref().filter(|_| live("limits", "cpu").is_none());
+        let has_cpu_limit = live("limits", "cpu").is_some()
+            || !self.target.pod_resources["limits"]["cpu"].is_null();
+        let cpu_limit = rules.cpu_limit.as_ref().filter(|_| !has_cpu_limit);
         let memory_request = rules.memory_request.as_ref().filter(|_| missing(gaps.memory_request));
         let memory_limit = rules.memory_limit.as_ref().filter(|_| missing(gaps.memory_limit));
 
@@ -179,16 +182,19 @@ impl Filler<'_> {
             if resource == "memory" {
                 limit = self.memory_limit(container, limit);
             }
-            // The API server would make a limit the request of the container, before any default.
-            let request = match (request, &limit) {
-                (Some((policy, amount)), Some(_)) if !self.is_of_pod(resource) => {
-                    self.filled.policies.insert(Arc::clone(policy));
-                    Some(amount.clone())
-                }
-                (request, _) => self.wanted(container, "requests", resource, request),
-            };
             let (request_now, limit_now) = (live("requests", resource), live("limits", resource));
-            let amount = Amount { request_now, limit_now, request, limit }.consistent();
+            // The API server would make a limit the request of the container, before the default of a
+            // LimitRange, so that is written out.
+            let given = self.default_of("requests", resource);
+            let given = given.filter(|_| limit.is_some() && request_now.is_none());
+            let wanted = match given {
+                Some(amount) => Some(amount.written(resource)),
+                None => self.wanted(container, "requests", resource, request),
+            };
+            let mut amount = Amount { request_now, limit_now, request: wanted, limit }.consistent();
+            if given.is_some() && amount.limit.is_none() {
+                amount.request = self.wanted(container, "requests", resource, request);
+            }
             if let Some(reason) = self.refusal(container, resource, &amount) {
                 for (field, value) in [("requests", &amount.request), ("limits", &amount.limit)] {
                     if value.is_some() {
@@ -206,8 +212,9 @@ impl Filler<'_> {
         }
     }
 
-    fn is_of_pod(&self, resource: &str) -> bool {
-        names(&self.target.pod_resources, resource)
+    /// What a `LimitRange` of the namespace gives to a container without it.
+    pub(super) fn default_of(&self, list: &str, resource: &str) -> Option<ParsedQuantity> {
+        self.namespace.limit_ranges.iter().find_map(|range| range.default_of(list, resource))
     }
 
     /// The value of the policy for a container that lacks it, unless the pod or the namespace has one.
@@ -221,11 +228,12 @@ impl Filler<'_> {
         let (policy, amount) = value?;
         self.filled.policies.insert(Arc::clone(policy));
         let ranges = &self.namespace.limit_ranges;
-        let reason = if self.is_of_pod(resource) {
+        let reason = if is_set_for_pod(&self.target.pod_resources, resource) {
             Reason::PodResources(resource)
-        } else if let Some(range) =
-            ranges.iter().find(|range| range.default_of(list, resource).is_some())
-        {
+        } else if let Some(range) = ranges.iter().find(|range| {
+            let is_absent = container.live["resources"][list][resource].is_null();
+            is_absent && range.default_of(list, resource).is_some()
+        }) {
             Reason::LimitRangeDefault(range.name.clone())
         } else {
             return Some(amount.clone());
@@ -275,7 +283,8 @@ impl Filler<'_> {
             limits.iter().filter_map(|limit| {
                 let why = match &*limit.type_ {
                     "Pod" => {
-                        self.of_pod(container, resource, amount).refused_by(resource, limit)?
+                        let pod = self.of_pod(resource, Some((container, amount)));
+                        pod.refused_by(resource, limit)?
                     }
                     _ => amount.refused_by(resource, limit)?,
                 };
@@ -283,41 +292,6 @@ impl Filler<'_> {
             })
         });
         refusals.next()
-    }
-
-    /// What all containers that run beside each other have together, as a `LimitRange` counts it: their
-    /// own, what is filled in so far, and what the namespace gives.
-    fn of_pod(&self, container: &TargetContainer, resource: &str, amount: &Amount) -> Amount {
-        let running = self.target.facts.containers.iter().zip(&self.target.containers);
-        let others = running
-            .filter(|(facts, other)| facts.role.is_long_running() && other.name != container.name);
-        let others: Vec<&TargetContainer> = others.map(|(_, other)| other).collect();
-        let of = |other: &TargetContainer, list: &str| {
-            let own = quantity(&other.live["resources"][list][resource]);
-            let filled = self.filled.fields.of(&other.name);
-            let filled = filled.into_iter().flat_map(ContainerFields::amounts);
-            let mut filled = filled.filter(|(of, name, _)| (*of, *name) == (list, resource));
-            own.or_else(|| ParsedQuantity::parse(filled.next()?.2))
-        };
-        let default = |list: &str| {
-            let ranges = &self.namespace.limit_ranges;
-            ranges.iter().find_map(|range| range.default_of(list, resource))
-        };
-        let total = |own: Option<ParsedQuantity>, each: &dyn Fn(&TargetContainer) -> _| {
-            let all: Vec<ParsedQuantity> =
-                own.into_iter().chain(others.iter().filter_map(|other| each(other))).collect();
-            (!all.is_empty()).then(|| all.into_iter().sum())
-        };
-        let limit = |other: &TargetContainer| of(other, "limits");
-        Amount {
-            request_now: total(amount.request().or_else(|| default("requests")), &|other| {
-                of(other, "requests").or_else(|| limit(other)).or_else(|| default("requests"))
-            }),
-            limit_now: total(amount.limit().or_else(|| default("limits")), &|other| {
-                limit(other).or_else(|| default("limits"))
-            }),
-            ..Amount::default()
-        }
     }
 }
 

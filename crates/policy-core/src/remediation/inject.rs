@@ -6,7 +6,7 @@ use super::facts::quantity;
 use super::fields::{ContainerFields, Fields};
 use super::fill::tcp_ports;
 use super::owned::LISTS;
-use super::target::names;
+use super::target::is_set_for_pod;
 use crate::api::{INJECTED_BY, INJECTED_FIELDS};
 use crate::quantity::ParsedQuantity;
 use crate::view::has_handler;
@@ -52,13 +52,11 @@ fn missing(container: &Value, pod_resources: &Value, fields: &ContainerFields) -
     missing.liveness = fields.liveness.filter(|probe| lacks("livenessProbe") && fits(probe.port));
     let live = |list: &str, name: &str| &container["resources"][list][name];
     for resource in ["cpu", "memory"] {
-        if names(pod_resources, resource) {
+        if is_set_for_pod(pod_resources, resource) {
             continue;
         }
-        let filled = |list: &'static str| {
-            let found = fields.amounts().find(|(of, name, _)| (*of, *name) == (list, resource));
-            found.map(|(.., amount)| amount).filter(|_| live(list, resource).is_null())
-        };
+        let filled =
+            |list: &str| fields.amount(list, resource).filter(|_| live(list, resource).is_null());
         let (mut request, mut limit) = (filled("requests"), filled("limits"));
         // As the API server does: a limit sets the request that is absent.
         if !live("limits", resource).is_null() {

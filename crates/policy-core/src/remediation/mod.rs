@@ -21,6 +21,7 @@ mod owned;
 mod owner;
 mod patch;
 mod planner;
+mod pod_total;
 mod reason;
 mod release;
 mod rules;

@@ -209,7 +209,7 @@ fn live_spec(kind: ObjectKind, workload: &Value) -> &Value {
 }
 
 /// Whether the `resources` of a pod have a request or a limit of that resource.
-pub(super) fn names(pod_resources: &Value, resource: &str) -> bool {
+pub(super) fn is_set_for_pod(pod_resources: &Value, resource: &str) -> bool {
     ["requests", "limits"].iter().any(|list| !pod_resources[list][resource].is_null())
 }
 

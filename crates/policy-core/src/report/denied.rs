@@ -43,6 +43,12 @@ impl DeniedObjects {
         self.total == 0 && !self.has_more
     }
 
+    /// Whether an object is kept if it is denied: those that are kept are the first of all.
+    fn has_all_before(&self, object: [&str; 3]) -> bool {
+        let last = self.objects.last();
+        last.is_some_and(|last| object < [&*last.namespace, &*last.kind, &*last.name])
+    }
+
     /// How many there are: `2 objects`, or `at least 100000 objects`.
     #[must_use]
     pub fn number(&self) -> String {
@@ -211,6 +217,10 @@ impl Report {
             checks.iter().any(is_new)
         };
         let mut denied = self.denied.clone()?;
+        denied.has_more &= changes
+            .new
+            .iter()
+            .any(|new| !denied.has_all_before([&*new.namespace, &*new.kind, &*new.name]));
         denied.objects.retain(is_new);
         denied.total = denied.objects.len() as u64;
         Some(denied)
@@ -258,6 +268,10 @@ mod tests {
         let cut = found(counter(2, &twice));
         assert_eq!(cut.0, "at least 2 objects");
         assert_eq!((&*cut.1, cut.2.as_deref()), ("a b", Some("and at least 1 more")));
+        let denied = counter(2, &twice).finish();
+        let is_before =
+            ["a", "b", "c"].map(|name| denied.has_all_before(["shop", "DaemonSet", name]));
+        assert_eq!(is_before, [true, false, false], "b may be on another line as well");
         let mut merged = counter(2, &["c", "b"]);
         merged.merge(counter(2, &["a", "b"]));
         assert_eq!(found(merged), found(counter(2, &twice)));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use policy_core::Timestamp;
 use policy_core::policy::{CompiledPolicy, ExemptionSet};
 use policy_core::score::Tally;
-use policy_core::severity::Severity;
 use policy_core::verdict::{Fingerprint, FingerprintSum, Verdict};
 
 use super::listed::{CheckGroup, Listed, Place};
@@ -85,7 +84,9 @@ impl NamespaceTallies {
     ) -> impl Iterator<Item = Place<'a>> + use<'a> {
         let registered =
             policy.enabled().map(|(check, enabled)| (enabled.severity, CheckGroup::One(check)));
-        let custom = Severity::ALL.into_iter().map(|of| (of, CheckGroup::Custom(of)));
+        let custom = policy.checks().filter(|(check, _)| check.registered().is_none());
+        let custom: BTreeSet<_> = custom.map(|(_, severity)| severity).collect();
+        let custom = custom.into_iter().map(|of| (of, CheckGroup::Custom(of)));
         let mut groups: Vec<_> =
             registered.chain(custom).filter(|(_, group)| count(*group, &self.tally) > 0).collect();
         groups.sort_by_key(|(severity, group)| (Reverse(*severity), *group));

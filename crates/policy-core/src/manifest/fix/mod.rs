@@ -196,6 +196,12 @@ impl FixedWorkload {
         }
     }
 
+    /// With what is left in the order of the lines; `None` where nothing is missing after all.
+    fn if_needed(mut self) -> Option<Self> {
+        self.left.sort_by_key(|left| left.line);
+        (!(self.fields.is_empty() && self.left.is_empty())).then_some(self)
+    }
+
     /// One of which nothing is filled in.
     fn left(object: &ManifestObject, why: impl Into<Why>) -> Self {
         let mut workload = Self::of(object);
@@ -291,7 +297,7 @@ impl Edit<'_> {
         let mut insertions = Vec::new();
         if !fixing.is_edited {
             workload.fields = plan.fields;
-            return (Some(workload), insertions);
+            return (workload.if_needed(), insertions);
         }
         for mut fields in plan.fields.0 {
             match self.place(found, &target, &fields.name) {
@@ -312,9 +318,7 @@ impl Edit<'_> {
                 workload.fields.0.push(fields);
             }
         }
-        workload.left.sort_by_key(|left| left.line);
-        let is_needed = !(workload.fields.is_empty() && workload.left.is_empty());
-        (is_needed.then_some(workload), insertions)
+        (workload.if_needed(), insertions)
     }
 
     /// The place of a container of that name.

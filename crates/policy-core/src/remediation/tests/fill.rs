@@ -158,12 +158,16 @@ fn what_an_autoscaler_computes_with_is_withheld() {
 }
 
 /// What is filled in, and the codes of what is withheld, where the namespace has a `LimitRange`.
-fn with_limits(limits: &Value, containers: &Value, peak: &str) -> (Vec<String>, Vec<String>) {
+fn with_limits(limits: &Value, containers: &Value) -> (Vec<String>, Vec<String>) {
+    with_limits_of(limits, &deployment(containers.clone()))
+}
+
+fn with_limits_of(limits: &Value, workload: &Value) -> (Vec<String>, Vec<String>) {
     let range = json!({ "metadata": { "name": "small" }, "spec": { "limits": limits } });
     let namespace = NamespaceFacts { limit_ranges: vec![LimitRange::read(&range)], ..installed() };
-    let (rules, target) = (rules(&[RESOURCES]), read(&deployment(containers.clone())));
+    let (rules, target) = (rules(&[RESOURCES]), read(workload));
     let mut peaks = MemoryPeaks::default();
-    let used = |name: &str| json!({ "name": name, "usage": { "memory": peak } });
+    let used = |name: &str| json!({ "name": name, "usage": { "memory": "10Mi" } });
     peaks.observe(&json!({ "containers": [used("web"), used("proxy")] }));
     let input = PlanInput {
         rules: &rules,
@@ -191,19 +195,30 @@ fn what_a_limit_range_gives_is_not_filled_in() {
     let default = |field: &str| format!("web {field} LimitRangeDefault");
     let whole = "web: requests.cpu=100m requests.memory=128Mi limits.memory=256Mi";
     for field in ["max", "min", "default", "defaultRequest"] {
-        let (lines, withheld) = with_limits(&of(field, "cpu"), &web, "10Mi");
+        let (lines, withheld) = with_limits(&of(field, "cpu"), &web);
         assert_eq!(withheld, [default("requests.cpu")], "{field}");
         assert_eq!(lines, ["web: requests.memory=128Mi limits.memory=256Mi"]);
     }
     for field in ["max", "default"] {
-        let (lines, withheld) = with_limits(&of(field, "memory"), &web, "10Mi");
+        let (lines, withheld) = with_limits(&of(field, "memory"), &web);
         assert_eq!(withheld, [default("limits.memory"), default("requests.memory")], "{field}");
         assert_eq!(lines, ["web: requests.cpu=100m"]);
     }
-    // A limit without a request would be the request.
-    let (lines, withheld) = with_limits(&of("defaultRequest", "memory"), &web, "10Mi");
-    assert_eq!((lines.as_slice(), withheld.len()), (&[whole.to_owned()][..], 0));
-    let (lines, _) = with_limits(&json!([]), &web, "10Mi");
+    // A limit without a request would be the request, so what is given is written out.
+    let given =
+        |amount: &str| json!([{ "type": "Container", "defaultRequest": { "memory": amount } }]);
+    for (amount, written) in [("200Mi", "200Mi"), ("0.1G", "100000000")] {
+        let (lines, withheld) = with_limits(&given(amount), &web);
+        assert_eq!(lines, [whole.replace("128Mi", written)]);
+        assert_eq!(withheld, [""; 0]);
+    }
+    let (lines, withheld) = with_limits(&given("1Gi"), &web);
+    assert_eq!(lines, ["web: requests.cpu=100m"], "it is above the limit of the policy");
+    assert_eq!(withheld, [default("requests.memory")]);
+    let zero = json!([{ "type": "Container", "default": { "memory": "0" },
+        "defaultRequest": { "memory": "128Mi" } }]);
+    assert_eq!(with_limits(&zero, &web).0, [whole], "a limit of zero is none");
+    let (lines, _) = with_limits(&json!([]), &web);
     assert_eq!(lines, [whole]);
 }
 
@@ -213,18 +228,55 @@ fn what_a_limit_range_refuses_is_withheld() {
     let both = json!([container("proxy", &large), container("web", &json!({}))]);
     let pods = |memory: &str| json!([{ "type": "Pod", "max": { "memory": memory } }]);
     // 150Mi of the other container and 256Mi.
-    let (lines, withheld) = with_limits(&pods("400Mi"), &both, "10Mi");
+    let (lines, withheld) = with_limits(&pods("400Mi"), &both);
     let refused = ["web requests.memory LimitRange", "web limits.memory LimitRange"];
     assert_eq!(withheld, refused);
     assert_eq!(lines, ["proxy: requests.cpu=100m", "web: requests.cpu=100m"]);
-    let (_, withheld) = with_limits(&pods("406Mi"), &both, "10Mi");
+    let (_, withheld) = with_limits(&pods("406Mi"), &both);
     assert_eq!(withheld, [""; 0]);
     // What is filled in in one container counts for the next one.
     let both = json!([container("proxy", &json!({})), container("web", &json!({}))]);
-    assert_eq!(with_limits(&pods("511Mi"), &both, "10Mi").1, refused);
-    assert_eq!(with_limits(&pods("512Mi"), &both, "10Mi").1, [""; 0]);
+    assert_eq!(with_limits(&pods("511Mi"), &both).1, refused);
+    assert_eq!(with_limits(&pods("512Mi"), &both).1, [""; 0]);
+    // Limits together: of a pod without any, nothing is demanded.
+    let min = |memory: &str| json!([{ "type": "Pod", "min": { "memory": memory } }]);
+    assert_eq!(with_limits(&min("512Mi"), &both).1, [""; 0]);
+    let (lines, withheld) = with_limits(&min("513Mi"), &both);
+    assert_eq!(withheld, ["proxy limits.memory LimitRange", "web limits.memory LimitRange"]);
+    assert_eq!(lines[1], "web: requests.cpu=100m requests.memory=128Mi");
     let ratio = json!([{ "type": "Container", "maxLimitRequestRatio": { "memory": "1.5" } }]);
-    assert_eq!(with_limits(&ratio, &json!([container("web", &json!({}))]), "10Mi").1, refused);
+    assert_eq!(with_limits(&ratio, &json!([container("web", &json!({}))])).1, refused);
+}
+
+#[test]
+fn an_init_container_counts_with_the_sidecars_before_it() {
+    let mut workload = deployment(json!([container("web", &json!({}))]));
+    let large = json!({ "resources": { "requests": { "memory": "300Mi" },
+        "limits": { "memory": "300Mi" } } });
+    workload["spec"]["template"]["spec"]["initContainers"] = json!([
+        container("proxy", &json!({ "restartPolicy": "Always" })),
+        container("setup", &large),
+    ]);
+    let withheld = |max: &str| {
+        with_limits_of(&json!([{ "type": "Pod", "max": { "memory": max } }]), &workload).1
+    };
+    // 300Mi beside the 256Mi of the sidecar, when it starts.
+    assert_eq!(withheld("556Mi"), [""; 0]);
+    let of_sidecar = ["proxy requests.memory LimitRange", "proxy limits.memory LimitRange"];
+    assert_eq!(withheld("555Mi"), of_sidecar);
+}
+
+#[test]
+fn a_cpu_limit_of_the_pod_is_a_cpu_limit() {
+    let policy = r#"{"defaultResources": {"cpuRequest": "100m", "cpuLimit": "500m",
+        "memoryRequest": "128Mi"}}"#;
+    let mut workload = deployment(json!([container("web", &json!({}))]));
+    workload["spec"]["template"]["spec"]["resources"] =
+        json!({ "requests": { "cpu": "1" }, "limits": { "cpu": "1" } });
+    let plan = plan_of(&workload, &[policy]);
+    let Plan::Patch { fields, withheld } = plan else { panic!("{plan:?}") };
+    assert_eq!(fields.lines(), ["web: requests.memory=128Mi"]);
+    assert_eq!(withheld, []);
 }
 
 #[test]

@@ -177,9 +177,9 @@ fn finish(
     let diff = diff::unified(&file.input.name, text, &file.insertions);
     if form == Output::Table && written.is_none() {
         output::exact(&diff)?;
-        report
-            .unfit
-            .extend(diff::unfit(file.input).map(|why| format!("{}: {why}", file.input.name)));
+        if let Some(why) = diff::unfit(file.input) {
+            report.unfit(&file.input.name, why);
+        }
     }
     report.file(&file.input.name, diff, written);
     Ok(())

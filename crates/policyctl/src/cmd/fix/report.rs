@@ -30,7 +30,7 @@ pub(super) struct FixReport {
     is_whole: bool,
     /// Why the diffs of files cannot be applied.
     #[serde(skip)]
-    pub(super) unfit: Vec<String>,
+    unfit: Vec<String>,
     /// Why files were not written.
     #[serde(skip)]
     refused: Vec<String>,
@@ -47,6 +47,8 @@ struct Counts {
     /// Workloads of which something is left.
     left: u64,
     hints: u64,
+    /// Files whose diffs cannot be applied.
+    unfit: u64,
 }
 
 #[derive(Serialize)]
@@ -109,6 +111,14 @@ impl FixReport {
         }
     }
 
+    /// Adds why the diff of a file cannot be applied.
+    pub(super) fn unfit(&mut self, file: &str, why: &str) {
+        self.counts.unfit += 1;
+        if self.unfit.len() < MAX_NAMED {
+            self.unfit.push(format!("{file}: {why}"));
+        }
+    }
+
     /// Adds what the file holds. `is_done` unless it should have been written and was not.
     pub(super) fn content(&mut self, file: &FixedFile<'_>, is_done: bool) {
         let name = &*file.input.name;
@@ -138,7 +148,7 @@ impl FixReport {
         for HintReport { file, line, subject, hint } in self.hints.iter().take(MAX_NAMED) {
             console.note(format_args!("{file}:{line}: {subject}: {hint}"));
         }
-        let Counts { files, written, edited, left, hints } = self.counts;
+        let Counts { files, written, edited, left, hints, unfit } = self.counts;
         for (number, what) in [(left, "workload"), (hints, "hint")] {
             if let Some(more) = number.checked_sub(MAX_NAMED as u64).filter(|more| *more > 0) {
                 let more = counted(more, &format!("more {what}"));
@@ -154,8 +164,12 @@ impl FixReport {
         };
         console
             .note(format_args!("{done}; {left} with something left; {}", counted(hints, "hint")));
-        for unfit in &self.unfit {
-            console.note(printable(unfit));
+        for path in &self.unfit {
+            console.note(printable(path));
+        }
+        if let Some(more @ 1..) = unfit.checked_sub(MAX_NAMED as u64) {
+            let more = counted(more, "more file");
+            console.note(format_args!("{more} whose path `git apply` does not take"));
         }
         for refused in &self.refused {
             output::error(printable(refused));
