@@ -263,10 +263,8 @@ fn facts(
     status: Option<&PodStatusView>,
     namespace: &str,
 ) -> PodFacts {
-    let name = [&metadata.name, &metadata.generate_name]
-        .into_iter()
-        .find_map(|name| name.as_deref().filter(|name| !name.is_empty()))
-        .map_or(UNNAMED, bounded_name);
+    let name = given_name(metadata.name.as_deref(), metadata.generate_name.as_deref());
+    let name = name.unwrap_or(UNNAMED);
     let lifecycle =
         status.map_or(Lifecycle::Active, |status| Lifecycle::of(metadata, spec, status));
     let runs = status.map(StatusesByName::of).unwrap_or_default();
@@ -286,6 +284,15 @@ fn facts(
         images: status.and_then(|status| PodImages::of(&checked.containers, spec, status)),
         checked,
     }
+}
+
+/// The name of an object as facts have it; `None` where it has none.
+pub(crate) fn given_name<'a>(
+    name: Option<&'a str>,
+    generate_name: Option<&'a str>,
+) -> Option<&'a str> {
+    let given = [name, generate_name].into_iter().flatten().find(|name| !name.is_empty());
+    given.map(bounded_name)
 }
 
 /// The settings of a pod that apply to all its containers.

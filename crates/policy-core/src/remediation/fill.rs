@@ -103,7 +103,7 @@ pub(super) fn fill(
     filler.filled
 }
 
-impl Filler<'_> {
+impl<'a> Filler<'a> {
     fn withhold(&mut self, container: &TargetContainer, field: &'static str, reason: Reason) {
         let container = container.name.to_string();
         self.filled.withheld.push(Withheld { container, field, reason });
@@ -188,7 +188,7 @@ impl Filler<'_> {
             let given = self.default_of("requests", resource);
             let given = given.filter(|_| limit.is_some() && request_now.is_none());
             let wanted = match given {
-                Some(amount) => Some(amount.written(resource)),
+                Some((_, amount)) => Some(amount.written(resource)),
                 None => self.wanted(container, "requests", resource, request),
             };
             let mut amount = Amount { request_now, limit_now, request: wanted, limit }.consistent();
@@ -212,9 +212,14 @@ impl Filler<'_> {
         }
     }
 
-    /// What a `LimitRange` of the namespace gives to a container without it.
-    pub(super) fn default_of(&self, list: &str, resource: &str) -> Option<ParsedQuantity> {
-        self.namespace.limit_ranges.iter().find_map(|range| range.default_of(list, resource))
+    /// What a container without it gets in the namespace, and from which `LimitRange`.
+    pub(super) fn default_of(
+        &self,
+        list: &str,
+        resource: &str,
+    ) -> Option<(&'a LimitRange, ParsedQuantity)> {
+        let ranges = &self.namespace.limit_ranges;
+        ranges.iter().find_map(|range| Some((range, range.default_of(list, resource)?)))
     }
 
     /// The value of the policy for a container that lacks it, unless the pod or the namespace has one.
@@ -227,13 +232,11 @@ impl Filler<'_> {
     ) -> Option<String> {
         let (policy, amount) = value?;
         self.filled.policies.insert(Arc::clone(policy));
-        let ranges = &self.namespace.limit_ranges;
+        let is_absent = container.live["resources"][list][resource].is_null();
+        let default = self.default_of(list, resource).filter(|_| is_absent);
         let reason = if is_set_for_pod(&self.target.pod_resources, resource) {
             Reason::PodResources(resource)
-        } else if let Some(range) = ranges.iter().find(|range| {
-            let is_absent = container.live["resources"][list][resource].is_null();
-            is_absent && range.default_of(list, resource).is_some()
-        }) {
+        } else if let Some((range, _)) = default {
             Reason::LimitRangeDefault(range.name.clone())
         } else {
             return Some(amount.clone());

@@ -30,13 +30,13 @@ impl Filler<'_> {
         let roles = self.target.facts.containers.iter().map(|facts| facts.role);
         let containers = roles.zip(&self.target.containers);
         let limit = |container: &TargetContainer| of(container, "limits");
+        let default = |list: &str| self.default_of(list, resource).map(|(_, amount)| amount);
         let requests = containers.clone().map(|(role, container)| {
             let own = of(container, "requests").or_else(|| limit(container));
-            (role, own.or_else(|| self.default_of("requests", resource)))
+            (role, own.or_else(|| default("requests")))
         });
-        let limits = containers.map(|(role, container)| {
-            (role, limit(container).or_else(|| self.default_of("limits", resource)))
-        });
+        let limits = containers
+            .map(|(role, container)| (role, limit(container).or_else(|| default("limits"))));
         let (request_now, limit_now) = (total(requests), total(limits));
         Amount { request_now, limit_now, ..Amount::default() }
     }

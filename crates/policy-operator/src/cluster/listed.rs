@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::mem::take;
 use std::sync::Arc;
 
-use policy_core::checks::CheckId;
+use policy_core::checks::{CheckId, CheckName};
 use policy_core::score::Tally;
 use policy_core::severity::Severity;
 use policy_core::verdict::{
@@ -32,6 +32,11 @@ pub(crate) enum CheckGroup {
 }
 
 impl CheckGroup {
+    /// The group of the findings of a check.
+    pub(crate) fn of(check: &CheckName, severity: Severity) -> Self {
+        check.registered().map_or(Self::Custom(severity), Self::One)
+    }
+
     pub(crate) fn findings(self, tally: &Tally) -> u64 {
         match self {
             Self::One(check) => tally.findings(check),
@@ -58,7 +63,7 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(ListedFinding { check, severity, namespace, .. }: &'a ListedFinding) -> Self {
-        let group = check.registered().map_or(CheckGroup::Custom(*severity), CheckGroup::One);
+        let group = CheckGroup::of(check, *severity);
         Self { severity: Reverse(*severity), group, namespace }
     }
 }
@@ -166,7 +171,6 @@ impl FirstFindings {
 
 #[cfg(test)]
 mod tests {
-    use policy_core::checks::CheckName;
     use policy_core::workload::{ObjectKind, Workload};
     use proptest::prelude::*;
 

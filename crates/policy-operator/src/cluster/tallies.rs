@@ -82,21 +82,14 @@ impl NamespaceTallies {
         policy: &CompiledPolicy,
         count: fn(CheckGroup, &Tally) -> u64,
     ) -> impl Iterator<Item = Place<'a>> + use<'a> {
-        let registered =
-            policy.enabled().map(|(check, enabled)| (enabled.severity, CheckGroup::One(check)));
-        let custom = policy.checks().filter(|(check, _)| check.registered().is_none());
-        let custom: BTreeSet<_> = custom.map(|(_, severity)| severity).collect();
-        let custom = custom.into_iter().map(|of| (of, CheckGroup::Custom(of)));
-        let mut groups: Vec<_> =
-            registered.chain(custom).filter(|(_, group)| count(*group, &self.tally) > 0).collect();
-        groups.sort_by_key(|(severity, group)| (Reverse(*severity), *group));
+        let groups = policy
+            .checks()
+            .map(|(check, severity)| (Reverse(severity), CheckGroup::of(&check, severity)));
+        let groups: BTreeSet<_> =
+            groups.filter(|(_, group)| count(*group, &self.tally) > 0).collect();
         groups.into_iter().flat_map(move |(severity, group)| {
             let having = self.parts.iter().filter(move |(_, part)| count(group, &part.tally) > 0);
-            having.map(move |(namespace, _)| Place {
-                severity: Reverse(severity),
-                group,
-                namespace,
-            })
+            having.map(move |(namespace, _)| Place { severity, group, namespace })
         })
     }
 

@@ -21,6 +21,7 @@ use super::object_type::ObjectType;
 use super::parse::{MAX_TOLERANT, parse};
 use super::split::file_line;
 use super::{Document, InputSurroundings, ManifestObject};
+use crate::facts::given_name;
 use crate::remediation::{
     ContainerFields, Fields, NamespaceRules, Reason, Target, Unfilled, Withheld, plan_manifest,
 };
@@ -233,10 +234,8 @@ struct Object<'a> {
 impl Object<'_> {
     /// Whether that is its name, as facts have it.
     fn is_named(&self, name: &str) -> bool {
-        let metadata = &self.value["metadata"];
-        let given = ["name", "generateName"].iter().filter_map(|field| metadata[*field].as_str());
-        let mut given = given.filter(|given| !given.is_empty());
-        given.next().is_none_or(|given| given == name)
+        let text = |field: &str| self.value["metadata"][field].as_str();
+        given_name(text("name"), text("generateName")).is_none_or(|given| given == name)
     }
 }
 

@@ -74,16 +74,8 @@ fn only_containers_that_keep_running_get_anything() {
 
 fn resources_with(own: &Value, use_: Option<&str>, policy: &str) -> String {
     let workload = deployment(json!([container("web", &json!({ "resources": own }))]));
-    let (rules, namespace, target) = (rules(&[policy]), installed(), read(&workload));
     let peaks = use_.map(peaks);
-    let input = PlanInput {
-        rules: &rules,
-        namespace: &namespace,
-        target: &target,
-        peaks: peaks.as_ref(),
-        memory: None,
-    };
-    match plan(&input).plan {
+    match plan_in(&installed(), &workload, &[policy], peaks.as_ref()) {
         Plan::Patch { fields, .. } => fields.lines().join("\n"),
         other => format!("{other:?}"),
     }
@@ -127,8 +119,7 @@ fn a_cpu_limit_is_set_only_where_the_policy_names_one() {
 
 /// The plan where the namespace has these objects.
 fn in_namespace(namespace: &NamespaceFacts) -> Plan {
-    let (rules, target) = (rules(&[PROBES, RESOURCES]), read(&deployment(json!([web()]))));
-    plan(&PlanInput { rules: &rules, namespace, target: &target, peaks: None, memory: None }).plan
+    plan_in(namespace, &deployment(json!([web()])), &[PROBES, RESOURCES], None)
 }
 
 #[test]
@@ -165,18 +156,10 @@ fn with_limits(limits: &Value, containers: &Value) -> (Vec<String>, Vec<String>)
 fn with_limits_of(limits: &Value, workload: &Value) -> (Vec<String>, Vec<String>) {
     let range = json!({ "metadata": { "name": "small" }, "spec": { "limits": limits } });
     let namespace = NamespaceFacts { limit_ranges: vec![LimitRange::read(&range)], ..installed() };
-    let (rules, target) = (rules(&[RESOURCES]), read(workload));
     let mut peaks = MemoryPeaks::default();
     let used = |name: &str| json!({ "name": name, "usage": { "memory": "10Mi" } });
     peaks.observe(&json!({ "containers": [used("web"), used("proxy")] }));
-    let input = PlanInput {
-        rules: &rules,
-        namespace: &namespace,
-        target: &target,
-        peaks: Some(&peaks),
-        memory: None,
-    };
-    let (fields, withheld) = match plan(&input).plan {
+    let (fields, withheld) = match plan_in(&namespace, workload, &[RESOURCES], Some(&peaks)) {
         Plan::Patch { fields, withheld } => (fields.lines(), withheld),
         Plan::Withhold { withheld } => (Vec::new(), withheld),
         other => panic!("{other:?}"),

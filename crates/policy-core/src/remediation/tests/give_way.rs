@@ -11,16 +11,7 @@ fn patched(workload: &Value, policies: &[&str]) -> Value {
 }
 
 fn plan_with_peaks(workload: &Value, policies: &[&str]) -> Plan {
-    let (rules, namespace, target) = (rules(policies), installed(), read(workload));
-    let peaks = peaks("1Mi");
-    let input = PlanInput {
-        rules: &rules,
-        namespace: &namespace,
-        target: &target,
-        peaks: Some(&peaks),
-        memory: None,
-    };
-    plan(&input).plan
+    plan_in(&installed(), workload, policies, Some(&peaks("1Mi")))
 }
 
 /// The object after the operations, all of which remove something that is there.

@@ -85,15 +85,18 @@ pub(super) fn read(workload: &Value) -> Target {
 
 /// The plan for a workload under these policies, with nothing else known.
 pub(super) fn plan_of(workload: &Value, policies: &[&str]) -> Plan {
-    let (rules, namespace, target) = (rules(policies), installed(), read(workload));
-    let input = PlanInput {
-        rules: &rules,
-        namespace: &namespace,
-        target: &target,
-        peaks: None,
-        memory: None,
-    };
-    plan(&input).plan
+    plan_in(&installed(), workload, policies, None)
+}
+
+/// The same where the namespace and the memory use are known.
+pub(super) fn plan_in(
+    namespace: &NamespaceFacts,
+    workload: &Value,
+    policies: &[&str],
+    peaks: Option<&MemoryPeaks>,
+) -> Plan {
+    let (rules, target) = (rules(policies), read(workload));
+    plan(&PlanInput { rules: &rules, namespace, target: &target, peaks, memory: None }).plan
 }
 
 /// The lines of a plan that fills in.

@@ -2,7 +2,7 @@
 //! comparing: that takes time in proportion to the file times the number of new lines.
 
 use std::fmt::Write as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use policy_core::manifest::Insertion;
 
@@ -39,8 +39,16 @@ pub(super) fn unified(path: &str, text: &str, insertions: &[Insertion]) -> Strin
     diff
 }
 
+/// The current folder below the root of its repository; `None` where it is the root, or in none.
+pub(super) fn below_root() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let root = here.ancestors().find(|folder| folder.join(".git").exists())?;
+    let below = here.strip_prefix(root).ok()?;
+    (!below.as_os_str().is_empty()).then(|| below.to_owned())
+}
+
 /// Why `git apply` would not take the diff of a file, or not for that file.
-pub(super) fn unfit(input: &Input) -> Option<&'static str> {
+pub(super) fn unfit(input: &Input, below_root: Option<&Path>) -> Option<&'static str> {
     let path = input.path()?;
     if path.to_str().is_none() {
         return Some("`git apply` finds no file of this name, which is not UTF-8; use --write");
@@ -52,11 +60,8 @@ pub(super) fn unfit(input: &Input) -> Option<&'static str> {
              `..`, or use --write",
         );
     }
-    let here = std::env::current_dir().ok()?;
-    let root = here.ancestors().find(|folder| folder.join(".git").exists())?;
-    let below_root = here.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty())?;
     // `guess_p_value` of apply.c.
-    name.starts_with(below_root).then_some(
+    name.starts_with(below_root?).then_some(
         "`git apply` takes the path for one of the root of the repository, as it begins like the \
          current folder; run policyctl and git there, or use --write",
     )

@@ -125,7 +125,6 @@ impl Fixer<'_> {
             lacking => FixedDocument::left(lacking, &Obstacle::Encoding),
         };
         if let Some(values) = &self.values {
-            fixed.insertions = Vec::new();
             for workload in &mut fixed.workloads {
                 hints.extend(values.hints(document.bytes, workload));
                 workload.fields = Fields::default();

@@ -7,7 +7,7 @@ mod survey;
 mod values;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::ArgAction;
@@ -137,6 +137,7 @@ fn fix(
 ) -> anyhow::Result<FixReport> {
     let progress = global.console().progress(Some(inputs.found.len() as u64), "files");
     let mut report = FixReport::new(form != Output::Table);
+    let below_root = diff::below_root();
     for batch in inputs.batches() {
         let files: Vec<FixedFile<'_>> = threads.install(|| {
             let each = batch.par_iter().map(|input| {
@@ -148,7 +149,7 @@ fn fix(
         });
         for mut file in files {
             coverage.merge(std::mem::take(&mut file.coverage));
-            finish(&file, is_written, form, &mut report)?;
+            finish(&file, is_written, form, below_root.as_deref(), &mut report)?;
         }
     }
     progress.finish_and_clear();
@@ -160,6 +161,7 @@ fn finish(
     file: &FixedFile<'_>,
     is_written: bool,
     form: Output,
+    below_root: Option<&Path>,
     report: &mut FixReport,
 ) -> anyhow::Result<()> {
     if file.insertions.is_empty() {
@@ -177,7 +179,7 @@ fn finish(
     let diff = diff::unified(&file.input.name, text, &file.insertions);
     if form == Output::Table && written.is_none() {
         output::exact(&diff)?;
-        if let Some(why) = diff::unfit(file.input) {
+        if let Some(why) = diff::unfit(file.input, below_root) {
             report.unfit(&file.input.name, why);
         }
     }
