@@ -12,8 +12,8 @@ use e2e::{Parts, Testbed, shared};
 use serde_json::{Value, json};
 
 use crate::{cli, policies};
-pub(crate) use user::fake_server;
 use user::{User, assert_all, complaints, kubeconfig, owned, real};
+pub(crate) use user::{fake_server, response};
 
 const SURELY: Duration = Duration::from_secs(60);
 pub(crate) const READ_PODS: &str = "[{apiGroups: [''], resources: [pods], verbs: [get, list]}]";
@@ -96,8 +96,7 @@ fn a_server_that_is_not_what_it_should_be_is_named() {
     let respond = |status: &'static str| {
         fake_server(move |_| {
             let body = "<html><body><h1>Welcome to nginx!</h1></body></html>";
-            let head = "Content-Type: text/html\r\nConnection: close\r\nContent-Length";
-            Some(format!("HTTP/1.1 {status}\r\n{head}: {}\r\n\r\n{body}", body.len()).into())
+            Some(response(status, "text/html", body))
         })
     };
     let closing = fake_server(|_| Some(Vec::new()));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::trio::{
     ALL, WEST, assert_trio, assert_unread, join, report, row, states, trio, trio_and, variant,
 };
-use crate::failures::fake_server;
+use crate::failures::{fake_server, response};
 
 #[test]
 fn a_silent_cluster_costs_its_deadline_and_nothing_else() {
@@ -75,9 +75,7 @@ fn what_was_read_before_a_cluster_fell_silent_counts() {
 }
 
 fn ok(body: &Value) -> Vec<u8> {
-    let body = body.to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length";
-    format!("{head}: {}\r\n\r\n{body}", body.len()).into_bytes()
+    response("200 OK", "application/json", &body.to_string())
 }
 
 #[test]

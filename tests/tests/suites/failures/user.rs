@@ -36,6 +36,13 @@ pub(crate) fn fake_server(
     address
 }
 
+/// An answer of such a server. It says that the connection ends, as it does: a client would send its
+/// next request over it otherwise, and be reset or not, by which of the two is faster.
+pub(crate) fn response(status: &str, media_type: &str, body: &str) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nConnection: close");
+    format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+}
+
 /// policyctl in a folder of its own, with no setting of this machine's user.
 pub(super) struct User {
     pub(super) folder: TempDir,

@@ -11,7 +11,7 @@ use e2e::{Parts, Run, Service, Signal, shared};
 use serde_json::json;
 
 use super::{SURELY, installed, json_of, pod, program, start, wait_until_leads};
-use crate::failures::fake_server;
+use crate::failures::{fake_server, response};
 
 /// Runs it to its end, with nobody's environment but these variables.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Run {
@@ -79,10 +79,8 @@ fn a_token_without_rights_is_told_and_asked_for_at_most_once_a_second() {
 #[test]
 fn an_api_server_of_another_kind_is_waited_for() {
     type Server = fn(&str) -> Option<Vec<u8>>;
-    let servers: [(&str, Server); 2] = [
-        ("garbage", |_| Some(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>".to_vec())),
-        ("silence", |_| None),
-    ];
+    let servers: [(&str, Server); 2] =
+        [("garbage", |_| Some(response("200 OK", "text/html", "<html>"))), ("silence", |_| None)];
     for (what, answer) in servers {
         let address = fake_server(answer);
         let config = json!({
