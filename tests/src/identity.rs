@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::Testbed;
 use crate::tokens::{LIMITED, limited};
+
+/// For permissions to be in effect, on a busy machine.
+const GRANTED: Duration = Duration::from_secs(60);
 
 /// Where permissions apply.
 #[derive(Clone, Copy)]
@@ -41,7 +45,9 @@ impl Testbed {
         let subject = json!({
             "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io",
         });
-        self.apply(&list(&rights(&user, &subject, rules, Scope::Namespace(namespace))?))?;
+        let scope = Scope::Namespace(namespace);
+        self.apply(&list(&rights(&user, &subject, rules, scope)?))?;
+        self.wait_until_granted(&user, rules, scope)?;
         self.user_kubeconfig(&user, Some(namespace))
     }
 
@@ -74,8 +80,42 @@ impl Testbed {
         let mut objects = vec![account];
         objects.extend(rights(&role, &subject, rules, scope)?);
         self.apply(&list(&objects))?;
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        self.wait_until_granted(&user, rules, scope)?;
         self.account_kubeconfig(namespace, name)
     }
+
+    /// The API server's authorizer hears of roles and bindings a moment later.
+    fn wait_until_granted(&self, user: &str, rules: &str, scope: Scope<'_>) -> Result<()> {
+        let rules: Vec<Value> = serde_saphyr::from_str(rules)?;
+        let Some(rule) = rules.last() else { return Ok(()) };
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": question(user, rule, scope),
+        });
+        let create = ["create", "-o", "jsonpath={.status.allowed}", "-f", "-"];
+        self.wait_for(&format!("the rights of {user}"), GRANTED, || {
+            Ok(self.kubectl_stdin(&create, &review.to_string())?.succeeded()? == "true")
+        })
+    }
+}
+
+/// Asks for the first thing that a rule allows.
+fn question(user: &str, rule: &Value, scope: Scope<'_>) -> Value {
+    let first = |field: &str| rule[field][0].as_str().unwrap_or_default();
+    if let Some(path) = rule["nonResourceURLs"][0].as_str() {
+        return json!({ "user": user, "nonResourceAttributes": { "path": path, "verb": first("verbs") } });
+    }
+    let whole = first("resources");
+    let (resource, subresource) = whole.split_once('/').unwrap_or((whole, ""));
+    let namespace = match scope {
+        Scope::Cluster => "",
+        Scope::Namespace(namespace) => namespace,
+    };
+    json!({ "user": user, "resourceAttributes": {
+        "verb": first("verbs"), "group": first("apiGroups"), "resource": resource,
+        "subresource": subresource, "name": first("resourceNames"), "namespace": namespace,
+    } })
 }
 
 /// A role and its binding.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 /// How to reach one control plane.
 pub(crate) struct Access<'a> {
@@ -67,6 +68,11 @@ pub(crate) fn write(
         "users": [{ "name": entry, "user": credential }],
     });
     let text = serde_saphyr::to_string(&config)?;
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    // At once: several tests may want the same one, and read it meanwhile.
+    let folder = path.parent().unwrap_or(path);
+    let unfinished = NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    fs::write(&unfinished, text)?;
+    unfinished.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path.to_owned())
 }

@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::programs::root;
 use crate::{Run, Testbed};
+
+/// For a definition to be served, on a busy machine.
+const SERVED: Duration = Duration::from_secs(60);
 
 impl Testbed {
     /// Runs kubectl as `admin`, once.
@@ -36,9 +40,25 @@ impl Testbed {
     pub fn install_definitions(&self) -> Result<()> {
         let crds = root().join("deploy/crds");
         let crds = crds.to_str().context("the path of the checkout is not UTF-8")?;
-        self.kubectl(&["apply", "--server-side", "-f", crds])?.succeeded()?;
-        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-        self.kubectl(&established)?.succeeded()?;
+        let applied = self.kubectl(&["apply", "--server-side", "-o", "name", "-f", crds])?;
+        self.wait_until_served(&applied.succeeded()?)
+    }
+
+    /// Applies CRDs, and waits until kubectl finds their kinds.
+    pub fn apply_definitions(&self, yaml: &str) -> Result<()> {
+        let apply = ["apply", "--server-side", "--force-conflicts", "-o", "name", "-f", "-"];
+        self.wait_until_served(&self.kubectl_stdin(&apply, yaml)?.succeeded()?)
+    }
+
+    /// Waits for the kinds of CRDs, which `kubectl apply -o name` has printed: they are served some
+    /// time after they are established.
+    pub(crate) fn wait_until_served(&self, applied: &str) -> Result<()> {
+        let prefix = "customresourcedefinition.apiextensions.k8s.io/";
+        for kind in applied.lines().filter_map(|line| line.strip_prefix(prefix)) {
+            self.wait_for(kind, SERVED, || {
+                Ok(self.kubectl(&["get", kind, "--all-namespaces", "-o", "name"])?.code == Some(0))
+            })?;
+        }
         Ok(())
     }
 

@@ -48,10 +48,9 @@ impl Testbed {
         for published in all {
             let path = published.fetched()?;
             let path = path.to_str().context("the path of the module cache is not UTF-8")?;
-            self.kubectl(&["apply", "--server-side", "-f", path])?.succeeded()?;
+            let applied = self.kubectl(&["apply", "--server-side", "-o", "name", "-f", path])?;
+            self.wait_until_served(&applied.succeeded()?)?;
         }
-        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-        self.kubectl(&established)?.succeeded()?;
         Ok(())
     }
 }

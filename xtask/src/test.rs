@@ -23,8 +23,20 @@ const PROGRAMS: [&str; 4] = ["policyctl", "policy-operator", "policy-watcher", "
 /// plane of its own, of 500 MB.
 const SUITE_THREADS: &str = "8";
 /// The parts of suites with a hostile load, which take all of the machine. They state how long others
-/// may wait meanwhile, so they run alone, one after the other.
-const ALONE: [&str; 3] = ["operator::tenants::", "unread::", "webhook::tenant::"];
+/// may wait meanwhile, so they run alone, one after the other. So do those that state how soon something
+/// happens, in seconds.
+const ALONE: [&str; 10] = [
+    "monitoring::scraped::",
+    "operator::cluster::a_changed_policy_or_label",
+    "operator::quiet::a_storm",
+    "operator::tenants::",
+    "unread::",
+    "upgrade::an_upgrade_admits",
+    "watcher::election::",
+    "webhook::cluster::",
+    "webhook::hostile::",
+    "webhook::tenant::",
+];
 /// The suites that install charts. Helm is built for them only.
 const WITH_HELM: [&str; 1] = ["remediation"];
 /// The suites that depend on the API server's version; the others test the command line, or faults

@@ -133,7 +133,9 @@ impl Case<'_> {
             Ok(self.watcher.metrics()?.value("namespace_violations", &labels) == expected)
         });
         assert!(counted.is_ok(), "{counted:?}\n{}", self.watcher.logs().unwrap());
-        assert_eq!(self.is_true(), is_found, "{name}");
+        // The Deployment's own status follows by another controller.
+        let follows = self.testbed.wait_for(name, SURELY, || Ok(self.is_true() == is_found));
+        follows.unwrap();
     }
 }
 

@@ -325,7 +325,7 @@ fn the_gravest_outcome_is_the_exit_code() {
 
 #[test]
 fn what_admission_would_deny_is_that_of_each_cluster_alone() {
-    let dead = variant(&trio()[0], "refused", "https://127.0.0.1:1");
+    let dead = variant(&trio()[0], "undenied", "https://127.0.0.1:1");
     let kubeconfig = trio_and(&[&dead]);
     let denied = ["--bundle", "restricted", "--fail-on", "denied"];
     let (report, run) = report(&kubeconfig, 3, &denied);

@@ -224,8 +224,9 @@ fn a_pod_is_pending_from_the_end_of_its_scheduling_gate() {
     assert!(!is_late(), "a gated pod is not pending");
     let ungate = r#"[{"op": "remove", "path": "/spec/schedulingGates"}]"#;
     let patch = ["patch", "pod", "gated", "-n", &namespace, "--type=json", "-p", ungate];
-    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
+    // Before the patch: its answer may be late.
     let ungated = Timestamp::now().as_second();
+    testbed.kubectl(&patch).unwrap().succeeded().unwrap();
     testbed
         .wait_for("the pod to be late", Duration::from_secs(60), || {
             let late = is_late();
@@ -244,15 +245,16 @@ fn pods_are_listed_in_columns_those_of_the_system_included() {
                   spec: {containers: [{name: c, image: nginx}]}}";
     testbed.apply(system).unwrap();
     let all = cli::expect(testbed, 0, &["list", "pods"], "");
-    let row = |text: &str, name: &str| {
-        let row = text.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
-        row.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    let row = |text: &str, namespace: &str, name: &str| {
+        let mut rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.starts_with(&[namespace, name])).unwrap();
+        row.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(row(&all, "list-me")[0], "kube-system");
-    assert_eq!(row(&all, "tidy")[2], "Running");
+    row(&all, "kube-system", "list-me");
+    assert_eq!(row(&all, &namespace, "tidy")[2], "Running");
     let own = cli::expect(testbed, 0, &["list", "pods", "-n", &namespace, "-o", "wide"], "");
     assert_eq!(own.lines().count(), 7, "{own}");
-    assert_eq!(row(&own, "restless")[3..5], ["1/1", "9"]);
+    assert_eq!(row(&own, &namespace, "restless")[3..5], ["1/1", "9"]);
     let json = cli::expect(testbed, 0, &["list", "pods", "-n", &namespace, "-o", "json"], "");
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["name"], "bare");

@@ -15,9 +15,7 @@ const POLICY: &str = "{forbidLatestTag: true, requireReadinessProbe: true, requi
 /// A testbed that serves Reports.
 fn testbed() -> &'static Testbed {
     let testbed = shared();
-    testbed.apply(DEFINITION).unwrap();
-    let established = ["wait", "--for=condition=Established", "crd/reports.openreports.io"];
-    testbed.kubectl(&established).unwrap().succeeded().unwrap();
+    testbed.apply_definitions(DEFINITION).unwrap();
     testbed
 }
 

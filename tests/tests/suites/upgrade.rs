@@ -110,7 +110,7 @@ fn an_upgrade_admits_nothing_bad_refuses_nothing_good_and_keeps_the_scores() {
     let start_watcher = |name: &str| watcher::start(testbed, name, &watching);
     let start_operator = |name: &str| operator::start(testbed, name, &operating);
     // Endpoints know of the end after half of that.
-    let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "2")];
+    let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "10")];
     let start_webhook = |name: &str| admission.start(name, webhook::program(), &drain);
     let watchers = ["watcher-a", "watcher-b"].map(start_watcher);
     let operators = ["operator-a", "operator-b"].map(start_operator);
@@ -127,7 +127,7 @@ fn an_upgrade_admits_nothing_bad_refuses_nothing_good_and_keeps_the_scores() {
     let upgrade = || {
         let leave = |old: &Service<'_>| {
             let is_unready = || Ok(old.get("/readyz").is_ok_and(|(status, _)| status == 503));
-            testbed.wait_for("it not to be ready", Duration::from_secs(1), is_unready).unwrap();
+            testbed.wait_for("it not to be ready", Duration::from_secs(5), is_unready).unwrap();
             front.drop(old.addr());
         };
         thread::scope(|scope| {

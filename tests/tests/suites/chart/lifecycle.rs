@@ -252,6 +252,11 @@ fn policyctl_uninstall_removes_what_it_has_printed() {
     testbed.apply(other).unwrap();
     let own = super::parsed(&printed);
     object(&own, "Namespace", NAMESPACE);
+    for component in ["policy-operator", "policy-watcher", "policy-webhook"] {
+        let deployment = format!("deployment/{component}");
+        let rollout = ["rollout", "status", &deployment, "-n", NAMESPACE, "--timeout=60s"];
+        testbed.kubectl(&rollout).unwrap().succeeded().unwrap();
+    }
     let before = installed(testbed);
     let would = cli::expect(testbed, 0, &["uninstall", "--dry-run"], "");
     assert_eq!(installed(testbed), before);

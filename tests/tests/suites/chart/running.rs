@@ -39,7 +39,7 @@ fn the_rendered_components_are_ready_by_their_probes_and_do_their_work() {
 
 fn install(testbed: &Testbed, kubelet: &ProcessKubelet<'_>) {
     testbed.kubectl(&["create", "namespace", "hidden"]).unwrap().succeeded().unwrap();
-    let options = ["--create-namespace", "--wait", "--timeout=40s"];
+    let options = ["--create-namespace", "--wait", "--timeout=2m"];
     let values = ["--set", "excludedNamespaces={hidden}"];
     let installed = helm(testbed, "install", &[&options[..], &values].concat());
     let of_pods = "{range .items[*]}{.metadata.name} {.status.conditions[3].message}{'\\n'}{end}";
@@ -111,7 +111,7 @@ fn replace_pods(testbed: &Testbed, kubelet: &ProcessKubelet<'_>) {
 /// The Job of the chart's hook runs policyctl, so that Helm can delete the rest.
 fn uninstall(testbed: &Testbed) {
     let mut helm = testbed.helm().unwrap();
-    helm.args(["uninstall", "kube-devops", "--namespace", NAMESPACE, "--timeout=40s"]);
+    helm.args(["uninstall", "kube-devops", "--namespace", NAMESPACE, "--timeout=2m"]);
     Run::of(&mut helm, None).unwrap().succeeded().unwrap();
     let kept = get(testbed, &["deployments,jobs", "-n", NAMESPACE, "-o", "name"]);
     assert_eq!(kept, "", "nothing is left");

@@ -77,7 +77,8 @@ fn a_cluster_that_refuses_or_is_dead_does_not_stop_the_others() {
     let start = Instant::now();
     let import = ["import", "-", "--contexts", "dead-*,left,right", "-o", "json"];
     let run = cli::run(&kubeconfig, &import, &files.concat());
-    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    // Its share is 5 s; the default deadline is 120 s.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
     assert_eq!(run.code, Some(3), "{}", run.stderr);
     let rows: Value = serde_json::from_str(&run.stdout).unwrap();
     let outcomes = |row: &Value| {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::policies::{pair, pair_with};
-use super::trio::{join, report, row, variant};
+use super::trio::{SURELY, join, report, row, variant};
 use crate::cli;
 use crate::policies::policy;
 
@@ -64,7 +64,16 @@ fn differences_from_a_reference_are_named() {
     }
     let same = ["--contexts", "left,left-again", "--reference", "left"];
     let again = variant(left, "left-again", &left.server_url().replace("127.0.0.1", "localhost"));
-    let (found, _) = report(&join(&[left.kubeconfig(), &again]), 0, &same);
+    let both = join(&[left.kubeconfig(), &again]);
+    // Other tests change the policies of this cluster, perhaps between the two readings.
+    let mut found = Value::Null;
+    left.wait_for("both to be read in the same state", SURELY, || {
+        let analyze = [&["multi-cluster", "analyze", "-o", "json"][..], &same].concat();
+        let run = cli::run(&both, &analyze, "");
+        found = serde_json::from_str(&run.stdout)?;
+        Ok(run.code == Some(0))
+    })
+    .unwrap();
     let nothing = json!({ "differences": [], "notCompared": [] });
     assert_eq!(row(&found, "left-again")["comparison"], nothing);
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::trio::{
-    ALL, WEST, assert_trio, assert_unread, join, report, row, states, trio, trio_and, variant,
+    ALL, SURELY, WEST, assert_trio, assert_unread, join, report, row, states, trio, trio_and,
+    variant,
 };
 use crate::failures::{fake_server, response};
 
@@ -29,7 +30,8 @@ fn a_silent_cluster_costs_its_deadline_and_nothing_else() {
         let start = Instant::now();
         let (report, _) = report(&kubeconfig, 3, &[]);
         let elapsed = start.elapsed();
-        assert!(elapsed < Duration::from_secs(12), "{mute}: {elapsed:?}");
+        // Its share is 8 s; the default deadline is 120 s.
+        assert!(elapsed < SURELY, "{mute}: {elapsed:?}");
         let reason = &row(&report, mute)["coverage"]["failed"][0]["reason"];
         let reason = reason.as_str().unwrap();
         assert!(reason.contains("timed out") || reason.contains("no usable answer"), "{reason}");
@@ -62,14 +64,14 @@ fn what_was_read_before_a_cluster_fell_silent_counts() {
     let kubeconfig = join(&[trio()[1].kubeconfig(), &half]);
     e2e::policyctl().unwrap();
     let start = Instant::now();
-    let (report, _) = report(&kubeconfig, 3, &["--timeout", "3"]);
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let (report, _) = report(&kubeconfig, 3, &["--timeout", "15"]);
+    assert!(start.elapsed() < SURELY, "{:?}", start.elapsed());
     assert_eq!(states(&report), ["west complete", "half partial"]);
     WEST.assert(&row(&report, "west")["summary"]);
     let half = row(&report, "half");
     assert_eq!((&half["summary"]["pods"], &half["summary"]["score"]), (&json!(1), &json!(90)));
     let reason = half["coverage"]["failed"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("3 s (--timeout)"), "{reason}");
+    assert!(reason.contains("15 s (--timeout)"), "{reason}");
     // (30 + 10 + 10) / 3 of two pods in west and the one of this page.
     assert_eq!((&report["summary"]["pods"], &report["summary"]["score"]), (&json!(3), &json!(84)));
 }
@@ -95,7 +97,8 @@ fn the_deadlines_of_dead_clusters_pass_at_the_same_time() {
     let start = Instant::now();
     let (report, _) = report(&trio_and(&files), 3, &[]);
     let elapsed = start.elapsed();
-    assert!(elapsed < Duration::from_secs(12), "{elapsed:?}");
+    // One after the other they would take a minute and more.
+    assert!(elapsed < Duration::from_secs(40), "{elapsed:?}");
     assert_trio(&report);
     ALL.assert(&report["summary"]);
     for number in 0..12 {

@@ -63,8 +63,10 @@ impl Scraped<'_> {
     pub(super) fn every_alert_finds_its_series(&self) {
         for alert in groups().iter().flat_map(|group| &group.alerts) {
             for selector in selectors(&alert.expr.to_string()) {
-                let found = self.prometheus.query(&selector).unwrap();
-                assert!(!found.is_empty(), "{} asks for {selector}", alert.name);
+                let asked = format!("{selector}, of {}", alert.name);
+                self.wait_until(&asked, SURELY, || {
+                    !self.prometheus.query(&selector).unwrap().is_empty()
+                });
             }
         }
     }

@@ -53,7 +53,7 @@ fn it_judges_the_namespaces_that_it_selects_and_releases_them() {
     label(&testbed, &bank, "tier=web");
     label(&testbed, &shop, "tier=web");
     apply_pod(&testbed, "kube-system", "web", "nginx");
-    let spec = "{forbidLatestTag: true, forbidPendingDuration: 20, weights: {latestTag: 40}, \
+    let spec = "{forbidLatestTag: true, forbidPendingDuration: 45, weights: {latestTag: 40}, \
                 enforcementMode: enforce, namespaceSelector: {matchLabels: {tier: web}}}";
     apply_cluster_policy(&testbed, "strict", spec);
     let operator = start(&testbed, "operator", &kubeconfig);

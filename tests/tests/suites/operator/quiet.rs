@@ -27,6 +27,18 @@ fn writes(testbed: &Testbed) -> Vec<String> {
     writes.map(line).collect()
 }
 
+/// The same, once the audit log has them all: it is written after the response.
+fn settled_writes(testbed: &Testbed) -> Vec<String> {
+    let mut last = writes(testbed);
+    let settled = testbed.wait_for("the audit log to be complete", SURELY, || {
+        sleep(Duration::from_secs(1));
+        let before = std::mem::replace(&mut last, writes(testbed));
+        Ok(before == last)
+    });
+    settled.unwrap();
+    last
+}
+
 #[test]
 fn without_changes_nothing_is_written() {
     let (testbed, kubeconfig) = installed(&Parts::new("quiet"));
@@ -47,7 +59,7 @@ fn without_changes_nothing_is_written() {
         })
         .unwrap();
     let before = super::policy(&testbed, &shop, "strict");
-    let written = writes(&testbed);
+    let written = settled_writes(&testbed);
     let start = Instant::now();
     let mut restarts = 10;
     while start.elapsed() < QUIET {
@@ -70,7 +82,7 @@ fn a_storm_brings_one_status_a_second_and_the_last_one_is_right() {
     let strict = (shop.as_str(), "strict");
     wait_for_status(&testbed, &operator, strict, |status| status["podsEvaluated"] == 0);
     let count = || operator.metrics().unwrap().value("devopspolicy_reconcile_total", &[]);
-    let (written, before, start) = (writes(&testbed).len(), count(), Instant::now());
+    let (written, before, start) = (settled_writes(&testbed).len(), count(), Instant::now());
     // A hundred pods in each call, so that they come faster than they are judged.
     for batch in 0..CHANGES / 100 {
         let pods: Vec<String> = (0..100)
@@ -93,7 +105,7 @@ fn a_storm_brings_one_status_a_second_and_the_last_one_is_right() {
     assert_eq!(last["status"]["totalViolations"], CHANGES / 2);
     let seconds = start.elapsed().as_secs_f64();
     let of_status = |line: &&String| line.contains("/status");
-    let written = writes(&testbed).iter().skip(written).filter(of_status).count();
+    let written = settled_writes(&testbed).iter().skip(written).filter(of_status).count();
     // One a second, from the first second to the last.
     #[expect(clippy::cast_precision_loss, reason = "some tens")]
     let most_seconds = written.saturating_sub(1) as f64;

@@ -288,10 +288,15 @@ fn the_operator_does_what_preview_said_and_accepts_a_revert() {
         let all = found["workloads"].as_array().unwrap();
         all.iter().find(|found| found["workload"] == name).cloned().unwrap_or_default()
     };
-    enforced.wait_until(&namespace, "web is patched, and shop is injected into", || {
-        enforced.is_patched(&namespace, "Deployment/web")
-            && enforced.state(&namespace, "Deployment/shop") == "Injecting"
-    });
+    enforced.wait_until(
+        &namespace,
+        "web is patched, shop is injected into, and db is proposed",
+        || {
+            enforced.is_patched(&namespace, "Deployment/web")
+                && enforced.state(&namespace, "Deployment/shop") == "Injecting"
+                && enforced.state(&namespace, "StatefulSet/db") == "Proposed"
+        },
+    );
     let patched = workload_of("Deployment/web");
     assert_eq!(patched["fields"], fields("Deployment/web", "patch"));
     assert_eq!(patched["live"]["fields"], patched["fields"], "{patched:#}");

@@ -191,6 +191,12 @@ fn a_missing_right_costs_little_and_then_all_are_repaired_within_the_budgets() {
     let waited = testbed.wait_for("all to be repaired", REPAIRED, all);
     let logs = operator.logs().unwrap();
     assert!(waited.is_ok(), "{patched} patched, {}: {waited:?}\n{logs}", remediating());
-    let [_, done] = attempts(&testbed);
+    // The audit log is written after the response.
+    let mut done = 0;
+    let logged = testbed.wait_for("all patches in the audit log", SURELY, || {
+        [_, done] = attempts(&testbed);
+        Ok(done >= 2 * WORKLOADS)
+    });
+    assert!(logged.is_ok(), "{done} patches");
     assert_eq!(done, 2 * WORKLOADS, "a dry run and a patch for each, once");
 }

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use e2e::{AuditedCall, Parts, Service, Signal, Testbed};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::usage;
-use super::workloads::{list, text};
+use super::workloads::{INJECTED_BY, list, pods_of, read, text};
 use crate::webhook::AdmissionTestbed;
 use crate::{cli, operator, webhook};
 
@@ -156,6 +156,25 @@ impl Enforced {
     }
 
     /// Waits until something holds; else the failure shows the policy and the operator's log.
+    /// Waits until new pods of a workload are injected into, or no more: the webhook hears of a
+    /// status a moment later. Asks with a pod like one of them, of which nothing is stored.
+    pub(crate) fn wait_until_injected(&self, object: &Value, is_injected: bool) {
+        let testbed = self.testbed();
+        let namespace = text(&object["metadata"]["namespace"]);
+        self.wait_until(&namespace, "the webhook to hear of it", || {
+            let Some(present) = pods_of(testbed, object).into_iter().next() else { return false };
+            let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {} });
+            for field in ["generateName", "namespace", "labels", "ownerReferences"] {
+                pod["metadata"][field] = present["metadata"][field].clone();
+            }
+            pod["spec"] = read(testbed, object)["spec"]["template"]["spec"].take();
+            let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+            let made = testbed.kubectl_stdin(&create, &pod.to_string()).unwrap();
+            let made: Value = serde_json::from_str(&made.succeeded().unwrap()).unwrap();
+            made.pointer(INJECTED_BY).is_some() == is_injected
+        });
+    }
+
     pub(crate) fn wait_until(&self, namespace: &str, what: &str, holds: impl Fn() -> bool) {
         let waited = self.testbed().wait_for(what, SURELY, || Ok(holds()));
         if waited.is_err() {

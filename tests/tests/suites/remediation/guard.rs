@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::enforced::{Enforced, OPERATOR};
 use super::workloads::{
-    assert_succeeded, breakable, list, pods, read, text, wait_until_rolled_out, workload,
+    INJECTED_BY, assert_succeeded, breakable, list, pods, read, replace_pods, text,
+    wait_until_rolled_out, workload,
 };
 use crate::operator::{is_leader, policy};
 
@@ -16,7 +17,6 @@ use crate::operator::{is_leader, policy};
 const SURELY: Duration = Duration::from_secs(120);
 /// In that time a workload that is remediated does not change.
 const QUIET: Duration = Duration::from_secs(60);
-const INJECTED_BY: &str = "devops.stochastic.io~1injected-by";
 /// A probe that is observed for a quarter of a minute.
 const PROBES: &str = "{enforcementMode: enforce, requireReadinessProbe: true, \
     defaultProbe: {tcpPort: 8080, initialDelaySeconds: 1, periodSeconds: 1}}";
@@ -58,8 +58,7 @@ fn requests(testbed: &Testbed, namespace: &str, verb: &str) -> Vec<String> {
 }
 
 fn has_injected_pods(testbed: &Testbed, namespace: &str) -> bool {
-    let annotation = format!("/metadata/annotations/{INJECTED_BY}");
-    pods(testbed, namespace).iter().any(|pod| pod.pointer(&annotation).is_some())
+    pods(testbed, namespace).iter().any(|pod| pod.pointer(INJECTED_BY).is_some())
 }
 
 fn delete_pods(testbed: &Testbed, namespace: &str) {
@@ -138,10 +137,13 @@ fn a_killed_operator_leaves_nothing_to_be_patched_twice() {
     enforced.wait_until(&injected, "injection to be switched off", || {
         state(&injected, &broken) == "Reverted"
     });
-    let events = list(testbed, &injected, "events.events.k8s.io");
-    assert!(events.iter().any(|event| event["reason"] == "RemediationReverted"), "{events:#?}");
-    delete_pods(testbed, &injected);
-    wait_until_rolled_out(testbed, &broken);
+    // The Event follows the status.
+    enforced.wait_until(&injected, "the Event", || {
+        let events = list(testbed, &injected, "events.events.k8s.io");
+        events.iter().any(|event| event["reason"] == "RemediationReverted")
+    });
+    enforced.wait_until_injected(&broken, false);
+    replace_pods(testbed, &broken);
     assert!(!has_injected_pods(testbed, &injected));
     assert_eq!(requests(testbed, &injected, "patch"), [""; 0]);
     for operator in [&next, &last] {

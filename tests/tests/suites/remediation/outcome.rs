@@ -9,7 +9,7 @@ use super::enforced::{Enforced, OPERATOR};
 use super::shapes::filled_in;
 use super::usage;
 use super::workloads::{
-    assert_has, assert_succeeded, container, install, list, pods, read, text,
+    assert_has, assert_succeeded, container, install, list, pods, read, replace_pods, text,
     wait_until_rolled_out, workload,
 };
 use crate::{cli, operator};
@@ -163,17 +163,13 @@ fn the_operator_sends_the_bytes_that_preview_prints() {
     // Of an injection preview prints the fields.
     let lines: Vec<&str> =
         planned["fields"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
-    let delete = ["delete", "pod", "-n", &namespace, "-l", "app=injected"];
-    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
-    wait_until_rolled_out(testbed, &injected);
+    enforced.wait_until_injected(&injected, true);
+    let new = replace_pods(testbed, &injected);
     let fields = Fields::parse(lines.iter().copied());
     let mut expected = container(&mut injected.clone()).clone();
     for (field, value) in fields.of("web").unwrap().json().as_object().unwrap() {
         expected[field] = value.clone();
     }
-    let of_injected = |pod: &Value| pod["metadata"]["labels"]["app"] == "injected";
-    let new: Vec<Value> = pods(testbed, &namespace).into_iter().filter(of_injected).collect();
-    assert_eq!(new.len(), 2, "{new:#?}");
     for pod in &new {
         let note = &pod["metadata"]["annotations"]["devops.stochastic.io/injected-fields"];
         assert_eq!(*note, lines.join("\n"), "{pod:#}");

@@ -7,7 +7,7 @@ use super::POLICY;
 use super::enforced::Enforced;
 use super::usage;
 use super::workloads::{
-    assert_has, assert_succeeded, container, list, pods, read, text, wait_until_rolled_out,
+    assert_has, assert_succeeded, container, list, read, replace_pods, text, wait_until_rolled_out,
     workload,
 };
 
@@ -199,15 +199,14 @@ fn a_new_deployment_under_a_policy_ends_with_one_replica_set() {
         };
         assert_eq!(with_pods(), 1, "{owner:?}");
         // Injection changes the next pods, and no ReplicaSet.
-        let delete = ["delete", "pod", "-n", &namespace, "-l", &format!("app={}", owner.name())];
-        testbed.kubectl(&delete).unwrap().succeeded().unwrap();
-        wait_until_rolled_out(testbed, &web);
+        if owner == Owner::Helm {
+            enforced.wait_until_injected(&web, true);
+        }
+        let new = replace_pods(testbed, &web);
         assert_eq!(with_pods(), 1, "{owner:?}");
-        for pod in pods(testbed, &namespace) {
-            if pod["metadata"]["labels"]["app"] == owner.name() {
-                let probe = &pod["spec"]["containers"][0]["readinessProbe"]["tcpSocket"];
-                assert_eq!(probe["port"], 8080, "{owner:?} {pod:#}");
-            }
+        for pod in new {
+            let probe = &pod["spec"]["containers"][0]["readinessProbe"]["tcpSocket"];
+            assert_eq!(probe["port"], 8080, "{owner:?} {pod:#}");
         }
         let sets = list(testbed, &namespace, "replicasets");
         let number = sets.iter().filter(|set| set["metadata"]["labels"]["app"] == owner.name());

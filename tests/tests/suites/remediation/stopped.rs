@@ -8,10 +8,12 @@ use serde_json::Value;
 use super::POLICY;
 use super::enforced::{Enforced, OPERATOR};
 use super::usage;
-use super::workloads::{assert_succeeded, install, pods, read, wait_until_rolled_out, workload};
+use super::workloads::{
+    INJECTED_BY, assert_succeeded, install, pods, read, replace_pods, wait_until_rolled_out,
+    workload,
+};
 use crate::{cli, operator};
 
-const INJECTED_BY: &str = "/metadata/annotations/devops.stochastic.io~1injected-by";
 /// On a busy machine; a second else.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -26,18 +28,12 @@ fn writes(testbed: &Testbed) -> usize {
     calls.iter().filter(|call| call.group == "apps" && is_write(&call.verb)).count()
 }
 
-/// Whether the next pods of the Helm release are injected into.
-fn injects(testbed: &Testbed, namespace: &str) -> bool {
-    let helm = workload("Deployment", namespace, "helm");
-    kubectl(testbed, &["delete", "pod", "-l", "app=helm", "-n", namespace]);
-    wait_until_rolled_out(testbed, &helm);
-    let injected: Vec<bool> = pods(testbed, namespace)
-        .iter()
-        .filter(|pod| pod["metadata"]["labels"]["app"] == "helm")
-        .map(|pod| pod.pointer(INJECTED_BY).is_some())
-        .collect();
-    assert!(!injected.is_empty());
-    injected.contains(&true)
+/// The next pods of the workload are injected into, or are not.
+fn assert_injects(enforced: &Enforced, workload: &Value, is_expected: bool) {
+    enforced.wait_until_injected(workload, is_expected);
+    for pod in replace_pods(enforced.testbed(), workload) {
+        assert_eq!(pod.pointer(INJECTED_BY).is_some(), is_expected, "{pod:#}");
+    }
 }
 
 /// The condition `Remediating`.
@@ -72,7 +68,7 @@ fn each_way_to_stop_ends_patches_and_injections_and_leaves_what_is_there() {
         state(&enforced, "web") == "Observing" && state(&enforced, "helm") == "Injecting"
     });
     wait_until_rolled_out(testbed, &web);
-    assert!(injects(testbed, &namespace));
+    assert_injects(&enforced, &helm, true);
     let patched = read(testbed, &web);
 
     // 1: the operator is told so at its start.
@@ -85,7 +81,8 @@ fn each_way_to_stop_ends_patches_and_injections_and_leaves_what_is_there() {
     });
     let took = leading.elapsed();
     assert!(took < SOON, "{took:?} from the moment at which it leads");
-    assert!(!injects(testbed, &namespace), "the webhook knows by the status");
+    // The webhook knows by the status.
+    assert_injects(&enforced, &helm, false);
     install(testbed, Owner::KubectlClientSide, &late);
     let is_judged = || {
         let status = &operator::policy(testbed, &namespace, "p")["status"];
@@ -103,7 +100,7 @@ fn each_way_to_stop_ends_patches_and_injections_and_leaves_what_is_there() {
         state(&enforced, "helm") == "Injecting"
             && enforced.is_patched(&namespace, "Deployment/late")
     });
-    assert!(injects(testbed, &namespace));
+    assert_injects(&enforced, &helm, true);
     assert_eq!(template(&read(testbed, &web)), template(&patched));
     wait_until_rolled_out(testbed, &late);
 
@@ -115,7 +112,7 @@ fn each_way_to_stop_ends_patches_and_injections_and_leaves_what_is_there() {
     enforced.wait_until(&namespace, "the missing right to be noticed", || {
         remediating(testbed, &namespace) == "False NotPermitted"
     });
-    assert!(!injects(testbed, &namespace));
+    assert_injects(&enforced, &helm, false);
     assert_eq!(state(&enforced, "web"), "Observing", "it is not known whether it does harm");
     assert_eq!(template(&read(testbed, &web)), template(&patched));
 

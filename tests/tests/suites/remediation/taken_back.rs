@@ -11,7 +11,8 @@ use super::enforced::Enforced;
 use super::sampler::Sampler;
 use super::usage;
 use super::workloads::{
-    assert_succeeded, breakable, container, install, list, pods, read, text, wait_until_rolled_out,
+    assert_succeeded, breakable, container, install, list, pods, read, replace_pods, text,
+    wait_until_rolled_out,
 };
 use crate::operator;
 
@@ -19,7 +20,7 @@ use crate::operator;
 /// taken back at once.
 const NO_PROGRESS: Duration = Duration::from_secs(120);
 /// How much later the template may be restored.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// For a rollout that comes to a stop, and that time.
 const REVERT: Duration = Duration::from_secs(200);
 /// A way to break, and what the Event has to name.
@@ -127,11 +128,13 @@ fn is_taken_back(enforced: &Enforced, broken: &Broken<'_>) {
     assert_eq!(hashes(testbed, &namespace), hash, "{label}");
     let entry = enforced.entry(&namespace, &label);
     assert!(text(&entry["message"]).contains(named), "{entry:#}");
-    let events = list(testbed, &namespace, "events.events.k8s.io");
     let tells = |event: &Value| {
         event["reason"] == "RemediationReverted" && text(&event["note"]).contains(named)
     };
-    assert!(events.iter().any(tells), "{label}: {events:#?}");
+    // It follows the status.
+    enforced.wait_until(&namespace, "the Event", || {
+        list(testbed, &namespace, "events.events.k8s.io").iter().any(tells)
+    });
     // It is left alone until its owner changes the template, also under other rules.
     enforced.apply_policy(&namespace, &POLICY.replace("100m", "110m"));
     enforced.wait_until(&namespace, "the changed policy to be judged", || {
@@ -168,8 +171,7 @@ fn the_first_failing_pod_switches_injection_off() {
     let delete = ["delete", "pod", "--all", "-n", &namespace];
     testbed.kubectl(&delete).unwrap().succeeded().unwrap();
     enforced.wait_until(&namespace, "injection to be switched off", || state() == "Reverted");
-    let delete = ["delete", "pod", "--all", "-n", &namespace];
-    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
-    wait_until_rolled_out(testbed, &web);
+    enforced.wait_until_injected(&web, false);
+    replace_pods(testbed, &web);
     assert_eq!(read(testbed, &web)["metadata"]["generation"], before);
 }

@@ -10,9 +10,7 @@ pub(crate) fn serve(testbed: &Testbed) {
         definition("autoscaling.k8s.io", "v1", "verticalpodautoscalers", "VerticalPodAutoscaler"),
     ];
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": definitions });
-    testbed.apply(&list.to_string()).unwrap();
-    let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-    testbed.kubectl(&established).unwrap().succeeded().unwrap();
+    testbed.apply_definitions(&list.to_string()).unwrap();
 }
 
 /// A resource of any content.

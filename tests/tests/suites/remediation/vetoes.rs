@@ -109,6 +109,12 @@ fn what_would_interrupt_service_or_be_undone_is_not_changed() {
     apply(testbed, &job);
     expected.insert("Job/once".to_owned(), ("NotPatchable", "UnpatchableKind"));
 
+    // Else a ReplicaSet comes later.
+    enforced.wait_until(&namespace, "each Deployment to have its ReplicaSet", || {
+        list(testbed, &namespace, "deployments").iter().all(|deployment| {
+            deployment["status"]["observedGeneration"] == deployment["metadata"]["generation"]
+        })
+    });
     let before = versions(testbed, &namespace);
     enforced.apply_policy(&namespace, POLICY);
     enforced.wait_until(&namespace, "every workload to be listed", || {

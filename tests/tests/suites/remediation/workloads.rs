@@ -1,5 +1,7 @@
 //! Workloads, and what becomes of them.
 
+use std::time::Duration;
+
 use e2e::{Owner, Run, Testbed};
 use serde_json::{Value, json};
 
@@ -80,6 +82,39 @@ pub(crate) fn list(testbed: &Testbed, namespace: &str, kind: &str) -> Vec<Value>
     let text = testbed.kubectl(&get).unwrap().succeeded().unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     list["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// The annotation of pods that are injected into, by its path.
+pub(crate) const INJECTED_BY: &str = "/metadata/annotations/devops.stochastic.io~1injected-by";
+
+/// The pods of one workload.
+pub(crate) fn pods_of(testbed: &Testbed, object: &Value) -> Vec<Value> {
+    let mut pods = pods(testbed, &text(&object["metadata"]["namespace"]));
+    pods.retain(|pod| pod["metadata"]["labels"]["app"] == object["metadata"]["name"]);
+    pods
+}
+
+/// Deletes the pods of a workload, and waits for as many new ones that are ready. Its own status
+/// counts the old ones for a while, so `kubectl rollout status` does not wait.
+pub(crate) fn replace_pods(testbed: &Testbed, object: &Value) -> Vec<Value> {
+    let uid = |pod: &Value| text(&pod["metadata"]["uid"]);
+    let old: Vec<String> = pods_of(testbed, object).iter().map(uid).collect();
+    let namespace = text(&object["metadata"]["namespace"]);
+    let label = format!("app={}", text(&object["metadata"]["name"]));
+    let delete = ["delete", "pod", "-n", &namespace, "-l", &label];
+    testbed.kubectl(&delete).unwrap().succeeded().unwrap();
+    let is_ready = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    };
+    let mut new = Vec::new();
+    let waited = testbed.wait_for("other pods", Duration::from_secs(90), || {
+        new = pods_of(testbed, object);
+        new.retain(|pod| !old.contains(&uid(pod)) && is_ready(pod));
+        Ok(json!(new.len()) == object["spec"]["replicas"])
+    });
+    assert!(waited.is_ok(), "{waited:?} {new:#?}");
+    new
 }
 
 /// Waits until the last version of a workload is rolled out.

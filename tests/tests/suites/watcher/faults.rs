@@ -146,7 +146,8 @@ fn assert_stops(watcher: &Service<'_>) {
     watcher.signal(Signal::Term).unwrap();
     assert_eq!(watcher.wait_exit(SURELY).unwrap().code(), Some(0), "{}", watcher.logs().unwrap());
     let took = asked.elapsed();
-    assert!(took <= Duration::from_secs(2), "{took:?}\n{}", watcher.logs().unwrap());
+    // A second, on a machine that does nothing else; a pod is killed after thirty.
+    assert!(took <= Duration::from_secs(10), "{took:?}\n{}", watcher.logs().unwrap());
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn a_stop_under_load_resets_nobody_and_gives_the_lease_back() {
             asking.into_iter().map(|thread| thread.join().unwrap()).unzip();
         (took, lost.concat(), answers.iter().sum::<u32>())
     });
-    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert!(took <= Duration::from_secs(10), "{took:?}");
     assert!(answers > 100, "{answers} answers");
     assert!(lost.is_empty(), "{} of {answers}: {:?}", lost.len(), lost.first());
     let holder = ["get", "lease", "policy-watcher", "-n", "kube-devops"];

@@ -168,7 +168,7 @@ fn no_verdict_is_lost_while_replicas_are_replaced() {
     let admission = AdmissionTestbed::new(&Parts::new("rolling"));
     let shop = admission.strict();
     // The load balancer learns of a shutdown after half of that.
-    let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "2")];
+    let drain = [("GOV_SHUTDOWN__DRAIN_SECONDS", "10")];
     let start = |name: &str| admission.start(name, program(), &drain);
     let old = [start("a"), start("b")];
     let front = Front::start(old.iter().map(Service::addr).collect());
@@ -186,7 +186,7 @@ fn no_verdict_is_lost_while_replicas_are_replaced() {
             let not_ready = || Ok(replica.get("/readyz").is_ok_and(|(status, _)| status == 503));
             admission
                 .testbed
-                .wait_for("it not to be ready", Duration::from_secs(1), not_ready)
+                .wait_for("it not to be ready", Duration::from_secs(5), not_ready)
                 .unwrap();
             front.drop(replica.addr());
             assert_eq!(replica.wait_exit(SURELY).unwrap().code(), Some(0));

@@ -14,7 +14,7 @@ use crate::{cli, operator, watcher};
 /// How long the exemption lasts: long enough to see it in all places on a busy machine.
 const LASTS: i64 = 40;
 /// Within a second, on an idle machine.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 pub(super) fn spec(exemptions: &Value) -> Value {
     json!({ "forbidLatestTag": true, "severityOverrides": { "latestTag": "critical" },

@@ -12,7 +12,7 @@ use super::{AdmissionTestbed, SURELY, program};
 use crate::{cli, operator};
 
 /// Within a second, on an idle machine.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 fn labelled(mut object: Value) -> String {
     object["metadata"]["labels"]["tier"] = "legacy".into();

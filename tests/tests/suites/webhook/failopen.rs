@@ -28,11 +28,11 @@ fn faults_of_judging_let_in_with_a_warning_and_a_count() {
     let admission = AdmissionTestbed::new(&Parts::new("faults"));
     let shop = admission.strict();
     let webhook =
-        admission.start("webhook", faulty(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "1000")]);
+        admission.start("webhook", faulty(), &[("GOV_ADMISSION__DEADLINE_MILLIS", "3000")]);
     admission.install(&webhook);
     admission.wait_until_denied(&shop);
     for (image, reason) in
-        [("fault.example/panic", "panic"), ("fault.example/slow-2000", "deadline")]
+        [("fault.example/panic", "panic"), ("fault.example/slow-4000", "deadline")]
     {
         let warning = admission.lets_in(&shop, reason, image);
         assert!(warning.starts_with("Warning: "), "{warning}");
@@ -228,7 +228,7 @@ fn a_policy_that_cannot_be_judged_by_is_left_out_and_the_others_still_deny() {
 fn an_expired_certificate_keeps_nobody_out() {
     let admission = AdmissionTestbed::new(&Parts::new("expired"));
     let shop = admission.strict();
-    let end = SystemTime::now() + Duration::from_secs(20);
+    let end = SystemTime::now() + Duration::from_secs(45);
     let (cert, key, ca) = admission.certificate_until(end);
     let webhook = admission
         .testbed

@@ -40,10 +40,7 @@ fn a_kind_of_configuration_is_denied_and_warned_of_like_a_deployment() {
     let admission = &AdmissionTestbed::new(&Parts::new("workload-kinds"));
     let testbed = &admission.testbed;
     for (group, kind) in [("argoproj.io", "Rollout"), ("keda.sh", "ScaledJob")] {
-        testbed.apply(&definition(group, kind).to_string()).unwrap();
-        let crd = format!("crd/{}s.{group}", kind.to_lowercase());
-        let established = ["wait", "--for=condition=Established", &crd, "--timeout=30s"];
-        testbed.kubectl(&established).unwrap().succeeded().unwrap();
+        testbed.apply_definitions(&definition(group, kind).to_string()).unwrap();
     }
     let namespace = admission.strict();
     let webhook = admission.start("webhook", program(), &[("GOV_WORKLOAD_KINDS", CONFIGURED)]);

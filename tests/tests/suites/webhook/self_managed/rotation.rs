@@ -64,7 +64,9 @@ fn no_verdict_is_lost_while_the_certificate_is_replaced() {
         let has_gone_on = || {
             let served = |name: &Service<'_>| name.logs().unwrap().matches("serving a new").count();
             let all = replicas.iter().chain([&third]).all(|replica| served(replica) == 2);
-            Ok(connections.is_finished() || all && asked.load(Ordering::Relaxed) > after + 10)
+            let asked = asked.load(Ordering::Relaxed);
+            let enough = created.load(Ordering::Relaxed) > 50 && asked > 50 && asked > after + 10;
+            Ok(connections.is_finished() || all && enough)
         };
         let gone_on = world.admission.testbed.wait_for("all to serve it", SURELY, has_gone_on);
         is_over.store(true, Ordering::Relaxed);
