@@ -257,6 +257,14 @@ impl Operator {
         }
     }
 
+    /// Reconciles once, and waits until the queue would do so again.
+    async fn next_turn(&self) -> Duration {
+        let outcome = self.reconcile().await;
+        let pause = outcome.requeue_after.unwrap().max(outcome.pause).max(PACE);
+        tokio::time::sleep(pause).await;
+        pause
+    }
+
     fn status(&self) -> DevOpsPolicyStatus {
         serde_json::from_value(self.cluster.0.lock().policy["status"].clone()).unwrap()
     }
