@@ -339,7 +339,7 @@ fn what_admission_would_deny_is_that_of_each_cluster_alone() {
         let reason = alone.stderr.replace("bundle restricted: ", &format!("{context}: "));
         assert!(run.stderr.contains(&reason), "{reason:?} is not in\n{}", run.stderr);
     }
-    assert_eq!(row(&report, "refused").get("denied"), None);
+    assert_eq!(row(&report, "undenied").get("denied"), None);
     let table = ["multi-cluster", "analyze", "--per-cluster"];
     let table = cli::run(&trio_and(&[]), &[&table[..], &denied].concat(), "");
     assert_eq!(table.code, Some(1));

@@ -43,7 +43,7 @@ fn the_status_follows_pods_and_policies() {
         status["violationsByCheck"]["pending"] == 1
     });
     assert_eq!(late["status"]["healthScore"], 91);
-    assert_eq!(late["status"]["violations"][1], "pod/web: pending longer than 15 s");
+    assert_eq!(late["status"]["violations"][1], "pod/web: pending longer than 40 s");
 
     // Running, then restarted.
     patch_status(&testbed, &shop, "web", "Running", 0);
