@@ -181,6 +181,10 @@ fn a_message_is_a_text() {
     assert_eq!(program.text(&[&value(POD)]).unwrap(), "priority 7");
     assert!(program.uses(0) && !message("'fixed'").unwrap().uses(0));
     assert!(message("true").unwrap_err().contains("must be a string"));
+    let hint = "write `string(…)` around it, so that it is a string";
+    assert!(message("object.metadata.name").unwrap_err().contains(hint));
+    let program = message("string(object.metadata.name)").unwrap();
+    assert_eq!(program.text(&[&value(POD)]).unwrap(), "web");
 }
 
 #[test]

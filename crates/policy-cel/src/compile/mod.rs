@@ -43,7 +43,12 @@ pub(crate) fn compile(
         found if found == *wanted => Ok(node),
         // Kubernetes refuses these too: an expression must be of its type whatever the object is.
         found if found.is_dyn() => Err(format!(
-            "its type is known only when it is evaluated; compare its value, so that it is {}",
+            "its type is known only when it is evaluated; {}, so that it is {}",
+            if *wanted == Type::String {
+                "write `string(…)` around it"
+            } else {
+                "compare its value"
+            },
             wanted.named()
         )),
         found => Err(format!("it is {}, and must be {}", found.named(), wanted.named())),

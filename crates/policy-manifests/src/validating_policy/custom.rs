@@ -64,12 +64,18 @@ pub(super) fn variables() -> Vec<Variable> {
     vec![variable("pod", "object"), variable("oldPod", "oldObject")]
 }
 
-/// The expression with another variable in place of `object`. It has been compiled: its texts are
-/// closed, and no other variable has that name.
+/// The expression with another variable in place of `object`, without its comments: one at the end
+/// would take in what is written behind it. It has been compiled: its texts are closed, and no other
+/// variable has that name.
 fn with_object(expression: &str, variable: &str) -> String {
     let mut written = String::new();
     let mut rest = expression;
     while let Some(c) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+            written.truncate(written.trim_end_matches([' ', '\t']).len());
+            continue;
+        }
         let length = if c == '"' || c == '\'' {
             text_length(rest, written.ends_with(['r', 'R']))
         } else if is_of_word(c) {
@@ -125,6 +131,11 @@ mod tests {
             (r"r'\' + object.a", r"r'\' + P.a"),
             ("'''a 'object' b''' + object.a", "'''a 'object' b''' + P.a"),
             ("'é' + object.a", "'é' + P.a"),
+            // Comments: a quote in one opens no text, and in a text there is none.
+            ("object.a // b's object", "P.a"),
+            ("true // it's\n&& object.a // \"", "true\n&& P.a"),
+            ("'a//b' != object.a", "'a//b' != P.a"),
+            ("object.// x\nobject / 2 == 1", "P.\nobject / 2 == 1"),
         ] {
             assert_eq!(with_object(expression, "P"), expected, "{expression}");
         }

@@ -103,6 +103,9 @@ const EXPRESSIONS: &[&str] = &[
     "object.spec.restartPolicy && true",
     "object.spec.restartPolicy ? true : false",
     "has(object.spec.hostNetwork) ? object.spec.hostNetwork == false : true",
+    // Comments.
+    "has(object.spec.hostNetwork) // the pod's object\n",
+    "// it's \"\nobject.spec.restartPolicy == 'Always' // || true\n && 'a//b' != 'a'",
     // Equality and membership.
     "object.spec.containers[0] == object.spec.containers[0]",
     "object.spec.containers == [] || object.spec.containers[0] != object.spec.containers[1]",
