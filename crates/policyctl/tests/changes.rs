@@ -47,11 +47,14 @@ fn each_output_goes_where_it_is_sent() {
         assert_eq!(fs::read_to_string(path.join(file)).unwrap(), text(alone.stdout), "{file}");
     }
     std::os::unix::fs::symlink("r.html", path.join("link")).unwrap();
+    std::os::unix::fs::symlink("app.yaml", path.join("to-app")).unwrap();
     for (outputs, sentence) in [
         (["-o", "json", "-o", "yaml"], "two outputs go to standard output"),
         (["-o", "json=a", "-o", "yaml=a"], "two outputs go to the file a"),
         (["-o", "json=a", "-o", "yaml=./a"], "two outputs go to the file ./a"),
         (["-o", "json=r.html", "-o", "yaml=link"], "two outputs go to the file link"),
+        (["-o", "table", "-o", "json=app.yaml"], "json=app.yaml would replace an input"),
+        (["-o", "table", "-o", "json=to-app"], "json=to-app would replace an input"),
         (["-o", "table", "-o", "json=none/a"], "cannot write none/a: No such file"),
     ] {
         let arguments: Vec<&str> =
@@ -60,6 +63,7 @@ fn each_output_goes_where_it_is_sent() {
         let error = text(output.stderr);
         assert!(output.status.code() == Some(2) && error.contains(sentence), "{error}");
     }
+    assert!(fs::read_to_string(path.join("app.yaml")).unwrap().starts_with("# web"));
 }
 
 #[test]

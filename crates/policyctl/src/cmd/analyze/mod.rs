@@ -5,7 +5,7 @@ pub(crate) mod files;
 pub(crate) mod live;
 mod policies;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::ArgAction;
@@ -106,6 +106,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         let name = output.form.name();
         bail!("-o {name} needs files: its results are lines of files; add -f FILE");
     }
+    keep_inputs(&args.filename, &outputs)?;
     let policy = args.judgement.choice.policy()?;
     let baseline = args.baseline.as_deref();
     let baseline = baseline.map(|file| stored(file, MAX_BASELINE)).transpose()?;
@@ -131,6 +132,21 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         None => args.judgement.exit(&report, &policy),
     };
     Ok(Exit::of_coverage(&report.coverage, &report.source).max(judged))
+}
+
+/// Refuses an output into one of the files that the user named. A file that is found in a folder may
+/// be the output of an earlier run.
+fn keep_inputs(filename: &[String], outputs: &[Destined]) -> anyhow::Result<()> {
+    for Destined { form, file } in outputs {
+        // Input and output may be the same terminal.
+        let Some(file) = file.as_deref().filter(|file| file.is_file()) else { continue };
+        let place = file.canonicalize()?;
+        if filename.iter().any(|input| Path::new(input).canonicalize().is_ok_and(|at| at == place)) {
+            let (form, file) = (form.name(), file.display());
+            bail!("-o {form}={file} would replace an input of this command; write it elsewhere");
+        }
+    }
+    Ok(())
 }
 
 /// Whether people see a table, which has all that a machine's format shows to nobody.
