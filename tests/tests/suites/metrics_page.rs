@@ -43,6 +43,28 @@ pub(crate) fn assert_documented(service: &str, metrics: &Metrics) {
     let missing: Vec<_> =
         section(&page, service).into_keys().filter(|name| !exported(&name)).collect();
     assert!(missing.is_empty(), "in {PAGE}, and not exported by {service}: {missing:?}");
+    assert_cumulative(metrics);
+}
+
+/// Each bucket of a histogram has the smaller ones in it, and the last one is the count: `promtool
+/// check metrics` does not look (findings/promtool-histogram-buckets.sh).
+fn assert_cumulative(metrics: &Metrics) {
+    let mut histograms: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+    for (series, value) in metrics.iter() {
+        let (Some(name), Some(bound)) = (series.name.strip_suffix("_bucket"), series.label("le"))
+        else {
+            continue;
+        };
+        let labels = series.labels.iter().filter(|(label, _)| label != "le");
+        let labels: Vec<_> = labels.map(|(name, value)| (&**name, &**value)).collect();
+        histograms.entry((name, labels)).or_default().push((bound.parse().unwrap(), value));
+    }
+    for ((name, labels), mut buckets) in histograms {
+        buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+        assert!(buckets.is_sorted_by_key(|(_, count)| *count), "{name} {labels:?}: {buckets:?}");
+        let count = metrics.value(&format!("{name}_count"), &labels);
+        assert_eq!(buckets.last().copied(), count.map(|count| (f64::INFINITY, count)), "{name}");
+    }
 }
 
 /// The metric that a series belongs to.
