@@ -18,7 +18,8 @@ impl Labels {
     #[must_use]
     pub fn of_workload(facts: &PodFacts, metadata: &ObjectMeta) -> Option<Self> {
         let PodFacts { kind, name, workload, .. } = facts;
-        is_own(*kind, name, workload).then(|| metadata.labels.clone().unwrap_or_default().into())
+        has_own_labels(*kind, name, workload, is_controlled(metadata))
+            .then(|| metadata.labels.clone().unwrap_or_default().into())
     }
 
     /// The value of a label; `None` where there is none of that key.
@@ -52,9 +53,23 @@ impl WorkloadLabels {
     }
 }
 
-/// Whether the workload of an object is the object itself, and no pod.
-pub(crate) fn is_own(kind: ObjectKind, name: &str, workload: &Workload) -> bool {
+/// Whether another object controls that one.
+pub(crate) fn is_controlled(metadata: &ObjectMeta) -> bool {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true))
+}
+
+/// Whether the workload of an object is the object itself, and no pod. A `ReplicaSet` that something
+/// controls has the labels of a pod template, also where it does not tell which workload it is of.
+pub(crate) fn has_own_labels(
+    kind: ObjectKind,
+    name: &str,
+    workload: &Workload,
+    is_controlled: bool,
+) -> bool {
+    let replicates = matches!(kind, ObjectKind::ReplicaSet | ObjectKind::ReplicationController);
     kind != ObjectKind::Pod
+        && !(replicates && is_controlled)
         && *workload.kind == *kind.as_str()
         && *workload.name == *name
         && kind.is_of_group(&workload.group)

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::installation::NAMESPACE;
+
 /// The system namespaces with other names than the suffix.
 pub const SYSTEM: [&str; 5] =
     ["kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system"];
@@ -13,6 +15,12 @@ pub const SYSTEM_SUFFIX: &str = "-system";
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name>.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// The namespaces in which admission judges nobody, besides those with the suffix: those of the
+/// system, and the platform's own, which has to come back after any policy.
+pub fn unjudged_at_admission() -> impl Iterator<Item = &'static str> {
+    SYSTEM.into_iter().chain([NAMESPACE])
+}
+
 /// The namespaces that are left out: system namespaces, and those that configuration adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExcludedNamespaces {
@@ -23,6 +31,13 @@ impl ExcludedNamespaces {
     /// System namespaces and these.
     pub fn with(added: impl IntoIterator<Item = String>) -> Self {
         Self { added: added.into_iter().collect() }
+    }
+
+    /// Those that admission leaves out: the platform's own as well.
+    #[must_use]
+    pub fn at_admission(mut self) -> Self {
+        self.added.insert(NAMESPACE.to_owned());
+        self
     }
 
     /// Those beside the system namespaces.

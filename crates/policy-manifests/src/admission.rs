@@ -17,7 +17,7 @@ use policy_core::admission::CONTROLLER_MANAGER;
 use policy_core::installation::{
     NAMESPACE, WEBHOOK_CONFIGURATION, WEBHOOK_NAME, WEBHOOK_TIMEOUT_SECONDS,
 };
-use policy_core::namespaces::{NAME_LABEL, SYSTEM, SYSTEM_SUFFIX};
+use policy_core::namespaces::{NAME_LABEL, SYSTEM_SUFFIX, unjudged_at_admission};
 use policy_core::workload::WorkloadKind;
 
 use crate::WEBHOOK;
@@ -125,8 +125,7 @@ impl Admission {
     /// By the label that the API server sets on each namespace, so that no user can exclude a
     /// namespace by a label of his own.
     fn namespaces(&self) -> LabelSelector {
-        let mut excluded = BTreeSet::from(SYSTEM);
-        excluded.insert(NAMESPACE);
+        let mut excluded: BTreeSet<&str> = unjudged_at_admission().collect();
         if let Server::Service { namespace, .. } = &self.server {
             excluded.insert(namespace);
         }

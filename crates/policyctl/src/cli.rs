@@ -113,7 +113,7 @@ impl Cli {
     /// Runs the command; an error is one line on standard error.
     pub(crate) fn run(self) -> ExitCode {
         let global = &self.global;
-        let result = workload::configure(&global.workload_kinds).map_err(Into::into);
+        let result = workload::configure(&global.workload_kinds()).map_err(Into::into);
         let result = result.and_then(|()| match &self.command {
             Command::Version => cmd::version::run(global),
             Command::Check(args) => cmd::check::run(args, global),

@@ -1,10 +1,11 @@
 //! The global options, and which of them a command uses.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::bail;
 use clap::ArgAction;
-use policy_core::workload::WorkloadKind;
+use policy_core::workload::{UnusableKind, WorkloadKind};
 use serde::Serialize;
 
 use crate::cluster::Target;
@@ -40,10 +41,22 @@ pub(crate) struct Global {
         global = true,
         value_name = "KIND",
         env = "POLICYCTL_WORKLOAD_KINDS",
-        hide_env_values = true,
-        value_delimiter = ','
+        hide_env_values = true
     )]
-    pub(crate) workload_kinds: Vec<WorkloadKind>,
+    workload_kinds: Vec<KindList>,
+}
+
+/// Kinds with commas between them. The variable of a CI system is often set and empty.
+#[derive(Clone, Debug)]
+struct KindList(Vec<WorkloadKind>);
+
+impl FromStr for KindList {
+    type Err = UnusableKind;
+
+    fn from_str(text: &str) -> Result<Self, UnusableKind> {
+        let kinds = text.split(',').map(str::trim).filter(|kind| !kind.is_empty());
+        kinds.map(WorkloadKind::from_str).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// Global options that only some commands use.
@@ -68,6 +81,11 @@ impl Scope {
 }
 
 impl Global {
+    /// The further kinds whose pod templates are judged.
+    pub(crate) fn workload_kinds(&self) -> Vec<WorkloadKind> {
+        self.workload_kinds.iter().flat_map(|KindList(kinds)| kinds).cloned().collect()
+    }
+
     /// Whether and how to print more than the result.
     pub(crate) fn console(&self) -> Console {
         Console { no_color: self.no_color, quiet: self.quiet, verbose: self.verbose }

@@ -11,7 +11,7 @@ use policy_core::api::{DevOpsPolicySpec, EnforcementMode};
 use policy_core::bundle::Bundle;
 use policy_core::manifest::{DecodedPolicy, read_policy};
 use policy_core::namespaces::ExcludedNamespaces;
-use policy_core::policy::CompiledPolicy;
+use policy_core::policy::{CompiledPolicy, PolicyName};
 use policy_core::report::{Changes, DeniedObject, DeniedObjects, Report, Summary};
 use policy_core::severity::Severity;
 use policy_core::text::printable;
@@ -100,12 +100,12 @@ impl PolicyChoice {
     }
 
     /// The chosen policy and its name in a cluster; `None` where none was chosen.
-    pub(crate) fn named(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+    pub(crate) fn named(&self) -> anyhow::Result<Option<(PolicyName, CompiledPolicy)>> {
         self.named_as(|_, compiled| compiled)
     }
 
     /// The same, as if the policy was in enforce mode, which demands what it has a default for.
-    pub(crate) fn enforced(&self) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+    pub(crate) fn enforced(&self) -> anyhow::Result<Option<(PolicyName, CompiledPolicy)>> {
         self.named_as(|spec, compiled| {
             let spec = DevOpsPolicySpec { enforcement_mode: EnforcementMode::Enforce, ..spec };
             CompiledPolicy::compile(&spec).unwrap_or(compiled)
@@ -115,9 +115,9 @@ impl PolicyChoice {
     fn named_as(
         &self,
         of_file: impl FnOnce(DevOpsPolicySpec, CompiledPolicy) -> CompiledPolicy,
-    ) -> anyhow::Result<Option<(String, CompiledPolicy)>> {
+    ) -> anyhow::Result<Option<(PolicyName, CompiledPolicy)>> {
         let (name, policy) = match (&self.bundle, &self.policy) {
-            (Some(name), _) => (BUNDLE_POLICY.to_owned(), Bundle::named(name)?.compiled()),
+            (Some(name), _) => (PolicyName::from(BUNDLE_POLICY), Bundle::named(name)?.compiled()),
             (None, Some(file)) => {
                 let DecodedPolicy { policy, compiled, scope, .. } =
                     policy_file(file, self.max_file_size)?;
@@ -129,11 +129,14 @@ impl PolicyChoice {
                     );
                 }
                 let compiled = of_file(policy.spec, compiled);
-                (name.unwrap_or_else(|| file.display().to_string()), compiled)
+                let name = name.unwrap_or_else(|| file.display().to_string()).into();
+                let kind =
+                    if scope.is_some() { PolicyName::Cluster } else { PolicyName::Namespaced };
+                (kind(name), compiled)
             }
             (None, None) => return Ok(None),
         };
-        warn_without_checks(&name, &policy);
+        warn_without_checks(&name.to_string(), &policy);
         Ok(Some((name, policy)))
     }
 

@@ -163,6 +163,31 @@ fn analyze_denies_what_admit_denies() {
     assert!(denied > 20, "{denied}");
 }
 
+/// The webhook is not asked about the platform's own namespace, and names a cluster policy with its kind.
+#[test]
+fn a_cluster_policy_denies_by_its_kind_and_not_in_the_platforms_own_namespace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: ClusterDevOpsPolicy\n\
+        metadata: {name: fleet}\n\
+        spec: {forbidLatestTag: true, severityOverrides: {latestTag: high}}\n";
+    fs::write(path.join("fleet.yaml"), policy).unwrap();
+    let own = WEB.replace("namespace: shop", "namespace: kube-devops");
+    fs::write(path.join("app.yaml"), format!("{WEB}---\n{own}")).unwrap();
+    let chosen = ["-f", "app.yaml", "--policy", "fleet.yaml", "-o", "json"];
+    let of = |command: &[&str]| -> Value {
+        serde_json::from_str(&text(run(path, &[command, &chosen].concat()).stdout)).unwrap()
+    };
+    let admitted = of(&["admit"]);
+    let outcomes = [&admitted["objects"][0], &admitted["objects"][1]];
+    assert_eq!(outcomes.map(|object| &object["outcome"]), ["denied", "allowed"]);
+    let message = outcomes[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("denied by policy ClusterDevOpsPolicy/fleet: "), "{message}");
+    assert_eq!(outcomes[1]["isExcluded"], true);
+    let denied = &of(&["analyze", "--fail-on", "denied"])["denied"];
+    assert_eq!((&denied["total"], &denied["objects"][0]["namespace"]), (&1.into(), &"shop".into()));
+}
+
 #[test]
 fn a_comparison_says_what_is_new_and_what_is_fixed() {
     let folder = changed();

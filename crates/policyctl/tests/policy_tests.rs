@@ -59,6 +59,35 @@ fn a_file_in_another_style_is_not_rewritten() {
     assert_eq!((output.status.code(), fs::read_to_string(&file).unwrap()), (Some(2), flow.into()));
 }
 
+/// The kinds are in a variable, as a CI system sets it: empty, or with blanks.
+#[test]
+fn an_object_of_a_configured_kind_has_a_name_that_the_schema_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = |kinds: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_policyctl"));
+        command.current_dir(folder.path()).env("POLICYCTL_WORKLOAD_KINDS", kinds);
+        command.arg("test").args(arguments).output().unwrap()
+    };
+    let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\n\
+        spec: {template: {spec: {containers: [{name: web, image: nginx}]}}}\n";
+    fs::write(folder.path().join("web.yaml"), rollout).unwrap();
+    let file = folder.path().join("policy-test.yaml");
+    fs::write(&file, "policies:\n- bundle: baseline\nobjects: [web.yaml]\n").unwrap();
+    let kinds = "argoproj.io/Rollout, example.com/Batch,";
+    assert_eq!(test(kinds, &["--write"]).status.code(), Some(0));
+    let written: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(written["tests"][0]["object"], "Rollout/web");
+    assert!(schema("policy-test").is_valid(&written), "{written}");
+    // One file, whatever paths lead to it.
+    let once = test(kinds, &[".", "policy-test.yaml", "-o", "json"]);
+    let once: Value = serde_json::from_slice(&once.stdout).unwrap();
+    assert_eq!(once["summary"]["passed"], 1, "{once}");
+    let unknown = test("", &[]);
+    let printed = String::from_utf8(unknown.stdout).unwrap();
+    assert!(printed.contains("`Rollout/web` is no KIND/NAME"), "{printed}");
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
 #[test]
 fn reports_and_shipped_test_files_follow_their_schemas() {
     let report = schema("test");

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::Deserialize;
 
 use super::raw::Raw;
-use crate::labels::{Labels, is_own};
+use crate::labels::{Labels, has_own_labels, is_controlled};
 use crate::view::POD_TEMPLATE_HASH;
 use crate::workload::{ObjectKind, Workload};
 
@@ -36,6 +36,11 @@ impl OwnerParts<'_> {
 
     /// The workload of an object of that kind and name; the object itself where it names none.
     pub(super) fn workload(&self, kind: ObjectKind, name: &str) -> Result<Workload, String> {
+        Ok(Workload::of(kind, name, &self.metadata()?))
+    }
+
+    /// The controller, and the label that tells of which Deployment a `ReplicaSet` is.
+    fn metadata(&self) -> Result<ObjectMeta, String> {
         let owners = self.owner_references.as_ref();
         let owners =
             owners.map(|owners| owners.read::<Vec<OwnerReference>>("object")).transpose()?;
@@ -43,12 +48,11 @@ impl OwnerParts<'_> {
         let labels = self.labels.as_ref();
         let labels = labels.map(|labels| labels.read::<TemplateLabels>("object")).transpose()?;
         let hash = labels.and_then(|labels| labels.hash);
-        let metadata = ObjectMeta {
+        Ok(ObjectMeta {
             owner_references: controller.map(|controller| vec![controller]),
             labels: hash.map(|hash| BTreeMap::from([(POD_TEMPLATE_HASH.to_owned(), hash)])),
             ..ObjectMeta::default()
-        };
-        Ok(Workload::of(kind, name, &metadata))
+        })
     }
 }
 
@@ -56,8 +60,10 @@ impl OwnerParts<'_> {
 /// none that exempt.
 pub(super) fn labels_of(kind: ObjectKind, name: &str, metadata: Raw<'_>) -> Option<Labels> {
     let owner: OwnerParts<'_> = metadata.read("metadata").ok()?;
-    let workload = owner.workload(kind, name).ok()?;
-    is_own(kind, name, &workload).then(|| owner.labels()).flatten()
+    let metadata = owner.metadata().ok()?;
+    let workload = Workload::of(kind, name, &metadata);
+    let is_own = has_own_labels(kind, name, &workload, is_controlled(&metadata));
+    is_own.then(|| owner.labels()).flatten()
 }
 
 /// The workload in the metadata of an object. Metadata that cannot be read names none, and exempts

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
 use super::metadata::bounded_metadata;
-use crate::labels::{Labels, is_own};
+use crate::labels::{Labels, has_own_labels, is_controlled};
 use crate::workload::{ObjectKind, Workload};
 
 /// A workload: its name, its labels and what controls it. One with more labels than fit into 32 KiB
@@ -31,7 +31,8 @@ impl WorkloadView {
         let name = metadata.name.take().unwrap_or_default();
         let workload = Workload::of(kind, &name, &metadata);
         let labels = metadata.labels.take().unwrap_or_default();
-        let labels = is_own(kind, &name, &workload).then(|| labels.into());
+        let is_own = has_own_labels(kind, &name, &workload, is_controlled(&metadata));
+        let labels = is_own.then(|| labels.into());
         (metadata.namespace.unwrap_or_default(), name, labels)
     }
 }
@@ -51,6 +52,11 @@ mod tests {
         let web = r#"{"name": "web-5d8", "labels": {"tier": "web", "pod-template-hash": "5d8"}, "ownerReferences": [
             {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": true}]}"#;
         assert_eq!(labels(ObjectKind::ReplicaSet, web), None);
+        let foreign = web.replace("apps/v1", "example.com/v1").replace("Deployment", "Release");
+        let unhashed = web.replace("pod-template-hash", "hash");
+        for controlled in [foreign.replace("pod-template-hash", "hash"), unhashed] {
+            assert_eq!(labels(ObjectKind::ReplicaSet, &controlled), None, "{controlled}");
+        }
         let bare = r#"{"name": "web-5d8", "labels": {"tier": "web"}, "managedFields": [{}]}"#;
         let own = labels(ObjectKind::ReplicaSet, bare).unwrap();
         assert_eq!(own.get("tier"), Some("web"));

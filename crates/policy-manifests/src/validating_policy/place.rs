@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use policy_core::namespaces::{NAME_LABEL, SYSTEM, SYSTEM_SUFFIX};
+use policy_core::namespaces::{NAME_LABEL, SYSTEM_SUFFIX, unjudged_at_admission};
 use policy_core::policy::{ClusterScope, PolicyName};
 
 use crate::metadata::PLATFORM;
@@ -63,11 +63,12 @@ impl PolicyPlace {
                     operator: format!("{:?}", one.operator),
                     values: (!one.values.is_empty()).then(|| one.values.clone()),
                 });
-                let excluded = SYSTEM.into_iter().chain(scope.excluded());
+                let mut excluded: Vec<&str> = unjudged_at_admission().collect();
+                excluded.extend(scope.excluded());
                 let excluded = LabelSelectorRequirement {
                     key: NAME_LABEL.to_owned(),
                     operator: "NotIn".to_owned(),
-                    values: Some(excluded.map(str::to_owned).collect()),
+                    values: Some(excluded.into_iter().map(str::to_owned).collect()),
                 };
                 LabelSelector {
                     match_labels: None,

@@ -168,7 +168,7 @@ fn a_cluster_policy_applies_to_the_namespaces_that_it_selects() {
             { "key": "tier", "operator": "Exists" },
             { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [
                 "kube-system", "kube-public", "kube-node-lease", "cert-manager", "istio-system",
-                "old"] },
+                "kube-devops", "old"] },
         ] })
     );
 }

@@ -90,12 +90,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     let given = args.choice.named()?;
     let used = if given.is_some() { &Scope::FILES[..] } else { &Scope::CLUSTER };
     let form = global.output(&[Output::Table, Output::Json, Output::Yaml], used)?;
-    let excluded = args.choice.exclusion.namespaces();
+    let excluded = args.choice.exclusion.namespaces().at_admission();
     let mut coverage = CoverageCounter::default();
     let read = read(args, global, &excluded, &mut coverage)?;
     let (rules, source) = match given {
         Some((name, policy)) => {
-            let policy = NamedPolicy { name: name.into(), rules: Ok(Arc::new(policy)) };
+            let policy = NamedPolicy { name, rules: Ok(Arc::new(policy)) };
             (Rules::Given(policy.into()), PolicySource::Given { name: args.choice.name() })
         }
         None => of_cluster(namespaces(&read, &excluded), global)?,

@@ -35,10 +35,10 @@ Examples:
   policyctl analyze -f deploy/ --baseline main.json --fail-on medium
   policyctl analyze -f deploy/ -o table -o sarif=policyctl.sarif -o html=report.html
 
-Without --bundle or --policy the built-in profile judges: all checks, at most 3 restarts of a
-container that ended within a day, at most 300 s Pending or not ready, severity medium. It is no
-policy of the cluster, so its score differs from theirs; --policies cluster has the scores that the
-operator writes.
+Without --bundle or --policy the built-in profile judges: all checks but drain-blocked, at most 3
+restarts of a container that ended within a day, at most 300 s Pending or not ready, severity
+medium. It is no policy of the cluster, so its score differs from theirs; --policies cluster has the
+scores that the operator writes.
 --fail-on denied exits with 1 where the webhook would deny an object if a user created it now, under
 that policy alone, and says which; of a cluster these are workloads and pods without one. With
 --baseline an object counts where a finding that denies it is new.
@@ -141,7 +141,8 @@ fn keep_inputs(filename: &[String], outputs: &[Destined]) -> anyhow::Result<()> 
         // Input and output may be the same terminal.
         let Some(file) = file.as_deref().filter(|file| file.is_file()) else { continue };
         let place = file.canonicalize()?;
-        if filename.iter().any(|input| Path::new(input).canonicalize().is_ok_and(|at| at == place)) {
+        if filename.iter().any(|input| Path::new(input).canonicalize().is_ok_and(|at| at == place))
+        {
             let (form, file) = (form.name(), file.display());
             bail!("-o {form}={file} would replace an input of this command; write it elsewhere");
         }

@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         values,
         policy: &policy,
         fixing: Fixing {
-            rules: &NamespaceRules::of([(name.as_str(), defaults)], now),
+            rules: &NamespaceRules::of([(&**name.name(), defaults)], now),
             surroundings: &survey.surroundings,
             namespace,
             is_edited: args.values.is_none(),

@@ -3,6 +3,7 @@
 mod suite;
 mod write;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -64,6 +65,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     for path in &args.paths {
         paths.extend(test_files(path)?);
     }
+    // Each once, whatever paths lead to it.
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
     // A document is parsed with the stack that it may need.
     let suites = files::threads()?
         .install(|| paths.iter().map(|path| Suite::read(path)).collect::<Vec<_>>());

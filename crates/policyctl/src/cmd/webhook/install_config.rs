@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
         None => (None, SELF_MANAGED.to_owned()),
     };
     let excluded = args.exclusion.added().to_vec();
-    let kinds = global.workload_kinds.clone();
+    let kinds = global.workload_kinds();
     let admission = Admission { server, authority, excluded, kinds };
     let configuration: Object = if args.mutating {
         admission.mutating_configuration().into()
