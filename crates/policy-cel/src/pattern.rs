@@ -10,7 +10,7 @@ use regex::{Regex, RegexBuilder};
 
 /// The most bytes of a compiled pattern. One of some hundred characters has some kilobytes.
 const MAX_COMPILED: usize = 256 << 10;
-/// The most repetitions that RE2 takes.
+/// The most repetitions that RE2 takes, of a group all those in it and around it multiplied.
 const MAX_REPETITIONS: u32 = 1_000;
 
 /// A pattern in compiled form.
@@ -18,7 +18,9 @@ const MAX_REPETITIONS: u32 = 1_000;
 /// # Errors
 /// What is not supported or wrong in it, as a sentence.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    let written = Translation { rest: pattern.chars().peekable(), written: String::new() }.run()?;
+    let rest = pattern.chars().peekable();
+    let translation = Translation { rest, written: String::new(), groups: Vec::new(), times: 1 };
+    let written = translation.run()?;
     let compiled = RegexBuilder::new(&written).size_limit(MAX_COMPILED).build();
     compiled.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => format!("the pattern `{pattern}` is too large"),
@@ -33,6 +35,10 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
 struct Translation<'a> {
     rest: Peekable<Chars<'a>>,
     written: String,
+    /// How often something in each open group is repeated within it, at most.
+    groups: Vec<u32>,
+    /// The same of what would be repeated next.
+    times: u32,
 }
 
 /// What a quantifier after it would do.
@@ -50,6 +56,11 @@ impl Translation<'_> {
     fn run(mut self) -> Result<String, String> {
         let mut last = Last::Nothing;
         while let Some(c) = self.rest.next() {
+            match c {
+                '*' | '+' | '?' | '{' => {}
+                ')' => self.times = self.groups.pop().unwrap_or(1),
+                _ => self.times = 1,
+            }
             last = match c {
                 '*' | '+' | '?' | '{' => {
                     self.quantifier(c, last)?;
@@ -77,6 +88,9 @@ impl Translation<'_> {
                     Last::Atom
                 }
             };
+            if let Some(group) = self.groups.last_mut() {
+                *group = self.times.max(*group);
+            }
         }
         Ok(self.written)
     }
@@ -98,7 +112,11 @@ impl Translation<'_> {
             let text: String = std::iter::from_fn(|| self.rest.next_if(|c| *c != '}')).collect();
             let is_closed = self.rest.next().is_some();
             let numbers: Vec<&str> = text.split(',').collect();
-            let number = |text: &str| text.parse::<u32>().is_ok_and(|n| n <= MAX_REPETITIONS);
+            // One with a leading zero is text to RE2.
+            let number = |text: &str| {
+                let is_plain = text == "0" || !text.starts_with('0');
+                is_plain && text.parse::<u32>().is_ok_and(|n| n <= MAX_REPETITIONS)
+            };
             let is_valid = match numbers[..] {
                 [exact] => number(exact),
                 [from, ""] => number(from),
@@ -109,6 +127,14 @@ impl Translation<'_> {
             if !(is_closed && is_valid && is_plain) {
                 return Err(format!(
                     "`{{{text}` is no number of repetitions, 0 to {MAX_REPETITIONS}; write `\\{{` for the character"
+                ));
+            }
+            let most = numbers.iter().rev().find_map(|text| text.parse().ok()).unwrap_or(1);
+            self.times = self.times.saturating_mul(most.max(1));
+            if self.times > MAX_REPETITIONS {
+                return Err(format!(
+                    "`{{{text}}}` makes {} repetitions with those in it, more than {MAX_REPETITIONS}",
+                    self.times
                 ));
             }
             self.written.extend(["{", &text, "}"]);
@@ -122,6 +148,7 @@ impl Translation<'_> {
     }
 
     fn group(&mut self) -> Result<(), String> {
+        self.groups.push(1);
         if self.rest.next_if_eq(&'?').is_none() {
             self.written.push('(');
             return Ok(());
@@ -278,6 +305,7 @@ mod tests {
             (r"^[a&&b]$", "&", "&&"),
             (r"^[[ab]]$", "[]", "a"),
             (r"^\W\D\S$", "éé_", "a1_"),
+            ("^(?:(?:a{2}){0,10}b{40}){2}(a{40}|b){25}$", &"b".repeat(105), "b"),
         ] {
             let regex = compile(pattern).unwrap();
             assert!(regex.is_match(matching), "{pattern} {matching:?}");
@@ -296,6 +324,12 @@ mod tests {
             "*a",
             "a{,3}",
             "a{1001}",
+            "a{01}",
+            "a{1,02}",
+            "(a{40}){40}",
+            "(?:(?:a{40}|b)*c){26,}",
+            "((a{2}(b{30,}c)+){2}){17}",
+            "(a(b{600})?){1,2}",
             r"\Aa",
             r"[\D]",
             "^*",

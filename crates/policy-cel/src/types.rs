@@ -9,6 +9,12 @@ pub enum Shape {
     Any,
     /// These by name. Others are refused when an expression is compiled.
     Fields(&'static [(&'static str, Shape)]),
+    /// The same of a variable that Kubernetes declares with its type, not as `dyn`.
+    Message(&'static [(&'static str, Shape)]),
+    /// A text, in such a variable.
+    Text,
+    /// Texts by name, in such a variable.
+    Texts,
 }
 
 /// The type of an expression.
@@ -18,6 +24,12 @@ pub(crate) enum Type {
     Dyn,
     /// A variable, or a part of one.
     Part(&'static [(&'static str, Shape)]),
+    /// The members of a list that has none: whatever is asked for.
+    Free,
+    /// A variable of a declared type, or a part of one.
+    Message(&'static [(&'static str, Shape)]),
+    /// `map(string, string)`.
+    Texts,
     Null,
     Bool,
     Int,
@@ -31,6 +43,9 @@ impl Type {
         match shape {
             Shape::Any => Self::Dyn,
             Shape::Fields(fields) => Self::Part(fields),
+            Shape::Message(fields) => Self::Message(fields),
+            Shape::Text => Self::String,
+            Shape::Texts => Self::Texts,
         }
     }
 
@@ -40,24 +55,37 @@ impl Type {
 
     /// The type with its article.
     pub(crate) fn named(&self) -> String {
-        format!("{} {self}", if *self == Self::Int { "an" } else { "a" })
+        let takes_an = matches!(self, Self::Int | Self::Message(_));
+        format!("{} {self}", if takes_an { "an" } else { "a" })
     }
 
     pub(crate) const fn is_dyn(&self) -> bool {
-        matches!(self, Self::Dyn | Self::Part(_))
+        matches!(self, Self::Dyn | Self::Part(_) | Self::Free)
     }
 
     /// Whether a value of this type may be one of the other.
     pub(crate) fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::List(own), Self::List(other)) => own.fits(other),
+            (Self::Message(_), Self::Null) | (Self::Null, Self::Message(_)) => true,
             _ => self.is_dyn() || other.is_dyn() || self == other,
+        }
+    }
+
+    /// Whether both may be members of a list literal: Kubernetes takes no `dyn` beside a known type
+    /// there (`HomogeneousAggregateLiterals` of cel-go).
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Free, _) | (_, Self::Free) => true,
+            (Self::List(own), Self::List(other)) => own.is_same(other),
+            _ => self == other || (self.is_dyn() && other.is_dyn()),
         }
     }
 
     /// The type of a value that is of either; they fit.
     pub(crate) fn joined(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Free, other) | (other, Self::Free) => other,
             (Self::List(own), Self::List(other)) => Self::list(own.joined(*other)),
             (own, other) if own == other && !own.is_dyn() => own,
             _ => Self::Dyn,
@@ -68,6 +96,7 @@ impl Type {
     pub(crate) fn member(&self) -> Option<Self> {
         match self {
             Self::List(member) => Some((**member).clone()),
+            Self::Texts => Some(Self::String),
             other => other.is_dyn().then_some(Self::Dyn),
         }
     }
@@ -76,7 +105,9 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dyn | Self::Part(_) => "dyn",
+            Self::Dyn | Self::Part(_) | Self::Free => "dyn",
+            Self::Message(_) => "object",
+            Self::Texts => "map(string, string)",
             Self::Null => "null",
             Self::Bool => "bool",
             Self::Int => "int",

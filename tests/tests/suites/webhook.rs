@@ -5,6 +5,7 @@ mod agreement;
 mod cluster;
 pub(crate) mod continuity;
 mod custom;
+mod custom_refused;
 mod exemptions;
 mod exemptions_by_labels;
 mod export_map;

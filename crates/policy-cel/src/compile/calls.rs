@@ -114,7 +114,7 @@ impl Compiler {
     ) -> Result<Typed, String> {
         let (node, of_type) = self.expression(target)?;
         let takes = match function {
-            Function::Size => matches!(of_type, Type::String | Type::List(_)),
+            Function::Size => matches!(of_type, Type::String | Type::List(_) | Type::Texts),
             Function::String => matches!(of_type, Type::Int | Type::Bool | Type::String),
             Function::Join => of_type.fits(&Type::list(Type::String)),
             _ => of_type == Type::String,
@@ -162,13 +162,18 @@ impl Compiler {
         let member = match &of_list {
             Type::List(member) if of_index.fits(&Type::Int) => (**member).clone(),
             Type::List(_) => return Err(format!("the index of a list is an int, not {of_index}")),
-            Type::Part(_) => {
+            Type::Texts if of_index.fits(&Type::String) => Type::String,
+            Type::Part(_) | Type::Message(_) => {
                 return Err("use a name after a dot there, not an index (`[…]`)".to_owned());
             }
-            Type::Dyn if !matches!(of_index, Type::Null | Type::List(_) | Type::Double) => {
+            Type::Dyn | Type::Free
+                if !matches!(of_index, Type::Null | Type::List(_) | Type::Double) =>
+            {
                 Type::Dyn
             }
-            Type::Dyn => return Err(format!("{} is no index", of_index.named())),
+            Type::Dyn | Type::Free | Type::Texts => {
+                return Err(format!("{} is no index", of_index.named()));
+            }
             other => return Err(format!("{} has no index", other.named())),
         };
         Ok((Node::Index(Box::new([list, index])), member))

@@ -138,7 +138,7 @@ impl Compiler {
         let (of, of_type) = self.expression(&select.operand)?;
         let field = select.field.as_str();
         let member = match of_type {
-            Type::Part(fields) => {
+            Type::Part(fields) | Type::Message(fields) => {
                 let Some((_, shape)) = fields.iter().find(|(name, _)| *name == field) else {
                     let known: Vec<_> =
                         fields.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -149,7 +149,8 @@ impl Compiler {
                 };
                 Type::of(*shape)
             }
-            Type::Dyn => Type::Dyn,
+            Type::Texts => Type::String,
+            Type::Dyn | Type::Free => Type::Dyn,
             other => return Err(format!("{} has no field `{field}`", other.named())),
         };
         let (of, field) = (Box::new(of), field.into());
@@ -168,15 +169,18 @@ impl Compiler {
             nodes.push(node);
             common = Some(match common {
                 None => of_type,
-                Some(common) if common.fits(&of_type) => common.joined(of_type),
+                Some(common) if common.is_same(&of_type) => common.joined(of_type),
                 Some(common) => {
+                    let are_texts = common.fits(&Type::String) && of_type.fits(&Type::String);
+                    let hint =
+                        if are_texts { "; write `string(…)` around what is dyn" } else { "" };
                     return Err(format!(
-                        "a list has members of one type, not {common} and {of_type}"
+                        "a list has members of one type, not {common} and {of_type}{hint}"
                     ));
                 }
             });
         }
-        Ok((Node::List(nodes.into()), Type::list(common.unwrap_or(Type::Dyn))))
+        Ok((Node::List(nodes.into()), Type::list(common.unwrap_or(Type::Free))))
     }
 }
 

@@ -41,9 +41,9 @@ const VARIABLES: [(&str, Shape); 2] = [
     ),
     (
         "namespaceObject",
-        Shape::Fields(&[(
+        Shape::Message(&[(
             "metadata",
-            Shape::Fields(&[("name", Shape::Any), ("labels", Shape::Any)]),
+            Shape::Message(&[("name", Shape::Text), ("labels", Shape::Texts)]),
         )]),
     ),
 ];

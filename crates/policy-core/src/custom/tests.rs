@@ -116,6 +116,38 @@ fn a_bad_expression_harms_only_itself() {
     assert_eq!(failures, [("fails", "no such key: none")]);
 }
 
+/// Kubernetes declares its type, and that of the object as `dyn`.
+#[test]
+fn a_namespace_has_a_known_type() {
+    let refused = |expression: &str| {
+        let policy = custom(&json!([{ "name": "x", "expression": expression }]));
+        policy.custom().unwrap().refused().first().map(|refused| refused.reason.clone())
+    };
+    let labels = "namespaceObject.metadata.labels";
+    for (expression, reason) in [
+        (format!("{labels}.tier == 1"), "`==` has no meaning for string and int"),
+        (format!("{labels}[0] == 'a'"), "an int is no index"),
+        (format!("{labels}.tier.x == 'a'"), "a string has no field `x`"),
+        ("namespaceObject['metadata'] == 1".to_owned(), "use a name after a dot there"),
+        ("namespaceObject == 1".to_owned(), "`==` has no meaning for object and int"),
+        (
+            "object.metadata.name in [object.metadata.namespace, namespaceObject.metadata.name]"
+                .to_owned(),
+            "a list has members of one type, not dyn and string",
+        ),
+    ] {
+        let found = refused(&expression);
+        assert!(found.as_ref().is_some_and(|why| why.contains(reason)), "{expression}: {found:?}");
+    }
+    for taken in [
+        format!("'team' in {labels} && {labels}.all(key, {labels}[key] != object.metadata.name)"),
+        format!("{labels}.team in ['a', namespaceObject.metadata.name]"),
+        format!("{labels} == object.metadata.labels && namespaceObject != null"),
+    ] {
+        assert_eq!(refused(&taken), None, "{taken}");
+    }
+}
+
 #[test]
 fn values_that_no_policy_may_have_are_refused() {
     let spec = json!({ "custom": [

@@ -121,6 +121,14 @@ const EXPRESSIONS: &[&str] = &[
     "namespaceObject.metadata.labels['tier'] == 'web'",
     "namespaceObject.metadata.name.startsWith('custom')",
     "has(namespaceObject.metadata.labels.none)",
+    "'tier' in namespaceObject.metadata.labels && namespaceObject.metadata.labels.size() > 0",
+    "namespaceObject.metadata.labels.exists(k, k.matches('^(t{1,10}i?er){1,100}$'))",
+    "namespaceObject != null && namespaceObject.metadata.name == object.metadata.namespace",
+    // Members of a list.
+    "'shop' in [object.metadata.labels['team'], object.spec.restartPolicy]",
+    "'web' in ['a', namespaceObject.metadata.labels['tier'], string(object.spec.restartPolicy)]",
+    "[[], ['a'], []].size() == 3 && [[], [object.spec.restartPolicy]].size() == 2",
+    "[['a'], ['b'] + []] == [['a'], ['b']] && [has(object.spec.none), 1 > 0].exists(x, !x)",
 ];
 
 /// Objects with and without what the expressions ask for.
