@@ -259,7 +259,7 @@ impl CompiledPolicy {
     /// pod ([`crate::facts::CheckedFacts::blocking_budget`]).
     #[must_use]
     pub fn needs_budgets(&self) -> bool {
-        CheckId::from_name("drain-blocked").is_some_and(|check| self.is_enabled(check))
+        self.enabled().any(|(check, _)| check.meta().needs_budgets)
     }
 }
 

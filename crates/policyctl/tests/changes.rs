@@ -217,3 +217,66 @@ fn a_comparison_says_what_is_new_and_what_is_fixed() {
         "error: app.yaml cannot be compared: it is no JSON report of `policyctl analyze`";
     assert!(refused.status.code() == Some(2) && error.starts_with(sentence), "{error}");
 }
+
+/// The policy of before, and the same with an exemption of the Deployment's image.
+const POLICY: &str = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\n\
+    metadata: {name: p, namespace: shop}\nspec:\n  forbidLatestTag: true\n";
+const EXEMPTION: &str = "  exemptions:\n  - checks: [latest-tag]\n    \
+    workload: {kind: Deployment, name: web}\n    reason: SHOP-12\n";
+
+#[test]
+fn what_is_exempted_or_could_not_be_read_is_neither_fixed_nor_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let write = |file: &str, text: &str| fs::write(path.join(file), text).unwrap();
+    write("before.yaml", POLICY);
+    write("now.yaml", &format!("{POLICY}{EXEMPTION}"));
+    fs::create_dir(path.join("deploy")).unwrap();
+    write("deploy/app.yaml", WEB);
+    write("deploy/job.yaml", JOB);
+    let analyze = |policy: &str, more: &[&str]| {
+        let arguments = ["analyze", "-f", "deploy", "--policy", policy, "--fail-on", "low"];
+        run(path, &[&arguments, more].concat())
+    };
+    assert_eq!(analyze("before.yaml", &["-o", "json=old.json"]).status.code(), Some(1));
+    write("deploy/job.yaml", "kind: [\n");
+    let outputs = ["-o", "table", "-o", "json=new.json", "--baseline", "old.json"];
+    let table = text(analyze("now.yaml", &outputs).stdout);
+    let counts = "Since the baseline         : 0 new, 0 known and not listed, 0 fixed, \
+                  1 exempted, 1 not read\n";
+    assert!(table.contains(counts), "{table}");
+
+    let report = |arguments: &[&str]| run(path, &[&["report"], arguments].concat());
+    let found = report(&["old.json", "new.json", "--fail-on", "low"]);
+    assert_eq!(found.status.code(), Some(0));
+    let table = text(found.stdout);
+    for lines in [
+        "Fixed findings             : 0\nUnchanged findings         : 0\n\
+         Exempted findings          : 1\nFindings not read          : 1\n",
+        "\nNot read:\n  deploy/job.yaml:",
+        "\nExempted now\n  medium    shop  Deployment/web  ",
+        "\nNot known, because not read\n  medium    shop  Pod/job  ",
+    ] {
+        assert!(table.contains(lines), "{table}");
+    }
+    let markdown = text(report(&["old.json", "new.json", "-o", "markdown"]).stdout);
+    let title = "## Kubernetes governance: 0 new, 0 fixed, 0 unchanged, 1 exempted, 1 not read\n";
+    assert!(markdown.starts_with(title), "{markdown}");
+    assert!(markdown.contains("\n### Not read\n\n- `deploy/job.yaml:"), "{markdown}");
+    assert!(markdown.contains("\n### Exempted now\n"), "{markdown}");
+    let json = text(report(&["old.json", "new.json", "-o", "json"]).stdout);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/changes.schema.json");
+    let schema = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&json), "{json}");
+    assert_eq!((&json["fixed"], &json["new"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!((&json["exempted"][0]["name"], &json["notCompared"]), (&"web".into(), &0.into()));
+    assert_eq!(json["notRead"][0]["name"], "job");
+    assert!(json["failed"][0]["source"].as_str().unwrap().starts_with("deploy/job.yaml"));
+
+    // The other way round nobody knows whether what is read again was there before.
+    let back = report(&["new.json", "old.json", "--fail-on", "low"]);
+    assert_eq!(back.status.code(), Some(1));
+    let note = "1 new finding in what the earlier report could not read";
+    assert!(text(back.stdout).contains(note));
+}

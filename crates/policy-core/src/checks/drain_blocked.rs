@@ -23,6 +23,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "let its PodDisruptionBudget spare one pod",
     weight: 0,
     at_admission: false,
+    needs_budgets: true,
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::switch(spec.forbid_blocked_drain),

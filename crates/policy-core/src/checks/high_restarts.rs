@@ -27,6 +27,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "find out why it ends",
     weight: 6,
     at_admission: false,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| {

@@ -25,6 +25,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "use a fixed tag or digest",
     weight: 5,
     at_admission: true,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::switch(spec.forbid_latest_tag),

@@ -21,6 +21,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "add a livenessProbe",
     weight: 3,
     at_admission: true,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: true,
     configure: |spec| super::switch(spec.require_liveness_probe),

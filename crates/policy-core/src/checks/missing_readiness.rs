@@ -21,6 +21,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "add a readinessProbe",
     weight: 2,
     at_admission: true,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: true,
     configure: |spec| super::switch(spec.require_readiness_probe),

@@ -25,6 +25,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "set the requests and the memory limit",
     weight: 0,
     at_admission: true,
+    needs_budgets: false,
     is_filled_in_later: true,
     patchable: true,
     // A policy that fills resources in also requires them, unless it sets the field.

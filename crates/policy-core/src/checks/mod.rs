@@ -157,6 +157,8 @@ pub struct CheckMeta {
     pub weight: u8,
     /// Whether the check runs at admission; one about running pods cannot.
     pub at_admission: bool,
+    /// Whether it needs to know the `PodDisruptionBudgets` of a cluster, which files do not say.
+    pub needs_budgets: bool,
     /// Whether a `LimitRange` may fill in what is missing before the pod is stored. Where that has
     /// not happened yet, as in a pod template, a finding at admission only warns.
     pub is_filled_in_later: bool,

@@ -23,6 +23,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "find out why it is not ready",
     weight: 4,
     at_admission: false,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::limit(spec.forbid_not_ready_duration),

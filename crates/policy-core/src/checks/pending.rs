@@ -21,6 +21,7 @@ static META: CheckMeta = CheckMeta {
     remedy: "find out what it waits for",
     weight: 4,
     at_admission: false,
+    needs_budgets: false,
     is_filled_in_later: false,
     patchable: false,
     configure: |spec| super::limit(spec.forbid_pending_duration),

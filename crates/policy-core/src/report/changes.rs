@@ -3,17 +3,21 @@
 mod stored;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NamespaceSummary, Report, ReportFinding, SCHEMA_VERSION, Source, Summary};
+use super::{
+    NamespaceSummary, NotRead, Report, ReportFinding, SCHEMA_VERSION, Source, Summary, is_zero,
+};
 use crate::api::ViolationsBySeverity;
 use crate::severity::Severity;
 
 pub use stored::StoredReport;
+use unread::Unread;
 
 /// Why a text is no report, or two reports cannot be compared.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +53,27 @@ pub struct Changes {
     pub unchanged: u64,
     /// The findings that only the later report has.
     pub new: Vec<ChangedFinding>,
-    /// The findings that only the earlier report has.
+    /// How many of these are in places that the earlier report could not read; left out where it is
+    /// none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    pub newly_read: u64,
+    /// The findings that only the earlier report has, and that the later one would have.
     pub fixed: Vec<ChangedFinding>,
+    /// The findings of the earlier report that are exempted in the later one; left out where there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub exempted: Vec<ChangedFinding>,
+    /// The findings that only the earlier report has, in places that the later one could not read, or
+    /// in namespaces that it is not about; left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub not_read: Vec<ChangedFinding>,
+    /// What the later report could not read; left out where it could read everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub failed: Vec<NotRead>,
     /// How many findings of the two reports are counted but not listed in them, so that they are
     /// not compared.
     pub not_compared: u64,
@@ -64,8 +87,17 @@ pub struct BaselineCounts {
     pub new: u64,
     /// How many findings both have.
     pub unchanged: u64,
-    /// How many findings only the earlier report has.
+    /// How many findings only the earlier report has, and this one would have.
     pub fixed: u64,
+    /// How many findings of the earlier report are exempted in this one; left out where it is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    pub exempted: u64,
+    /// How many findings only the earlier report has, in places that could not be read for this one;
+    /// left out where it is none.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    pub not_read: u64,
     /// How many findings of the two reports are counted but not listed in them, so that they are
     /// not compared.
     pub not_compared: u64,
@@ -121,6 +153,8 @@ impl Report {
             new: changes.new.len() as u64,
             unchanged: changes.unchanged,
             fixed: changes.fixed.len() as u64,
+            exempted: changes.exempted.len() as u64,
+            not_read: changes.not_read.len() as u64,
             not_compared: changes.not_compared,
         });
         Ok(changes)
@@ -188,26 +222,35 @@ impl Changes {
     ///
     /// # Errors
     /// One is of files, the other of a cluster.
-    pub fn between(earlier: StoredReport, later: StoredReport) -> Result<Self, NotComparable> {
-        if earlier.source != later.source {
+    pub fn between(
+        mut earlier: StoredReport,
+        mut later: StoredReport,
+    ) -> Result<Self, NotComparable> {
+        if earlier.source.is_of_files() != later.source.is_of_files() {
             return Err(NotComparable::OtherSource);
         }
-        let (score_before, score_after) = (earlier.summary.score, later.summary.score);
-        let not_compared = earlier.cut() + later.cut();
+        let not_compared = earlier.cut() + later.cut() + later.exempted_cut();
+        let (mut before, after) = (earlier.take_findings(), later.take_findings());
+        let (new, unchanged) = compared(after, &mut before);
+        let (_, exempted) = compared(later.take_exempted(), &mut before);
+        let was_unread = Unread::of(&earlier.source, &earlier.coverage.failed);
+        let is_unread = Unread::of(&later.source, &later.coverage.failed);
+        let (not_read, fixed) = before.into_iter().partition(|finding| is_unread.holds(finding));
         let mut policies = vec![earlier.policy.clone(), later.policy.clone()];
         policies.dedup();
-        let (mut before, after) = (earlier.into_findings(), later.into_findings());
-        let compared = after.len() as u64;
-        let new = without(after, &mut before);
         Ok(Self {
             schema_version: SCHEMA_VERSION,
-            score_before,
-            score_after,
+            score_before: earlier.summary.score,
+            score_after: later.summary.score,
             policies,
-            unchanged: compared - new.len() as u64,
+            unchanged: unchanged.len() as u64,
+            newly_read: new.iter().filter(|finding| was_unread.holds(finding)).count() as u64,
             new: sorted(new),
-            fixed: sorted(before),
+            fixed: sorted(fixed),
+            exempted: sorted(exempted),
+            not_read: sorted(not_read),
             not_compared,
+            failed: later.coverage.failed.into_iter().map(NotRead::from).collect(),
         })
     }
 
@@ -218,11 +261,14 @@ impl Changes {
     }
 }
 
-/// The findings that are not among the known ones, each of which stands for one of them and is
-/// removed. Where several are known by the same, as an object of two overlays, that of the same file
-/// goes first.
-fn without(findings: Vec<ChangedFinding>, known: &mut Vec<ChangedFinding>) -> Vec<ChangedFinding> {
-    let mut left = findings;
+/// The findings that are not among the known ones, and those that are: each of these stands for one of
+/// the known, which is removed. Where several are known by the same, as an object of two overlays, that of
+/// the same file goes first.
+fn compared(
+    findings: Vec<ChangedFinding>,
+    known: &mut Vec<ChangedFinding>,
+) -> (Vec<ChangedFinding>, Vec<ChangedFinding>) {
+    let (mut left, mut matched) = (findings, Vec::new());
     for needs_file in [true, false] {
         let mut places: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, one) in known.iter().enumerate() {
@@ -236,15 +282,16 @@ fn without(findings: Vec<ChangedFinding>, known: &mut Vec<ChangedFinding>) -> Ve
                 found.map(|index| is_unknown[index] = false).is_none()
             })
             .collect();
-        retain(&mut left, &is_left);
-        retain(known, &is_unknown);
+        matched.extend(take(&mut left, &is_left));
+        take(known, &is_unknown);
     }
-    left
+    (left, matched)
 }
 
-fn retain(findings: &mut Vec<ChangedFinding>, is_kept: &[bool]) {
-    let mut kept = is_kept.iter();
-    findings.retain(|_| kept.next().copied().unwrap_or(true));
+/// Takes those out that are not kept.
+fn take(findings: &mut Vec<ChangedFinding>, is_kept: &[bool]) -> Vec<ChangedFinding> {
+    let mut is_kept = is_kept.iter();
+    findings.extract_if(.., |_| !is_kept.next().copied().unwrap_or(true)).collect()
 }
 
 /// The most severe first.

@@ -1,6 +1,7 @@
 //! What a report covers: the objects that were read, those that were skipped, and what could not be
 //! read.
 
+use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -14,6 +15,41 @@ use crate::workload::Workload;
 
 /// How many failures, and how many notes, a report names at most; the others are counted.
 const MAX_NAMED: usize = 10_000;
+
+/// The source of what is counted and not named.
+pub(super) const REST: &str = "and";
+
+/// A part of a cluster that may not be readable. Its text is the source of a [`NotRead`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterPart<'a> {
+    /// All of it.
+    Whole,
+    /// One namespace.
+    Namespace(&'a str),
+    /// All namespaces but this one.
+    NamespacesOtherThan(&'a str),
+}
+
+impl fmt::Display for ClusterPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("cluster"),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::NamespacesOtherThan(name) => write!(f, "namespaces other than {name}"),
+        }
+    }
+}
+
+impl<'a> ClusterPart<'a> {
+    /// The part of that text.
+    pub(super) fn of(text: &'a str) -> Option<Self> {
+        let other = || text.strip_prefix("namespaces other than ").map(Self::NamespacesOtherThan);
+        match text {
+            "cluster" => Some(Self::Whole),
+            _ => text.strip_prefix("namespace ").map(Self::Namespace).or_else(other),
+        }
+    }
+}
 
 /// What was read, and what was not.
 #[derive(Serialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -217,7 +253,7 @@ impl CoverageCounter {
         let (mut failed, failed_cut) = self.failed.finish();
         if failed_cut > 0 {
             let reason = format!("{failed_cut} more could not be read");
-            failed.push(NotRead::new(&"and".into(), None, reason));
+            failed.push(NotRead::new(&REST.into(), None, reason));
         }
         let (mut notes, notes_cut) = self.notes.finish();
         if notes_cut > 0 {

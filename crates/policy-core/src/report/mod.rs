@@ -31,7 +31,7 @@ pub use clusters::{
     AssessedCluster, ClusterComparison, ClusterOutcome, ClusterState, ClusterSummary,
     ClustersReport, Difference, DifferenceKind, DifferenceState, ReadCluster,
 };
-pub use coverage::{Coverage, CoverageCounter, CoverageNote, NotRead};
+pub use coverage::{ClusterPart, Coverage, CoverageCounter, CoverageNote, NotRead};
 pub use denied::{DeniedObject, DeniedObjects};
 pub use explanation::{
     Basis, CheckPolicies, CheckShare, Explanation, OperatorStatus, PodShare, PolicySetting,

@@ -3,6 +3,7 @@
 
 use policy_core::custom::{LivePod, Whole};
 use policy_core::namespaces::ExcludedNamespaces;
+use policy_core::report::ClusterPart;
 use policy_core::view::PodView;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -89,7 +90,7 @@ impl Listed {
             Err(error) => error,
         };
         if error.kind != ErrorKind::Forbidden {
-            return take(Event::NotRead { part: "cluster".to_owned(), error });
+            return take(Event::NotRead { part: ClusterPart::Whole.to_string(), error });
         }
         if let Ok(names) = namespaces(cluster).await {
             let is_wanted =
@@ -98,7 +99,7 @@ impl Listed {
                 self.read_namespace(cluster, &name, take).await;
             }
         } else {
-            let part = format!("namespaces other than {}", cluster.namespace);
+            let part = ClusterPart::NamespacesOtherThan(&cluster.namespace).to_string();
             take(Event::NotRead { part, error });
             self.read_namespace(cluster, &cluster.namespace, take).await;
         }
@@ -156,7 +157,7 @@ impl Listed {
             result => result,
         };
         if let Err(error) = result {
-            take(Event::NotRead { part: format!("namespace {namespace}"), error });
+            take(Event::NotRead { part: ClusterPart::Namespace(namespace).to_string(), error });
         }
     }
 }

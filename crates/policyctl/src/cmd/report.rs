@@ -20,8 +20,9 @@ Examples:
   policyctl report main.json branch.json --fail-on medium    exit with 1 on new findings
 
 Compares two reports of `policyctl analyze -o json`, the earlier one first: findings that are new,
-fixed and unchanged. A finding is the same whatever its line, file and wording: its check, object
-and container count; of a cluster its check, workload and container.
+fixed, unchanged and exempted now. What is missing because NEW could not read its place is neither
+fixed nor new; what OLD could not read is new. A finding is the same whatever its line, file and
+wording: its check, object and container count; of a cluster its check, workload and container.
 Output: table (default), markdown, json and yaml (docs/changes.schema.json).";
 
 #[derive(clap::Args)]

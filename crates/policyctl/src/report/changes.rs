@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use policy_core::report::Changes;
+use policy_core::report::{ChangedFinding, Changes};
 use policy_core::text::counted;
 
 use super::layout::{Table, TableStyle, severity_style};
@@ -20,10 +20,16 @@ pub(crate) fn write(
     table.row("New findings", changes.new.len())?;
     table.row("Fixed findings", changes.fixed.len())?;
     table.row("Unchanged findings", changes.unchanged)?;
+    let others =
+        [("Exempted findings", &changes.exempted), ("Findings not read", &changes.not_read)];
+    for (label, findings) in others.into_iter().filter(|(_, findings)| !findings.is_empty()) {
+        table.row(label, findings.len())?;
+    }
     if let Some(remark) = remark(changes) {
         table.wrapped_printable("", &remark)?;
     }
-    for (title, findings) in [("New", &changes.new), ("Fixed", &changes.fixed)] {
+    table.unread(&changes.failed)?;
+    for (title, findings) in lists(changes) {
         if !findings.is_empty() {
             table.heading(title)?;
         }
@@ -37,20 +43,36 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Writes the new and the fixed findings, as many as fit into a comment. Writing into a String
+/// The lists of findings, each with its title.
+fn lists(changes: &Changes) -> [(&'static str, &[ChangedFinding]); 4] {
+    let Changes { new, fixed, exempted, not_read, .. } = changes;
+    [
+        ("New", new),
+        ("Fixed", fixed),
+        ("Exempted now", exempted),
+        ("Not known, because not read", not_read),
+    ]
+}
+
+/// Writes the findings that are not unchanged, as many as fit into a comment. Writing into a String
 /// cannot fail.
 pub(crate) fn write_markdown(changes: &Changes, out: &mut dyn io::Write) -> anyhow::Result<()> {
-    let counts = format!(
+    let mut counts = format!(
         "{} new, {} fixed, {} unchanged",
         changes.new.len(),
         changes.fixed.len(),
         changes.unchanged
     );
+    let others = [(&changes.exempted, "exempted"), (&changes.not_read, "not read")];
+    for (findings, what) in others.into_iter().filter(|(findings, _)| !findings.is_empty()) {
+        let _ = write!(counts, ", {} {what}", findings.len());
+    }
     let mut text = format!("## Kubernetes governance: {counts}\n\nScore {}.\n", scores(changes));
     if let Some(remark) = remark(changes) {
         let _ = writeln!(text, "\n{}", markdown::code(&remark));
     }
-    for (title, findings) in [("New", &changes.new), ("Fixed", &changes.fixed)] {
+    markdown::not_read(&mut text, &changes.failed);
+    for (title, findings) in lists(changes) {
         if findings.is_empty() {
             continue;
         }
@@ -73,11 +95,17 @@ fn remark(changes: &Changes) -> Option<String> {
         [before, after] => Some(format!("judged by {before} before, and by {after} after")),
         _ => None,
     };
+    let newly_read = (changes.newly_read > 0).then(|| {
+        let findings = counted(changes.newly_read, "new finding");
+        format!("{findings} in what the earlier report could not read")
+    });
     let cut = (changes.not_compared > 0).then(|| {
         let cut = counted(changes.not_compared, "finding");
-        format!("{cut} not compared, as a report lists a million at most")
+        format!(
+            "{cut} not compared, as a report lists a million at most, and 10 000 that are exempted"
+        )
     });
-    let remarks: Vec<String> = policies.into_iter().chain(cut).collect();
+    let remarks: Vec<String> = policies.into_iter().chain(newly_read).chain(cut).collect();
     (!remarks.is_empty()).then(|| format!("Note: {}", remarks.join("; ")))
 }
 

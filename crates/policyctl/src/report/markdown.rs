@@ -24,15 +24,7 @@ const MAX_NAMED: usize = 20;
 
 pub(super) fn render(report: &Report) -> String {
     let mut text = head("Kubernetes governance", &report.summary, &report.policy);
-    list(
-        &mut text,
-        "Not read",
-        report
-            .coverage
-            .failed
-            .iter()
-            .map(|NotRead { source, reason, .. }| format!("{}: {}", code(source), code(reason))),
-    );
+    not_read(&mut text, &report.coverage.failed);
     if let Some(denied) = report.denied.as_ref().filter(|denied| !denied.is_empty()) {
         list(
             &mut text,
@@ -67,6 +59,13 @@ pub(super) fn head(title: &str, summary: &Summary, policy: &str) -> String {
         counted(summary.total_violations, "finding"),
         code(policy),
     )
+}
+
+/// What could not be read.
+pub(super) fn not_read(text: &mut String, failed: &[NotRead]) {
+    let item =
+        |NotRead { source, reason, .. }: &NotRead| format!("{}: {}", code(source), code(reason));
+    list(text, "Not read", failed.iter().map(item));
 }
 
 /// A list under a heading; nothing where it is empty. Writing into a String cannot fail.

@@ -121,12 +121,17 @@ impl Table<'_> {
     }
 
     fn baseline(&mut self, counts: Option<BaselineCounts>) -> io::Result<()> {
-        let Some(BaselineCounts { new, unchanged, fixed, not_compared }) = counts else {
+        let Some(BaselineCounts { new, unchanged, fixed, exempted, not_read, not_compared }) =
+            counts
+        else {
             return Ok(());
         };
-        let cut =
-            if not_compared > 0 { format!(", {not_compared} not compared") } else { String::new() };
-        let text = format!("{new} new, {unchanged} known and not listed, {fixed} fixed{cut}");
+        let mut text = format!("{new} new, {unchanged} known and not listed, {fixed} fixed");
+        let others =
+            [(exempted, "exempted"), (not_read, "not read"), (not_compared, "not compared")];
+        for (number, what) in others.into_iter().filter(|(number, _)| *number > 0) {
+            let _ = write!(text, ", {number} {what}");
+        }
         self.row("Since the baseline", text)
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use policy_core::Timestamp;
 use policy_core::report::{
-    AssessedCluster, Assessment, ClusterOutcome, ClustersReport, Coverage, ReadCluster,
+    AssessedCluster, Assessment, ClusterOutcome, ClusterPart, ClustersReport, Coverage, ReadCluster,
 };
 use policy_core::text::printable;
 
@@ -238,7 +238,11 @@ async fn read(
         Listed::read_pods(cluster, namespace, Some(excluded), is_whole, &mut take).await;
     };
     if tokio::time::timeout_at(reached.deadline.into(), work).await.is_err() {
-        assessment.coverage.not_read(&"cluster".into(), None, reached.not_in_time());
+        assessment.coverage.not_read(
+            &ClusterPart::Whole.to_string().into(),
+            None,
+            reached.not_in_time(),
+        );
     }
     Found { outcome: ClusterOutcome::Read(Box::new(ReadCluster::of(assessment))), uid }
 }
