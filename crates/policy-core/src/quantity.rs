@@ -1,12 +1,16 @@
 //! Kubernetes quantities (`100m`, `128Mi`, `2`), as
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/> defines them.
 
+mod canonical;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) use canonical::canonical;
 
 /// A quantity as in a manifest: a string or a whole number. Not validated; see
 /// [`Quantity::parse`].

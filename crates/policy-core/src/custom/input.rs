@@ -7,6 +7,7 @@ use policy_cel::{Bounded, Fields, MAX_SIZE, Value};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::served::as_served;
 use crate::workload::ObjectKind;
 
 /// Metadata and spec of a pod or pod template, as expressions see them.
@@ -76,7 +77,8 @@ fn take(value: Value, name: &&str) -> Option<Value> {
     }
 }
 
-fn pod(metadata: Fields, spec: Value) -> Value {
+fn pod(metadata: Fields, mut spec: Value) -> Value {
+    as_served(&mut spec);
     let parts = [("metadata", Value::Map(metadata)), ("spec", spec)];
     Value::Map(parts.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }

@@ -5,6 +5,7 @@
 
 mod input;
 mod live;
+mod served;
 #[cfg(test)]
 mod tests;
 

@@ -129,7 +129,16 @@ const EXPRESSIONS: &[&str] = &[
     "'web' in ['a', namespaceObject.metadata.labels['tier'], string(object.spec.restartPolicy)]",
     "[[], ['a'], []].size() == 3 && [[], [object.spec.restartPolicy]].size() == 2",
     "[['a'], ['b'] + []] == [['a'], ['b']] && [has(object.spec.none), 1 > 0].exists(x, !x)",
+    // Of what has no default: the same in a manifest as it is written.
+    "object.spec.hostNetwork == false",
+    "object.spec.containers.exists(c, c.tty == false)",
+    "object.spec.containers.all(c, c.resources.limits.memory == '1Gi')",
+    "object.spec.containers.exists(c, c.resources.limits.cpu == '1500m')",
+    "object.spec.volumes.exists(v, v.emptyDir.sizeLimit == '1M')",
 ];
+
+/// The last ones.
+const AS_WRITTEN: usize = 5;
 
 /// Objects with and without what the expressions ask for.
 fn objects() -> Vec<Value> {
@@ -153,12 +162,17 @@ fn objects() -> Vec<Value> {
     let ported = json!({ "containers": [
         { "name": "a", "image": "a:1", "ports": [{ "containerPort": 80 }] },
         { "name": "b", "image": "b", "ports": [{ "containerPort": 8081 }, { "containerPort": 8080 }] }] });
+    // The API server writes it in another way.
+    let uncanonical = json!({ "hostNetwork": false, "containers": [{ "name": "app", "image": "a:1",
+        "tty": false, "resources": { "limits": { "cpu": 1.5, "memory": "1024Mi" } } }],
+        "volumes": [{ "name": "v", "emptyDir": { "sizeLimit": "1000k" } }] });
     let templates = [
         pod(json!({}), json!({ "containers": [container("app", "nginx")] })),
         pod(labelled("٣"), json!({ "containers": full })),
         pod(labelled("aé"), host),
         pod(labelled("\u{a0}"), secure),
         pod(json!({ "labels": { "team": "other" }, "annotations": { "text": "&" } }), ported),
+        pod(json!({}), uncanonical),
     ];
     let pods = templates.iter().map(|template| {
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"],
@@ -259,13 +273,20 @@ fn an_expression_means_what_it_means_to_the_api_server() {
             stored = stored["items"][0].take();
         }
         let theirs = found(&create(&testbed, &namespaces, object).stderr);
-        let by_each = |find: fn(&NamespacePolicies, &str, &Value) -> BTreeSet<String>| {
+        let by_each = |find: fn(&NamespacePolicies, &str, &Value) -> BTreeSet<String>, object| {
             let each = namespaces.iter().zip(&all_rules);
-            let found = each.flat_map(|(namespace, rules)| find(rules, namespace, &stored));
+            let found = each.flat_map(|(namespace, rules)| find(rules, namespace, object));
             found.collect::<BTreeSet<_>>()
         };
-        let (ours, of_review) = (by_each(of_file), by_each(of_review));
+        let (ours, of_review) = (by_each(of_file, &stored), by_each(of_review, &stored));
         assert_eq!(ours, of_review, "file and review: {object}");
+        let written = by_each(of_file, object);
+        for (n, expression) in EXPRESSIONS.iter().enumerate().rev().take(AS_WRITTEN) {
+            for name in [format!("e{n}"), format!("n{n}")] {
+                let [written, stored] = [&written, &ours].map(|found| found.contains(&name));
+                assert_eq!(written, stored, "{expression}, as written: {object}");
+            }
+        }
         for (name, expression) in &checks {
             let [ours, theirs] = [&ours, &theirs].map(|found| found.contains(name));
             if ours != theirs {
