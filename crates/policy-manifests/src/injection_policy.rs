@@ -6,12 +6,15 @@
 //! The expressions decide as the planner does where a pod alone is enough for a decision.
 //! [`InjectionPolicy::remarks`] says what is beyond them.
 
+mod exempted;
+
 use policy_core::api::{DefaultProbe, DefaultResources};
 use policy_core::namespaces::NAME_LABEL;
 use policy_core::remediation::{RemediationRules, Windows};
 use serde_json::{Value, json};
 
 use crate::metadata::{PLATFORM, labels};
+use exempted::Exempted;
 
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
@@ -55,17 +58,18 @@ pub fn injection_policy(
         return Err(NotExpressible::NameTooLong);
     }
     let mut mutations = Vec::new();
+    let mut exempted = Exempted::of(namespace, rules.exemptions.as_deref());
     if let Some(probe) = &rules.probe {
         // The liveness probe first: it depends on the container's own readiness probe.
         if rules.needs_liveness {
-            mutations.extend(liveness(probe));
+            mutations.extend(liveness(probe, &exempted.counts("missing-liveness")));
         }
         if rules.needs_readiness {
-            mutations.extend(readiness(probe));
+            mutations.extend(readiness(probe, &exempted.counts("missing-readiness")));
         }
     }
     if let Some(resources) = rules.resources.as_ref().filter(|_| rules.needs_resources) {
-        mutations.extend(amounts(resources));
+        mutations.extend(amounts(resources, &exempted.counts("missing-resources")));
     }
     if mutations.is_empty() {
         return Err(NotExpressible::Nothing);
@@ -96,7 +100,8 @@ pub fn injection_policy(
         "apiVersion": api_version, "kind": "MutatingAdmissionPolicyBinding", "metadata": metadata,
         "spec": { "policyName": name, "matchResources": { "namespaceSelector": only } },
     });
-    Ok(InjectionPolicy { policy: objects, binding, remarks: remarks(rules) })
+    let remarks = exempted.remark().into_iter().chain(remarks(rules)).collect();
+    Ok(InjectionPolicy { policy: objects, binding, remarks })
 }
 
 /// A list of containers, the condition for those of it that run as long as the pod, and the type of
@@ -129,9 +134,17 @@ fn fill_in(lacks: &str, fields: impl Fn(&str) -> String) -> [String; 2] {
 /// The TCP ports that a container declares. Without one the port would be a guess.
 const PORTS: &str = "c.?ports.orValue([]).filter(p, p.?protocol.orValue('TCP') == 'TCP')";
 
-fn probe(name: &'static str, default: &DefaultProbe, delay: &str, failures: &str) -> [String; 2] {
+/// The field of a probe, and the condition that no exemption is about it.
+type Field<'a> = (&'static str, &'a str);
+
+fn probe(
+    (name, counts): Field<'_>,
+    default: &DefaultProbe,
+    delay: &str,
+    failures: &str,
+) -> [String; 2] {
     let DefaultProbe { tcp_port, period_seconds, .. } = default;
-    let lacks = format!("!has(c.{name}) && {PORTS}.size() > 0");
+    let lacks = format!("!has(c.{name}) && {PORTS}.size() > 0{counts}");
     fill_in(&lacks, |container| {
         let probe = format!("{container}.{name}");
         let port = format!(
@@ -146,12 +159,12 @@ fn probe(name: &'static str, default: &DefaultProbe, delay: &str, failures: &str
     })
 }
 
-fn readiness(default: &DefaultProbe) -> [String; 2] {
-    probe("readinessProbe", default, &default.initial_delay_seconds.to_string(), "3")
+fn readiness(default: &DefaultProbe, counts: &str) -> [String; 2] {
+    probe(("readinessProbe", counts), default, &default.initial_delay_seconds.to_string(), "3")
 }
 
 /// At least three times as patient as the container's own readiness probe.
-fn liveness(default: &DefaultProbe) -> [String; 2] {
+fn liveness(default: &DefaultProbe, counts: &str) -> [String; 2] {
     let DefaultProbe { initial_delay_seconds: delay, period_seconds: period, .. } = default;
     let own = |field: &str, default: &str| format!("c.?readinessProbe.?{field}.orValue({default})");
     let greater = |one: String, other: &str| format!("({one} > {other} ? {one} : {other})");
@@ -159,18 +172,18 @@ fn liveness(default: &DefaultProbe) -> [String; 2] {
     let failures = format!("(({patience} + {period} - 1) / {period})");
     let failures = format!("has(c.readinessProbe) ? {} : 9", greater(failures, "9"));
     let delay = greater(own("initialDelaySeconds", "0"), &delay.to_string());
-    probe("livenessProbe", default, &delay, &failures)
+    probe(("livenessProbe", counts), default, &delay, &failures)
 }
 
 /// Requests, and a CPU limit where the policy names one. No memory limit: what a container uses is
 /// beyond an expression.
-fn amounts(resources: &DefaultResources) -> Vec<String> {
+fn amounts(resources: &DefaultResources, counts: &str) -> Vec<String> {
     let DefaultResources { cpu_request, cpu_limit, memory_request, .. } = resources;
     let has = |list: &str, resource: &str| {
         format!("('{resource}' in c.?resources.?{list}.orValue({{}}))")
     };
     let set = |list: &'static str, resource: &'static str, lacks: &str, amount: &str| {
-        fill_in(lacks, |container| {
+        fill_in(&format!("{lacks}{counts}"), |container| {
             format!("resources: {container}.resources{{{list}: {{'{resource}': '{amount}'}}}}")
         })
     };

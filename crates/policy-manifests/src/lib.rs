@@ -36,4 +36,6 @@ pub use policy_core::installation::NAMESPACE;
 pub use rbac::Rule;
 pub use run::{Port, Settings};
 pub use users::user_roles;
-pub use validating_policy::{NoValidatingPolicy, PolicyPlace, ValidatingPolicy, validating_policy};
+pub use validating_policy::{
+    NoValidatingPolicy, PolicyPlace, ValidatingPolicy, as_exported, validating_policy,
+};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::CompiledPolicy;
 use crate::api::{Exemption, MAX_EXEMPTIONS};
 use crate::checks::{CHECK_COUNT, CheckId, CheckName};
 use crate::facts::PodFacts;
@@ -205,6 +206,15 @@ impl Exemptions {
         (!compiled.is_empty()).then(|| Arc::new(Self(compiled)))
     }
 
+    /// Those that are wanted; `None` without any. Their positions are no longer those in the spec.
+    pub(super) fn retained(
+        &self,
+        is_wanted: impl Fn(&CompiledExemption) -> bool,
+    ) -> Option<Arc<Self>> {
+        let kept: Box<[_]> = self.0.iter().filter(|one| is_wanted(one)).cloned().collect();
+        (!kept.is_empty()).then(|| Arc::new(Self(kept)))
+    }
+
     /// Whether some are about the workloads that a selector selects.
     #[must_use]
     pub fn have_selectors(&self) -> bool {
@@ -280,6 +290,15 @@ impl Exemptions {
 pub struct MatchingExemptions<'a> {
     all: &'a Exemptions,
     set: ExemptionSet,
+}
+
+impl CompiledPolicy {
+    /// The same policy with those of its exemptions alone.
+    #[must_use]
+    pub fn with_exemptions(mut self, is_kept: impl Fn(&CompiledExemption) -> bool) -> Self {
+        self.exemptions = self.exemptions.and_then(|all| all.retained(is_kept));
+        self
+    }
 }
 
 impl MatchingExemptions<'_> {

@@ -108,7 +108,7 @@ pub(super) fn exempted(exemption: &CompiledExemption) -> Option<String> {
 
 /// A text as a literal. JSON's escapes are CEL's too
 /// (<https://github.com/google/cel-spec/blob/master/doc/langdef.md#string-and-bytes-values>).
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

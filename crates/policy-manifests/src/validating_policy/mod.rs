@@ -28,7 +28,9 @@ use policy_core::workload::ObjectKind;
 use crate::Object;
 use crate::admission::RULES;
 use crate::metadata::{PLATFORM, cluster_wide};
-use expressions::{Rule, quoted, rule};
+use expressions::{Rule, is_expressible, rule};
+
+pub(crate) use expressions::quoted;
 
 pub use place::PolicyPlace;
 
@@ -43,6 +45,12 @@ pub struct ValidatingPolicy {
     pub objects: Vec<Object>,
     /// What the webhook does and these objects do not, a sentence or two each.
     pub remarks: Vec<String>,
+}
+
+/// The policy as its objects judge: without the exemptions that they cannot express.
+#[must_use]
+pub fn as_exported(rules: &CompiledPolicy) -> CompiledPolicy {
+    rules.clone().with_exemptions(is_expressible)
 }
 
 /// Why there are no such objects.

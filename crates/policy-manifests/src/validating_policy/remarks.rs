@@ -61,11 +61,16 @@ pub(super) fn of(place: &PolicyPlace, rules: &CompiledPolicy) -> Vec<String> {
          spec.excludedNamespaces."
             .to_owned()
     });
+    let made = if denies_pods { "ReplicaSets and Jobs" } else { "Pods, ReplicaSets and Jobs" };
+    let let_in = format!(
+        "{made} that the cluster's controllers make, mirrors of static pods and changes by the \
+         operator are let in as by the webhook, but their findings are not recorded in the audit log."
+    );
     let always = [
         "They are a copy: after a change of the policy export it again. Other policies have objects \
          of their own.",
-        "Pods of the cluster's controllers, mirrors of static pods and changes by the operator are \
-         let in as by the webhook, but their findings are not recorded in the audit log.",
+        "Workloads of kinds of your own (workloadKinds of the webhook) are let in: the rules are for \
+         the kinds of Kubernetes.",
         "There are no metrics of the webhook. The API server has its own: \
          apiserver_validating_admission_policy_check_total.",
         "A denial names the findings of one check, all containers in one line; where that exceeds \
@@ -82,6 +87,7 @@ pub(super) fn of(place: &PolicyPlace, rules: &CompiledPolicy) -> Vec<String> {
         .chain(of_controllers)
         .chain(fills_in)
         .chain(excluded)
-        .chain(custom);
+        .chain(custom)
+        .chain([let_in]);
     found.chain(always.into_iter().map(str::to_owned)).collect()
 }

@@ -91,6 +91,13 @@ fn pods_of_controllers_are_judged_where_the_policy_says_so() {
     assert!(conditions("{}").contains(&pods));
     assert!(!conditions(r#"{"controllerPods": "deny"}"#).contains(&pods));
     assert_eq!(conditions("{}").len(), 5);
+    let let_in = |admission: &str| {
+        let spec = format!(r#"{{"forbidLatestTag": true, "admission": {admission}}}"#);
+        let remarks = export(&spec).unwrap().remarks;
+        remarks.into_iter().find(|remark| remark.contains("static pods")).unwrap()
+    };
+    assert!(let_in("{}").starts_with("Pods, ReplicaSets and Jobs that the cluster's controllers"));
+    assert!(let_in(r#"{"controllerPods": "deny"}"#).starts_with("ReplicaSets and Jobs that"));
 }
 
 /// Every check at admission has a rule, and no other: one that is added needs one, or a remark.

@@ -7,7 +7,11 @@ use super::mutate::{dry_run, list_injection, pod_of, wait_until_injected};
 use super::{AdmissionTestbed, SURELY, policy, program};
 use crate::cli;
 
-const ENFORCE: &str = "{requireReadinessProbe: true, requireLivenessProbe: true, \
+/// With an exemption for a container of one workload, and another for a workload that is not there.
+const ENFORCE: &str = "{requireReadinessProbe: true, requireLivenessProbe: true, exemptions: [\
+    {checks: [missing-readiness, missing-liveness, missing-resources], container: exempted, \
+    workload: {kind: Deployment, name: web}, reason: r}, \
+    {checks: [missing-readiness], workload: {kind: StatefulSet, name: web-abc}, reason: r}], \
     enforcementMode: enforce, defaultProbe: {tcpPort: 8080}, \
     defaultResources: {cpuRequest: 100m, cpuLimit: 500m, memoryRequest: 64Mi, memoryLimit: 1Gi}}";
 const PROBES: &str = "livenessProbe=tcp:9000,delay=5,period=10,failures=9 \
@@ -24,6 +28,7 @@ fn pod(namespace: &str) -> Value {
         { "name": "web", "image": "web:1", "ports": http },
         { "name": "own", "image": "own:1", "ports": http, "readinessProbe": own,
             "resources": { "requests": { "cpu": "2" }, "limits": { "memory": "1Gi" } } },
+        { "name": "exempted", "image": "exempted:1", "ports": http },
         { "name": "silent", "image": "silent:1", "resources": { "limits": { "cpu": "50m" } } },
     ]);
     pod["spec"]["initContainers"] = json!([
@@ -81,6 +86,15 @@ fn a_pod_gets_the_same_as_from_the_webhook() {
     };
     let same = testbed.wait_for("the same fields", SURELY, is_same);
     assert!(same.is_ok(), "{:#}\n{:#}", Value::from(expected), Value::from(found));
+    // The exemption is of that workload alone.
+    let mut another = pod(&by_map);
+    another["metadata"]["ownerReferences"][0]["name"] = json!("other-abc");
+    for (pod, is_exempted) in [(pod(&by_map), true), (another, false)] {
+        let stored = dry_run(&admission, &pod);
+        let container = &stored["spec"]["containers"][2];
+        assert_eq!(container["readinessProbe"].is_null(), is_exempted, "{stored:#}");
+        assert_eq!(container["resources"]["requests"].is_null(), is_exempted, "{stored:#}");
+    }
     // Only pods of workloads, and only in its namespace.
     let mut bare = pod(&by_map);
     bare["metadata"].as_object_mut().unwrap().remove("ownerReferences");

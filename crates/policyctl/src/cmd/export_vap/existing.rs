@@ -36,6 +36,8 @@ pub(super) struct Existing {
     pub(super) listed: Vec<String>,
     /// The namespaces of the objects.
     pub(super) namespaces: BTreeSet<Box<str>>,
+    /// The objects of kinds that no rule covers, and the kind of the first.
+    pub(super) beyond: Option<(u64, ObjectKind)>,
     /// Whether the labels of namespaces are not known, by which the policy selects.
     pub(super) ignores_selector: bool,
     /// Why none are known, where there is no cluster to ask.
@@ -70,6 +72,7 @@ impl Existing {
             denied: 0,
             listed: Vec::new(),
             namespaces: BTreeSet::new(),
+            beyond: None,
             ignores_selector: false,
             unknown: None,
             problems: Vec::new(),
@@ -171,6 +174,10 @@ impl Existing {
         if facts.checked.lifecycle == Lifecycle::Ended {
             return;
         }
+        if matches!(facts.kind, ObjectKind::Configured(_)) {
+            self.beyond.get_or_insert((0, facts.kind)).0 += 1;
+            return;
+        }
         self.objects += 1;
         if !self.namespaces.contains(&*facts.namespace) {
             self.namespaces.insert((&*facts.namespace).into());
@@ -194,10 +201,10 @@ impl Existing {
 }
 
 impl Exported {
-    /// The policy alone, in a namespace.
+    /// The policy alone, as its objects judge, in a namespace.
     fn policies(&self, namespace: Option<CustomNamespace>) -> NamespacePolicies {
-        let policy =
-            NamedPolicy { name: self.place.policy_name(&self.name), rules: Ok(self.rules.clone()) };
+        let rules = Ok(Arc::clone(&self.judged));
+        let policy = NamedPolicy { name: self.place.policy_name(&self.name), rules };
         NamespacePolicies { namespace: namespace.map(Arc::new), ..NamespacePolicies::from(policy) }
     }
 

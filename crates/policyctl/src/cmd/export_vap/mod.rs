@@ -12,7 +12,7 @@ use policy_core::manifest::DecodedPolicy;
 use policy_core::namespaces::ExcludedNamespaces;
 use policy_core::policy::CompiledPolicy;
 use policy_core::text::{counted, printable};
-use policy_manifests::{PolicyPlace, ValidatingPolicy, validating_policy, yaml};
+use policy_manifests::{PolicyPlace, ValidatingPolicy, as_exported, validating_policy, yaml};
 
 use crate::cluster;
 use crate::exit::Exit;
@@ -77,7 +77,9 @@ pub(crate) struct Args {
 struct Exported {
     place: PolicyPlace,
     name: String,
-    rules: Arc<CompiledPolicy>,
+    rules: CompiledPolicy,
+    /// What its objects can express of it.
+    judged: Arc<CompiledPolicy>,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
@@ -100,6 +102,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
 }
 
 impl Exported {
+    fn new(place: PolicyPlace, name: String, rules: CompiledPolicy) -> Self {
+        Self { place, name, judged: Arc::new(as_exported(&rules)), rules }
+    }
+
     async fn of_cluster(name: &str, args: &Args, global: &Global) -> anyhow::Result<Self> {
         let cluster = global.target.connect().await?;
         let namespace = if args.cluster { "" } else { global.target.namespace_in(&cluster) };
@@ -108,37 +114,36 @@ impl Exported {
         let invalid = |found: Vec<_>| output::problems(&policy.is_invalid(), &found);
         let (rules, scope) = policy.compiled_with_scope().map_err(invalid)?;
         let place = scope.map_or(PolicyPlace::Namespace(policy.namespace), PolicyPlace::Cluster);
-        Ok(Self { place, name: policy.name, rules: Arc::new(rules) })
+        Ok(Self::new(place, policy.name, rules))
     }
 
     fn given(args: &Args, global: &Global) -> anyhow::Result<Self> {
         let wanted = global.target.namespace.clone();
         let default = || "default".to_owned();
         if let Some(bundle) = &args.bundle {
-            let rules = Arc::new(Bundle::named(bundle)?.compiled());
+            let rules = Bundle::named(bundle)?.compiled();
             let place = PolicyPlace::Namespace(wanted.unwrap_or_else(default));
-            return Ok(Self { place, name: BUNDLE_POLICY.to_owned(), rules });
+            return Ok(Self::new(place, BUNDLE_POLICY.to_owned(), rules));
         }
         let file = args.policy.as_deref().context("no policy is given")?;
         let DecodedPolicy { policy, compiled, scope, .. } = policy_file(file, MAX_FILE_SIZE)?;
-        let rules = Arc::new(compiled);
         let name = policy.metadata.name.context("the policy has no name")?;
         if let Some(scope) = scope {
             if let Some(wanted) = wanted {
                 bail!("the policy is a cluster policy, and does not belong to namespace {wanted}");
             }
-            return Ok(Self { place: PolicyPlace::Cluster(scope), name, rules });
+            return Ok(Self::new(PolicyPlace::Cluster(scope), name, compiled));
         }
         let namespace =
             policy.metadata.namespace.or_else(|| wanted.clone()).unwrap_or_else(default);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != namespace) {
             bail!("the policy belongs to namespace {namespace}, not to {wanted}");
         }
-        Ok(Self { place: PolicyPlace::Namespace(namespace), name, rules })
+        Ok(Self::new(PolicyPlace::Namespace(namespace), name, compiled))
     }
 
     fn print(self, existing: &Existing, global: &Global) -> anyhow::Result<Exit> {
-        let Self { place, name, rules } = self;
+        let Self { place, name, rules, judged: _ } = self;
         let full_name = place.qualified(&name);
         if ExcludedNamespaces::default().contains(place.namespace()) {
             bail!("{}", is_of_system(place.namespace()));
@@ -181,6 +186,12 @@ impl Exported {
         let more = existing.denied - existing.listed.len() as u64;
         if more > 0 {
             console.note(format_args!("  and {more} more"));
+        }
+        if let Some((number, kind)) = existing.beyond {
+            console.note(format_args!(
+                "not judged: {} of your own kinds, such as {kind}, which these objects let in",
+                counted(number, "object")
+            ));
         }
         Ok(existing.exit)
     }
