@@ -11,7 +11,7 @@ use crate::custom::{CustomResults, CustomViolation};
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle, PodFacts};
 use crate::labels::Labels;
 use crate::policy::{
-    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, MatchingExemptions,
+    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, ExemptionUse, MatchingExemptions,
 };
 use crate::score::PodTally;
 use crate::severity::Severity;
@@ -51,7 +51,29 @@ pub fn evaluate_with(
         let exemption = matching.and_then(|matching| matching.of(&name, None));
         add(finding, exemption, ALWAYS, now.as_second(), &mut evaluation);
     }
+    if let Some(matching) = matching {
+        evaluation.exemption_use = exemption_use(matching, &pod.checked, &evaluation);
+    }
     evaluation
+}
+
+fn exemption_use(
+    matching: MatchingExemptions<'_>,
+    pod: &CheckedFacts,
+    evaluation: &Evaluation,
+) -> ExemptionUse {
+    let all_of = |finding: &Finding| {
+        let container = finding.container(pod).map(|container| &*container.name);
+        matching.all_of(&finding.check.name(), container)
+    };
+    let mut found = ExemptionUse::default();
+    for ExemptedFinding { finding, exemption } in &evaluation.exempted {
+        found.add_exempted(*exemption, all_of(finding));
+    }
+    for finding in &evaluation.findings {
+        found.add_counting(all_of(finding));
+    }
+    found
 }
 
 /// Adds the findings of one check.
@@ -77,6 +99,8 @@ pub struct Evaluation {
     pub findings: Vec<Finding>,
     /// The findings that are known and accepted, in the same order. They have no weight.
     pub exempted: Vec<ExemptedFinding>,
+    /// Which exemptions of the policy these findings are about.
+    pub exemption_use: ExemptionUse,
     /// How the findings will change only because time passes, in no order.
     pub changes: Vec<TimedChange>,
 }

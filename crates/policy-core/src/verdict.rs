@@ -17,7 +17,7 @@ pub use sum::FingerprintSum;
 use crate::custom::CustomResults;
 use crate::evaluate::{ExemptedFinding, Finding, evaluate_with};
 use crate::facts::PodFacts;
-use crate::policy::{CompiledPolicy, ExemptionNote, ExemptionSet};
+use crate::policy::{CompiledPolicy, ExemptionNote, ExemptionUse};
 use crate::score::{Score, Tally};
 use crate::workload::Workload;
 
@@ -52,8 +52,8 @@ pub struct Verdict {
     pub exempted: Vec<ListedFinding>,
     /// What a Report may show; `None` where nobody writes one.
     pub reported: Option<ReportedFindings>,
-    /// The exemptions that exempt something.
-    pub used: ExemptionSet,
+    /// Which exemptions exempt something.
+    pub used: ExemptionUse,
     /// The exemptions that have ended, or exempt nothing.
     pub notes: Vec<ExemptionNote>,
     /// Identifies the verdict.
@@ -147,7 +147,7 @@ impl Verdict {
         let mut exempted = WorstFindings::new(policy, MAX_EXEMPTED);
         let mut reported = (lists == Lists::StatusAndReport)
             .then(|| [(); 2].map(|()| WorstFindings::for_report(policy, MAX_REPORTED)));
-        let mut used = ExemptionSet::default();
+        let mut used = ExemptionUse::default();
         let mut has_results = true;
         let mut fingerprint = FingerprintParts::default();
         for pod in pods {
@@ -173,8 +173,8 @@ impl Verdict {
                 if let Some([_, exempted]) = &mut reported {
                     exempted.add(pod, finding, Some(*exemption));
                 }
-                used.insert(*exemption);
             }
+            used.merge(evaluation.exemption_use);
         }
         let score = tally.score(policy);
         has_results |= policy.custom().is_none();
@@ -187,7 +187,7 @@ impl Verdict {
             }),
             used,
             notes: exemptions
-                .map(|all| all.notes(used, has_results, now.as_second()))
+                .map(|all| all.notes(used, |one| has_results || !one.has_custom(), now.as_second()))
                 .unwrap_or_default(),
             tally,
             score,

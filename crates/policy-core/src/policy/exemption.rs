@@ -1,9 +1,9 @@
 //! Findings of a policy that are known and accepted: which they are, and until when.
 
+mod notes;
 mod problems;
 mod workloads;
 
-use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -14,6 +14,7 @@ use crate::checks::{CHECK_COUNT, CheckId, CheckName};
 use crate::facts::PodFacts;
 use crate::labels::Labels;
 use crate::workload::{ObjectKind, Workload};
+pub use notes::{ExemptionNote, ExemptionUse};
 pub use workloads::{ExemptedWorkloads, LabelledWorkload, NamedWorkload, SelectedWorkloads};
 
 /// The exemptions of a policy, in the order of its spec.
@@ -65,32 +66,6 @@ pub struct CompiledExemption {
     reason: Arc<str>,
     /// The first second (since 1970) at which it no longer exempts.
     ends: Option<i64>,
-}
-
-/// An exemption that its author should look at again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExemptionNote {
-    /// Its place in the policy and its workloads, such as `spec.exemptions[1] (Deployment/web)`.
-    pub place: String,
-    /// The time at which it ended; `None` where it exempts nothing although it has not.
-    pub ended: Option<Timestamp>,
-}
-
-impl ExemptionNote {
-    /// What to know about it.
-    #[must_use]
-    pub fn message(&self) -> String {
-        match self.ended {
-            Some(ended) => format!("ended at {ended}: its findings count again"),
-            None => "exempts nothing: there is no such finding".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for ExemptionNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.place, self.message())
-    }
 }
 
 /// A set of checks.
@@ -170,6 +145,18 @@ impl CompiledExemption {
         }
     }
 
+    /// Whether it is about a custom check.
+    #[must_use]
+    pub fn has_custom(&self) -> bool {
+        !self.custom.is_empty()
+    }
+
+    /// Whether it is about a check of what runs, which a manifest does not show.
+    #[must_use]
+    pub fn is_of_what_runs(&self) -> bool {
+        CheckId::all().any(|check| self.checks.contains(check) && !check.meta().at_admission)
+    }
+
     /// The workloads that it is about.
     #[must_use]
     pub const fn workloads(&self) -> &ExemptedWorkloads {
@@ -245,24 +232,6 @@ impl Exemptions {
         self.0.get(id.index())
     }
 
-    /// Those that have ended by then, in seconds since 1970, and those that exempt nothing though
-    /// they have not; without `is_judged` some findings of custom checks are not known.
-    #[must_use]
-    pub fn notes(&self, used: ExemptionSet, is_judged: bool, now: i64) -> Vec<ExemptionNote> {
-        let is_noted = |(id, exemption): &(ExemptionId, &CompiledExemption)| {
-            let is_unused = !used.contains(*id) && (is_judged || exemption.custom.is_empty());
-            exemption.has_ended(now) || is_unused
-        };
-        let note = |(id, exemption): (ExemptionId, &CompiledExemption)| {
-            let ended = exemption.ends.filter(|_| exemption.has_ended(now));
-            ExemptionNote {
-                place: format!("spec.exemptions[{}] ({})", id.index(), exemption.workloads),
-                ended: ended.and_then(|second| Timestamp::from_second(second).ok()),
-            }
-        };
-        self.iter().filter(is_noted).map(note).collect()
-    }
-
     /// Whether a finding of an object is exempted at that second (since 1970).
     #[must_use]
     pub fn exempts(
@@ -314,6 +283,16 @@ impl MatchingExemptions<'_> {
             }
         }
         longest
+    }
+
+    /// All exemptions of a finding, ended ones included.
+    #[must_use]
+    pub fn all_of(&self, check: &CheckName, container: Option<&str>) -> ExemptionSet {
+        let mut found = ExemptionSet::default();
+        let matching = self.all.iter().filter(|(id, _)| self.set.contains(*id));
+        let covering = matching.filter(|(_, exemption)| exemption.covers(check, container));
+        covering.for_each(|(id, _)| found.insert(id));
+        found
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::custom::{ControlledObject, WithoutResult};
+use super::custom::{ControlledObject, CustomOutcomes, WithoutResult};
 use super::denied::DenialCounter;
 use super::finding::SharedTexts;
 use super::{CoverageCounter, ExemptedReportFinding, ReportFinding, ReportedObject};
@@ -19,7 +19,7 @@ use crate::facts::{Lifecycle, PodFacts};
 use crate::labels::{Labels, WorkloadLabels};
 use crate::manifest::{Document, InputObjects, ManifestObject};
 use crate::namespaces::ExcludedNamespaces;
-use crate::policy::{CompiledPolicy, ExemptionSet};
+use crate::policy::{CompiledPolicy, ExemptionUse};
 use crate::replicas::RunningImages;
 use crate::score::Tally;
 use crate::text::stuck_rollout;
@@ -51,11 +51,12 @@ pub struct Assessment<'a> {
     other_namespaces: Tally,
     findings: Capped<ReportFinding>,
     exempted: Capped<ExemptedReportFinding>,
-    /// The exemptions that exempt something.
-    used_exemptions: ExemptionSet,
+    exemption_use: ExemptionUse,
     texts: SharedTexts,
     /// The custom checks without a result.
     without_result: WithoutResult,
+    /// How custom checks went in each namespace that is listed.
+    custom_outcomes: BTreeMap<Arc<str>, CustomOutcomes>,
     /// The namespaces of the cluster as custom checks see them, where they are known.
     custom_namespaces: Arc<CustomNamespaces>,
     /// The labels of the workloads of a cluster.
@@ -102,9 +103,10 @@ impl<'a> Assessment<'a> {
             other_namespaces: Tally::default(),
             findings: Capped::new(MAX_FINDINGS, ReportFinding::order),
             exempted: Capped::new(MAX_EXEMPTED, ExemptedReportFinding::order),
-            used_exemptions: ExemptionSet::default(),
+            exemption_use: ExemptionUse::default(),
             texts: SharedTexts::default(),
             without_result: WithoutResult::default(),
+            custom_outcomes: BTreeMap::new(),
             custom_namespaces: Arc::default(),
             workload_labels: Arc::default(),
             coverage: CoverageCounter::default(),
@@ -205,12 +207,14 @@ impl<'a> Assessment<'a> {
         let evaluation = evaluate_with(pod, self.policy, Some(custom), labels, self.now);
         let tally = self.namespaces.entry(Arc::clone(&pod.namespace)).or_default();
         tally.add(&evaluation.tally());
+        if let Some(checks) = self.policy.custom() {
+            let outcomes = self.custom_outcomes.entry(Arc::clone(&pod.namespace)).or_default();
+            outcomes.add(checks, custom);
+        }
         if self.namespaces.len() > 2 * MAX_NAMESPACES {
             self.list_fewer_namespaces();
         }
-        for found in &evaluation.exempted {
-            self.used_exemptions.insert(found.exemption);
-        }
+        self.exemption_use.merge(evaluation.exemption_use);
         let has_none = evaluation.findings.is_empty() && evaluation.exempted.is_empty();
         if has_none || !self.lists_findings {
             return true;
@@ -257,8 +261,9 @@ impl<'a> Assessment<'a> {
     /// again, so those that a report lists are complete.
     fn list_fewer_namespaces(&mut self) {
         while self.namespaces.len() > MAX_NAMESPACES
-            && let Some((_, tally)) = self.namespaces.pop_last()
+            && let Some((namespace, tally)) = self.namespaces.pop_last()
         {
+            self.custom_outcomes.remove(&namespace);
             self.other_namespaces.merge(&tally);
         }
     }
@@ -372,7 +377,10 @@ impl<'a> Assessment<'a> {
         self.list_fewer_namespaces();
         self.findings.merge(other.findings);
         self.exempted.merge(other.exempted);
-        self.used_exemptions.merge(other.used_exemptions);
+        self.exemption_use.merge(other.exemption_use);
+        for (namespace, outcomes) in other.custom_outcomes {
+            self.custom_outcomes.entry(namespace).or_default().merge(outcomes);
+        }
         self.coverage.merge(other.coverage);
         self.images.merge(other.images);
         self.without_result.merge(other.without_result);

@@ -190,7 +190,7 @@ impl ReadCluster {
     /// Of what was assessed.
     #[must_use]
     pub fn of(assessment: Assessment<'_>) -> Self {
-        let Assessed { tally, coverage, mut denied, .. } = assessment.finish_parts();
+        let Assessed { tally, coverage, mut denied, .. } = assessment.finish_parts(false);
         if let Some(denied) = &mut denied {
             denied.objects.truncate(MAX_DENIED);
             denied.objects.shrink_to_fit();

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CoverageCounter;
+use crate::api::MAX_CUSTOM;
 use crate::checks::CheckName;
-use crate::custom::CustomResults;
+use crate::custom::{CustomChecks, CustomResults};
 use crate::facts::PodFacts;
 use crate::manifest::ManifestObject;
 use crate::text::counted;
@@ -41,6 +42,39 @@ struct Place {
     line: Option<u32>,
     object: String,
     reason: Arc<str>,
+}
+
+/// How the custom checks of a policy went, each by its position among those that can be evaluated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CustomOutcomes {
+    /// Those that found nothing in some pod.
+    passed: u16,
+    /// Those that found something in one, or had no result.
+    others: u16,
+}
+
+impl CustomOutcomes {
+    /// Adds what the checks say of a pod.
+    pub(super) fn add(&mut self, checks: &CustomChecks, results: &CustomResults) {
+        const { assert!(MAX_CUSTOM <= 16) };
+        let CustomResults { violations, failures } = results;
+        for (index, check) in checks.checks().enumerate() {
+            let name = check.name();
+            let is_other = violations.iter().any(|found| found.name == *name)
+                || failures.iter().any(|failure| failure.name == *name);
+            *(if is_other { &mut self.others } else { &mut self.passed }) |= 1 << index;
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.passed |= other.passed;
+        self.others |= other.others;
+    }
+
+    /// Whether that check found nothing in any pod, of which there is one.
+    pub(super) fn has_passed(self, index: usize) -> bool {
+        self.passed & !self.others & 1 << index != 0
+    }
 }
 
 impl WithoutResult {

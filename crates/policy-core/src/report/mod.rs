@@ -91,6 +91,8 @@ pub struct Report {
     pub baseline: Option<BaselineCounts>,
     /// What admission would deny; `None` where that was not judged.
     pub denied: Option<DeniedObjects>,
+    /// The custom checks that judged the pods of a namespace, all of them, and found nothing.
+    pub passed_custom: BTreeMap<Arc<str>, Vec<CheckName>>,
 }
 
 /// What was found, where, and what could not be read.
@@ -183,6 +185,12 @@ pub enum Source {
     },
 }
 
+impl Source {
+    fn is_of_files(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
+}
+
 /// Where the policies came from.
 #[derive(Serialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", tag = "type")]
@@ -228,6 +236,9 @@ pub struct Summary {
     pub violations_by_check: BTreeMap<&'static str, u64>,
     /// The number of findings of each severity.
     pub violations_by_severity: ViolationsBySeverity,
+    /// The checks of the policy that could not be judged where the pods came from.
+    #[serde(skip)]
+    pub not_judged: Vec<CheckId>,
 }
 
 /// The numbers of the pods of a namespace.
@@ -291,7 +302,15 @@ impl Summary {
                 .chain(custom)
                 .collect(),
             violations_by_severity: by_severity,
+            not_judged: Vec::new(),
         }
+    }
+
+    /// The same without these checks, which could not be judged.
+    fn without(mut self, checks: &[CheckId]) -> Self {
+        self.violations_by_check.retain(|id, _| !checks.iter().any(|check| check.as_str() == *id));
+        checks.clone_into(&mut self.not_judged);
+        self
     }
 
     /// The same without score and class where nothing could be read. The formula gives 100 without

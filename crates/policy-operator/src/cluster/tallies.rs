@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use policy_core::Timestamp;
-use policy_core::policy::{CompiledPolicy, ExemptionSet};
+use policy_core::policy::{CompiledPolicy, ExemptionUse};
 use policy_core::score::Tally;
 use policy_core::verdict::{Fingerprint, FingerprintSum, Verdict};
 
@@ -20,7 +20,7 @@ struct Part {
     tally: Tally,
     findings: Fingerprint,
     /// The exemptions that exempt something.
-    used: ExemptionSet,
+    used: ExemptionUse,
     /// The second (since 1970) at which the verdict changes only because time passes.
     due: Option<i64>,
 }
@@ -102,7 +102,7 @@ impl NamespaceTallies {
         now: Timestamp,
     ) -> Verdict {
         let score = self.tally.score(policy);
-        let (mut used, exemptions) = (ExemptionSet::default(), policy.exemptions());
+        let (mut used, exemptions) = (ExemptionUse::default(), policy.exemptions());
         for part in self.parts.values().filter(|_| exemptions.is_some()) {
             used.merge(part.used);
         }
@@ -114,7 +114,7 @@ impl NamespaceTallies {
             reported,
             used,
             notes: exemptions
-                .map(|all| all.notes(used, is_judged, now.as_second()))
+                .map(|all| all.notes(used, |one| is_judged || !one.has_custom(), now.as_second()))
                 .unwrap_or_default(),
             fingerprint: self.fingerprint.finish(score),
             due: self.due.first().map(|(second, _)| *second),

@@ -23,6 +23,7 @@ pub(super) fn write(
         table.operator(status, explanation.basis)?;
     }
     table.not_read(&explanation.coverage)?;
+    table.notes(&explanation.coverage)?;
     if !explanation.unknown.is_empty() {
         let what = match explanation.basis {
             Basis::Pods => "Not known:",

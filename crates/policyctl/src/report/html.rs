@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use policy_core::checks::{CheckId, CheckMeta};
-use policy_core::report::{ExemptedReportFinding, NotRead, Report, ReportedObject};
+use policy_core::report::{Coverage, ExemptedReportFinding, Report, ReportedObject};
 use policy_core::score::Classification;
 use policy_core::severity::Severity;
 use policy_core::text::{counted, printable};
@@ -29,7 +29,9 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
          <h1>Kubernetes governance report</h1>\n"
     )?;
     summary(report, out)?;
-    not_read(report, out)?;
+    let Coverage { failed, notes, .. } = &report.coverage;
+    list(out, "Not read", failed.iter().map(|failed| (&*failed.source, &*failed.reason)))?;
+    list(out, "Notes", notes.iter().map(|note| (&*note.source, &*note.message)))?;
     denied(report, out)?;
     findings(report, out)?;
     exempted(report, out)?;
@@ -119,14 +121,18 @@ fn end(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "</tbody>\n</table>\n</div>")
 }
 
-fn not_read(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let failed = &report.coverage.failed;
-    if failed.is_empty() {
+/// A list of places, each with what is to be known about it; nothing where it is empty.
+fn list<'a>(
+    out: &mut dyn Write,
+    title: &str,
+    items: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> io::Result<()> {
+    if items.len() == 0 {
         return Ok(());
     }
-    writeln!(out, "<h2>Not read</h2>\n<ul>")?;
-    for NotRead { source, reason, .. } in failed {
-        writeln!(out, "<li>{}: {}", text(source), text(reason))?;
+    writeln!(out, "<h2>{title}</h2>\n<ul>")?;
+    for (source, what) in items {
+        writeln!(out, "<li>{}: {}", text(source), text(what))?;
     }
     writeln!(out, "</ul>")
 }

@@ -1,6 +1,6 @@
 //! `JUnit` XML for CI systems: a suite for each namespace, a case for each check that ran, and a
-//! suite for what could not be read. Of custom checks those ran that found something, as a report does
-//! not know the others. A check whose findings are all exempted is skipped.
+//! suite for what could not be read, and for the notes. A check whose findings are all exempted is
+//! skipped.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use std::io;
 
 use policy_core::checks::CheckName;
 use policy_core::report::{
-    ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding, ReportedObject,
+    CoverageNote, ExemptedReportFinding, NamespaceSummary, NotRead, Report, ReportFinding,
+    ReportedObject,
 };
 use policy_core::text::{clause, counted, printable};
 use quick_xml::Writer;
@@ -60,12 +61,12 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
         .with_attribute(("skipped", skipped.as_str()))
         .write_inner_content(|xml| {
             suites.iter().try_for_each(|(namespace, cases)| suite(xml, namespace, cases))?;
-            if failed > 0 { not_read(xml, &report.coverage.failed) } else { Ok(()) }
+            coverage(xml, &report.coverage.failed, &report.coverage.notes)
         })?;
     writeln!(xml.into_inner())
 }
 
-/// The cases of each namespace: its enabled checks, and the custom ones that found something.
+/// The cases of each namespace: the checks that ran there.
 fn cases(report: &Report) -> BTreeMap<&str, Cases<'_>> {
     let mut suites: BTreeMap<&str, Cases<'_>> = BTreeMap::new();
     for NamespaceSummary { namespace, summary } in &report.namespaces {
@@ -75,7 +76,9 @@ fn cases(report: &Report) -> BTreeMap<&str, Cases<'_>> {
         let case = |(check, number): (&&'static str, &u64)| {
             (Cow::Borrowed(*check), Found { counted: *number, ..Found::default() })
         };
-        suites.insert(namespace, registered.map(case).collect());
+        let passed = report.passed_custom.get(namespace).into_iter().flatten();
+        let passed = passed.map(|check| (check.as_str(), Found::default()));
+        suites.insert(namespace, registered.map(case).chain(passed).collect());
     }
     // A namespace that is not listed has no suite.
     for finding in &report.findings {
@@ -155,8 +158,15 @@ fn finding_line(finding: &ReportFinding) -> String {
     format!("{place}{severity}: {kind}/{name}: {found}")
 }
 
-/// A suite of what could not be read.
-pub(super) fn not_read(xml: &mut Xml<'_>, failed: &[NotRead]) -> io::Result<()> {
+/// A suite of what could not be read, with the notes as its output; nothing where there is neither.
+pub(super) fn coverage(
+    xml: &mut Xml<'_>,
+    failed: &[NotRead],
+    notes: &[CoverageNote],
+) -> io::Result<()> {
+    if failed.is_empty() && notes.is_empty() {
+        return Ok(());
+    }
     let errors = failed.len().to_string();
     xml.create_element("testsuite")
         .with_attribute(("name", "coverage"))
@@ -171,8 +181,14 @@ pub(super) fn not_read(xml: &mut Xml<'_>, failed: &[NotRead]) -> io::Result<()> 
                     .write_inner_content(|xml| {
                         outcome(xml, "error", "not read", [failed.reason.clone()])
                     })?;
-                Ok(())
-            })
+                Ok::<_, io::Error>(())
+            })?;
+            if !notes.is_empty() {
+                let lines = notes.iter().map(|note| format!("{}: {}", note.source, note.message));
+                let output = xml.create_element("system-out");
+                output.write_inner_content(|xml| texts(xml, lines))?;
+            }
+            Ok(())
         })?;
     Ok(())
 }

@@ -25,6 +25,8 @@ const MAX_NAMED: usize = 20;
 pub(super) fn render(report: &Report) -> String {
     let mut text = head("Kubernetes governance", &report.summary, &report.policy);
     not_read(&mut text, &report.coverage.failed);
+    let notes = report.coverage.notes.iter();
+    list(&mut text, "Notes", notes.map(|note| item(&note.source, &note.message)));
     if let Some(denied) = report.denied.as_ref().filter(|denied| !denied.is_empty()) {
         list(
             &mut text,
@@ -63,9 +65,12 @@ pub(super) fn head(title: &str, summary: &Summary, policy: &str) -> String {
 
 /// What could not be read.
 pub(super) fn not_read(text: &mut String, failed: &[NotRead]) {
-    let item =
-        |NotRead { source, reason, .. }: &NotRead| format!("{}: {}", code(source), code(reason));
-    list(text, "Not read", failed.iter().map(item));
+    list(text, "Not read", failed.iter().map(|failed| item(&failed.source, &failed.reason)));
+}
+
+/// An item of a list: where something is, and what.
+fn item(source: &str, text: &str) -> String {
+    format!("{}: {}", code(source), code(text))
 }
 
 /// A list under a heading; nothing where it is empty. Writing into a String cannot fail.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use policy_core::checks::CheckName;
 use policy_core::report::{
     CheckedWorkload, NamespaceSummary, OpenReport, OpenReportResult, OpenReportSummary, Report,
     ReportFinding, ReportedBy, ReportedObject, Source, WorkloadFinding, WorkloadFindings,
@@ -87,7 +88,11 @@ fn of_namespace(
     NamespaceSummary { namespace, summary }: &NamespaceSummary,
     mut results: Vec<OpenReportResult>,
 ) -> OpenReport {
-    let passing = summary.violations_by_check.values().filter(|found| **found == 0).count();
+    let checks = summary.violations_by_check.iter();
+    // The custom checks are counted together there.
+    let registered = checks.filter(|(check, _)| **check != CheckName::CUSTOM_LABEL);
+    let passing = registered.filter(|(_, found)| **found == 0).count()
+        + report.passed_custom.get(namespace).map_or(0, Vec::len);
     let numbers = OpenReportSummary::of(passing, &results);
     results.truncate(MAX_RESULTS);
     let policy = printable(&report.policy).into_owned();

@@ -24,6 +24,7 @@ pub(super) fn write(
     let mut table = Table { out, style };
     table.coverage(&preview.coverage)?;
     table.not_read(&preview.coverage)?;
+    table.notes(&preview.coverage)?;
     preview.policies.iter().try_for_each(|policy| table.policy(policy))
 }
 

@@ -18,6 +18,8 @@ use super::rows::by_severity;
 const MAX_RESULTS: usize = 5000;
 /// The most exempted findings that are named; a run has few notifications.
 const MAX_EXEMPTED: usize = 100;
+/// The most notes.
+const MAX_NOTES: usize = 100;
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
@@ -119,7 +121,7 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// What could not be read, what was cut, and what the policy exempts. Exempted findings are no
+/// What could not be read, what was cut, what to know beside, and what the policy exempts. Exempted findings are no
 /// results: GitHub opens an alert for each result, also for one with `suppressions`, which are not
 /// among the properties that it reads.
 fn notifications(report: &Report, cut: u64) -> Vec<Value> {
@@ -131,17 +133,27 @@ fn notifications(report: &Report, cut: u64) -> Vec<Value> {
             format!("{cut} more results of lower severity; at most {MAX_RESULTS} are listed");
         json!({ "level": "warning", "message": { "text": text } })
     });
-    failed.chain(cut).chain(exempted(report)).collect()
+    failed.chain(cut).chain(notes(report)).chain(exempted(report)).collect()
+}
+
+fn note(text: &str) -> Value {
+    json!({ "level": "note", "message": { "text": plain(text) } })
+}
+
+fn notes(report: &Report) -> impl Iterator<Item = Value> {
+    let notes = report.coverage.notes.iter();
+    let more = notes.len().saturating_sub(MAX_NOTES);
+    let named = notes.take(MAX_NOTES).map(|one| note(&format!("{}: {}", one.source, one.message)));
+    named.chain((more > 0).then(|| note(&format!("{more} more notes"))))
 }
 
 fn exempted(report: &Report) -> impl Iterator<Item = Value> {
-    let note = |text: String| json!({ "level": "note", "message": { "text": plain(&text) } });
     let named = report.exempted.iter().take(MAX_EXEMPTED);
     let more = report.summary.exempted_violations.saturating_sub(named.len() as u64);
     let named = named.map(move |exempted| {
-        note(format!("{}; {}", sentence(&exempted.finding), exempted.explanation()))
+        note(&format!("{}; {}", sentence(&exempted.finding), exempted.explanation()))
     });
-    let more = (more > 0).then(|| note(format!("{more} more findings are exempted")));
+    let more = (more > 0).then(|| note(&format!("{more} more findings are exempted")));
     named.chain(more)
 }
 

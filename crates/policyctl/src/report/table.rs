@@ -81,7 +81,8 @@ impl Table<'_> {
             let label = check.meta().summary_label;
             match summary.violations_by_check.get(check.as_str()) {
                 // A check that not even the built-in profile has is shown to who asked for it.
-                None if !default_profile.is_enabled(check) => {}
+                None if !default_profile.is_enabled(check)
+                    && !summary.not_judged.contains(&check) => {}
                 None => self.row(label, "not checked")?,
                 Some(_) if check.meta().counts_restarts => {
                     self.row(label, summary.restart_severity)?;

@@ -140,7 +140,7 @@ fn an_exemption_names_its_selector_as_kubectl_writes_it() {
             { "key": "team", "operator": "In", "values": ["a", "b"] },
             { "key": "env", "operator": "NotIn", "values": ["prod"] },
             { "key": "new", "operator": "DoesNotExist" }, { "key": "old", "operator": "Exists" }] } }));
-    let notes = policy.exemptions().unwrap().notes(ExemptionSet::default(), true, 0);
+    let notes = policy.exemptions().unwrap().notes(ExemptionUse::default(), |_| true, 0);
     assert_eq!(
         notes[0].to_string(),
         "spec.exemptions[0] (selector tier=legacy,team in (a,b),env!=prod,!new,old) exempts nothing: \

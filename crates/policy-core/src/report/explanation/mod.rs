@@ -183,8 +183,9 @@ impl Assessment<'_> {
             findings_cut,
             mut exempted,
             coverage,
+            not_judged,
             ..
-        } = self.finish_parts();
+        } = self.finish_parts(source.is_of_files());
         exempted.truncate(MOST_EXEMPTED);
         let points = tally.total_points(compiled);
         let score = (!coverage.is_unread()).then(|| tally.score(compiled));
@@ -220,7 +221,10 @@ impl Assessment<'_> {
             exempted_violations: tally.total_exempted(),
             exempted,
             compliant_pods: Some(tally.compliant_pods()),
-            checks: checks(compiled, score.map(|_| (points, tally.pods())), numbers),
+            checks: checks(compiled, score.map(|_| (points, tally.pods())), numbers)
+                .into_iter()
+                .filter(|share| share.check.registered().is_none_or(|id| !not_judged.contains(&id)))
+                .collect(),
             workloads_with_findings: Some(workloads.len() as u64),
             pods_with_findings: Some(pods.len() as u64),
             worst_workloads: Some(

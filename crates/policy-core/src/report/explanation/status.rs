@@ -115,7 +115,7 @@ impl Assessment<'_> {
         policy: String,
         status: OperatorStatus,
     ) -> Option<Explanation> {
-        let Assessed { policy: compiled, coverage, .. } = self.finish_parts();
+        let Assessed { policy: compiled, coverage, .. } = self.finish_parts(source.is_of_files());
         let score = status.score?;
         let found =
             |check: &CheckName| status.violations_by_check.get(check.label()).copied().unwrap_or(0);

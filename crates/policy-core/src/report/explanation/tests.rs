@@ -221,7 +221,7 @@ proptest! {
             spec.weights = Some(serde_json::from_value(weights).unwrap());
             let without = CompiledPolicy::compile(&spec).unwrap();
             let excluded = ExcludedNamespaces::default();
-            let parts = assessed(&facts, &without, &excluded).finish_parts();
+            let parts = assessed(&facts, &without, &excluded).finish_parts(false);
             prop_assert_eq!(share.score_after_fix, Some(parts.tally.score(&without).value()));
         }
         for share in &workloads {

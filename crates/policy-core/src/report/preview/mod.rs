@@ -244,7 +244,7 @@ impl<'a> NamespacePods<'a> {
         for (index, pod) in self.pods.iter().enumerate() {
             assessment.live_facts(pod, self.custom.get(index));
         }
-        assessment.finish_parts()
+        assessment.finish_parts(false)
     }
 }
 
