@@ -88,6 +88,30 @@ fn an_object_of_a_configured_kind_has_a_name_that_the_schema_knows() {
     assert_eq!(unknown.status.code(), Some(2));
 }
 
+/// The API server writes quantities anew, but for those of a custom resource.
+#[test]
+fn a_custom_check_sees_a_manifest_as_the_webhook_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = "spec: {template: {spec: {containers: [{name: web, image: nginx, \
+        resources: {limits: {memory: 1024Mi}}}]}}}\n";
+    let object = |version: &str, kind: &str| {
+        format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\n{spec}")
+    };
+    let both =
+        object("apps/v1", "Deployment") + "---\n" + &object("argoproj.io/v1alpha1", "Rollout");
+    fs::write(folder.path().join("web.yaml"), both).unwrap();
+    let policy = "apiVersion: devops.stochastic.io/v1\nkind: DevOpsPolicy\nmetadata: {name: own}\n\
+        spec: {custom: [{name: memory, severity: high, expression: \"object.spec.containers.all(c, \
+        c.resources.limits.memory == '1Gi')\"}]}\n";
+    fs::write(folder.path().join("own.yaml"), policy).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_policyctl"));
+    command.current_dir(folder.path()).args(["--workload-kind", "argoproj.io/Rollout", "admit"]);
+    command.args(["-f", "web.yaml", "--policy", "own.yaml", "-o", "json"]);
+    let report: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let outcome = |index: usize| &report["objects"][index]["outcome"];
+    assert_eq!([outcome(0), outcome(1)], ["allowed", "denied"], "{report:#}");
+}
+
 #[test]
 fn reports_and_shipped_test_files_follow_their_schemas() {
     let report = schema("test");

@@ -37,6 +37,20 @@ impl CustomInput {
         document.map_or_else(Self::unreadable, |document| Self::of(kind, document))
     }
 
+    /// The same of a manifest, as the API server would send it. A custom resource it sends as it is
+    /// written.
+    #[must_use]
+    pub fn of_written(kind: ObjectKind, document: Option<ObjectDocument>) -> Self {
+        let mut input = Self::of_read(kind, document);
+        if !matches!(kind, ObjectKind::Configured(_))
+            && let Ok(Value::Map(pod)) = &mut input.0
+            && let Some(spec) = pod.get_mut("spec")
+        {
+            as_served(spec);
+        }
+        input
+    }
+
     /// An object that cannot be read.
     #[must_use]
     pub const fn unreadable() -> Self {
@@ -77,8 +91,7 @@ fn take(value: Value, name: &&str) -> Option<Value> {
     }
 }
 
-fn pod(metadata: Fields, mut spec: Value) -> Value {
-    as_served(&mut spec);
+fn pod(metadata: Fields, spec: Value) -> Value {
     let parts = [("metadata", Value::Map(metadata)), ("spec", spec)];
     Value::Map(parts.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }

@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
         self.taken += 1;
         let controlled = Controlled::of(&facts, object);
         if let Wanted::Workloads(take) = &mut self.wanted {
-            let custom = self.reads_custom.then(|| CustomInput::of_read(kind, custom).into());
+            let custom = self.reads_custom.then(|| CustomInput::of_written(kind, custom).into());
             let labels = Labels::of_workload(&facts, &object.metadata);
             let read = ManifestObject { facts, line, container_lines, custom, labels, controlled };
             take(read, object);
