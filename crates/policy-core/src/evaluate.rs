@@ -11,7 +11,8 @@ use crate::custom::{CustomResults, CustomViolation};
 use crate::facts::{CheckedFacts, ContainerFacts, Lifecycle, PodFacts};
 use crate::labels::Labels;
 use crate::policy::{
-    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, ExemptionUse, MatchingExemptions,
+    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, ExemptionUse, FindingExemptions,
+    MatchingExemptions,
 };
 use crate::score::PodTally;
 use crate::severity::Severity;
@@ -48,32 +49,10 @@ pub fn evaluate_with(
     for violation in custom.into_iter().flat_map(|custom| &custom.violations) {
         let finding = Finding::of_custom(violation);
         let name = finding.check.name();
-        let exemption = matching.and_then(|matching| matching.of(&name, None));
-        add(finding, exemption, ALWAYS, now.as_second(), &mut evaluation);
-    }
-    if let Some(matching) = matching {
-        evaluation.exemption_use = exemption_use(matching, &pod.checked, &evaluation);
+        let exemptions = matching.and_then(|matching| matching.of(&name, None));
+        add(finding, exemptions, ALWAYS, now.as_second(), &mut evaluation);
     }
     evaluation
-}
-
-fn exemption_use(
-    matching: MatchingExemptions<'_>,
-    pod: &CheckedFacts,
-    evaluation: &Evaluation,
-) -> ExemptionUse {
-    let all_of = |finding: &Finding| {
-        let container = finding.container(pod).map(|container| &*container.name);
-        matching.all_of(&finding.check.name(), container)
-    };
-    let mut found = ExemptionUse::default();
-    for ExemptedFinding { finding, exemption } in &evaluation.exempted {
-        found.add_exempted(*exemption, all_of(finding));
-    }
-    for finding in &evaluation.findings {
-        found.add_counting(all_of(finding));
-    }
-    found
 }
 
 /// Adds the findings of one check.
@@ -325,36 +304,41 @@ impl FindingSink<'_> {
             findings.push(finding);
             return;
         }
-        let exemption = self.exempting.and_then(|exempting| exempting.of(check, container));
-        add(finding, exemption, seconds, self.now, self.evaluation);
+        let exemptions = self.exempting.and_then(|exempting| exempting.of(check, container));
+        add(finding, exemptions, seconds, self.now, self.evaluation);
     }
 }
 
 /// Adds a finding that is one for so long. An exemption divides that time into two.
 fn add(
     finding: Finding,
-    exemption: Option<(ExemptionId, i64)>,
+    exemptions: Option<FindingExemptions>,
     (from, to): Seconds,
     now: i64,
     evaluation: &mut Evaluation,
 ) {
-    let Some((exemption, ends)) = exemption else {
-        return schedule(finding, None, (from, to), now, evaluation);
+    let Some(FindingExemptions { longest, ends, all }) = exemptions else {
+        schedule(finding, None, (from, to), now, evaluation);
+        return;
     };
-    schedule(finding.clone(), Some(exemption), (from, to.min(ends)), now, evaluation);
-    schedule(finding, None, (from.max(ends), to), now, evaluation);
+    if schedule(finding.clone(), Some(longest), (from, to.min(ends)), now, evaluation) {
+        evaluation.exemption_use.add_exempted(longest, all);
+    }
+    if schedule(finding, None, (from.max(ends), to), now, evaluation) {
+        evaluation.exemption_use.add_counting(all);
+    }
 }
 
-/// Adds a finding that is one for so long, and exempted or not.
+/// Adds a finding that is one for so long, and exempted or not. Returns whether it is one now.
 fn schedule(
     finding: Finding,
     exemption: Option<ExemptionId>,
     (from, to): Seconds,
     now: i64,
     evaluation: &mut Evaluation,
-) {
+) -> bool {
     if to <= now || to <= from {
-        return;
+        return false;
     }
     let is_exempted = exemption.is_some();
     let mut change = |at, direction| {
@@ -366,15 +350,17 @@ fn schedule(
     }
     if now < from {
         change(from, Direction::Comes);
-    } else if let Some(exemption) = exemption {
-        evaluation.exempted.push(ExemptedFinding { finding, exemption });
-    } else {
-        evaluation.findings.push(finding);
+        return false;
     }
+    match exemption {
+        Some(exemption) => evaluation.exempted.push(ExemptedFinding { finding, exemption }),
+        None => evaluation.findings.push(finding),
+    }
+    true
 }
 
 impl Exempting<'_> {
-    fn of(&self, check: CheckId, container: Option<usize>) -> Option<(ExemptionId, i64)> {
+    fn of(&self, check: CheckId, container: Option<usize>) -> Option<FindingExemptions> {
         let container = container.and_then(|index| self.containers.get(index));
         self.matching.of(&check.into(), container.map(|container| &*container.name))
     }

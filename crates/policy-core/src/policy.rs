@@ -22,8 +22,8 @@ use crate::text::excerpt;
 pub use cluster::{ClusterScope, CompiledClusterPolicy};
 pub use exemption::{
     CompiledExemption, ExemptedWorkloads, ExemptionId, ExemptionNote, ExemptionSet,
-    ExemptionSubject, ExemptionUse, Exemptions, LabelledWorkload, MatchingExemptions,
-    NamedWorkload, SelectedWorkloads,
+    ExemptionSubject, ExemptionUse, Exemptions, FindingExemptions, LabelledWorkload,
+    MatchingExemptions, NamedWorkload, SelectedWorkloads,
 };
 pub use limit::{MAX_PER_NAMESPACE, PoliciesByRank, PolicyRank};
 pub use name::PolicyName;

@@ -277,7 +277,7 @@ fn has_extension(path: &Path) -> bool {
 }
 
 /// The canonical path, whatever links lead to it.
-fn identity(path: &Path) -> PathBuf {
+pub(crate) fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

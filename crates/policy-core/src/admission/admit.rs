@@ -21,7 +21,9 @@ use crate::custom::CustomInput;
 use crate::evaluate::FoundBy;
 use crate::facts::{CheckedFacts, PodFacts};
 use crate::labels::Labels;
-use crate::policy::{CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, PolicyName};
+use crate::policy::{
+    CompiledPolicy, EnabledCheck, ExemptionId, ExemptionSubject, FindingExemptions, PolicyName,
+};
 use crate::severity::Severity;
 use crate::text::excerpt;
 use crate::workload::{ObjectKind, Workload};
@@ -123,7 +125,8 @@ impl Creation<'_> {
             let exemption = |check: &FoundBy, container: Option<usize>| {
                 let container = container.and_then(|index| self.facts.containers.get(index));
                 let name = container.map(|container| &*container.name);
-                let (exemption, ends) = exemptions?.of(&check.name(), name)?;
+                let FindingExemptions { longest: exemption, ends, .. } =
+                    exemptions?.of(&check.name(), name)?;
                 (time.now.as_second() < ends).then_some(exemption)
             };
             let finding = |check: FoundBy, severity, container, may_be_filled_in| PolicyFinding {

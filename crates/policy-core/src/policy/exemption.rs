@@ -240,8 +240,8 @@ impl Exemptions {
         (check, container): (&CheckName, Option<&str>),
         now: i64,
     ) -> bool {
-        let exemption = self.matching(subject).and_then(|all| all.of(check, container));
-        exemption.is_some_and(|(_, ends)| now < ends)
+        let exemptions = self.matching(subject).and_then(|all| all.of(check, container));
+        exemptions.is_some_and(|found| now < found.ends)
     }
 
     /// Those of an object, ended ones included; `None` where there are none.
@@ -252,6 +252,17 @@ impl Exemptions {
         let set = matching.fold(0_u128, |set, (index, _)| set | 1 << index);
         (set != 0).then_some(MatchingExemptions { all: self, set: ExemptionSet(set) })
     }
+}
+
+/// The exemptions of one finding. They may have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct FindingExemptions {
+    /// The one that lasts longest.
+    pub longest: ExemptionId,
+    /// The first second (since 1970) at which that no longer exempts it.
+    pub ends: i64,
+    /// All of them.
+    pub all: ExemptionSet,
 }
 
 /// The exemptions of one object.
@@ -271,27 +282,22 @@ impl CompiledPolicy {
 }
 
 impl MatchingExemptions<'_> {
-    /// The exemption of a finding, and the first second (since 1970) at which it no longer exempts
-    /// it. Of several the one that lasts longest; it may have ended.
+    /// The exemptions of a finding; `None` without any.
     #[must_use]
-    pub fn of(&self, check: &CheckName, container: Option<&str>) -> Option<(ExemptionId, i64)> {
-        let mut longest: Option<(ExemptionId, i64)> = None;
+    pub fn of(&self, check: &CheckName, container: Option<&str>) -> Option<FindingExemptions> {
+        let mut found: Option<FindingExemptions> = None;
         for (id, exemption) in self.all.iter().filter(|(id, _)| self.set.contains(*id)) {
-            let ends = exemption.ends.unwrap_or(i64::MAX);
-            if exemption.covers(check, container) && longest.is_none_or(|(_, other)| ends > other) {
-                longest = Some((id, ends));
+            if !exemption.covers(check, container) {
+                continue;
             }
+            let ends = exemption.ends.unwrap_or(i64::MAX);
+            let mut all = found.map(|found| found.all).unwrap_or_default();
+            all.insert(id);
+            found = Some(match found {
+                Some(longest) if ends <= longest.ends => FindingExemptions { all, ..longest },
+                _ => FindingExemptions { longest: id, ends, all },
+            });
         }
-        longest
-    }
-
-    /// All exemptions of a finding, ended ones included.
-    #[must_use]
-    pub fn all_of(&self, check: &CheckName, container: Option<&str>) -> ExemptionSet {
-        let mut found = ExemptionSet::default();
-        let matching = self.all.iter().filter(|(id, _)| self.set.contains(*id));
-        let covering = matching.filter(|(_, exemption)| exemption.covers(check, container));
-        covering.for_each(|(id, _)| found.insert(id));
         found
     }
 }

@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{AdmissionTestbed, SURELY, certificates, in_doubt, pod, policy, program, review};
+use crate::failures::response;
 use crate::operator::create_undecodable;
 
 /// The webhook with a judge that fails where an image asks for it.
@@ -119,9 +120,8 @@ impl AdmissionTestbed {
                 let session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(session, stream);
                 let _ = stream.read(&mut [0; 4096]);
-                let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-                              Content-Length: 9\r\nConnection: close\r\n\r\n{\"a\": [1]";
-                let _ = stream.write_all(answer.as_bytes());
+                let answer = response("200 OK", "application/json", "{\"a\": [1]");
+                let _ = stream.write_all(&answer);
             }
         });
         addr

@@ -17,6 +17,7 @@ use policy_core::text::{counted, printable};
 use crate::cmd::report::stored;
 use crate::exit::Exit;
 use crate::global::{Global, Scope};
+use crate::input;
 use crate::judgement::Judgement;
 use crate::output::{self, Console, Destined, Output};
 use crate::report::{self, Format};
@@ -140,9 +141,8 @@ fn keep_inputs(filename: &[String], outputs: &[Destined]) -> anyhow::Result<()> 
     for Destined { form, file } in outputs {
         // Input and output may be the same terminal.
         let Some(file) = file.as_deref().filter(|file| file.is_file()) else { continue };
-        let place = file.canonicalize()?;
-        if filename.iter().any(|input| Path::new(input).canonicalize().is_ok_and(|at| at == place))
-        {
+        let place = input::identity(file);
+        if filename.iter().any(|input| input::identity(Path::new(input)) == place) {
             let (form, file) = (form.name(), file.display());
             bail!("-o {form}={file} would replace an input of this command; write it elsewhere");
         }

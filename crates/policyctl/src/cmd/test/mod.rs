@@ -14,7 +14,7 @@ use walkdir::WalkDir;
 use super::analyze::files;
 use crate::exit::Exit;
 use crate::global::Global;
-use crate::input::InputError;
+use crate::input::{self, InputError};
 use crate::output::{self, Output};
 use crate::report;
 use suite::Suite;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> anyhow::Result<Exit> {
     }
     // Each once, whatever paths lead to it.
     let mut seen = BTreeSet::new();
-    paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    paths.retain(|path| seen.insert(input::identity(path)));
     // A document is parsed with the stack that it may need.
     let suites = files::threads()?
         .install(|| paths.iter().map(|path| Suite::read(path)).collect::<Vec<_>>());
